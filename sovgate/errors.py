@@ -1,0 +1,212 @@
+"""Every error and exit code of sovgate. Ground floor: imports the standard library only.
+
+A command only raises; `sovgate.cli` renders. Each error says *what* happened, *why*, and the exact
+*fix*, and carries a stable `reason` slug that tests and programs match on. "Invalid" and "could not
+be checked" are different types; both block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """The one table of exit codes. Every code but OK blocks."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    CONFIG = 3
+    DENIED = 10
+    VERIFICATION = 11
+    RESIDENCY = 12
+    GATE = 13
+    INCONCLUSIVE = 14
+    KEY = 20
+    STORE = 21
+    ENGINE = 22
+    GIT = 23
+    DISK = 24
+
+
+#: One line a code, for `docs/exit-codes.md` (generated) and `--help`.
+MEANING: dict[ExitCode, str] = {
+    ExitCode.OK: "done",
+    ExitCode.INTERNAL: "a defect in sovgate itself",
+    ExitCode.USAGE: "the command line is wrong, or names a path that is not there",
+    ExitCode.CONFIG: "the project file, or a file that it names, is wrong or missing",
+    ExitCode.DENIED: "policy denied it",
+    ExitCode.VERIFICATION: "a signature, digest, statement or format did not verify",
+    ExitCode.RESIDENCY: "a measured location (bucket, key, redirect) is not the declared one",
+    ExitCode.GATE: "a gate failed",
+    ExitCode.INCONCLUSIVE: "it could not be decided either way",
+    ExitCode.KEY: "a key, or the service that holds it, did not do its work",
+    ExitCode.STORE: "a store did not do its work",
+    ExitCode.ENGINE: "the policy engine failed, or the case it was given is invalid",
+    ExitCode.GIT: "Git, or the repository behind it, did not do its work",
+    ExitCode.DISK: "the local disk or its permissions stand in the way",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """A place in a file that a person wrote. `line` and `column` count from 1."""
+
+    path: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        parts = [self.path, self.line, self.column]
+        return ":".join(str(part) for part in parts if part is not None)
+
+
+class SovgateError(Exception):
+    """Base of all errors that a user may see.
+
+    what    one sentence, no trailing full stop, no secret, e.g. "model.bin changed since it was signed"
+    why     the evidence: expected against found, or the cause
+    fix     the exact thing to do next: a command, or a line to change
+    where   the line of `sovgate.yaml` (or another file) that caused it
+    reason  stable slug, kebab-case, e.g. "digest-mismatch"; defaults to the class's own
+    details further lines for a person, e.g. one per denied rule
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
+    default_reason: ClassVar[str] = "internal"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        why: str | None = None,
+        fix: str | None = None,
+        where: Where | None = None,
+        reason: str | None = None,
+        details: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+        self.where = where
+        self.reason = reason or self.default_reason
+        self.details = details
+
+
+class InternalError(SovgateError):
+    """A promise of our own code was broken."""
+
+
+class UsageError(SovgateError):
+    exit_code = ExitCode.USAGE
+    default_reason = "usage"
+
+
+class ConfigError(SovgateError):
+    """`sovgate.yaml`, a dataset manifest, a policy file, or a file that they name."""
+
+    exit_code = ExitCode.CONFIG
+    default_reason = "config"
+
+
+class PolicyDenied(SovgateError):
+    exit_code = ExitCode.DENIED
+    default_reason = "denied"
+
+
+class VerificationFailed(SovgateError):
+    """Something that was signed, addressed by digest, or has a closed format is not what it says."""
+
+    exit_code = ExitCode.VERIFICATION
+    default_reason = "verification"
+
+
+class Malformed(VerificationFailed):
+    """Bytes that are not of the format they claim. Hostile until shown otherwise, so 11.
+
+    Where a person wrote the bytes (YAML, policies), the reader raises ConfigError instead.
+    """
+
+    default_reason = "malformed"
+
+
+class ResidencyMismatch(SovgateError):
+    exit_code = ExitCode.RESIDENCY
+    default_reason = "residency"
+
+
+class GateFailed(SovgateError):
+    exit_code = ExitCode.GATE
+    default_reason = "gate"
+
+
+class Inconclusive(SovgateError):
+    """Could not be checked: too few samples, no anchor, no answer. Blocks like a failure."""
+
+    exit_code = ExitCode.INCONCLUSIVE
+    default_reason = "inconclusive"
+
+
+class KeyServiceError(SovgateError):
+    exit_code = ExitCode.KEY
+    default_reason = "key"
+
+
+class StoreError(SovgateError):
+    exit_code = ExitCode.STORE
+    default_reason = "store"
+
+
+class AlreadyExists(StoreError):
+    """A create-only write found something under its name. The old bytes stay."""
+
+    default_reason = "already-exists"
+
+
+class NotFound(StoreError):
+    default_reason = "not-found"
+
+
+class EngineError(SovgateError):
+    exit_code = ExitCode.ENGINE
+    default_reason = "engine"
+
+
+class GitError(SovgateError):
+    exit_code = ExitCode.GIT
+    default_reason = "git"
+
+
+class DiskError(SovgateError):
+    exit_code = ExitCode.DISK
+    default_reason = "disk"
+
+
+def disk_error(error: OSError, doing: str) -> SovgateError:
+    """The operating system's refusal in our words. `doing` completes "could not …"."""
+    import errno
+
+    fixes = {
+        errno.ENOSPC: "free space there, or name another place with -o, and run it again",
+        errno.EDQUOT: "free space under your quota, and run it again",
+        errno.EACCES: "give this user access to that path, and run it again",
+        errno.EPERM: "give this user access to that path, and run it again",
+        errno.EROFS: "name a place that can be written, and run it again",
+    }
+    code = error.errno or 0
+    if code in (errno.ENOENT, errno.ENOTDIR):
+        return UsageError(
+            f"could not {doing}: no such file or directory",
+            why=str(error.filename) if error.filename else None,
+            fix="check the path",
+            reason="missing-path",
+        )
+    return DiskError(
+        f"could not {doing}: {error.strerror or error}",
+        why=str(error.filename) if error.filename else None,
+        fix=fixes.get(code, "look at the disk and its permissions, and run it again"),
+        reason=errno.errorcode.get(code, "disk").lower(),
+    )
