@@ -66,7 +66,7 @@ class Where:
 class SovgateError(Exception):
     """Base of all errors that a user may see.
 
-    what    one sentence, no trailing full stop, no secret, e.g. "model.bin changed since it was signed"
+    what    one sentence, no trailing full stop, no secret, e.g. "a.bin changed since it was signed"
     why     the evidence: expected against found, or the cause
     fix     the exact thing to do next: a command, or a line to change
     where   the line of `sovgate.yaml` (or another file) that caused it
@@ -118,7 +118,7 @@ class PolicyDenied(SovgateError):
 
 
 class VerificationFailed(SovgateError):
-    """Something that was signed, addressed by digest, or has a closed format is not what it says."""
+    """Something signed, addressed by digest, or of a closed format is not what it says."""
 
     exit_code = ExitCode.VERIFICATION
     default_reason = "verification"

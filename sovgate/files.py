@@ -1,0 +1,370 @@
+"""Safe access to files: directory handles, no links, atomic writes, staging directories.
+
+Ground floor: standard library only. RULES 4 and 11. POSIX; all opens are relative to a handle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sovgate.errors import DiskError, UsageError, VerificationFailed, disk_error
+
+MAX_ENTRIES = 1_000_000
+MAX_TREE_DEPTH = 64
+MAX_NAME_BYTES = 4096
+
+_NAME_BAD = re.compile(r"[\x00-\x1f\x7f-\x9f\\:\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in "123456789"}
+_OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def check_name(name: str) -> None:
+    """RULES 4: UTF-8, relative, no `..`, backslash, colon, control, bidi or reserved names.
+
+    Raises VerificationFailed, reason "unsafe-name".
+    """
+    bad = None
+    try:
+        if len(name.encode()) > MAX_NAME_BYTES:
+            bad = "it is too long"
+    except UnicodeEncodeError:
+        bad = "it is not UTF-8"
+    if bad is None and (match := _NAME_BAD.search(name)):
+        bad = f"it holds {match.group()!r}"
+    if bad is None:
+        for part in name.split("/"):
+            if part in ("", ".", ".."):
+                bad = f"the part {part!r} is not allowed"
+            elif part.split(".", 1)[0].lower() in _RESERVED or part[-1] in ". ":
+                bad = f"the part {part!r} is reserved on some systems"
+            if bad:
+                break
+    if bad:
+        raise VerificationFailed(
+            f"the file name {name[:160]!r} is unsafe",
+            why=bad,
+            fix="rename the file and sign the model again",
+            reason="unsafe-name",
+        )
+
+
+def check_names(names: list[str]) -> None:
+    """Each name by itself, and no two equal after NFC and case-folding, nor one inside another."""
+    folded: dict[str, str] = {}
+    for name in names:
+        check_name(name)
+        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        if key in folded:
+            raise VerificationFailed(
+                f"the file names {folded[key][:160]!r} and {name[:160]!r} collide",
+                why="some systems cannot tell them apart",
+                fix="rename one of them and sign the model again",
+                reason="unsafe-name",
+            )
+        folded[key] = name
+    for key, name in folded.items():
+        above = key
+        while (cut := above.rfind("/")) > 0:
+            above = above[:cut]
+            if above in folded:
+                raise VerificationFailed(
+                    f"{folded[above][:160]!r} is a file and a folder at once",
+                    why=f"{name[:160]!r} lies inside it",
+                    reason="unsafe-name",
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A regular file below a root: relative POSIX name, size in bytes."""
+
+    name: str
+    size: int
+
+
+@contextlib.contextmanager
+def opened_dir(path: str | os.PathLike[str]) -> Iterator[int]:
+    """A handle on a directory that the user named (its own path may go through links)."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise disk_error(error, f"open the directory {os.fspath(path)!r}") from error
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def open_below(root: int, name: str) -> int:
+    """Open a regular file below the handle `root`, no component of it a link. Returns a descriptor.
+
+    Raises VerificationFailed (link or not regular), or OSError for the caller to word.
+    """
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise VerificationFailed(f"the file name {name[:160]!r} is unsafe", reason="unsafe-name")
+    here = root
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, _OPEN_DIR, dir_fd=here)
+            if here != root:
+                os.close(here)
+            here = below
+        descriptor = os.open(parts[-1], _OPEN_FILE, dir_fd=here)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK, errno.ENXIO):
+            raise _link(name) from error
+        raise
+    finally:
+        if here != root:
+            os.close(here)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _link(name)
+    return descriptor
+
+
+def _link(name: str) -> VerificationFailed:
+    return VerificationFailed(
+        f"{name[:160]!r} is not a regular file reached without links",
+        fix="replace links by the files that they point to",
+        reason="not-regular",
+    )
+
+
+def walk(root: int, *, skip: frozenset[str] = frozenset()) -> list[Entry]:
+    """All regular files below the handle; `skip` names entries of the root itself.
+
+    Links, devices, sockets and pipes are refused (VerificationFailed "not-regular"); so are more
+    than MAX_ENTRIES files or MAX_TREE_DEPTH folders. Empty folders do not count. Unsorted.
+    """
+    found: list[Entry] = []
+
+    def visit(handle: int, prefix: str, depth: int) -> None:
+        if depth > MAX_TREE_DEPTH:
+            raise VerificationFailed(f"folders nest deeper than {MAX_TREE_DEPTH}", reason="limits")
+        with os.scandir(handle) as listing:
+            for item in listing:
+                if not prefix and item.name in skip:
+                    continue
+                name = prefix + item.name
+                if item.is_symlink():
+                    raise _link(name)
+                if item.is_dir(follow_symlinks=False):
+                    below = os.open(item.name, _OPEN_DIR, dir_fd=handle)
+                    try:
+                        visit(below, name + "/", depth + 1)
+                    finally:
+                        os.close(below)
+                elif item.is_file(follow_symlinks=False):
+                    size = os.stat(item.name, dir_fd=handle, follow_symlinks=False).st_size
+                    found.append(Entry(name=name, size=size))
+                    if len(found) > MAX_ENTRIES:
+                        raise VerificationFailed(f"more than {MAX_ENTRIES} files", reason="limits")
+                else:
+                    raise _link(name)
+
+    visit(root, "", 0)
+    return found
+
+
+def same_file(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether a file stayed as it was between two stats of one descriptor."""
+    keys = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode")
+    return all(getattr(before, key) == getattr(after, key) for key in keys)
+
+
+def read_bounded(path: str | os.PathLike[str], *, most: int, what: str) -> bytes:
+    """The bytes of a regular file that the user named, at most `most` of them.
+
+    Raises UsageError (missing), DiskError, VerificationFailed (not regular, too large).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise disk_error(error, f"read the {what} {os.fspath(path)!r}") from error
+    return read_descriptor(descriptor, most=most, what=f"{what} {os.fspath(path)!r}")
+
+
+def read_descriptor(descriptor: int, *, most: int, what: str) -> bytes:
+    """Read and close a descriptor of a regular file, at most `most` bytes."""
+    with open(descriptor, "rb") as file:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise VerificationFailed(f"the {what} is not a regular file", reason="not-regular")
+        if state.st_size > most:
+            raise VerificationFailed(
+                f"the {what} is larger than {most} bytes", why=f"{state.st_size}", reason="limits"
+            )
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise VerificationFailed(f"the {what} is larger than {most} bytes", reason="limits")
+    return data
+
+
+def sync_dir(path: str | os.PathLike[str]) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_temporary(path: Path, data: bytes, mode: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644) -> None:
+    """The old bytes or the new ones, never half: temporary name, fsync, rename, fsync."""
+    path = Path(path)
+    try:
+        temporary = _write_temporary(path, data, mode)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_dir(path.parent)
+    except OSError as error:
+        raise disk_error(error, f"write {os.fspath(path)!r}") from error
+
+
+def create_only(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644) -> bool:
+    """Write whole under a name that is free. False where the name is taken (nothing is changed).
+
+    Uses link(2): the name appears with all its bytes or not at all.
+    """
+    path = Path(path)
+    try:
+        temporary = _write_temporary(path, data, mode)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_dir(path.parent)
+    except OSError as error:
+        raise disk_error(error, f"create {os.fspath(path)!r}") from error
+    return True
+
+
+class Staging:
+    """A private (0700) directory beside `final`, locked while in use, swept if its owner died.
+
+    RULES 11: plaintext lies only here until all is verified. `commit(name)` moves one entry of it
+    to `final`, which must be free unless `replace` is given. Use as a context manager: leaving it
+    removes the directory, whatever happened.
+    """
+
+    SUFFIX = ".sovgate-staging"
+
+    def __init__(self, final: str | os.PathLike[str]) -> None:
+        self.final = Path(os.path.abspath(final))  # noqa: PTH100 (resolve() would follow a link)
+        self.path = Path()
+        self._lock = -1
+
+    def _prefix(self) -> str:
+        return f".{self.final.name[:100]}."
+
+    def __enter__(self) -> Staging:
+        try:
+            self.final.parent.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            self.path = self.final.parent / f"{self._prefix()}{secrets.token_hex(8)}{self.SUFFIX}"
+            self.path.mkdir(mode=0o700)
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise disk_error(
+                error, f"make a staging directory beside {str(self.final)!r}"
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    def _sweep(self) -> None:
+        """Remove what killed runs left. One that is locked belongs to a live run."""
+        for item in self.final.parent.iterdir():
+            name = item.name
+            if not (name.startswith(self._prefix()) and name.endswith(self.SUFFIX)):
+                continue
+            if item.is_symlink() or not item.is_dir():
+                continue
+            handle = os.open(item, _OPEN_DIR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(item, ignore_errors=True)
+            except BlockingIOError:
+                pass
+            finally:
+                os.close(handle)
+
+    def commit(self, name: str) -> None:
+        """Move one staged entry to the final path; refuses to replace anything."""
+        source = self.path / name
+        try:
+            if source.is_dir():
+                # mkdir claims the name; rename onto an empty directory is atomic.
+                self.final.mkdir()
+                try:
+                    source.rename(self.final)
+                except BaseException:
+                    self.final.rmdir()
+                    raise
+            else:
+                os.link(source, self.final)
+            sync_dir(self.final.parent)
+        except FileExistsError as error:
+            raise UsageError(
+                f"{str(self.final)!r} is there already",
+                fix="name another place with -o, or remove it",
+                reason="output-exists",
+            ) from error
+        except OSError as error:
+            raise disk_error(error, f"move the result to {str(self.final)!r}") from error
+
+
+def require_absent(path: str | os.PathLike[str]) -> None:
+    """Refuse early to write where something lies. Raises UsageError."""
+    if os.path.lexists(path):
+        raise UsageError(
+            f"{os.fspath(path)!r} is there already",
+            fix="name another place with -o, or remove it",
+            reason="output-exists",
+        )
+
+
+def resource_dir(name: str) -> Path:
+    """A data folder of the package ("policies", "schemas"), installed or in a checkout."""
+    here = Path(__file__).parent
+    for candidate in (here / "_data" / name, here.parent / name):
+        if candidate.is_dir():
+            return candidate
+    raise DiskError(f"the installation lacks its {name!r} folder", fix="install sovgate again")

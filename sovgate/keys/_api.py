@@ -1,0 +1,64 @@
+"""What a key adapter gives: signers, recipients, identities. Imports no SDK.
+
+An adapter module (`keys/<scheme>.py`) has up to four functions, each taking the parsed URI and the
+folder that relative paths start from, and raising ConfigError for what its URIs cannot do:
+`public_key`, `signer`, `recipient`, `identity`. `registry` names the module by scheme.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sovgate.formats.spki import PublicKey
+
+
+class Signer(Protocol):
+    """Holds, or reaches, a private signing key."""
+
+    @property
+    def public_key(self) -> PublicKey: ...
+
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """DER, leaf first; empty for a raw key."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """ECDSA over `message`, hashed as the curve demands; DER, low S. Raises KeyServiceError."""
+        ...
+
+
+class Recipient(Protocol):
+    """Wraps keys for a zone; holds no secret (age's word)."""
+
+    @property
+    def key_id(self) -> str:
+        """SHA-256 of the SPKI in lower-case hex, or the resolved ARN or resource name."""
+        ...
+
+    @property
+    def algorithm(self) -> str:
+        """ "rsa-oaep-sha256", "hpke-p256-hkdf-sha256-aes256gcm", or the service's own name."""
+        ...
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        """Wrap a 32-byte key, bound to the canonical wrap context. Raises KeyServiceError."""
+        ...
+
+
+class Identity(Protocol):
+    """Unwraps what was wrapped for a zone (age's word)."""
+
+    @property
+    def key_id(self) -> str: ...
+
+    @property
+    def algorithm(self) -> str: ...
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """The 32-byte key.
+
+        The caller has compared `key_id` first ("not mine, try the next"), so what fails to open
+        here is damage: VerificationFailed. KeyServiceError where the service does not answer.
+        """
+        ...

@@ -1,0 +1,97 @@
+"""Small records and names that every layer shares. Ground floor: standard library only, no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from sovgate.errors import UsageError
+
+# RULES 26. One pattern for model names and versions.
+RELEASE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
+ZONE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+
+#: How well a location is known. Integers, because "declared" > "api" alphabetically (RULES 18).
+GRADE: dict[str, int] = {"unknown": 0, "declared": 1, "api": 2, "attested": 3}
+
+CLASSES = (
+    "dataset",
+    "synthetic",
+    "aggregate",
+    "gradient",
+    "weights",
+    "metadata",
+    "telemetry",
+    "trace",
+    "inference-request",
+    "inference-response",
+)
+
+Action = Literal["transfer", "deploy", "train", "serve", "observe"]
+ACTIONS: tuple[Action, ...] = ("transfer", "deploy", "train", "serve", "observe")
+
+#: The closed table of roles (FORMATS): what a statement may be, and so what its signer must be
+#: trusted for. Predicate types are in `formats/statement.py`.
+ROLES = (
+    "signature",
+    "sbom",
+    "provenance",
+    "gate",
+    "decision",
+    "transfer",
+    "receipt",
+    "promotion",
+    "audit",
+    "legal",
+    "waiver",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sized:
+    """Bytes by digest: lower-case hex SHA-256, and their number."""
+
+    sha256: str
+    size: int
+
+    def json(self) -> dict[str, object]:
+        return {"sha256": self.sha256, "size": self.size}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """`NAME/VERSION`, with an optional pin to a manifest digest (`@sha256:…`)."""
+
+    model: str
+    version: str
+    pin: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.version}"
+
+    def pinned(self, manifest: str) -> str:
+        return f"{self}@sha256:{manifest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Release:
+        """Raises UsageError where the text is not `NAME/VERSION[@sha256:HEX]`."""
+        name, at, pin = text.partition("@")
+        model, slash, version = name.partition("/")
+        good = slash and RELEASE_PART.fullmatch(model) and RELEASE_PART.fullmatch(version)
+        if good and at:
+            good = re.fullmatch(r"sha256:[0-9a-f]{64}", pin, re.ASCII)
+        if not good:
+            raise UsageError(
+                f"{text[:160]!r} is not a release",
+                why="a release is NAME/VERSION or NAME/VERSION@sha256:DIGEST; each part matches "
+                + RELEASE_PART.pattern,
+                fix="for example kyc-risk/1.0.0",
+                reason="bad-release",
+            )
+        return cls(model=model, version=version, pin=pin.removeprefix("sha256:") or None)
+
+
+#: Called with the number of bytes just done, from any thread. None where nobody looks.
+Advance = Callable[[int], None]

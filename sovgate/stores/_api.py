@@ -1,0 +1,71 @@
+"""What a store adapter gives. Imports no SDK.
+
+Names are the layout's own (`blobs/sha256/<hex>`, `releases/<model>/<version>.json`, …): relative,
+ASCII, `/`-separated. Every write is create-only: a name is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """Where a provider says that a store lies. `value` is `provider:region`, None if it will not say.
+
+    `grade` is records.GRADE of the answer; `source` says who answered ("GetBucketLocation").
+    """
+
+    value: str | None
+    grade: int
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stat:
+    """`sha256` only where the provider keeps a cryptographic checksum of the whole object."""
+
+    size: int
+    sha256: str | None
+
+
+class Store(Protocol):
+    @property
+    def uri(self) -> str: ...
+
+    def location(self) -> Location | None:
+        """Asks the provider; never parses the URI. None: a folder, nobody to ask."""
+        ...
+
+    def probe(self) -> None:
+        """Shows that create-only holds here: a second write of a name must fail. Once a store.
+
+        Raises StoreError, reason "not-create-only" (RULES 13).
+        """
+        ...
+
+    def stat(self, name: str) -> Stat | None:
+        """None where nothing has that name."""
+        ...
+
+    def get(self, name: str, *, most: int) -> bytes:
+        """Raises NotFound; VerificationFailed ("limits") where it is larger than `most`."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """A reader from the start. Raises NotFound."""
+        ...
+
+    def put(self, name: str, source: bytes | BinaryIO, *, size: int, sha256: str) -> None:
+        """Create-only, checked: `size` bytes whose SHA-256 is `sha256`, or nothing is visible.
+
+        Raises AlreadyExists where the name is taken, StoreError where the bytes differ from what
+        was announced or the service fails. Durable when it returns.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Names below a prefix that ends in "/", in ascending order."""
+        ...

@@ -1,0 +1,1 @@
+"""Generates actions, Tasks and reference pages from the commands."""

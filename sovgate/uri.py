@@ -1,0 +1,61 @@
+"""URIs of keys and stores, taken apart. Ground floor: no I/O, and no secret ever in a URI.
+
+A bare path is a file. What the rest of a URI means is the adapter's affair; here only the scheme
+is split off and what no URI may hold (credentials, control characters) is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sovgate.errors import ConfigError
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+-]{1,31}):(?!\\)", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+MAX_LENGTH = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uri:
+    """`scheme` and the `rest` after `scheme:` or `scheme://`."""
+
+    scheme: str
+    rest: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse(text: str, *, what: str) -> Uri:
+    """Split a key or store URI; `what` names it in errors ("key", "store").
+
+    Raises ConfigError on credentials in the text, control characters, excess length, empty text.
+    The offending text is not repeated where it may hold a secret.
+    """
+    if not text or len(text) > MAX_LENGTH:
+        raise ConfigError(f"the {what} URI is empty or longer than {MAX_LENGTH}", reason="bad-uri")
+    if _CONTROL.search(text):
+        raise ConfigError(f"the {what} URI holds control characters", reason="bad-uri")
+    match = _SCHEME.match(text)
+    if match is None:
+        return Uri(scheme="file", rest=text, text=text)
+    scheme, rest = match.group(1), text[match.end() :].removeprefix("//")
+    authority = rest.split("/", 1)[0]
+    if scheme != "file" and scheme != "pkcs11" and "@" in authority:
+        raise ConfigError(
+            f"the {what} URI carries credentials",
+            why=f"{scheme}://…@… would leak into logs",
+            fix="take them out of the URI; give them by the service's own environment variables",
+            reason="secret-in-uri",
+        )
+    if scheme == "pkcs11" and "pin-value" in rest:
+        raise ConfigError(
+            f"the {what} URI carries a PIN",
+            fix="use pin-source=file:… in place of pin-value",
+            reason="secret-in-uri",
+        )
+    if not rest:
+        raise ConfigError(f"the {what} URI {text!r} names nothing", reason="bad-uri")
+    return Uri(scheme=scheme, rest=rest, text=text)
