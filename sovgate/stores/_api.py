@@ -13,8 +13,9 @@ from typing import BinaryIO, Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Location:
-    """Where a provider says that a store lies. `value` is `provider:region`, None if it will not say.
+    """Where a provider says that a store lies.
 
+    `value` is `provider:region`, None if it will not say;
     `grade` is records.GRADE of the answer; `source` says who answered ("GetBucketLocation").
     """
 
