@@ -7,6 +7,7 @@ be checked" are different types; both block.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
@@ -72,6 +73,7 @@ class SovgateError(Exception):
     where   the line of `sovgate.yaml` (or another file) that caused it
     reason  stable slug, kebab-case, e.g. "digest-mismatch"; defaults to the class's own
     details further lines for a person, e.g. one per denied rule
+    data    the same for programs: joins the JSON document
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
@@ -86,6 +88,7 @@ class SovgateError(Exception):
         where: Where | None = None,
         reason: str | None = None,
         details: tuple[str, ...] = (),
+        data: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -94,6 +97,7 @@ class SovgateError(Exception):
         self.where = where
         self.reason = reason or self.default_reason
         self.details = details
+        self.data = data or {}
 
 
 class InternalError(SovgateError):

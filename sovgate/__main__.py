@@ -1,0 +1,5 @@
+"""`python -m sovgate` is `sovgate`."""
+
+from sovgate.cli import main
+
+main()

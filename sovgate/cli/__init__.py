@@ -1,0 +1,112 @@
+"""The command line: one lazily loaded command a file, and the one handler that renders errors.
+
+`--help` imports click and this module only; a command's module is imported when it is run.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+#: command -> (module under sovgate.cli, section of --help, one line). A test holds the line equal
+#: to the command's own help. Adding a command is one file and one line.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "record": ("record", "make", "Write down which data sets are behind a model."),
+    "sign": ("sign", "make", "Sign a model directory or file."),
+    "check": ("check", "decide", "Ask policy whether an action is allowed, and why not."),
+    "lint": ("lint", "decide", "Check project file, dataset manifests and policies, offline."),
+    "policy": ("policy", "decide", "Test and list the rules."),
+    "encrypt": ("encrypt", "move", "Encrypt a signed model for one or more zones."),
+    "decrypt": ("decrypt", "move", "Decrypt what was encrypted for this zone, and verify it."),
+    "push": ("push", "move", "Decide, encrypt and upload a release to a zone's store."),
+    "pull": ("pull", "move", "Fetch a release, verify it, decide, decrypt, write a receipt."),
+    "verify": ("verify", "move", "Verify a model against its signature."),
+    "promote": ("promote", "roll out", "Commit a verified release to the zone's Git repository."),
+    "audit": ("audit", "look", "Verify the log of what was done."),
+    "keys": ("keys", "look", "Make key files, and show public keys."),
+    "regions": ("regions", "look", "List and show the regions that sovgate knows."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name; imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        try:
+            module = import_module(f"sovgate.cli.{COMMANDS[cmd_name][0]}")
+        except ModuleNotFoundError as error:
+            if error.name and error.name.startswith("sovgate."):
+                raise
+            from sovgate.errors import UsageError
+
+            raise UsageError(
+                f"{cmd_name} needs the package {error.name!r}, which is not installed",
+                fix="pip install 'sovgate[all]'",
+                reason="missing-package",
+            ) from error
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"there is no command {args[0][:40]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, (_, section, line) in COMMANDS.items():
+            sections.setdefault(section, []).append((name, line))
+        for section, rows in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(rows, col_max=12)
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        from sovgate import __version__
+
+        click.echo(f"sovgate {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 2 usage, 3 configuration, 10 denied, 11 not verified, 12 wrong "
+    "location, 20 key, 21 store, 22 engine, 23 Git, 24 disk. All but 0 block.",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+              help="Print the version and exit.")  # fmt: skip
+def root() -> None:
+    """The gate at the border that a model crosses.
+
+    Signs a model, decides by policy whether it may go, encrypts it for the target zone, moves it,
+    verifies and decrypts it there, and commits the rollout: with a record to check offline.
+    """
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Entry point: run, and render whatever went wrong. Exits with one of `errors.ExitCode`."""
+    arguments = sys.argv[1:] if args is None else args
+    try:
+        code = root.main(arguments, prog_name="sovgate", standalone_mode=False)
+    except BaseException as error:  # noqa: BLE001 - the edge: everything is rendered here
+        from sovgate.cli._failure import render
+
+        code = render(error, arguments)
+    sys.exit(code if isinstance(code, int) else 0)

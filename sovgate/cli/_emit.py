@@ -1,0 +1,194 @@
+"""One emitter: a command's Report as text, JSON, GitHub outputs and summary, or Tekton results.
+
+RULES 24: everything that came from outside is escaped here, for the place where it goes. May touch
+standard output, and the files that GitHub or Tekton name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sovgate.errors import ExitCode, InternalError, disk_error
+
+FORMATS = ("text", "json", "github", "tekton")
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_TEKTON_LIMIT = 4096
+_SUMMARY_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a command has to say.
+
+    headline  one sentence: what was done
+    rows      (label, value) pairs for people, aligned; an empty label continues the value above
+    table     rows of equal length, the first one the head
+    outputs   small scalars for the next step, kebab-case names: digests, paths, references
+    data      everything, for programs
+    notes     what to know or to do next, one line each
+    """
+
+    command: str
+    headline: str
+    rows: tuple[tuple[str, str], ...] = ()
+    table: tuple[tuple[str, ...], ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    exit: ExitCode = ExitCode.OK
+
+
+def clean(text: str) -> str:
+    """Control, bidi and surrogate characters made visible; line breaks too."""
+    escaped = _UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    return escaped.replace("\n", "\\n").replace("\t", "\\t")
+
+
+def clean_log(text: str) -> str:
+    """For a GitHub log: what the runner would take for a command is broken up."""
+    return clean(text).replace("::", ":\\:").replace("##[", "##\\[")
+
+
+def clean_markdown(text: str) -> str:
+    """For a Markdown table cell: no HTML, no links, no cell borders."""
+    text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", text)
+
+
+class Style:
+    """Colours where a person looks at a terminal; nothing elsewhere."""
+
+    def __init__(self, stream: Any) -> None:
+        self.on = (
+            stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        )
+
+    def __call__(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.on else text
+
+    def bold(self, text: str) -> str:
+        return self("1", text)
+
+    def dim(self, text: str) -> str:
+        return self("2", text)
+
+    def good(self, text: str) -> str:
+        return self("1;32", text)
+
+    def bad(self, text: str) -> str:
+        return self("1;31", text)
+
+    def warn(self, text: str) -> str:
+        return self("33", text)
+
+
+def aligned(rows: tuple[tuple[str, str], ...], style: Style, escape: Any = clean) -> list[str]:
+    width = max((len(label) for label, _ in rows), default=0)
+    return [f"  {style.dim(escape(a).ljust(width))}  {escape(b)}".rstrip() for a, b in rows]
+
+
+def columns(table: tuple[tuple[str, ...], ...], style: Style, escape: Any = clean) -> list[str]:
+    cells = [[escape(cell) for cell in row] for row in table]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+             for row in cells]  # fmt: skip
+    return [style.bold(lines[0]), *lines[1:]]
+
+
+def text_lines(report: Report, style: Style, escape: Any = clean) -> list[str]:
+    mark = style.good("✓") if report.exit is ExitCode.OK else style.bad("✗")
+    lines = [f"{mark} {style.bold(escape(report.headline))}"] if report.headline else []
+    lines += aligned(report.rows, style, escape)
+    if report.table:
+        lines += columns(report.table, style, escape)
+    lines += [f"  {style.dim('→')} {escape(note)}" for note in report.notes]
+    return lines
+
+
+def write_json(document: Mapping[str, Any]) -> None:
+    text = json.dumps(document, ensure_ascii=True, indent=2 if sys.stdout.isatty() else None)
+    sys.stdout.write(text + "\n")
+
+
+def write_lines(lines: list[str]) -> None:
+    """To standard output, whatever its encoding can show."""
+    text = "\n".join(lines) + "\n"
+    encoding = sys.stdout.encoding or "ascii"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def emit(report: Report, form: str) -> None:
+    """Write a Report in one of FORMATS."""
+    if form == "json":
+        write_json({"command": report.command, "exit": int(report.exit), **report.data})
+        return
+    escape = clean_log if form == "github" else clean
+    write_lines(text_lines(report, Style(sys.stdout), escape))
+    if form == "github":
+        write_github_outputs(report.outputs)
+        write_github_summary(_summary(report))
+    elif form == "tekton":
+        write_tekton_results(report.outputs)
+
+
+def _append(variable: str, text: str) -> None:
+    path = os.environ.get(variable)
+    if not path:
+        return
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise disk_error(error, f"write to ${variable}") from error
+
+
+def write_github_outputs(outputs: Mapping[str, str]) -> None:
+    """`$GITHUB_OUTPUT` with a random delimiter a value, so that no value can end itself."""
+    for name, value in outputs.items():
+        mark = f"sovgate-{secrets.token_hex(16)}"
+        if mark in value:  # cannot happen; if it does, nothing is better than something else
+            raise InternalError("an output holds its own delimiter")
+        _append("GITHUB_OUTPUT", f"{name}<<{mark}\n{value}\n{mark}\n")
+
+
+def write_github_summary(lines: list[str]) -> None:
+    text = "\n".join(lines) + "\n\n"
+    _append("GITHUB_STEP_SUMMARY", text.encode()[:_SUMMARY_LIMIT].decode("utf-8", "ignore"))
+
+
+def _summary(report: Report) -> list[str]:
+    mark = "✅" if report.exit is ExitCode.OK else "⛔"
+    lines = [f"#### {mark} {clean_markdown(report.headline)}", ""]
+    if report.rows:
+        lines += ["| | |", "|---|---|"]
+        lines += [f"| {clean_markdown(a)} | {clean_markdown(b)} |" for a, b in report.rows]
+    if report.table:
+        head, *body = report.table
+        lines += ["| " + " | ".join(clean_markdown(c) for c in head) + " |",
+                  "|" + "---|" * len(head)]  # fmt: skip
+        lines += ["| " + " | ".join(clean_markdown(c) for c in row) + " |" for row in body]
+    lines += [f"- {clean_markdown(note)}" for note in report.notes]
+    return lines
+
+
+def write_tekton_results(outputs: Mapping[str, str]) -> None:
+    """One file a result; all of a Task share 4,096 bytes, so only small scalars are outputs."""
+    folder = Path(os.environ.get("SOVGATE_RESULTS_DIR") or "/tekton/results")
+    if sum(len(value.encode()) for value in outputs.values()) > _TEKTON_LIMIT:
+        raise InternalError("the results are larger than Tekton's 4,096 bytes")
+    for name, value in outputs.items():
+        try:
+            (folder / name).write_text(value, encoding="utf-8")
+        except OSError as error:
+            raise disk_error(error, f"write the result {name}") from error

@@ -1,0 +1,131 @@
+"""The one place where errors become words and exit codes. Imported only when something failed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+
+from sovgate.cli._emit import (
+    Style,
+    clean,
+    clean_log,
+    clean_markdown,
+    write_github_summary,
+    write_json,
+)
+from sovgate.errors import ExitCode, InternalError, SovgateError, UsageError, disk_error
+
+
+def _as_ours(error: BaseException) -> SovgateError | None:
+    if isinstance(error, SovgateError):
+        return error
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "sovgate"
+        return UsageError(error.format_message(), fix=f"see {path} --help")
+    if isinstance(error, click.ClickException):
+        return UsageError(error.format_message())
+    if isinstance(error, OSError):
+        return disk_error(error, "go on")
+    if isinstance(error, Exception):
+        return InternalError(
+            f"sovgate broke: {type(error).__name__}",
+            fix="run it again with -v and report what it prints",
+        )
+    return None
+
+
+def _form(arguments: list[str]) -> str:
+    """The --format asked for, though parsing may have failed before it was reached."""
+    for index, argument in enumerate(arguments):
+        if argument == "--format" and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith("--format="):
+            return argument.partition("=")[2]
+    return os.environ.get("SOVGATE_FORMAT", "text")
+
+
+def _lines(error: SovgateError, style: Style, form: str) -> list[str]:
+    escape = clean_log if form == "github" else clean
+    lines = [f"{style.bad('✗')} {style.bold(escape(error.what))}"]
+    if error.where:
+        lines.append(f"  {style.dim('at')}   {escape(str(error.where))}")
+    if error.why:
+        lines.append(f"  {style.dim('why')}  {escape(error.why)}")
+    lines += [f"  {escape(detail)}" for detail in error.details]
+    if error.fix:
+        lines.append(f"  {style.dim('fix')}  {escape(error.fix)}")
+    return lines
+
+
+def _annotation(error: SovgateError) -> str:
+    def value(text: str) -> str:
+        return clean(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+    def parameter(text: str) -> str:
+        return value(text).replace(":", "%3A").replace(",", "%2C")
+
+    place = ""
+    if error.where:
+        place = f" file={parameter(error.where.path)}"
+        if error.where.line:
+            place += f",line={error.where.line}"
+    words = ". ".join(part for part in (error.what, error.why, error.fix) if part)
+    return f"::error{place}::{value(words)}"
+
+
+def as_json(error: SovgateError) -> dict[str, object]:
+    return {
+        "exit": int(error.exit_code),
+        "error": {
+            "reason": error.reason,
+            "what": error.what,
+            "why": error.why,
+            "fix": error.fix,
+            "where": None
+            if error.where is None
+            else {
+                "path": error.where.path,
+                "line": error.where.line,
+                "column": error.where.column,
+            },
+            "details": list(error.details),
+        },
+        **error.data,
+    }
+
+
+def render(error: BaseException, arguments: list[str]) -> int:
+    """Print the error the way that was asked for; return the exit code."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        sys.stderr.write("\ninterrupted; nothing half is left behind, run it again\n")
+        return 130
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output went away; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    ours = _as_ours(error)
+    if ours is None:
+        raise error
+    if "-v" in arguments or "--verbose" in arguments:
+        traceback.print_exception(error)
+    form = _form(arguments)
+    if form == "json":
+        write_json(as_json(ours))
+        return int(ours.exit_code)
+    style = Style(sys.stderr)
+    text = "\n".join(_lines(ours, style, form)) + "\n"
+    encoding = sys.stderr.encoding or "ascii"
+    sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    if form == "github":
+        sys.stdout.write(_annotation(ours) + "\n")
+        words = [ours.what, ours.why, *ours.details, ours.fix]
+        shown = [clean_markdown(word) for word in words if word]
+        write_github_summary([f"#### ⛔ {shown[0]}", "", *(f"- {word}" for word in shown[1:])])
+    return int(ours.exit_code if ours.exit_code else ExitCode.INTERNAL)

@@ -1,0 +1,75 @@
+"""A progress bar on standard error, where a person is looking; silent everywhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+_WIDTH = 24
+
+
+def human_bytes(count: float) -> str:
+    """1536 -> "1.5 KiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def human_seconds(seconds: float) -> str:
+    """0.0123 -> "12 ms"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+class _Bar:
+    def __init__(self, label: str, total: int | None) -> None:
+        self.label, self.total, self.done = label, total, 0
+        self.started = time.monotonic()
+        self.drawn = self.started  # the first quarter of a second shows nothing
+        self.lock = threading.Lock()
+
+    def advance(self, count: int) -> None:
+        with self.lock:
+            self.done += count
+            now = time.monotonic()
+            if now - self.drawn >= 0.1 and now - self.started >= 0.25:
+                self.drawn = now
+                self.draw(now)
+
+    def draw(self, now: float) -> None:
+        rate = self.done / max(now - self.started, 1e-6)
+        text = f"{self.label}  {human_bytes(self.done)}  {human_bytes(rate)}/s"
+        if self.total:
+            share = min(self.done / self.total, 1.0)
+            full = int(share * _WIDTH)
+            left = (self.total - self.done) / rate if rate else 0
+            text = (
+                f"{self.label}  {'█' * full}{'░' * (_WIDTH - full)} {share:4.0%}  "
+                f"{human_bytes(self.total)}  {human_bytes(rate)}/s  {human_seconds(left)} left"
+            )
+        sys.stderr.write(f"\r\x1b[2K{text}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None] | None]:
+    """`with progress("encrypting", size) as advance:`; yields None where nobody is looking."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or os.environ.get("CI"):
+        yield None
+        return
+    bar = _Bar(label, total)
+    try:
+        yield bar.advance
+    finally:
+        bar.clear()
