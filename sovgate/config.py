@@ -1,0 +1,381 @@
+"""sovgate.yaml -> frozen records. Stands beside formats: reads that file, opens none it names.
+
+Facts live here, rules live in Rego (DESIGN 5, 7). Every record can be traced to its line through
+`ProjectConfig.where`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sovgate import regions, uri
+from sovgate.errors import ConfigError, SovgateError, UsageError, Where
+from sovgate.files import read_bounded
+from sovgate.formats.sections import Section, did_you_mean
+from sovgate.formats.yaml12 import Document, load
+from sovgate.records import CLASSES, RELEASE_PART, ROLES, ZONE_NAME
+
+FILE_NAME = "sovgate.yaml"
+MAX_BYTES = 1024 * 1024
+
+#: What a zone's own key may say where the file has no `trust` (DESIGN 5).
+DEFAULT_ROLES = frozenset(ROLES) - {"legal", "waiver"}
+#: What it may say of itself in any case: words about its own acts, which give nothing to others.
+OWN_ROLES = frozenset({"audit", "decision", "promotion"})
+
+_ARROW = re.compile(r"\s*([a-z0-9-]+)\s*->\s*([a-z0-9-]+)\s*", re.ASCII)
+_CLASS = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
+_KEEP = re.compile(r"[1-9][0-9]{0,3}[dmy]", re.ASCII)
+_BRANCH = re.compile(r"(?!-)[A-Za-z0-9._/-]{1,200}", re.ASCII)
+_BEFORE = ("transfer", "deploy", "train", "serve", "observe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneKeys:
+    """Key URIs as written; relative paths start at the project's folder."""
+
+    sign: str | None
+    sign_public: str | None
+    encrypt: str | None
+    encrypt_public: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitOps:
+    repo: str
+    path: str
+    kind: str
+    via: str
+    branch: str
+    deployment: str | None
+    container: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneConfig:
+    name: str
+    region: str
+    store: str | None
+    keys: ZoneKeys
+    require: str
+    gitops: GitOps | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRef:
+    """`stays_in`: None is unknown, which denies; () is free. The manifest's own word intersects."""
+
+    name: str
+    manifest: str | None
+    category: str | None
+    stays_in: tuple[str, ...] | None
+    lifts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BorderRule:
+    allow: tuple[tuple[str, str], ...]
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustEntry:
+    """Who may say what. Exactly one of `key` and `certificate_root` is set."""
+
+    name: str
+    key: str | None
+    certificate_root: str | None
+    san: str | None
+    may: frozenset[str]
+    zone: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """`at_least` and `at_most` are decimal text."""
+
+    name: str
+    at_least: str | None
+    at_most: str | None
+    dataset: str | None
+    before: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    presets: tuple[str, ...]
+    rules: str | None
+    mode: str
+    engine: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    zone: str
+    keep: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectConfig:
+    version: int
+    model: str
+    pattern: str | None
+    zones: Mapping[str, ZoneConfig]
+    datasets: Mapping[str, DatasetRef]
+    border: Mapping[str, BorderRule]
+    trust: tuple[TrustEntry, ...] | None
+    gates: Mapping[str, GateConfig]
+    policy: PolicyConfig
+    audit: AuditConfig | None
+    path: Path
+    sha256: str
+    document: Document
+
+    def where(self, dotted: str) -> Where:
+        """`where("zones.eu.store")`, `where("trust.0")`: the line, or that of the nearest above."""
+        steps = tuple(int(s) if s.isdigit() else s for s in dotted.split("."))
+        return self.document.where(steps)
+
+    def zone(self, name: str) -> ZoneConfig:
+        """Raises ConfigError, reason "unknown-zone"."""
+        if name in self.zones:
+            return self.zones[name]
+        raise ConfigError(
+            f"there is no zone {name[:80]!r} in {self.document.name}",
+            fix=did_you_mean(name, list(self.zones)),
+            where=self.where("zones"),
+            reason="unknown-zone",
+        )
+
+
+def find(start: Path | None) -> Path:
+    """`sovgate.yaml` in the folder named, or, where none is named, here or above."""
+    if start is not None:
+        path = start if start.name == FILE_NAME and not start.is_dir() else start / FILE_NAME
+        if not path.is_file():
+            raise UsageError(f"there is no {FILE_NAME} in {str(start)!r}",
+                             fix="name its folder with --project", reason="no-project")  # fmt: skip
+        return path
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    raise ConfigError(f"there is no {FILE_NAME} here or above",
+                      fix="name its folder with --project", reason="no-project")  # fmt: skip
+
+
+def read(path: Path) -> ProjectConfig:
+    """Read and check a project file. Raises ConfigError with the line; DiskError."""
+    try:
+        data = read_bounded(path, most=MAX_BYTES, what="project file")
+    except SovgateError as error:
+        raise ConfigError(error.what, why=error.why, fix=error.fix, reason="no-project") from error
+    return parse(data, path)
+
+
+def parse(data: bytes, path: Path) -> ProjectConfig:
+    """Bytes of a project file -> records. `path` is only named, never opened."""
+    document = load(data, path.name)
+    top = Section(document)
+    version = top.integer("version")
+    if version != 1:
+        top.refuse("version", f"version {version} is not known", fix="write version: 1")
+    zones = {name: _zone(name, section, top) for name, section in top.sections("zones")}
+    if not zones:
+        top.refuse(None, "the file declares no zone", fix="add zones: with at least one")
+    classes = (*CLASSES, *(top.texts("classes") if top.has("classes") else ()))
+    datasets = {name: _dataset(name, s) for name, s in top.sections("datasets")}
+    config = ProjectConfig(
+        version=version,
+        model=top.text("model", pattern=RELEASE_PART),
+        pattern=top.choice("pattern", ("central", "federated", "hybrid")) if top.has("pattern")
+        else None,
+        zones=zones,
+        datasets=datasets,
+        border={name: _border(name, s, zones, classes) for name, s in top.sections("border")},
+        trust=tuple(_trust(s, zones) for s in top.rows("trust")) if top.has("trust") else None,
+        gates={name: _gate(name, s, datasets) for name, s in top.sections("gates")},
+        policy=_policy(top),
+        audit=_audit(top.section("audit"), zones) if top.has("audit") else None,
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        document=document,
+    )  # fmt: skip
+    top.done()
+    return config
+
+
+def _uri(section: Section, key: str, what: str) -> str | None:
+    if not section.has(key):
+        return None
+    text = section.text(key)
+    try:
+        uri.parse(text, what=what)
+    except ConfigError as error:
+        where = section.document.where((*section.path, key))
+        raise ConfigError(error.what, why=error.why, fix=error.fix, where=where,
+                          reason=error.reason) from error  # fmt: skip
+    return text
+
+
+def _zone(name: str, section: Section, top: Section) -> ZoneConfig:
+    if not ZONE_NAME.fullmatch(name):
+        section.refuse(None, f"{name[:80]!r} is not a zone name", fix="a-z, 0-9 and hyphens")
+    region = section.text("region")
+    try:
+        regions.lookup(region)
+    except ConfigError as error:
+        where = section.document.where((*section.path, "region"))
+        raise ConfigError(error.what, why=error.why, fix=error.fix, where=where,
+                          reason=error.reason) from error  # fmt: skip
+    keys = ZoneKeys(sign=None, sign_public=None, encrypt=None, encrypt_public=None)
+    if section.has("keys"):
+        below = section.section("keys")
+        keys = ZoneKeys(
+            sign=_uri(below, "sign", "key"),
+            sign_public=_uri(below, "sign-public", "key"),
+            encrypt=_uri(below, "encrypt", "key"),
+            encrypt_public=_uri(below, "encrypt-public", "key"),
+        )
+        below.done()
+    zone = ZoneConfig(
+        name=name,
+        region=region,
+        store=_uri(section, "store", "store"),
+        keys=keys,
+        require=section.choice("require", ("declared", "api", "attested"), "declared"),
+        gitops=_gitops(section.section("gitops")) if section.has("gitops") else None,
+    )
+    section.done()
+    return zone
+
+
+def _gitops(section: Section) -> GitOps:
+    repo = section.text("repo")
+    secret = re.match(r"[a-z+]+://[^/]*@", repo) and not repo.startswith("ssh:")
+    if repo.startswith("-") or secret:
+        section.refuse("repo", "the Git URL carries credentials or an option",
+                       fix="take them out; give credentials by Git's own helpers")  # fmt: skip
+    path = section.text("path")
+    if path.startswith(("/", "-")) or ".." in path.split("/") or "\\" in path:
+        section.refuse("path", "gitops.path must lie inside the repository")
+    made = GitOps(
+        repo=repo,
+        path=path.strip("/"),
+        kind=section.choice("kind", ("kustomize",), "kustomize"),
+        via=section.choice("via", ("push", "pull-request"), "push"),
+        branch=section.text("branch", pattern=_BRANCH) if section.has("branch") else "main",
+        deployment=section.optional_text("deployment"),
+        container=section.optional_text("container"),
+    )
+    section.done()
+    return made
+
+
+def _groups(section: Section, key: str) -> tuple[str, ...] | None:
+    """A list of countries and groups; null is unknown."""
+    if not section.has(key) or section.value[key] is None:
+        return None
+    names = section.texts(key)
+    for name in names:
+        if not regions.known_group(name):
+            section.refuse(key, f"{name[:80]!r} is no country and no group of countries",
+                           fix="ISO 3166 codes (DE, NO) or groups (EU, EEA)")  # fmt: skip
+    return names
+
+
+def _dataset(name: str, section: Section) -> DatasetRef:
+    if not RELEASE_PART.fullmatch(name):
+        section.refuse(None, f"{name[:80]!r} is not a data set name", fix="a-z, 0-9, . _ -")
+    made = DatasetRef(
+        name=name,
+        manifest=section.optional_text("manifest"),
+        category=section.optional_text("category"),
+        stays_in=_groups(section, "stays-in"),
+        lifts=section.texts("lifts") if section.has("lifts") else (),
+    )
+    section.done()
+    return made
+
+
+def _border(
+    name: str, section: Section, zones: Mapping[str, ZoneConfig], classes: tuple[str, ...]
+) -> BorderRule:
+    if name not in classes or not _CLASS.fullmatch(name):
+        section.refuse(None, f"{name[:80]!r} is no class of data",
+                       fix=did_you_mean(name, classes))  # fmt: skip
+    allow = []
+    for text in section.texts("allow"):
+        match = _ARROW.fullmatch(text)
+        if match is None:
+            section.refuse("allow", f"{text[:80]!r} is no border", fix="write: from -> to")
+        for zone in match.groups():
+            if zone not in zones:
+                section.refuse("allow", f"there is no zone {zone[:80]!r}",
+                               fix=did_you_mean(zone, list(zones)))  # fmt: skip
+        allow.append((match.group(1), match.group(2)))
+    made = BorderRule(
+        allow=tuple(allow), fields=section.texts("fields") if section.has("fields") else ()
+    )
+    section.done()
+    return made
+
+
+def _trust(section: Section, zones: Mapping[str, ZoneConfig]) -> TrustEntry:
+    root = san = None
+    if section.has("certificate"):
+        below = section.section("certificate")
+        root, san = below.text("root"), below.text("san")
+        below.done()
+    key = _uri(section, "key", "key")
+    if (key is None) == (root is None):
+        section.refuse(None, "a trust entry has either key: or certificate:")
+    made = TrustEntry(
+        name=section.text("name"),
+        key=key,
+        certificate_root=root,
+        san=san,
+        may=frozenset(section.texts("may", ROLES)),
+        zone=section.choice("from", list(zones)) if section.has("from") else None,
+    )
+    section.done()
+    return made
+
+
+def _gate(name: str, section: Section, datasets: Mapping[str, DatasetRef]) -> GateConfig:
+    made = GateConfig(
+        name=name,
+        at_least=section.decimal("at-least") if section.has("at-least") else None,
+        at_most=section.decimal("at-most") if section.has("at-most") else None,
+        dataset=section.choice("dataset", list(datasets)) if section.has("dataset") else None,
+        before=section.choice("before", _BEFORE),
+    )
+    section.done()
+    return made
+
+
+def _policy(top: Section) -> PolicyConfig:
+    if not top.has("policy"):
+        return PolicyConfig(presets=("default",), rules=None, mode="enforce", engine="regorus")
+    section = top.section("policy")
+    made = PolicyConfig(
+        presets=section.texts("presets") if section.has("presets") else ("default",),
+        rules=section.optional_text("rules"),
+        mode=section.choice("mode", ("enforce", "warn"), "enforce"),
+        engine=section.choice("engine", ("regorus", "opa", "both"), "regorus"),
+    )
+    section.done()
+    return made
+
+
+def _audit(section: Section, zones: Mapping[str, ZoneConfig]) -> AuditConfig:
+    made = AuditConfig(
+        zone=section.choice("zone", list(zones)),
+        keep=section.text("keep", pattern=_KEEP) if section.has("keep") else None,
+    )
+    section.done()
+    return made

@@ -1,0 +1,145 @@
+"""Reads a YAML document section by section into records, with the line of whatever is wrong.
+
+Unknown keys are errors with a "did you mean"; so is a value of another type. No I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+from sovgate.errors import ConfigError
+from sovgate.formats.yaml12 import Decimal, Document, Path
+
+MAX_TEXT = 4096
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str | None:
+    """ "did you mean 'x'?", or the list of what there is."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word[:80], known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(sorted(known)[:20])}" if known else None
+
+
+class Section:
+    """A mapping of the document. Readers say which key they want; `done()` refuses the rest."""
+
+    def __init__(self, document: Document, path: Path = ()) -> None:
+        value: Any = document.value
+        for step in path:
+            value = value[step]
+        self.document, self.path = document, path
+        if type(value) is not dict:
+            self.refuse(None, f"{self.title()} must be a mapping of keys to values")
+        self.value: dict[str, Any] = value
+        self.known: list[str] = []
+
+    def title(self, key: str | None = None) -> str:
+        steps = self.path if key is None else (*self.path, key)
+        text = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps)
+        return text.lstrip(".") or "the file"
+
+    def refuse(self, key: str | None, what: str, *, fix: str | None = None) -> NoReturn:
+        where = self.document.where(self.path if key is None else (*self.path, key))
+        raise ConfigError(what, fix=fix, where=where, reason="bad-value")
+
+    def has(self, key: str) -> bool:
+        self.known.append(key)
+        return key in self.value
+
+    def raw(self, key: str) -> Any:
+        if not self.has(key):
+            self.refuse(None, f"{self.title()} lacks the key {key!r}", fix=f"add {key}: …")
+        return self.value[key]
+
+    def text(self, key: str, *, pattern: re.Pattern[str] | None = None) -> str:
+        value = self.raw(key)
+        if type(value) is not str or not value or len(value) > MAX_TEXT:
+            self.refuse(key, f"{self.title(key)} must be text, not {_kind(value)}",
+                        fix=f'put it in quotes: {key}: "…"')  # fmt: skip
+        if pattern is not None and not pattern.fullmatch(value):
+            self.refuse(key, f"{self.title(key)}: {value[:80]!r} does not match {pattern.pattern}")
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        return self.text(key) if self.has(key) else None
+
+    def choice(self, key: str, choices: Sequence[str], default: str | None = None) -> str:
+        if default is not None and not self.has(key):
+            return default
+        value = self.text(key)
+        if value not in choices:
+            self.refuse(key, f"{self.title(key)}: {value[:80]!r} is not one of the choices",
+                        fix=did_you_mean(value, choices))  # fmt: skip
+        return value
+
+    def integer(self, key: str, *, least: int = 0, most: int = 2**53 - 1) -> int:
+        value = self.raw(key)
+        if type(value) is not int or not least <= value <= most:
+            self.refuse(key, f"{self.title(key)} must be a whole number from {least} to {most}")
+        return value
+
+    def decimal(self, key: str) -> str:
+        """A number as its text, so that no float enters a decision."""
+        value = self.raw(key)
+        if isinstance(value, Decimal):
+            return value.text
+        if type(value) is not int:
+            self.refuse(key, f"{self.title(key)} must be a number, not {_kind(value)}")
+        return str(value)
+
+    def texts(self, key: str, choices: Sequence[str] | None = None) -> tuple[str, ...]:
+        values = self.raw(key)
+        if type(values) is not list:
+            self.refuse(key, f"{self.title(key)} must be a list, not {_kind(values)}",
+                        fix=f"write {key}: [a, b]")  # fmt: skip
+        for index, value in enumerate(values):
+            if type(value) is not str or not value or len(value) > MAX_TEXT:
+                self.refuse(key, f"{self.title(key)}[{index}] must be text, not {_kind(value)}")
+            if choices is not None and value not in choices:
+                self.refuse(key, f"{self.title(key)}: {value[:80]!r} is not known",
+                            fix=did_you_mean(value, choices))  # fmt: skip
+        if len(set(values)) != len(values):
+            self.refuse(key, f"{self.title(key)} names something twice")
+        return tuple(values)
+
+    def section(self, key: str) -> Section:
+        self.raw(key)
+        return Section(self.document, (*self.path, key))
+
+    def sections(self, key: str) -> Iterator[tuple[str, Section]]:
+        """A mapping of names to mappings; nothing where the key is absent."""
+        if self.has(key):
+            above = self.section(key)
+            for name in above.value:
+                yield name, Section(self.document, (*above.path, name))
+
+    def rows(self, key: str) -> Iterator[Section]:
+        """A list of mappings; nothing where the key is absent."""
+        if not self.has(key):
+            return
+        values = self.value[key]
+        if type(values) is not list:
+            self.refuse(key, f"{self.title(key)} must be a list, not {_kind(values)}")
+        for index in range(len(values)):
+            yield Section(self.document, (*self.path, key, index))
+
+    def done(self) -> None:
+        for key in self.value:
+            if key not in self.known:
+                self.refuse(key, f"{self.title()} has no key {key[:80]!r}",
+                            fix=did_you_mean(key, self.known))  # fmt: skip
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if value == "":
+        return "empty text"
+    names = {bool: "true/false", int: "a number", Decimal: "a number", str: "text",
+             list: "a list", dict: "a mapping"}  # fmt: skip
+    return names.get(type(value), type(value).__name__)
