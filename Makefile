@@ -1,0 +1,96 @@
+# make test, make demo: all set-up on a machine with Python 3.11+, git and make; the second run
+# finds it done. make check runs what CI runs before the tests. make help lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-offline check format bench lock peers clean
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# pip's own configuration decides where packages come from; we only insist on wheels and hashes.
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile \
+	--require-hashes --only-binary :all:
+WORKERS ?= auto
+PYTEST := $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+PEERS := model-signing opa age
+
+help:
+	@echo 'make demo    a model from one zone to another, on this machine, no account needed'
+	@echo 'make test    all tests, against the real peers'
+	@echo 'make check   formatting, lint, types, import contracts, generated files'
+	@echo 'make format  put formatting right'
+	@echo 'make bench   measure against model_signing, age and tink'
+	@echo 'make peers   install what the tests compare us with, into .cache/'
+	@echo 'make lock    resolve requirements/*.txt anew from pyproject.toml'
+	@echo 'make clean   remove environments, caches and build output'
+
+# --- environments -----------------------------------------------------------------------------
+$(VENV)/.made: scripts/find-python
+	@python=$$(scripts/find-python) && echo "python: $$python" && \
+		rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	@touch $@
+
+# What the demo and a user need: the locked dependencies, then this checkout itself, built by
+# locked tools.
+$(VENV)/.demo: $(VENV)/.made pyproject.toml requirements/build.txt requirements/demo.txt
+	@echo 'installing: requirements/demo.txt'
+	@$(INSTALL) -r requirements/build.txt -r requirements/demo.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo requirements/test.txt
+	@echo 'installing: requirements/test.txt'
+	@$(INSTALL) -r requirements/test.txt
+	@touch $@
+
+venv: $(VENV)/.test
+
+.cache/peers/model-signing/.installed: requirements/peer-model-signing.txt
+.cache/peers/opa/.installed: requirements/peer-opa.txt
+.cache/peers/%/.installed: scripts/peer $(VENV)/.made
+	@scripts/peer $*
+
+peers: $(PEERS:%=.cache/peers/%/.installed)
+
+# --- what one runs ----------------------------------------------------------------------------
+demo: $(VENV)/.demo
+	@$(PY) demo/run.py
+
+# Both parts run even if the first fails; the unit tests run without network where possible.
+test: $(VENV)/.test peers
+	@status=0; \
+	scripts/offline $(PYTEST) tests/unit || status=1; \
+	$(PYTEST) tests --ignore=tests/unit || status=1; \
+	exit $$status
+
+test-offline: $(VENV)/.test
+	@scripts/offline $(PYTEST) tests/unit
+
+check: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	$(if $(wildcard sovgate/surface/__main__.py),$(PY) -m sovgate.surface --check)
+	$(PY) scripts/check_readme.py
+
+format: $(VENV)/.test
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(VENV)/.test peers
+	$(PY) -m bench
+
+# --- keeping house ----------------------------------------------------------------------------
+.cache/lock/bin/uv: requirements/lock.txt $(VENV)/.made
+	@$(PY) -m venv .cache/lock
+	@.cache/lock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary :all: -r requirements/lock.txt
+	@touch $@
+
+lock: .cache/lock/bin/uv
+	scripts/lock $(LOCK_ARGS)
+
+clean:
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

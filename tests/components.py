@@ -1,0 +1,95 @@
+"""Finds the real components that tests compare sovgate with; the one place that knows where.
+
+May look at PATH, the environment and .cache/peers (filled by `make peers`); starts nothing.
+A component that is not there is a skip with its reason, or with SOVGATE_REQUIRE_ALL=1 a failure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / ".cache" / "peers"
+
+
+class MissingError(Exception):
+    """A component is not on this machine; the text says which, and how to get it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelSigning:
+    """OpenSSF model_signing in a virtual environment of its own: it conflicts with ours."""
+
+    python: Path
+    cli: Path
+
+
+def program(name: str, *, get: str = "make peers") -> Path:
+    """A program beside this Python, unpacked by scripts/peer, or on PATH; its absolute path."""
+    here = [sysconfig.get_path("scripts"), str(PEERS / name / "usr" / "bin")]
+    found = shutil.which(name, path=os.pathsep.join(here)) or shutil.which(name)
+    if found is None:
+        raise MissingError(f"no {name}: {_reason(name) or 'not on PATH'} (to get it: {get})")
+    return Path(found).absolute()
+
+
+def model_signing() -> ModelSigning:
+    """The virtual environment that scripts/peer made for model_signing."""
+    scripts = _peer("model-signing") / "bin"
+    return ModelSigning(python=scripts / "python", cli=scripts / "model_signing")
+
+
+def opa() -> ModuleType:
+    """The module `opa_bindings`: OPA itself, as a library (`OpaEngine`, `OpaError`)."""
+    folder = str(_peer("opa"))
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module("opa_bindings")
+
+
+def tink() -> ModuleType:
+    """The module `tink`, with its streaming AEAD registered."""
+    try:
+        module = importlib.import_module("tink")
+    except ModuleNotFoundError as error:
+        raise MissingError(f"no tink: {error} (to get it: make venv)") from error
+    importlib.import_module("tink.streaming_aead").register()
+    return module
+
+
+def tekton_crds() -> Path:
+    """The folder of Tekton's CRD schemas."""
+    folder = os.environ.get("TEKTON_CRDS", "")
+    if not folder or not Path(folder).is_dir():
+        raise MissingError("no Tekton CRDs: set TEKTON_CRDS to a folder that holds them")
+    return Path(folder)
+
+
+def _peer(name: str) -> Path:
+    folder = PEERS / name
+    if not (folder / ".installed").exists():
+        raise MissingError(f"no {name}: {_reason(name) or 'not installed'} (to get it: make peers)")
+    return folder
+
+
+def _reason(peer: str) -> str:
+    """What scripts/peer wrote when it could not install this one; empty if it never tried."""
+    note = PEERS / f"{peer}.skip"
+    return note.read_text(encoding="utf-8").strip() if note.exists() else ""
+
+
+def absent(error: MissingError) -> NoReturn:
+    """Skips the test, or fails it where everything is required."""
+    if os.environ.get("SOVGATE_REQUIRE_ALL") == "1":
+        pytest.fail(f"{error} [SOVGATE_REQUIRE_ALL=1]", pytrace=False)
+    pytest.skip(str(error))
