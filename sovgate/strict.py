@@ -223,6 +223,10 @@ class Fields:
     def has(self, name: str) -> bool:
         return name in self._value
 
+    def names(self) -> tuple[str, ...]:
+        """Field names, where they are not fixed (hyper-parameters, metrics)."""
+        return tuple(self._value)
+
     def text(
         self, name: str, *, max_length: int = 4096, pattern: re.Pattern[str] | None = None
     ) -> str:

@@ -1,0 +1,99 @@
+"""Dataset manifest (YAML): pointer, class, where the data must stay, commitment. Never the data.
+
+docs/formats.md, "Dataset manifest". Bytes -> record, no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sovgate import regions
+from sovgate.errors import ConfigError
+from sovgate.formats.sections import Section
+from sovgate.formats.yaml12 import load
+from sovgate.records import RELEASE_PART
+
+MAX_BYTES = 1024 * 1024
+SCHEME = "hmac-sha256/v0"
+
+_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_POINTER = re.compile(r"[a-z][a-z0-9+.-]*:\S+", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commitment:
+    """HMAC-SHA256(r, root): the zone vouched for this data; outsiders learn only of change."""
+
+    scheme: str
+    epoch: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetManifest:
+    """`stays_in`: None is unknown, which denies; () is free."""
+
+    id: str
+    category: str
+    pointer: str
+    stays_in: tuple[str, ...] | None
+    bytes: int | None
+    records: int | None
+    commitment: Commitment | None
+    schema_sha256: str | None
+    source: str | None
+    date: str | None
+
+
+def parse(data: bytes, name: str) -> DatasetManifest:
+    """Raises ConfigError with the line; `name` is the file as errors show it."""
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{name} is larger than {MAX_BYTES} bytes", reason="bad-yaml")
+    top = Section(load(data, name))
+    if top.integer("version") != 1:
+        top.refuse("version", "this version is not known", fix="write version: 1")
+    stays_in: tuple[str, ...] | None = None
+    if top.raw("stays-in") is not None:
+        stays_in = top.texts("stays-in")
+        for place in stays_in:
+            if not regions.known_group(place):
+                top.refuse("stays-in", f"{place[:80]!r} is no country and no group of countries",
+                           fix="ISO 3166 codes (DE, NO) or groups (EU, EEA)")  # fmt: skip
+    made = DatasetManifest(
+        id=top.text("id", pattern=RELEASE_PART),
+        category=top.text("category"),
+        pointer=top.text("pointer", pattern=_POINTER),
+        stays_in=stays_in,
+        bytes=top.integer("bytes") if top.has("bytes") else None,
+        records=top.integer("records") if top.has("records") else None,
+        commitment=_commitment(top),
+        schema_sha256=_schema(top),
+        source=top.optional_text("source"),
+        date=top.text("date", pattern=_DATE) if top.has("date") else None,
+    )
+    top.done()
+    return made
+
+
+def _commitment(top: Section) -> Commitment | None:
+    if not top.has("commitment") or top.value["commitment"] is None:
+        return None
+    section = top.section("commitment")
+    made = Commitment(
+        scheme=section.choice("scheme", (SCHEME,)),
+        epoch=section.text("epoch"),
+        value=section.text("value", pattern=_HEX64),
+    )
+    section.done()
+    return made
+
+
+def _schema(top: Section) -> str | None:
+    if not top.has("schema") or top.value["schema"] is None:
+        return None
+    section = top.section("schema")
+    value = section.text("sha256", pattern=_HEX64)
+    section.done()
+    return value

@@ -1,0 +1,184 @@
+"""Training record: SLSA provenance v1 whose build is a training run. Bytes <-> record, no I/O.
+
+Says which data sets and base models are behind a model, each with the place where it must stay.
+docs/formats.md, "Training record".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sovgate.errors import Malformed
+from sovgate.strict import JSON, Fields, format_time, is_sha256
+
+BUILD_TYPE = "https://sovgate.dev/training/v0"
+BUILDER = "https://sovgate.dev/record/v0"
+MAX_ANCESTORS = 10_000
+_DATASET, _BASE = "dataset:", "base-model:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedDataset:
+    """A data set as the source knew it.
+
+    `stays_in` is a list of demands, each a list of places of which one must hold; () is free, None
+    is unknown.
+    """
+
+    name: str
+    category: str | None
+    stays_in: tuple[tuple[str, ...], ...] | None
+    pointer: str | None
+    manifest_sha256: str | None
+    commitment: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModel:
+    """A model that this one was made from; what it derives from is flattened into the record."""
+
+    name: str
+    manifest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    datasets: tuple[RecordedDataset, ...]
+    base_models: tuple[BaseModel, ...] = ()
+    commit: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    finished: datetime
+
+    def predicate(self) -> dict[str, JSON]:
+        dependencies: list[JSON] = [_dataset(d) for d in self.datasets]
+        dependencies += [
+            {"name": _BASE + b.name, "digest": {"sovgateManifest": b.manifest}}
+            for b in self.base_models
+        ]
+        if self.commit:
+            dependencies.append({"name": "source", "digest": {"gitCommit": self.commit}})
+        return {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {
+                    "datasets": [d.name for d in self.datasets],
+                    "parameters": dict(self.parameters),
+                },
+                "internalParameters": {},
+                "resolvedDependencies": dependencies,
+            },
+            "runDetails": {
+                "builder": {"id": BUILDER},
+                "metadata": {"finishedOn": format_time(self.finished)},
+                "byproducts": [
+                    {"name": "metric:" + name, "annotations": {"value": value}}
+                    for name, value in sorted(self.metrics.items())
+                ],
+            },
+        }
+
+
+def _dataset(dataset: RecordedDataset) -> dict[str, JSON]:
+    entry: dict[str, JSON] = {
+        "name": _DATASET + dataset.name,
+        "annotations": {
+            "category": dataset.category,
+            "commitment": dataset.commitment,
+            "staysIn": None
+            if dataset.stays_in is None
+            else [list(demand) for demand in dataset.stays_in],
+        },
+    }
+    if dataset.pointer:
+        entry["uri"] = dataset.pointer
+    if dataset.manifest_sha256:
+        entry["digest"] = {"sha256": dataset.manifest_sha256}
+    return entry
+
+
+def parse(predicate: JSON) -> TrainingRecord:
+    """Raises Malformed. Only our own build type is a training record: another is no ancestry."""
+    top = Fields(predicate, "predicate")
+    definition, details = top.object("buildDefinition"), top.object("runDetails")
+    top.done()
+    definition.exactly("buildType", BUILD_TYPE)
+    external = definition.object("externalParameters")
+    names = external.texts("datasets", most=MAX_ANCESTORS)
+    parameters = _texts(external.object("parameters"))
+    external.done()
+    definition.object("internalParameters").done()
+    datasets, bases, commit = _dependencies(definition)
+    definition.done()
+    if tuple(d.name for d in datasets) != names:
+        raise Malformed("the record names other data sets than it depends on")
+    details.object("builder").exactly("id", BUILDER)
+    finished = details.object("metadata").time("finishedOn")
+    metrics = {}
+    for entry in details.objects("byproducts", most=MAX_ANCESTORS):
+        name = entry.text("name").removeprefix("metric:")
+        metrics[name] = entry.object("annotations").text("value")
+        entry.done()
+    details.done()
+    return TrainingRecord(datasets=tuple(datasets), base_models=tuple(bases), commit=commit,
+                          parameters=parameters, metrics=metrics, finished=finished)  # fmt: skip
+
+
+def _texts(fields: Fields) -> dict[str, str]:
+    found = {name: fields.text(name) for name in fields.names()}
+    fields.done()
+    return found
+
+
+def _dependencies(
+    definition: Fields,
+) -> tuple[list[RecordedDataset], list[BaseModel], str | None]:
+    datasets: list[RecordedDataset] = []
+    bases: list[BaseModel] = []
+    commit = None
+    for entry in definition.objects("resolvedDependencies", most=MAX_ANCESTORS):
+        name = entry.text("name")
+        if name.startswith(_DATASET):
+            datasets.append(_parse_dataset(name.removeprefix(_DATASET), entry))
+        elif name.startswith(_BASE):
+            digest = entry.object("digest")
+            bases.append(BaseModel(name=name.removeprefix(_BASE),
+                                   manifest=digest.sha256("sovgateManifest")))  # fmt: skip
+            digest.done()
+        elif name == "source" and commit is None:
+            commit = entry.object("digest").text("gitCommit", max_length=64)
+        else:
+            raise Malformed(f"{entry.path}.name is not known: {name[:80]!r}")
+        entry.done()
+    if len({d.name for d in datasets}) != len(datasets):
+        raise Malformed("the record names a data set twice")
+    return datasets, bases, commit
+
+
+def _demands(notes: Fields, name: str) -> tuple[tuple[str, ...], ...]:
+    demands = notes.list(name, most=100)
+    for demand in demands:
+        if type(demand) is not list or not demand or not all(type(p) is str for p in demand):
+            raise Malformed(f"{notes.path}.{name} is not a list of lists of places")
+    return tuple(tuple(demand) for demand in demands)
+
+
+def _parse_dataset(name: str, entry: Fields) -> RecordedDataset:
+    notes = entry.object("annotations")
+    stays_in = notes.nullable("staysIn", lambda name: _demands(notes, name))
+    commitment = notes.nullable("commitment", notes.text)
+    if commitment is not None and not is_sha256(commitment):
+        raise Malformed(f"{notes.path}.commitment is not 32 bytes in lower-case hex")
+    category = notes.nullable("category", notes.text)
+    notes.done()
+    manifest = None
+    if entry.has("digest"):
+        digest = entry.object("digest")
+        manifest = digest.sha256("sha256")
+        digest.done()
+    return RecordedDataset(
+        name=name, category=category, stays_in=stays_in, commitment=commitment,
+        pointer=entry.text("uri") if entry.has("uri") else None, manifest_sha256=manifest,
+    )  # fmt: skip

@@ -1,0 +1,111 @@
+"""Training record and ancestry: which data is behind a model, and where it ties the weights.
+
+A stage: pure, no I/O. Restrictions travel from data to weights (DESIGN 7): a record's own word and
+the project's word about a data set both count, and neither can loosen the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sovgate.errors import ConfigError, Where
+from sovgate.formats.provenance import RecordedDataset, TrainingRecord
+from sovgate.formats.sections import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """A declared data set: the project file's word and its manifest's, already intersected.
+
+    `stays_in` is a list of demands, each a list of places of which one must hold: the project's
+    and the manifest's. An empty outer list is free. None: one of them does not know, which denies.
+    """
+
+    name: str
+    category: str | None
+    stays_in: tuple[tuple[str, ...], ...] | None
+    lifts: tuple[str, ...]
+    pointer: str | None
+    manifest_sha256: str | None
+    commitment: str | None
+    where: Where
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ancestor:
+    """One demand on where a model may go: `stays_in` None is unknown, () is free.
+
+    A data set stands here once for each demand on it; all must be met.
+    """
+
+    name: str
+    kind: str  # "dataset" | "base-model" | "unknown"
+    category: str | None
+    stays_in: tuple[str, ...] | None
+    lifts: tuple[str, ...]
+    commitment: str | None
+    where: str | None
+
+
+#: What a record says where no data set at all is behind a model: an explicit, signed claim.
+NONE = RecordedDataset(name="none", category="none", stays_in=(), pointer=None,
+                       manifest_sha256=None, commitment=None)  # fmt: skip
+
+UNKNOWN = Ancestor(name="unknown", kind="unknown", category=None, stays_in=None, lifts=(),
+                   commitment=None, where=None)  # fmt: skip
+
+
+def recorded(names: Sequence[str], declared: Mapping[str, DatasetFacts]) -> list[RecordedDataset]:
+    """What a new training record says of the data sets named. ConfigError for one unknown."""
+    made = []
+    for name in dict.fromkeys(names):
+        facts = declared.get(name)
+        if facts is None:
+            raise ConfigError(
+                f"there is no data set {name[:80]!r} under datasets",
+                fix=did_you_mean(name, list(declared)) or f"declare datasets.{name} first",
+                reason="unknown-dataset",
+            )
+        made.append(
+            RecordedDataset(
+                name=name,
+                category=facts.category,
+                stays_in=facts.stays_in,
+                pointer=facts.pointer,
+                manifest_sha256=facts.manifest_sha256,
+                commitment=facts.commitment,
+            )
+        )
+    return made
+
+
+def ancestry(
+    record: TrainingRecord | None, declared: Mapping[str, DatasetFacts]
+) -> tuple[Ancestor, ...]:
+    """The flattened list of demands on a model. No record, or an empty one: unknown."""
+    if record is None or not record.datasets:
+        return (UNKNOWN,)
+    found: list[Ancestor] = []
+    for dataset in record.datasets:
+        facts = declared.get(dataset.name)
+        demands = [None] if dataset.stays_in is None else list(dataset.stays_in)
+        if facts is not None:
+            demands += [None] if facts.stays_in is None else list(facts.stays_in)
+        for demand in dict.fromkeys(demands or [()]):
+            found.append(
+                Ancestor(
+                    name=dataset.name,
+                    kind="dataset",
+                    category=(facts.category if facts else None) or dataset.category,
+                    stays_in=demand,
+                    lifts=facts.lifts if facts else (),
+                    commitment=dataset.commitment,
+                    where=str(facts.where) if facts else None,
+                )
+            )
+    for base in record.base_models:
+        # What a base model derives from is flattened into the record by whoever writes it; one
+        # that only names its base says nothing of the data behind that.
+        found.append(replace(UNKNOWN, name=base.name, kind="base-model"))
+    return tuple(found)
