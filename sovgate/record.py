@@ -6,7 +6,7 @@ the project's word about a data set both count, and neither can loosen the other
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sovgate.errors import ConfigError, Where
@@ -86,26 +86,26 @@ def ancestry(
     """The flattened list of demands on a model. No record, or an empty one: unknown."""
     if record is None or not record.datasets:
         return (UNKNOWN,)
-    found: list[Ancestor] = []
-    for dataset in record.datasets:
-        facts = declared.get(dataset.name)
-        demands = [None] if dataset.stays_in is None else list(dataset.stays_in)
-        if facts is not None:
-            demands += [None] if facts.stays_in is None else list(facts.stays_in)
-        for demand in dict.fromkeys(demands or [()]):
-            found.append(
-                Ancestor(
-                    name=dataset.name,
-                    kind="dataset",
-                    category=(facts.category if facts else None) or dataset.category,
-                    stays_in=demand,
-                    lifts=facts.lifts if facts else (),
-                    commitment=dataset.commitment,
-                    where=str(facts.where) if facts else None,
-                )
-            )
-    for base in record.base_models:
-        # What a base model derives from is flattened into the record by whoever writes it; one
-        # that only names its base says nothing of the data behind that.
-        found.append(replace(UNKNOWN, name=base.name, kind="base-model"))
+    found = [one for dataset in record.datasets for one in _demands(dataset, declared)]
+    # What a base model derives from is flattened into the record by whoever writes it; one that
+    # only names its base says nothing of the data behind that.
+    found += [replace(UNKNOWN, name=b.name, kind="base-model") for b in record.base_models]
     return tuple(found)
+
+
+def _demands(dataset: RecordedDataset, declared: Mapping[str, DatasetFacts]) -> Iterator[Ancestor]:
+    facts = declared.get(dataset.name)
+    words = [dataset.stays_in] if facts is None else [dataset.stays_in, facts.stays_in]
+    demands: list[tuple[str, ...] | None] = []
+    for word in words:
+        demands += [None] if word is None else word
+    for demand in dict.fromkeys(demands or [()]):
+        yield Ancestor(
+            name=dataset.name,
+            kind="dataset",
+            category=(facts.category if facts else None) or dataset.category,
+            stays_in=demand,
+            lifts=facts.lifts if facts else (),
+            commitment=dataset.commitment,
+            where=str(facts.where) if facts else None,
+        )
