@@ -7,7 +7,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 # pip's own configuration decides where packages come from; we only insist on wheels and hashes.
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile \
+INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-compile \
 	--require-hashes --only-binary :all:
 WORKERS ?= auto
 PYTEST := $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
@@ -34,7 +34,7 @@ $(VENV)/.made: scripts/find-python
 $(VENV)/.demo: $(VENV)/.made pyproject.toml requirements/build.txt requirements/demo.txt
 	@echo 'installing: requirements/demo.txt'
 	@$(INSTALL) -r requirements/build.txt -r requirements/demo.txt
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo requirements/test.txt
@@ -83,7 +83,7 @@ bench: $(VENV)/.test peers
 # --- keeping house ----------------------------------------------------------------------------
 .cache/lock/bin/uv: requirements/lock.txt $(VENV)/.made
 	@$(PY) -m venv .cache/lock
-	@.cache/lock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	@.cache/lock/bin/python -m pip install -qq --disable-pip-version-check --require-hashes \
 		--only-binary :all: -r requirements/lock.txt
 	@touch $@
 
