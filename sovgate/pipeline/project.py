@@ -1,0 +1,213 @@
+"""A project opened: the file's records, and the keys, stores and trust that it names, on demand.
+
+The one place where adapters are opened; stages get protocol objects. Adapters' SDKs are imported
+only when a command needs them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import config as configuration
+from sovgate.config import DEFAULT_ROLES, OWN_ROLES, ProjectConfig, ZoneConfig
+from sovgate.errors import ConfigError, KeyServiceError, SovgateError
+from sovgate.files import read_bounded
+from sovgate.formats import dataset as datasets
+from sovgate.record import DatasetFacts
+
+if TYPE_CHECKING:
+    from sovgate.formats.spki import PublicKey
+    from sovgate.keys._api import Identity, Recipient, Signer
+    from sovgate.stores._api import Store
+    from sovgate.verify import Trusted
+
+
+@dataclass(frozen=True)
+class Project:
+    """`config` holds the records; everything else is opened when asked for."""
+
+    config: ProjectConfig
+
+    @property
+    def base(self) -> Path:
+        """The folder of sovgate.yaml; relative paths in it start here."""
+        return self.config.path.parent
+
+    @property
+    def digest(self) -> str:
+        return self.config.sha256
+
+    def zone(self, name: str) -> ZoneConfig:
+        return self.config.zone(name)
+
+    def _key(self, zone: str, attribute: str, purpose: str) -> str:
+        uri: str | None = getattr(self.zone(zone).keys, attribute)
+        if uri is None:
+            key = attribute.replace("_", "-")
+            raise ConfigError(
+                f"zone {zone} has no key to {purpose}",
+                fix=f"add zones.{zone}.keys.{key} to {self.config.document.name}",
+                where=self.config.where(f"zones.{zone}"),
+                reason="no-key",
+            )
+        return uri
+
+    def _placed(self, error: SovgateError, dotted: str) -> SovgateError:
+        """A missing path is 2 on the command line, but 3 where the project file named it."""
+        if isinstance(error, KeyServiceError):
+            error.where = error.where or self.config.where(dotted)
+            return error
+        return ConfigError(error.what, why=error.why, fix=error.fix, reason=error.reason,
+                           where=error.where or self.config.where(dotted))  # fmt: skip
+
+    def signer(self, zone: str) -> Signer:
+        """The zone's `sign` key. Raises ConfigError, KeyServiceError."""
+        from sovgate.keys.registry import open_signer
+
+        uri = self._key(zone, "sign", "sign")
+        try:
+            return open_signer(uri, self.base)
+        except SovgateError as error:
+            raise self._placed(error, f"zones.{zone}.keys.sign") from error
+
+    def recipient(self, zone: str) -> Recipient:
+        """The zone's public encryption key: `encrypt-public`, else what `encrypt` gives."""
+        from sovgate.keys.registry import open_recipient
+
+        public = self.zone(zone).keys.encrypt_public is not None
+        name = "encrypt_public" if public else "encrypt"
+        uri = self._key(zone, name, "encrypt for it")
+        try:
+            return open_recipient(uri, self.base)
+        except SovgateError as error:
+            key = name.replace("_", "-")
+            raise self._placed(error, f"zones.{zone}.keys.{key}") from error
+
+    def identity(self, zone: str) -> Identity:
+        """The zone's secret decryption key. Raises ConfigError, KeyServiceError."""
+        from sovgate.keys.registry import open_identity
+
+        uri = self._key(zone, "encrypt", "decrypt")
+        try:
+            return open_identity(uri, self.base)
+        except SovgateError as error:
+            raise self._placed(error, f"zones.{zone}.keys.encrypt") from error
+
+    def store(self, zone: str) -> Store:
+        from sovgate.stores.registry import open_store
+
+        uri = self.zone(zone).store
+        if uri is None:
+            raise ConfigError(
+                f"zone {zone} has no store",
+                fix=f"add zones.{zone}.store to {self.config.document.name}",
+                where=self.config.where(f"zones.{zone}"),
+                reason="no-store",
+            )
+        try:
+            return open_store(uri, self.base)
+        except ConfigError as error:
+            raise self._placed(error, f"zones.{zone}.store") from error
+
+    def audit_store(self, zone: str) -> Store:
+        """Where the zone's audit entries go: its store, or a folder of the project."""
+        from sovgate.stores.registry import open_store
+
+        if self.zone(zone).store is not None:
+            return self.store(zone)
+        return open_store(f"file:.sovgate/{zone}", self.base)
+
+    def _public(self, uri: str, dotted: str) -> PublicKey:
+        from sovgate.keys.registry import open_public
+
+        try:
+            return open_public(uri, self.base)
+        except SovgateError as error:
+            raise self._placed(error, dotted) from error
+
+    def _own(self, zone: ZoneConfig, may: frozenset[str]) -> Trusted | None:
+        from sovgate.verify import Trusted
+
+        uri = zone.keys.sign_public or zone.keys.sign
+        if uri is None:
+            return None
+        which = "sign-public" if zone.keys.sign_public else "sign"
+        key = self._public(uri, f"zones.{zone.name}.keys.{which}")
+        return Trusted(name=f"zone {zone.name}", key=key, may=may, zone=zone.name)
+
+    def trusted(self, zone: str | None = None) -> tuple[Trusted, ...]:
+        """Who may say what, by this project's file. Opens public keys.
+
+        Without `trust` in the file: each zone's own key, for all but legal and waiver. With it:
+        its entries alone, and the key of the running `zone` for words about its own acts.
+        """
+        from sovgate.verify import Trusted
+
+        if self.config.trust is None:
+            owns = [self._own(z, DEFAULT_ROLES) for z in self.config.zones.values()]
+            return tuple(own for own in owns if own is not None)
+        found: list[Trusted] = []
+        for index, entry in enumerate(self.config.trust):
+            if entry.key is None:
+                raise ConfigError(
+                    f"trust entry {entry.name!r}: certificates are not supported yet",
+                    fix="name the signer's public key with key:",
+                    where=self.config.where(f"trust.{index}"),
+                    reason="unsupported",
+                )
+            key = self._public(entry.key, f"trust.{index}.key")
+            found.append(Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone))
+        own = self._own(self.zone(zone), OWN_ROLES) if zone is not None else None
+        return (*found, own) if own else tuple(found)
+
+    @cached_property
+    def _datasets(self) -> Mapping[str, DatasetFacts]:
+        return {name: self._dataset(name) for name in self.config.datasets}
+
+    def datasets(self) -> Mapping[str, DatasetFacts]:
+        """The declared data sets with their manifests read."""
+        return self._datasets
+
+    def _dataset(self, name: str) -> DatasetFacts:
+        declared = self.config.datasets[name]
+        where = self.config.where(f"datasets.{name}")
+        manifest = digest = None
+        if declared.manifest is not None:
+            path = self.base / declared.manifest
+            try:
+                data = read_bounded(path, most=datasets.MAX_BYTES, what="dataset manifest")
+            except SovgateError as error:
+                raise self._placed(error, f"datasets.{name}.manifest") from error
+            manifest = datasets.parse(data, declared.manifest)
+            digest = hashlib.sha256(data).hexdigest()
+        words = []
+        if declared.stays_in is not None or self._says_null(name) or manifest is None:
+            words.append(declared.stays_in)
+        if manifest is not None:
+            words.append(manifest.stays_in)
+        demands = None if None in words else tuple(dict.fromkeys(w for w in words if w))
+        return DatasetFacts(
+            name=name,
+            category=declared.category or (manifest.category if manifest else None),
+            stays_in=demands,
+            lifts=declared.lifts,
+            pointer=manifest.pointer if manifest else None,
+            manifest_sha256=digest,
+            commitment=manifest.commitment.value if manifest and manifest.commitment else None,
+            where=where,
+        )
+
+    def _says_null(self, name: str) -> bool:
+        """`stays-in: null` in the project file is a word (unknown); leaving it out is none."""
+        written = self.config.document.value["datasets"][name]
+        return "stays-in" in written and written["stays-in"] is None
+
+
+def open_project(folder: Path | None) -> Project:
+    """Find and read `sovgate.yaml`; opens nothing that it names. Raises ConfigError, UsageError."""
+    return Project(configuration.read(configuration.find(folder)))
