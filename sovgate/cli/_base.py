@@ -1,4 +1,4 @@
-"""How a command is declared: `command`, `option`, `argument`, and the options that many share.
+"""How a command is declared: `declare`, `option`, `argument`, and the options that many share.
 
 Every parameter has two environment variables, `SOVGATE_<COMMAND>_<NAME>` and the general
 `SOVGATE_<NAME>`; one that weakens trust has none. `sovgate.surface` reads the same declarations.
@@ -100,13 +100,17 @@ def variable_name(param: click.Parameter) -> str:
     return name.upper().replace("-", "_")
 
 
-def command(name: str, *, example: str, path: str = "", **attrs: Any) -> Callable[[F], Command]:
-    """Declare a command. `example` is shown by --help; `path` is "audit verify" below a group."""
+def declare(name: str, *, example: str, path: str = "", **attrs: Any) -> Callable[[F], Command]:
+    """Declare a command: decorates a module's function `command`. `example` is shown by --help; `path` is "audit verify" below a group."""
 
-    def declare(function: F) -> Command:
+    def made(function: F) -> Command:
         return click.command(name, cls=Command, example=example, path=path, **attrs)(function)
 
-    return declare
+    return made
+
+
+#: The same under another name, for modules whose function is not called `command`.
+command = declare
 
 
 def option(*names: str, **attrs: Any) -> Callable[[F], F]:
