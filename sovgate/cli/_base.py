@@ -101,7 +101,10 @@ def variable_name(param: click.Parameter) -> str:
 
 
 def declare(name: str, *, example: str, path: str = "", **attrs: Any) -> Callable[[F], Command]:
-    """Declare a command: decorates a module's function `command`. `example` is shown by --help; `path` is "audit verify" below a group."""
+    """Declare a command: decorates a module's function `command`.
+
+    `example` is shown by --help; `path` is "audit verify" below a group.
+    """
 
     def made(function: F) -> Command:
         return click.command(name, cls=Command, example=example, path=path, **attrs)(function)
