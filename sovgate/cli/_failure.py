@@ -110,6 +110,9 @@ def render(error: BaseException, arguments: list[str]) -> int:
         # Whoever read our output went away; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        sys.stderr.write(error.format_message() + "\n")  # our own help: nothing to escape
+        return int(ExitCode.USAGE)
     ours = _as_ours(error)
     if ours is None:
         raise error

@@ -54,6 +54,41 @@ class Region:
     note: str | None = None
     claims: tuple[Claim, ...] = ()
 
+    def json(self) -> dict[str, object]:
+        """The row for programs: kebab-case names, lists for tuples."""
+        return {
+            "id": self.id,
+            "provider": self.provider,
+            "region": self.region,
+            "name": self.name,
+            "country": self.country,
+            "groups": list(self.groups),
+            "operator": {
+                "id": self.operator,
+                "name": self.operator_name,
+                "country": self.operator_country,
+                "control": self.operator_control,
+                "source": self.operator_source,
+                "date": self.operator_date,
+            },
+            "partition": self.partition,
+            "dns-suffix": self.dns_suffix,
+            "endpoints": {service: list(hosts) for service, hosts in self.endpoints},
+            "source": self.source,
+            "date": self.date,
+            "note": self.note,
+            "claims": [
+                {
+                    "scheme": claim.scheme,
+                    "value": claim.value,
+                    "claimed-by": claim.claimed_by,
+                    "source": claim.source,
+                    "date": claim.date,
+                }
+                for claim in self.claims
+            ],
+        }
+
     def endpoint(self, service: str) -> str | None:
         """The canonical host of a service, e.g. "s3.eu-west-1.amazonaws.com"; None: not known."""
         return next((hosts[0] for name, hosts in self.endpoints if name == service), None)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ PLACES = {
     "cn-northwest-1": ("Ningxia", "CN"),
     "eu-central-1": ("Frankfurt", "DE"),
     "eu-central-2": ("Zürich", "CH"),
-    "eu-isoe-west-1": ("not published", "ZZ"),
+    "eu-isoe-west-1": ("EU ISOE West", "ZZ"),
     "eu-north-1": ("Stockholm", "SE"),
     "eu-south-1": ("Milan", "IT"),
     "eu-south-2": ("Spain", "ES"),
@@ -115,6 +114,8 @@ def botocore_partitions() -> dict[str, dict[str, Any]]:
 
 def generate(places: Mapping[str, tuple[str, str]] = PLACES) -> str:
     """The text of `aws.json`, one region a line. ConfigError where `places` lacks a region."""
+    from importlib.metadata import version
+
     source = f"botocore {version('botocore')} (endpoints.json, partitions.json); {_LIST}"
     lines = [
         "{",

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sovgate import regions
 from sovgate.errors import ConfigError, ExitCode, Where
 from sovgate.regions import generate
+from tests import components
 
 DATA = Path(regions.__file__).parent / "data"
 EVERY = regions.all_regions()
@@ -461,10 +462,15 @@ def test_every_group_has_source_date_and_countries() -> None:
 
 # --- AWS, generated ------------------------------------------------------------------------------
 
-needs_botocore = pytest.mark.skipif(find_spec("botocore") is None, reason="botocore: not installed")
+
+@pytest.fixture
+def botocore() -> None:
+    """botocore's data files; its clients are made, but none of them calls anybody."""
+    if find_spec("botocore") is None:
+        components.absent(components.MissingError("no botocore (to get it: make venv)"))
 
 
-@needs_botocore
+@pytest.mark.usefixtures("botocore")
 def test_every_region_that_botocore_knows_is_here_under_its_partition() -> None:
     """A newer botocore may know one more: generate the file again."""
     for partition, row in generate.botocore_partitions().items():
@@ -474,7 +480,7 @@ def test_every_region_that_botocore_knows_is_here_under_its_partition() -> None:
         assert all(r.dns_suffix == row["suffix"] for r in here.values())
 
 
-@needs_botocore
+@pytest.mark.usefixtures("botocore")
 def test_the_committed_file_is_what_the_generator_writes() -> None:
     text = generate.TARGET.read_text("utf-8")
     assert "do not edit" in text.splitlines()[1]
@@ -483,7 +489,7 @@ def test_the_committed_file_is_what_the_generator_writes() -> None:
     assert re.sub(r"botocore [0-9.]+ ", now, text) == made
 
 
-@needs_botocore
+@pytest.mark.usefixtures("botocore")
 def test_botocores_own_clients_call_the_catalogued_hosts() -> None:
     import botocore.session  # type: ignore[import-untyped]
     from botocore.config import Config  # type: ignore[import-untyped]
@@ -508,7 +514,7 @@ def check_hosts(session: object, row: regions.Region, settings: object) -> None:
         assert client.meta.endpoint_url == f"https://{row.endpoint(service)}"
 
 
-@needs_botocore
+@pytest.mark.usefixtures("botocore")
 def test_a_region_whose_country_nobody_wrote_down_stops_the_generator() -> None:
     places = {k: v for k, v in generate.PLACES.items() if k != "eu-west-3"}
     with pytest.raises(ConfigError, match="eu-west-3") as caught:

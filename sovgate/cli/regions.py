@@ -1,0 +1,133 @@
+"""`sovgate regions list|show`: the catalogue for people and programs. Touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from sovgate import regions
+from sovgate.cli import _base
+from sovgate.cli._emit import Report
+from sovgate.errors import ConfigError, UsageError
+from sovgate.regions import Region
+
+T = TypeVar("T")
+
+
+@click.group("regions")
+def command() -> None:
+    """List and show the regions that sovgate knows."""
+
+
+def _asked(find: Callable[[str], T], text: str) -> T:
+    """The catalogue's refusal, where the text stood on the command line: 2, not 3."""
+    try:
+        return find(text)
+    except ConfigError as error:
+        raise UsageError(error.what, why=error.why, fix=error.fix, reason=error.reason) from error
+
+
+@_base.command(
+    "list",
+    path="regions list",
+    help="List regions, narrowed by provider, country or group.",
+    example="sovgate regions list --group EU --provider aws",
+)
+@_base.option("--provider", metavar="NAME", help="Only this provider, e.g. aws-eusc.")
+@_base.option("--country", metavar="CODE", help="Only this country, e.g. DE.")
+@_base.option("--group", "group_", metavar="GROUP", help="Only this group: EU, EEA, EFTA.")
+@_base.output_options
+def _list(provider: str | None, country: str | None, group_: str | None, format_: str) -> Report:
+    rows = regions.all_regions()
+    if provider is not None:
+        _known_provider(provider)
+        rows = regions.provider_regions(provider)
+    for code in (country, group_):
+        if code is not None:
+            members = _asked(regions.group, code).members
+            rows = tuple(row for row in rows if row.country in members)
+    head = ("region", "place", "country", "groups", "operator", "controlled from")
+    found = "1 region" if len(rows) == 1 else f"{len(rows)} regions"
+    return Report(
+        command="regions list",
+        headline=f"{found} of {len(regions.all_regions())}",
+        table=(head, *map(_line, rows)),
+        notes=("`sovgate regions show REGION` has the source of each, endpoints and claims",),
+        data={"regions": [row.json() for row in rows]},
+    )
+
+
+def _known_provider(name: str) -> None:
+    if name in regions.providers():
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(name[:64].strip().lower(), regions.providers(), n=1)
+    raise UsageError(
+        f"there is no provider {name[:64]!a}",
+        why=f"there are {', '.join(regions.providers())}",
+        fix=f"did you mean {near[0]}?" if near else "name one of them",
+        reason="unknown-provider",
+    )
+
+
+def _line(row: Region) -> tuple[str, ...]:
+    name = f"{row.name} ({row.note})" if row.note else row.name
+    wider = " ".join(row.groups[1:])
+    return (row.id, name, row.country, wider or "-", row.operator, row.operator_country)
+
+
+@_base.command(
+    "show",
+    path="regions show",
+    help="Show all that is known of one region, with source and date.",
+    example="sovgate regions show aws-eusc:eusc-de-east-1",
+)
+@_base.argument("region", metavar="REGION", help="provider:region, e.g. aws:us-east-1.")
+@_base.output_options
+def _show(region: str, format_: str) -> Report:
+    row = _asked(regions.lookup, region)
+    return Report(
+        command="regions show",
+        headline=f"{row.id} is {row.name}, {_country(row.country)}",
+        rows=tuple(_facts(row)),
+        data={"region": row.json()},
+    )
+
+
+def _country(code: str) -> str:
+    if not regions.known_group(code):
+        return f"{code} (not published)"
+    return f"{code} ({regions.group(code).name})"
+
+
+def _facts(row: Region) -> list[tuple[str, str]]:
+    facts = [
+        ("provider", f"{row.provider} ({regions.provider_title(row.provider)})"),
+        ("country", _country(row.country)),
+        ("groups", " ".join(row.groups) or "none: no stays-in but the empty one admits it"),
+        ("partition", row.partition),
+        ("domain", row.dns_suffix),
+    ]
+    facts += [(service, " ".join(hosts)) for service, hosts in row.endpoints]
+    if row.note:
+        facts.append(("note", row.note))
+    facts += [
+        ("source", row.source),
+        ("checked", row.date),
+        ("operator", f"{row.operator} ({row.operator_name})"),
+        ("controlled from", f"{_country(row.operator_country)}: {row.operator_control}"),
+        ("", f"{row.operator_source}, checked {row.operator_date}"),
+    ]
+    for claim in row.claims:
+        facts += [
+            ("claim", f"{claim.scheme}: {claim.value}, says {claim.claimed_by}"),
+            ("", f"{claim.source}, {claim.date}"),
+        ]
+    return facts
+
+
+command.add_command(_list)
+command.add_command(_show)
