@@ -1,0 +1,33 @@
+"""What a linter rule reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sovgate.errors import SovgateError, Where
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """`rule` is kebab-case and has a heading of its own in docs/lint.md."""
+
+    rule: str
+    severity: Severity
+    where: Where
+    message: str
+    fix: str | None = None
+
+    @classmethod
+    def of(cls, error: SovgateError, fallback: str) -> Finding:
+        """An error of a reader as a finding; `fallback` is the file where it names none."""
+        message = error.what if error.why is None else f"{error.what} ({error.why})"
+        return cls(
+            rule=error.reason,
+            severity="error",
+            where=error.where or Where(path=fallback),
+            message=message,
+            fix=error.fix,
+        )

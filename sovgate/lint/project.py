@@ -1,0 +1,162 @@
+"""Rules over a project file that already reads: what is declared, but cannot work.
+
+Touches only whether files that it names are there. Each rule is a function in RULES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sovgate import uri
+from sovgate.config import ProjectConfig
+from sovgate.lint._api import Finding
+
+Rule = Callable[[ProjectConfig], Iterator[Finding]]
+
+
+def missing_file(config: ProjectConfig) -> Iterator[Finding]:
+    """A key or folder that a `file:` URI or path names is not there.
+
+    Secret keys are looked for only where they are the sole word of their kind: a checkout of one
+    zone does not hold the keys of another.
+    """
+    base = config.path.parent
+    named: list[tuple[str, str]] = []
+    for name, zone in config.zones.items():
+        for key, value in (
+            ("sign-public", zone.keys.sign_public),
+            ("encrypt-public", zone.keys.encrypt_public),
+        ):
+            if value is not None:
+                named.append((f"zones.{name}.keys.{key}", value))
+    for index, entry in enumerate(config.trust or ()):
+        if entry.key is not None:
+            named.append((f"trust.{index}.key", entry.key))
+    if config.policy.rules is not None:
+        named.append(("policy.rules", config.policy.rules))
+    for dotted, value in named:
+        parsed = uri.parse(value, what="file")
+        if parsed.scheme == "file" and not (base / parsed.rest).exists():
+            yield Finding(
+                rule="missing-file",
+                severity="error",
+                where=config.where(dotted),
+                message=f"{dotted} names {parsed.rest!r}, which is not there",
+                fix="check the path; it starts at the folder of sovgate.yaml",
+            )
+
+
+def border_without_store(config: ProjectConfig) -> Iterator[Finding]:
+    """Something may cross to a zone that has no store, or no key to encrypt for."""
+    for name, rule in config.border.items():
+        if name not in ("weights", "dataset", "synthetic", "aggregate", "gradient"):
+            continue
+        for zone in dict.fromkeys(target for _, target in rule.allow):
+            keys = config.zones[zone].keys
+            lacks = [
+                word
+                for word, there in (
+                    ("store", config.zones[zone].store),
+                    ("keys.encrypt-public", keys.encrypt_public or keys.encrypt),
+                )
+                if there is None
+            ]
+            if lacks:
+                yield Finding(
+                    rule="border-without-store",
+                    severity="error",
+                    where=config.where(f"zones.{zone}"),
+                    message=f"{name} may go to {zone}, which has no {' and no '.join(lacks)}",
+                    fix=f"add zones.{zone}.{lacks[0]}",
+                )
+
+
+def border_to_itself(config: ProjectConfig) -> Iterator[Finding]:
+    """`eu -> eu` says nothing: inside one zone nothing crosses a border."""
+    for name, rule in config.border.items():
+        for source, target in rule.allow:
+            if source == target:
+                yield Finding(
+                    rule="border-to-itself",
+                    severity="warning",
+                    where=config.where(f"border.{name}.allow"),
+                    message=f"border.{name} allows {source} -> {target}, which is no border",
+                    fix="remove it",
+                )
+
+
+def source_without_key(config: ProjectConfig) -> Iterator[Finding]:
+    """A zone from which something may go has no key to sign with, or to be known by."""
+    sources = {source for rule in config.border.values() for source, _ in rule.allow}
+    trusted = {entry.zone for entry in config.trust or ()}
+    for zone in sorted(sources):
+        keys = config.zones[zone].keys
+        if keys.sign is None and keys.sign_public is None and zone not in trusted:
+            yield Finding(
+                rule="source-without-key",
+                severity="error",
+                where=config.where(f"zones.{zone}"),
+                message=f"things may leave {zone}, but nobody is trusted to sign for it",
+                fix=f"add zones.{zone}.keys.sign-public, or a trust entry with from: {zone}",
+            )
+
+
+def weights_without_metadata(config: ProjectConfig) -> Iterator[Finding]:
+    """Names, digests and evidence are metadata, and cross with the weights (RULES 17)."""
+    if "weights" not in config.border:
+        return
+    allowed = config.border["metadata"].allow if "metadata" in config.border else ()
+    for pair in config.border["weights"].allow:
+        if pair not in allowed:
+            yield Finding(
+                rule="weights-without-metadata",
+                severity="warning",
+                where=config.where("border.weights.allow"),
+                message=f"weights may go {pair[0]} -> {pair[1]}, but their metadata may not",
+                fix=f"add border.metadata.allow: [{pair[0]} -> {pair[1]}]",
+            )
+
+
+def unknown_residence(config: ProjectConfig) -> Iterator[Finding]:
+    """A data set without manifest and without stays-in ties every model made from it."""
+    for name, dataset in config.datasets.items():
+        if dataset.manifest is None and dataset.stays_in is None:
+            yield Finding(
+                rule="unknown-residence",
+                severity="warning",
+                where=config.where(f"datasets.{name}"),
+                message=f"where {name} must stay is unknown, so its models may go nowhere",
+                fix="add stays-in: [EU], or stays-in: [] where it is free",
+            )
+
+
+def trust_without_legal(config: ProjectConfig) -> Iterator[Finding]:
+    """A legal gate is declared, but nobody may pass it."""
+    asked = [gate for gate in config.gates.values() if gate.name == "legal"]
+    if asked and not any("legal" in entry.may for entry in config.trust or ()):
+        yield Finding(
+            rule="trust-without-legal",
+            severity="error",
+            where=config.where("gates.legal"),
+            message="the legal gate is declared, but no trust entry may say `legal`",
+            fix="add a trust entry with may: [legal]",
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    missing_file,
+    border_without_store,
+    border_to_itself,
+    source_without_key,
+    weights_without_metadata,
+    unknown_residence,
+    trust_without_legal,
+)
+
+
+def manifests(config: ProjectConfig) -> Iterator[tuple[str, Path]]:
+    """(data set, path) of each manifest that the project names."""
+    for name, dataset in config.datasets.items():
+        if dataset.manifest is not None:
+            yield name, config.path.parent / dataset.manifest
