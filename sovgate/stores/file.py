@@ -1,0 +1,308 @@
+"""A folder as a store: `file://` URIs and bare paths. Touches nothing outside that folder.
+
+Every open is relative to a directory handle and follows no link. A put writes, checks and syncs a
+temporary file in `.incoming/`, then link(2) gives it its name: there whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sovgate.errors import (
+    AlreadyExists,
+    NotFound,
+    StoreError,
+    VerificationFailed,
+    disk_error,
+)
+from sovgate.files import open_below, read_descriptor, walk
+from sovgate.stores._api import Location, Stat
+from sovgate.uri import Uri
+
+#: One part of a name. Lower case, so that no two names meet on a case-folding file system.
+_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,191}", re.ASCII)
+MAX_PARTS = 8
+_INCOMING = ".incoming"
+_CHUNK = 1024 * 1024
+_OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MISSING = (errno.ENOENT, errno.ENOTDIR)
+
+
+def store(uri: Uri, base: Path) -> FileStore:
+    """`file:///abs`, `file:rel` or a bare path; relative ones start from `base`."""
+    return FileStore(base / uri.rest)
+
+
+class FileStore:
+    """`Store` on a folder, which the first put creates.
+
+    Needs read access to read, and write access to the folder to put. A disk or permission that
+    stands in the way is DiskError (24); anything else that fails is StoreError (21).
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow a link)
+
+    def __repr__(self) -> str:
+        return f"FileStore({self.uri!r})"
+
+    @property
+    def uri(self) -> str:
+        return f"file://{self._root}"
+
+    def location(self) -> Location | None:
+        return None
+
+    def probe(self) -> None:
+        with self._errors("probe"), self._root_handle(create=True) as root:
+            incoming = self._folder(root, (_INCOMING,))
+            try:
+                with self._temporary(incoming) as (descriptor, name):
+                    os.fsync(descriptor)
+                    second = f"{name}.probe"
+                    try:
+                        os.link(name, second, src_dir_fd=incoming, dst_dir_fd=incoming)
+                    except OSError as error:
+                        raise self._not_create_only(
+                            f"link(2) does not work there: {error}"
+                        ) from error
+                    try:
+                        os.link(name, second, src_dir_fd=incoming, dst_dir_fd=incoming)
+                    except FileExistsError:
+                        return
+                    finally:
+                        os.unlink(second, dir_fd=incoming)
+                    raise self._not_create_only("a second link of one name did not fail")
+            finally:
+                os.close(incoming)
+
+    def stat(self, name: str) -> Stat | None:
+        with self._errors("look at", name):
+            descriptor = self._open(name)
+            if descriptor is None:
+                return None
+            try:
+                return Stat(size=os.fstat(descriptor).st_size, sha256=None)
+            finally:
+                os.close(descriptor)
+
+    def get(self, name: str, *, most: int) -> bytes:
+        with self._errors("read", name):
+            return read_descriptor(
+                self._found(name), most=most, what=f"object {name} of {self.uri}"
+            )
+
+    def open(self, name: str) -> BinaryIO:
+        with self._errors("read", name):
+            return os.fdopen(self._found(name), "rb")
+
+    def put(self, name: str, source: bytes | BinaryIO, *, size: int, sha256: str) -> None:
+        parts = _parts(name)
+        reader = io.BytesIO(source) if isinstance(source, bytes) else source
+        with self._errors("write", name), self._root_handle(create=True) as root:
+            incoming = self._folder(root, (_INCOMING,))
+            try:
+                self._sweep(incoming)
+                with self._temporary(incoming) as (descriptor, temporary):
+                    self._copy(reader, descriptor, name, size, sha256)
+                    os.fsync(descriptor)
+                    folder = self._folder(root, parts[:-1])
+                    try:
+                        os.link(temporary, parts[-1], src_dir_fd=incoming, dst_dir_fd=folder)
+                        os.fsync(folder)
+                    except FileExistsError:
+                        raise AlreadyExists(
+                            f"{self.uri} has {name} already",
+                            why="a store's names are written once; the old bytes stay",
+                        ) from None
+                    finally:
+                        os.close(folder)
+            finally:
+                os.close(incoming)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        parts = _parts(prefix.removesuffix("/"))
+        names: list[str] = []
+        with self._errors("list", prefix), self._root_handle(create=False) as root:
+            handle = root
+            try:
+                for part in parts if root >= 0 else ():
+                    below = self._descend(handle, part)
+                    if handle != root:
+                        os.close(handle)
+                    handle = below
+                    if handle < 0:
+                        break
+                if handle >= 0:
+                    names = ["/".join((*parts, entry.name)) for entry in walk(handle)]
+            finally:
+                if handle not in (root, -1):
+                    os.close(handle)
+        for name in names:
+            _parts(name)
+        yield from sorted(names)
+
+    # -- handles
+
+    @contextlib.contextmanager
+    def _root_handle(self, *, create: bool) -> Iterator[int]:
+        """A handle on the folder (its own path may go through links); -1 where there is none."""
+        handle = -1
+        try:
+            handle = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if create:
+                self._root.mkdir(parents=True, exist_ok=True)
+                handle = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield handle
+        finally:
+            if handle >= 0:
+                os.close(handle)
+
+    def _descend(self, handle: int, part: str) -> int:
+        try:
+            return os.open(part, _OPEN_DIR, dir_fd=handle)
+        except FileNotFoundError:
+            return -1
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise self._planted(part) from error
+            raise
+
+    def _folder(self, root: int, parts: tuple[str, ...]) -> int:
+        """A handle on a folder below the root, made and synced where it is missing."""
+        here = os.dup(root)
+        for part in parts:
+            try:
+                below = self._descend(here, part)
+                if below < 0:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=here)
+                        os.fsync(here)
+                    below = self._descend(here, part)
+            finally:
+                os.close(here)
+            here = below
+        return here
+
+    def _open(self, name: str) -> int | None:
+        _parts(name)
+        with self._root_handle(create=False) as root:
+            if root < 0:
+                return None
+            try:
+                return open_below(root, name)
+            except OSError as error:
+                if error.errno in _MISSING:
+                    return None
+                raise
+
+    def _found(self, name: str) -> int:
+        descriptor = self._open(name)
+        if descriptor is None:
+            raise NotFound(f"{self.uri} has no {name}")
+        return descriptor
+
+    # -- writing
+
+    @contextlib.contextmanager
+    def _temporary(self, incoming: int) -> Iterator[tuple[int, str]]:
+        """A locked file in `.incoming/`; what a killed run leaves there is unlocked, so swept."""
+        while True:
+            name = secrets.token_hex(16)
+            descriptor = os.open(name, _CREATE, 0o444, dir_fd=incoming)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_nlink == 0:
+                    continue  # swept by another run between open and lock
+                try:
+                    yield descriptor, name
+                finally:
+                    os.unlink(name, dir_fd=incoming)
+                return
+            finally:
+                os.close(descriptor)
+
+    def _sweep(self, incoming: int) -> None:
+        with os.scandir(incoming) as listing:
+            names = [item.name for item in listing if item.is_file(follow_symlinks=False)]
+        for name in names:
+            with contextlib.suppress(FileNotFoundError, BlockingIOError, PermissionError):
+                descriptor = os.open(
+                    name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=incoming
+                )
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(name, dir_fd=incoming)
+                finally:
+                    os.close(descriptor)
+
+    def _copy(self, reader: BinaryIO, descriptor: int, name: str, size: int, sha256: str) -> None:
+        digest, left = hashlib.sha256(), size
+        while left >= 0 and (chunk := reader.read(min(_CHUNK, left + 1))):
+            left -= len(chunk)
+            digest.update(chunk)
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        if left != 0 or digest.hexdigest() != sha256:
+            raise StoreError(
+                f"the bytes given for {name} are not the ones that were announced",
+                why=f"expected {size} bytes with SHA-256 {sha256}, "
+                + (f"found SHA-256 {digest.hexdigest()}" if left == 0 else "found another size"),
+                fix="run it again; the source changed while it was read",
+                reason="wrong-bytes",
+            )
+
+    # -- errors
+
+    @contextlib.contextmanager
+    def _errors(self, doing: str, name: str = "") -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            what = f"{doing} {name or 'the store'} in {self.uri}"
+            if error.errno in _MISSING:
+                raise StoreError(
+                    f"could not {what}: {error.strerror}",
+                    why="something on the way is not a folder, or went away meanwhile",
+                    fix="check the store's path",
+                    reason="missing-path",
+                ) from error
+            raise disk_error(error, what) from error
+
+    def _not_create_only(self, why: str) -> StoreError:
+        return StoreError(
+            f"{self.uri} cannot promise create-only writes",
+            why=why,
+            fix="use a folder on a file system with hard links, or another store",
+            reason="not-create-only",
+        )
+
+    def _planted(self, part: str) -> VerificationFailed:
+        return VerificationFailed(
+            f"{part!r} in {self.uri} is a link or no folder",
+            fix="find out who put it there, and remove it",
+            reason="not-regular",
+        )
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    parts = tuple(name.split("/"))
+    if len(parts) > MAX_PARTS or not all(_PART.fullmatch(part) for part in parts):
+        raise VerificationFailed(
+            f"{name[:160]!r} is no name of the store layout", reason="unsafe-name"
+        )
+    return parts

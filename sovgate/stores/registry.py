@@ -1,0 +1,35 @@
+"""Opens a store by its URI. A new store is one file and one line here; imports no adapter."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from sovgate import uri
+from sovgate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sovgate.stores._api import Store
+
+#: Scheme -> adapter module, each with `store(uri: Uri, base: Path) -> Store`.
+SCHEMES: dict[str, str] = {
+    "file": "sovgate.stores.file",
+}
+
+
+def open_store(text: str, base: Path) -> Store:
+    """The store behind a URI or a bare path; relative paths start from `base`. Does no I/O.
+
+    Raises ConfigError: a URI that is malformed, holds a secret, or has a scheme nobody serves.
+    """
+    parsed = uri.parse(text, what="store")
+    module = SCHEMES.get(parsed.scheme)
+    if module is None:
+        raise ConfigError(
+            f"no store adapter serves {parsed.scheme!r}",
+            why="known schemes: " + ", ".join(f"{scheme}:" for scheme in sorted(SCHEMES)),
+            fix="use one of these, or a bare path for a folder",
+            reason="unknown-scheme",
+        )
+    return cast("Store", importlib.import_module(module).store(parsed, base))

@@ -1,0 +1,94 @@
+"""The adapters that the store conformance suite runs over, and faults to wrap around any of them.
+
+A new adapter joins with one line in ADAPTERS. `Faulty` speaks the production protocol: it is a
+store with one defect, so whatever stands on a store can be tested against that defect.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sovgate.errors import StoreError
+from sovgate.stores._api import Location, Stat, Store
+from sovgate.stores.registry import open_store
+
+#: Name -> makes a new, empty store; `tmp` is a folder for those that live in one.
+ADAPTERS: dict[str, Callable[[Path], Store]] = {
+    "file": lambda tmp: open_store("store", tmp),
+}
+
+
+def put(store: Store, name: str, data: bytes) -> None:
+    store.put(name, data, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+class Fault(enum.Enum):
+    TRUNCATED_READ = "a read ends early"
+    CORRUPT_READ = "a read gives a flipped bit"
+    LOST_REPLY = "the write happened, its answer never came"
+    FAILED_WRITE = "the write breaks off half way"
+
+
+@dataclass
+class Faulty:
+    """A store that shows `fault` on the names that `hits` picks, `times` times."""
+
+    inner: Store
+    fault: Fault
+    hits: Callable[[str], bool] = lambda _name: True
+    times: int = 1
+
+    def _strikes(self, name: str, *faults: Fault) -> bool:
+        if self.fault not in faults or self.times <= 0 or not self.hits(name):
+            return False
+        self.times -= 1
+        return True
+
+    def _spoil(self, data: bytes) -> bytes:
+        if self.fault is Fault.TRUNCATED_READ:
+            return data[: len(data) // 2]
+        middle = len(data) // 2
+        return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+    @property
+    def uri(self) -> str:
+        return self.inner.uri
+
+    def location(self) -> Location | None:
+        return self.inner.location()
+
+    def probe(self) -> None:
+        self.inner.probe()
+
+    def stat(self, name: str) -> Stat | None:
+        return self.inner.stat(name)
+
+    def get(self, name: str, *, most: int) -> bytes:
+        data = self.inner.get(name, most=most)
+        strikes = self._strikes(name, Fault.TRUNCATED_READ, Fault.CORRUPT_READ)
+        return self._spoil(data) if strikes else data
+
+    def open(self, name: str) -> BinaryIO:
+        reader = self.inner.open(name)
+        if not self._strikes(name, Fault.TRUNCATED_READ, Fault.CORRUPT_READ):
+            return reader
+        with reader:
+            return io.BytesIO(self._spoil(reader.read()))
+
+    def put(self, name: str, source: bytes | BinaryIO, *, size: int, sha256: str) -> None:
+        if self._strikes(name, Fault.FAILED_WRITE):
+            if not isinstance(source, bytes):
+                source.read(size // 2)
+            raise StoreError(f"{self.uri} broke off while writing {name}", reason="broken-off")
+        self.inner.put(name, source, size=size, sha256=sha256)
+        if self._strikes(name, Fault.LOST_REPLY):
+            raise StoreError(f"{self.uri} gave no answer about {name}", reason="no-answer")
+
+    def list(self, prefix: str) -> Iterator[str]:
+        return self.inner.list(prefix)

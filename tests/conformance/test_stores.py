@@ -1,0 +1,176 @@
+"""What every store adapter must do. Runs once for each entry of `stores.ADAPTERS`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from pathlib import Path
+
+import pytest
+
+from sovgate.errors import AlreadyExists, NotFound, StoreError, VerificationFailed
+from sovgate.stores._api import Store
+from tests.conformance.stores import ADAPTERS, put
+
+BLOB = "blobs/sha256/" + "a" * 64
+
+
+@pytest.fixture(params=sorted(ADAPTERS))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return ADAPTERS[request.param](tmp_path)
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024 * 1024 - 1, 1024 * 1024, 3 * 1024 * 1024 + 7])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_was_put_is_read_back(store: Store, size: int, streamed: bool) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    data = data[:size]
+    source = io.BytesIO(data) if streamed else data
+    store.put(BLOB, source, size=size, sha256=_sha(data))
+    assert store.get(BLOB, most=size) == data
+    with store.open(BLOB) as reader:
+        assert reader.read() == data
+    stat = store.stat(BLOB)
+    assert stat is not None
+    assert stat.size == size
+    assert stat.sha256 in (None, _sha(data))
+    assert list(store.list("blobs/")) == [BLOB]
+
+
+def test_an_empty_store_has_nothing(store: Store) -> None:
+    assert store.stat(BLOB) is None
+    assert list(store.list("blobs/sha256/")) == []
+    with pytest.raises(NotFound):
+        store.get(BLOB, most=10)
+    with pytest.raises(NotFound):
+        store.open(BLOB)
+
+
+def test_rule_13_a_name_is_written_once_and_the_old_bytes_stay(store: Store) -> None:
+    put(store, "releases/m/1.json", b"first")
+    with pytest.raises(AlreadyExists):
+        put(store, "releases/m/1.json", b"second")
+    with pytest.raises(AlreadyExists):
+        put(store, "releases/m/1.json", b"first")
+    assert store.get("releases/m/1.json", most=100) == b"first"
+
+
+def test_rule_13_create_only_is_probed_and_the_probe_leaves_no_object(store: Store) -> None:
+    store.probe()
+    store.probe()
+    for prefix in ("blobs/", "releases/", "sequences/", "audit/", "receipts/"):
+        assert list(store.list(prefix)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "digest"),
+    [
+        (b"short", 6, _sha(b"short")),
+        (b"longer", 5, _sha(b"longe")),
+        (b"other", 5, _sha(b"bytes")),
+        (b"", 1, _sha(b"")),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_bytes_that_are_not_the_announced_ones_never_become_visible(
+    store: Store, given: bytes, size: int, digest: str, streamed: bool
+) -> None:
+    with pytest.raises(StoreError):
+        store.put(BLOB, io.BytesIO(given) if streamed else given, size=size, sha256=digest)
+    assert store.stat(BLOB) is None
+    assert list(store.list("blobs/")) == []
+    put(store, BLOB, b"a later write still works")
+
+
+def test_a_source_that_breaks_half_way_leaves_nothing(store: Store) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 1024 * 1024:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    data = bytes(3 * 1024 * 1024)
+    with pytest.raises(Exception, match="Input/output error"):
+        store.put(BLOB, Broken(data), size=len(data), sha256=_sha(data))
+    assert store.stat(BLOB) is None
+    assert list(store.list("blobs/")) == []
+
+
+def test_a_read_is_bounded(store: Store) -> None:
+    put(store, BLOB, b"12345678")
+    with pytest.raises(VerificationFailed) as caught:
+        store.get(BLOB, most=7)
+    assert caught.value.reason == "limits"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "/etc/passwd",
+        "../outside",
+        "blobs/../../outside",
+        "blobs//x",
+        "blobs/./x",
+        "blobs/",
+        ".incoming/x",
+        "blobs/a\\b",
+        "blobs/a:b",
+        "blobs/a\nb",
+        "blobs/a\x00b",
+        "blobs/Ä",
+        "Blobs/x",
+        "blobs/" + "x" * 4096,
+        "/".join("abcdefghijkl"),
+    ],
+)
+def test_rule_4_names_outside_the_layout_are_refused(store: Store, name: str) -> None:
+    for attempt in (
+        lambda: put(store, name, b"x"),
+        lambda: store.get(name, most=1),
+        lambda: store.open(name),
+        lambda: store.stat(name),
+    ):
+        with pytest.raises(VerificationFailed) as caught:
+            attempt()
+        assert caught.value.reason == "unsafe-name"
+
+
+def test_a_listing_is_complete_sorted_and_holds_only_its_prefix(store: Store) -> None:
+    names = [f"audit/{run}/{index:04}.json" for run in ("b1", "a1", "a-1") for index in (2, 0, 1)]
+    for name in [*names, "releases/m/1.json", "auditor/x.json"]:
+        put(store, name, name.encode())
+    assert list(store.list("audit/")) == sorted(names)
+    assert list(store.list("audit/a1/")) == [f"audit/a1/{index:04}.json" for index in range(3)]
+    assert list(store.list("audit/none/")) == []
+
+
+def test_of_many_writers_of_one_name_exactly_one_wins(store: Store) -> None:
+    outcomes: list[tuple[int, bool]] = []
+
+    def write(number: int) -> None:
+        try:
+            put(store, "releases/m/1.json", str(number).encode() * 1000)
+            outcomes.append((number, True))
+        except AlreadyExists:
+            outcomes.append((number, False))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(10, 20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [number for number, won in outcomes if won]
+    assert len(outcomes) == 10
+    assert len(winners) == 1
+    assert store.get("releases/m/1.json", most=10_000) == str(winners[0]).encode() * 1000
+
+
+def test_the_uri_says_which_store_it_is(store: Store) -> None:
+    assert ":" in store.uri
+    assert store.uri in repr(store)
