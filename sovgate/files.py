@@ -200,10 +200,11 @@ def read_bounded(path: str | os.PathLike[str], *, most: int, what: str) -> bytes
 
 def read_descriptor(descriptor: int, *, most: int, what: str) -> bytes:
     """Read and close a descriptor of a regular file, at most `most` bytes."""
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(descriptor)
+        raise VerificationFailed(f"the {what} is not a regular file", reason="not-regular")
     with open(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise VerificationFailed(f"the {what} is not a regular file", reason="not-regular")
         if state.st_size > most:
             raise VerificationFailed(
                 f"the {what} is larger than {most} bytes", why=f"{state.st_size}", reason="limits"
