@@ -49,12 +49,15 @@ def _list(provider: str | None, country: str | None, group_: str | None, format_
             members = _asked(regions.group, code).members
             rows = tuple(row for row in rows if row.country in members)
     head = ("region", "place", "country", "groups", "operator", "controlled from")
+    notes = ["`sovgate regions show REGION` has the source of each, endpoints and claims"]
+    if any(row.note for row in rows):
+        notes.append("* restricted, announced or otherwise special: see `show`")
     found = "1 region" if len(rows) == 1 else f"{len(rows)} regions"
     return Report(
         command="regions list",
         headline=f"{found} of {len(regions.all_regions())}",
         table=(head, *map(_line, rows)),
-        notes=("`sovgate regions show REGION` has the source of each, endpoints and claims",),
+        notes=tuple(notes),
         data={"regions": [row.json() for row in rows]},
     )
 
@@ -74,7 +77,7 @@ def _known_provider(name: str) -> None:
 
 
 def _line(row: Region) -> tuple[str, ...]:
-    name = f"{row.name} ({row.note})" if row.note else row.name
+    name = f"{row.name} *" if row.note else row.name
     wider = " ".join(row.groups[1:])
     return (row.id, name, row.country, wider or "-", row.operator, row.operator_country)
 

@@ -126,6 +126,11 @@ def test_two_regions_of_one_provider_never_share_an_s3_endpoint() -> None:
         ("stackit:eu01", "DE"),
         ("stackit:eu02", "AT"),
         ("otc:eu-ch2", "CH"),
+        ("coreweave:eu-west-01", "GB"),
+        ("coreweave:eu-north-02", "NO"),
+        ("ibm:eu-gb", "GB"),
+        ("oci:eu-zurich-1", "CH"),
+        ("oci-eu:eu-frankfurt-2", "DE"),
         ("s3ns:u-france-east1", "FR"),
         ("gcd-germany:u-germany-northeast1", "DE"),
     ],
@@ -192,6 +197,18 @@ def test_each_world_of_accounts_is_a_provider_of_its_own() -> None:
         assert f"{right[region]}:{region} (" in str(caught.value.fix)
 
 
+def test_every_provider_and_no_other_is_explained_in_the_docs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "regions.md").read_text("utf-8")
+    table = text.partition("## Provider names")[2].partition("Region names are in small")[0]
+    named = {
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([a-z0-9-]+)`", line.split("|")[1])
+    }
+    assert named == set(regions.providers())
+
+
 def test_claims_are_kept_apart_from_facts() -> None:
     claims = regions.lookup("outscale:cloudgouv-eu-west-1").claims
     assert [c.scheme for c in claims] == ["SecNumCloud"]
@@ -233,6 +250,7 @@ def test_even_an_unambiguous_bare_name_is_refused() -> None:
         ("aws-sov:eusc-de-east-1", "aws-eusc:eusc-de-east-1 (Brandenburg, DE)"),
         ("eusc-de-east1", "aws-eusc:eusc-de-east-1 (Brandenburg, DE)"),
         ("azure:westeurop", "azure:westeurope (Netherlands, NL)"),
+        ("coreweave:EU-WEST-01", "coreweave:eu-west-01 (Crawley, GB)?"),
         (":eu-west-2", "aws:eu-west-2 (London, GB) or outscale:eu-west-2 (Paris, FR)"),
     ],
 )
