@@ -184,9 +184,10 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
     version = top.integer("version")
     if version != 1:
         top.refuse("version", f"version {version} is not known", fix="write version: 1")
-    zones = {name: _zone(name, section, top) for name, section in top.sections("zones")}
+    top.raw("zones")
+    zones = {name: _zone(name, section) for name, section in top.sections("zones")}
     if not zones:
-        top.refuse(None, "the file declares no zone", fix="add zones: with at least one")
+        top.refuse("zones", "the file declares no zone", fix="declare at least one")
     classes = (*CLASSES, *(top.texts("classes") if top.has("classes") else ()))
     datasets = {name: _dataset(name, s) for name, s in top.sections("datasets")}
     config = ProjectConfig(
@@ -222,7 +223,7 @@ def _uri(section: Section, key: str, what: str) -> str | None:
     return text
 
 
-def _zone(name: str, section: Section, top: Section) -> ZoneConfig:
+def _zone(name: str, section: Section) -> ZoneConfig:
     if not ZONE_NAME.fullmatch(name):
         section.refuse(None, f"{name[:80]!r} is not a zone name", fix="a-z, 0-9 and hyphens")
     region = section.text("region")

@@ -53,8 +53,17 @@ class Section:
 
     def raw(self, key: str) -> Any:
         if not self.has(key):
+            self._misspelt(key)
             self.refuse(None, f"{self.title()} lacks the key {key!r}", fix=f"add {key}: …")
         return self.value[key]
+
+    def _misspelt(self, key: str) -> None:
+        """A key that is missing and one that is unknown and alike are one mistake, not two."""
+        from difflib import get_close_matches
+
+        for near in get_close_matches(key, [k for k in self.value if k not in self.known], n=1):
+            self.refuse(near, f"{self.title()} has no key {near[:80]!r}",
+                        fix=f"did you mean {key!r}?")  # fmt: skip
 
     def text(self, key: str, *, pattern: re.Pattern[str] | None = None) -> str:
         value = self.raw(key)

@@ -1,0 +1,177 @@
+"""The project file: two by hand that read, and every mistake with its line and its fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sovgate import config
+from sovgate.errors import ConfigError, ExitCode, SovgateError, UsageError
+from sovgate.pipeline.project import Project, open_project
+
+PROJECTS = Path(__file__).parent.parent / "vectors" / "projects"
+LEAST = (PROJECTS / "least" / "sovgate.yaml").read_text()
+
+
+def parse(text: str) -> config.ProjectConfig:
+    return config.parse(text.encode(), Path("sovgate.yaml"))
+
+
+def test_the_least_file_that_pushes() -> None:
+    read = config.read(PROJECTS / "least" / "sovgate.yaml")
+    assert read.model == "churn"
+    assert read.zones["eu"].store == "s3://churn-eu"
+    assert read.border["weights"].allow == (("home", "eu"),)
+    assert read.trust is None
+    assert read.policy == config.PolicyConfig(
+        presets=("default",), rules=None, mode="enforce", engine="regorus"
+    )
+
+
+def test_the_hybrid_file_in_full() -> None:
+    read = config.read(PROJECTS / "hybrid" / "sovgate.yaml")
+    assert read.zones["eu"].require == "api"
+    assert read.zones["eu"].gitops is not None
+    assert read.zones["eu"].gitops.via == "pull-request"
+    assert read.gates["accuracy"].at_least == "0.90"  # text: no float enters a decision
+    assert read.trust is not None
+    assert read.trust[0].may == {"signature", "sbom", "provenance", "gate", "transfer"}
+    assert read.trust[2].san == "dpo@bank.example"
+    assert read.datasets["kyc-eu"].stays_in == ("EU",)
+    assert str(read.where("datasets.kyc-eu.stays-in")) == "sovgate.yaml:23:5"
+
+
+def test_project_and_manifest_intersect() -> None:
+    """A demand in either place counts; a manifest that says more cannot loosen the project."""
+    facts = open_project(PROJECTS / "hybrid").datasets()
+    assert facts["kyc-eu"].stays_in == (("EU",), ("DE", "EU"))
+    assert facts["kyc-eu"].commitment is not None
+    assert facts["public-pretrain"].stays_in == ()
+
+
+@pytest.mark.parametrize(
+    ("project", "manifest", "expected"),
+    [
+        ("stays-in: []", "[]", ()),
+        ("stays-in: []", "[EU]", (("EU",),)),
+        ("stays-in: [DE]", "[]", (("DE",),)),
+        ("stays-in: [EU]", "null", None),
+        ("stays-in: null", "[]", None),
+        ("category: x", "null", None),
+        ("category: x", "[NO]", (("NO",),)),
+        ("stays-in: [EU]", None, (("EU",),)),
+        ("category: x", None, None),
+    ],
+)
+def test_null_is_unknown_and_empty_is_free(
+    tmp_path: Path, project: str, manifest: str | None, expected: object
+) -> None:
+    entry = f"d: {{{project}}}"
+    if manifest is not None:
+        entry = f"d: {{{project}, manifest: d.yaml}}"
+        text = f"version: 1\nid: d\ncategory: x\npointer: s3://d\nstays-in: {manifest}\n"
+        (tmp_path / "d.yaml").write_text(text)
+    (tmp_path / "sovgate.yaml").write_text(LEAST + f"datasets:\n  {entry}\n")
+    assert open_project(tmp_path).datasets()["d"].stays_in == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "what", "fix"),
+    [
+        (("zones:", "zone:"), 3, "no key 'zone'", "did you mean 'zones'?"),
+        (("store:", "stor:"), 7, "no key 'stor'", "did you mean 'store'?"),
+        (("aws:us-east-1", "aws:us-east-9"), 4, "aws:us-east-9", "aws:us-east-1"),
+        (("aws:us-east-1", "us-east-1"), 4, "us-east-1", "aws:us-east-1"),
+        (("home -> eu]}\n  meta", "home -> ue]}\n  meta"), 10, "no zone 'ue'", "known: eu"),
+        (("home -> eu]}\n  meta", "home eu]}\n  meta"), 10, "no border", "from -> to"),
+        (("  weights:", "  weigths:"), 10, "no class of data", "weights"),
+        (("version: 1", "version: 2"), 1, "version 2", "version: 1"),
+        (("version: 1", "version: '1'"), 1, "whole number", None),
+        (("model: churn", "model: ../x"), 2, "does not match", None),
+        (("model: churn", "model: NO"), 2, "does not match", None),
+        (("model: churn", "model: [a]"), 2, "must be text, not a list", "quotes"),
+        (("s3://churn-eu", "s3://user:pw@churn-eu"), 7, "carries credentials", "environment"),
+        (("    store", "    require: apii\n    store"), 7, "not one of the choices", "'api'"),
+        (("model: churn\n", "model: churn\nmodel: x\n"), 3, "twice", "remove"),
+        (("border:", "trust: [{name: a, key: k, may: [sign]}]\nborder:"), 9, "'sign'", "signature"),
+        (("border:", "trust: [{name: a, may: []}]\nborder:"), 9, "either key: or cert", None),
+        (("border:", "datasets: {a: {stays-in: [EUU]}}\nborder:"), 9, "'EUU'", "ISO 3166"),
+        (("border:", "datasets: {a: {stays-in: EU}}\nborder:"), 9, "must be a list", "[a, b]"),
+        (("border:", "gates: {acc: {at-least: high, before: deploy}}\nborder:"), 9, "number", None),
+        (("border:", "audit: {zone: us}\nborder:"), 9, "'us' is not one", "eu"),
+        (("border:", "policy: {engine: cel}\nborder:"), 9, "'cel'", "regorus"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_fix(
+    change: tuple[str, str], line: int, what: str, fix: str | None
+) -> None:
+    assert change[0] in LEAST
+    with pytest.raises(ConfigError) as caught:
+        parse(LEAST.replace(*change, 1))
+    assert caught.value.exit_code is ExitCode.CONFIG
+    assert caught.value.where is not None
+    assert caught.value.where.line == line
+    assert what in caught.value.what
+    if fix is not None:
+        assert fix in f"{caught.value.fix} {caught.value.why}"
+
+
+@pytest.mark.parametrize(
+    "repo", ["https://user:token@git.example/x.git", "-oProxyCommand=x", "https://tok@h/x"]
+)
+def test_rule_29_a_git_url_with_credentials_is_refused_and_not_repeated(repo: str) -> None:
+    text = LEAST.replace("    store", f"    gitops: {{repo: '{repo}', path: o}}\n    store", 1)
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert "token" not in str(caught.value) + str(caught.value.why) + str(caught.value.fix)
+
+
+def test_an_unknown_zone_names_the_likely_one() -> None:
+    with pytest.raises(ConfigError, match="no zone 'e'") as caught:
+        parse(LEAST).zone("e")
+    assert caught.value.reason == "unknown-zone"
+    assert caught.value.fix is not None
+
+
+def test_no_project_here_or_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"no sovgate\.yaml here or above") as caught:
+        open_project(None)
+    assert caught.value.exit_code is ExitCode.CONFIG
+    with pytest.raises(UsageError):  # named on the command line, so 2
+        open_project(tmp_path / "nowhere")
+
+
+def test_a_project_above_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sovgate.yaml").write_text(LEAST)
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert open_project(None).base == tmp_path
+
+
+def test_a_missing_key_file_is_a_mistake_of_the_file_not_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "sovgate.yaml").write_text(LEAST)
+    project = open_project(tmp_path)
+    with pytest.raises(SovgateError) as caught:
+        project.signer("home")
+    assert caught.value.exit_code in (ExitCode.CONFIG, ExitCode.KEY)
+    assert str(caught.value.where) == "sovgate.yaml:4:40"
+    with pytest.raises(ConfigError, match="zone eu has no key to sign") as missing:
+        project.signer("eu")
+    assert missing.value.fix == "add zones.eu.keys.sign to sovgate.yaml"
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=300))
+def test_any_text_is_a_project_or_a_config_error(text: str) -> None:
+    try:
+        parse(LEAST + text)
+    except ConfigError as error:
+        assert error.where is not None
+
+
+def test_opening_a_project_opens_nothing_that_it_names() -> None:
+    assert isinstance(open_project(PROJECTS / "least"), Project)
