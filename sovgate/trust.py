@@ -1,0 +1,164 @@
+"""Who may say what: seals statements, and opens them against a list of trusted keys. No I/O.
+
+Stands below the stages, because nearly all of them say or hear something signed. Opening yields a
+statement only if a trusted key signed it, and only in a role that this key may take (RULES 3, 6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sovgate.errors import KeyServiceError, Malformed, VerificationFailed
+from sovgate.formats.bundle import Bundle
+from sovgate.formats.envelope import PAYLOAD_TYPE, pae
+from sovgate.formats.spki import PublicKey
+from sovgate.formats.statement import Statement
+from sovgate.strict import MAX_BYTES
+
+if TYPE_CHECKING:
+    from sovgate.keys._api import Signer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trusted:
+    """A key, the roles in which it is believed, and the zone that it speaks for (None: any)."""
+
+    name: str
+    key: PublicKey
+    may: frozenset[str]
+    zone: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """A statement that a trusted key signed. `sha256` is of the bundle's bytes."""
+
+    statement: Statement
+    role: str
+    signer: Trusted
+    sha256: str
+
+
+def seal(statement: Statement, signer: Signer) -> bytes:
+    """The bundle's bytes: canonical payload, one signature, checked before it leaves.
+
+    Raises KeyServiceError; VerificationFailed "limits" where the bundle would be too large to read.
+    """
+    payload = statement.payload()
+    message = pae(PAYLOAD_TYPE, payload)
+    signature = signer.sign(message)
+    key = signer.public_key
+    try:
+        key.verify(message, signature)
+    except VerificationFailed as error:
+        raise KeyServiceError(
+            "the signing key gave a signature that its own public key refuses",
+            why=error.why or error.what,
+            fix="check that the key URI and the public key belong together",
+            reason="signer-fault",
+        ) from error
+    data = Bundle(
+        payload=payload,
+        signature=signature,
+        hint=key.oms_hint,
+        certificates=tuple(signer.certificates),
+    ).emit()
+    if len(data) > MAX_BYTES:
+        raise VerificationFailed(
+            f"the statement is larger than {MAX_BYTES} bytes",
+            fix="pack the many small files of the model into fewer",
+            reason="limits",
+        )
+    return data
+
+
+def open_statement(data: bytes, trusted: Sequence[Trusted], *, role: str | None = None) -> Verified:
+    """What a trusted key said. `role`, if given, is the only role that is welcome.
+
+    Raises VerificationFailed, reasons "wrong-signer" (nobody trusted signed it), "bad-signature"
+    (it names a trusted key, whose signature this is not), "untrusted-role", "wrong-role", "high-s",
+    "wrong-hint", "unknown-predicate"; Malformed.
+    """
+    bundle = Bundle.parse(data)
+    signers = _signers(bundle, trusted)
+    key = signers[0].key
+    statement = Statement.parse(bundle.payload)
+    _check_spelling(bundle, data, statement, key)
+    found = statement.role
+    if role is not None and found != role:
+        raise VerificationFailed(
+            f"a statement of role {found} stands where one of role {role} belongs",
+            reason="wrong-role",
+        )
+    for signer in signers:
+        if found in signer.may:
+            return Verified(
+                statement=statement,
+                role=found,
+                signer=signer,
+                sha256=hashlib.sha256(data).hexdigest(),
+            )
+    names = ", ".join(signer.name for signer in signers)
+    raise VerificationFailed(
+        f"{names} signed this, but is not trusted for the role {found}",
+        why=f"trusted for: {', '.join(sorted(frozenset().union(*(s.may for s in signers))))}",
+        fix=f"have it signed by a key that may say {found}, or add {found} to that key's `may`",
+        reason="untrusted-role",
+    )
+
+
+def _signers(bundle: Bundle, trusted: Sequence[Trusted]) -> list[Trusted]:
+    """All entries whose key made the signature; one key may stand in several entries."""
+    message = bundle.signed_bytes
+    for key in {entry.key.der: entry.key for entry in trusted if entry.key.can_verify}.values():
+        try:
+            key.verify(message, bundle.signature, low_s=False)
+        except VerificationFailed:
+            continue
+        return [entry for entry in trusted if entry.key.der == key.der]
+    named = [entry.name for entry in trusted if bundle.hint and bundle.hint in entry.key.hints]
+    if named:
+        raise VerificationFailed(
+            "the signature does not verify",
+            why=f"it names the key of {named[0]}, but was changed since that key signed it, "
+            "or another key made it",
+            fix="get the file again from where it was made, or sign again",
+            reason="bad-signature",
+        )
+    raise VerificationFailed(
+        "nobody who is trusted signed this",
+        why="trusted are " + ", ".join(f"{t.name} ({t.key.key_id[:16]}…)" for t in trusted[:8])
+        if trusted
+        else "no key is trusted at all",
+        fix="name the signer's public key with --key, or add it under `trust`",
+        reason="wrong-signer",
+    )
+
+
+def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: PublicKey) -> None:
+    """What we wrote must be the very bytes that we write; what others wrote may be spelled freely.
+
+    The signed payload tells which it is, so nobody can turn one into the other.
+    """
+    ours = statement.is_canonical(bundle.payload) and not _foreign_oms(statement, bundle.payload)
+    if ours and bundle.emit() != data:
+        raise Malformed(
+            "the bundle is not in its one spelling",
+            why="bytes outside of the signed payload were changed",
+            fix="get the file again from where it was made",
+            reason="not-canonical",
+        )
+    if ours or statement.role != "signature":
+        key.verify(bundle.signed_bytes, bundle.signature)
+    if not bundle.certificates and bundle.hint not in key.hints:
+        raise VerificationFailed(
+            "the bundle names another key than the one that signed it", reason="wrong-hint"
+        )
+
+
+def _foreign_oms(statement: Statement, payload: bytes) -> bool:
+    """Other OMS tools may happen on the canonical spelling, but tell no sizes."""
+    return statement.role == "signature" and b'"size":' not in payload
