@@ -155,7 +155,10 @@ def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: Publ
         key.verify(bundle.signed_bytes, bundle.signature)
     if not bundle.certificates and bundle.hint not in key.hints:
         raise VerificationFailed(
-            "the bundle names another key than the one that signed it", reason="wrong-hint"
+            "the bundle names another key than the one that signed it",
+            why=f"the signature is by {key.key_id[:16]}…",
+            fix="get the file again from where it was made",
+            reason="wrong-hint",
         )
 
 
