@@ -1,0 +1,330 @@
+"""Keys in PEM files: `file:PATH` and bare paths. Reads the file that the user named, writes none.
+
+Signing: EC P-256, P-384, P-521. Wrapping: RSA 2048 to 4096 (OAEP) and EC P-256 (HPKE). A private
+key may be encrypted; its passphrase comes from SOVGATE_KEY_PASSPHRASE and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sovgate import files
+from sovgate.errors import (
+    ConfigError,
+    DiskError,
+    KeyServiceError,
+    SovgateError,
+    VerificationFailed,
+    disk_error,
+)
+from sovgate.uri import Uri
+
+if TYPE_CHECKING:
+    from sovgate.formats.spki import PublicKey
+
+PASSPHRASE = "SOVGATE_KEY_PASSPHRASE"  # noqa: S105 (the variable's name)
+MAX_PEM = 64 * 1024
+RSA_ALGORITHM = "rsa-oaep-sha256"
+HPKE_ALGORITHM = "hpke-p256-hkdf-sha256-aes256gcm"
+KEY_SIZE = 32
+
+_HASHES = {
+    "ecdsa-p256-sha256": "SHA256",
+    "ecdsa-p384-sha384": "SHA384",
+    "ecdsa-p521-sha512": "SHA512",
+}
+
+
+def public_key(uri: Uri, base: Path) -> PublicKey:
+    """The public half of a public or a private key file."""
+    data, path = _read(uri, base)
+    if _is_private(data):
+        return _public_half(_load_private(data, path), path)
+    return _load_public(data, path)
+
+
+def signer(uri: Uri, base: Path) -> FileSigner:
+    key, path = _private(uri, base, "sign")
+    public = _public_half(key, path)
+    if public.algorithm not in _HASHES:
+        raise ConfigError(
+            f"{path} cannot sign",
+            why=f"it is a key of kind {public.algorithm}; signatures are made with EC P-256, "
+            "P-384 or P-521",
+            fix=f"make one with: sovgate keys generate sign -o {path}",
+            reason="unsupported-key-use",
+        )
+    return FileSigner(key, public, path)
+
+
+def recipient(uri: Uri, base: Path) -> RsaRecipient | HpkeRecipient:
+    public = public_key(uri, base)
+    if _wrap_algorithm(public, uri.rest) == RSA_ALGORITHM:
+        return RsaRecipient(public)
+    return HpkeRecipient(public)
+
+
+def identity(uri: Uri, base: Path) -> RsaIdentity | HpkeIdentity:
+    key, path = _private(uri, base, "decrypt")
+    public = _public_half(key, path)
+    if _wrap_algorithm(public, path) == RSA_ALGORITHM:
+        return RsaIdentity(key, public)
+    return HpkeIdentity(key, public)
+
+
+class FileSigner:
+    """ECDSA with a private key in this process's memory. Its repr shows the public half only."""
+
+    certificates: tuple[bytes, ...] = ()
+
+    def __init__(self, key: Any, public: PublicKey, path: str) -> None:
+        self._key = key
+        self._path = path
+        self.public_key = public
+
+    def __repr__(self) -> str:
+        return f"FileSigner({self._path!r}, key_id={self.public_key.key_id})"
+
+    def sign(self, message: bytes) -> bytes:
+        """DER, low S: of the two signatures (r, s) and (r, n-s) only one is ever ours."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        from sovgate.formats.spki import low_s
+
+        name = self.public_key.algorithm
+        signature = self._key.sign(message, ec.ECDSA(getattr(hashes, _HASHES[name])()))
+        return low_s(signature, name)
+
+
+class _Wrapping:
+    """What recipients and identities of a file share: their name."""
+
+    algorithm = ""
+
+    def __init__(self, public: PublicKey) -> None:
+        self._public = public
+        self.key_id = public.key_id
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.algorithm}, key_id={self.key_id})"
+
+
+class RsaRecipient(_Wrapping):
+    """RSA-OAEP (RFC 8017), SHA-256 and MGF1 with SHA-256, empty label, over key ‖ SHA-256(context).
+
+    OAEP has no associated data that services agree on, so the context's digest travels inside.
+    """
+
+    algorithm = RSA_ALGORITHM
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        _check_key(key)
+        public: Any = _loaded(self._public)
+        wrapped: bytes = public.encrypt(key + hashlib.sha256(context).digest(), _oaep())
+        return wrapped
+
+
+class RsaIdentity(_Wrapping):
+    algorithm = RSA_ALGORITHM
+
+    def __init__(self, key: Any, public: PublicKey) -> None:
+        super().__init__(public)
+        self._key = key
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        try:
+            opened: bytes = self._key.decrypt(wrapped, _oaep())
+        except ValueError as error:
+            raise _damaged() from error
+        key, bound = opened[:KEY_SIZE], opened[KEY_SIZE:]
+        if len(opened) != 2 * KEY_SIZE or not hmac.compare_digest(
+            bound, hashlib.sha256(context).digest()
+        ):
+            raise _damaged()
+        return key
+
+
+class HpkeRecipient(_Wrapping):
+    """HPKE base mode (RFC 9180): DHKEM(P-256), HKDF-SHA256, AES-256-GCM; info = the context."""
+
+    algorithm = HPKE_ALGORITHM
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        _check_key(key)
+        public: Any = _loaded(self._public)
+        wrapped: bytes = _hpke().encrypt(key, public, context)
+        return wrapped
+
+
+class HpkeIdentity(_Wrapping):
+    algorithm = HPKE_ALGORITHM
+
+    def __init__(self, key: Any, public: PublicKey) -> None:
+        super().__init__(public)
+        self._key = key
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            key: bytes = _hpke().decrypt(wrapped, self._key, context)
+        except (InvalidTag, ValueError) as error:
+            raise _damaged() from error
+        if len(key) != KEY_SIZE:
+            raise _damaged()
+        return key
+
+
+def _oaep() -> Any:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    digest = hashes.SHA256()
+    return padding.OAEP(mgf=padding.MGF1(algorithm=digest), algorithm=digest, label=None)
+
+
+def _hpke() -> Any:
+    from cryptography.hazmat.primitives import hpke
+
+    return hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+
+
+def _damaged() -> VerificationFailed:
+    return VerificationFailed(
+        "the wrapped key does not open",
+        why="it was damaged, or wrapped for another zone, release or manifest",
+        fix="get the encrypted model again from its source",
+        reason="wrapped-key",
+    )
+
+
+def _check_key(key: bytes) -> None:
+    if len(key) != KEY_SIZE:
+        raise KeyServiceError(f"only keys of {KEY_SIZE} bytes are wrapped", reason="bad-key-size")
+
+
+def _wrap_algorithm(public: PublicKey, path: str) -> str:
+    if public.algorithm.startswith("rsa-"):
+        return RSA_ALGORITHM
+    if public.algorithm == "ecdsa-p256-sha256":
+        return HPKE_ALGORITHM
+    raise ConfigError(
+        f"{path} cannot wrap keys",
+        why=f"it is a key of kind {public.algorithm}; keys are wrapped with RSA 2048, 3072 or "
+        "4096, or with EC P-256",
+        fix="make one with: sovgate keys generate encrypt -o FILE",
+        reason="unsupported-key-use",
+    )
+
+
+def _loaded(public: PublicKey) -> Any:
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    return load_der_public_key(public.der)
+
+
+def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
+    """The file's bytes and its path. Links are followed: secrets are often mounted as links."""
+    path = base / uri.rest
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise disk_error(error, f"read the key {os.fspath(path)!r}") from error
+    mode = os.fstat(descriptor).st_mode
+    try:
+        data = files.read_descriptor(descriptor, most=MAX_PEM, what=f"key {os.fspath(path)!r}")
+    except VerificationFailed as error:
+        raise _bad_file(str(path), error) from error
+    if _is_private(data) and mode & stat.S_IWOTH:
+        # Readable by a group or by all is how containers mount secrets; writable by all never is.
+        raise DiskError(
+            f"the private key {os.fspath(path)!r} can be written by everyone",
+            why=f"its mode is {stat.S_IMODE(mode):04o}, so anyone here could have put it there",
+            fix=f"make a new key, or if you trust this one: chmod 600 {path}",
+            reason="key-permissions",
+        )
+    return data, str(path)
+
+
+def _is_private(data: bytes) -> bool:
+    return b"PRIVATE KEY-----" in data
+
+
+def _private(uri: Uri, base: Path, use: str) -> tuple[Any, str]:
+    data, path = _read(uri, base)
+    if not _is_private(data):
+        raise ConfigError(
+            f"{path} holds no private key",
+            why=f"it takes the private half to {use}",
+            fix="name the private key file there",
+            reason="not-private",
+        )
+    return _load_private(data, path), path
+
+
+def _load_private(data: bytes, path: str) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    passphrase: bytes | None = None
+    if b"ENCRYPTED" in data:
+        text = os.environ.get(PASSPHRASE)
+        if not text:
+            raise KeyServiceError(
+                f"the private key {path} is encrypted",
+                why=f"{PASSPHRASE} is not set",
+                fix=f"give its passphrase in the environment variable {PASSPHRASE}",
+                reason="passphrase-missing",
+            )
+        passphrase = os.fsencode(text)
+    try:
+        return load_pem_private_key(data, password=passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if passphrase is not None:
+            raise KeyServiceError(
+                f"the private key {path} does not open",
+                why=f"the passphrase in {PASSPHRASE} is not its own, or the file is damaged",
+                fix=f"set {PASSPHRASE} to the passphrase of this key",
+                reason="passphrase-wrong",
+            ) from error
+        raise _bad_file(path, error) from error
+
+
+def _public_half(key: Any, path: str) -> PublicKey:
+    from cryptography.hazmat.primitives import serialization
+
+    from sovgate.formats.spki import PublicKey
+
+    der = key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    try:
+        return PublicKey.from_der(der)
+    except SovgateError as error:
+        raise _bad_file(path, error) from error
+
+
+def _load_public(data: bytes, path: str) -> PublicKey:
+    from sovgate.formats.spki import PublicKey
+
+    try:
+        return PublicKey.from_pem(data)
+    except SovgateError as error:
+        raise _bad_file(path, error) from error
+
+
+def _bad_file(path: str, error: Exception) -> ConfigError:
+    """The library's own words stay out of it: they may describe the inside of a secret."""
+    why = (error.why or error.what) if isinstance(error, SovgateError) else None
+    return ConfigError(
+        f"{path} is not a key that sovgate can use",
+        why=why or "it is no unencrypted or encrypted PKCS#8, SEC1 or SubjectPublicKeyInfo PEM",
+        fix="make one with: sovgate keys generate sign|encrypt -o FILE",
+        reason="bad-key",
+    )

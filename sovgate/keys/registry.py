@@ -1,0 +1,86 @@
+"""Finds the key adapter of a URI. Knows adapters by name only and imports one when it is asked for.
+
+A new key service is one file beside this one and one line in `SCHEMES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sovgate import uri
+from sovgate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sovgate.formats.spki import PublicKey
+    from sovgate.keys._api import Identity, Recipient, Signer
+
+#: URI scheme -> module. A bare path is `file`.
+SCHEMES: dict[str, str] = {
+    "file": "sovgate.keys.file",
+}
+
+_USES = {
+    "public_key": "tell a public key",
+    "signer": "sign",
+    "recipient": "encrypt to a zone",
+    "identity": "decrypt for a zone",
+}
+
+
+def _open(uri_text: str, base: Path, use: str) -> Any:
+    parsed = uri.parse(uri_text, what="key")
+    module = SCHEMES.get(parsed.scheme)
+    if module is None:
+        raise ConfigError(
+            f"no key adapter knows the scheme {parsed.scheme!r}",
+            why="known are " + ", ".join(sorted(SCHEMES)),
+            fix=_suggestion(parsed.scheme),
+            reason="unknown-scheme",
+        )
+    adapter = getattr(importlib.import_module(module), use, None)
+    if adapter is None:
+        raise ConfigError(
+            f"a {parsed.scheme} key cannot {_USES[use]}",
+            fix="name a key of another kind there",
+            reason="unsupported-key-use",
+        )
+    return adapter(parsed, base)
+
+
+def _suggestion(scheme: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(scheme, SCHEMES, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "write file:PATH, or ./PATH for a file whose name holds a colon"
+
+
+def open_signer(uri_text: str, base: Path) -> Signer:
+    """The signing key behind a URI; relative paths start at `base`.
+
+    Raises ConfigError (what its URIs cannot do), UsageError (no such file), KeyServiceError.
+    So do the three below.
+    """
+    signer: Signer = _open(uri_text, base, "signer")
+    return signer
+
+
+def open_recipient(uri_text: str, base: Path) -> Recipient:
+    """What wraps keys for a zone. The public half is enough."""
+    recipient: Recipient = _open(uri_text, base, "recipient")
+    return recipient
+
+
+def open_identity(uri_text: str, base: Path) -> Identity:
+    """What unwraps keys inside a zone."""
+    identity: Identity = _open(uri_text, base, "identity")
+    return identity
+
+
+def open_public(uri_text: str, base: Path) -> PublicKey:
+    """The public half of any key; of a private key file too."""
+    key: PublicKey = _open(uri_text, base, "public_key")
+    return key

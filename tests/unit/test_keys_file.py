@@ -1,0 +1,257 @@
+"""Keys in PEM files: what they sign and wrap, what they refuse, and that they never tell."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pickle
+import shutil
+import subprocess
+import traceback
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, utils
+
+from sovgate.errors import (
+    ConfigError,
+    DiskError,
+    KeyServiceError,
+    SovgateError,
+    UsageError,
+    VerificationFailed,
+)
+from sovgate.keys import registry
+from sovgate.keys.file import PASSPHRASE
+
+KEY = bytes(range(32))
+CONTEXT = b'{"format":"sovgate.wrap/v0"}'
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def private_pem(key, *, form=ser.PrivateFormat.PKCS8, passphrase: bytes | None = None) -> bytes:
+    hidden = ser.BestAvailableEncryption(passphrase) if passphrase else ser.NoEncryption()
+    return key.private_bytes(ser.Encoding.PEM, form, hidden)
+
+
+def public_pem(key) -> bytes:
+    return key.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo)
+
+
+def put(folder: Path, name: str, data: bytes, mode: int = 0o600) -> str:
+    path = folder / name
+    path.write_bytes(data)
+    path.chmod(mode)
+    return name
+
+
+@pytest.fixture(scope="module")
+def p256():
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture(scope="module")
+def rsa2048():
+    return rsa.generate_private_key(65537, 2048)
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1, ec.SECP384R1, ec.SECP521R1])
+@pytest.mark.parametrize("form", [ser.PrivateFormat.PKCS8, ser.PrivateFormat.TraditionalOpenSSL])
+def test_a_key_of_each_curve_and_form_signs(tmp_path, curve, form):
+    key = ec.generate_private_key(curve())
+    name = put(tmp_path, "k.pem", private_pem(key, form=form))
+    signer = registry.open_signer(f"file:{name}", tmp_path)
+    signer.public_key.verify(b"message", signer.sign(b"message"))
+    assert signer.public_key.pem == public_pem(key)
+    assert signer.certificates == ()
+
+
+def test_signatures_are_low_s_always(tmp_path, p256):
+    signer = registry.open_signer(put(tmp_path, "k.pem", private_pem(p256)), tmp_path)
+    for number in range(40):
+        _, s = utils.decode_dss_signature(signer.sign(b"%d" % number))
+        assert s <= ORDER // 2
+
+
+def test_a_key_file_of_openssl_with_its_parameters_block_signs(tmp_path):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    made = subprocess.run(
+        ["openssl", "ecparam", "-name", "prime256v1", "-genkey"], check=True, capture_output=True
+    )
+    name = put(tmp_path, "k.pem", made.stdout)
+    signer = registry.open_signer(name, tmp_path)
+    signer.public_key.verify(b"m", signer.sign(b"m"))
+
+
+def test_a_passphrase_comes_from_the_environment_only(tmp_path, p256, monkeypatch):
+    name = put(tmp_path, "k.pem", private_pem(p256, passphrase=b"horse battery"))
+    monkeypatch.delenv(PASSPHRASE, raising=False)
+    with pytest.raises(KeyServiceError) as missing:
+        registry.open_signer(name, tmp_path)
+    assert missing.value.reason == "passphrase-missing"
+    monkeypatch.setenv(PASSPHRASE, "stable staple")
+    with pytest.raises(KeyServiceError) as wrong:
+        registry.open_signer(name, tmp_path)
+    assert wrong.value.reason == "passphrase-wrong"
+    assert "stable staple" not in "".join(traceback.format_exception(wrong.value))
+    monkeypatch.setenv(PASSPHRASE, "horse battery")
+    registry.open_signer(name, tmp_path).sign(b"m")
+
+
+def test_public_half_of_any_file_is_told(tmp_path, p256):
+    private = put(tmp_path, "k.pem", private_pem(p256))
+    public = put(tmp_path, "k.pub.pem", public_pem(p256), 0o644)
+    both = [registry.open_public(text, tmp_path) for text in (private, public, f"file:{public}")]
+    assert {key.pem for key in both} == {public_pem(p256)}
+    absolute = registry.open_public(f"file://{tmp_path}/{public}", Path("/nowhere"))
+    assert absolute.key_id == both[0].key_id
+
+
+@pytest.mark.parametrize("kind", ["p256", "rsa2048"])
+def test_the_public_half_wraps_and_the_private_half_unwraps(tmp_path, kind, request):
+    key = request.getfixturevalue(kind)
+    private = put(tmp_path, "k.pem", private_pem(key))
+    public = put(tmp_path, "k.pub.pem", public_pem(key), 0o644)
+    recipient = registry.open_recipient(public, tmp_path)
+    identity = registry.open_identity(private, tmp_path)
+    assert recipient.key_id == identity.key_id
+    assert recipient.algorithm == identity.algorithm
+    wrapped = recipient.wrap(KEY, CONTEXT)
+    assert recipient.wrap(KEY, CONTEXT) != wrapped
+    assert identity.unwrap(wrapped, CONTEXT) == KEY
+    for bad, context in [
+        (wrapped, CONTEXT + b" "),
+        (wrapped[:-1], CONTEXT),
+        (wrapped + b"\0", CONTEXT),
+        (b"", CONTEXT),
+        (bytes([wrapped[0] ^ 1]) + wrapped[1:], CONTEXT),
+        (wrapped[:-1] + bytes([wrapped[-1] ^ 1]), CONTEXT),
+    ]:
+        with pytest.raises(VerificationFailed) as damage:
+            identity.unwrap(bad, context)
+        assert damage.value.reason == "wrapped-key"
+
+
+def test_rsa_wraps_what_openssl_unwraps_and_back(tmp_path, rsa2048):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    put(tmp_path, "k.pem", private_pem(rsa2048))
+    put(tmp_path, "k.pub.pem", public_pem(rsa2048), 0o644)
+    options = ["rsa_padding_mode:oaep", "rsa_oaep_md:sha256", "rsa_mgf1_md:sha256"]
+    options = [word for option in options for word in ("-pkeyopt", option)]
+
+    def openssl(*words: str, data: bytes) -> bytes:
+        command = ["openssl", "pkeyutl", *words, *options]
+        done = subprocess.run(command, input=data, check=True, capture_output=True, cwd=tmp_path)
+        return done.stdout
+
+    plain = KEY + hashlib.sha256(CONTEXT).digest()
+    wrapped = registry.open_recipient("k.pub.pem", tmp_path).wrap(KEY, CONTEXT)
+    assert openssl("-decrypt", "-inkey", "k.pem", data=wrapped) == plain
+    theirs = openssl("-encrypt", "-pubin", "-inkey", "k.pub.pem", data=plain)
+    assert registry.open_identity("k.pem", tmp_path).unwrap(theirs, CONTEXT) == KEY
+
+
+def test_ec_wrapping_is_rfc_9180_base_mode(tmp_path, p256):
+    """Opened by RFC 9180 written out by hand: DHKEM(P-256, HKDF-SHA256), AES-256-GCM."""
+    import hmac
+
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    def extract(salt: bytes, label: bytes, ikm: bytes, suite: bytes) -> bytes:
+        return hmac.digest(salt or bytes(32), b"HPKE-v1" + suite + label + ikm, "sha256")
+
+    def expand(prk: bytes, label: bytes, info: bytes, length: int, suite: bytes) -> bytes:
+        info = length.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info
+        return hmac.digest(prk, info + b"\1", "sha256")[:length]
+
+    name = put(tmp_path, "k.pem", private_pem(p256))
+    wrapped = registry.open_recipient(name, tmp_path).wrap(KEY, CONTEXT)
+    enc, sealed = wrapped[:65], wrapped[65:]
+    theirs = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), enc)
+    mine = p256.public_key().public_bytes(
+        ser.Encoding.X962, ser.PublicFormat.UncompressedPoint
+    )  # fmt: skip
+    kem = b"KEM" + (0x0010).to_bytes(2, "big")
+    eae = extract(b"", b"eae_prk", p256.exchange(ec.ECDH(), theirs), kem)
+    shared = expand(eae, b"shared_secret", enc + mine, 32, kem)
+    suite = b"HPKE" + bytes.fromhex("001000010002")
+    schedule = b"\0" + extract(b"", b"psk_id_hash", b"", suite)
+    schedule += extract(b"", b"info_hash", CONTEXT, suite)
+    secret = extract(shared, b"secret", b"", suite)
+    key = expand(secret, b"key", schedule, 32, suite)
+    nonce = expand(secret, b"base_nonce", schedule, 12, suite)
+    assert AESGCM(key).decrypt(nonce, sealed, b"") == KEY
+
+
+def test_what_a_key_cannot_do_is_said(tmp_path, p256, rsa2048):
+    put(tmp_path, "rsa.pem", private_pem(rsa2048))
+    put(tmp_path, "pub.pem", public_pem(p256), 0o644)
+    put(tmp_path, "p384.pem", private_pem(ec.generate_private_key(ec.SECP384R1())))
+    put(tmp_path, "ed.pem", private_pem(ed25519.Ed25519PrivateKey.generate()))
+    put(tmp_path, "small.pem", private_pem(rsa.generate_private_key(65537, 1024)))  # noqa: S505
+    put(tmp_path, "junk.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    put(tmp_path, "big.pem", b"x" * 100_000)
+    for call, name, reason in [
+        (registry.open_signer, "rsa.pem", "unsupported-key-use"),
+        (registry.open_signer, "pub.pem", "not-private"),
+        (registry.open_identity, "pub.pem", "not-private"),
+        (registry.open_recipient, "p384.pem", "unsupported-key-use"),
+        (registry.open_identity, "p384.pem", "unsupported-key-use"),
+        (registry.open_signer, "ed.pem", "bad-key"),
+        (registry.open_public, "small.pem", "bad-key"),
+        (registry.open_public, "junk.pem", "bad-key"),
+        (registry.open_public, "big.pem", "bad-key"),
+        (registry.open_public, "vaultkms://x", "unknown-scheme"),
+        (registry.open_public, "https://user:word@host/k", "secret-in-uri"),
+    ]:
+        with pytest.raises(ConfigError) as refused:
+            call(name, tmp_path)
+        assert (name, refused.value.reason) == (name, reason)
+    with pytest.raises(UsageError) as missing:
+        registry.open_public("gone.pem", tmp_path)
+    assert missing.value.reason == "missing-path"
+    with pytest.raises(SovgateError) as short:
+        registry.open_recipient("pub.pem", tmp_path).wrap(b"short", CONTEXT)
+    assert short.value.reason == "bad-key-size"
+
+
+def test_a_private_key_that_everyone_can_write_is_refused(tmp_path, p256):
+    put(tmp_path, "k.pem", private_pem(p256), 0o602)
+    with pytest.raises(DiskError) as refused:
+        registry.open_signer("k.pem", tmp_path)
+    assert refused.value.reason == "key-permissions"
+    (tmp_path / "k.pem").chmod(0o640)
+    registry.open_signer("k.pem", tmp_path)
+
+
+def test_rule_29_no_key_tells_its_secret(tmp_path, p256, rsa2048, monkeypatch):
+    """Reprs, attributes and pickles of keys hold nothing of the private half; errors neither."""
+    monkeypatch.setenv(PASSPHRASE, "horse battery")
+    for key in (p256, rsa2048):
+        pem = private_pem(key)
+        put(tmp_path, "k.pem", pem)
+        line = pem.splitlines()[1].decode()
+        opened = [registry.open_identity("k.pem", tmp_path)]
+        if key is p256:
+            opened.append(registry.open_signer("k.pem", tmp_path))
+        for item in opened:
+            assert line not in repr(item) + str(item) + repr(vars(item))
+            with pytest.raises(TypeError):
+                pickle.dumps(item)
+        broken = pem.replace(pem.splitlines()[2], b"A" * 64)
+        put(tmp_path, "broken.pem", broken)
+        with pytest.raises(SovgateError) as refused:
+            registry.open_identity("broken.pem", tmp_path)
+        told = "".join(traceback.format_exception(refused.value)) + repr(refused.value)
+        assert line not in told
+        assert "horse battery" not in told
+
+
+def test_every_named_adapter_is_there_and_keeps_the_contract():
+    for scheme, module in registry.SCHEMES.items():
+        assert scheme == scheme.lower()
+        adapter = importlib.import_module(module)
+        assert any(hasattr(adapter, use) for use in registry._USES)
