@@ -215,6 +215,14 @@ def read_descriptor(descriptor: int, *, most: int, what: str) -> bytes:
     return data
 
 
+def write_at(descriptor: int, view: memoryview, offset: int) -> None:
+    """All of `view` at an offset of an open file; threads may write different parts at once."""
+    while view:
+        count = os.pwrite(descriptor, view, offset)
+        view = view[count:]
+        offset += count
+
+
 def sync_dir(path: str | os.PathLike[str]) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -332,34 +340,42 @@ class Staging:
         source = self.path / name
         try:
             if source.is_dir():
-                # mkdir claims the name; rename onto an empty directory is atomic.
-                self.final.mkdir()
-                try:
-                    source.rename(self.final)
-                except BaseException:
-                    self.final.rmdir()
-                    raise
+                # One step, so that no kill leaves half of it. It replaces nothing but an empty
+                # folder: rename(2) refuses files, links and folders that hold something.
+                source.rename(self.final)
             else:
                 os.link(source, self.final)
             sync_dir(self.final.parent)
-        except FileExistsError as error:
-            raise UsageError(
-                f"{str(self.final)!r} is there already",
-                fix="name another place with -o, or remove it",
-                reason="output-exists",
-            ) from error
         except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise _taken(self.final) from error
             raise disk_error(error, f"move the result to {str(self.final)!r}") from error
 
 
 def require_absent(path: str | os.PathLike[str]) -> None:
     """Refuse early to write where something lies. Raises UsageError."""
     if os.path.lexists(path):
-        raise UsageError(
-            f"{os.fspath(path)!r} is there already",
-            fix="name another place with -o, or remove it",
-            reason="output-exists",
-        )
+        raise _taken(path)
+
+
+def require_free(path: str | os.PathLike[str]) -> None:
+    """The same for a folder to come, where an empty folder is no obstacle. Raises UsageError."""
+    path = Path(path)
+    if not os.path.lexists(path):
+        return
+    if path.is_dir() and not path.is_symlink():
+        with opened_dir(path) as handle, os.scandir(handle) as listing:
+            if next(listing, None) is None:
+                return
+    raise _taken(path)
+
+
+def _taken(path: str | os.PathLike[str]) -> UsageError:
+    return UsageError(
+        f"{os.fspath(path)!r} is there already",
+        fix="name another place with -o, or remove it",
+        reason="output-exists",
+    )
 
 
 def resource_dir(name: str) -> Path:

@@ -154,13 +154,28 @@ def test_a_commit_replaces_nothing(tmp_path: Path, kind: str) -> None:
         final.write_bytes(b"mine")
     elif kind == "dir":
         final.mkdir()
+        (final / "mine").touch()
     else:
         final.symlink_to("nowhere")
     with files.Staging(final) as staging:
         (staging.path / "m").mkdir()
         with pytest.raises(UsageError, match="is there already"):
             staging.commit("m")
+        with pytest.raises(UsageError, match="is there already"):
+            files.require_free(final)
     assert os.path.lexists(final)
+
+
+def test_a_commit_takes_an_empty_folder_in_one_step(tmp_path: Path) -> None:
+    """So that no kill can leave an empty folder under the final name that stops the next run."""
+    final = tmp_path / "model"
+    final.mkdir()
+    files.require_free(final)
+    with files.Staging(final) as staging:
+        (staging.path / "m").mkdir()
+        (staging.path / "m" / "weights").write_bytes(b"w")
+        staging.commit("m")
+    assert (final / "weights").read_bytes() == b"w"
 
 
 def test_a_read_is_bounded_and_names_what_is_missing(tmp_path: Path) -> None:
