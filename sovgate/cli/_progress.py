@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _WIDTH = 24
 
@@ -28,20 +28,14 @@ def human_seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-class Bar:
-    """Call it with each number of bytes done, from any thread."""
-
+class _Bar:
     def __init__(self, label: str, total: int | None) -> None:
         self.label, self.total, self.done = label, total, 0
         self.started = time.monotonic()
         self.drawn = self.started  # the first quarter of a second shows nothing
         self.lock = threading.Lock()
 
-    def expect(self, total: int) -> None:
-        """For work whose size is known only after the bar began."""
-        self.total = total
-
-    def __call__(self, count: int) -> None:
+    def advance(self, count: int) -> None:
         with self.lock:
             self.done += count
             now = time.monotonic()
@@ -69,13 +63,13 @@ class Bar:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int | None = None) -> Iterator[Bar | None]:
+def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None] | None]:
     """`with progress("encrypting", size) as advance:`; yields None where nobody is looking."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or os.environ.get("CI"):
         yield None
         return
-    bar = Bar(label, total)
+    bar = _Bar(label, total)
     try:
-        yield bar
+        yield bar.advance
     finally:
         bar.clear()

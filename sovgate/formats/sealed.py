@@ -1,0 +1,179 @@
+"""`sealed.json`: what an encrypted copy of a model for one zone consists of. No I/O.
+
+It is written last, so a copy is there whole or not at all. Nothing in it is secret, and nothing in
+it is believed: the signature, the wrapped key's context and the key table decide.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sovgate import strict
+from sovgate.errors import Malformed
+from sovgate.files import MAX_ENTRIES
+from sovgate.formats import stream
+from sovgate.records import RELEASE_PART, ROLES, ZONE_NAME, Sized
+
+FORMAT = "sovgate.sealed/v0"
+#: A wrapped key: RSA-4096 gives 512 bytes, HPKE 113; services add their own framing.
+MAX_WRAPPED = 6144
+MAX_EVIDENCE = 10_000
+_RELEASE = re.compile(f"{RELEASE_PART.pattern}/{RELEASE_PART.pattern}", re.ASCII)
+_KEY_ID = re.compile(r"[\x21-\x7e]{1,2048}", re.ASCII)
+_ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_PREDICATE_TYPE = re.compile(r"[\x21-\x7e]{1,512}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapped:
+    """The release key as wrapped for one recipient; `commit` tells a wrong key from damage."""
+
+    key_id: str
+    algorithm: str
+    wrapped: bytes
+    commit: str
+
+    def json(self) -> dict[str, object]:
+        return {
+            "key-id": self.key_id,
+            "algorithm": self.algorithm,
+            "wrapped": strict.b64encode(self.wrapped),
+            "commit": self.commit,
+        }
+
+    @classmethod
+    def read(cls, fields: strict.Fields) -> Wrapped:
+        wrapped = cls(
+            key_id=fields.text("key-id", pattern=_KEY_ID),
+            algorithm=fields.text("algorithm", pattern=_ALGORITHM),
+            wrapped=fields.base64("wrapped", max_bytes=MAX_WRAPPED),
+            commit=fields.sha256("commit"),
+        )
+        fields.done()
+        return wrapped
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blob:
+    """A ciphertext by digest and size, the plaintext it holds, the commitment of its key."""
+
+    sha256: str
+    size: int
+    plaintext: Sized
+    commit: str
+
+    def json(self) -> dict[str, object]:
+        return {
+            "sha256": self.sha256,
+            "size": self.size,
+            "plaintext": self.plaintext.json(),
+            "commit": self.commit,
+        }
+
+    @classmethod
+    def read(cls, fields: strict.Fields) -> Blob:
+        blob = cls(
+            sha256=fields.sha256("sha256"),
+            size=fields.integer("size"),
+            plaintext=read_sized(fields.object("plaintext")),
+            commit=fields.sha256("commit"),
+        )
+        fields.done()
+        if blob.size != stream.Layout(size=blob.plaintext.size).ciphertext_size:
+            raise Malformed(f"{fields.path}.size does not fit its plaintext's")
+        return blob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """A file of `MODEL.evidence/`, which travels as it is: by role, predicate type and digest."""
+
+    role: str
+    predicate_type: str
+    sha256: str
+    size: int
+
+    def json(self) -> dict[str, object]:
+        return {
+            "role": self.role,
+            "predicateType": self.predicate_type,
+            "sha256": self.sha256,
+            "size": self.size,
+        }
+
+    @classmethod
+    def read(cls, fields: strict.Fields) -> Evidence:
+        evidence = cls(
+            role=fields.text("role"),
+            predicate_type=fields.text("predicateType", pattern=_PREDICATE_TYPE),
+            sha256=fields.sha256("sha256"),
+            size=fields.integer("size", most=strict.MAX_BYTES),
+        )
+        fields.done()
+        if evidence.role not in ROLES:
+            raise Malformed(f"{fields.path}.role is not one that is known")
+        return evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """`DIR/<zone>/sealed.json`. All that it names by digest lies in `DIR/<zone>/blobs/sha256/`."""
+
+    zone: str
+    release: str | None
+    manifest: Sized
+    signature: Sized
+    recipient: Wrapped
+    keytable: Sized
+    blobs: tuple[Blob, ...]
+    evidence: tuple[Evidence, ...] = ()
+
+    def canonical(self) -> bytes:
+        return strict.canonical(
+            {
+                "format": FORMAT,
+                "zone": self.zone,
+                "release": self.release,
+                "manifest": self.manifest.json(),
+                "signature": self.signature.json(),
+                "recipient": self.recipient.json(),
+                "keytable": self.keytable.json(),
+                "blobs": [blob.json() for blob in self.blobs],
+                "evidence": [item.json() for item in self.evidence],
+            }
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> Sealed:
+        """Canonical bytes only. Raises Malformed."""
+        top = strict.Fields(strict.loads_canonical(data), "sealed")
+        top.exactly("format", FORMAT)
+        sealed = cls(
+            zone=top.text("zone", pattern=ZONE_NAME),
+            release=top.nullable("release", lambda name: top.text(name, pattern=_RELEASE)),
+            manifest=read_sized(top.object("manifest"), most=strict.MAX_BYTES),
+            signature=read_sized(top.object("signature"), most=strict.MAX_BYTES),
+            recipient=Wrapped.read(top.object("recipient")),
+            keytable=read_sized(top.object("keytable"), most=2 * strict.MAX_BYTES),
+            blobs=tuple(Blob.read(item) for item in top.objects("blobs", most=MAX_ENTRIES)),
+            evidence=tuple(
+                Evidence.read(item) for item in top.objects("evidence", most=MAX_EVIDENCE)
+            ),
+        )
+        top.done()
+        for what, digests in (
+            ("blob", [blob.sha256 for blob in sealed.blobs]),
+            ("plaintext", [blob.plaintext.sha256 for blob in sealed.blobs]),
+            ("commitment", [blob.commit for blob in sealed.blobs]),
+        ):
+            if len(set(digests)) != len(digests):
+                raise Malformed(f"sealed.blobs lists a {what} twice")
+        return sealed
+
+
+def read_sized(fields: strict.Fields, *, most: int = strict.MAX_INT) -> Sized:
+    """{sha256, size}, and nothing else."""
+    sized = Sized(sha256=fields.sha256("sha256"), size=fields.integer("size", most=most))
+    fields.done()
+    return sized

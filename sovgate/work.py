@@ -1,0 +1,159 @@
+"""Work on all cores in bounded memory: threads, buffers from a fixed pool, steps in order.
+
+Ground floor: standard library only. The reader takes a buffer before it reads, and waits while none
+is free: that is the only back-pressure there is, and the bound on memory.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+Step = Callable[[], None]
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Crew:
+    """Threads and the first error of any of them. Use as a context manager.
+
+    After an error, steps that have not started are dropped, whoever waits is woken, and leaving the
+    context raises that error.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        # Two more than cores: some will be waiting for the disk.
+        self._threads = ThreadPoolExecutor(workers or min(16, cores() + 2), "sovgate")
+        self.changed = threading.Condition()
+        self._error: BaseException | None = None
+        self._open = 0
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+        with self.changed:
+            self.changed.wait_for(lambda: not self._open)
+        self._threads.shutdown()
+        if error is None:
+            self.check()
+
+    def fail(self, error: BaseException) -> None:
+        with self.changed:
+            self._error = self._error or error
+            self.changed.notify_all()
+
+    def check(self) -> None:
+        """Raise the first error, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
+
+    def submit(self, step: Step) -> None:
+        with self.changed:
+            self._open += 1
+        self._threads.submit(self._run, step)
+
+    def _run(self, step: Step) -> None:
+        try:
+            if not self.failed:
+                step()
+        except BaseException as error:  # noqa: BLE001 - kept, and raised by check()
+            self.fail(error)
+        finally:
+            with self.changed:
+                self._open -= 1
+                self.changed.notify_all()
+
+
+class Buffers:
+    """`count` buffers of `size` bytes, made when first needed. `take` waits until one is free."""
+
+    def __init__(self, crew: Crew, count: int, size: int) -> None:
+        self._crew = crew
+        self._left = count
+        self._size = size
+        self._free: list[bytearray] = []
+
+    def take(self) -> Buffer:
+        """Raises the crew's error rather than wait for what will not come."""
+        changed = self._crew.changed
+        with changed:
+            changed.wait_for(lambda: self._free or self._left or self._crew.failed)
+            self._crew.check()
+            if self._free:
+                return Buffer(self, self._free.pop())
+            self._left -= 1
+        return Buffer(self, bytearray(self._size))
+
+    def give(self, data: bytearray) -> None:
+        with self._crew.changed:
+            self._free.append(data)
+            self._crew.changed.notify_all()
+
+
+class Buffer:
+    """A buffer on loan. It returns to its pool when `drop` was called once by each holder."""
+
+    def __init__(self, pool: Buffers, data: bytearray) -> None:
+        self._pool = pool
+        self._data = data
+        self._holders = 1
+        self._lock = threading.Lock()
+
+    def view(self, size: int) -> memoryview:
+        return memoryview(self._data)[:size]
+
+    def hold(self, more: int) -> None:
+        """`more` further holders, each of which will call `drop`."""
+        with self._lock:
+            self._holders += more
+
+    def drop(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            done = self._holders == 0
+        if done:
+            self._pool.give(self._data)
+
+
+class Ordered:
+    """Steps numbered 0, 1, 2, … that arrive in any order and run one after another, in order."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Step] = {}
+        self._next = 0
+        self._running = False
+
+    def put(self, number: int, step: Step) -> None:
+        with self._lock:
+            self._waiting[number] = step
+            if self._running or self._next not in self._waiting:
+                return
+            self._running = True
+        self._crew.submit(self._drain)
+
+    def _drain(self) -> None:
+        while True:
+            with self._lock:
+                step = self._waiting.pop(self._next, None)
+                if step is None or self._crew.failed:
+                    self._running = False
+                    return
+                self._next += 1
+            step()
