@@ -303,15 +303,28 @@ class Staging:
         try:
             self.final.parent.mkdir(parents=True, exist_ok=True)
             self._sweep()
-            self.path = self.final.parent / f"{self._prefix()}{secrets.token_hex(8)}{self.SUFFIX}"
-            self.path.mkdir(mode=0o700)
-            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not self._claim():
+                pass
         except OSError as error:
             raise disk_error(
                 error, f"make a staging directory beside {str(self.final)!r}"
             ) from error
         return self
+
+    def _claim(self) -> bool:
+        """Make and lock a directory. False where another run swept it before it was locked."""
+        self.path = self.final.parent / f"{self._prefix()}{secrets.token_hex(8)}{self.SUFFIX}"
+        self.path.mkdir(mode=0o700)
+        try:
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if self.path.exists():  # the name is random: nobody else made it
+            return True
+        os.close(self._lock)
+        self._lock = -1
+        return False
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -326,7 +339,10 @@ class Staging:
                 continue
             if item.is_symlink() or not item.is_dir():
                 continue
-            handle = os.open(item, _OPEN_DIR)
+            try:
+                handle = os.open(item, _OPEN_DIR)
+            except FileNotFoundError:  # another run swept it
+                continue
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(item, ignore_errors=True)

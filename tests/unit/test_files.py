@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,20 @@ def test_rule_11_the_next_run_sweeps_what_a_killed_run_left(tmp_path: Path) -> N
         (second.path / "m").write_bytes(b"x")
         second.commit("m")
     assert final.read_bytes() == b"x"
+
+
+def test_rule_11_many_runs_at_once_do_not_sweep_each_other(tmp_path: Path) -> None:
+    def run(number: int) -> bool:
+        for _ in range(30):
+            with files.Staging(tmp_path / "model") as staging:
+                (staging.path / "m").write_bytes(b"%d" % number)
+                if (staging.path / "m").read_bytes() != b"%d" % number:
+                    return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(run, range(8)))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["file", "dir", "dangling"])
