@@ -1,0 +1,336 @@
+"""An overlay that a person wrote keeps every byte but for our one entry (comments, order, quotes).
+
+Hostile YAML is refused before anything is built of it, and nothing is edited by guess.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sovgate.errors import ConfigError
+from sovgate.formats import kustomize, overlay
+from sovgate.formats.kustomize import Deployment, Pin, ensure_patch
+from sovgate.formats.yaml12 import load
+
+ENTRY = "path: sovgate-release.yaml"
+HEX = "a" * 64
+PIN = Pin(
+    release=f"churn/1.0.0@sha256:{HEX}",
+    manifest=HEX,
+    record="b" * 64,
+    key_uri="file:keys/eu.pem",
+    zone="eu",
+)
+
+
+def edited(text: str) -> str:
+    return ensure_patch(text.encode(), "kustomization.yaml").decode()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("resources: [a]\n", "resources: [a]\npatches:\n- {}\n"),
+        ("resources: [a]", "resources: [a]\npatches:\n- {}\n"),
+        (
+            "# é 😀\nresources:\n- a # b\n# c\n",
+            "# é 😀\nresources:\n- a # b\n# c\npatches:\n- {}\n",
+        ),
+        ("patches:\n- path: a\nb: c\n", "patches:\n- path: a\n- {}\nb: c\n"),
+        (
+            "patches:\n  - path: a  # 😀\n    target:\n      kind: X\n  # - path: old\n\nb: c\n",
+            "patches:\n  - path: a  # 😀\n    target:\n      kind: X\n  - {}\n  # - path: old\n"
+            "\nb: c\n",
+        ),
+        (
+            "patches:\n- patch: |-\n    - op: x\n      y: z\n\nb: c\n",
+            "patches:\n- patch: |-\n    - op: x\n      y: z\n\n- {}\nb: c\n",
+        ),
+        ("patches:\n- patch: |-\n    - op: x", "patches:\n- patch: |-\n    - op: x\n- {}\n"),
+        ("patches: []  # none\nb: c\n", "patches:  # none\n- {}\nb: c\n"),
+        ("patches:\nb: c\n", "patches:\n- {}\nb: c\n"),
+        ("patches: ~\n", "patches:\n- {}\n"),
+        ("patches: [{path: a}, ]\n", "patches: [{path: a}, {{}}, ]\n"),
+        ("patches: [\n {path: a}, # x\n]\n", "patches: [\n {path: a}, {{}}, # x\n]\n"),
+        ("patches:\r\n- path: a\r\nb: c\r\n", "patches:\r\n- path: a\r\n- {}\r\nb: c\r\n"),
+        ("  a: b\n", "  a: b\n  patches:\n  - {}\n"),
+        ("---\na: |+\n  text\n\n\n", "---\na: |+\n  text\n\n\npatches:\n- {}\n"),
+        ("patches:\n- a:\n# x\nb: c\n", "patches:\n- a:\n- {}\n# x\nb: c\n"),
+    ],
+)
+def test_only_our_entry_is_added(before: str, after: str) -> None:
+    expected = after.replace("{{}}", "{\0}").replace("{}", ENTRY).replace("\0", ENTRY)
+    assert edited(before) == expected
+    assert edited(expected) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "patches:\n- path: sovgate-release.yaml\n",
+        "patches:\n- path: ./sovgate-release.yaml\n  target: {kind: Deployment, name: x}\n",
+        "patches: [{path: sovgate-release.yaml}]",
+    ],
+)
+def test_an_entry_that_is_there_stays_as_it_is(text: str) -> None:
+    assert edited(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{resources: [a]}\n",
+        "a: b\n...\n",
+        "a: |\n  text",
+        "patches: {a: b}\n",
+        "patches: text\n",
+        "patches:\n- path: sovgate-release.yaml\n- path: ./sovgate-release.yaml\n",
+        "patches:\n- path: sovgate-release.yaml\n  target: {kind: Service}\n",
+        "kind: Deployment\n",
+        "- a\n",
+        "",
+        "# nothing\n",
+    ],
+)
+def test_what_cannot_be_edited_safely_is_refused_with_the_fix(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        edited(text)
+    assert caught.value.reason == "bad-overlay"
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a: &x [1]\nb: *x\n",
+        b"a: !!python/object/apply:os.system [id]\n",
+        b"a: !secret b\n",
+        b"a: 1\na: 2\n",
+        b"<<: {a: b}\n",
+        b"a: b\n---\nc: d\n",
+        b"a: " + b"[" * 100_000,
+        b"a: " + b"{b: " * 100_000,
+        b"- " * 200_000,
+        b"\xff\xfe\x00",
+        b"a: \x00\n",
+        b"a: 'b\n",
+        b"# " + b"x" * kustomize.MAX_BYTES,
+        "\ufeffresources: [a]\n".encode(),
+    ],
+)
+def test_hostile_yaml_is_refused(data: bytes) -> None:
+    with pytest.raises(ConfigError):
+        ensure_patch(data, "kustomization.yaml")
+
+
+WORDS = st.text(st.sampled_from("abcé😀 #:-'\"0"), max_size=8).map(lambda t: "w" + t.strip())
+COMMENT = st.sampled_from(["", "  # note: [x] é", " #"])
+BLANKS = st.lists(st.sampled_from(["\n", "# a comment\n", "  # indented\n"]), max_size=3).map(
+    "".join
+)
+
+
+@st.composite
+def kustomizations(draw: st.DrawFn) -> str:
+    """Texts as people write them: any order, styles and indentation mixed, comments anywhere."""
+    step = draw(st.sampled_from(["", "  ", "    "]))
+
+    def word() -> str:
+        return "'" + draw(WORDS).replace("'", "''") + "'"
+
+    def item() -> str:
+        return draw(
+            st.sampled_from(
+                [
+                    f"- path: {word()}{draw(COMMENT)}\n",
+                    f"- path: a.yaml\n{step}  target:\n{step}    kind: {word()}{draw(COMMENT)}\n",
+                    f"- {{path: a.yaml, target: {{kind: {word()}}}}}{draw(COMMENT)}\n",
+                    f"- patch: |-\n{step}    - op: add\n{step}      # in the text\n\n",
+                    f"- patch: >\n{step}    folded é\n\n{step}    text\n",
+                    f'- path: "x\n{step}    y"\n',
+                    f"- target:\n{step}    name:{draw(COMMENT)}\n",
+                ]
+            )
+        )
+
+    patches = draw(
+        st.sampled_from(
+            [
+                "",
+                f"patches:{draw(COMMENT)}\n",
+                f"patches: []{draw(COMMENT)}\n",
+                f"patches: ~{draw(COMMENT)}\n",
+                f"patches: [{{path: {word()}}}]{draw(COMMENT)}\n",
+                f"patches: [\n  {{path: {word()}}},  # first\n  {{path: b}},\n]\n",
+                "patches:\n" + "".join(step + item() for _ in range(draw(st.integers(1, 4)))),
+            ]
+        )
+    )
+    others = [
+        f"namePrefix: {word()}{draw(COMMENT)}\n",
+        f"resources:\n{step}- ../base{draw(COMMENT)}\n{step}- {word()}\n",
+        f"labels: [{{pairs: {{a: {word()}}}}}]\n",
+        "x: |\n  literal\n  # no comment\n",
+    ]
+    chosen = draw(st.permutations([patches, *draw(st.lists(st.sampled_from(others), unique=True))]))
+    unique = {part.split(":", 1)[0]: part for part in chosen}
+    return draw(BLANKS) + "".join(part + draw(BLANKS) for part in unique.values()) + "z: end\n"
+
+
+@given(kustomizations())
+def test_any_kustomization_is_the_same_but_for_our_entry(text: str) -> None:
+    before = load(text.encode(), "k").value
+    after = edited(text)
+    value = load(after.encode(), "k").value
+    assert value["patches"][-1] == {"path": "sovgate-release.yaml"}
+    assert value == {**before, "patches": [*(before.get("patches") or []), value["patches"][-1]]}
+    assert edited(after) == after
+    # Taking our entry out again gives the person's text, byte for byte.
+    without = after.replace(", {path: sovgate-release.yaml}", "")
+    without = re.sub(r"(?m)^ *- path: sovgate-release\.yaml\n", "", without)
+    if "patches:" not in text:
+        without = without.removesuffix("patches:\n")
+    if not before.get("patches"):  # an empty list made room
+        text = re.sub(r"(?m)^patches: (\[\]|~)", "patches:", text)
+    assert without == text
+
+
+def test_the_patch_pins_the_release_and_rolls_the_pods() -> None:
+    patch = kustomize.release_patch(
+        PIN, Deployment(name="serve", namespace=None, containers=("server",))
+    )
+    assert patch.startswith(b"# Written by `sovgate promote`. Do not edit")
+    value = load(patch, "p").value
+    notes = value["metadata"]["annotations"]
+    assert notes == value["spec"]["template"]["metadata"]["annotations"]
+    assert notes == {
+        "sovgate.dev/release": f"churn/1.0.0@sha256:{HEX}",
+        "sovgate.dev/manifest": f"sha256:{HEX}",
+        "sovgate.dev/record": f"sha256:{'b' * 64}",
+    }
+    (container,) = value["spec"]["template"]["spec"]["containers"]
+    assert container["name"] == "server"
+    assert {e["name"]: e["value"] for e in container["env"]} == {
+        "MODEL_RELEASE": f"churn/1.0.0@sha256:{HEX}",
+        "MODEL_MANIFEST": f"sha256:{HEX}",
+        "MODEL_KEY_URI": "file:keys/eu.pem",
+        "SOVGATE_ZONE": "eu",
+    }
+    assert kustomize.pinned_release(patch) == PIN.release
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029")))
+def test_no_key_uri_gets_out_of_its_value(uri: str) -> None:
+    """A quote, a colon, `$(VAR)` or an emoji in a key URI stays one string, unexpanded."""
+    pin = Pin(release=PIN.release, manifest=HEX, record=HEX, key_uri=uri, zone="eu")
+    deployment = Deployment(name="serve", namespace="ml", containers=("server",))
+    try:
+        value = load(kustomize.release_patch(pin, deployment), "p").value
+    except ConfigError as error:  # characters that YAML has no place for
+        assert "special characters" in str(error) or "control characters" in str(error)
+        return
+    env = value["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {e["name"]: e["value"] for e in env}["MODEL_KEY_URI"].replace("$$", "$") == uri
+    assert value["metadata"]["namespace"] == "ml"
+
+
+@pytest.mark.parametrize("data", [b"", b"a: b", b"- x", b"metadata: {annotations: []}", b"\xff"])
+def test_a_patch_that_is_not_ours_claims_nothing(data: bytes) -> None:
+    assert kustomize.pinned_release(data) is None
+
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec: {{template: {{spec: {{containers: [{{name: {container}, image: x}}]}}}}}}
+"""
+
+
+def tree(**files: str) -> overlay.Read:
+    """A repository in memory: `a__b` is the path a/b."""
+    paths = {name.replace("__", "/").replace("_yaml", ".yaml"): t for name, t in files.items()}
+
+    def read(path: str) -> bytes | list[str]:
+        if path in paths:
+            return paths[path].encode()
+        prefix = "" if path == "." else path + "/"
+        names = {p[len(prefix) :].split("/")[0] for p in paths if p.startswith(prefix)}
+        if not names:
+            raise ConfigError(f"there is no {path!r}")
+        return sorted(names)
+
+    return read
+
+
+SERVE = DEPLOYMENT.format(name="serve", container="server")
+
+
+def test_the_one_deployment_is_found_through_the_bases() -> None:
+    read = tree(
+        base__kustomization_yaml="resources: [all.yaml]\n",
+        base__all_yaml="apiVersion: v1\nkind: Service\nmetadata: {name: s}\n---\n"
+        + SERVE
+        + "---\n",
+        overlays__eu__kustomization_yaml="resources:\n- ../../base\n",
+    )
+    assert overlay.choose(read, "overlays/eu", None, None) == Deployment(
+        name="serve", namespace=None, containers=("server",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("resources", "deployment", "container", "why"),
+    [
+        ("[two.yaml]", None, None, "2 Deployments"),
+        ("[two.yaml]", "other", None, "0 Deployments named 'other'"),
+        ("[one.yaml]", "serve", "sidecar", "0 containers named 'sidecar'"),
+        ("['https://example.com/base?ref=v1']", None, None, "lies elsewhere"),
+        ("['https://example.com/base?ref=v1']", "serve", None, "0 Deployments"),
+        ("[../../../etc]", None, None, "outside the repository"),
+        ("[nothing.yaml]", None, None, "there is no 'eu/nothing.yaml'"),
+        ("[anchors.yaml]", None, None, "anchors are not supported"),
+        ("[one.yaml]\nhelmCharts: [{name: x}]", None, None, "makes resources of its own"),
+        ("[]", None, None, "0 Deployments"),
+    ],
+)
+def test_an_unclear_deployment_is_refused_with_the_fix(
+    resources: str, deployment: str | None, container: str | None, why: str
+) -> None:
+    read = tree(
+        eu__kustomization_yaml=f"resources: {resources}\n",
+        eu__one_yaml=SERVE,
+        eu__two_yaml=SERVE + "---\n" + SERVE.replace("serve", "train"),
+        eu__anchors_yaml="a: &x 1\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        overlay.choose(read, "eu", deployment, container)
+    assert caught.value.reason == "no-deployment"
+    assert why in str(caught.value.why)
+    assert "deployment: NAME" in str(caught.value.fix)
+
+
+def test_configuration_chooses_where_there_are_several_or_none_can_be_seen() -> None:
+    read = tree(
+        eu__kustomization_yaml="resources: [two.yaml]\n",
+        eu__two_yaml=SERVE + "---\n" + SERVE.replace("serve", "train"),
+        us__kustomization_yaml="resources: ['https://example.com/base']\n",
+    )
+    assert overlay.choose(read, "eu", "train", None).name == "train"
+    assert overlay.choose(read, "us", "ml/serve", "server") == Deployment(
+        name="serve", namespace="ml", containers=("server",)
+    )
+
+
+def test_bases_that_go_round_or_on_for_ever_end() -> None:
+    read = tree(
+        a__kustomization_yaml="resources: [../b]\n", b__kustomization_yaml="resources: [../a]\n"
+    )
+    assert overlay.find(read, "a") == ([], [])
+    many = "resources: [" + ", ".join(f"f{n}.yaml" for n in range(1000)) + "]\n"
+    _, unseen = overlay.find(tree(a__kustomization_yaml=many), "a")
+    assert f"more than {overlay.MAX_FILES} files" in unseen
