@@ -1,0 +1,214 @@
+"""Brings a sealed release into a store: blobs, a number, the record last. Touches a Store.
+
+Reads the sealed folder through the callables that it is given; steps 7 to 10 of the rulebook.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, BinaryIO
+
+from sovgate.errors import AlreadyExists, SovgateError, StoreError, VerificationFailed
+from sovgate.formats.sealed import Blob, Sealed
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.formats.transfer import EvidenceRef, Place, Transfer, blob_name, record_name
+from sovgate.records import Advance, Release, Sized
+from sovgate.transfer.objects import put_blob, put_document
+from sovgate.transfer.records import Record, open_record, read_record
+from sovgate.transfer.sequence import claim, predecessor
+from sovgate.trust import Trusted, seal
+
+if TYPE_CHECKING:
+    from sovgate.keys._api import Signer
+    from sovgate.stores._api import Store
+
+OpenBlob = Callable[[str], BinaryIO]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """An evidence bundle that travels along as a blob."""
+
+    role: str
+    predicate_type: str
+    data: bytes
+    sha256: str
+
+    @property
+    def ref(self) -> EvidenceRef:
+        return EvidenceRef(
+            role=self.role,
+            predicate_type=self.predicate_type,
+            sha256=self.sha256,
+            size=len(self.data),
+            confidential=False,
+            plaintext_sha256=None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What the source will say about this release. `policy`, `project`, `audit_head`: SHA-256."""
+
+    release: Release
+    source: Place
+    evidence: tuple[Document, ...]
+    policy: str
+    project: str
+    audit_head: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """What was asked again just before the record: where it goes, and that it may."""
+
+    destination: Place
+    decisions: tuple[Document, ...]
+    decision: str
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """`already`: the release was there, and is the same. Counts are of blobs and their bytes."""
+
+    record: Record
+    already: bool
+    written: int
+    written_bytes: int
+    skipped: int
+
+
+def publish(
+    store: Store,
+    sealed: Sealed,
+    open_blob: OpenBlob,
+    draft: Draft,
+    recheck: Callable[[], Final],
+    *,
+    signer: Signer,
+    trusted: Sequence[Trusted],
+    advance: Advance | None = None,
+) -> Published:
+    """Steps 7 to 10. `recheck` asks again and raises where the answer has become no.
+
+    Raises StoreError, reason "release-differs" where another release has the name (21).
+    """
+    written = [
+        (blob.size, put_blob(store, blob, lambda b=blob: open_blob(b.sha256), advance=advance))  # type: ignore[misc]
+        for blob in payload(sealed)
+    ]
+    sequence = claim(store, draft.release, sealed.manifest.sha256)
+    before = predecessor(store, draft.release.model, sequence, trusted)
+    final = recheck()
+    documents = {item.sha256: item for item in (*draft.evidence, *final.decisions)}
+    for item in documents.values():
+        blob = Sized(sha256=item.sha256, size=len(item.data))
+        written.append((blob.size, put_blob(store, blob, lambda i=item: io.BytesIO(i.data))))  # type: ignore[misc]
+    transfer = Transfer(
+        release=Release(model=draft.release.model, version=draft.release.version),
+        sequence=sequence,
+        predecessor=before,
+        manifest=sealed.manifest,
+        signature=sealed.signature,
+        source=draft.source,
+        destination=final.destination,
+        recipient=sealed.recipient,
+        keytable=sealed.keytable,
+        blobs=sealed.blobs,
+        evidence=tuple(item.ref for item in documents.values()),
+        decision=final.decision,
+        policy=draft.policy,
+        project=draft.project,
+        audit_head=draft.audit_head,
+        created=final.created,
+    )
+    transfer.check()
+    data = seal(
+        Statement(
+            subject_name=transfer.release.model,
+            subject_sha256=transfer.manifest.sha256,
+            predicate_type=PREDICATE_TYPES["transfer"],
+            predicate=transfer.predicate(),
+        ),
+        signer,
+    )
+    record, already = _put_record(store, data, transfer, trusted)
+    return Published(
+        record=record,
+        already=already,
+        written=sum(new for _, new in written),
+        written_bytes=sum(size for size, new in written if new),
+        skipped=sum(not new for _, new in written),
+    )
+
+
+def payload(sealed: Sealed) -> tuple[Sized, ...]:
+    """Everything that a sealed copy consists of, the evidence apart, each digest once."""
+    every = (
+        *(Sized(sha256=blob.sha256, size=blob.size) for blob in sealed.blobs),
+        sealed.keytable,
+        sealed.signature,
+        sealed.manifest,
+    )
+    return tuple({blob.sha256: blob for blob in every}.values())
+
+
+def _put_record(
+    store: Store, data: bytes, transfer: Transfer, trusted: Sequence[Trusted]
+) -> tuple[Record, bool]:
+    mine = open_record(data, transfer.release, trusted)
+    try:
+        put_document(store, record_name(transfer.release), data)
+    except StoreError as error:
+        try:
+            found = read_record(store, transfer.release, trusted)
+        except VerificationFailed as bad:
+            raise _taken(store, transfer.release, bad.what) from bad
+        except SovgateError:
+            raise error from None
+        if found is None:
+            raise
+        return is_same(store, found, transfer), True
+    return mine, False
+
+
+def is_same(store: Store, found: Record, wanted: Transfer) -> Record:
+    """The record that is there says the same of the same, and is whole. RULES 13.
+
+    Raises StoreError, reasons "release-differs", "release-incomplete".
+    """
+    there = found.transfer
+    for what, old, new in (
+        ("manifest", there.manifest.sha256, wanted.manifest.sha256),
+        ("source zone", there.source.zone, wanted.source.zone),
+        ("destination zone", there.destination.zone, wanted.destination.zone),
+        ("policy", there.policy, wanted.policy),
+    ):
+        if old != new:
+            raise _taken(store, wanted.release, f"its {what} is {old}, not {new}")
+    every: tuple[Blob | Sized | EvidenceRef, ...] = (
+        *there.blobs, there.keytable, there.signature, there.manifest, *there.evidence,
+    )  # fmt: skip
+    for item in every:
+        stat = store.stat(blob_name(item.sha256))
+        if stat is None or stat.size != item.size:
+            raise StoreError(
+                f"{there.release} is in {store.uri}, but no longer whole",
+                why=f"{blob_name(item.sha256)} is missing or cut",
+                fix="push it under a new version, and find out who removed it",
+                reason="release-incomplete",
+            )
+    return found
+
+
+def _taken(store: Store, release: Release, why: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"{store.uri} has another release {release} already",
+        why=why,
+        fix="push under a new version; a release is written once, and the old bytes stay",
+        reason="release-differs",
+    )

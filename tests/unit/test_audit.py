@@ -1,0 +1,325 @@
+"""The audit log against those who would change it: what an auditor can and cannot be told."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate import audit
+from sovgate.audit import Log, Run, conclude
+from sovgate.errors import Inconclusive, StoreError, VerificationFailed
+from sovgate.formats.auditentry import MAX_SEEN, Ref
+from sovgate.keys._api import Signer
+from sovgate.records import Release
+from sovgate.stores.registry import open_store
+from sovgate.trust import Trusted
+from tests.conformance.stores import Fault, Faulty
+from tests.movement import Clock, make_signer, trusting
+
+ABOUT: dict[str, Any] = {
+    "model": "churn",
+    "manifest": "1" * 64,
+    "release": Release(model="churn", version="1.0.0"),
+    "source": "home",
+    "destination": "eu",
+}
+
+
+class World:
+    def __init__(self, tmp: Path) -> None:
+        self.tmp = tmp
+        self.folder = tmp / "home"
+        self.store = open_store("home", tmp)
+        self.signer: Signer = make_signer(tmp / "keys", "home")
+        self.trusted = (trusting(self.signer, "home"),)
+        self.clock = Clock()
+        self.log = Log(self.store, self.signer, trusted=self.trusted, clock=self.clock)
+
+    def push(self) -> Run:
+        """Intent and outcome, as one run of push writes them."""
+        run = self.log.begin()
+        run.write("intent", "push", **ABOUT)
+        run.write("outcome", "push", exit_code=0, refs=[Ref(role="transfer", sha256="2" * 64)],
+                  **ABOUT)  # fmt: skip
+        return run
+
+    def entry(self, run: Run, index: int) -> Path:
+        return self.folder / "audit" / run.run / f"{index:04}.json"
+
+    def verify(self, **options: Any) -> audit.Verified:
+        return audit.verify(self.store, self.trusted, zone="home", **options)
+
+    def refused(self, **options: Any) -> str:
+        with pytest.raises(VerificationFailed) as caught:
+            self.verify(**options)
+        assert caught.value.exit_code == 11
+        return caught.value.reason
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def head_of(run: Run) -> str:
+    assert run.head is not None
+    return run.head.sha256
+
+
+def test_a_log_verifies_up_to_the_head_that_the_auditor_noted(world: World) -> None:
+    world.push()
+    last = world.push()
+    found = world.verify(against=[head_of(last)])
+    conclude(found)
+    assert [run.entries for run in found.runs] == [2, 2]
+    assert found.entries == 4
+    assert not any(run.open for run in found.runs)
+
+
+def test_the_intent_is_durable_before_the_first_effect(world: World) -> None:
+    run = world.log.begin()
+    head = run.write("intent", "push", **ABOUT)
+    assert world.entry(run, 0).is_file()
+    found = world.verify(against=[head])
+    assert [(run.open, run.anchored) for run in found.runs] == [(True, True)]
+
+
+def test_runs_remember_the_heads_of_runs_before_them(world: World) -> None:
+    first = world.push()
+    second = world.log.begin()
+    second.write("denied", "push", **ABOUT)
+    found = world.verify()
+    entry = next(run.last for run in found.runs if run.run == second.run)
+    assert [(head.run, head.sha256) for head in entry.seen] == [(first.run, head_of(first))]
+    assert entry.exit == 10
+
+
+def test_rule_28_without_an_anchor_the_answer_is_14_and_names_the_ends(world: World) -> None:
+    run = world.push()
+    with pytest.raises(Inconclusive) as caught:
+        conclude(world.verify())
+    assert caught.value.exit_code == 14
+    assert head_of(run) in caught.value.details[0]
+    assert "--against" in (caught.value.fix or "")
+
+
+def test_rule_28_an_empty_log_is_never_verified(world: World) -> None:
+    with pytest.raises(Inconclusive):
+        conclude(world.verify())
+
+
+def test_rule_28_a_cut_tail_is_detected_by_a_later_run(world: World) -> None:
+    first = world.push()
+    second = world.push()
+    world.entry(first, 1).unlink()
+    assert world.refused() == "audit-cut"
+    assert world.refused(against=[head_of(second)]) == "audit-cut"
+
+
+def test_rule_28_a_run_removed_whole_is_detected_by_a_later_run(world: World) -> None:
+    first = world.push()
+    world.push()
+    shutil.rmtree(world.folder / "audit" / first.run)
+    assert world.refused() == "audit-cut"
+
+
+@pytest.mark.parametrize("kind", ["anchors", "against"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_rule_28_a_cut_tail_is_detected_by_an_anchor_from_elsewhere(
+    world: World, kind: str, whole: bool
+) -> None:
+    world.push()
+    last = world.push()
+    if whole:
+        shutil.rmtree(world.folder / "audit" / last.run)
+    else:
+        world.entry(last, 1).unlink()
+    assert world.refused(**{kind: [head_of(last)]}) == "audit-cut"
+    with pytest.raises(Inconclusive):
+        conclude(world.verify())
+
+
+def test_rule_28_a_whole_rewrite_is_never_verified(world: World) -> None:
+    """Even by one who holds the zone's own key: the heads known from elsewhere betray it."""
+    known = [head_of(world.push()), head_of(world.push())]
+    shutil.rmtree(world.folder / "audit")
+    world.push()
+    world.push()
+    for head in known:
+        assert world.refused(against=[head]) == "audit-cut"
+        assert world.refused(anchors=[head]) == "audit-cut"
+    with pytest.raises(Inconclusive):
+        conclude(world.verify())
+
+
+def test_a_rewritten_run_is_detected_by_a_later_run(world: World) -> None:
+    first = world.push()
+    world.push()
+    original = first.run
+    rewritten = Run(world.log, original, ())
+    shutil.rmtree(world.folder / "audit" / original)
+    rewritten.write("intent", "push", **ABOUT)
+    rewritten.write("outcome", "push", exit_code=21, **ABOUT)
+    assert world.refused() == "audit-rewritten"
+
+
+def test_a_gap_is_refused(world: World) -> None:
+    run = world.push()
+    world.entry(run, 0).unlink()
+    assert world.refused() == "audit-gap"
+
+
+def test_an_entry_under_another_number_is_refused(world: World) -> None:
+    run = world.push()
+    shutil.copy(world.entry(run, 1), world.entry(run, 2))
+    assert world.refused() == "audit-number"
+
+
+def test_entries_that_changed_places_are_refused(world: World) -> None:
+    run = world.push()
+    first, second = world.entry(run, 0), world.entry(run, 1)
+    data = first.read_bytes(), second.read_bytes()
+    for path in (first, second):
+        path.unlink()
+    first.write_bytes(data[1])
+    second.write_bytes(data[0])
+    assert world.refused() == "audit-number"
+
+
+def test_an_entry_of_another_run_is_refused(world: World) -> None:
+    first, second = world.push(), world.push()
+    world.entry(second, 1).unlink()
+    shutil.copy(world.entry(first, 1), world.entry(second, 1))
+    assert world.refused() == "audit-foreign"
+
+
+def test_a_run_copied_under_another_name_is_refused(world: World) -> None:
+    run = world.push()
+    shutil.copytree(world.folder / "audit" / run.run, world.folder / "audit" / ("0" * 32))
+    assert world.refused() == "audit-foreign"
+
+
+def test_a_run_of_another_zone_is_refused(world: World) -> None:
+    other = make_signer(world.tmp / "keys", "eu")
+    Log(world.store, other).begin().write("denied", "push", **ABOUT)
+    world.trusted = (*world.trusted, trusting(other, "eu"))
+    assert world.refused() == "audit-foreign"
+
+
+def test_a_run_by_a_stranger_is_refused_and_not_remembered(world: World) -> None:
+    run = world.push()
+    stranger = make_signer(world.tmp / "keys", "stranger")
+    planted = Log(world.store, stranger).begin()
+    planted.write("denied", "push", **ABOUT)
+    later = world.log.begin()
+    later.write("denied", "push", **ABOUT)
+    assert world.refused() == "wrong-signer"
+    shutil.rmtree(world.folder / "audit" / planted.run)
+    found = world.verify(against=[head_of(later)])
+    conclude(found)
+    assert {r.run for r in found.runs} == {run.run, later.run}
+
+
+def test_rule_6_a_key_that_may_not_write_the_log_is_refused(world: World) -> None:
+    world.push()
+    world.trusted = (trusting(world.signer, "home", "signature", "transfer"),)
+    assert world.refused() == "untrusted-role"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "0" * 32 + "/1.json", "0" * 32 + "/0000.json.bak"])
+def test_a_strange_name_in_the_log_is_refused(world: World, name: str) -> None:
+    world.push()
+    path = world.folder / "audit" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"{}")
+    assert world.refused() == "audit-name"
+    world.push()
+
+
+def test_every_changed_byte_of_an_entry_is_refused(world: World) -> None:
+    run = world.push()
+    path = world.entry(run, 0)
+    data = path.read_bytes()
+    path.unlink()
+
+    def refused(spoilt: bytes) -> None:
+        path.write_bytes(spoilt)
+        world.refused()
+        path.unlink()
+
+    for position in range(len(data)):
+        refused(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+    for position in range(0, len(data), 7):
+        refused(data[:position] + data[position + 1 :])
+        refused(data[:position] + b" " + data[position:])
+        refused(data[:position])
+    refused(data + b"\n")
+
+
+def test_a_lost_reply_is_no_failure(world: World) -> None:
+    world.log.store = Faulty(world.store, Fault.LOST_REPLY)
+    run = world.log.begin()
+    head = run.write("intent", "push", **ABOUT)
+    conclude(world.verify(against=[head]))
+
+
+def test_a_failed_write_is_one_and_the_run_can_go_on(world: World) -> None:
+    world.log.store = Faulty(world.store, Fault.FAILED_WRITE)
+    run = world.log.begin()
+    with pytest.raises(StoreError):
+        run.write("intent", "push", **ABOUT)
+    head = run.write("intent", "push", **ABOUT)
+    conclude(world.verify(against=[head]))
+
+
+@pytest.mark.parametrize("fault", [Fault.TRUNCATED_READ, Fault.CORRUPT_READ])
+def test_a_read_that_lies_is_never_taken_for_the_log(world: World, fault: Fault) -> None:
+    head = head_of(world.push())
+    with pytest.raises(VerificationFailed):
+        audit.verify(Faulty(world.store, fault), world.trusted, against=[head])
+
+
+def test_rule_19_a_clock_set_back_within_a_run_stops_it(world: World) -> None:
+    run = world.log.begin()
+    run.write("intent", "push", **ABOUT)
+    world.clock.now -= timedelta(hours=1)
+    with pytest.raises(Inconclusive) as caught:
+        run.write("outcome", "push", exit_code=0, **ABOUT)
+    assert caught.value.reason == "clock"
+
+
+def test_an_entry_names_a_bounded_number_of_other_runs(world: World) -> None:
+    for _ in range(MAX_SEEN + 3):
+        world.log.begin().write("denied", "push", **ABOUT)
+    run = world.log.begin()
+    run.write("denied", "push", **ABOUT)
+    found = world.verify()
+    last = next(r.last for r in found.runs if r.run == run.run)
+    assert len(last.seen) == MAX_SEEN
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda run: run.write("intent", "push", exit_code=0, **ABOUT),
+        lambda run: run.write("outcome", "push", **ABOUT),
+        lambda run: run.write("intent", "push", **{**ABOUT, "model": "fraud"}),
+    ],
+)
+def test_what_no_reader_would_take_is_never_written(
+    world: World, wrong: Callable[[Run], str]
+) -> None:
+    with pytest.raises(VerificationFailed):
+        wrong(world.log.begin())
+    assert list(world.store.list("audit/")) == []
+
+
+def test_a_trusted_key_for_any_zone_may_write(world: World) -> None:
+    head = head_of(world.push())
+    anywhere: tuple[Trusted, ...] = (trusting(world.signer, None),)
+    conclude(audit.verify(world.store, anywhere, zone="home", against=[head]))
