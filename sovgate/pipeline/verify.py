@@ -1,0 +1,74 @@
+"""verify: the bundle beside the model, the keys that are trusted, and the files themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import attest
+from sovgate.errors import ConfigError, Malformed, UsageError
+from sovgate.files import read_bounded
+from sovgate.records import Advance
+from sovgate.strict import MAX_BYTES
+from sovgate.verify import Trusted, VerifiedModel, verify_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def verify(
+    model: Path,
+    *,
+    signature: Path | None = None,
+    key: str | None = None,
+    project: Path | None = None,
+    advance: Advance | None = None,
+    total: Callable[[int], None] | None = None,
+) -> tuple[VerifiedModel, Path]:
+    """Verify `model` by one public key, or by the project's trust for the role `signature`.
+
+    Returns what verified, and the path of the bundle that was read.
+    Raises as `verify.verify_model` does; UsageError where model or signature are missing.
+    """
+    path = attest.signature_path(model) if signature is None else signature
+    trusted = signers(key, project)
+    data = _bundle(path, model, named=signature is not None)
+    try:
+        verified = verify_model(model, data, trusted, advance, total=total, signature=path)
+    except Malformed as error:
+        error.fix = error.fix or f"{str(path)!r} is damaged or no signature: get it again"
+        raise
+    return verified, path
+
+
+def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:
+    """Who may have signed: the holder of `key` alone, else whom sovgate.yaml trusts."""
+    if key is not None:
+        from sovgate.keys.registry import open_public
+
+        entry = Trusted(name=key, key=open_public(key, Path.cwd()), may=frozenset({"signature"}))
+        return (entry,)
+    from sovgate.pipeline.project import open_project
+
+    try:
+        opened = open_project(project)
+    except ConfigError as error:
+        if error.reason == "no-project" and project is None:
+            raise UsageError(
+                "whose signature should it be?",
+                why="no --key is named, and there is no sovgate.yaml here or above",
+                fix="name the signer's public key: --key signer.pub.pem",
+                reason="no-key",
+            ) from error
+        raise
+    return opened.trusted()
+
+
+def _bundle(path: Path, model: Path, *, named: bool) -> bytes:
+    try:
+        return read_bounded(path, most=MAX_BYTES, what="signature")
+    except UsageError as error:
+        if error.reason == "missing-path" and not named:
+            error.fix = f"sign it: sovgate sign {model} --key URI; or name it with --signature"
+        raise

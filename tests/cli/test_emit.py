@@ -1,0 +1,143 @@
+"""What commands print: escaped for where it goes (RULES 24), one document for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sovgate.cli import _emit
+from sovgate.cli._emit import Report, clean, clean_log, clean_markdown, emit
+from sovgate.cli._failure import render
+from sovgate.errors import ConfigError, ExitCode, InternalError, Where
+
+HOSTILE = "x\n::error::pwn\r##[group]\x1b[31m<script>|[a](b)\u202e\x9b\ud800"
+REPORT = Report(
+    command="demo",
+    headline=HOSTILE,
+    rows=(("label", HOSTILE), (HOSTILE, "")),
+    table=(("head", "b"), (HOSTILE, "b")),
+    outputs={"value": HOSTILE.replace("\ud800", "")},
+    data={"value": HOSTILE},
+    notes=(HOSTILE,),
+)
+
+
+def test_rule_24_text_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(REPORT, "text")
+    out = capsys.readouterr().out
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", out)
+    assert "::error::pwn" in out  # visible, on the line where it belongs
+    assert not any(line.lstrip().startswith("::") for line in out.splitlines())
+
+
+def test_rule_24_github_log_holds_no_foreign_commands(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "out"))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    emit(REPORT, "github")
+    out = capsys.readouterr().out
+    assert "::" not in out
+    assert "##[" not in out
+    summary = (tmp_path / "summary").read_text()
+    assert "<script>" not in summary
+    assert "[a](b)" not in summary
+    assert len(summary.splitlines()) == len([*summary.split("\n")]) - 1  # no stray separators
+
+
+def test_rule_24_no_value_ends_its_own_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "out"))
+    _emit.write_github_outputs({"a": "1\nsovgate-x\nb<<E\n2\nE", "c": "3"})
+    parsed: dict[str, str] = {}
+    lines = iter((tmp_path / "out").read_text().split("\n"))
+    for line in lines:
+        if "<<" in line:
+            name, mark = line.split("<<", 1)
+            value = []
+            for inner in lines:
+                if inner == mark:
+                    break
+                value.append(inner)
+            parsed[name] = "\n".join(value)
+    assert parsed == {"a": "1\nsovgate-x\nb<<E\n2\nE", "c": "3"}
+
+
+def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(REPORT, "json")
+    document = json.loads(capsys.readouterr().out)
+    assert document["command"] == "demo"
+    assert document["exit"] == 0
+
+
+def test_tekton_results_are_files_and_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOVGATE_RESULTS_DIR", str(tmp_path))
+    _emit.write_tekton_results({"digest": "sha256:ab"})
+    assert (tmp_path / "digest").read_text() == "sha256:ab"
+    with pytest.raises(InternalError, match="4,096"):
+        _emit.write_tekton_results({"big": "x" * 5000})
+
+
+@given(st.text())
+def test_escapes_hold_for_any_text(text: str) -> None:
+    assert "\n" not in clean(text)
+    assert "::" not in clean_log(text)
+    assert "##[" not in clean_log(text)
+    assert "<" not in clean_markdown(text)
+    assert "|" not in re.sub(r"\\.", "", clean_markdown(text))
+
+
+ERROR = ConfigError(
+    "no zone\n::x", why="w\x1b[0m", fix="f", where=Where(path="a,b:c.yaml", line=3),
+    data={"more": 1}, details=("d\n##[x]",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["text", "github", "tekton", "json"])
+def test_an_error_is_rendered_once_and_escaped(
+    form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    assert render(ERROR, ["x", "--format", form]) == ExitCode.CONFIG
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+    assert "Traceback" not in captured.err
+    if form == "json":
+        document = json.loads(captured.out)
+        assert document["exit"] == 3
+        assert document["error"]["where"] == {"path": "a,b:c.yaml", "line": 3, "column": None}
+        assert document["more"] == 1
+    elif form == "github":
+        (line,) = captured.out.splitlines()
+        assert line.startswith("::error file=a%2Cb%3Ac.yaml,line=3::no zone\\n")
+    else:
+        assert "a,b:c.yaml:3" in captured.err
+        assert captured.out == ""
+
+
+def test_a_defect_is_one_and_shows_its_trace_only_when_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert render(RuntimeError("secret"), []) == ExitCode.INTERNAL
+    assert "secret" not in capsys.readouterr().err
+    try:
+        raise RuntimeError("x")
+    except RuntimeError as error:
+        render(error, ["-v"])
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_terminal_that_shows_only_ascii_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    emit(Report(command="x", headline="é ✓"), "text")
+    assert b"\\xe9" in raw.getvalue()

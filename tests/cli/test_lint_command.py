@@ -1,0 +1,125 @@
+"""lint: every mistake at once, at its line, without network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+HYBRID = ROOT / "tests" / "vectors" / "projects" / "hybrid"
+RULE = """# METADATA
+# title: A rule of the user's
+# custom: {id: quiet-hours, severity: error, stage: replication, fix: "wait"}
+package user.quiet_hours
+
+import rego.v1
+
+deny contains "not now" if {
+	input.action == "transfer"
+	not open
+}
+
+open if input.now.epoch > 0
+"""
+
+
+def lint(folder: Path, *arguments: str) -> tuple[int, dict[str, object], str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "sovgate", "lint", *arguments, "--format", "json"],
+        cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copytree(HYBRID, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "keys").mkdir()
+    for name in ("eu.pub.pem", "us-signing.pem", "eu-signing.pem", "bank-ca.pem"):
+        (tmp_path / "keys" / name).write_text("-----BEGIN PUBLIC KEY-----\n")
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "quiet_hours.rego").write_text(RULE)
+    return tmp_path
+
+
+def found(document: dict[str, object]) -> list[tuple[object, ...]]:
+    findings = document["findings"]
+    assert isinstance(findings, list)
+    return [(f["rule"], f["path"], f["line"]) for f in findings]
+
+
+def test_a_good_project_has_no_findings(project: Path) -> None:
+    code, document, error = lint(project)
+    assert (code, document["findings"], error) == (0, [], "")
+    assert document["files"] == [
+        "sovgate.yaml",
+        "data/public.yaml",
+        "data/kyc-eu.yaml",
+        "policies/quiet_hours.rego",
+    ]
+
+
+def test_all_that_cannot_work_is_found_at_once(project: Path) -> None:
+    (project / "keys" / "eu.pub.pem").unlink()
+    text = (project / "sovgate.yaml").read_text()
+    text = text.replace("    store: s3://kyc-eu\n", "").replace(
+        "category: personal", "category: secret"
+    )
+    (project / "sovgate.yaml").write_text(text)
+    manifest = project / "data" / "public.yaml"
+    manifest.write_text(manifest.read_text().replace("stays-in: []", "stays-in: null"))
+    code, document, _ = lint(project)
+    assert code == 3
+    assert found(document) == [
+        ("category-differs", "data/kyc-eu.yaml", 1),
+        ("unknown-residence", "data/public.yaml", 1),
+        ("border-without-store", "sovgate.yaml", 8),
+        ("missing-file", "sovgate.yaml", 13),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rule"),
+    [
+        ("sovgate.yaml", "version: 1\nmodle: x\n", "bad-value"),
+        ("sovgate.yaml", "a: [\n", "bad-yaml"),
+        ("data/kyc-eu.yaml", "version: 1\nid: kyc-eu\npointr: s3://x\n", "bad-value"),
+    ],
+)
+def test_a_file_that_does_not_read_is_a_finding(
+    project: Path, name: str, text: str, rule: str
+) -> None:
+    (project / name).write_text(text)
+    code, document, _ = lint(project)
+    assert code == 3
+    assert (rule, name) in [finding[:2] for finding in found(document)]
+
+
+def test_a_rule_that_could_fetch_or_allow_is_a_finding(project: Path) -> None:
+    (project / "policies" / "bad.rego").write_text(
+        RULE.replace("quiet_hours", "bad").replace(
+            "open if input.now.epoch > 0", 'open if http.send({"url": "x"}).status_code == 200'
+        )
+    )
+    code, document, _ = lint(project)
+    assert code == 3
+    assert "policies/bad.rego" in [path for _, path, _ in found(document)]
+
+
+def test_paths_are_read_one_by_one(project: Path) -> None:
+    code, document, _ = lint(project, "data", "policies/quiet_hours.rego")
+    assert code == 0
+    assert document["files"] == [
+        "data/kyc-eu.yaml", "data/public.yaml", "policies/quiet_hours.rego",
+    ]  # fmt: skip
+
+
+def test_nothing_to_lint_and_a_missing_path_are_usage(tmp_path: Path) -> None:
+    assert lint(tmp_path, ".")[0] == 2
+    assert lint(tmp_path, "nowhere")[0] == 2
+    assert lint(tmp_path)[0] == 3
