@@ -7,6 +7,7 @@ Facts live here, rules live in Rego (DESIGN 5, 7). Every record can be traced to
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ def find(start: Path | None) -> Path:
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / FILE_NAME).is_file():
-            return folder / FILE_NAME
+            return Path(os.path.relpath(folder / FILE_NAME))  # as a person would write it
     raise ConfigError(f"there is no {FILE_NAME} here or above",
                       fix="name its folder with --project", reason="no-project")  # fmt: skip
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sovgate.errors import ExitCode, InternalError, disk_error
+from sovgate.errors import ExitCode, InternalError, Where, disk_error
 
 FORMATS = ("text", "json", "github", "tekton")
 
@@ -37,6 +37,7 @@ class Report:
     outputs   small scalars for the next step, kebab-case names: digests, paths, references
     data      everything, for programs
     notes     what to know or to do next, one line each
+    annotations  (severity, place, message), shown on the line that caused them where GitHub can
     """
 
     command: str
@@ -46,6 +47,7 @@ class Report:
     outputs: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    annotations: tuple[tuple[str, Where, str], ...] = ()
     exit: ExitCode = ExitCode.OK
 
 
@@ -64,6 +66,20 @@ def clean_markdown(text: str) -> str:
     """For a Markdown table cell: no HTML, no links, no cell borders."""
     text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", text)
+
+
+def annotation(severity: str, where: Where | None, message: str) -> str:
+    """A workflow command that puts a message on a line; every part of it escaped."""
+
+    def value(text: str) -> str:
+        return clean(text).replace("%", "%25")
+
+    place = ""
+    if where is not None:
+        place = f" file={value(where.path).replace(':', '%3A').replace(',', '%2C')}"
+        if where.line:
+            place += f",line={where.line}"
+    return f"::{'error' if severity == 'error' else 'warning'}{place}::{value(message)}"
 
 
 class Style:
@@ -123,6 +139,8 @@ def write_json(document: Mapping[str, Any]) -> None:
 
 def write_lines(lines: list[str]) -> None:
     """To standard output, whatever its encoding can show."""
+    if not lines:
+        return
     text = "\n".join(lines) + "\n"
     encoding = sys.stdout.encoding or "ascii"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -136,6 +154,7 @@ def emit(report: Report, form: str) -> None:
     escape = clean_log if form == "github" else clean
     write_lines(text_lines(report, Style(sys.stdout), escape))
     if form == "github":
+        write_lines([annotation(*place) for place in report.annotations])
         write_github_outputs(report.outputs)
         write_github_summary(_summary(report))
     elif form == "tekton":

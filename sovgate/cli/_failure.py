@@ -10,6 +10,7 @@ import click
 
 from sovgate.cli._emit import (
     Style,
+    annotation,
     clean,
     clean_log,
     clean_markdown,
@@ -61,19 +62,8 @@ def _lines(error: SovgateError, style: Style, form: str) -> list[str]:
 
 
 def _annotation(error: SovgateError) -> str:
-    def value(text: str) -> str:
-        return clean(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-    def parameter(text: str) -> str:
-        return value(text).replace(":", "%3A").replace(",", "%2C")
-
-    place = ""
-    if error.where:
-        place = f" file={parameter(error.where.path)}"
-        if error.where.line:
-            place += f",line={error.where.line}"
     words = ". ".join(part for part in (error.what, error.why, error.fix) if part)
-    return f"::error{place}::{value(words)}"
+    return annotation("error", error.where, words)
 
 
 def as_json(error: SovgateError) -> dict[str, object]:

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 _WIDTH = 24
 
@@ -28,14 +28,20 @@ def human_seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-class _Bar:
+class Bar:
+    """Call it with each number of bytes done, from any thread."""
+
     def __init__(self, label: str, total: int | None) -> None:
         self.label, self.total, self.done = label, total, 0
         self.started = time.monotonic()
         self.drawn = self.started  # the first quarter of a second shows nothing
         self.lock = threading.Lock()
 
-    def advance(self, count: int) -> None:
+    def expect(self, total: int) -> None:
+        """For work whose size is known only after the bar began."""
+        self.total = total
+
+    def __call__(self, count: int) -> None:
         with self.lock:
             self.done += count
             now = time.monotonic()
@@ -63,13 +69,13 @@ class _Bar:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None] | None]:
+def progress(label: str, total: int | None = None) -> Iterator[Bar | None]:
     """`with progress("encrypting", size) as advance:`; yields None where nobody is looking."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or os.environ.get("CI"):
         yield None
         return
-    bar = _Bar(label, total)
+    bar = Bar(label, total)
     try:
-        yield bar.advance
+        yield bar
     finally:
         bar.clear()

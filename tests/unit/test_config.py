@@ -150,7 +150,7 @@ def test_a_project_above_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
-    assert open_project(None).base == tmp_path
+    assert open_project(None).base.resolve() == tmp_path
 
 
 def test_a_missing_key_file_is_a_mistake_of_the_file_not_of_the_command(tmp_path: Path) -> None:
