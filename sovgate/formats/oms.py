@@ -166,7 +166,9 @@ def _item(entry: strict.Fields, algorithm: str) -> Item:
     digest = entry.text("digest", max_length=128)
     if len(digest) != _DIGEST_HEX[algorithm] or not _HEX.issuperset(digest):
         raise Malformed(f"{entry.path}.digest is not a {algorithm} digest in lower-case hex")
-    size = entry.integer("size") if entry.has("size") else None
+    # OMS knows no `size`: another tool may mean by it what it likes, and then the bytes tell.
+    told = entry.has("size") and type(entry.raw("size")) is int
+    size = entry.integer("size") if told else None
     return Item(name=entry.text("name"), digest=digest, size=size)
 
 

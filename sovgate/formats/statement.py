@@ -80,7 +80,8 @@ class Statement:
         """Raises Malformed; VerificationFailed "unknown-predicate".
 
         Spelling is free, since other tools write statements too; `is_canonical` tells ours.
-        Fractions are admitted in SBOMs alone, which are documents of a foreign format.
+        Fractions are admitted in the predicates of SBOMs and OMS signatures alone, whose formats
+        are not ours.
         """
         value = _loads(payload)
         top = strict.Fields(value, "statement")
@@ -119,7 +120,7 @@ class Statement:
 def _loads(payload: bytes) -> strict.JSON:
     value = strict.loads(payload, floats=True)
     kind = value.get("predicateType") if type(value) is dict else None
-    if type(kind) is not str or _ROLE_OF.get(kind) != "sbom":
+    if type(kind) is not str or _ROLE_OF.get(kind) not in ("sbom", "signature"):
         _refuse_fractions(value)
     return value
 

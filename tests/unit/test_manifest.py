@@ -162,8 +162,8 @@ def change_oms(**change: Any) -> Statement:
 
 def test_oms_without_sizes_tells_no_manifest_before_the_bytes_are_there() -> None:
     bare = [
-        {"name": r.name, "algorithm": "sha256", "digest": r.digest}
-        for r in directory("a", "b").resources
+        {"name": r.name, "algorithm": "sha256", "digest": r.digest, "size": size}
+        for r, size in zip(directory("a", "b").resources, ("1", 1.5), strict=True)
     ]
     oms = Oms.parse(change_oms(resources=bare, extra={"ignored": True}))
     assert oms.manifest() is None

@@ -241,7 +241,7 @@ def test_rule_03_a_statement_is_closed(change: dict[str, Any]) -> None:
         Statement.parse(payload)
 
 
-def test_fractions_are_admitted_in_sboms_alone() -> None:
+def test_fractions_are_admitted_in_sboms() -> None:
     payload = json.loads(statement("sbom").payload()) | {"predicate": {"confidence": 0.5}}
     assert Statement.parse(json.dumps(payload).encode()).predicate == {"confidence": 0.5}
 
