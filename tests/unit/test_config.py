@@ -159,7 +159,7 @@ def test_a_missing_key_file_is_a_mistake_of_the_file_not_of_the_command(tmp_path
     with pytest.raises(SovgateError) as caught:
         project.signer("home")
     assert caught.value.exit_code in (ExitCode.CONFIG, ExitCode.KEY)
-    assert str(caught.value.where) == "sovgate.yaml:4:40"
+    assert str(caught.value.where) == "sovgate.yaml:4:42"
     with pytest.raises(ConfigError, match="zone eu has no key to sign") as missing:
         project.signer("eu")
     assert missing.value.fix == "add zones.eu.keys.sign to sovgate.yaml"
