@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from sovgate.encrypt import ZoneKey, blob_path, seal_model
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.formats.transfer import Place
+from sovgate.inventory import take
 from sovgate.keys._api import Signer
-from sovgate.keys.registry import open_signer
-from sovgate.records import ROLES
+from sovgate.keys.registry import open_identity, open_recipient, open_signer
+from sovgate.records import ROLES, Release
+from sovgate.sign import sign
+from sovgate.stores._api import Store
+from sovgate.transfer import Document, Draft, Final, Published, Record, fetch_record, publish
 from sovgate.trust import Trusted
+from sovgate.trust import seal as seal_statement
 
 
 def write_key(path: Path, kind: str = "sign") -> Path:
@@ -60,3 +71,116 @@ class Clock:
     def __call__(self) -> datetime:
         self.now += timedelta(seconds=1)
         return self.now
+
+
+class Shipment:
+    """A signed model, sealed for zone eu, and what its source says about it. Real all through."""
+
+    def __init__(self, tmp: Path, *, content: bytes = b"weights", version: str = "1.0.0") -> None:
+        self.release = Release(model="churn", version=version)
+        self.signer = make_signer(tmp / "keys", "home")
+        self.eu = make_signer(tmp / "keys", "eu")
+        write_key(tmp / "keys" / "eu-enc.pem", "rsa")
+        self.identity = open_identity("keys/eu-enc.pem", tmp)
+        self.recipient = open_recipient("keys/eu-enc.pem.pub", tmp)
+        self.trusted = (trusting(self.signer, "home"), trusting(self.eu, "eu"))
+        self.clock = Clock()
+        self.seal(tmp, content)
+
+    def seal(self, tmp: Path, content: bytes) -> None:
+        """A model with two files of equal content, and an empty one."""
+        root = tmp / f"model-{self.release.version}-{len(list(tmp.iterdir()))}"
+        (root / "sub").mkdir(parents=True)
+        (root / "a.bin").write_bytes(content)
+        (root / "sub" / "b.bin").write_bytes(content)
+        (root / "config.json").write_bytes(b"")
+        self.model = root
+        taken = take(root)
+        self.manifest = taken.manifest
+        self.signature = sign(taken, self.signer)
+        self.out = root.with_name(root.name + ".sealed")
+        made = seal_model(
+            taken.manifest,
+            root,
+            self.signature,
+            [ZoneKey(zone="eu", recipient=self.recipient)],
+            self.release,
+            self.out,
+        )
+        self.sealed = made["eu"]
+
+    def document(self, role: str = "provenance", about: str | None = None) -> Document:
+        """Signed evidence about this model, or about another one."""
+        kind = PREDICATE_TYPES[role]
+        data = seal_statement(
+            Statement(
+                subject_name="churn",
+                subject_sha256=about or self.manifest.digest,
+                predicate_type=kind,
+                predicate={"made": "for a test"},
+            ),
+            self.signer,
+        )
+        digest = hashlib.sha256(data).hexdigest()
+        return Document(role=role, predicate_type=kind, data=data, sha256=digest)
+
+    def draft(self, **changes: Any) -> Draft:
+        base = Draft(
+            release=self.release,
+            source=Place(
+                zone="home",
+                provider_region="aws:us-east-1",
+                country="US",
+                operator="Amazon",
+                grade=1,
+            ),
+            evidence=(self.document(),),
+            policy="c" * 64,
+            project="d" * 64,
+            audit_head="e" * 64,
+        )
+        return dataclasses.replace(base, **changes)
+
+    def final(self, **changes: Any) -> Final:
+        decision = self.document("decision")
+        base = Final(
+            destination=Place(
+                zone="eu",
+                provider_region="aws-eusc:eusc-de-east-1",
+                country="DE",
+                operator=None,
+                grade=1,
+            ),
+            decisions=(decision,),
+            decision=decision.sha256,
+            created=self.clock(),
+        )
+        return dataclasses.replace(base, **changes)
+
+    def open_blob(self, sha256: str) -> BinaryIO:
+        return blob_path(self.out / "eu", sha256).open("rb")
+
+    def read_blob(self, sha256: str) -> bytes:
+        with self.open_blob(sha256) as reader:
+            return reader.read()
+
+    def publish(self, store: Store, **changes: Any) -> Published:
+        return publish(
+            store,
+            self.sealed,
+            self.open_blob,
+            changes.pop("draft", None) or self.draft(),
+            changes.pop("recheck", None) or self.final,
+            signer=self.signer,
+            trusted=self.trusted,
+        )
+
+    def fetch(self, store: Store, release: str | None = None, zone: str = "eu") -> Record:
+        return fetch_record(
+            store,
+            Release.parse(release or str(self.release)),
+            self.trusted,
+            zone=zone,
+            regions={"home": "aws:us-east-1", "eu": "aws-eusc:eusc-de-east-1"},
+            now=self.clock(),
+        )

@@ -1,0 +1,591 @@
+"""A release through a store: whole or not at all, and nothing in the store is believed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate.encrypt import open_model
+from sovgate.errors import (
+    Inconclusive,
+    NotFound,
+    PolicyDenied,
+    ResidencyMismatch,
+    SovgateError,
+    StoreError,
+    VerificationFailed,
+)
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.formats.transfer import Claim, record_name, sequence_name
+from sovgate.records import Release, Sized
+from sovgate.stores._api import Location, Store
+from sovgate.stores.registry import open_store
+from sovgate.transfer import (
+    claim,
+    fetch_documents,
+    locate,
+    newer,
+    open_blob,
+    predecessor,
+    put_blob,
+)
+from sovgate.transfer.fetch import as_sealed
+from sovgate.trust import seal
+from tests.conformance.stores import Fault, Faulty, put
+from tests.movement import Shipment, make_signer, trusting
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store("eu-store", tmp_path)
+
+
+@pytest.fixture
+def ship(tmp_path: Path) -> Shipment:
+    return Shipment(tmp_path)
+
+
+def objects(tmp: Path) -> list[Path]:
+    return sorted(p for p in (tmp / "eu-store").rglob("*") if p.is_file())
+
+
+def visible(store: Store) -> list[str]:
+    return list(store.list("releases/"))
+
+
+def test_what_was_published_is_fetched_and_opens(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    done = ship.publish(store)
+    assert not done.already
+    assert done.skipped == 0
+    record = ship.fetch(store)
+    assert record.sha256 == done.record.sha256
+    assert record.transfer.sequence == 1
+    assert record.transfer.predecessor is None
+    fetched = fetch_documents(store, record.transfer)
+    assert fetched.signature == ship.signature
+    assert [ref.role for ref, _ in fetched.evidence] == ["provenance", "decision"]
+    into = tmp_path / "into"
+    into.mkdir()
+    model = open_model(
+        as_sealed(record.transfer),
+        lambda sha256: open_blob(store, sha256),
+        ship.identity,
+        into,
+        ship.manifest,
+    )
+    assert (model / "sub" / "b.bin").read_bytes() == b"weights"
+
+
+def test_no_plaintext_is_in_the_store(tmp_path: Path, store: Store) -> None:
+    ship = Shipment(tmp_path, content=b"SECRET WEIGHTS " * 1000)
+    ship.publish(store)
+    for path in objects(tmp_path):
+        assert b"SECRET WEIGHTS" not in path.read_bytes()
+
+
+def test_a_second_push_of_the_same_is_success_and_changes_nothing(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    first = ship.publish(store)
+    before = {path: path.read_bytes() for path in objects(tmp_path) if "releases" in str(path)}
+    ship.seal(tmp_path, b"weights")  # encrypted anew, with other keys
+    again = ship.publish(store)
+    assert again.already
+    assert again.record.sha256 == first.record.sha256
+    assert {p: p.read_bytes() for p in objects(tmp_path) if "releases" in str(p)} == before
+
+
+def test_rule_13_another_release_under_one_name_is_21_and_the_old_bytes_stay(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.publish(store)
+    path = tmp_path / "eu-store" / record_name(ship.release)
+    before = path.read_bytes()
+    ship.seal(tmp_path, b"other weights")
+    with pytest.raises(StoreError) as caught:
+        ship.publish(store)
+    assert caught.value.reason == "release-differs"
+    assert caught.value.exit_code == 21
+    assert path.read_bytes() == before
+
+
+def test_rule_13_the_same_release_under_another_policy_is_21(store: Store, ship: Shipment) -> None:
+    ship.publish(store)
+    with pytest.raises(StoreError) as caught:
+        ship.publish(store, draft=ship.draft(policy="f" * 64))
+    assert caught.value.reason == "release-differs"
+
+
+def test_rule_13_a_record_that_does_not_verify_is_no_success(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    stranger = Shipment(tmp_path / "stranger")
+    stranger.publish(store)
+    with pytest.raises(SovgateError) as caught:
+        ship.publish(store)
+    assert caught.value.exit_code in (11, 21)
+
+
+def test_a_release_that_lost_a_blob_is_not_called_pushed(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.publish(store)
+    lost = tmp_path / "eu-store/blobs/sha256" / ship.sealed.blobs[0].sha256
+    lost.unlink()
+    ship.seal(tmp_path, b"weights")
+    with pytest.raises(StoreError) as caught:
+        ship.publish(store)
+    assert caught.value.reason == "release-incomplete"
+
+
+def test_nothing_is_visible_if_policy_says_no_at_the_end(store: Store, ship: Shipment) -> None:
+    def denied() -> Any:
+        raise PolicyDenied("the store moved meanwhile")
+
+    with pytest.raises(PolicyDenied):
+        ship.publish(store, recheck=denied)
+    assert visible(store) == []
+    ship.publish(store)
+    assert visible(store) == [record_name(ship.release)]
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.FAILED_WRITE])
+@pytest.mark.parametrize("prefix", ["blobs/", "sequences/", "releases/"])
+def test_a_fault_at_any_write_is_survived_or_leaves_nothing_visible(
+    store: Store, ship: Shipment, fault: Fault, prefix: str
+) -> None:
+    faulty = Faulty(store, fault, hits=lambda name: name.startswith(prefix))
+    if fault is Fault.LOST_REPLY:
+        done = ship.publish(faulty)
+        assert done.already is (prefix == "releases/") or not done.already
+    else:
+        with pytest.raises(StoreError):
+            ship.publish(faulty)
+        assert visible(store) == []
+        ship.publish(store)
+    assert ship.fetch(store).transfer.sequence == 1
+    fetch_documents(store, ship.fetch(store).transfer)
+
+
+def test_every_write_may_fail_in_turn_and_the_next_run_finishes(
+    ship: Shipment, tmp_path: Path
+) -> None:
+    for step in range(100):
+        store = open_store(f"store-{step}", tmp_path)
+        writes = iter(range(1000))
+        faulty = Faulty(store, Fault.FAILED_WRITE, hits=lambda _n, w=writes, s=step: next(w) == s)  # type: ignore[misc]
+        try:
+            ship.publish(faulty)
+        except StoreError:
+            assert visible(store) == []
+            assert not ship.publish(store).already
+            assert ship.fetch(store).transfer.sequence == 1
+            continue
+        break
+    # two blobs, key table, signature, manifest, the claim, two documents, the record
+    assert step == 9
+
+
+def test_rule_14_a_blob_is_passed_over_only_after_it_was_read_again(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    blob = ship.sealed.blobs[0]
+    name = f"blobs/sha256/{blob.sha256}"
+    put(store, name, ship.read_blob(blob.sha256))
+    assert not put_blob(store, Sized(sha256=blob.sha256, size=blob.size), _never)
+    path = tmp_path / "eu-store" / name
+    right = path.read_bytes()
+    for wrong in (right[:-1], b"\x00" * len(right), right + b"\x00"):
+        path.unlink()
+        path.write_bytes(wrong)
+        with pytest.raises(StoreError) as caught:
+            ship.publish(store)
+        assert caught.value.reason == "damaged-blob"
+        assert visible(store) == []
+        assert path.read_bytes() == wrong
+
+
+def _never() -> Any:
+    raise AssertionError("it was to be read again, not written")
+
+
+def test_rule_14_a_provider_that_keeps_a_digest_need_not_be_read(
+    store: Store, ship: Shipment
+) -> None:
+    blob = ship.sealed.blobs[0]
+    put(store, f"blobs/sha256/{blob.sha256}", ship.read_blob(blob.sha256))
+
+    class Digests(Faulty):
+        def stat(self, name: str) -> Any:
+            found = self.inner.stat(name)
+            return found and dataclasses.replace(found, sha256=name.rsplit("/", 1)[1])
+
+        def open(self, name: str) -> Any:
+            raise AssertionError("no need to read")
+
+    digests = Digests(store, Fault.LOST_REPLY, times=0)
+    assert not put_blob(digests, Sized(sha256=blob.sha256, size=blob.size), _never)
+
+
+# -- sequence numbers
+
+
+def test_numbers_go_up_and_each_release_names_the_one_before(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    first = ship.publish(store).record.transfer
+    ship.release = Release(model="churn", version="1.1.0")
+    ship.seal(tmp_path, b"better weights")
+    second = ship.publish(store).record.transfer
+    assert (first.sequence, second.sequence) == (1, 2)
+    assert second.predecessor is not None
+    assert str(second.predecessor.release) == "churn/1.0.0"
+    assert second.predecessor.manifest == first.manifest.sha256
+    assert ship.fetch(store, "churn/1.1.0").transfer == second
+    assert newer(store, "churn", 1) == (ship.release,)
+    assert newer(store, "churn", 2) == ()
+
+
+def test_gaps_are_legal_and_no_predecessor(store: Store, ship: Shipment) -> None:
+    for version in ("0.1", "0.2"):
+        claim(store, Release(model="churn", version=version), "9" * 64)
+    done = ship.publish(store)
+    assert done.record.transfer.sequence == 3
+    assert done.record.transfer.predecessor is None
+    ship.fetch(store)
+
+
+def test_a_claim_is_found_again_and_another_content_gets_another(store: Store) -> None:
+    release = Release(model="churn", version="1.0.0")
+    assert claim(store, release, "1" * 64) == 1
+    assert claim(store, release, "1" * 64) == 1
+    assert claim(store, release, "2" * 64) == 2
+    assert claim(store, release, "1" * 64) == 1
+
+
+def test_rule_27_removed_claims_do_not_let_a_number_come_again(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.publish(store)
+    shutil.rmtree(tmp_path / "eu-store" / "sequences")
+    ship.release = Release(model="churn", version="1.1.0")
+    ship.seal(tmp_path, b"better weights")
+    with pytest.raises(VerificationFailed) as caught:
+        ship.publish(store)
+    assert caught.value.reason == "sequence"
+    assert visible(store) == ["releases/churn/1.0.0.json"]
+
+
+def test_rule_27_a_record_whose_number_belongs_to_another_is_refused(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.publish(store)
+    path = tmp_path / "eu-store" / sequence_name("churn", 1)
+    path.unlink()
+    with pytest.raises(VerificationFailed) as caught:
+        ship.fetch(store)
+    assert caught.value.reason == "sequence"
+    other = Claim(release=Release(model="churn", version="9"), manifest="9" * 64, sequence=1)
+    path.write_bytes(other.emit())
+    with pytest.raises(VerificationFailed) as caught:
+        ship.fetch(store)
+    assert caught.value.reason == "sequence"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        ("sequences/churn/000000000001.json", b"{}"),
+        ("sequences/churn/1.json", b"{}"),
+        ("sequences/churn/notes.txt", b""),
+        ("sequences/churn/999999999999.json", None),
+        ("sequences/churn/000000000007.json", "other number"),
+    ],
+)
+def test_hostile_claims_stop_a_push_and_nothing_is_visible(
+    store: Store, ship: Shipment, planted: tuple[str, Any]
+) -> None:
+    name, data = planted
+    number = 999_999_999_999 if data is None else 8
+    if not isinstance(data, bytes):
+        data = Claim(release=ship.release, manifest="9" * 64, sequence=number).emit()
+    put(store, name, data)
+    with pytest.raises(VerificationFailed) as caught:
+        ship.publish(store)
+    assert caught.value.reason == "sequence"
+    assert visible(store) == []
+
+
+def test_a_predecessor_that_does_not_verify_stops_a_push(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.publish(store)
+    path = tmp_path / "eu-store" / record_name(ship.release)
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data[:-2])
+    with pytest.raises(VerificationFailed):
+        predecessor(store, "churn", 2, ship.trusted)
+
+
+# -- hostile stores, seen by the destination
+
+
+def two(store: Store, ship: Shipment, tmp: Path) -> tuple[Path, Path]:
+    """Two releases; the paths of their records."""
+    ship.publish(store)
+    ship.release = Release(model="churn", version="1.1.0")
+    ship.seal(tmp, b"better weights")
+    ship.publish(store)
+    root = tmp / "eu-store" / "releases" / "churn"
+    return root / "1.0.0.json", root / "1.1.0.json"
+
+
+def refused(attempt: Callable[[], Any], reason: str) -> None:
+    with pytest.raises(VerificationFailed) as caught:
+        attempt()
+    assert caught.value.reason == reason
+    assert caught.value.exit_code == 11
+
+
+def test_a_release_that_is_not_there_is_21(store: Store, ship: Shipment) -> None:
+    with pytest.raises(NotFound):
+        ship.fetch(store)
+
+
+def test_every_changed_byte_of_a_record_is_refused(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.publish(store)
+    path = tmp_path / "eu-store" / record_name(ship.release)
+    data = path.read_bytes()
+    path.unlink()
+
+    def refuse(spoilt: bytes) -> None:
+        path.write_bytes(spoilt)
+        with pytest.raises(VerificationFailed):
+            ship.fetch(store)
+
+    for position in range(len(data)):
+        refuse(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+    for position in range(0, len(data), 11):
+        refuse(data[:position] + data[position + 1 :])
+        refuse(data[:position] + b" " + data[position:])
+        refuse(data[:position])
+    refuse(data + b"\n")
+
+
+def test_rule_27_a_pin_is_the_manifest_digest(store: Store, ship: Shipment) -> None:
+    ship.publish(store)
+    ship.fetch(store, ship.release.pinned(ship.manifest.digest))
+    refused(lambda: ship.fetch(store, ship.release.pinned("0" * 64)), "wrong-manifest")
+
+
+def test_a_record_under_another_name_is_refused(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    first, second = two(store, ship, tmp_path)
+    first.unlink()
+    shutil.copy(second, first)
+    refused(lambda: ship.fetch(store, "churn/1.0.0"), "wrong-release")
+
+
+def test_a_record_of_another_model_is_refused(store: Store, ship: Shipment, tmp_path: Path) -> None:
+    ship.publish(store)
+    fraud = tmp_path / "eu-store/releases/fraud/1.0.0.json"
+    fraud.parent.mkdir()
+    shutil.copy(tmp_path / "eu-store" / record_name(ship.release), fraud)
+    refused(lambda: ship.fetch(store, "fraud/1.0.0"), "wrong-release")
+
+
+def test_a_record_for_another_zone_is_refused(store: Store, ship: Shipment) -> None:
+    ship.publish(store)
+    refused(lambda: ship.fetch(store, zone="home"), "wrong-destination")
+
+
+def test_a_record_that_puts_a_zone_elsewhere_is_refused(store: Store, ship: Shipment) -> None:
+    final = ship.final()
+    moved = dataclasses.replace(final.destination, provider_region="aws:us-west-2")
+    ship.publish(store, recheck=lambda: dataclasses.replace(final, destination=moved))
+    refused(lambda: ship.fetch(store), "wrong-destination")
+
+
+def test_a_source_that_puts_itself_elsewhere_is_refused(store: Store, ship: Shipment) -> None:
+    source = dataclasses.replace(ship.draft().source, provider_region="aws:eu-central-1")
+    ship.publish(store, draft=ship.draft(source=source))
+    refused(lambda: ship.fetch(store), "wrong-source")
+
+
+def test_rule_6_a_signer_that_may_not_speak_for_the_source_is_refused(
+    store: Store, ship: Shipment
+) -> None:
+    ship.publish(store)
+    trusted = ship.trusted
+    ship.trusted = (trusting(ship.signer, "eu"),)
+    refused(lambda: ship.fetch(store), "wrong-source")
+    ship.trusted = (trusting(ship.signer, "home", "signature", "receipt"),)
+    refused(lambda: ship.fetch(store), "untrusted-role")
+    ship.trusted = trusted[1:]
+    refused(lambda: ship.fetch(store), "wrong-signer")
+
+
+def test_rule_3_another_kind_of_statement_is_no_record(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.publish(store)
+    path = tmp_path / "eu-store" / record_name(ship.release)
+    path.unlink()
+    path.write_bytes(ship.document("provenance").data)
+    refused(lambda: ship.fetch(store), "wrong-role")
+
+
+def test_rule_6_a_record_whose_subject_is_another_model_is_refused(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    record = ship.publish(store).record
+    statement = Statement(
+        subject_name="churn",
+        subject_sha256="0" * 64,
+        predicate_type=PREDICATE_TYPES["transfer"],
+        predicate=record.transfer.predicate(),
+    )
+    path = tmp_path / "eu-store" / record_name(ship.release)
+    path.unlink()
+    path.write_bytes(seal(statement, ship.signer))
+    refused(lambda: ship.fetch(store), "malformed")
+
+
+def test_a_stale_predecessor_is_refused(store: Store, ship: Shipment, tmp_path: Path) -> None:
+    first, second = two(store, ship, tmp_path)
+    good = first.read_bytes()
+    first.unlink()
+    refused(lambda: ship.fetch(store, "churn/1.1.0"), "stale-predecessor")
+    other = Shipment.__new__(Shipment)
+    other.__dict__.update(ship.__dict__)
+    other.release = Release(model="churn", version="1.0.0")
+    other.seal(tmp_path, b"rewritten history")
+    side = open_store("side", tmp_path)
+    other.publish(side)
+    shutil.copy(tmp_path / "side" / "releases/churn/1.0.0.json", first)
+    refused(lambda: ship.fetch(store, "churn/1.1.0"), "stale-predecessor")
+    first.unlink()
+    first.write_bytes(good)
+    assert second.is_file()
+    ship.fetch(store, "churn/1.1.0")
+
+
+def test_rule_19_a_record_from_the_future_is_not_decided(store: Store, ship: Shipment) -> None:
+    ship.publish(store)
+    ship.clock.now -= timedelta(hours=1)
+    with pytest.raises(Inconclusive) as caught:
+        ship.fetch(store)
+    assert caught.value.reason == "clock"
+
+
+def test_an_oversized_record_is_refused_before_it_is_read(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    path = tmp_path / "eu-store" / record_name(ship.release)
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(65 * 1024 * 1024)
+    refused(lambda: ship.fetch(store), "limits")
+
+
+@pytest.mark.parametrize("name", ["signature", "manifest", "evidence"])
+def test_swapped_documents_are_refused(
+    store: Store, ship: Shipment, tmp_path: Path, name: str
+) -> None:
+    transfer = ship.publish(store).record.transfer
+    blob = transfer.evidence[0] if name == "evidence" else getattr(transfer, name)
+    path = tmp_path / "eu-store/blobs/sha256" / blob.sha256
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    refused(lambda: fetch_documents(store, transfer), "digest-mismatch")
+    path.write_bytes(data + b" ")
+    refused(lambda: fetch_documents(store, transfer), "limits")
+    path.write_bytes(data[:-1])
+    refused(lambda: fetch_documents(store, transfer), "digest-mismatch")
+
+
+@pytest.mark.parametrize("fault", [Fault.TRUNCATED_READ, Fault.CORRUPT_READ])
+@pytest.mark.parametrize("prefix", ["releases/", "sequences/", "blobs/"])
+def test_reads_that_lie_are_refused(
+    store: Store, ship: Shipment, fault: Fault, prefix: str
+) -> None:
+    ship.publish(store)
+
+    def through(name: str) -> bool:
+        return name.startswith(prefix)
+
+    faulty = Faulty(store, fault, hits=through)
+    with pytest.raises(VerificationFailed):
+        fetch_documents(faulty, ship.fetch(faulty).transfer)
+
+
+def test_rule_4_a_planted_link_is_not_followed(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.publish(store)
+    path = tmp_path / "eu-store" / record_name(ship.release)
+    elsewhere = tmp_path / "elsewhere.json"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    refused(lambda: ship.fetch(store), "not-regular")
+
+
+# -- location
+
+
+class Placed(Faulty):
+    """A store whose provider says where it lies."""
+
+    def __init__(self, inner: Store, location: Location | None) -> None:
+        super().__init__(inner, Fault.LOST_REPLY, times=0)
+        self._location = location
+
+    def location(self) -> Location | None:
+        return self._location
+
+
+def test_a_store_that_lies_elsewhere_is_12(store: Store) -> None:
+    said = Location(value="aws:us-east-1", grade=2, source="GetBucketLocation")
+    with pytest.raises(ResidencyMismatch) as caught:
+        locate(Placed(store, said), zone="eu", declared="aws-eusc:eusc-de-east-1")
+    assert caught.value.exit_code == 12
+    assert "GetBucketLocation" in (caught.value.why or "")
+
+
+def test_how_well_a_location_is_known_is_said(store: Store) -> None:
+    region = "aws-eusc:eusc-de-east-1"
+    said = Location(value=region, grade=2, source="GetBucketLocation")
+    silent = Location(value=None, grade=0, source="GetBucketLocation")
+    assert locate(Placed(store, said), zone="eu", declared=region).grade == 2
+    assert locate(Placed(store, silent), zone="eu", declared=region).grade == 0
+    assert locate(Placed(store, silent), zone="eu", declared=region).value is None
+    assert locate(store, zone="eu", declared=region).grade == 1
+
+
+def test_records_are_readable_by_people(store: Store, ship: Shipment, tmp_path: Path) -> None:
+    ship.publish(store)
+    document = json.loads((tmp_path / "eu-store" / record_name(ship.release)).read_text())
+    assert document["mediaType"].startswith("application/vnd.dev.sigstore.bundle")
+
+
+def test_a_stranger_key_is_not_made_trusted_by_its_own_record(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.signer = make_signer(tmp_path / "other-keys")
+    with pytest.raises(VerificationFailed):
+        ship.publish(store)
+    assert visible(store) == []
