@@ -25,6 +25,7 @@ __all__ = [
     "model_manifest",
     "open_signature",
     "open_statement",
+    "verify_listing",
     "verify_model",
 ]
 
@@ -88,7 +89,47 @@ def verify_model(
     digests cannot be computed here.
     """
     signed = open_signature(bundle, trusted)
-    oms = signed.oms
+    found = _listed(path, signed.oms, signature, allow_ignored, strict_git)
+    if total is not None:
+        total(found.total)
+    taken = inventory.read(found, algorithm=signed.oms.algorithm, advance=advance)
+    _compare_bytes(signed.oms, taken)
+    return VerifiedModel(
+        manifest=taken.manifest, signer=signed.signer, signature=signed.signature, root=taken.root
+    )
+
+
+def verify_listing(
+    path: str | os.PathLike[str],
+    bundle: bytes,
+    trusted: Sequence[Trusted],
+    *,
+    signature: Path | None = None,
+    allow_ignored: frozenset[str] = frozenset(),
+    strict_git: bool = False,
+) -> VerifiedModel | None:
+    """`verify_model` for a caller that reads the bytes itself and compares each file's digest.
+
+    The signature, the names and the sizes are verified; no byte is read. None where the bundle does
+    not carry what that takes (another tool's): then `verify_model` is needed. Raises as that does.
+    """
+    signed = open_signature(bundle, trusted)
+    manifest = signed.oms.manifest()
+    if manifest is None:
+        return None
+    found = _listed(path, signed.oms, signature, allow_ignored, strict_git)
+    return VerifiedModel(
+        manifest=manifest, signer=signed.signer, signature=signed.signature, root=found.root
+    )
+
+
+def _listed(
+    path: str | os.PathLike[str],
+    oms: Oms,
+    signature: Path | None,
+    allow_ignored: frozenset[str],
+    strict_git: bool,
+) -> inventory.Survey:
     found = _survey(path, oms, signature, allow_ignored)
     if strict_git:
         inventory.refuse_git(entry.name for entry in found.entries)
@@ -99,13 +140,7 @@ def verify_model(
             reason="wrong-kind",
         )
     _compare_names(oms, found)
-    if total is not None:
-        total(found.total)
-    taken = inventory.read(found, algorithm=oms.algorithm, advance=advance)
-    _compare_bytes(oms, taken)
-    return VerifiedModel(
-        manifest=taken.manifest, signer=signed.signer, signature=signed.signature, root=taken.root
-    )
+    return found
 
 
 def _survey(

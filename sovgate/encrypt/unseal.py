@@ -56,18 +56,17 @@ def open_keys(sealed: Sealed, read_blob: ReadBlob, identity: Identity) -> dict[s
             fix="use the key of the zone that it was encrypted for",
             reason="wrong-key",
         )
+    data = bytearray(sealed.keytable.size)
     with read_blob(sealed.keytable.sha256) as source:
-        data = source.read(sealed.keytable.size + 1)
-    if len(data) != sealed.keytable.size or (
-        hashlib.sha256(data).hexdigest() != sealed.keytable.sha256
-    ):
+        whole = read_into(source, memoryview(data)) == len(data) and not source.read(1)
+    if not whole or hashlib.sha256(data).hexdigest() != sealed.keytable.sha256:
         raise VerificationFailed(
             "the key table is damaged",
             why="its bytes are not those that its record names",
             fix="get the encrypted model again from its source",
             reason="keytable",
         )
-    entries = {entry.blob: entry for entry in keytable.unseal(data, key, context)}
+    entries = {entry.blob: entry for entry in keytable.unseal(bytes(data), key, context)}
     _check_entries(sealed, entries)
     return entries
 

@@ -1,0 +1,91 @@
+"""keys: make key files, and tell what a key's public half is. Never prints or moves a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sovgate.errors import UsageError
+from sovgate.files import create_only
+
+if TYPE_CHECKING:
+    from sovgate.formats.spki import PublicKey
+
+ALGORITHMS: dict[str, tuple[str, ...]] = {
+    "sign": ("ec-p256", "ec-p384", "ec-p521"),
+    "encrypt": ("rsa-3072", "rsa-4096", "ec-p256"),
+}
+_CURVES = {"ec-p256": "SECP256R1", "ec-p384": "SECP384R1", "ec-p521": "SECP521R1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    private: Path
+    public: Path
+    key: PublicKey
+
+
+def generate(kind: str, *, out: Path, algorithm: str | None = None) -> Generated:
+    """Write a private key (PKCS#8 PEM, 0600) to `out` and its public half beside it.
+
+    Create-only: nothing is ever overwritten. `kind` is "sign" or "encrypt"; the first algorithm of
+    ALGORITHMS is the default. Raises UsageError ("output-exists"), DiskError.
+    """
+    from sovgate.formats.spki import PublicKey
+
+    name = algorithm or ALGORITHMS[kind][0]
+    if name not in ALGORITHMS[kind]:
+        raise UsageError(
+            f"a key to {kind} is not of kind {name!r}",
+            fix=f"choose one of {', '.join(ALGORITHMS[kind])}",
+            reason="bad-algorithm",
+        )
+    public_path = out.with_name(f"{out.name.removesuffix('.pem')}.pub.pem")
+    for path in (out, public_path):
+        if path.exists() or path.is_symlink():
+            raise _taken(path)
+    private, der = _made(name)
+    key = PublicKey.from_der(der)
+    # The private half first: a public key that nobody can answer for would be worse than none.
+    if not create_only(out, private, mode=0o600):
+        raise _taken(out)
+    if not create_only(public_path, key.pem):
+        raise _taken(public_path)
+    return Generated(private=out, public=public_path, key=key)
+
+
+def show(uri: str) -> PublicKey:
+    """The public half of the key behind a URI. Raises ConfigError, UsageError, KeyServiceError."""
+    from sovgate.keys.registry import open_public
+
+    return open_public(uri, Path.cwd())
+
+
+def _made(name: str) -> tuple[bytes, bytes]:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    key: Any
+    if name in _CURVES:
+        key = ec.generate_private_key(getattr(ec, _CURVES[name])())
+    else:
+        key = rsa.generate_private_key(65537, int(name.removeprefix("rsa-")))
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    der = key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private, der
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(
+        f"{str(path)!r} is there already",
+        why="a key is never overwritten",
+        fix="name another file with -o",
+        reason="output-exists",
+    )
