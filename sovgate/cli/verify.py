@@ -54,7 +54,7 @@ def command(
     manifest, signer = verified.manifest, verified.signer
     return Report(
         command="verify",
-        headline=f"{verified.root.name} is what {signer.name} signed",
+        headline=f"verified {verified.root.name}, signed by {signer.name}",
         rows=(
             ("manifest", f"sha256:{manifest.digest}"),
             ("files", f"{len(manifest.resources)}, {human_bytes(manifest.total)}"),

@@ -47,7 +47,9 @@ def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:
     if key is not None:
         from sovgate.keys.registry import open_public
 
-        entry = Trusted(name=key, key=open_public(key, Path.cwd()), may=frozenset({"signature"}))
+        entry = Trusted(
+            name=Path(key).name, key=open_public(key, Path.cwd()), may=frozenset({"signature"})
+        )
         return (entry,)
     from sovgate.pipeline.project import open_project
 

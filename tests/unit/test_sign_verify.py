@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sovgate import attest, inventory, verify
+from sovgate import attest, hashing, inventory, verify
 from sovgate.errors import Inconclusive, SovgateError, UsageError, VerificationFailed
 from sovgate.formats.oms import Oms
 from sovgate.formats.statement import Statement
@@ -238,7 +238,7 @@ def test_a_missing_model_is_a_matter_of_the_command_line(tmp_path: Path) -> None
 
 
 def test_rule_04_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
-    model = make(tmp_path / "m", {"a": b"\0" * (3 * inventory.CHUNK)})
+    model = make(tmp_path / "m", {"a": b"\0" * (3 * hashing.CHUNK)})
 
     def tamper(_: int) -> None:
         with (model / "a").open("r+b") as file:
@@ -276,7 +276,7 @@ def test_threads_and_one_thread_agree_and_progress_adds_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {f"d{n % 7}/f{n}": os.urandom(n * 37) for n in range(600)}
-    files |= {f"big{n}": os.urandom(9 * inventory.CHUNK + n) for n in range(3)}
+    files |= {f"big{n}": os.urandom(9 * hashing.CHUNK + n) for n in range(3)}
     model = make(tmp_path / "m", files)
     lock, done, totals = threading.Lock(), [0], []
 
@@ -293,13 +293,13 @@ def test_threads_and_one_thread_agree_and_progress_adds_up(
 
 
 def test_an_error_in_one_thread_stops_the_others(tmp_path: Path) -> None:
-    model = make(tmp_path / "m", {f"f{n}": b"\0" * 9 * inventory.CHUNK for n in range(6)})
+    model = make(tmp_path / "m", {f"f{n}": b"\0" * 9 * hashing.CHUNK for n in range(6)})
     found = inventory.survey(model)
     (model / "f0").unlink()
     done: list[int] = []
     with pytest.raises(VerificationFailed):
         inventory.read(found, advance=done.append)
-    assert sum(done) < 6 * 9 * inventory.CHUNK
+    assert sum(done) < 6 * 9 * hashing.CHUNK
     assert threading.active_count() == 1
 
 
@@ -391,7 +391,7 @@ def test_random_positions_in_a_large_file_are_noticed(tmp_path: Path) -> None:
     model = make(tmp_path / "m", {"w": os.urandom(40 * 1024 * 1024 + 3)})
     bundle = signed(model)
     size = (model / "w").stat().st_size
-    for at in (0, size - 1, inventory.CHUNK - 1, inventory.CHUNK, *(7919 * n for n in range(3))):
+    for at in (0, size - 1, hashing.CHUNK - 1, hashing.CHUNK, *(7919 * n for n in range(3))):
         with (model / "w").open("r+b") as file:
             file.seek(at)
             byte = file.read(1)
