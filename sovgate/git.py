@@ -116,7 +116,8 @@ def find_program(name: str) -> str:
 @contextlib.contextmanager
 def workspace() -> Iterator[Path]:
     """A private folder for one clone, gone afterwards; what killed runs left is swept first."""
-    base = Path(tempfile.gettempdir()) / f"sovgate-{os.getuid()}"
+    # Not tempfile's choice: that tries each folder by writing a file, which a killed run leaves.
+    base = Path(os.environ.get("TMPDIR") or "/tmp") / f"sovgate-{os.getuid()}"  # noqa: S108
     try:
         with contextlib.suppress(FileExistsError):
             base.mkdir(mode=0o700)

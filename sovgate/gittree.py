@@ -112,7 +112,8 @@ class Trees:
         if item.size > most:
             raise GitError(
                 f"{name!r} is larger than {most} bytes in the Git repository",
-                why=f"{item.size}",
+                why=f"it has {item.size}",
+                fix="see what happened to that file",
                 reason="limits",
             )
         return self._git.run("cat-file", "blob", item.oid, most=most)

@@ -55,7 +55,7 @@ def find(read: Read, folder: str) -> tuple[list[Deployment], list[str]]:
             if isinstance(content, bytes):
                 found += deployments(content, path)
                 continue
-            name = posixpath.join(path, kustomization_in(content, path))
+            name = posixpath.normpath(posixpath.join(path, kustomization_in(content, path)))
             data = read(name)
             below, more = resources_of(data if isinstance(data, bytes) else b"", name)
         except (ConfigError, GitError) as error:

@@ -1,0 +1,118 @@
+"""How a promotion logs in, against a real HTTP server; and that no secret is seen on the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sovgate import promote
+from sovgate.errors import GitError
+from sovgate.formats.kustomize import Pin
+from sovgate.giturl import parse_remote
+from tests.githttp import git_server
+from tests.repositories import Repository, git
+
+TOKEN = "tok%n-5up3r$ecret`id`"
+PIN = Pin(release=f"churn/1.0.0@sha256:{'a' * 64}", manifest="a" * 64, record="b" * 64,
+          key_uri="file:keys/eu.pem", zone="eu")  # fmt: skip
+
+# Prints every argument of every program that is started, then what came of it.
+RUN = """
+import sys
+from pathlib import Path
+seen = []
+sys.addaudithook(lambda event, args: seen.append(repr(args[1])) if event == "subprocess.Popen"
+                 else None)
+from sovgate import promote
+from sovgate.formats.kustomize import Pin
+from sovgate.giturl import parse_remote
+pin = Pin(release="churn/1.0.0@sha256:" + "a" * 64, manifest="a" * 64, record="b" * 64,
+          key_uri="file:keys/eu.pem", zone="eu")
+target = promote.GitTarget(zone="eu", remote=parse_remote(sys.argv[1], Path("/")),
+                           path="overlays/eu", via=sys.argv[2])
+with promote.opened(target) as checkout:
+    done = checkout.push(pin, checkout.look(), promote.commit_message(pin, "c"), lambda: None)
+print(chr(10).join(seen))
+print(done)
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    repository = Repository(tmp_path)
+    git("config", "http.receivepack", "true", cwd=repository.path)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    return repository
+
+
+def target(url: str) -> promote.GitTarget:
+    return promote.GitTarget(
+        zone="eu", remote=parse_remote(f"{url}/serving.git", Path("/")), path="overlays/eu"
+    )
+
+
+@pytest.mark.parametrize("via", ["push", "pull-request"])
+def test_rule_29_a_token_logs_in_and_is_in_no_argument_file_or_output(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, via: str
+) -> None:
+    monkeypatch.setenv("SOVGATE_GIT_TOKEN", TOKEN)
+    with git_server(repository.path.parent, TOKEN) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, f"{server.url}/serving.git", via],
+            capture_output=True,
+            check=True,
+        )
+    assert b"'push'" in done.stdout
+    assert TOKEN.encode() not in done.stdout + done.stderr
+    assert set(server.users) == {"x-access-token"}
+    branch = "main" if via == "push" else "sovgate/eu/churn-1.0.0"
+    assert repository.log(branch)[0] == "Promote churn/1.0.0 in eu"
+    objects = git("cat-file", "--batch-all-objects", "--batch", cwd=repository.path)
+    assert TOKEN not in objects
+    assert not [
+        p
+        for p in (tmp_path / "temporary").rglob("*")
+        if p.is_file() and TOKEN.encode() in p.read_bytes()
+    ]
+
+
+def test_a_wrong_token_or_none_is_refused_with_the_fix(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with git_server(repository.path.parent, TOKEN) as server:
+        for token in (None, "wrong-t0ken"):
+            if token:
+                monkeypatch.setenv("SOVGATE_GIT_TOKEN", token)
+                monkeypatch.setenv("SOVGATE_GIT_USER", "robot")
+            with pytest.raises(GitError) as caught, promote.opened(target(server.url)):
+                pass
+            assert (caught.value.exit_code, caught.value.reason) == (23, "git-access")
+            assert "SOVGATE_GIT_TOKEN" in str(caught.value.fix)
+            assert "wrong-t0ken" not in f"{caught.value} {caught.value.why} {caught.value.fix}"
+    assert set(server.users) == {"robot"}
+
+
+def test_a_redirect_is_not_followed(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server would learn the token, and get to say what the zone runs."""
+    monkeypatch.setenv("SOVGATE_GIT_TOKEN", TOKEN)
+    with git_server(repository.path.parent, TOKEN) as other:
+        with git_server(repository.path.parent, TOKEN) as server:
+            server.redirect_to = other.url
+            with pytest.raises(GitError) as caught, promote.opened(target(server.url)):
+                pass
+        assert caught.value.exit_code == 23
+        assert other.users == []
+
+
+def test_a_server_that_does_not_answer(repository: Repository) -> None:
+    with git_server(repository.path.parent, TOKEN) as server:
+        url = server.url
+    with pytest.raises(GitError) as caught, promote.opened(target(url)):
+        pass
+    assert (caught.value.exit_code, caught.value.reason) == (23, "git-unreachable")
