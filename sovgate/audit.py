@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
@@ -220,13 +220,14 @@ def verify(
     trusted: Sequence[Trusted],
     *,
     zone: str | None = None,
-    anchors: Iterable[str] = (),
+    anchors: Mapping[str, str] | None = None,
     against: Iterable[str] = (),
 ) -> Verified:
     """Check every entry, chain, number and anchor. Returns what is there; see `conclude`.
 
     `zone`: the zone whose log it is; entries of another zone's key are refused. `anchors`: heads
-    found in release records and receipts; `against`: heads that the auditor noted. Raises
+    that release records and receipts name, each with where it stands; `against`: heads that the
+    auditor noted. Raises
     VerificationFailed, reasons "audit-name", "audit-gap", "audit-foreign", "audit-number",
     "audit-chain", "audit-cut", "audit-rewritten", or as a statement that does not verify.
     """
@@ -240,15 +241,21 @@ def verify(
                 _check_seen(head, entries, entry)
                 anchored.add(head.sha256)
     known = {sha256 for chain in entries.values() for _, sha256 in chain.values()}
-    outside = set(anchors) | set(against)
-    for sha256 in sorted(outside - known):
-        _cut(f"the entry {sha256} is known from elsewhere, but is not in the log")
-    anchored |= outside
+    outside = {**dict.fromkeys(against, "--against"), **(anchors or {})}
+    for sha256, place in sorted(outside.items()):
+        if sha256 not in known:
+            _cut(f"the entry {sha256} is known from {place}, but is not in the log")
+    anchored |= set(outside)
     return Verified(
         runs=tuple(_summary(run, chain, anchored) for run, chain in sorted(entries.items())),
         entries=sum(len(chain) for chain in entries.values()),
         anchors=len(outside),
     )
+
+
+def digests(store: Store) -> frozenset[str]:
+    """SHA-256 of everything that lies in the log, verified or not: to tell whose log a head is."""
+    return frozenset(_sha256(store.get(name, most=MAX_BYTES)) for name in store.list(PREFIX))
 
 
 def conclude(found: Verified) -> None:

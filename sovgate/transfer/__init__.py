@@ -26,11 +26,14 @@ one rename; * a receipt; an audit `outcome`.
 
 from sovgate.transfer.fetch import (
     Fetched,
+    as_sealed,
     fetch_documents,
     fetch_record,
     find_receipt,
     open_blob,
+    open_receipt,
     put_receipt,
+    receipt_statement,
 )
 from sovgate.transfer.location import Located, locate
 from sovgate.transfer.objects import get_blob, put_blob, put_document
@@ -46,6 +49,7 @@ __all__ = [
     "Located",
     "Published",
     "Record",
+    "as_sealed",
     "claim",
     "fetch_documents",
     "fetch_record",
@@ -55,6 +59,7 @@ __all__ = [
     "locate",
     "newer",
     "open_blob",
+    "open_receipt",
     "open_record",
     "predecessor",
     "publish",
@@ -62,4 +67,5 @@ __all__ = [
     "put_document",
     "put_receipt",
     "read_record",
+    "receipt_statement",
 ]

@@ -139,7 +139,7 @@ def test_rule_28_a_cut_tail_is_detected_by_an_anchor_from_elsewhere(
         shutil.rmtree(world.folder / "audit" / last.run)
     else:
         world.entry(last, 1).unlink()
-    assert world.refused(**{kind: [head_of(last)]}) == "audit-cut"
+    assert world.refused(**{kind: {head_of(last): "a record"}}) == "audit-cut"
     with pytest.raises(Inconclusive):
         conclude(world.verify())
 
@@ -152,7 +152,7 @@ def test_rule_28_a_whole_rewrite_is_never_verified(world: World) -> None:
     world.push()
     for head in known:
         assert world.refused(against=[head]) == "audit-cut"
-        assert world.refused(anchors=[head]) == "audit-cut"
+        assert world.refused(anchors={head: "a record"}) == "audit-cut"
     with pytest.raises(Inconclusive):
         conclude(world.verify())
 
