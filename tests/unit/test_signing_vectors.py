@@ -14,7 +14,7 @@ from sovgate.errors import VerificationFailed
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.oms import Oms
 from sovgate.formats.spki import PublicKey
-from sovgate.formats.statement import Statement
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.trust import Trusted
 from sovgate.verify import verify_model
 
@@ -54,3 +54,22 @@ def test_the_golden_manifest_payload_and_key_are_ours_byte_for_byte() -> None:
     assert Oms.of(taken.manifest, subject_name="model").statement().payload() == payload
     assert Oms.parse(Statement.parse(payload)).manifest() == taken.manifest
     assert KEY.key_id == INDEX["key-id"]
+
+
+def test_the_worked_examples_of_the_documentation_are_the_vectors() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for name in ("manifest.json", "payload.json"):
+        assert f"```json\n{(VECTORS / name).read_text(encoding='utf-8')}\n```" in page
+    assert INDEX["manifest-sha256"] in page
+    manifest = inventory.take(VECTORS / "model").manifest
+    assert f"one line, {manifest.sized.size} bytes" in page
+    for resource in manifest.resources:
+        assert f"| `{resource.name}` | {resource.size} | `{resource.digest}` |" in page
+
+
+def test_the_documentation_names_each_reason_and_each_role() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for reason in {case["reason"] for case in INDEX["cases"]} - {None}:
+        assert f"`{reason}`" in page
+    for role, predicate_type in PREDICATE_TYPES.items():
+        assert f"| `{role}` | `{predicate_type}`" in page
