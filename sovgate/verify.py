@@ -172,7 +172,7 @@ def _compare_names(oms: Oms, found: inventory.Survey) -> None:
         for name, item in signed.items()
         if item.size is not None and name in there and there[name].size != item.size
     ]
-    _differ(extra, missing, sized)
+    _differ(extra, missing, sized, "the bytes of the other files were not compared")
 
 
 def _compare_bytes(oms: Oms, taken: inventory.Inventory) -> None:
@@ -180,7 +180,9 @@ def _compare_bytes(oms: Oms, taken: inventory.Inventory) -> None:
     _differ([], [], [item.name for item in oms.items if there[item.name] != item.digest])
 
 
-def _differ(extra: list[str], missing: list[str], changed: list[str]) -> None:
+def _differ(
+    extra: list[str], missing: list[str], changed: list[str], note: str | None = None
+) -> None:
     if not (extra or missing or changed):
         return
     lines = []
@@ -188,6 +190,8 @@ def _differ(extra: list[str], missing: list[str], changed: list[str]) -> None:
         lines += [f"{word}: {name[:160]!r}" for name in names[:SHOWN]]
         if len(names) > SHOWN:
             lines.append(f"{word}: {len(names) - SHOWN} more")
+    if note:
+        lines.append(note)
     words = [
         f"{len(names)} {word}"
         for names, word in ((changed, "changed"), (missing, "missing"), (extra, "not signed"))
