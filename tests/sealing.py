@@ -21,8 +21,12 @@ version: 1
 model: churn
 zones:
   home: {region: "aws:us-east-1", keys: {sign: keys/home.pem}}
-  eu: {region: "aws:eu-central-1", keys: {encrypt: keys/eu.pem}}
-  ch: {region: "aws:eu-central-2", keys: {encrypt: keys/ch.pem}}
+  eu:
+    region: "aws:eu-central-1"
+    keys: {encrypt: keys/eu.pem, encrypt-public: keys/eu.pub.pem}
+  ch:
+    region: "aws:eu-central-2"
+    keys: {encrypt: keys/ch.pem, encrypt-public: keys/ch.pub.pem}
 border:
   weights: {allow: [home -> eu, home -> ch]}
 """
@@ -64,7 +68,7 @@ class Desk:
     model: Path
 
     def zone_key(self, zone: str) -> ZoneKey:
-        recipient = registry.open_recipient(f"keys/{zone}.pem", self.base)
+        recipient = registry.open_recipient(f"keys/{zone}.pub.pem", self.base)
         return ZoneKey(zone=zone, recipient=recipient)
 
     def manifest(self) -> Manifest:
