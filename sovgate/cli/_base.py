@@ -6,7 +6,7 @@ Every parameter has two environment variables, `SOVGATE_<COMMAND>_<NAME>` and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,16 +59,26 @@ class Argument(click.Argument):
     """An argument with a help text, so that an Action's input can be described."""
 
     def __init__(self, *args: Any, help: str = "", **kwargs: Any) -> None:  # noqa: A002
+        super().__init__(*args, **kwargs)
         self.help = help
         self.no_action: str | None = None
-        super().__init__(*args, **kwargs)
 
 
 class Command(click.Command):
     """Sets environment variables from names, and emits the Report that the function returns."""
 
-    def __init__(self, *args: Any, example: str = "", path: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        example: str = "",
+        path: str = "",
+        outputs: Mapping[str, str] | None = None,
+        artifact: tuple[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.example = example
+        self.outputs = dict(outputs or {})
+        self.artifact = artifact
         super().__init__(*args, **kwargs)
         self.path = path or str(self.name)
         prefix = "SOVGATE_" + self.path.upper().replace(" ", "_").replace("-", "_")
@@ -88,7 +98,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         result = super().invoke(ctx)
         if isinstance(result, Report):
-            emit(result, ctx.params.get("format_", "text"))
+            emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)
             return int(result.exit)
         return result
 
@@ -103,7 +113,9 @@ def variable_name(param: click.Parameter) -> str:
 def declare(name: str, *, example: str, path: str = "", **attrs: Any) -> Callable[[F], Command]:
     """Declare a command: decorates a module's function `command`.
 
-    `example` is shown by --help; `path` is "audit verify" below a group.
+    `example` is shown by --help; `path` is "audit verify" below a group. `outputs` names each key
+    of the Report's outputs and describes it, for Actions and Tasks; `artifact` names the two of
+    them that say where the command's product is and its digest ("sha256:…"), for Tekton Chains.
     """
 
     def made(function: F) -> Command:

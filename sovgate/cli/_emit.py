@@ -20,6 +20,9 @@ from sovgate.errors import ExitCode, InternalError, Where, disk_error
 
 FORMATS = ("text", "json", "github", "tekton")
 
+#: Tekton Chains looks for object results whose name ends so.
+ARTIFACT_RESULT = "MODEL_ARTIFACT_OUTPUTS"
+
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -146,8 +149,8 @@ def write_lines(lines: list[str]) -> None:
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def emit(report: Report, form: str) -> None:
-    """Write a Report in one of FORMATS."""
+def emit(report: Report, form: str, artifact: tuple[str, str] | None = None) -> None:
+    """Write a Report in one of FORMATS. `artifact`: the outputs that are its URI and digest."""
     if form == "json":
         write_json({"command": report.command, "exit": int(report.exit), **report.data})
         return
@@ -158,7 +161,16 @@ def emit(report: Report, form: str) -> None:
         write_github_outputs(report.outputs)
         write_github_summary(_summary(report))
     elif form == "tekton":
-        write_tekton_results(report.outputs)
+        write_tekton_results({**report.outputs, **_artifact(report, artifact)})
+
+
+def _artifact(report: Report, names: tuple[str, str] | None) -> dict[str, str]:
+    """The object result that Tekton Chains takes as a subject of its provenance."""
+    if names is None or report.exit is not ExitCode.OK:
+        return {}
+    uri, digest = (report.outputs[name] for name in names)
+    subject = {"uri": uri, "digest": digest, "isBuildArtifact": "true"}
+    return {ARTIFACT_RESULT: json.dumps(subject)}
 
 
 def _append(variable: str, text: str) -> None:
@@ -197,7 +209,8 @@ def _summary(report: Report) -> list[str]:
         lines += ["| " + " | ".join(clean_markdown(c) for c in head) + " |",
                   "|" + "---|" * len(head)]  # fmt: skip
         lines += ["| " + " | ".join(clean_markdown(c) for c in row) + " |" for row in body]
-    lines += [f"- {clean_markdown(note)}" for note in report.notes]
+    if report.notes:
+        lines += ["", *(f"- {clean_markdown(note)}" for note in report.notes)]
     return lines
 
 

@@ -32,6 +32,10 @@ def _pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
     example="""
 sovgate record build/kyc-risk --dataset public-pretrain --key file:keys/us.pem
 sovgate record build/kyc-risk --dataset a --dataset b --metric accuracy=0.93""",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "record": "Path of the record in MODEL.evidence/.",
+    },
 )
 @model_argument
 @option(

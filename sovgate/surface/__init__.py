@@ -1,1 +1,4 @@
-"""Generates actions, Tasks and reference pages from the commands."""
+"""Generates actions, Tasks and reference pages from the commands; `python -m sovgate.surface`.
+
+Imports the command line and writes beside it; nothing imports this.
+"""

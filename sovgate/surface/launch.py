@@ -1,0 +1,256 @@
+"""What an action's step runs: builds an environment anew from hash-checked wheels, and runs in it.
+
+Standard library alone, started as a script by enter.sh. Touches the runner's temporary folder and
+the wheel folder. RULES 21, 22: the command gets a list of named variables and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: The commands that are Actions and Tasks.
+VERBS = ("record", "sign", "verify", "check", "encrypt", "decrypt", "push", "pull", "promote",
+         "lint")  # fmt: skip
+
+#: Credentials that another action may have put into the environment; they choose who asks a
+#: service, never which one. Keys and stores are pinned by the project file.
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE",
+    "VAULT_TOKEN", "BAO_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+)  # fmt: skip
+
+#: What the runner itself says, and does not let a step overwrite.
+RUNNER = (
+    "CI", "GITHUB_ACTIONS", "GITHUB_ACTOR", "GITHUB_EVENT_NAME", "GITHUB_JOB", "GITHUB_OUTPUT",
+    "GITHUB_REF", "GITHUB_REPOSITORY", "GITHUB_RUN_ATTEMPT", "GITHUB_RUN_ID", "GITHUB_SERVER_URL",
+    "GITHUB_SHA", "GITHUB_STEP_SUMMARY", "GITHUB_WORKFLOW", "GITHUB_WORKFLOW_REF",
+    "GITHUB_WORKSPACE", "RUNNER_ARCH", "RUNNER_ENVIRONMENT", "RUNNER_OS",
+)  # fmt: skip
+
+#: Names that pass-env may not bring back: they change what programs do, not what they know.
+_NEVER = re.compile(
+    r"SOVGATE_|GITHUB_|RUNNER_|INPUT_|BASH|ENV$|SHELLOPTS|PS4|IFS|PATH$|LD_|DYLD_|GLIBC|GCONV"
+    r"|LOCPATH|PYTHON|PIP_|OPENSSL|SSL|.*_CA_|.*PROXY|.*ENDPOINT|GIT_|HOME$|TMP|TEMP|.*CONFIG"
+    r"|AWS_(PROFILE|DATA_PATH|SHARED)|.*EXECUTABLE|GRPC|NODE_|PERL|RUBY",
+    re.IGNORECASE,
+)
+
+#: The packages that a URI's scheme needs beyond the base: requirements/<name>.txt.
+EXTRAS = {"awskms": "aws", "s3": "aws", "gcpkms": "gcp", "gs": "gcp"}
+_SCHEME = re.compile(r"(?<![\w+.-])([a-z0-9]+)://")
+_PROJECT_BYTES = 1 << 20
+
+
+class Refused(Exception):
+    """The step cannot run. `fix` is the exact thing to do."""
+
+    def __init__(self, what: str, *, fix: str, code: int = 2, output: str = "") -> None:
+        super().__init__(what)
+        self.what, self.fix, self.code, self.output = what, fix, code, output
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`launch.py COMMAND [--option=VALUE …]`; the exit code is the command's."""
+    try:
+        return _run(arguments, os.environ)
+    except Refused as error:
+        for line in error.output.splitlines():
+            _say(_escape(line))
+        _say(f"::error title=sovgate::{_escape(error.what)}. {_escape(error.fix)}")
+        return error.code
+
+
+def _run(arguments: Sequence[str], given: Mapping[str, str]) -> int:
+    command, *options = arguments
+    if command not in VERBS:
+        raise Refused(
+            f"there is no action for the command {command[:40]!r}",
+            fix=f"the input command is one of {', '.join(VERBS)}",
+        )
+    here = _temporary(given)
+    folder = Path(tempfile.mkdtemp(prefix="sovgate-", dir=here))
+    try:
+        environment = _environment(command, given, folder)
+        started = time.monotonic()
+        python = _install(_locks(command, options, given), _wheels(given, here), folder)
+        _say(f"environment built from checked wheels in {time.monotonic() - started:.1f} s")
+        # Bytecode goes to the private folder: nothing is read from, or left in, the checkout.
+        line = [str(python), "-I", "-X", f"pycache_prefix={folder}/pyc", "-m", "sovgate"]
+        done = subprocess.run([*line, command, *options], env=environment, check=False)
+        return done.returncode if done.returncode >= 0 else 128 - done.returncode
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary(given: Mapping[str, str]) -> str | None:
+    """The runner's folder of this job. In a container job the expression's path is the host's."""
+    for name in ("SOVGATE_ACTION_TEMP", "RUNNER_TEMP"):
+        path = given.get(name, "")
+        if path and Path(path).is_dir():
+            return path
+    return None
+
+
+def _environment(command: str, given: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The explicit list (RULES 21); all else that earlier steps wrote is dropped."""
+    prefix = f"SOVGATE_{command.upper()}_"
+    asked = given.get("SOVGATE_ACTION_PASS_ENV", "").replace(",", " ").split()
+    for name in asked:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,127}", name) or _NEVER.match(name):
+            raise Refused(
+                f"the input pass-env names {name[:60]!r}, which no step takes from outside",
+                fix="name only variables that hold credentials",
+            )
+    names = [*RUNNER, *CREDENTIALS, *asked, "SOVGATE_FORMAT"]
+    names += [name for name in given if name.startswith(prefix)]
+    kept = {name: given[name] for name in names if given.get(name)}
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    return {
+        **kept,
+        "HOME": pwd.getpwuid(os.getuid()).pw_dir,
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "TMPDIR": str(temporary),
+    }
+
+
+def _locks(command: str, options: Sequence[str], given: Mapping[str, str]) -> list[Path]:
+    """The lock files to install: the base, and what the URIs in inputs and project file need."""
+    prefix = f"SOVGATE_{command.upper()}_"
+    texts = [value for name, value in given.items() if name.startswith(prefix)]
+    texts += [*options, *_project(Path(given.get(f"{prefix}PROJECT") or "."))]
+    schemes = {match for text in texts for match in _SCHEME.findall(text)}
+    locks = [ROOT / "requirements" / "base.txt"]
+    for extra in sorted({EXTRAS[scheme] for scheme in schemes if scheme in EXTRAS}):
+        lock = ROOT / "requirements" / f"{extra}.txt"
+        if not lock.is_file():
+            raise Refused(
+                f"a key or store URI needs sovgate[{extra}], which this release does not lock",
+                fix="use another kind of key or store",
+            )
+        locks.append(lock)
+    return locks
+
+
+def _project(start: Path) -> Iterator[str]:
+    """The text of sovgate.yaml, here or above. Only looked through for schemes, never parsed."""
+    for folder in (start.absolute(), *start.absolute().parents):
+        path = folder / "sovgate.yaml"
+        if path.is_file():
+            with path.open("rb") as file:
+                yield file.read(_PROJECT_BYTES).decode("utf-8", "replace")
+            return
+
+
+def _wheels(given: Mapping[str, str], here: str | None) -> Path:
+    """The folder of wheels: named by the input, else one that the steps of this job share."""
+    named = given.get("SOVGATE_ACTION_WHEELS", "")
+    folder = Path(named) if named else Path(here or tempfile.gettempdir()) / "sovgate-wheels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(
+            f"the folder of wheels cannot be made: {error.strerror}",
+            fix="name a folder with the input wheels",
+            code=24,
+        ) from error
+    return folder.absolute()
+
+
+def _install(locks: list[Path], wheels: Path, folder: Path) -> Path:
+    """A new environment with the locked packages. Returns the path of its Python."""
+    environment = folder / "env"
+    clean = {"PATH": "/usr/bin:/bin", "HOME": pwd.getpwuid(os.getuid()).pw_dir,
+             "LC_ALL": "C.UTF-8", "TMPDIR": str(folder)}  # fmt: skip
+    venv = [sys.executable, "-I", "-m", "venv", "--without-pip", str(environment)]
+    made = subprocess.run(venv, env=clean, capture_output=True, text=True, check=False)
+    python = environment / "bin" / "python"
+    if made.returncode != 0 or not python.exists():
+        raise Refused(
+            "this Python cannot make a virtual environment", output=made.stdout + made.stderr,
+            fix="install its venv package, or name another Python with the input python",
+        )  # fmt: skip
+    pip = [*_pip(), "--no-input", "--disable-pip-version-check"]
+    asked = ["--require-hashes", "--only-binary=:all:", "--no-deps"]
+    asked += [f"--requirement={lock}" for lock in locks]
+    # Where the wheels are all there, no index and no configuration is looked at.
+    offline = [*pip, f"--python={python}", "install", "--no-compile", "--no-index", "--quiet",
+               "--no-cache-dir", f"--find-links={wheels}", *asked]  # fmt: skip
+    alone = {**clean, "PIP_CONFIG_FILE": os.devnull}
+    if any(wheels.glob("*.whl")) and _does(offline, alone) is None:
+        return _with_sovgate(environment, python)
+    fetch = [*pip, f"--python={python}", "download", "--quiet", "--retries=2", "--timeout=20",
+             f"--dest={wheels}", *asked]  # fmt: skip
+    failed = _does(fetch, clean) or _does(offline, alone)
+    if failed is not None:
+        raise Refused(
+            "the locked packages could not be had", output=failed, code=14,
+            fix=f"let the runner reach a package index, or put the wheels of "
+            f"{' and '.join(lock.name for lock in locks)} into the folder of the input wheels",
+        )  # fmt: skip
+    return _with_sovgate(environment, python)
+
+
+def _pip() -> list[str]:
+    """pip of the base Python, or the wheel of it that comes with every Python."""
+    here = [sys.executable, "-I", "-m", "pip"]
+    if subprocess.run([*here, "--version"], capture_output=True, check=False).returncode == 0:
+        return here
+    folders = [Path(sys.base_prefix) / "share" / "python-wheels"]
+    try:
+        import ensurepip
+
+        folders.insert(0, Path(ensurepip.__file__).parent / "_bundled")
+    except ImportError:
+        pass
+    for folder in folders:
+        for wheel in sorted(folder.glob("pip-*.whl"), reverse=True):
+            return [sys.executable, "-I", str(wheel / "pip")]
+    raise Refused(
+        "this Python has neither pip nor the wheel of it",
+        fix="install python3-pip, or name another Python with the input python",
+    )
+
+
+def _does(command: list[str], environment: dict[str, str]) -> str | None:
+    """None if it went well, else what it said."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else (done.stdout + done.stderr)[-4000:]
+
+
+def _with_sovgate(environment: Path, python: Path) -> Path:
+    """sovgate itself is the checkout that this file lies in, at the version `uses:` named."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = environment / "lib" / version / "site-packages"
+    (site / "sovgate.pth").write_text(f"{ROOT}\n", encoding="utf-8")
+    return python
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _escape(text: str) -> str:
+    """For a log that the runner reads: no control characters, nothing that it takes as command."""
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", " ", text)
+    return text.replace("%", "%25").replace("::", ":\\:").replace("##[", "##\\[")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,109 @@
+"""docs/reference/<command>.md and docs/exit-codes.md, from the commands and the table of errors.
+
+Pure: records to text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sovgate.cli import COMMANDS
+from sovgate.errors import MEANING
+from sovgate.surface._verbs import Input, Verb
+from sovgate.surface.actions import INSTALLING
+from sovgate.surface.launch import VERBS
+
+
+def header(source: str) -> str:
+    return (
+        f"<!-- Generated from {source} by `python -m sovgate.surface`. Do not edit: change that\n"
+        "     and run this again; `--check` compares. -->\n\n"
+    )
+
+
+def cell(text: str) -> str:
+    """Text of ours in a table cell. Backticks stay: they are meant."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row).replace("  ", " ") + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def exit_codes() -> str:
+    rows = [(f"{int(code)}", code.name.lower(), cell(text)) for code, text in MEANING.items()]
+    return (
+        header("sovgate/errors.py")
+        + "# Exit codes\n\nEvery command ends with one of these. All but 0 block: a step that "
+        "cannot tell\nwhether something is allowed does not go on.\n\n"
+        + table(("code", "name", "meaning"), rows)
+        + "\nWith `--format json` the same stands in the document as `exit`, beside "
+        "`error.reason`, a\nstable word for programs; `error.fix` says what to do.\n"
+    )
+
+
+def index(commands: Mapping[str, Sequence[Verb]]) -> str:
+    rows = [
+        (f"[`{name}`]({name}.md)", cell(COMMANDS[name][2]), "yes" if name in VERBS else "")
+        for name in commands
+    ]
+    return (
+        header("sovgate/cli/")
+        + "# Commands\n\n"
+        + table(("command", "what it does", "Action and Task"), rows)
+        + "\n[Exit codes](../exit-codes.md)\n"
+    )
+
+
+def page(name: str, below: Sequence[Verb]) -> str:
+    parts = [header(below[0].module)]
+    if below[0].path == name:
+        return "".join([*parts, _command(below[0], "#")]).rstrip("\n") + "\n"
+    parts.append(f"# sovgate {name}\n\n{COMMANDS[name][2]}\n\n")
+    parts += [_command(verb, "##") for verb in below]
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def _command(verb: Verb, level: str) -> str:
+    parts = [f"{level} sovgate {verb.path}\n\n{verb.help or verb.summary}\n\n"]
+    parts.append(f"```\n{verb.usage}\n```\n\n")
+    if verb.example:
+        parts.append(f"{level}# Example\n\n```\n{verb.example}\n```\n\n")
+    rows = [_row(item) for item in verb.parameters]
+    head = ("option", "what", "environment")
+    parts.append(f"{level}# Options\n\n{table(head, rows)}\n")
+    if verb.outputs:
+        named = [(f"`{key}`", cell(text)) for key, text in verb.outputs.items()]
+        parts.append(f"{level}# Outputs\n\n{table(('name', 'what'), named)}\n")
+    if verb.path in VERBS:
+        parts.append(_action(verb, level))
+    parts.append("[Exit codes](../exit-codes.md)\n\n")
+    return "".join(parts)
+
+
+def _row(item: Input) -> tuple[str, str, str]:
+    shown = f"`{item.flags} {item.metavar}`" if item.metavar else f"`{item.flags}`"
+    text = cell(item.help) + (f" Default: `{item.default}`." if item.default else "")
+    names = ", ".join(f"`{name}`" for name in item.variables)
+    return shown.replace("|", "\\|"), text, names or "none: it weakens trust"
+
+
+def _action(verb: Verb, level: str) -> str:
+    first = [item for item in verb.inputs if item.required] or list(verb.inputs[:1])
+    lines = [f"- uses: org/sovgate/{verb.path}@v1", "  with:"]
+    lines += [f"    {item.name}: …" for item in first]
+    rows = [(f"`{item.name}`", cell(item.sentence)) for item in verb.inputs]
+    rows += [(f"`{name}`", cell(text)) for name, (_, text, _) in INSTALLING.items()]
+    parts = [f"{level}# As a step, as a Task\n\n```yaml\n", "\n".join(lines), "\n```\n\n"]
+    parts.append(table(("input", "what"), rows))
+    parts.append(
+        f"\n`wheels`, `python` and `pass-env` are for actions; the Task is "
+        f"[`sovgate-{verb.path}`](../../tekton/tasks/sovgate-{verb.path}/0.1/README.md).\n\n"
+    )
+    if verb.left_out:
+        parts.append("No inputs, with the reason:\n\n")
+        rows = [(f"`{item.flags}`", cell(item.left_out)) for item in verb.left_out]
+        parts.append(f"{table(('option', 'why'), rows)}\n")
+    return "".join(parts)
