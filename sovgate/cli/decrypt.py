@@ -17,7 +17,14 @@ from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
 
 
-@declare("decrypt", example="sovgate decrypt build/sealed --zone eu -o serving/kyc-risk")
+@declare(
+    "decrypt",
+    example="sovgate decrypt build/sealed --zone eu -o serving/kyc-risk",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "model": "Path of the decrypted model.",
+    },
+)
 @argument("sealed", type=LocalPath(), metavar="DIR", help="The folder that encrypt -o wrote.")
 @zone_option()
 @option("-o", "--output", type=LocalPath(), required=True, metavar="MODEL",

@@ -21,6 +21,10 @@ from sovgate.cli._progress import human_bytes, progress
     example="""
 sovgate encrypt build/kyc-risk --to eu --release kyc-risk/1.4.0 -o build/sealed
 sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "sealed": "Folder of the encrypted copies, one below it a zone.",
+    },
 )
 @model_argument
 @option("--to", "to", multiple=True, required=True, metavar="ZONE",

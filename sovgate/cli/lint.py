@@ -14,6 +14,7 @@ from sovgate.errors import ExitCode
     example="""
 sovgate lint
 sovgate lint sovgate.yaml data/ policies/ --format json""",
+    outputs={"errors": "How many errors.", "warnings": "How many warnings."},
 )
 @argument(
     "path",

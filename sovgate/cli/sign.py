@@ -23,6 +23,11 @@ from sovgate.cli._progress import human_bytes, progress
     example="""
 sovgate sign build/kyc-risk --key file:keys/us.pem
 sovgate sign build/kyc-risk --zone us-train""",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "signature": "Path of the signature.",
+        "key-id": "SHA-256 of the public key (DER SPKI), hex.",
+    },
 )
 @model_argument
 @key_option(help="Sign with this key, e.g. file:keys/sign.pem.")

@@ -22,6 +22,11 @@ from sovgate.cli._progress import human_bytes, progress
     example="""
 sovgate verify build/kyc-risk --key keys/us.pub.pem
 sovgate verify build/kyc-risk --signature kyc-risk.sig""",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "signature": "Path of the signature.",
+        "signer": "Who signed, by the name that sovgate.yaml gives the key.",
+    },
 )
 @model_argument
 @option(
@@ -29,6 +34,11 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
     type=LocalPath(),
     metavar="FILE",
     help="The signature (default: MODEL.evidence/signature.sigstore.json).",
+)
+@option(
+    "--manifest",
+    metavar="sha256:HEX",
+    help="The model's manifest digest: refuse every other model, though a trusted key signed it.",
 )
 @key_option(
     weakens_trust=True,
@@ -39,6 +49,7 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
 def command(
     model: Path,
     signature: Path | None,
+    manifest: str | None,
     key: str | None,
     project: Path | None,
     format_: str,
@@ -48,29 +59,29 @@ def command(
 
     with progress("verifying the model") as advance:
         verified, path = verify(
-            model, signature=signature, key=key, project=project, advance=advance,
+            model, signature=signature, pin=manifest, key=key, project=project, advance=advance,
             total=advance and advance.expect,
         )  # fmt: skip
-    manifest, signer = verified.manifest, verified.signer
+    found, signer = verified.manifest, verified.signer
     return Report(
         command="verify",
         headline=f"verified {verified.root.name}, signed by {signer.name}",
         rows=(
-            ("manifest", f"sha256:{manifest.digest}"),
-            ("files", f"{len(manifest.resources)}, {human_bytes(manifest.total)}"),
+            ("manifest", f"sha256:{found.digest}"),
+            ("files", f"{len(found.resources)}, {human_bytes(found.total)}"),
             ("signer", f"{signer.name}, key {signer.key.key_id[:16]}…"),
             ("signature", str(path)),
         ),
         outputs={
-            "manifest": f"sha256:{manifest.digest}",
+            "manifest": f"sha256:{found.digest}",
             "signature": str(path),
             "signer": signer.name,
         },
         data={
             "model": str(verified.root),
-            "manifest": manifest.digest,
-            "files": len(manifest.resources),
-            "bytes": manifest.total,
+            "manifest": found.digest,
+            "files": len(found.resources),
+            "bytes": found.total,
             "signature": {"path": str(path), **verified.signature.json()},
             "signer": {"name": signer.name, "key-id": signer.key.key_id, "zone": signer.zone},
         },

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import attest
-from sovgate.errors import ConfigError, Malformed, UsageError
+from sovgate.errors import ConfigError, Malformed, UsageError, VerificationFailed
 from sovgate.files import read_bounded
 from sovgate.records import Advance
 from sovgate.strict import MAX_BYTES
@@ -21,6 +22,7 @@ def verify(
     model: Path,
     *,
     signature: Path | None = None,
+    pin: str | None = None,
     key: str | None = None,
     project: Path | None = None,
     advance: Advance | None = None,
@@ -28,9 +30,14 @@ def verify(
 ) -> tuple[VerifiedModel, Path]:
     """Verify `model` by one public key, or by the project's trust for the role `signature`.
 
+    `pin` is the manifest digest that it must have, "sha256:…" (RULES 25: a step that takes a model
+    from a folder which others can write takes its digest from elsewhere).
+
     Returns what verified, and the path of the bundle that was read.
-    Raises as `verify.verify_model` does; UsageError where model or signature are missing.
+    Raises as `verify.verify_model` does, and reason "other-manifest"; UsageError where model or
+    signature are missing.
     """
+    wanted = None if pin is None else _pinned(pin)
     path = attest.signature_path(model) if signature is None else signature
     trusted = signers(key, project)
     data = _bundle(path, model, named=signature is not None)
@@ -39,7 +46,26 @@ def verify(
     except Malformed as error:
         error.fix = error.fix or f"{str(path)!r} is damaged or no signature: get it again"
         raise
+    if wanted is not None and verified.manifest.digest != wanted:
+        raise VerificationFailed(
+            f"{verified.root.name!r} is signed by {verified.signer.name}, but is another model",
+            why=f"its manifest digest is sha256:{verified.manifest.digest}, asked for was "
+            f"sha256:{wanted}",
+            fix="fetch the model that was asked for, or ask for this one",
+            reason="other-manifest",
+        )
     return verified, path
+
+
+def _pinned(text: str) -> str:
+    match = re.fullmatch(r"sha256:([0-9a-f]{64})", text)
+    if match is None:
+        raise UsageError(
+            f"--manifest {text[:80]!r} is no digest",
+            fix="give it as sign prints it: sha256: and 64 lower-case hex digits",
+            reason="bad-digest",
+        )
+    return match[1]
 
 
 def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:

@@ -31,7 +31,7 @@ def scalar(value: object) -> str:
         return text
     if '"' in text and "'" not in text and text.isprintable():
         return f"'{text}'"
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def dump(value: Any, indent: int = 0) -> str:

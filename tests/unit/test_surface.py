@@ -1,0 +1,318 @@
+"""What is generated says what the commands say, and nothing in it can be injected into."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sovgate.errors import MEANING
+from sovgate.surface import __main__ as surface
+from sovgate.surface import actions, launch, tekton
+from sovgate.surface._verbs import Verb, commands, verbs
+from sovgate.surface._yaml import Block, dump
+
+ROOT = Path(__file__).resolve().parents[2]
+MADE = surface.files()
+ACTIONS = sorted(path for path in MADE if path.endswith("action.yml"))
+TASKS = sorted(p for p in MADE if p.startswith("tekton/") and p.endswith(".yaml"))
+VERBS = {verb.path: verb for verb in verbs()}
+
+
+def read(path: str) -> Any:
+    return yaml.safe_load(MADE[path])
+
+
+def step(path: str) -> dict[str, Any]:
+    (only,) = read(path)["runs"]["steps"]
+    found: dict[str, Any] = only
+    return found
+
+
+def test_nothing_that_is_generated_differs_from_its_source() -> None:
+    found = surface.drift(ROOT)
+    assert not found, "\n".join([*found, "fix: python -m sovgate.surface"])
+
+
+def test_drift_is_named(tmp_path: Path) -> None:
+    surface.write(tmp_path)
+    assert surface.drift(tmp_path) == []
+    (tmp_path / "actions/sign/action.yml").write_text("edited by hand\n")
+    (tmp_path / "docs/exit-codes.md").unlink()
+    (tmp_path / "actions/gone").mkdir()
+    (tmp_path / "actions/gone/action.yml").write_text("of a command that is no more\n")
+    found = "\n".join(surface.drift(tmp_path))
+    assert "differs: actions/sign/action.yml" in found
+    assert "edited by hand" in found
+    assert "missing: docs/exit-codes.md" in found
+    assert "of no command: actions/gone/action.yml" in found
+    surface.write(tmp_path)
+    assert surface.drift(tmp_path) == []
+    assert not (tmp_path / "actions/gone/action.yml").exists()
+
+
+def test_the_same_bytes_each_time() -> None:
+    line = "from sovgate.surface.__main__ import files; print(sorted(files().items()))"
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", line],
+            cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("path", sorted(MADE))
+def test_each_file_says_what_makes_it(path: str) -> None:
+    first = "".join(MADE[path].splitlines()[:2])
+    assert "Generated from sovgate/" in first
+    assert "python -m sovgate.surface" in first
+    assert "Do not edit" in first
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.path)
+def test_every_option_is_an_input_or_left_out_with_its_reason(verb: Verb) -> None:
+    text = MADE[f"actions/{verb.path}/action.yml"]
+    page = MADE[f"docs/reference/{verb.path}.md"]
+    inputs = read(f"actions/{verb.path}/action.yml")["inputs"]
+    task = read(f"tekton/tasks/sovgate-{verb.path}/0.1/sovgate-{verb.path}.yaml")
+    params = {param["name"] for param in task["spec"]["params"]}
+    for item in verb.parameters:
+        assert item.help, f"{item.flags} has no help"
+        if item.left_out:
+            assert f"#   {item.flags}: {item.left_out}" in text
+            assert f"| {item.left_out} |" in page
+            assert item.name not in inputs
+        else:
+            assert inputs[item.name]["description"] == item.sentence
+            assert item.name in params
+    assert set(inputs) == {item.name for item in verb.inputs} | set(actions.INSTALLING)
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.path)
+def test_the_report_has_exactly_the_outputs_that_are_declared(verb: Verb) -> None:
+    """Read from the source: each `Report(outputs={…})` of a verb has literally these keys."""
+    found = [
+        {key.value for key in keyword.value.keys if isinstance(key, ast.Constant)}
+        for node in ast.walk(ast.parse((ROOT / verb.module).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Report"
+        for keyword in node.keywords
+        if keyword.arg == "outputs" and isinstance(keyword.value, ast.Dict)
+    ]
+    assert found, "a verb's Report has no outputs written out: declare them, and write them out"
+    assert all(keys == set(verb.outputs) for keys in found)
+    assert set(verb.artifact or ()) <= set(verb.outputs)
+
+
+# --- actions ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("path", ACTIONS)
+def test_rule_21_an_action_is_an_environment_and_one_fixed_command(path: str) -> None:
+    one = step(path)
+    assert one["shell"] == "/bin/bash --noprofile --norc -eo pipefail {0}"
+    assert "${{" not in one["run"]
+    assert "\n" not in one["run"]
+    words = one["run"].split(" ")
+    assert words[:2] == ["/bin/bash", "-p"]
+    assert words[2].startswith('"$GITHUB_ACTION_PATH/')
+    for word in words[4:]:
+        assert re.fullmatch(r'\$\{(INPUT_[A-Z_]+):\+"--[a-z-]+=\$\1"\}', word)
+    expressions = re.findall(r"\$\{\{(.*?)\}\}", MADE[path])
+    allowed = re.compile(r" (inputs\.[a-z-]+|steps\.run\.outputs\.[a-z-]+|runner\.\w+) ")
+    assert all(allowed.fullmatch(text) for text in expressions)
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+def test_rule_21_each_variable_that_could_change_the_step_is_set_at_step_level(path: str) -> None:
+    env = step(path)["env"]
+    for names in actions.DANGEROUS.values():
+        assert all(env[name] == "" for name in names)
+    for name in ("BASH_ENV", "LD_PRELOAD", "PYTHONPATH", "PIP_INDEX_URL", "AWS_ENDPOINT_URL",
+                 "OPENSSL_CONF", "SHELLOPTS", "PS4", "GIT_SSH_COMMAND"):  # fmt: skip
+        assert env[name] == ""
+    known = set(VERBS) if path == "action.yml" else {Path(path).parent.name}
+    for name in known:
+        for item in VERBS[name].parameters:
+            assert set(item.variables) <= set(env)
+    assert env["SOVGATE_FORMAT"] == "github"
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+def test_an_option_that_weakens_trust_is_never_in_the_environment(path: str) -> None:
+    env = step(path)["env"]
+    for verb in VERBS.values():
+        for item in verb.parameters:
+            if item.weakens_trust:
+                assert item.variables == ()
+                name = f"SOVGATE_{verb.path}_{item.name}".upper().replace("-", "_")
+                assert name not in env
+
+
+def test_verify_takes_its_key_quoted_in_the_fixed_command() -> None:
+    run = step("actions/verify/action.yml")["run"]
+    assert run.endswith('enter.sh" verify ${INPUT_KEY:+"--key=$INPUT_KEY"}')
+
+
+def test_the_root_action_has_every_input_of_every_verb() -> None:
+    inputs = read("action.yml")["inputs"]
+    assert inputs["command"]["required"] is True
+    for verb in VERBS.values():
+        assert {item.name for item in verb.inputs} <= set(inputs)
+        assert set(verb.outputs) <= set(read("action.yml")["outputs"])
+
+
+# --- Tekton -----------------------------------------------------------------------------------
+def steps_of(document: dict[str, Any]) -> dict[str, Any]:
+    spec = document["spec"]
+    found: dict[str, Any] = spec["steps"][0] if document["kind"] == "Task" else spec
+    return found
+
+
+RUNNABLE = [path for path in TASKS if "/samples/" not in path]
+
+
+@pytest.mark.parametrize("path", RUNNABLE)
+def test_a_step_is_locked_down_and_its_script_names_no_parameter(path: str) -> None:
+    document = read(path)
+    one = steps_of(document)
+    assert "$(" not in one["script"]
+    context = one["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    params = {param["name"] for param in document["spec"]["params"]}
+    named = set(re.findall(r"\$\(params\.([a-z-]+)\)", MADE[path]))
+    assert named == params
+    if document["kind"] == "Task":
+        assert set(one["computeResources"]) == {"requests", "limits"}
+
+
+@pytest.mark.parametrize("path", RUNNABLE)
+def test_values_of_parameters_stand_above_all_else_that_kubernetes_could_expand(path: str) -> None:
+    """A hostile `$(NAME)` can then name another parameter and nothing else."""
+    values = [entry["value"] for entry in steps_of(read(path))["env"]]
+    kinds = [value.startswith("$(params.") for value in values]
+    assert kinds == sorted(kinds, reverse=True)
+
+
+def test_rule_25_the_task_that_verifies_wants_a_digest() -> None:
+    spec = read("tekton/tasks/sovgate-verify/0.1/sovgate-verify.yaml")["spec"]
+    (param,) = [p for p in spec["params"] if p["name"] == "manifest"]
+    assert "default" not in param
+    env = {entry["name"]: entry["value"] for entry in spec["steps"][0]["env"]}
+    assert env["SOVGATE_VERIFY_MANIFEST"] == "$(params.manifest)"
+    assert "workspace" in param["description"]
+
+
+def test_a_stepaction_finds_where_its_results_go() -> None:
+    spec = read("tekton/stepactions/sovgate-sign/0.1/sovgate-sign.yaml")["spec"]
+    env = {entry["name"]: entry["value"] for entry in spec["env"]}
+    assert env["SOVGATE_A_RESULT"] == "$(step.results.manifest.path)"
+    line = [*spec["script"].splitlines()[:-1], 'printf %s "$SOVGATE_RESULTS_DIR"']
+    done = subprocess.run(
+        ["/bin/sh", "-c", "\n".join(line)], capture_output=True, text=True, check=True,
+        env={"SOVGATE_A_RESULT": "/tekton/steps/step-sign/results/manifest"},
+    )  # fmt: skip
+    assert done.stdout == "/tekton/steps/step-sign/results"
+
+
+def test_what_was_made_goes_to_chains_as_an_object() -> None:
+    verb = Verb(
+        path="push", summary="s", help="h", example="", usage="", parameters=(), module="m",
+        outputs={"release": "r", "manifest": "m"}, artifact=("release", "manifest"),
+    )  # fmt: skip
+    result = tekton.task(verb)["spec"]["results"][-1]
+    assert result["name"].endswith("ARTIFACT_OUTPUTS")
+    assert result["type"] == "object"
+    assert set(result["properties"]) == {"uri", "digest", "isBuildArtifact"}
+
+
+# --- pages ------------------------------------------------------------------------------------
+def test_every_exit_code_is_on_the_page() -> None:
+    for code, text in MEANING.items():
+        assert f"| {int(code)} | {code.name.lower()} | {text} |" in MADE["docs/exit-codes.md"]
+
+
+def test_every_command_has_a_page_and_every_link_leads_somewhere() -> None:
+    for name in commands():
+        assert f"docs/reference/{name}.md" in MADE
+    for path, text in MADE.items():
+        for target in re.findall(r"\]\(([^)#:]+)\)", text) if path.endswith(".md") else []:
+            there = os.path.normpath(Path(path).parent / target)
+            assert there in MADE, f"{path} leads to {target}"
+
+
+# --- YAML -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "text",
+    ["", "no", "NO", "1", "1.0", "null", "~", "a: b", "a #b", "- a", "'", '"', "a'b\"c", "é",
+     "line\nbreak", "\x07", " lead", "trail ", "{}", "[x]", "*a", "&a", "!t", "%d", "@x", "`x`",
+     "${{ inputs.x }}", "$(params.x)", "0x1f", "1e3", "2020-01-01", "\u2028", "=", "a:"],
+)  # fmt: skip
+def test_a_scalar_reads_back_as_itself(text: str) -> None:
+    assert yaml.safe_load(dump({"key": text, text or "empty": [text]}))["key"] == text
+    assert yaml.safe_load(dump([text, {"a": text}])) == [text, {"a": text}]
+
+
+def test_comments_and_blocks() -> None:
+    text = dump({"#": "above", "run": Block("a\n\n  b"), "list": [{"a": 1, "b": []}, {}]})
+    assert text.startswith("# above\n")
+    assert yaml.safe_load(text) == {"run": "a\n\n  b\n", "list": [{"a": 1, "b": []}, {}]}
+
+
+# --- the launcher -----------------------------------------------------------------------------
+def test_rule_21_the_command_gets_a_list_of_named_variables(tmp_path: Path) -> None:
+    given = {
+        "SOVGATE_SIGN_MODEL": "m", "SOVGATE_KEY": "file:evil", "SOVGATE_VERIFY_MODEL": "x",
+        "SOVGATE_FORMAT": "github", "PYTHONPATH": "/evil", "LD_PRELOAD": "/evil.so",
+        "HOME": "/evil", "PATH": "/evil", "AWS_ACCESS_KEY_ID": "id", "AWS_ENDPOINT_URL": "evil",
+        "MY_PIN": "1", "OTHER": "2", "GITHUB_OUTPUT": "/out", "SOVGATE_ACTION_PASS_ENV": "MY_PIN",
+    }  # fmt: skip
+    made = launch._environment("sign", given, tmp_path)
+    assert made.pop("HOME") != "/evil"
+    assert made.pop("PATH") == "/usr/local/bin:/usr/bin:/bin"
+    assert made.pop("TMPDIR").startswith(str(tmp_path))
+    assert made == {
+        "SOVGATE_SIGN_MODEL": "m", "SOVGATE_FORMAT": "github", "AWS_ACCESS_KEY_ID": "id",
+        "MY_PIN": "1", "GITHUB_OUTPUT": "/out", "LC_ALL": "C.UTF-8",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["LD_PRELOAD", "PYTHONPATH", "PATH", "BASH_ENV", "SOVGATE_KEY", "PIP_INDEX_URL", "HOME",
+     "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE", "SSL_CERT_FILE", "https_proxy", "GIT_SSH_COMMAND",
+     "AWS_CA_BUNDLE", "a=b", "x;y", "TMPDIR", "GITHUB_OUTPUT", "OPENSSL_CONF", "KUBECONFIG"],
+)  # fmt: skip
+def test_rule_21_a_variable_that_changes_programs_cannot_be_asked_for(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(launch.Refused, match="pass-env"):
+        launch._environment("sign", {"SOVGATE_ACTION_PASS_ENV": name}, tmp_path)
+
+
+def test_a_command_that_is_no_action_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch.main(["keys\n::set-output name=x::y"]) == 2
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert "::set-output" not in out
+
+
+def test_an_extra_comes_with_the_scheme_that_needs_it(tmp_path: Path) -> None:
+    base = launch._locks("sign", [], {"SOVGATE_SIGN_PROJECT": str(tmp_path)})
+    assert [path.name for path in base] == ["base.txt"]
+    (tmp_path / "sovgate.yaml").write_text("zones: {a: {store: s3://bucket}}\n")
+    (tmp_path / "below").mkdir()
+    given = {"SOVGATE_SIGN_PROJECT": str(tmp_path / "below")}
+    try:
+        assert [path.name for path in launch._locks("sign", [], given)] == ["base.txt", "aws.txt"]
+    except launch.Refused as error:
+        assert "sovgate[aws]" in error.what  # until the extra is locked
