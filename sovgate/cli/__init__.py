@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "promote": ("promote", "roll out", "Commit a verified release to the zone's Git repository."),
     "audit": ("audit", "look", "Verify the log of what was done."),
     "keys": ("keys", "look", "Make key files, and show public keys."),
+    "data": ("data", "look", "Commit to regulated data where it lies."),
     "regions": ("regions", "look", "List and show the regions that sovgate knows."),
 }
 

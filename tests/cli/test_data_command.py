@@ -1,0 +1,91 @@
+"""data commit: a data set's manifest says what the zone vouched for; the data never moves."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PROJECT = """version: 1
+model: m
+zones:
+  eu: {region: "aws-eusc:eusc-de-east-1"}
+datasets:
+  kyc-eu: {manifest: kyc.yaml}
+"""
+MANIFEST = """# who asks: the data office
+version: 1
+id: kyc-eu   # as in the register
+category: personal
+pointer: s3://kyc-eu/
+stays-in: [NO, "EU"]
+"""
+
+
+def sovgate(folder: Path, *arguments: str) -> tuple[int, dict[str, object]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "sovgate", *arguments, "--format", "json"],
+        cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture
+def zone(tmp_path: Path) -> Path:
+    (tmp_path / "sovgate.yaml").write_text(PROJECT)
+    (tmp_path / "kyc.yaml").write_text(MANIFEST)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("id,income\n1,2\n")
+    assert sovgate(tmp_path, "data", "key", "-o", "z.key")[0] == 0
+    return tmp_path
+
+
+COMMIT = ("data", "commit", "data", "--dataset", "kyc-eu", "--epoch", "2026-10", "--key", "z.key")
+
+
+def test_the_commitment_goes_into_the_manifest_and_comments_stay(zone: Path) -> None:
+    code, made = sovgate(zone, *COMMIT)
+    assert code == 0
+    text = (zone / "kyc.yaml").read_text()
+    assert text.startswith(MANIFEST)
+    assert str(made["commitment"]) in text
+    assert "bytes: 14" in text
+    assert sovgate(zone, "lint")[0] == 0
+    again = sovgate(zone, *COMMIT)[1]
+    assert (again["changed"], again["commitment"]) == (False, made["commitment"])
+    (zone / "data" / "a.csv").write_text("id,income\n1,3\n")
+    assert sovgate(zone, *COMMIT)[1]["commitment"] != made["commitment"]
+
+
+def test_rule_29_the_key_is_private_and_nowhere_in_what_is_printed(zone: Path) -> None:
+    secret = (zone / "z.key").read_text().strip()
+    assert stat.S_IMODE((zone / "z.key").stat().st_mode) == 0o600
+    assert secret not in json.dumps(sovgate(zone, *COMMIT)[1]) + (zone / "kyc.yaml").read_text()
+    assert sovgate(zone, "data", "key", "-o", "z.key")[0] == 2  # never overwritten
+    assert (zone / "z.key").read_text().strip() == secret
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (("data", "nowhere"), 2),
+        (("kyc-eu", "kyc"), 3),
+        (("z.key", "none.key"), 3),
+        (("z.key", "kyc.yaml"), 3),
+    ],
+)
+def test_wrong_input_has_its_exit_code_and_changes_nothing(
+    zone: Path, change: tuple[str, str], code: int
+) -> None:
+    words = list(COMMIT)
+    words[len(words) - 1 - words[::-1].index(change[0])] = change[1]
+    if change[0] == "data":
+        words = ["data", "commit", "nowhere", *COMMIT[3:]]
+    assert sovgate(zone, *words)[0] == code
+    assert (zone / "kyc.yaml").read_text() == MANIFEST
