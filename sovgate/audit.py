@@ -130,7 +130,7 @@ class Run:
     ) -> str:
         """Append an entry; returns its head, the SHA-256 of its bytes. Durable when it returns.
 
-        An intent has no `exit_code`; a denied entry has 10. Raises StoreError, DiskError,
+        An intent has no `exit_code`; a denied entry has 10 unless told otherwise. Raises StoreError, DiskError,
         KeyServiceError; Inconclusive "clock" where the clock ran backwards within the run.
         """
         index = 0 if self.head is None else self.head.index + 1
@@ -156,7 +156,7 @@ class Run:
             manifest=manifest,
             source=source,
             destination=destination,
-            exit=ExitCode.DENIED.value if kind == "denied" else exit_code,
+            exit=ExitCode.DENIED.value if kind == "denied" and exit_code is None else exit_code,
             refs=tuple(refs),
             time=now,
         )

@@ -51,8 +51,9 @@ class Ref:
 class Entry:
     """`previous` is the SHA-256 of the entry before, None for index 0.
 
-    `exit` is None for an intent, the exit code otherwise (10 for a denied one). `release` is None
-    where a model moves without one; then `model` names it.
+    `exit` is None for an intent, the exit code otherwise: for a denied one 10, or what else
+    stopped it before any effect. `release` is None where a model moves without one; then `model`
+    names it.
     """
 
     run: str
@@ -131,7 +132,7 @@ class Entry:
         good = {
             "intent": self.exit is None,
             "outcome": self.exit is not None,
-            "denied": self.exit == ExitCode.DENIED,
+            "denied": self.exit not in (None, ExitCode.OK),
         }
         if not good[self.kind]:
             raise Malformed(f"audit.exit is {self.exit}, which no entry of kind {self.kind} has")

@@ -37,7 +37,7 @@ from sovgate.transfer.fetch import (
 )
 from sovgate.transfer.location import Located, locate
 from sovgate.transfer.objects import get_blob, put_blob, put_document
-from sovgate.transfer.publish import Document, Draft, Final, Published, is_same, publish
+from sovgate.transfer.publish import Document, Draft, Final, Published, Wanted, existing, payload, publish
 from sovgate.transfer.records import Record, open_record, read_record
 from sovgate.transfer.sequence import claim, newer, predecessor
 
@@ -49,18 +49,20 @@ __all__ = [
     "Located",
     "Published",
     "Record",
+    "Wanted",
     "as_sealed",
     "claim",
+    "existing",
     "fetch_documents",
     "fetch_record",
     "find_receipt",
     "get_blob",
-    "is_same",
     "locate",
     "newer",
     "open_blob",
     "open_receipt",
     "open_record",
+    "payload",
     "predecessor",
     "publish",
     "put_blob",

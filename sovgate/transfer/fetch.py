@@ -181,8 +181,8 @@ def receipt_prefix(release: Release) -> str:
 
 def find_receipt(
     store: Store, record: Record, trusted: Sequence[Trusted], *, zone: str
-) -> tuple[Receipt, str] | None:
-    """A receipt of this zone for this very record, and its SHA-256; None where there is none.
+) -> tuple[bytes, str] | None:
+    """A receipt of this zone for this very record, bytes and SHA-256; None where there is none.
 
     What does not verify is passed over: it proves nothing, and a new receipt can be written.
     """
@@ -201,7 +201,7 @@ def find_receipt(
             and name == f"{receipt_prefix(release)}{digest}.json"
             and all(check.passed for check in receipt.checks)
         ):
-            return receipt, digest
+            return data, digest
     return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
-from sovgate.errors import AlreadyExists, SovgateError, StoreError, VerificationFailed
+from sovgate.errors import AlreadyExists, StoreError, VerificationFailed
 from sovgate.formats.sealed import Blob, Sealed
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import EvidenceRef, Place, Transfer, blob_name, record_name
@@ -163,46 +163,69 @@ def _put_record(
     mine = open_record(data, transfer.release, trusted)
     try:
         put_document(store, record_name(transfer.release), data)
-    except StoreError as error:
-        try:
-            found = read_record(store, transfer.release, trusted)
-        except VerificationFailed as bad:
-            raise _taken(store, transfer.release, bad.what) from bad
-        except SovgateError:
-            raise error from None
+    except StoreError:
+        found = existing(store, Wanted.of(transfer), trusted)
         if found is None:
             raise
-        return is_same(store, found, transfer), True
+        return found, True
     return mine, False
 
 
-def is_same(store: Store, found: Record, wanted: Transfer) -> Record:
-    """The record that is there says the same of the same, and is whole. RULES 13.
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What makes two pushes of one release the same: zones by name, manifest and policy SHA-256."""
 
-    Raises StoreError, reasons "release-differs", "release-incomplete".
+    release: Release
+    manifest: str
+    source: str
+    destination: str
+    policy: str
+
+    @classmethod
+    def of(cls, transfer: Transfer) -> Wanted:
+        return cls(
+            release=transfer.release,
+            manifest=transfer.manifest.sha256,
+            source=transfer.source.zone,
+            destination=transfer.destination.zone,
+            policy=transfer.policy,
+        )
+
+
+def existing(store: Store, wanted: Wanted, trusted: Sequence[Trusted]) -> Record | None:
+    """The record under the release's name, if it is the same release and whole. RULES 13.
+
+    None where there is none. Raises StoreError, reasons "release-differs", "release-incomplete".
     """
-    there = found.transfer
-    for what, old, new in (
-        ("manifest", there.manifest.sha256, wanted.manifest.sha256),
-        ("source zone", there.source.zone, wanted.source.zone),
-        ("destination zone", there.destination.zone, wanted.destination.zone),
-        ("policy", there.policy, wanted.policy),
-    ):
+    try:
+        found = read_record(store, wanted.release, trusted)
+    except VerificationFailed as error:
+        raise _taken(store, wanted.release, error.what) from error
+    if found is None:
+        return None
+    there = Wanted.of(found.transfer)
+    for field in ("manifest", "source", "destination", "policy"):
+        old, new = getattr(there, field), getattr(wanted, field)
         if old != new:
-            raise _taken(store, wanted.release, f"its {what} is {old}, not {new}")
+            raise _taken(store, wanted.release, f"its {field} is {old}, not {new}")
+    _check_whole(store, found.transfer)
+    return found
+
+
+def _check_whole(store: Store, transfer: Transfer) -> None:
     every: tuple[Blob | Sized | EvidenceRef, ...] = (
-        *there.blobs, there.keytable, there.signature, there.manifest, *there.evidence,
+        *transfer.blobs, transfer.keytable, transfer.signature, transfer.manifest,
+        *transfer.evidence,
     )  # fmt: skip
     for item in every:
         stat = store.stat(blob_name(item.sha256))
         if stat is None or stat.size != item.size:
             raise StoreError(
-                f"{there.release} is in {store.uri}, but no longer whole",
+                f"{transfer.release} is in {store.uri}, but no longer whole",
                 why=f"{blob_name(item.sha256)} is missing or cut",
                 fix="push it under a new version, and find out who removed it",
                 reason="release-incomplete",
             )
-    return found
 
 
 def _taken(store: Store, release: Release, why: str) -> AlreadyExists:
