@@ -130,8 +130,9 @@ class Run:
     ) -> str:
         """Append an entry; returns its head, the SHA-256 of its bytes. Durable when it returns.
 
-        An intent has no `exit_code`; a denied entry has 10 unless told otherwise. Raises StoreError, DiskError,
-        KeyServiceError; Inconclusive "clock" where the clock ran backwards within the run.
+        An intent has no `exit_code`; a denied entry has 10 unless told otherwise. Raises
+        StoreError, DiskError, KeyServiceError; Inconclusive "clock" where the clock ran backwards
+        within the run.
         """
         index = 0 if self.head is None else self.head.index + 1
         if index > MAX_INDEX:

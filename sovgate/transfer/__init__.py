@@ -37,7 +37,16 @@ from sovgate.transfer.fetch import (
 )
 from sovgate.transfer.location import Located, locate
 from sovgate.transfer.objects import get_blob, put_blob, put_document
-from sovgate.transfer.publish import Document, Draft, Final, Published, Wanted, existing, payload, publish
+from sovgate.transfer.publish import (
+    Document,
+    Draft,
+    Final,
+    Published,
+    Wanted,
+    existing,
+    payload,
+    publish,
+)
 from sovgate.transfer.records import Record, open_record, read_record
 from sovgate.transfer.sequence import claim, newer, predecessor
 
