@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sovgate.errors import KeyServiceError, Malformed, VerificationFailed
@@ -19,17 +20,23 @@ from sovgate.formats.statement import Statement
 from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
+    from sovgate.formats.x509 import CertificateRule
     from sovgate.keys._api import Signer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trusted:
-    """A key, the roles in which it is believed, and the zone that it speaks for (None: any)."""
+    """A key, the roles in which it is believed, and the zone that it speaks for (None: any).
+
+    With `certificate`, `key` is that of the root, which signs certificates and no statements: the
+    signers are those whose certificate the rule admits. Who signed comes back with their own key.
+    """
 
     name: str
     key: PublicKey
     may: frozenset[str]
     zone: str | None = None
+    certificate: CertificateRule | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +82,23 @@ def seal(statement: Statement, signer: Signer) -> bytes:
     return data
 
 
-def open_statement(data: bytes, trusted: Sequence[Trusted], *, role: str | None = None) -> Verified:
+def open_statement(
+    data: bytes,
+    trusted: Sequence[Trusted],
+    *,
+    role: str | None = None,
+    now: datetime | None = None,
+) -> Verified:
     """What a trusted key said. `role`, if given, is the only role that is welcome.
+
+    Certificates must be valid at `now`, by default the clock's time.
 
     Raises VerificationFailed, reasons "wrong-signer" (nobody trusted signed it), "bad-signature"
     (it names a trusted key, whose signature this is not), "untrusted-role", "wrong-role", "high-s",
-    "wrong-hint", "unknown-predicate"; Malformed.
+    "wrong-hint", "unknown-predicate", "untrusted-certificate"; Malformed.
     """
     bundle = Bundle.parse(data)
-    signers = _signers(bundle, trusted)
+    signers = _signers(bundle, trusted, now)
     key = signers[0].key
     statement = Statement.parse(bundle.payload)
     _check_spelling(bundle, data, statement, key)
@@ -110,16 +125,17 @@ def open_statement(data: bytes, trusted: Sequence[Trusted], *, role: str | None 
     )
 
 
-def _signers(bundle: Bundle, trusted: Sequence[Trusted]) -> list[Trusted]:
+def _signers(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None) -> list[Trusted]:
     """All entries whose key made the signature; one key may stand in several entries."""
-    message = bundle.signed_bytes
-    for key in {entry.key.der: entry.key for entry in trusted if entry.key.can_verify}.values():
-        try:
-            key.verify(message, bundle.signature, low_s=False)
-        except VerificationFailed:
-            continue
-        return [entry for entry in trusted if entry.key.der == key.der]
-    named = [entry.name for entry in trusted if bundle.hint and bundle.hint in entry.key.hints]
+    raw = [entry for entry in trusted if entry.certificate is None]
+    for key in {entry.key.der: entry.key for entry in raw if entry.key.can_verify}.values():
+        if _signed_by(bundle, key):
+            return [entry for entry in raw if entry.key.der == key.der]
+    if bundle.certificates:
+        found = _certified(bundle, trusted, now)
+        if found:
+            return found
+    named = [entry.name for entry in raw if bundle.hint and bundle.hint in entry.key.hints]
     if named:
         raise VerificationFailed(
             "the signature does not verify",
@@ -136,6 +152,38 @@ def _signers(bundle: Bundle, trusted: Sequence[Trusted]) -> list[Trusted]:
         fix="name the signer's public key with --key, or add it under `trust`",
         reason="wrong-signer",
     )
+
+
+def _signed_by(bundle: Bundle, key: PublicKey) -> bool:
+    try:
+        key.verify(bundle.signed_bytes, bundle.signature, low_s=False)
+    except VerificationFailed:
+        return False
+    return True
+
+
+def _certified(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None) -> list[Trusted]:
+    """Entries whose certificate rule admits the bundle's chain, each with the signer's own key.
+
+    Raises VerificationFailed "untrusted-certificate" where rules there are, but none admits it.
+    """
+    from sovgate.formats.x509 import signer_key
+
+    found: list[Trusted] = []
+    refusals: list[VerificationFailed] = []
+    for entry in trusted:
+        if entry.certificate is None:
+            continue
+        try:
+            key = signer_key(bundle.certificates, entry.certificate, now or datetime.now(UTC))
+        except VerificationFailed as error:
+            refusals.append(error)
+            continue
+        if _signed_by(bundle, key):
+            found.append(replace(entry, key=key, certificate=None))
+    if refusals and not found:
+        raise refusals[0]
+    return found
 
 
 def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: PublicKey) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
-from sovgate.config import DEFAULT_ROLES, OWN_ROLES, ProjectConfig, ZoneConfig
+from sovgate.config import DEFAULT_ROLES, OWN_ROLES, ProjectConfig, TrustEntry, ZoneConfig
 from sovgate.errors import ConfigError, KeyServiceError, SovgateError
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
+from sovgate.formats.spki import MAX_PEM_BYTES
 from sovgate.record import DatasetFacts
 
 if TYPE_CHECKING:
@@ -154,16 +155,25 @@ class Project:
         found: list[Trusted] = []
         for index, entry in enumerate(self.config.trust):
             if entry.key is None:
-                raise ConfigError(
-                    f"trust entry {entry.name!r}: certificates are not supported yet",
-                    fix="name the signer's public key with key:",
-                    where=self.config.where(f"trust.{index}"),
-                    reason="unsupported",
-                )
+                found.append(self._certified(entry, f"trust.{index}.certificate"))
+                continue
             key = self._public(entry.key, f"trust.{index}.key")
             found.append(Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone))
         own = self._own(self.zone(zone), OWN_ROLES) if zone is not None else None
         return (*found, own) if own else tuple(found)
+
+    def _certified(self, entry: TrustEntry, dotted: str) -> Trusted:
+        from sovgate.formats.x509 import CertificateRule, root_from_pem
+        from sovgate.verify import Trusted
+
+        path = self.base / str(entry.certificate_root)
+        try:
+            data = read_bounded(path, most=MAX_PEM_BYTES, what="root certificate")
+            root, key = root_from_pem(data)
+        except SovgateError as error:
+            raise self._placed(error, dotted) from error
+        rule = CertificateRule(root=root, san=str(entry.san))
+        return Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone, certificate=rule)
 
     @cached_property
     def _datasets(self) -> Mapping[str, DatasetFacts]:

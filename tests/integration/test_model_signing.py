@@ -6,7 +6,6 @@ Starts model_signing in its own virtual environment; it reads and writes below t
 from __future__ import annotations
 
 import base64
-import datetime
 import json
 import os
 import subprocess
@@ -14,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import utils
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sovgate import inventory, verify
 from sovgate.errors import VerificationFailed
+from sovgate.formats.x509 import CertificateRule, root_from_pem
 from sovgate.sign import sign
+from sovgate.trust import Trusted
+from tests.certificates import issue
 from tests.components import ModelSigning
 from tests.signers import CURVES, KeySigner
 
@@ -276,49 +276,11 @@ def test_rule_01_what_they_cannot_tell_apart_we_can(model: Path, p256: Peer) -> 
     assert len(identities) == 2
 
 
-def certificate(subject: KeySigner, issuer: KeySigner, *, ca: bool) -> x509.Certificate:
-    def name(signer: KeySigner) -> x509.Name:
-        common = "root" if signer is issuer else "leaf"
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name(subject))
-        .issuer_name(name(issuer))
-        .public_key(subject.private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, content_commitment=False,
-                key_encipherment=False, data_encipherment=False, key_agreement=False,
-                encipher_only=False, decipher_only=False,
-            ),
-            critical=True,
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(subject.private.public_key()),
-                       critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.private.public_key()),
-            critical=False,
-        )
-    )  # fmt: skip
-    if not ca:
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
-        builder = builder.add_extension(usage, critical=False)
-        san = x509.SubjectAlternativeName([x509.RFC822Name("dpo@bank.example")])
-        builder = builder.add_extension(san, critical=False)
-    return builder.sign(issuer.private, hashes.SHA256())
-
-
-def test_certificate_bundles_both_ways_by_the_pinned_leaf_key(model: Path, p256: Peer) -> None:
+def test_certificate_bundles_both_ways(model: Path, p256: Peer) -> None:
     pem, der = serialization.Encoding.PEM, serialization.Encoding.DER
     root_key = KeySigner("p384")
-    root = certificate(root_key, root_key, ca=True)
-    leaf = certificate(p256.signer, root_key, ca=False)
+    root = issue("root", root_key, "root", root_key, ca=True)
+    leaf = issue("leaf", p256.signer, "root", root_key)
     folder = p256.folder
     (folder / "root.pem").write_bytes(root.public_bytes(pem))
     (folder / "leaf.pem").write_bytes(leaf.public_bytes(pem))
@@ -327,7 +289,12 @@ def test_certificate_bundles_both_ways_by_the_pinned_leaf_key(model: Path, p256:
                     "--signing_certificate", folder / "leaf.pem", "--certificate_chain",
                     folder / "root.pem", "--signature", folder / "theirs.sig")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert we_verify(model, (folder / "theirs.sig").read_bytes(), p256)
+    theirs = (folder / "theirs.sig").read_bytes()
+    assert we_verify(model, theirs, p256)  # by the pinned key of the leaf
+    der_root, key = root_from_pem(root.public_bytes(pem))
+    rule = CertificateRule(root=der_root, san="dpo@bank.example")
+    by_root = Trusted(name="bank", key=key, may=frozenset({"signature"}), certificate=rule)
+    assert verify.verify_model(model, theirs, [by_root]).signer.key == p256.signer.public_key
 
     chain = (leaf.public_bytes(der), root.public_bytes(der))
     mine = ours(model, KeySigner("p256", p256.signer.private, certificates=chain))

@@ -1,0 +1,139 @@
+"""Certificates: whether a chain leads from a signer to one trusted root, and whose it is. No I/O.
+
+The time is the clock's: without a trusted timestamp nobody can show that a signature is older than
+the end of its certificate (RULES 7, 19). `cryptography` is imported inside functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from sovgate.errors import Malformed, VerificationFailed
+from sovgate.formats.spki import MAX_PEM_BYTES, PublicKey
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.x509.verification import Policy
+
+#: Certificates between leaf and root.
+MAX_INTERMEDIATES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateRule:
+    """Signers whose certificate leads to `root` (DER) and names `san`.
+
+    `san` is a subject alternative name as it stands there: an e-mail address, URI or DNS name.
+    """
+
+    root: bytes
+    san: str
+
+
+def root_from_pem(data: bytes) -> tuple[bytes, PublicKey]:
+    """(DER, key) of the one certificate in a PEM file. Raises Malformed."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        if len(data) > MAX_PEM_BYTES:
+            raise ValueError(f"{len(data)} bytes")
+        (certificate,) = x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise Malformed(
+            "not a PEM file with one certificate", why=str(error)[:200], reason="bad-certificate"
+        ) from error
+    return certificate.public_bytes(Encoding.DER), _key(certificate)
+
+
+def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -> PublicKey:
+    """The key of the leaf, which `rule` admits at the time `now`.
+
+    `chain` is DER, leaf first; its own copy of the root counts for nothing. Raises
+    VerificationFailed, reason "untrusted-certificate"; Malformed.
+    """
+    from cryptography import x509
+    from cryptography.x509.verification import (
+        Criticality,
+        ExtensionPolicy,
+        PolicyBuilder,
+        Store,
+        VerificationError,
+    )
+
+    if not 0 < len(chain) <= MAX_INTERMEDIATES + 2:
+        _refuse(f"a chain of {len(chain)} certificates")
+    try:
+        leaf, *above = [x509.load_der_x509_certificate(der) for der in chain]
+        root = x509.load_der_x509_certificate(rule.root)
+    except ValueError as error:
+        raise Malformed("not a certificate", why=str(error)[:200]) from error
+    if leaf == root:
+        _refuse("it is the root's own")
+    # What a signer's certificate must be; the defaults of the web ask for TLS.
+    policy = (
+        ExtensionPolicy.permit_all()
+        .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign)
+        .require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
+        .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_no_ca)
+    )
+    verifier = (
+        PolicyBuilder()
+        .store(Store([root]))
+        .time(now)
+        .max_chain_depth(MAX_INTERMEDIATES)
+        .extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=policy)
+        .build_client_verifier()
+    )
+    try:
+        verifier.verify(leaf, [c for c in above if c != root])
+    except VerificationError as error:
+        if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+            _refuse(f"it was valid until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
+        _refuse(str(error)[:200])
+    if rule.san not in _names(leaf):
+        _refuse(f"it does not name {rule.san!r}")
+    return _key(leaf)
+
+
+def _may_sign(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    if usage is None or not usage.digital_signature:
+        raise ValueError("its key usage is not digital signature")
+
+
+def _is_no_ca(_: Policy, __: x509.Certificate, constraints: x509.BasicConstraints | None) -> None:
+    if constraints is not None and constraints.ca:
+        raise ValueError("it is a certificate authority's")
+
+
+def _names(leaf: x509.Certificate) -> list[str]:
+    from cryptography import x509
+
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    kinds: tuple[type[Any], ...] = (
+        x509.RFC822Name,
+        x509.UniformResourceIdentifier,
+        x509.DNSName,
+    )
+    return [name.value for name in names if isinstance(name, kinds)]
+
+
+def _key(certificate: x509.Certificate) -> PublicKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    try:
+        key = certificate.public_key()
+        return PublicKey.from_der(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Malformed(
+            "the certificate's key cannot be used", why=str(error)[:200], reason="bad-key"
+        ) from error
+
+
+def _refuse(why: str) -> NoReturn:
+    raise VerificationFailed(
+        "the signer's certificate is not trusted", why=why, reason="untrusted-certificate"
+    )

@@ -1,0 +1,159 @@
+"""Signers trusted by a root certificate and a name: what leads to the root, and what does not."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sovgate import inventory
+from sovgate.errors import ConfigError, VerificationFailed
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.formats.x509 import CertificateRule, root_from_pem
+from sovgate.pipeline.project import open_project
+from sovgate.sign import sign
+from sovgate.trust import Trusted, open_statement, seal
+from sovgate.verify import verify_model
+from tests.certificates import issue
+from tests.signers import KeySigner
+
+ROOT_KEY, MIDDLE_KEY, LEAF_KEY = KeySigner("p384"), KeySigner("p256"), KeySigner("p256")
+ROOT = issue("root", ROOT_KEY, "root", ROOT_KEY, ca=True)
+MIDDLE = issue("middle", MIDDLE_KEY, "root", ROOT_KEY, ca=True)
+LEAF = issue("leaf", LEAF_KEY, "root", ROOT_KEY)
+DPO = "dpo@bank.example"
+DER, KEY = root_from_pem(ROOT.public_bytes(Encoding.PEM))
+
+
+def rule(san: str = DPO, **changes: Any) -> Trusted:
+    entry = Trusted(
+        name="legal",
+        key=KEY,
+        may=frozenset({"legal"}),
+        zone="eu",
+        certificate=CertificateRule(root=DER, san=san),
+    )
+    return replace(entry, **changes)
+
+
+def word(*chain: Any, signer: KeySigner = LEAF_KEY) -> bytes:
+    certificates = tuple(c.public_bytes(Encoding.DER) for c in chain)
+    statement = Statement(
+        subject_name="m",
+        subject_sha256="ab" * 32,
+        predicate_type=PREDICATE_TYPES["legal"],
+        predicate={"dataset": "kyc-eu"},
+    )
+    return seal(statement, replace(signer, certificates=certificates))
+
+
+def reason(data: bytes, *trusted: Trusted, **more: Any) -> str:
+    with pytest.raises(VerificationFailed) as caught:
+        open_statement(data, trusted or (rule(),), **more)
+    return caught.value.reason
+
+
+def test_a_signer_is_known_by_root_and_name_and_comes_back_with_the_own_key() -> None:
+    for chain in ((LEAF,), (LEAF, ROOT)):
+        verified = open_statement(word(*chain), [rule()])
+        assert verified.signer == rule(key=LEAF_KEY.public_key, certificate=None)
+    through = issue("leaf", LEAF_KEY, "middle", MIDDLE_KEY)
+    assert open_statement(word(through, MIDDLE), [rule()]).signer.name == "legal"
+    assert open_statement(word(through, MIDDLE, ROOT), [rule()])
+
+
+def test_names_are_compared_whole() -> None:
+    for san in ("dpo@bank.example.evil", "bank.example", "DPO@bank.example", ""):
+        assert reason(word(LEAF), rule(san)) == "untrusted-certificate"
+
+
+def test_another_root_with_the_same_name_is_not_the_root() -> None:
+    fake_key = KeySigner("p384")
+    fake = issue("root", fake_key, "root", fake_key, ca=True)
+    leaf = issue("leaf", LEAF_KEY, "root", fake_key)
+    assert reason(word(leaf, fake)) == reason(word(leaf)) == "untrusted-certificate"
+
+
+def test_the_signature_must_be_by_the_leaf() -> None:
+    other = KeySigner()
+    assert reason(word(LEAF, signer=other)) == "wrong-signer"
+    assert reason(word(LEAF, ROOT, signer=ROOT_KEY)) == "wrong-signer"
+
+
+def test_the_root_signs_no_statements() -> None:
+    """Its key is in the entry, but only to sign certificates."""
+    assert reason(word(signer=ROOT_KEY)) == "wrong-signer"
+    assert reason(word(ROOT, signer=ROOT_KEY)) == "untrusted-certificate"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"ca": True}, {"digital_signature": False}, {"key_usage": False}, {"san": None}],
+    ids=str,
+)
+def test_a_leaf_that_may_not_sign_is_refused(changes: dict[str, Any]) -> None:
+    leaf = issue("leaf", LEAF_KEY, "root", ROOT_KEY, **changes)
+    assert reason(word(leaf)) == "untrusted-certificate"
+
+
+def test_a_leaf_may_not_issue_certificates() -> None:
+    below = issue("below", MIDDLE_KEY, "leaf", LEAF_KEY)
+    assert reason(word(below, LEAF, signer=MIDDLE_KEY)) == "untrusted-certificate"
+
+
+def test_rule_07_without_trusted_time_an_expired_certificate_signs_nothing() -> None:
+    data = word(LEAF)
+    day = datetime.timedelta(days=1)
+    now = datetime.datetime.now(datetime.UTC)
+    assert open_statement(data, [rule()], now=now)
+    for when in (now + 2 * day, now - day):
+        assert reason(data, now=when) == "untrusted-certificate"
+
+
+def test_roles_hold_for_certificates_too() -> None:
+    assert reason(word(LEAF), rule(may=frozenset({"gate"}))) == "untrusted-role"
+    with pytest.raises(VerificationFailed):
+        open_statement(word(LEAF), [rule()], role="waiver")
+
+
+def test_long_chains_and_noise_are_refused() -> None:
+    assert reason(word(LEAF, *[MIDDLE] * 9)) == "untrusted-certificate"
+    data = word(LEAF)
+    chain = (b"\x30\x03\x02\x01\x01",)
+    noisy = seal(open_statement(data, [rule()]).statement, replace(LEAF_KEY, certificates=chain))
+    assert reason(noisy) == "malformed"
+
+
+def test_a_model_signed_with_a_certificate_verifies(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"w")
+    signer = replace(LEAF_KEY, certificates=(LEAF.public_bytes(Encoding.DER),))
+    bundle = sign(inventory.take(tmp_path / "w"), signer)
+    trusted = rule(may=frozenset({"signature"}))
+    assert verify_model(tmp_path / "w", bundle, [trusted]).signer.key == LEAF_KEY.public_key
+
+
+PROJECT = """
+version: 1
+model: m
+zones:
+  eu: {region: "aws:eu-central-1"}
+trust:
+  - {name: legal, certificate: {root: ca.pem, san: dpo@bank.example}, may: [legal]}
+"""
+
+
+def test_the_project_file_names_root_and_person(tmp_path: Path) -> None:
+    (tmp_path / "sovgate.yaml").write_text(PROJECT, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        open_project(tmp_path).trusted()
+    assert caught.value.where and caught.value.where.line
+    (tmp_path / "ca.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+    with pytest.raises(ConfigError):
+        open_project(tmp_path).trusted()
+    (tmp_path / "ca.pem").write_bytes(ROOT.public_bytes(Encoding.PEM))
+    verified = open_statement(word(LEAF), open_project(tmp_path).trusted())
+    assert (verified.signer.name, verified.role) == ("legal", "legal")
