@@ -68,7 +68,9 @@ def clean_log(text: str) -> str:
 def clean_markdown(text: str) -> str:
     """For a Markdown table cell: no HTML, no links, no cell borders."""
     text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", text)
+    text = re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", text)
+    # What looks like an address would become a link without any brackets.
+    return text.replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
 def annotation(severity: str, where: Where | None, message: str) -> str:
@@ -82,7 +84,9 @@ def annotation(severity: str, where: Where | None, message: str) -> str:
         place = f" file={value(where.path).replace(':', '%3A').replace(',', '%2C')}"
         if where.line:
             place += f",line={where.line}"
-    return f"::{'error' if severity == 'error' else 'warning'}{place}::{value(message)}"
+    # Readers differ on where a command with several "::" in it begins; so there are only ours.
+    said = clean_log(message).replace("%", "%25")
+    return f"::{'error' if severity == 'error' else 'warning'}{place}::{said}"
 
 
 class Style:
