@@ -90,7 +90,7 @@ def survey(
     `skip` are names at the root, `ignore` relative paths; what lies below an ignored path is left
     out too. Raises as `take` does.
     """
-    root = _resolved(path)
+    root = resolved(path)
     if not root.is_dir():
         size = _file_size(root)
         return Survey(root=root, kind="file", entries=(Entry(name=FILE_NAME, size=size),))
@@ -162,7 +162,8 @@ def signature_inside(root: Path, signature: Path | None) -> str | None:
     return name
 
 
-def _resolved(path: str | os.PathLike[str]) -> Path:
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """The model's own path, links followed. Raises UsageError, DiskError, VerificationFailed."""
     try:
         root = Path(path).resolve(strict=True)
     except OSError as error:

@@ -149,7 +149,7 @@ def _survey(
     # What OMS leaves out at the root is looked at all the same if the signer listed it.
     listed = {item.name.split("/", 1)[0] for item in oms.items}
     skip = frozenset(GIT_NAMES) - listed
-    inside = inventory.signature_inside(Path(path).resolve(), signature)
+    inside = inventory.signature_inside(inventory.resolved(path), signature)
     beyond = [p for p in oms.ignore_paths if p not in GIT_NAMES and p != inside]
     refused = [p for p in beyond if p not in allowed]
     if refused:

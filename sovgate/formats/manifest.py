@@ -14,7 +14,7 @@ from typing import Literal, NoReturn
 
 from sovgate import strict
 from sovgate.errors import Malformed, VerificationFailed
-from sovgate.files import MAX_ENTRIES, check_names
+from sovgate.files import MAX_ENTRIES, MAX_TREE_DEPTH, check_names
 from sovgate.records import Sized
 
 FORMAT = "sovgate.manifest/v0"
@@ -141,6 +141,8 @@ def check_resources(kind: Kind, names: list[str]) -> None:
         seen: set[str] = set()
         twice = next(n for n in names if n in seen or seen.add(n))  # type: ignore[func-returns-value]
         _refuse(f"{twice[:160]!r} is listed twice", "duplicate-resource")
+    if any(name.count("/") > MAX_TREE_DEPTH for name in names):
+        raise VerificationFailed(f"folders nest deeper than {MAX_TREE_DEPTH}", reason="limits")
     check_names(names)
     keys = [oms_key(name) for name in names]
     for before, after in itertools.pairwise(keys):

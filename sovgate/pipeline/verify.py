@@ -73,9 +73,14 @@ def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:
     if key is not None:
         from sovgate.keys.registry import open_public
 
-        entry = Trusted(
-            name=Path(key).name, key=open_public(key, Path.cwd()), may=frozenset({"signature"})
-        )
+        public = open_public(key, Path.cwd())
+        if not public.can_verify:
+            raise UsageError(
+                f"{key!r} is a key of type {public.algorithm}, which signs no models",
+                fix="name the signer's ECDSA key",
+                reason="unsupported-key",
+            )
+        entry = Trusted(name=Path(key).name, key=public, may=frozenset({"signature"}))
         return (entry,)
     from sovgate.pipeline.project import open_project
 

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.signers import KeySigner
 
@@ -111,6 +113,15 @@ def test_a_failed_sign_leaves_nothing(place: Path) -> None:
     assert sorted(path.name for path in place.iterdir()) == [
         "churn", "other.pem", "other.pub.pem", "project", "sign.pem", "sign.pub.pem",
     ]  # fmt: skip
+
+
+def test_a_key_for_encryption_verifies_nothing(place: Path) -> None:
+    ok("sign", "churn", "--key", "sign.pem")
+    public = rsa.generate_private_key(65537, 3072).public_key()
+    (place / "rsa.pem").write_bytes(
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    assert "rsa-3072" in refused(2, "verify", "churn", "--key", "rsa.pem")
 
 
 def test_what_is_missing_is_said_with_its_fix(place: Path) -> None:

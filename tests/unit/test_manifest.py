@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sovgate.errors import Malformed, VerificationFailed
+from sovgate.errors import Malformed, SovgateError, VerificationFailed
 from sovgate.formats.manifest import Manifest, Resource, oms_key
 from sovgate.formats.oms import Oms
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
@@ -102,6 +102,7 @@ def test_rule_01_sizes_are_bound() -> None:
         (["ß", "ẞ"], "unsafe-name"),
         (["a", "a/b"], "unsafe-name"),
         (["x" * 5000], "unsafe-name"),
+        (["/".join("a" * 66)], "limits"),
     ],
 )
 def test_rule_04_names_of_a_model(names: list[str], reason: str) -> None:
@@ -204,3 +205,38 @@ def test_rule_03_another_predicate_is_no_signature() -> None:
     with pytest.raises(VerificationFailed) as caught:
         Oms.parse(statement)
     assert caught.value.reason == "wrong-predicate"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**60) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_a_signed_statement_that_is_wrong_anywhere_is_refused_with_our_own_errors(
+    data: st.DataObject,
+) -> None:
+    """Whatever a trusted signer writes, nothing but our errors comes of it, and no other model."""
+    manifest = directory("a", "b/c")
+    document = json.loads(Oms.of(manifest, subject_name="m").statement().payload())
+    here, path = document, []
+    while True:
+        keys = list(here) if isinstance(here, dict) else list(range(len(here)))
+        path.append(data.draw(st.sampled_from(keys)))
+        below = here[path[-1]]
+        if not isinstance(below, dict | list) or not below or data.draw(st.booleans()):
+            break
+        here = below
+    if data.draw(st.booleans()):
+        del here[path[-1]]
+    else:
+        here[path[-1]] = data.draw(JSON)
+    try:
+        oms = Oms.parse(Statement.parse(json.dumps(document).encode()))
+    except SovgateError:
+        return
+    # The subject's name and what OMS does not define change nothing.
+    if path[0] != "predicate":
+        assert oms.manifest() == manifest
