@@ -1,0 +1,56 @@
+# METADATA
+# title: Personal data is held to a place, and every data set says whether it is personal
+# custom:
+#   id: eu-personal-data
+#   preset: eu-personal-data
+#   severity: error
+#   stage: source
+#   fix: "say in the data set's manifest which category it is of and, where it is personal, where it stays: stays-in: [EU]"
+package sovgate.rules.eu_personal_data
+
+import rego.v1
+
+import data.sovgate.lib
+
+deny contains culprit if {
+	not lib.bears_no_data
+	some culprit in culprits
+}
+
+deny contains "it is not said of which category the data is" if {
+	not lib.bears_no_data
+	not all_placed
+	count(culprits) == 0
+}
+
+all_placed if {
+	count(input.subject.derived_from) > 0
+	every origin in input.subject.derived_from { placed(origin) }
+}
+
+# record-required speaks of these.
+placed(origin) if {
+	origin.kind == "unknown"
+	origin.stays_in == null
+}
+
+placed(origin) if {
+	is_string(origin.category)
+	not origin.category in {"personal", "special", "pseudonymous"}
+	count(origin.category) > 0
+}
+
+placed(origin) if {
+	origin.category in {"personal", "special", "pseudonymous"}
+	count(origin.stays_in) > 0
+}
+
+culprits contains {"message": message, "dataset": origin.name, "where": origin.where} if {
+	some origin in input.subject.derived_from
+	not placed(origin)
+	message := sprintf("%v %v", [origin.name, lack(origin)])
+}
+
+lack(origin) := "is personal, and its stays-in names no place" if {
+	is_string(origin.category)
+} else := "does not say of which category it is"

@@ -1,0 +1,52 @@
+# METADATA
+# title: Every gate that the project puts before this stage has passed
+# custom:
+#   id: gates-before-stage
+#   severity: error
+#   stage: validation
+#   fix: run the gate on this model, and let a signer that is trusted for gates sign its result
+package sovgate.rules.gates_before_stage
+
+import rego.v1
+
+import data.sovgate.lib
+
+deny contains {"message": message, "dataset": null, "where": object.get(gate, "where", null)} if {
+	applies
+	some gate in input.project.gates
+	not settled(gate)
+	message := sprintf("the gate %v has to pass before %v, and no trusted evidence says that it did", [
+		object.get(gate, "name", "?"),
+		object.get(gate, "before", "?"),
+	])
+}
+
+deny contains "the gates of the project are not known" if {
+	applies
+	not is_array(input.project.gates)
+}
+
+deny contains "the gates of the project are not known" if {
+	applies
+	not input.project.gates
+}
+
+applies if {
+	not lib.bears_no_data
+	not lib.is_data
+}
+
+settled(gate) if lib.not_yet(gate.before)
+
+# legal-before-deploy speaks of these.
+settled(gate) if is_string(gate.dataset)
+
+settled(gate) if {
+	gate.dataset == null
+	some e in input.evidence
+	e.role == "gate"
+	e.gate == gate.name
+	e.result == "pass"
+	e.threshold == gate.threshold # a pass of a laxer threshold is none of this gate
+	lib.fits(e)
+}

@@ -1,0 +1,62 @@
+# METADATA
+# title: A zone deploys only what a legal attestation for it covers
+# custom:
+#   id: legal-before-deploy
+#   severity: error
+#   stage: validation
+#   fix: let a signer that is trusted for `legal` attest that data set, at its present commitment, for that zone
+package sovgate.rules.legal_before_deploy
+
+import rego.v1
+
+import data.sovgate.lib
+
+deny contains {"message": message, "dataset": gate.dataset, "where": object.get(gate, "where", null)} if {
+	not lib.bears_no_data
+	some gate in input.project.gates
+	is_string(gate.dataset)
+	not settled(gate)
+	message := sprintf("no legal attestation for %v covers %v at its present commitment", [
+		object.get(destination, "zone", "?"),
+		gate.dataset,
+	])
+}
+
+deny contains "the legal gates of the project are not known" if {
+	not lib.bears_no_data
+	not readable
+}
+
+default destination := {}
+
+destination := input.destination if is_object(input.destination)
+
+readable if {
+	is_array(input.project.gates)
+	every gate in input.project.gates {
+		object.get(gate, "dataset", false) != false
+	}
+}
+
+settled(gate) if lib.not_yet(gate.before)
+
+settled(gate) if {
+	some e in input.evidence
+	e.role == "legal"
+	e.dataset == gate.dataset
+	e.about_zone == input.destination.zone
+	lib.fits(e)
+	some origin in input.subject.derived_from
+	origin.name == gate.dataset
+	is_string(origin.commitment)
+	e.commitment == origin.commitment
+}
+
+# A gate for a data set that is not behind this model.
+settled(gate) if {
+	count(input.subject.derived_from) > 0
+	every origin in input.subject.derived_from {
+		origin.kind in {"dataset", "base-model"}
+		origin.name != gate.dataset
+	}
+}

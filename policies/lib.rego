@@ -1,0 +1,55 @@
+# What several rules ask. Everything here is a positive statement: a field that is not there makes
+# it undefined, and the rules deny on `not`.
+package sovgate.lib
+
+import rego.v1
+
+# Of these classes no data set's content can be read back, so that restrictions on data sets do not
+# travel with them; `border` still has to name them. Any other class, a project's own too, is
+# treated as bearing data.
+bears_no_data if input.subject.class in {
+	"metadata",
+	"telemetry",
+	"trace",
+	"inference-request",
+	"inference-response",
+}
+
+# Data itself is not the work of a model, so what is asked of a trained model is not asked of it.
+is_data if input.subject.class in {"dataset", "synthetic"}
+
+# From this stage on a `before:` counts.
+stages := {"transfer": 1, "deploy": 2, "serve": 3, "train": 0, "observe": 0}
+
+not_yet(before) if {
+	before in {"transfer", "deploy"}
+	stages[input.action] < stages[before]
+}
+
+# Evidence about exactly this subject.
+fits(evidence) if {
+	is_string(input.subject.manifest)
+	evidence.manifest == input.subject.manifest
+	same_release(evidence)
+}
+
+same_release(evidence) if evidence.release == null
+
+same_release(evidence) if {
+	is_string(evidence.release)
+	evidence.release == input.subject.release
+}
+
+# Asked without a release (`check` before a name is given): then the manifest alone decides.
+same_release(evidence) if {
+	is_string(evidence.release)
+	input.subject.release == null
+}
+
+passed(gate) if {
+	some e in input.evidence
+	e.role == "gate"
+	e.gate == gate
+	e.result == "pass"
+	fits(e)
+}

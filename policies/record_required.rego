@@ -1,0 +1,25 @@
+# METADATA
+# title: What bears data has a record of what it derives from
+# custom:
+#   id: record-required
+#   severity: error
+#   stage: training
+#   fix: "record what it was trained on, by the key of a zone that may say so: sovgate record MODEL --dataset NAME --key URI"
+package sovgate.rules.record_required
+
+import rego.v1
+
+import data.sovgate.lib
+
+deny contains {"message": message, "dataset": null, "where": null} if {
+	not lib.bears_no_data
+	not recorded
+	message := "it derives from unknown data: there is no training record by a signer trusted for it"
+}
+
+recorded if {
+	count(input.subject.derived_from) > 0
+	every origin in input.subject.derived_from {
+		origin.kind in {"dataset", "base-model"}
+	}
+}
