@@ -28,6 +28,8 @@ all_placed if {
 	every origin in input.subject.derived_from { placed(origin) }
 }
 
+personal := {"personal", "special-category", "special", "pseudonymous"}
+
 # record-required speaks of these.
 placed(origin) if {
 	origin.kind == "unknown"
@@ -36,12 +38,13 @@ placed(origin) if {
 
 placed(origin) if {
 	is_string(origin.category)
-	not origin.category in {"personal", "special", "pseudonymous"}
+	not origin.category in personal
 	count(origin.category) > 0
 }
 
 placed(origin) if {
-	origin.category in {"personal", "special", "pseudonymous"}
+	origin.category in personal
+	is_array(origin.stays_in)
 	count(origin.stays_in) > 0
 }
 

@@ -57,6 +57,7 @@ settled(gate) if {
 	count(input.subject.derived_from) > 0
 	every origin in input.subject.derived_from {
 		origin.kind in {"dataset", "base-model"}
+		is_string(origin.name)
 		origin.name != gate.dataset
 	}
 }

@@ -18,11 +18,12 @@ bears_no_data if input.subject.class in {
 # Data itself is not the work of a model, so what is asked of a trained model is not asked of it.
 is_data if input.subject.class in {"dataset", "synthetic"}
 
-# From this stage on a `before:` counts.
-stages := {"transfer": 1, "deploy": 2, "serve": 3, "train": 0, "observe": 0}
+# In the order in which a model meets them. A gate `before` one counts from there on.
+stages := {"train": 0, "transfer": 1, "deploy": 2, "serve": 3, "observe": 4}
 
 not_yet(before) if {
-	before in {"transfer", "deploy"}
+	is_string(input.action)
+	is_string(before)
 	stages[input.action] < stages[before]
 }
 

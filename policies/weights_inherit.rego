@@ -45,6 +45,7 @@ free(origin) if {
 
 free(origin) if {
 	known(origin)
+	is_array(origin.stays_in) # null is no list, and engines differ on what that means
 	some place in origin.stays_in
 	place in input.destination.groups
 }
@@ -65,6 +66,7 @@ culprits contains {"message": message, "dataset": origin.name, "where": origin.w
 }
 
 may_go(origin) := sprintf("%v may go only to %v", [origin.name, concat(", ", origin.stays_in)]) if {
+	is_array(origin.stays_in)
 	count(origin.stays_in) > 0
 } else := sprintf("nobody said where %v may go", [origin.name])
 

@@ -24,7 +24,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    import regorus
+    import regorus  # type: ignore[import-untyped]
 
     request = json.load(sys.stdin)
     engine = regorus.Engine()

@@ -56,7 +56,7 @@ def _refused(name: str, error: object) -> ConfigError:
 
 def load(modules: Sequence[Source | Module]) -> Any:
     """A regorus engine with our own policies in it. Raises ConfigError on one that won't parse."""
-    import regorus
+    import regorus  # type: ignore[import-untyped]
 
     engine = regorus.Engine()
     for module in modules:
@@ -68,7 +68,11 @@ def load(modules: Sequence[Source | Module]) -> Any:
 
 
 def ask_child(
-    modules: Sequence[Source | Module], *, ast: bool, case: bytes | None, rules: Sequence[str]
+    modules: Sequence[Source | Module],
+    *,
+    ast: bool,
+    case: bytes | None = None,
+    rules: Sequence[str] = (),
 ) -> JSON:
     """One run of the worker. Raises ConfigError (does not parse) or EngineError (limits)."""
     request = {
@@ -99,6 +103,13 @@ def ask_child(
     if "failed" in reply:
         raise _refused(str(reply["module"]), reply["failed"])
     return reply
+
+
+def test_error(reply: JSON, path: str) -> str | None:
+    """None where the test is true; "" where it is not; else what went wrong."""
+    if path not in reply["values"]:
+        return _words(reply["errors"].get(path, "no answer"))
+    return None if _value(reply["values"][path]) is True else ""
 
 
 class Regorus:
@@ -141,9 +152,7 @@ class Regorus:
         except RuntimeError as error:
             return Answer(rule=rule, denies=(), error=_words(error))
 
-    def _theirs(
-        self, rules: Sequence[_api.Rule], policies: PolicySet, case: bytes
-    ) -> list[Answer]:
+    def _theirs(self, rules: Sequence[_api.Rule], policies: PolicySet, case: bytes) -> list[Answer]:
         modules = [
             module
             for module in policies.modules

@@ -28,22 +28,93 @@ JSON = Any
 
 #: Deterministic, without I/O, bounded by their input, and the same in regorus and OPA.
 BUILTINS = frozenset(
-    """
-    abs array.concat array.reverse array.slice ceil concat contains count endswith floor
-    format_int indexof intersection is_array is_boolean is_null is_number is_object is_set
-    is_string lower max min object.get object.keys object.remove object.union product regex.match
-    replace round sort split sprintf startswith strings.any_prefix_match
-    strings.any_suffix_match substring sum time.parse_rfc3339_ns to_number trim trim_left
-    trim_prefix trim_right trim_space trim_suffix type_name union upper
-    """.split()
+    {
+        "abs",
+        "array.concat",
+        "array.reverse",
+        "array.slice",
+        "ceil",
+        "concat",
+        "contains",
+        "count",
+        "endswith",
+        "floor",
+        "format_int",
+        "indexof",
+        "intersection",
+        "is_array",
+        "is_boolean",
+        "is_null",
+        "is_number",
+        "is_object",
+        "is_set",
+        "is_string",
+        "lower",
+        "max",
+        "min",
+        "object.get",
+        "object.keys",
+        "object.remove",
+        "object.union",
+        "product",
+        "regex.match",
+        "replace",
+        "round",
+        "sort",
+        "split",
+        "sprintf",
+        "startswith",
+        "strings.any_prefix_match",
+        "strings.any_suffix_match",
+        "substring",
+        "sum",
+        "time.parse_rfc3339_ns",
+        "to_number",
+        "trim",
+        "trim_left",
+        "trim_prefix",
+        "trim_right",
+        "trim_space",
+        "trim_suffix",
+        "type_name",
+        "union",
+        "upper",
+    }
 )
 
 _TAGS = frozenset(
-    """
-    Array ArithExpr ArrayCompr AssignExpr BinExpr Bool BoolExpr Call Compr Default Every Expr Func
-    Membership NotExpr Null Number Object ObjectCompr RawString RefBrack RefDot Set SetCompr SomeIn
-    SomeVars Spec String UnaryExpr Var
-    """.split()
+    {
+        "Array",
+        "ArithExpr",
+        "ArrayCompr",
+        "AssignExpr",
+        "BinExpr",
+        "Bool",
+        "BoolExpr",
+        "Call",
+        "Compr",
+        "Default",
+        "Every",
+        "Expr",
+        "Func",
+        "Membership",
+        "NotExpr",
+        "Null",
+        "Number",
+        "Object",
+        "ObjectCompr",
+        "RawString",
+        "RefBrack",
+        "RefDot",
+        "Set",
+        "SetCompr",
+        "SomeIn",
+        "SomeVars",
+        "Spec",
+        "String",
+        "UnaryExpr",
+        "Var",
+    }
 )
 _RESERVED = frozenset({"input", "data", "rego", "future"})
 _ROOTS = frozenset(name.split(".", 1)[0] for name in BUILTINS)
@@ -145,6 +216,20 @@ def vet(sources: Sequence[Source], ast: JSON) -> tuple[tuple[Module, ...], tuple
                 reason="policy-no-deny",
             )
     return tuple(modules), tuple(rules)
+
+
+def tests_in(ast: JSON) -> dict[str, str]:
+    """`data.<package>.test_…` of every rule of that name -> the file that it is in."""
+    found = {}
+    for entry in ast:
+        tree = entry["ast"]
+        package = ".".join(_path(tree["package"]["refr"]) or ["?"])
+        for rule in tree["rules"]:
+            head = rule.get("Spec", {}).get("head", {})
+            path = _path(next(iter(head.values()))["refr"]) if head else None
+            if path is not None and len(path) == 1 and path[0].startswith("test_"):
+                found[f"data.{package}.{path[0]}"] = str(entry["source"]["file"])
+    return found
 
 
 def _functions(tree: JSON) -> Iterator[str]:
@@ -317,9 +402,7 @@ def _rule(file: _File, module: Module, tree: JSON) -> Rule:
     def text(table: JSON, name: str, default: str | None = None) -> str | None:
         value = table.get(name, default)
         if value is not None and not isinstance(value, str):
-            file.refuse(
-                f"METADATA {name!r} is not text", tree["package"], reason="policy-metadata"
-            )
+            file.refuse(f"METADATA {name!r} is not text", tree["package"], reason="policy-metadata")
         return value
 
     default = file.package.rpartition(".")[2].replace("_", "-")

@@ -28,7 +28,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
 }
 _TEXTS = {"$schema", "$id", "$defs", "title", "description"}
-_LIMITS = {
+_LIMITS: dict[str, tuple[type, Callable[[Any, int], bool]]] = {
     "maxItems": (list, lambda value, limit: len(value) <= limit),
     "minItems": (list, lambda value, limit: len(value) >= limit),
     "maxLength": (str, lambda value, limit: len(value) <= limit),

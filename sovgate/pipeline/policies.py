@@ -1,0 +1,237 @@
+"""Policy files: read from their folders, vetted, and made a set; also linted and tested.
+
+`default` is always in a set. A project's own rules are parsed and run in a process of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import files, strict
+from sovgate.engines._api import Module, PolicySet, Rule, Source
+from sovgate.errors import ConfigError, SovgateError, UsageError, Where
+
+if TYPE_CHECKING:
+    from sovgate.lint._api import Finding
+    from sovgate.pipeline.project import Project
+
+MAX_FILES = 256
+MAX_FILE_BYTES = 256 * 1024
+DEFAULT_PRESET = "default"
+TEST_SUFFIX = "_test.rego"
+
+
+def project_policies(project: Project) -> PolicySet:
+    """The set that the project's `policy` names. Loaded once a process, so pinned for a run."""
+    policy = project.config.policy
+    rules = None if policy.rules is None else project.base / policy.rules
+    try:
+        return _loaded(policy.presets, rules, policy.engine, project.base, project.digest)
+    except ConfigError as error:
+        error.where = error.where or project.config.where("policy")
+        raise
+
+
+@lru_cache(maxsize=8)
+def _loaded(
+    presets: tuple[str, ...], rules: Path | None, engine: str, base: Path, _project: str
+) -> PolicySet:
+    return load_policies(presets=presets, rules=rules, engine=engine, base=base)
+
+
+def load_policies(
+    *, presets: Sequence[str], rules: Path | None, engine: str, base: Path
+) -> PolicySet:
+    """The presets asked for, on top of `default`, and a project's own rules.
+
+    Raises ConfigError on an unknown preset, a file that does not parse, or one that does what no
+    rule may do; EngineError where a project's files exceed their limits.
+    """
+    from sovgate.engines import regorus
+    from sovgate.engines.vet import vet
+
+    wanted = tuple(sorted({DEFAULT_PRESET, *presets}))
+    shipped = read_sources(files.resource_dir("policies"), prefix="policies/", ours=True)
+    modules, found = vet(shipped, json.loads(regorus.load(shipped).get_ast_as_json()))
+    known = sorted({rule.preset for rule in found if rule.preset})
+    for preset in wanted:
+        if preset not in known:
+            raise ConfigError(
+                f"there is no policy preset {preset[:80]!r}",
+                fix=f"policy.presets takes {', '.join(known)}",
+                reason="unknown-preset",
+            )
+    kept = [rule for rule in found if rule.preset in wanted]
+    dropped = {rule.package for rule in found if rule.preset not in wanted}
+    used = [module for module in modules if module.package not in dropped]
+    if rules is not None:
+        theirs = read_sources(rules, prefix=f"{os.path.relpath(rules, base)}/", ours=False)
+        if theirs:
+            more, own = vet(theirs, regorus.ask_child(theirs, ast=True)["ast"])
+            _check_ids(own)
+            used += more
+            kept += own
+    return PolicySet(
+        modules=tuple(used),
+        rules=tuple(kept),
+        presets=wanted,
+        engine=engine,
+        digest=_digest(used, wanted, engine),
+    )
+
+
+def _digest(modules: Sequence[Module], presets: Sequence[str], engine: str) -> str:
+    value = {
+        "format": "sovgate.policies/v0",
+        "engine": engine,
+        "presets": list(presets),
+        "files": [{"name": module.name, "sha256": module.sha256} for module in modules],
+    }
+    return hashlib.sha256(strict.canonical(value)).hexdigest()
+
+
+def _check_ids(rules: Sequence[Rule]) -> None:
+    seen: dict[str, str] = {}
+    for rule in rules:
+        if rule.id in seen:
+            raise ConfigError(
+                f"two rules have the id {rule.id!r}",
+                why=f"{seen[rule.id]} and {rule.module.name}",
+                where=Where(path=rule.module.name),
+                reason="policy-metadata",
+            )
+        seen[rule.id] = rule.module.name
+
+
+def read_sources(folder: Path, *, prefix: str, ours: bool, tests: bool = False) -> list[Source]:
+    """The `.rego` files below a folder, by name; its tests only where asked for. Bounded.
+
+    Raises ConfigError: no such folder, links, too many, too large, not UTF-8.
+    """
+    try:
+        with files.opened_dir(folder) as handle:
+            names = sorted(
+                entry.name for entry in files.walk(handle) if entry.name.endswith(".rego")
+            )
+            if not tests:
+                names = [name for name in names if not name.endswith(TEST_SUFFIX)]
+            if len(names) > MAX_FILES:
+                raise ConfigError(f"more than {MAX_FILES} policy files", reason="limits")
+            return [
+                _source(
+                    files.read_descriptor(
+                        files.open_below(handle, name), most=MAX_FILE_BYTES, what=f"policy {name!r}"
+                    ),
+                    prefix + name,
+                    ours,
+                )
+                for name in names
+            ]
+    except ConfigError:
+        raise
+    except (SovgateError, OSError) as error:
+        raise ConfigError(
+            f"the policy folder {str(folder)!r} cannot be read",
+            why=error.what if isinstance(error, SovgateError) else error.strerror,
+            fix="correct policy.rules; it names a folder of .rego files",
+            reason="policy-folder",
+        ) from error
+
+
+def _source(data: bytes, name: str, ours: bool) -> Source:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"the policy {name!r} is not UTF-8", where=Where(path=name), reason="policy-syntax"
+        ) from error
+    return Source(name=name, text=text, sha256=hashlib.sha256(data).hexdigest(), ours=ours)
+
+
+def lint_rules(paths: Sequence[Path]) -> list[Finding]:
+    """What is wrong with a project's rule files, each judged as at load. Tests must parse."""
+    from sovgate.engines import regorus
+    from sovgate.engines.vet import vet
+    from sovgate.lint._api import Finding
+
+    findings = []
+    sources: list[Source] = []
+    for path in paths:
+        try:
+            data = files.read_bounded(path, most=MAX_FILE_BYTES, what="policy")
+            source = _source(data, str(path), ours=False)
+            reply = regorus.ask_child([source], ast=True)
+            if not path.name.endswith(TEST_SUFFIX):
+                vet([source], reply["ast"])
+                sources.append(source)
+        except SovgateError as error:
+            findings.append(Finding.of(error, str(path)))
+    if not findings and len(sources) > 1:
+        try:  # and all together: two may not have one package, nor one id
+            _check_ids(vet(sources, regorus.ask_child(sources, ast=True)["ast"])[1])
+        except SovgateError as error:
+            findings.append(Finding.of(error, error.where.path if error.where else str(paths[0])))
+    return findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestResult:
+    """`error` is None where it passed; "" where it is false; else what went wrong."""
+
+    __test__ = False  # not pytest's
+
+    name: str
+    file: str
+    error: str | None
+
+
+def run_tests(folder: Path | None) -> list[TestResult]:
+    """Every `test_…` of the `*_test.rego` files of a folder; without one, of our own policies.
+
+    A project's tests run with our library loaded, under the same limits as its rules. Raises
+    ConfigError; EngineError where they exceed the limits, UsageError where there is no test.
+    """
+    from sovgate.engines import regorus
+    from sovgate.engines.vet import tests_in
+
+    shipped = read_sources(
+        files.resource_dir("policies"), prefix="policies/", ours=True, tests=folder is None
+    )
+    sources = shipped
+    if folder is not None:
+        library = [source for source in shipped if source.name == "policies/lib.rego"]
+        sources = library + read_sources(folder, prefix=f"{folder}/", ours=False, tests=True)
+    names = tests_in(regorus.ask_child(sources, ast=True)["ast"])
+    names = {path: file for path, file in names.items() if file.endswith(TEST_SUFFIX)}
+    if not names:
+        raise UsageError(
+            "there is no test of a rule",
+            fix="name a folder that holds *_test.rego files with rules named test_…",
+            reason="nothing-to-do",
+        )
+    answers = regorus.ask_child(sources, ast=False, rules=[*names])
+    results = []
+    for path, file in names.items():
+        error = regorus.test_error(answers, path)
+        results.append(TestResult(name=path.removeprefix("data."), file=file, error=error))
+    return results
+
+
+def list_rules(project: Project | None) -> PolicySet:
+    """What would be asked: the project's set, or every shipped rule where there is no project."""
+    if project is not None:
+        return project_policies(project)
+    from sovgate.engines import regorus
+    from sovgate.engines.vet import vet
+
+    shipped = read_sources(files.resource_dir("policies"), prefix="policies/", ours=True)
+    _, found = vet(shipped, json.loads(regorus.load(shipped).get_ast_as_json()))
+    presets = sorted({rule.preset for rule in found if rule.preset})
+    return load_policies(presets=presets, rules=None, engine="regorus", base=Path())
