@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,11 +110,12 @@ def make_desk(base: Path, contents: Mapping[str, bytes] | bytes = FILES) -> Desk
 
 
 def sign_model(desk: Desk) -> None:
-    """Sign it, and add one statement beside the signature."""
+    """Sign what it is now, and put one statement beside the signature and nothing else."""
     signer = registry.open_signer("keys/home.pem", desk.base)
     taken = inventory.take(desk.model)
     folder = attest.evidence_dir(desk.model)
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     attest.signature_path(desk.model).write_bytes(sign.sign(taken, signer))
     statement = Statement(
         subject_name="churn",

@@ -201,17 +201,22 @@ def _sized(data: bytes) -> Sized:
 def _seal_files(
     manifest: Manifest, root: Path, copies: list[_Copy], staging: Path, advance: Advance | None
 ) -> None:
-    """Read each distinct plaintext once; hash, encrypt and write it on all cores."""
-    distinct = {resource.digest: resource for resource in manifest.resources}
+    """Read each file once; hash it, and encrypt and write it, on all cores.
+
+    Files of the same content become one blob, but each is read and compared.
+    """
+    seen: set[str] = set()
     single = manifest.kind == "file"
     jobs: list[_Job] = []
     try:
         with files.opened_dir(root.parent if single else root) as handle, Crew() as crew:
             plain = Buffers(crew, PLAIN_BUFFERS, stream.CHUNK)
             sealed = Buffers(crew, SEALED_BUFFERS, stream.CHUNK)
-            for position, resource in enumerate(distinct.values()):
+            for position, resource in enumerate(manifest.resources):
                 name = root.name if single else resource.name
-                job = _Job(crew, resource, name, position, copies, staging)
+                first = [] if resource.digest in seen else copies
+                seen.add(resource.digest)
+                job = _Job(crew, resource, name, position, first, staging)
                 jobs = [job, *(other for other in jobs if not other.finished)]
                 job.read(handle, plain, sealed, advance)
     finally:
@@ -220,7 +225,7 @@ def _seal_files(
 
 
 class _Job:
-    """One file on its way: read once, hashed once, encrypted once a zone."""
+    """One file on its way: read once, hashed once, encrypted once for each of `copies`."""
 
     def __init__(
         self,
@@ -238,7 +243,6 @@ class _Job:
         self._digest = hashlib.sha256()
         self._steps = Ordered(crew)
         self._parts = [_Part(self, copy, position, staging) for copy in copies]
-        self._left = len(self._parts)
 
     @property
     def crew(self) -> Crew:

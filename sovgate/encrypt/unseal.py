@@ -105,7 +105,7 @@ def open_model(
     Raises what `open_keys` raises, VerificationFailed ("damaged", "digest-mismatch",
     "manifest-mismatch"), DiskError, and whatever `read_blob` raises.
     """
-    if manifest.digest != sealed.manifest.sha256:
+    if manifest.sized != sealed.manifest:
         raise VerificationFailed(
             "it is an encrypted copy of another model",
             why=f"its manifest is {sealed.manifest.sha256}; {manifest.digest} was signed",
