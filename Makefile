@@ -1,7 +1,7 @@
 # make test, make demo: all set-up on a machine with Python 3.11+, git and make; the second run
 # finds it done. make check runs what CI runs before the tests. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-offline check format bench lock peers clean
+.PHONY: help venv demo test test-offline check format generate bench lock peers clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -14,14 +14,15 @@ PYTEST := $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 PEERS := model-signing opa age
 
 help:
-	@echo 'make demo    a model from one zone to another, on this machine, no account needed'
-	@echo 'make test    all tests, against the real peers'
-	@echo 'make check   formatting, lint, types, import contracts, generated files'
-	@echo 'make format  put formatting right'
-	@echo 'make bench   measure against model_signing, age and tink'
-	@echo 'make peers   install what the tests compare us with, into .cache/'
-	@echo 'make lock    resolve requirements/*.txt anew from pyproject.toml'
-	@echo 'make clean   remove environments, caches and build output'
+	@echo 'make demo      a model from one zone to another, on this machine, no account needed'
+	@echo 'make test      all tests, against the real peers'
+	@echo 'make check     formatting, lint, types, import contracts, generated files'
+	@echo 'make format    put formatting right'
+	@echo 'make generate  write Actions, Tasks and reference pages anew from the commands'
+	@echo 'make bench     measure against model_signing, age and tink'
+	@echo 'make peers     install what the tests compare us with, into .cache/'
+	@echo 'make lock      resolve requirements/*.txt anew from pyproject.toml'
+	@echo 'make clean     remove environments, caches and build output'
 
 # --- environments -----------------------------------------------------------------------------
 $(VENV)/.made: scripts/find-python
@@ -70,12 +71,16 @@ check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	$(if $(wildcard sovgate/surface/__main__.py),$(PY) -m sovgate.surface --check)
+	$(PY) -m sovgate.surface --check
 	$(PY) scripts/check_readme.py
 
 format: $(VENV)/.test
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+generate: $(VENV)/.demo
+	$(PY) -m sovgate.surface
+	$(PY) scripts/check_readme.py --write
 
 bench: $(VENV)/.test peers
 	$(PY) -m bench
