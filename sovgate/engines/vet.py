@@ -23,105 +23,33 @@ from sovgate.engines._api import (
     Source,
 )
 from sovgate.errors import ConfigError, Where
+from sovgate.formats.metadata import metadata
 
 JSON = Any
 
 #: Deterministic, without I/O, bounded by their input, and the same in regorus and OPA.
-BUILTINS = frozenset(
-    {
-        "abs",
-        "array.concat",
-        "array.reverse",
-        "array.slice",
-        "ceil",
-        "concat",
-        "contains",
-        "count",
-        "endswith",
-        "floor",
-        "format_int",
-        "indexof",
-        "intersection",
-        "is_array",
-        "is_boolean",
-        "is_null",
-        "is_number",
-        "is_object",
-        "is_set",
-        "is_string",
-        "lower",
-        "max",
-        "min",
-        "object.get",
-        "object.keys",
-        "object.remove",
-        "object.union",
-        "product",
-        "regex.match",
-        "replace",
-        "round",
-        "sort",
-        "split",
-        "sprintf",
-        "startswith",
-        "strings.any_prefix_match",
-        "strings.any_suffix_match",
-        "substring",
-        "sum",
-        "time.parse_rfc3339_ns",
-        "to_number",
-        "trim",
-        "trim_left",
-        "trim_prefix",
-        "trim_right",
-        "trim_space",
-        "trim_suffix",
-        "type_name",
-        "union",
-        "upper",
-    }
-)
+BUILTINS = frozenset({
+    "abs", "array.concat", "array.reverse", "array.slice", "ceil", "concat", "contains", "count",
+    "endswith", "floor", "format_int", "indexof", "intersection", "is_array", "is_boolean",
+    "is_null", "is_number", "is_object", "is_set", "is_string", "lower", "max", "min",
+    "object.get", "object.keys", "object.remove", "object.union", "product", "regex.match",
+    "replace", "round", "sort", "split", "sprintf", "startswith", "strings.any_prefix_match",
+    "strings.any_suffix_match", "substring", "sum", "time.parse_rfc3339_ns", "to_number", "trim",
+    "trim_left", "trim_prefix", "trim_right", "trim_space", "trim_suffix", "type_name", "union",
+    "upper",
+})  # fmt: skip
 
-_TAGS = frozenset(
-    {
-        "Array",
-        "ArithExpr",
-        "ArrayCompr",
-        "AssignExpr",
-        "BinExpr",
-        "Bool",
-        "BoolExpr",
-        "Call",
-        "Compr",
-        "Default",
-        "Every",
-        "Expr",
-        "Func",
-        "Membership",
-        "NotExpr",
-        "Null",
-        "Number",
-        "Object",
-        "ObjectCompr",
-        "RawString",
-        "RefBrack",
-        "RefDot",
-        "Set",
-        "SetCompr",
-        "SomeIn",
-        "SomeVars",
-        "Spec",
-        "String",
-        "UnaryExpr",
-        "Var",
-    }
-)
+_TAGS = frozenset({
+    "Array", "ArithExpr", "ArrayCompr", "AssignExpr", "BinExpr", "Bool", "BoolExpr", "Call",
+    "Compr", "Default", "Every", "Expr", "Func", "Membership", "NotExpr", "Null", "Number",
+    "Object", "ObjectCompr", "RawString", "RefBrack", "RefDot", "Set", "SetCompr", "SomeIn",
+    "SomeVars", "Spec", "String", "UnaryExpr", "Var",
+})  # fmt: skip
 _RESERVED = frozenset({"input", "data", "rego", "future"})
 _ROOTS = frozenset(name.split(".", 1)[0] for name in BUILTINS)
 _FREE_IMPORTS = ("rego.v1", "future.keywords")
 _ID = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
 _SEVERITIES = ("error", "warning")
-_MAX_METADATA = 8192
 
 
 @dataclass
@@ -394,7 +322,8 @@ def _vet_data(file: _File, node: JSON) -> None:
 
 
 def _rule(file: _File, module: Module, tree: JSON) -> Rule:
-    meta = _metadata(file, tree)
+    line = tree["package"]["span"]["line"]
+    meta = metadata(file.source.text, before=line, name=file.source.name)
     custom = meta.get("custom", {})
     if not isinstance(custom, dict):
         custom = {}
@@ -433,33 +362,3 @@ def _rule(file: _File, module: Module, tree: JSON) -> Rule:
         preset=text(custom, "preset", "default") if file.source.ours else None,
         module=module,
     )
-
-
-def _metadata(file: _File, tree: JSON) -> dict[str, JSON]:
-    """The METADATA comment right above `package`, as YAML whose scalars all stay text."""
-    lines = file.source.text.splitlines()[: tree["package"]["span"]["line"] - 1]
-    block: list[str] = []
-    while lines and lines[-1].startswith("#"):
-        block.insert(0, lines.pop()[1:])
-    start = next((at for at, line in enumerate(block) if line.strip() == "METADATA"), None)
-    if start is None:
-        return {}
-    text = "\n".join(line.removeprefix(" ") for line in block[start + 1 :])
-    import yaml
-
-    try:
-        if len(text) > _MAX_METADATA or "&" in text.replace("& ", ""):
-            raise yaml.YAMLError("too long, or with anchors")
-        value = yaml.load(text, yaml.BaseLoader)  # noqa: S506 (makes nothing but text)
-    except (yaml.YAMLError, RecursionError) as error:
-        file.refuse(
-            "METADATA is not YAML",
-            tree["package"],
-            why=str(error).splitlines()[0][:200],
-            reason="policy-metadata",
-        )
-    if value in (None, ""):
-        return {}
-    if not isinstance(value, dict):
-        file.refuse("METADATA is not a mapping", tree["package"], reason="policy-metadata")
-    return value
