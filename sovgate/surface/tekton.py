@@ -275,6 +275,9 @@ def _readme(verb: Verb) -> str:
         "The\nworkspace must be writable for that user: the sample sets `fsGroup`. Give its "
         "service account\nno more than the keys and stores that the project file names for this "
         "zone.\n\n"
+        "A value goes into the environment, never into a script. Kubernetes itself replaces "
+        "`$(NAME)` in it by\na parameter that stands above, and `$$(` by `$(`: write values of "
+        "parameters accordingly.\n\n"
         f"[Reference](../../../../docs/reference/{verb.path}.md) · "
         "[exit codes](../../../../docs/exit-codes.md)\n"
     )

@@ -1,0 +1,132 @@
+"""Every command keeps the promises that hold for all of them: help, names, formats, start-up."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sovgate.cli import COMMANDS
+from sovgate.surface._verbs import Verb, commands
+from sovgate.surface.launch import VERBS
+
+ROOT = Path(__file__).resolve().parents[2]
+FOUND = commands()
+ALL = [verb for below in FOUND.values() for verb in below]
+HEAVY = ("cryptography", "yaml", "regorus", "jsonschema", "cyclonedx", "rich", "ruamel")
+
+
+def sovgate(*words: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *python, "-m", "sovgate", *words],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_table_and_the_modules_agree() -> None:
+    modules = {path.stem for path in (ROOT / "sovgate/cli").glob("[!_]*.py")}
+    assert modules == {COMMANDS[name][0] for name in FOUND}
+    assert set(VERBS) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_the_line_in_the_list_is_the_commands_own(name: str) -> None:
+    from sovgate.cli import root
+
+    command = root.get_command(__import__("click").Context(root), name)
+    assert command is not None
+    assert command.get_short_help_str(limit=200) == COMMANDS[name][2]
+    assert len(COMMANDS[name][2]) <= 80
+
+
+@pytest.mark.parametrize("verb", ALL, ids=lambda verb: verb.path)
+def test_a_command_has_an_example_and_formats_and_helps_with_each_option(verb: Verb) -> None:
+    assert verb.example, "--help needs an example"
+    lines = verb.example.splitlines()
+    assert any(line.startswith(f"sovgate {verb.path}") for line in lines)
+    assert all(line.startswith(("sovgate ", "  ", "#")) for line in lines)
+    assert "--format" in {item.flags for item in verb.parameters}
+    for item in verb.parameters:
+        assert item.help, f"{item.flags} has no help"
+        assert item.help.endswith((".", "?", ")")), f"{item.flags}: {item.help}"
+
+
+@pytest.mark.parametrize("verb", ALL, ids=lambda verb: verb.path)
+def test_a_variable_is_named_after_command_and_option(verb: Verb) -> None:
+    prefix = "SOVGATE_" + re.sub("[ -]", "_", verb.path.upper())
+    names = []
+    for item in verb.parameters:
+        if item.weakens_trust:
+            assert item.variables == (), "what weakens trust is not taken from the environment"
+            continue
+        name = item.name.upper().replace("-", "_")
+        assert item.variables == (f"{prefix}_{name}", f"SOVGATE_{name}")
+        names += item.variables
+    assert len(names) == len(set(names))
+
+
+def test_no_variable_of_one_command_means_something_in_another() -> None:
+    """`SOVGATE_AUDIT_VERIFY_X` could be `audit verify --x` or `audit --verify-x`: never both."""
+    specific = [item.variables[0] for verb in ALL for item in verb.parameters if item.variables]
+    general = {item.variables[1] for verb in ALL for item in verb.parameters if item.variables}
+    assert len(specific) == len(set(specific))
+    assert not set(specific) & general
+
+
+def test_what_is_trusted_is_never_taken_from_the_environment() -> None:
+    """By name, so that a new option of this kind is thought about."""
+    trusting = {"endpoint", "mode", "trust", "trusted", "waiver", "now", "time", "grade"}
+    for verb in ALL:
+        words = trusting | (
+            {"key"} if verb.path.split()[-1] in {"verify", "pull", "check"} else set()
+        )
+        for item in verb.parameters:
+            if words & set(item.name.split("-")):
+                assert item.weakens_trust, f"{verb.path} {item.flags}"
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_help_imports_nothing_heavy(name: str) -> None:
+    done = sovgate(name, "--help", python=("-X", "importtime"))
+    assert done.returncode == 0, done.stderr
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in imported
+    assert not imported & set(HEAVY)
+    assert f"sovgate {name}" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ALL, ids=lambda verb: verb.path)
+def test_json_says_what_is_wrong_with_the_command_line(verb: Verb) -> None:
+    done = sovgate(*verb.path.split(), "--no-such-option", "--format", "json")
+    assert done.returncode == 2
+    error = json.loads(done.stdout)
+    assert error["exit"] == 2
+    assert "--no-such-option" in error["error"]["what"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_that_is_not_there_is_named_with_its_neighbour() -> None:
+    done = sovgate("verfy")
+    assert done.returncode == 2
+    assert "'verify'" in done.stderr
+
+
+def test_starting_is_measured() -> None:
+    """Printed, not asserted: a machine that runs other things proves nothing by its clock."""
+
+    def best(*command: str) -> float:
+        taken = []
+        for _ in range(5):
+            before = time.perf_counter()
+            subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+            taken.append(time.perf_counter() - before)
+        return min(taken) * 1000
+
+    bare = best(sys.executable, "-c", "pass")
+    asked = best(sys.executable, "-m", "sovgate", "--help")
+    print(f"bare Python {bare:.0f} ms, sovgate --help {asked:.0f} ms")

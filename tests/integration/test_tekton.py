@@ -1,0 +1,253 @@
+"""Tasks and StepActions: they fit Tekton's own schemas, and their steps do what they say.
+
+The schemas come from TEKTON_CRDS. A step is run here as Tekton and Kubernetes would start it:
+parameters put in, `$(NAME)` expanded, the script by its own interpreter.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from sovgate.cli._emit import ARTIFACT_RESULT, Report, emit
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = sorted((ROOT / "tekton/tasks").glob("*/*/*.yaml"))
+STEPACTIONS = sorted((ROOT / "tekton/stepactions").glob("*/*/*.yaml"))
+IDS = [path.stem for path in TASKS]
+
+
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
+
+
+def closed(schema: Any) -> Any:
+    """A copy that refuses fields it does not name: the API server only drops them."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: closed(value) for key, value in schema.items()}
+    if isinstance(found.get("properties"), dict) and "additionalProperties" not in found:
+        found["additionalProperties"] = False
+    return found
+
+
+def schema_of(folder: Path, kind: str, version: str) -> dict[str, Any]:
+    (path,) = folder.glob(f"*-{kind}.yaml")
+    for entry in read(path)["spec"]["versions"]:
+        if entry["name"] == version:
+            found = closed(entry["schema"]["openAPIV3Schema"])
+            # `metadata` is the API server's own and is not spelled out in a CRD.
+            found["properties"]["metadata"].pop("additionalProperties", None)
+            found["properties"]["spec"].pop("x-kubernetes-preserve-unknown-fields", None)
+            return dict(found)
+    raise LookupError(version)
+
+
+@pytest.fixture(scope="session")
+def schemas(tekton_crds: Path) -> dict[str, jsonschema.Draft7Validator]:
+    return {
+        kind: jsonschema.Draft7Validator(schema_of(tekton_crds, kind.lower(), version))
+        for kind, version in (("Task", "v1"), ("StepAction", "v1beta1"))
+    }
+
+
+@pytest.mark.component
+@pytest.mark.parametrize(
+    "path", [*TASKS, *STEPACTIONS], ids=lambda path: f"{path.parts[-4]}-{path.stem}"
+)
+def test_it_fits_tektons_own_schema(
+    schemas: dict[str, jsonschema.Draft7Validator], path: Path
+) -> None:
+    document = read(path)
+    errors = [
+        f"{list(e.path)}: {e.message[:200]}"
+        for e in schemas[document["kind"]].iter_errors(document)
+    ]
+    assert not errors
+
+
+@pytest.mark.component
+def test_a_field_that_tekton_does_not_know_is_noticed(
+    schemas: dict[str, jsonschema.Draft7Validator],
+) -> None:
+    """Otherwise that nothing was found would say nothing."""
+    for path, where in ((TASKS[0], ("steps", 0)), (STEPACTIONS[0], ())):
+        document = copy.deepcopy(read(path))
+        spec: Any = document["spec"]
+        for key in where:
+            spec = spec[key]
+        spec["enviroment"] = []
+        assert list(schemas[document["kind"]].iter_errors(document))
+
+
+@pytest.mark.parametrize("path", TASKS, ids=IDS)
+def test_a_task_lies_as_the_catalogue_wants_it(path: Path) -> None:
+    document = read(path)
+    name = document["metadata"]["name"]
+    assert path.name == f"{name}.yaml"
+    assert path.parts[-3] == name
+    assert document["metadata"]["labels"]["app.kubernetes.io/version"] == path.parts[-2]
+    notes = document["metadata"]["annotations"]
+    for key in ("pipelines.minVersion", "categories", "tags", "displayName", "platforms"):
+        assert notes[f"tekton.dev/{key}"]
+    assert (path.parent / "README.md").is_file()
+    for part in ("params", "results", "workspaces"):
+        for entry in document["spec"].get(part, []):
+            assert re.fullmatch(r"[a-zA-Z_][-a-zA-Z0-9_]*", entry["name"])
+            assert entry["description"]
+
+
+@pytest.mark.parametrize("path", TASKS, ids=IDS)
+def test_the_sample_gives_a_task_what_it_wants(path: Path) -> None:
+    spec = read(path)["spec"]
+    run = read(path.parent / "samples" / "run.yaml")["spec"]
+    given = {param["name"] for param in run["params"]}
+    assert given <= {param["name"] for param in spec["params"]}
+    assert {param["name"] for param in spec["params"] if "default" not in param} <= given
+    assert {w["name"] for w in run["workspaces"]} == {w["name"] for w in spec["workspaces"]}
+
+
+# --- what a step does -------------------------------------------------------------------------
+def expanded(text: str, env: dict[str, str]) -> str:
+    """Kubernetes: `$(NAME)` by what stands above in the list, `$$` escapes, others stay."""
+
+    def by(match: re.Match[str]) -> str:
+        if match[0].startswith("$$"):
+            return match[0][1:]
+        return env.get(match[1], match[0])
+
+    return re.sub(r"\$?\$\(([^()]*)\)", by, text)
+
+
+def run(
+    document: dict[str, Any], given: dict[str, str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Start the step of a Task or StepAction in `folder`, results going to `folder/../results`."""
+    spec = document["spec"]
+    step = spec["steps"][0] if document["kind"] == "Task" else spec
+    params = {p["name"]: given.get(p["name"], p.get("default")) for p in spec["params"]}
+    missing = [name for name, value in params.items() if value is None]
+    assert not missing, f"Tekton would refuse it: {missing}"
+    results = folder.parent / "results"
+    results.mkdir(exist_ok=True)
+
+    def put(text: str) -> str:
+        text = re.sub(r"\$\(params\.([a-z-]+)\)", lambda m: str(params[m[1]]), text)
+        return re.sub(r"\$\(step\.results\.([a-z-]+)\.path\)", rf"{results}/\1", text)
+
+    env: dict[str, str] = {}
+    for entry in step["env"]:
+        env[entry["name"]] = expanded(put(entry["value"]), env)
+    env["TMPDIR"] = env["HOME"] = str(folder.parent)
+    if document["kind"] == "Task":  # where Tekton has /tekton/results
+        env["SOVGATE_RESULTS_DIR"] = str(results)
+    image = folder.parent / "image"
+    image.mkdir(exist_ok=True)
+    command = image / "sovgate"
+    command.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from sovgate.cli import main\nmain()\n"
+    )
+    command.chmod(0o755)
+    env["PATH"] = f"{image}:/usr/bin:/bin"
+    script = folder.parent / "script"
+    script.write_text(step["script"])
+    script.chmod(0o755)
+    return subprocess.run(
+        [script], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def document(kind: str, verb: str) -> dict[str, Any]:
+    folder = "tasks" if kind == "Task" else "stepactions"
+    return read(ROOT / f"tekton/{folder}/sovgate-{verb}/0.1/sovgate-{verb}.yaml")
+
+
+def results(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (folder.parent / "results").iterdir()}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A workspace with a model, and a key outside it."""
+    model = tmp_path / "source" / "build" / "churn"
+    model.mkdir(parents=True)
+    (model / "weights.bin").write_bytes(b"weights")
+    done = subprocess.run(
+        [sys.executable, "-m", "sovgate", "keys", "generate", "sign", "-o", tmp_path / "sign.pem"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "source"
+
+
+@pytest.mark.parametrize("kind", ["Task", "StepAction"])
+def test_a_model_is_signed_and_verified_against_the_digest(kind: str, source: Path) -> None:
+    where = {"working-directory": "/"}
+    given = {"model": "build/churn", "key": f"file:{source.parent}/sign.pem", **where}
+    done = run(document(kind, "sign"), given, source)
+    assert done.returncode == 0, done.stderr
+    signed = results(source)
+    assert set(signed) == {r["name"] for r in document(kind, "sign")["spec"]["results"]}
+    assert sum(map(len, signed.values())) < 4096
+    pinned = {"model": "build/churn", "key": f"{source.parent}/sign.pub.pem", **where}
+    done = run(document(kind, "verify"), {**pinned, "manifest": signed["manifest"]}, source)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["Task", "StepAction"])
+def test_rule_25_what_a_workspace_claims_is_not_enough(kind: str, source: Path) -> None:
+    """Another Task replaces the model by one that the same key signed earlier."""
+    where = {"working-directory": "/"}
+    given = {"model": "build/churn", "key": f"file:{source.parent}/sign.pem", **where}
+    run(document(kind, "sign"), given, source)
+    wanted = results(source)["manifest"]
+    (source / "build/churn/weights.bin").write_bytes(b"older weights, signed by the same key")
+    run(document(kind, "sign"), given, source)
+    pinned = {"model": "build/churn", "key": f"{source.parent}/sign.pub.pem", **where}
+    done = run(document(kind, "verify"), {**pinned, "manifest": wanted}, source)
+    assert done.returncode == 11
+    assert "is another model" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["""a'b"c $(touch PLANTED) `touch PLANTED` ${IFS}; touch PLANTED #""", "--help", "$(PATH)",
+     "$(SOVGATE_FORMAT) $(HOME)", "größe-模型", "a\nb"],
+)  # fmt: skip
+def test_a_hostile_value_has_no_effect_but_itself(name: str, source: Path) -> None:
+    (source / "build/churn").rename(source / "build" / name)
+    given = {"model": f"./build/{name}", "key": f"file:{source.parent}/sign.pem"}
+    done = run(document("Task", "sign"), given, source)
+    assert not list(source.parent.rglob("PLANTED"))
+    assert done.returncode == 0, done.stderr
+    assert results(source)["signature"].endswith(f"/build/{name}.evidence/signature.sigstore.json")
+    key = f"{source.parent}/sign.pub.pem"
+    for hostile in (f"{key}; touch PLANTED", "$(touch PLANTED)", '"; touch PLANTED; "'):
+        given = {"model": f"./build/{name}", "key": hostile, "manifest": "sha256:" + "0" * 64}
+        assert run(document("Task", "verify"), given, source).returncode != 0
+    assert not list(source.parent.rglob("PLANTED"))
+
+
+def test_what_was_made_is_an_object_that_chains_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOVGATE_RESULTS_DIR", str(tmp_path))
+    outputs = {"release": "file:///store/releases/churn/1.0.json", "manifest": "sha256:" + "0" * 64}
+    report = Report(command="push", headline="pushed", outputs=outputs)
+    emit(report, "tekton", artifact=("release", "manifest"))
+    assert json.loads((tmp_path / ARTIFACT_RESULT).read_text()) == {
+        "uri": outputs["release"], "digest": outputs["manifest"], "isBuildArtifact": "true",
+    }  # fmt: skip
