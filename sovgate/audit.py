@@ -192,7 +192,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """`anchored`: its last entry is known from elsewhere. `open`: an intent has no outcome."""
+    """`open`: it ends with an intent, as a run that was killed, or whose outcome was cut.
+
+    `anchored`: its end is known from elsewhere. Records and other runs know of intents while they
+    are under way, so an open end is anchored only by a head that the auditor noted.
+    """
 
     run: str
     entries: int
@@ -242,13 +246,15 @@ def verify(
                 _check_seen(head, entries, entry)
                 anchored.add(head.sha256)
     known = {sha256 for chain in entries.values() for _, sha256 in chain.values()}
+    against = tuple(against)
     outside = {**dict.fromkeys(against, "--against"), **(anchors or {})}
     for sha256, place in sorted(outside.items()):
         if sha256 not in known:
             _cut(f"the entry {sha256} is known from {place}, but is not in the log")
+    noted = frozenset(against)
     anchored |= set(outside)
     return Verified(
-        runs=tuple(_summary(run, chain, anchored) for run, chain in sorted(entries.items())),
+        runs=tuple(_summary(r, chain, anchored, noted) for r, chain in sorted(entries.items())),
         entries=sum(len(chain) for chain in entries.values()),
         anchors=len(outside),
     )
@@ -275,7 +281,8 @@ def conclude(found: Verified) -> None:
         f"{len(tips)} of the runs end without an anchor"
         if tips
         else None,
-        fix="name the head that the last command printed: sovgate audit verify --against HEAD",
+        fix="name the heads that you know to be ends, as the last command printed its own: "
+        "sovgate audit verify --against HEAD",
         reason="no-anchor",
         details=tuple(
             f"run {run.run} ends with {run.last.kind} of {run.last.action} at "
@@ -357,15 +364,18 @@ def _check_seen(
         _refuse(f"{by} with other bytes", "audit-rewritten")
 
 
-def _summary(run: str, chain: dict[int, tuple[Entry, str]], anchored: set[str]) -> RunSummary:
+def _summary(
+    run: str, chain: dict[int, tuple[Entry, str]], anchored: set[str], noted: frozenset[str]
+) -> RunSummary:
     last, head = chain[len(chain) - 1]
+    is_open = last.kind == "intent"
     return RunSummary(
         run=run,
         entries=len(chain),
         head=head,
         last=last,
-        anchored=head in anchored,
-        open=last.kind == "intent",
+        anchored=head in noted or (head in anchored and not is_open),
+        open=is_open,
     )
 
 

@@ -89,6 +89,17 @@ def test_the_intent_is_durable_before_the_first_effect(world: World) -> None:
     assert [(run.open, run.anchored) for run in found.runs] == [(True, True)]
 
 
+def test_rule_28_an_intent_that_others_know_of_is_no_end(world: World) -> None:
+    """A record and a later run name it while it is under way; its outcome may have been cut."""
+    run = world.log.begin()
+    head = run.write("intent", "push", **ABOUT)
+    last = world.push()
+    found = world.verify(anchors={head: "a record"}, against=[head_of(last)])
+    with pytest.raises(Inconclusive):
+        conclude(found)
+    conclude(world.verify(against=[head, head_of(last)]))
+
+
 def test_runs_remember_the_heads_of_runs_before_them(world: World) -> None:
     first = world.push()
     second = world.log.begin()

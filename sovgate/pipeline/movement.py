@@ -1,0 +1,96 @@
+"""What push and pull share: places, the clock of steps, and the end of an audited run."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sovgate import regions
+from sovgate.errors import PolicyDenied, SovgateError
+from sovgate.formats.auditentry import Ref
+
+if TYPE_CHECKING:
+    from sovgate.audit import Run
+    from sovgate.config import ZoneConfig
+    from sovgate.formats.transfer import Place
+    from sovgate.records import Release
+    from sovgate.transfer import Located
+
+
+@dataclass
+class Watch:
+    """How long each step took, in seconds, in their order."""
+
+    steps: list[tuple[str, float]] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.steps.append((name, time.monotonic() - started))
+
+    @property
+    def seconds(self) -> float:
+        return sum(seconds for _, seconds in self.steps)
+
+
+def place(zone: ZoneConfig, located: Located | None = None) -> Place:
+    """A zone for the transfer statement; without `located` it is where it was declared to be."""
+    from sovgate.formats.transfer import Place
+    from sovgate.records import GRADE
+
+    region = regions.lookup(zone.region)
+    return Place(
+        zone=zone.name,
+        provider_region=zone.region,
+        country=region.country,
+        operator=region.operator,
+        grade=GRADE["declared"] if located is None else located.grade,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What all entries of one audited run are about."""
+
+    action: str
+    release: Release
+    manifest: str
+    source: str
+    destination: str
+
+
+def note(run: Run, kind: str, about: About, *, exit_code: int | None = None,
+         refs: Iterable[tuple[str, str]] = ()) -> str:  # fmt: skip
+    """Write an audit entry about `about`; `refs` are (role, SHA-256). Returns the head."""
+    return run.write(
+        kind,  # type: ignore[arg-type]
+        about.action,
+        model=about.release.model,
+        manifest=about.manifest,
+        release=about.release,
+        source=about.source,
+        destination=about.destination,
+        exit_code=exit_code,
+        refs=[Ref(role=role, sha256=sha256) for role, sha256 in refs],
+    )
+
+
+@contextlib.contextmanager
+def outcome_of_failure(run: Run, about: About) -> Iterator[None]:
+    """Write down how the run ended if it fails. The failure itself is what the user hears.
+
+    If even that cannot be written, the log shows an intent without an outcome, as after a kill.
+    """
+    try:
+        yield
+    except SovgateError as error:
+        kind = "denied" if isinstance(error, PolicyDenied) else "outcome"
+        with contextlib.suppress(SovgateError):
+            note(run, kind, about, exit_code=int(error.exit_code))
+        raise

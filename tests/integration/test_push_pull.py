@@ -1,0 +1,476 @@
+"""A model across a border and back into use, by the commands; and all that must stop it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sovgate import attest, audit, inventory
+from sovgate.errors import Inconclusive
+from sovgate.formats.bundle import Bundle
+from sovgate.formats.statement import Statement
+from sovgate.pipeline.outbox import Outbox
+from sovgate.pipeline.push import push
+from tests.crossing import Crossing, make_crossing, tree
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Crossing:
+    return make_crossing(tmp_path_factory.mktemp("made") / "project")
+
+
+@pytest.fixture
+def crossing(made: Crossing, tmp_path: Path) -> Crossing:
+    return copy_of(made, tmp_path)
+
+
+def copy_of(crossing: Crossing, folder: Path) -> Crossing:
+    shutil.copytree(crossing.base, folder / "project")
+    return Crossing(base=folder / "project", model=folder / "project" / "model")
+
+
+def predicate(path: Path) -> dict[str, object]:
+    return Statement.parse(Bundle.parse(path.read_bytes()).payload).predicate
+
+
+# -- the way that works
+
+
+def test_a_model_crosses_and_is_the_same_there(crossing: Crossing) -> None:
+    pushed = crossing.push()
+    pulled = crossing.pull(release=f"churn/1.0.0@sha256:{pushed['manifest']}")
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
+    assert pulled["manifest"] == pushed["manifest"] == crossing.manifest
+    assert pulled["record"] == pushed["record"]
+    evidence = {path.name.split("-")[0] for path in (crossing.base / "pulled.evidence").iterdir()}
+    assert evidence == {"signature.sigstore.json", "provenance", "decision", "transfer", "receipt"}
+
+
+def test_a_model_that_is_one_file_crosses(tmp_path: Path) -> None:
+    crossing = make_crossing(tmp_path / "project", b"one file " * 1000)
+    crossing.push()
+    crossing.pull()
+    assert (crossing.base / "pulled").read_bytes() == b"one file " * 1000
+
+
+def test_what_was_encrypted_before_is_pushed_as_it_is(crossing: Crossing) -> None:
+    code, said = crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
+                              "-o", "sealed")  # fmt: skip
+    assert code == 0, said
+    crossing.json("push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+    blobs = {path.name for path in (crossing.base / "sealed/eu/blobs/sha256").iterdir()}
+    assert blobs <= {name.rsplit("/", 1)[1] for name in crossing.objects("blobs/")}
+    crossing.pull()
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
+
+
+def test_what_was_encrypted_as_another_release_is_not_pushed(crossing: Crossing) -> None:
+    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/9", "-o", "sealed")
+    found = crossing.json("push", "sealed", "--release", "churn/1.0.0", "--zone", "home",
+                          "--to", "eu", code=2)  # fmt: skip
+    assert found["error"]["reason"] == "wrong-release"
+
+
+def test_a_changed_blob_of_what_was_encrypted_never_becomes_visible(crossing: Crossing) -> None:
+    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
+                 "-o", "sealed")  # fmt: skip
+    sealed = json.loads((crossing.base / "sealed/eu/sealed.json").read_bytes())
+    blob = crossing.base / "sealed/eu/blobs/sha256" / sealed["blobs"][0]["sha256"]
+    data = blob.read_bytes()
+    blob.chmod(0o644)
+    blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    crossing.json("push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu",
+                  code=21)  # fmt: skip
+    assert crossing.objects("releases/") == []
+
+
+def test_a_dry_run_says_all_and_writes_nothing_anywhere(crossing: Crossing) -> None:
+    before = tree(crossing.base)
+    folders = sorted(str(p) for p in crossing.base.rglob("*"))
+    said = crossing.push("--dry-run")
+    assert tree(crossing.base) == before
+    assert sorted(str(p) for p in crossing.base.rglob("*")) == folders
+    assert said["to"]["zone"] == "eu"
+    assert said["recipient"]["algorithm"] == "hpke-p256-hkdf-sha256-aes256gcm"
+    assert said["crossed"] > said["bytes"] > 0
+    assert said["record"] is None
+
+
+def test_a_second_push_is_success_and_the_record_stays(crossing: Crossing) -> None:
+    first = crossing.push()
+    path = crossing.base / "eu-store/releases/churn/1.0.0.json"
+    before = path.read_bytes()
+    again = crossing.push()
+    assert (again["already"], again["record"]) == (True, first["record"])
+    assert path.read_bytes() == before
+
+
+def test_a_second_pull_is_success_with_the_same_receipt(crossing: Crossing) -> None:
+    crossing.push()
+    first = crossing.pull()
+    again = crossing.pull()
+    assert (again["already"], again["receipt"]) == (True, first["receipt"])
+    assert len(crossing.objects("receipts/")) == 1
+
+
+def test_rule_27_an_unpinned_pull_says_so(crossing: Crossing) -> None:
+    pushed = crossing.push()
+    _, said = crossing.run("pull", "churn/1.0.0", "--zone", "eu", "-o", "a")
+    assert "not pinned" in said
+    pinned = f"churn/1.0.0@sha256:{pushed['manifest']}"
+    _, said = crossing.run("pull", pinned, "--zone", "eu", "-o", "b")
+    assert "not pinned" not in said
+    found = crossing.pull(release="churn/1.0.0@sha256:" + "0" * 64, code=11)
+    assert found["error"]["reason"] == "wrong-manifest"
+
+
+def test_an_older_release_says_that_there_is_a_newer_one(crossing: Crossing) -> None:
+    crossing.push()
+    (crossing.model / "model.bin").write_bytes(b"better")
+    crossing.sign()
+    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home",
+                  "--to", "eu")  # fmt: skip
+    assert crossing.pull()["newer"] == ["churn/1.1.0"]
+
+
+def test_the_record_says_who_where_and_why(crossing: Crossing) -> None:
+    crossing.push()
+    said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
+    assert said["source"] == {"zone": "home", "provider-region": "aws:us-east-1", "country": "US",
+                              "operator": "aws", "grade": 1}  # fmt: skip
+    decisions = {path.name for path in attest.evidence_dir(crossing.model).glob("decision-*")}
+    assert f"decision-{said['decision']['sha256'][:16]}.sigstore.json" in decisions  # type: ignore[index]
+
+
+def test_the_receipt_is_the_zones_own_word(crossing: Crossing) -> None:
+    crossing.push()
+    pulled = crossing.pull()
+    path = crossing.base / f"eu-store/receipts/churn/1.0.0/{pulled['receipt']}.json"
+    said = predicate(path)
+    assert said["zone"] == "eu"
+    assert said["record"] == {"sha256": pulled["record"]}
+    assert {check["result"] for check in said["checks"]} == {"PASSED"}  # type: ignore[attr-defined,index]
+
+
+# -- the audit log
+
+
+def test_the_log_verifies_against_the_heads_that_were_printed(crossing: Crossing) -> None:
+    pushed = crossing.push()
+    pulled = crossing.pull()
+    crossing.json("audit", "verify", code=14)
+    found = crossing.json("audit", "verify", "--against", pushed["audit-head"],
+                          "--against", pulled["audit-head"])  # fmt: skip
+    assert {log["zone"]: log["entries"] for log in found["logs"]} == {"home": 2, "eu": 2}
+    crossing.json("audit", "verify", "--zone", "eu", "--against", pulled["audit-head"])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_rule_28_records_and_receipts_betray_a_removed_log(crossing: Crossing, whole: bool) -> None:
+    """A push's announcement is named by the record, in the other zone's store."""
+    crossing.push()
+    crossing.pull()
+    for log in (crossing.base / ".sovgate/home/audit", crossing.base / "eu-store/audit"):
+        kept = shutil.copytree(log, crossing.base / "kept")
+        run = next(iter(log.iterdir()))
+        if whole:
+            shutil.rmtree(log)
+            log.mkdir()
+        else:
+            (run / "0001.json").unlink()
+        zone = "home" if "home" in str(log) else "eu"
+        found = crossing.json("audit", "verify", "--zone", zone, code=11 if whole else 14)
+        assert found["error"]["reason"] == ("audit-cut" if whole else "no-anchor")
+        shutil.rmtree(log)
+        shutil.move(kept, log)
+
+
+def test_rule_28_a_head_that_was_noted_betrays_a_cut(crossing: Crossing) -> None:
+    pushed = crossing.push()
+    run = next((crossing.base / ".sovgate/home/audit").iterdir())
+    (run / "0001.json").unlink()
+    found = crossing.json("audit", "verify", "--against", pushed["audit-head"], code=11)
+    assert found["error"]["reason"] == "audit-cut"
+
+
+def test_a_head_that_is_none_is_a_usage_error(crossing: Crossing) -> None:
+    assert crossing.json("audit", "verify", "--against", "HEAD", code=2)["error"]["fix"]
+
+
+# -- what must not cross
+
+
+def test_a_denied_push_leaves_nothing_there_and_is_written_down(crossing: Crossing) -> None:
+    crossing.sign("kyc")
+    found = crossing.push(code=10)
+    assert "kyc" in found["error"]["why"]
+    assert found["error"]["where"]["path"] == "sovgate.yaml"
+    assert {name.split("/")[0] for name in tree(crossing.base / "eu-store")} <= {".incoming"}
+    (entry,) = (crossing.base / ".sovgate/home/audit").rglob("*.json")
+    said = predicate(entry)
+    assert (said["kind"], said["exit"], said["to"]) == ("denied", 10, "eu")
+
+
+def test_a_dry_run_of_what_is_denied_is_denied_and_writes_nothing(crossing: Crossing) -> None:
+    crossing.sign("kyc")
+    before = tree(crossing.base)
+    crossing.push("--dry-run", code=10)
+    assert tree(crossing.base) == before
+
+
+def test_rule_17_metadata_is_judged_too(crossing: Crossing) -> None:
+    crossing.edit("  metadata: {allow: [home -> eu]}\n", "")
+    found = crossing.push(code=10)
+    assert "metadata" in found["error"]["what"]
+    assert not (crossing.base / "eu-store" / "blobs").exists()
+
+
+def test_a_destination_decides_again_by_its_own_policy(crossing: Crossing) -> None:
+    crossing.push()
+    crossing.edit("weights: {allow: [home -> eu]}", "weights: {allow: [eu -> home]}")
+    crossing.pull(code=10)
+    assert not (crossing.base / "pulled").exists()
+    assert not (crossing.base / "pulled.evidence").exists()
+    entries = [predicate(path) for path in (crossing.base / "eu-store/audit").rglob("*.json")]
+    assert [entry["kind"] for entry in entries] == ["denied"]
+
+
+def test_a_changed_model_does_not_cross(crossing: Crossing) -> None:
+    data = (crossing.model / "model.bin").read_bytes()
+    (crossing.model / "model.bin").write_bytes(data[:-1] + b"X")
+    crossing.push(code=11)
+    assert crossing.objects("blobs/") == []
+    assert crossing.objects("releases/") == []
+
+
+def test_a_model_that_nobody_signed_does_not_cross(crossing: Crossing) -> None:
+    attest.signature_path(crossing.model).unlink()
+    found = crossing.push(code=2)
+    assert "sovgate sign" in found["error"]["fix"]
+
+
+def test_rule_6_evidence_of_another_model_does_not_cross(crossing: Crossing) -> None:
+    crossing.evidence("gate", {"result": "PASSED"}, about="0" * 64)
+    assert crossing.push(code=11)["error"]["reason"] == "evidence-subject"
+    assert crossing.objects("releases/") == []
+
+
+def test_evidence_by_a_stranger_stays_behind_and_is_named(crossing: Crossing) -> None:
+    name = "gate-0123456789abcdef.sigstore.json"
+    folder = attest.evidence_dir(crossing.model)
+    (folder / name).write_bytes(b"{}")
+    said = crossing.push()
+    assert any(name in line for line in said["left-behind"])
+
+
+def test_rule_13_two_contents_under_one_version(crossing: Crossing) -> None:
+    crossing.push()
+    path = crossing.base / "eu-store/releases/churn/1.0.0.json"
+    before = path.read_bytes()
+    (crossing.model / "model.bin").write_bytes(b"other")
+    crossing.sign()
+    found = crossing.push(code=21)
+    assert found["error"]["reason"] == "release-differs"
+    assert path.read_bytes() == before
+
+
+def test_a_zone_that_is_not_known_stops(crossing: Crossing) -> None:
+    arguments = ("push", crossing.model, "--release", "churn/1.0.0", "--to", "eu")
+    assert crossing.json(*arguments, code=3)["error"]["reason"] == "no-zone"
+    found = crossing.json(*arguments, "--zone", "hime", code=3)
+    assert found["error"]["reason"] == "unknown-zone"
+    assert "home" in found["error"]["fix"]
+    assert crossing.json(*arguments, "--zone", "eu", code=2)["error"]["reason"] == "one-zone"
+
+
+@pytest.mark.parametrize("release", ["churn", "churn/", "churn/..", "churn/1/2", "CHURN/1", "x/1"])
+def test_rule_26_strange_releases_are_refused(crossing: Crossing, release: str) -> None:
+    crossing.json("push", crossing.model, "--release", release, "--zone", "home", "--to", "eu",
+                  code=2)  # fmt: skip
+
+
+def test_an_output_that_holds_something_else_is_refused_before_anything_is_written(
+    crossing: Crossing,
+) -> None:
+    crossing.push()
+    (crossing.base / "pulled").mkdir()
+    (crossing.base / "pulled" / "mine.txt").write_text("mine")
+    before = tree(crossing.base)
+    assert crossing.pull(code=2)["error"]["reason"] == "output-exists"
+    assert tree(crossing.base) == before
+
+
+def test_a_wrong_key_is_20_and_leaves_no_plaintext(crossing: Crossing) -> None:
+    crossing.push()
+    crossing.run("keys", "generate", "encrypt", "-o", "keys/other.pem")
+    crossing.edit("encrypt: keys/eu-enc.pem", "encrypt: keys/other.pem")
+    assert crossing.pull(code=20)["error"]["reason"] == "wrong-key"
+    left = {path.name for path in crossing.base.iterdir()}
+    assert "pulled" not in left
+    assert not [name for name in left if name.endswith(".sovgate-staging")]
+
+
+# -- a hostile store
+
+
+def test_a_swapped_signature_bundle_is_refused(crossing: Crossing) -> None:
+    """Another model's good signature under the digest that the record names."""
+    crossing.push()
+    said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
+    sha256 = said["signature"]["sha256"]  # type: ignore[index]
+    blob = crossing.base / "eu-store/blobs/sha256" / sha256
+    (crossing.model / "model.bin").write_bytes(b"other")
+    crossing.sign()
+    blob.unlink()
+    shutil.copy(attest.signature_path(crossing.model), blob)
+    found = crossing.pull(code=11)
+    assert found["error"]["reason"] in ("digest-mismatch", "limits")
+    assert not (crossing.base / "pulled").exists()
+
+
+def test_every_damaged_object_is_refused_and_nothing_appears(crossing: Crossing) -> None:
+    crossing.push()
+    for name in [*crossing.objects("blobs/"), *crossing.objects("releases/")]:
+        path = crossing.base / "eu-store" / name
+        data = path.read_bytes()
+        path.chmod(0o644)
+        for spoilt in (data[:-1], data + b"\x00", bytes([data[0] ^ 1]) + data[1:]):
+            path.write_bytes(spoilt)
+            crossing.pull(code=11)
+            assert not (crossing.base / "pulled").exists(), name
+        path.unlink()
+        crossing.pull(code=21)
+        path.write_bytes(data)
+    assert not [p.name for p in crossing.base.iterdir() if p.name.endswith(".sovgate-staging")]
+    crossing.pull()
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
+
+
+def test_rule_29_no_secret_is_printed_or_kept(crossing: Crossing) -> None:
+    keys = [
+        line
+        for path in (crossing.base / "keys").glob("*.pem")
+        if ".pub" not in path.name
+        for line in path.read_text().splitlines()
+        if len(line) > 40
+    ]
+    _, pushed = crossing.run("push", crossing.model, "--release", "churn/1.0.0", "--zone", "home",
+                             "--to", "eu", "-v")  # fmt: skip
+    _, pulled = crossing.run("pull", "churn/1.0.0", "--zone", "eu", "-o", "pulled", "-v")
+    kept = {n: d for n, d in tree(crossing.base).items() if not n.startswith("keys/")}
+    for secret in keys:
+        assert secret not in pushed + pulled
+        assert not [name for name, data in kept.items() if secret.encode() in data]
+    stored = tree(crossing.base / "eu-store")
+    plain = (crossing.model / "model.bin").read_bytes()
+    assert not [name for name, data in stored.items() if plain[:64] in data]
+
+
+# -- the outbox, time, and company
+
+
+def test_rule_9_an_encrypted_copy_is_used_again_only_if_every_byte_verifies(
+    crossing: Crossing,
+) -> None:
+    outbox = crossing.base / ".sovgate/outbox/eu/churn/1.0.0"
+    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
+                 "-o", outbox)  # fmt: skip
+    sealed = (outbox / "eu/sealed.json").read_bytes()
+    blob = outbox / "eu/blobs/sha256" / json.loads(sealed)["blobs"][0]["sha256"]
+    manifest = crossing.manifest
+    key = json.loads(sealed)["recipient"]["key-id"]
+    box = Outbox(crossing.base, "eu", crossing.release)
+    assert box.complete(manifest, key) is not None
+    assert box.complete("0" * 64, key) is None
+    assert box.complete(manifest, "0" * 64) is None
+    data = blob.read_bytes()
+    blob.chmod(0o644)
+    blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert box.complete(manifest, key) is None
+    assert crossing.push()["reused"] is False
+    assert not outbox.exists()
+    said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
+    old = {item["sha256"] for item in json.loads(sealed)["blobs"]}
+    new = {item["sha256"] for item in said["blobs"]}  # type: ignore[attr-defined]
+    assert not old & new
+
+
+def test_rule_9_a_complete_copy_is_used_again(crossing: Crossing) -> None:
+    outbox = crossing.base / ".sovgate/outbox/eu/churn/1.0.0"
+    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
+                 "-o", outbox)  # fmt: skip
+    assert crossing.push()["reused"] is True
+    crossing.pull()
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
+
+
+def test_two_pushes_at_once_make_one_release(crossing: Crossing) -> None:
+    arguments = [sys.executable, "-m", "sovgate", "push", str(crossing.model), "--release",
+                 "churn/1.0.0", "--zone", "home", "--to", "eu", "--format", "json",
+                 "--project", str(crossing.base)]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    running = [
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) for _ in range(3)
+    ]
+    said = [json.loads(process.communicate()[0]) for process in running]
+    assert [one["exit"] for one in said] == [0, 0, 0]
+    assert sorted(one["already"] for one in said) == [False, True, True]
+    assert len({one["record"] for one in said}) == 1
+    crossing.pull()
+
+
+def test_two_pushes_from_two_machines_make_one_release(crossing: Crossing, tmp_path: Path) -> None:
+    """No outbox in common: the second encrypts with keys of its own, and loses the name."""
+    other = copy_of(crossing, tmp_path / "other")
+    (other.base / "eu-store").symlink_to(crossing.base / "eu-store")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "sovgate", "push", str(one.model), "--release", "churn/1.0.0",
+             "--zone", "home", "--to", "eu", "--format", "json", "--project", str(one.base)],
+            stdout=subprocess.PIPE, env=environment,
+        )
+        for one in (crossing, other)
+    ]  # fmt: skip
+    said = [json.loads(process.communicate()[0]) for process in running]
+    assert [one["exit"] for one in said] == [0, 0]
+    assert len({one["record"] for one in said}) == 1
+    crossing.pull()
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
+
+
+def test_rule_19_a_clock_set_back_stops_a_push_before_the_record(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past = datetime.now(UTC) - timedelta(hours=1)
+    monkeypatch.setattr(audit, "utc_now", lambda: past)
+    with pytest.raises(Inconclusive) as caught:
+        push(crossing.model, release=crossing.release, zone="home", to="eu", project=crossing.base)
+    assert caught.value.reason == "clock"
+    assert crossing.objects("releases/") == []
+
+
+def test_rule_19_source_date_epoch_moves_nothing_here(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    crossing.push()
+    said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
+    assert str(said["created"])[:4] >= "2026"
+
+
+def test_identity_is_kept_across_the_border(crossing: Crossing) -> None:
+    crossing.push()
+    crossing.pull()
+    assert inventory.take(crossing.base / "pulled").manifest.digest == crossing.manifest
+    code, said = crossing.run("verify", "pulled")
+    assert code == 0, said
