@@ -268,12 +268,13 @@ def main() -> None:
     def check() -> str:
         made = sovgate(US, "check", "tumour-triage", "--action", "transfer",
                        "--zone", "us-train", "--to", "eu")  # fmt: skip
-        return f"transfer us-train → eu allowed by {', '.join(made['permits'])}"
+        by = ", ".join(f"{p['id']} ({p['where']})" for p in made["permits"])
+        return f"us-train → eu allowed by {by}; {len(made['rules'])} rules asked"
 
     def push() -> str:
         made = sovgate(US, "push", "tumour-triage", "--release", release,
                        "--zone", "us-train", "--to", "eu")  # fmt: skip
-        return f"{made['blobs']} blobs, {made['bytes']:,} bytes of ciphertext for eu's key alone"
+        return f"{made['crossed']:,} bytes for eu's key alone; record sha256:{made['record'][:16]}…"
 
     def pull() -> str:
         pinned = f"{release}@sha256:{facts['manifest']}"
