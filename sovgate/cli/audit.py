@@ -30,6 +30,7 @@ sovgate audit verify --against 5f2c…e1""",
 @_base.option(
     "--against",
     multiple=True,
+    weakens_trust=True,
     metavar="HEAD",
     help="A head that you noted, as push, pull and promote print it. Repeat for each.",
 )

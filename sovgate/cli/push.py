@@ -28,8 +28,8 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
     outputs={
         "release": "The release, pinned: NAME/VERSION@sha256:…",
         "manifest": "Manifest digest of the model, sha256:…",
-        "record": "SHA-256 of the release record in the store.",
-        "audit-head": "Head of this run in the audit log; note it.",
+        "record": "SHA-256 of the release record in the store; empty on a dry run.",
+        "audit-head": "Head of this run in the audit log, to be noted; empty on a dry run.",
     },
 )
 @argument("source", type=LocalPath(), metavar="MODEL|DIR",
@@ -93,14 +93,16 @@ def command(
         notes.append("the encrypted copy of an earlier run was complete, and was used")
     if not dry_run:
         notes.append(f"there: sovgate pull {pinned} --zone {target.zone} -o DIR")
-    outputs = {"release": pinned, "manifest": f"sha256:{done.manifest}"}
-    if done.record is not None and done.audit_head is not None:
-        outputs |= {"record": done.record, "audit-head": done.audit_head}
     return Report(
         command="push",
         headline=headline,
         rows=tuple(rows),
-        outputs=outputs,
+        outputs={
+            "release": pinned,
+            "manifest": f"sha256:{done.manifest}",
+            "record": done.record or "",
+            "audit-head": done.audit_head or "",
+        },
         data={
             "release": str(done.release),
             "manifest": done.manifest,
