@@ -78,8 +78,8 @@ def test_all_that_cannot_work_is_found_at_once(project: Path) -> None:
     assert found(document) == [
         ("category-differs", "data/kyc-eu.yaml", 1),
         ("unknown-residence", "data/public.yaml", 1),
-        ("border-without-store", "sovgate.yaml", 8),
-        ("missing-file", "sovgate.yaml", 13),
+        ("border-without-store", "sovgate.yaml", 9),
+        ("missing-file", "sovgate.yaml", 14),
     ]
 
 
