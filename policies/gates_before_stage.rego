@@ -13,6 +13,7 @@ import data.sovgate.lib
 
 deny contains {"message": message, "dataset": null, "where": object.get(gate, "where", null)} if {
 	applies
+	is_array(input.project.gates)
 	some gate in input.project.gates
 	not settled(gate)
 	message := sprintf("the gate %v has to pass before %v, and no trusted evidence says that it did", [
@@ -23,13 +24,10 @@ deny contains {"message": message, "dataset": null, "where": object.get(gate, "w
 
 deny contains "the gates of the project are not known" if {
 	applies
-	not is_array(input.project.gates)
+	not readable
 }
 
-deny contains "the gates of the project are not known" if {
-	applies
-	not input.project.gates
-}
+readable if is_array(input.project.gates)
 
 applies if {
 	not lib.bears_no_data

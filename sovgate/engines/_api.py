@@ -17,6 +17,18 @@ LIBRARY = "sovgate.lib"
 #: A project's own rules: these packages and no others, and they may only deny.
 USER_PACKAGES = ("user.", "sovgate.user.")
 
+#: Deterministic, without I/O, bounded by their input, and the same in regorus and OPA.
+BUILTINS = frozenset({
+    "abs", "array.concat", "array.reverse", "array.slice", "ceil", "concat", "contains", "count",
+    "endswith", "floor", "format_int", "indexof", "intersection", "is_array", "is_boolean",
+    "is_null", "is_number", "is_object", "is_set", "is_string", "lower", "max", "min",
+    "object.get", "object.keys", "object.remove", "object.union", "product", "regex.match",
+    "replace", "round", "sort", "split", "sprintf", "startswith", "strings.any_prefix_match",
+    "strings.any_suffix_match", "substring", "sum", "time.parse_rfc3339_ns", "to_number", "trim",
+    "trim_left", "trim_prefix", "trim_right", "trim_space", "trim_suffix", "type_name", "union",
+    "upper",
+})  # fmt: skip
+
 MAX_DENIALS = 1000
 MAX_MESSAGE = 2000
 

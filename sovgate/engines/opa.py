@@ -1,0 +1,162 @@
+"""Rego by an `opa` program found on PATH: the same answers, by the reference implementation.
+
+Runs `opa eval` once a case, in a temporary folder, with a capabilities file that has our builtins
+alone and no network. A builtin's error is an error here as in regorus, and denies.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sovgate.engines import _api
+from sovgate.engines._api import BUILTINS, UNDEFINED, Answer, Answers, PolicySet
+from sovgate.errors import EngineError
+
+JSON = Any
+
+#: Seconds that one evaluation may take; `opa` is told, and ended a little later.
+TIMEOUT = 20
+MAX_OUTPUT = 64 * 1024 * 1024
+
+#: What `opa` calls the operators of the language.
+_OPERATORS = frozenset({
+    "and", "assign", "div", "eq", "equal", "gt", "gte", "internal.member_2", "internal.member_3",
+    "lt", "lte", "minus", "mul", "neq", "or", "plus", "rem",
+})  # fmt: skip
+
+
+class Opa:
+    """The program is looked for at the first evaluation."""
+
+    name = "opa"
+
+    def evaluate(self, case: JSON, policies: PolicySet) -> Answers:
+        from sovgate import strict
+
+        program = _program()
+        ids = [rule.id for rule in policies.rules]
+        with tempfile.TemporaryDirectory(prefix="sovgate-opa-") as folder:
+            base = Path(folder)
+            names = _write(base, policies, _capabilities(program))
+            said = _run(
+                program,
+                ["eval", "--format", "json", "--strict-builtin-errors",
+                 "--timeout", f"{TIMEOUT}s", "--capabilities", str(base / "capabilities.json"),
+                 *[part for name in names for part in ("--data", name)],
+                 "--stdin-input", _query(policies)],
+                strict.canonical(case),
+                base,
+            )  # fmt: skip
+        value = _value(said)
+        if isinstance(value, str):
+            failed = tuple(Answer(rule=rule, denies=(), error=value) for rule in ids)
+            return Answers(permits=(), permit_error=value, rules=failed)
+        permits, permit_error = _api.read_allow(_one(value.get("permit")))
+        rules = tuple(
+            _api.read_deny(rule, _one(value.get(f"r{index}"))) for index, rule in enumerate(ids)
+        )
+        return Answers(permits=permits, permit_error=permit_error, rules=rules)
+
+
+def _program() -> str:
+    found = shutil.which("opa")
+    if found is None:
+        raise EngineError(
+            "there is no program opa on PATH",
+            why="policy.engine in sovgate.yaml asks for it",
+            fix="install Open Policy Agent 1.0 or later, or write policy.engine: regorus",
+            reason="no-opa",
+        )
+    return str(Path(found).resolve())
+
+
+def _query(policies: PolicySet) -> str:
+    """Every rule's set in a list, so that an undefined one is [] and hides no other."""
+    parts = [f'"permit": [v | v := data.{_api.PERMIT}.allow]']
+    parts += [
+        f'"r{index}": [v | v := data.{rule.package}.deny]'
+        for index, rule in enumerate(policies.rules)
+    ]
+    return "{" + ", ".join(parts) + "}"
+
+
+def _one(values: JSON) -> JSON:
+    if type(values) is not list or len(values) != 1:
+        return UNDEFINED
+    return values[0]
+
+
+def _write(base: Path, policies: PolicySet, capabilities: JSON) -> list[str]:
+    names = []
+    for index, module in enumerate(policies.modules):
+        name = f"{index:04d}.rego"
+        (base / name).write_text(module.text, encoding="utf-8")
+        names.append(name)
+    (base / "capabilities.json").write_text(json.dumps(capabilities), encoding="utf-8")
+    return names
+
+
+def _capabilities(program: str) -> JSON:
+    """What this `opa` can do, cut down to what a rule may do, and to no host at all."""
+    try:
+        able = json.loads(_run(program, ["capabilities", "--current"], b"", None))
+        kept = [
+            builtin
+            for builtin in able["builtins"]
+            if builtin["name"] in BUILTINS or builtin["name"] in _OPERATORS
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineError(
+            "opa does not say what it can do",
+            why=f"{program} capabilities --current",
+            fix="install Open Policy Agent 1.0 or later",
+            reason="no-opa",
+        ) from error
+    return {**able, "builtins": kept, "allow_net": []}
+
+
+def _run(program: str, arguments: Sequence[str], given: bytes, folder: Path | None) -> bytes:
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            input=given,
+            capture_output=True,
+            timeout=TIMEOUT + 10,
+            check=False,
+            cwd=folder,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(folder or "/")},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(
+            "opa did not answer",
+            why=str(error)[:300],
+            fix="run the same again with policy.engine: regorus",
+            reason="opa-failed",
+        ) from error
+    if len(done.stdout) > MAX_OUTPUT or not done.stdout.strip():
+        raise EngineError(
+            "opa did not answer",
+            why=done.stderr.decode(errors="replace").strip()[:500] or "it printed nothing",
+            reason="opa-failed",
+        )
+    return done.stdout
+
+
+def _value(output: bytes) -> JSON:
+    """The value of the query; or text, which is what went wrong."""
+    try:
+        answer = json.loads(output)
+        if answer.get("errors"):
+            return "; ".join(str(one.get("message")) for one in answer["errors"])[:500]
+        (result,) = answer["result"]
+        (expression,) = result["expressions"]
+        value = expression["value"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "opa's answer is not of its form"
+    return value if isinstance(value, dict) else "opa's answer is not of its form"
