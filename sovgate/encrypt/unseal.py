@@ -203,8 +203,10 @@ class _Output:
         self._digest = hashlib.sha256()
         self._steps = Ordered(crew)
         self.descriptors: list[int] = []
+        self._times = 0
 
     def create(self, tree: _Tree, names: list[str]) -> None:
+        self._times = len(names)
         for name in names:
             self.descriptors.append(tree.create(name))
 
@@ -268,7 +270,7 @@ class _Output:
             self._digest.update(plain.view(size))
             plain.drop()
             if advance is not None and size:
-                advance(size)
+                advance(size * self._times)
             if chunk == self.layout.chunks - 1:
                 self._finish()
 

@@ -86,10 +86,14 @@ def test_progress_counts_each_plaintext_byte_once(tmp_path, desk):
     counts: list[int] = []
     keys = [desk.zone_key("eu"), desk.zone_key("ch")]
     manifest = desk.manifest()
-    seal_model(
-        manifest, desk.model, b"signature", keys, None, tmp_path / "out", advance=counts.append
-    )
+    out = tmp_path / "out"
+    sealed = seal_model(manifest, desk.model, b"s", keys, None, out, advance=counts.append)["eu"]
     assert sum(counts) == manifest.total == sum(len(data) for data in FILES.values())
+    counts.clear()
+    read = memory_reader(in_memory(out / "eu"))
+    identity = registry.open_identity("keys/eu.pem", desk.base)
+    open_model(sealed, read, identity, tmp_path, manifest, advance=counts.append)
+    assert sum(counts) == manifest.total
 
 
 def test_rule_02_exactly_the_listed_files_are_encrypted(tmp_path, desk):
