@@ -157,16 +157,28 @@ class Reference:
 
     def evaluate(self, case: JSON, policies: PolicySet) -> Answers:
         engine = self.engine(policies)
-        permits, permit_error = _api.read_allow(self.value(engine, f"{_api.PERMIT}.allow", case))
+        try:  # all packages at once
+            whole = engine.eval_document("sovgate", case)
+        except self._bindings.OpaError:
+            whole = None
+        permits, permit_error = _api.read_allow(self._at(whole, engine, _api.PERMIT, "allow", case))
         answers = []
         for rule in policies.rules:
             try:
-                answers.append(
-                    _api.read_deny(rule.id, self.value(engine, f"{rule.package}.deny", case))
-                )
+                value = self._at(whole, engine, rule.package, "deny", case)
+                answers.append(_api.read_deny(rule.id, value))
             except self._bindings.OpaError as error:
                 answers.append(Answer(rule=rule.id, denies=(), error=str(error)))
         return Answers(permits=permits, permit_error=permit_error, rules=tuple(answers))
+
+    def _at(self, whole: JSON, engine: Any, package: str, name: str, case: JSON) -> JSON:
+        if whole is None or not package.startswith("sovgate."):
+            return self.value(engine, f"{package}.{name}", case)
+        for step in [*package.split(".")[1:], name]:
+            if step not in whole:
+                return _api.UNDEFINED
+            whole = whole[step]
+        return whole
 
 
 def allows(answers: Answers, policies: PolicySet) -> bool:
