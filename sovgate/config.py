@@ -18,6 +18,7 @@ from sovgate.errors import ConfigError, SovgateError, UsageError, Where
 from sovgate.files import read_bounded
 from sovgate.formats.sections import Section, did_you_mean
 from sovgate.formats.yaml12 import Document, load
+from sovgate.giturl import check_branch, parse_remote
 from sovgate.records import CLASSES, RELEASE_PART, ROLES, ZONE_NAME
 
 FILE_NAME = "sovgate.yaml"
@@ -31,7 +32,6 @@ OWN_ROLES = frozenset({"audit", "decision", "promotion"})
 _ARROW = re.compile(r"\s*([a-z0-9-]+)\s*->\s*([a-z0-9-]+)\s*", re.ASCII)
 _CLASS = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 _KEEP = re.compile(r"[1-9][0-9]{0,3}[dmy]", re.ASCII)
-_BRANCH = re.compile(r"(?!-)[A-Za-z0-9._/-]{1,200}", re.ASCII)
 _BEFORE = ("transfer", "deploy", "train", "serve", "observe")
 
 
@@ -257,20 +257,22 @@ def _zone(name: str, section: Section) -> ZoneConfig:
 
 
 def _gitops(section: Section) -> GitOps:
+    def where(key: str) -> Where:
+        return section.document.where((*section.path, key))
+
     repo = section.text("repo")
-    secret = re.match(r"[a-z+]+://[^/]*@", repo) and not repo.startswith("ssh:")
-    if repo.startswith("-") or secret:
-        section.refuse("repo", "the Git URL carries credentials or an option",
-                       fix="take them out; give credentials by Git's own helpers")  # fmt: skip
+    parse_remote(repo, Path("/"), where=where("repo"))
     path = section.text("path")
     if path.startswith(("/", "-")) or ".." in path.split("/") or "\\" in path:
-        section.refuse("path", "gitops.path must lie inside the repository")
+        section.refuse("path", "gitops.path must lie inside the repository",
+                       fix="name the overlay from the root, for example overlays/eu")  # fmt: skip
+    branch = section.text("branch") if section.has("branch") else "main"
     made = GitOps(
         repo=repo,
         path=path.strip("/"),
         kind=section.choice("kind", ("kustomize",), "kustomize"),
         via=section.choice("via", ("push", "pull-request"), "push"),
-        branch=section.text("branch", pattern=_BRANCH) if section.has("branch") else "main",
+        branch=check_branch(branch, where=where("branch")),
         deployment=section.optional_text("deployment"),
         container=section.optional_text("container"),
     )

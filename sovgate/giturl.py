@@ -64,8 +64,8 @@ def parse_remote(text: str, base: Path, *, where: Where | None = None) -> Remote
             raise ConfigError(
                 "the Git repository's URL carries credentials",
                 why=f"{protocol}://…@… would leak into logs and records",
-                fix="take them out of the URL and put the token into the environment variable "
-                "SOVGATE_GIT_TOKEN",
+                fix="take them out of the URL; SOVGATE_GIT_TOKEN in the environment, or Git's own "
+                "helpers, give them",
                 where=where,
                 reason="secret-in-uri",
             )

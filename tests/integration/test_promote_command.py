@@ -1,0 +1,416 @@
+"""`sovgate promote`, from a pulled release to a commit; and all that must stop it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate.formats.bundle import Bundle
+from sovgate.formats.statement import Statement
+from tests.crossing import Crossing, make_crossing, tree
+from tests.kill import Killer, every_step
+from tests.repositories import Repository, git
+
+ROOT = Path(__file__).parents[2]
+RELEASE_FILE = "overlays/eu/sovgate-release.yaml"
+GITOPS = "    gitops: {repo: ../serving.git, path: overlays/eu}\ndatasets:\n"
+
+
+def push(crossing: Crossing, version: str) -> str:
+    found = crossing.json("push", crossing.model, "--release", f"churn/{version}",
+                          "--zone", "home", "--to", "eu")  # fmt: skip
+    return f"churn/{version}@sha256:{found['manifest']}"
+
+
+def pull(crossing: Crossing, release: str) -> None:
+    shutil.rmtree(crossing.base / "pulled", ignore_errors=True)
+    shutil.rmtree(crossing.base / "pulled.evidence", ignore_errors=True)
+    crossing.pull(release=release)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a project, whose zone eu has pulled churn/1.0.0 and 1.1.0, and a repository."""
+    folder = tmp_path_factory.mktemp("made")
+    crossing = make_crossing(folder / "project")
+    crossing.edit("datasets:\n", GITOPS)
+    for version in ("1.0.0", "1.1.0"):
+        pull(crossing, push(crossing, version))
+    Repository(folder)
+    return folder
+
+
+class Desk:
+    """A copy of what `made` made."""
+
+    def __init__(self, made: Path, folder: Path) -> None:
+        shutil.copytree(made / "project", folder / "project", symlinks=True)
+        shutil.copytree(made / "serving.git", folder / "serving.git")
+        shutil.copytree(made / "person", folder / "person")
+        git("remote", "set-url", "origin", str(folder / "serving.git"), cwd=folder / "person")
+        self.crossing = Crossing(base=folder / "project", model=folder / "project" / "model")
+        self.repository = Repository.__new__(Repository)
+        self.repository.path = folder / "serving.git"
+        self.repository._work = folder / "person"
+
+    def promote(self, version: str, *more: object, code: int = 0) -> dict[str, Any]:
+        pinned = version if "@" in version else f"{version}@sha256:{self.crossing.manifest}"
+        return self.crossing.json("promote", f"churn/{pinned}", "--zone", "eu", *more, code=code)
+
+    def refused(self, version: str, code: int) -> dict[str, Any]:
+        """What a refusal says. It left nothing in Git and no promotion record."""
+        before, records = self.repository.tip(), self.records
+        error: dict[str, Any] = self.promote(version, code=code)["error"]
+        assert (self.repository.tip(), self.records) == (before, records)
+        return error
+
+    @property
+    def records(self) -> list[str]:
+        return self.crossing.objects("promotions/")
+
+    def record(self, number: int) -> dict[str, Any]:
+        data = self.crossing.store.get(f"promotions/eu/churn/{number:06}.json", most=10**6)
+        return Statement.parse(Bundle.parse(data).payload).predicate
+
+    def verify_log(self, head: str) -> dict[str, Any]:
+        return self.crossing.json("audit", "verify", "--zone", "eu", "--against", head)
+
+
+@pytest.fixture
+def desk(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    yield Desk(made, tmp_path)
+    left = [p for p in (tmp_path / "temporary").rglob("*") if p.name != f"sovgate-{os.getuid()}"]
+    assert left == []
+
+
+# --- the way that works -------------------------------------------------------------------------
+
+
+def test_a_pulled_release_becomes_a_commit_and_a_signed_record(desk: Desk, kubectl: Path) -> None:
+    made = desk.promote("1.0.0")
+    pinned = f"churn/1.0.0@sha256:{desk.crossing.manifest}"
+    assert made["release"] == pinned
+    assert made["commit"] == desk.repository.tip()
+    record = desk.record(1)
+    trailers = dict(
+        line.split(": ", 1)
+        for line in git(
+            "log", "-1", "--format=%(trailers:only)", "main", cwd=desk.repository.path
+        ).split("\n")
+        if line
+    )
+    assert trailers == {
+        "Sovgate-Release": pinned,
+        "Sovgate-Manifest": f"sha256:{made['manifest']}",
+        "Sovgate-Record": f"sha256:{made['record']}",
+        "Sovgate-Zone": "eu",
+        "Sovgate-Audit-Head": record["audit-head"],
+    }
+    assert record["release"] == "churn/1.0.0"
+    assert record["commit"] == made["commit"]
+    assert record["record"] == {"sha256": made["record"]}
+    assert record["receipt"] == {"sha256": made["receipt"]}
+    assert record["decision"] == {"sha256": made["decision"]}
+    assert (record["kind"], record["branch"], record["path"]) == ("promote", "main", "overlays/eu")
+    assert record["previous"] is None
+    # The decision that it names lies in the store, signed, and says deploy.
+    data = desk.crossing.store.get(f"blobs/sha256/{made['decision']}", most=10**6)
+    decision = Statement.parse(Bundle.parse(data).payload).predicate
+    ours = decision["https://sovgate.dev/decision/v0"]
+    assert (ours["action"], ours["from"], ours["to"]) == ("deploy", "eu", "eu")
+    assert decision["verificationResult"] == "PASSED"
+    desk.verify_log(made["audit-head"])
+    rendered = subprocess.run(
+        [str(kubectl), "kustomize", str(desk.repository.work / "overlays/eu")],
+        capture_output=True, check=True,
+    ).stdout.decode()  # fmt: skip
+    assert f"value: {pinned}" in rendered
+    assert "value: keys/eu-enc.pem" in rendered
+
+
+def test_a_person_is_told_what_happened(desk: Desk) -> None:
+    code, text = desk.crossing.run("promote", "churn/1.0.0", "--zone", "eu")
+    assert code == 0
+    assert "promoted churn/1.0.0 in eu in" in text
+    assert desk.repository.tip() in text
+    assert "the name was not pinned" in text
+
+
+def test_the_next_release_follows_and_names_the_one_before(desk: Desk) -> None:
+    desk.promote("1.0.0")
+    made = desk.promote("1.1.0")
+    assert made["previous"] == "churn/1.0.0"
+    assert desk.record(2)["previous"]["release"] == "churn/1.0.0"
+    assert b"churn/1.1.0@" in desk.repository.show(RELEASE_FILE)
+    assert desk.repository.log() == [
+        "Promote churn/1.1.0 in eu", "Promote churn/1.0.0 in eu", "Begin",
+    ]  # fmt: skip
+
+
+def test_again_is_success_and_writes_nothing(desk: Desk) -> None:
+    first = desk.promote("1.0.0")
+    before = tree(desk.crossing.base)
+    again = desk.promote("1.0.0")
+    assert again["already"]
+    assert (again["commit"], again["promotion"]) == (first["commit"], first["promotion"])
+    assert tree(desk.crossing.base) == before
+    assert len(desk.repository.log()) == 2
+
+
+def test_a_dry_run_shows_the_change_and_writes_nothing(desk: Desk) -> None:
+    before, tip = tree(desk.crossing.base), desk.repository.tip()
+    made = desk.promote("1.0.0", "--dry-run")
+    assert made["commit"] is None
+    assert "+- path: sovgate-release.yaml" in made["diff"]
+    assert (tree(desk.crossing.base), desk.repository.tip()) == (before, tip)
+    code, text = desk.crossing.run("promote", "churn/1.0.0", "--zone", "eu", "--dry-run")
+    assert code == 0
+    assert "would promote churn/1.0.0 in eu; nothing was written" in text
+    assert "+- path: sovgate-release.yaml" in text
+
+
+def test_a_pull_request_is_pushed_and_recorded_once(desk: Desk) -> None:
+    desk.crossing.edit("path: overlays/eu}", "path: overlays/eu, via: pull-request}")
+    tip = desk.repository.tip()
+    code, text = desk.crossing.run("promote", "churn/1.0.0", "--zone", "eu")
+    assert code == 0, text
+    assert "open a pull request from sovgate/eu/churn-1.0.0 to main" in text
+    assert desk.repository.tip() == tip
+    again = desk.promote("1.0.0")
+    assert again["already"]
+    assert len(desk.records) == 1
+    # Merged by a person: nothing is left to do.
+    git("update-ref", "refs/heads/main", desk.repository.tip("sovgate/eu/churn-1.0.0"),
+        cwd=desk.repository.path)  # fmt: skip
+    assert desk.promote("1.0.0")["already"]
+    assert len(desk.records) == 1
+
+
+def test_a_reverted_overlay_can_be_promoted_to_again(desk: Desk) -> None:
+    desk.promote("1.0.0")
+    work = desk.repository.work
+    git("revert", "--no-edit", "HEAD", cwd=work)
+    git("push", "-q", "origin", "HEAD:main", cwd=work)
+    made = desk.promote("1.0.0")
+    assert not made["already"]
+    assert desk.record(2)["commit"] == made["commit"]
+
+
+# --- what must stop it --------------------------------------------------------------------------
+
+
+def test_rule_27_an_older_release_is_denied(desk: Desk) -> None:
+    desk.promote("1.1.0")
+    error = desk.refused("1.0.0", 10)
+    assert error["reason"] == "sequence-went-back"
+    assert "signed rollback" in error["fix"]
+
+
+def test_rule_26_a_record_that_was_not_written_yet_still_counts(desk: Desk) -> None:
+    """A run pushed 1.1.0 and died before its record: the overlay's word raises the bar."""
+    desk.promote("1.0.0")
+    desk.promote("1.1.0")
+    (desk.crossing.base / "eu-store/promotions/eu/churn/000002.json").unlink()
+    assert desk.refused("1.0.0", 10)["reason"] == "sequence-went-back"
+    again = desk.promote("1.1.0")
+    assert again["already"]
+    assert desk.record(2)["commit"] == desk.repository.tip() == again["commit"]
+    assert len(desk.repository.log()) == 3
+
+
+def test_rule_26_what_somebody_wrote_into_the_overlay_gives_no_right(desk: Desk) -> None:
+    desk.promote("1.1.0")
+    text = desk.repository.show(RELEASE_FILE).decode().replace("churn/1.1.0@", "churn/0.0.1@")
+    desk.repository.person_pushes({RELEASE_FILE: text})
+    assert desk.refused("1.0.0", 10)["reason"] == "sequence-went-back"
+    # A trailer that lies changes nothing either.
+    git("commit", "-q", "--allow-empty", "-m", "x\n\nSovgate-Release: churn/1.0.0",
+        cwd=desk.repository.work)  # fmt: skip
+    git("push", "-q", "origin", "HEAD:main", cwd=desk.repository._work)
+    assert desk.refused("1.0.0", 10)["reason"] == "sequence-went-back"
+    desk.promote("1.1.0")
+    assert b"churn/1.1.0@" in desk.repository.show(RELEASE_FILE)
+
+
+def test_without_its_own_receipt_a_zone_does_not_roll_out(desk: Desk) -> None:
+    release = push(desk.crossing, "1.2.0")
+    error = desk.refused(release.removeprefix("churn/"), 11)
+    assert error["reason"] == "no-receipt"
+    assert error["fix"].startswith(f"sovgate pull {release} --zone eu")
+    pull(desk.crossing, release)
+    desk.promote("1.2.0")
+
+
+def test_a_receipt_that_was_changed_is_none(desk: Desk) -> None:
+    (path,) = (desk.crossing.base / "eu-store/receipts/churn/1.0.0").iterdir()
+    data = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(data[:-20] + bytes([data[-20] ^ 1]) + data[-19:])
+    assert desk.refused("1.0.0", 11)["reason"] == "no-receipt"
+
+
+def test_a_pin_that_does_not_fit_is_refused(desk: Desk) -> None:
+    assert desk.refused("1.0.0@sha256:" + "0" * 64, 11)["reason"] == "wrong-manifest"
+
+
+def test_a_release_that_is_not_there(desk: Desk) -> None:
+    assert desk.refused("9.9.9", 21)["reason"] == "no-release"
+    desk.crossing.json("promote", "Churn/1", "--zone", "eu", code=2)
+
+
+def test_policy_that_denies_is_asked_and_written_down(desk: Desk) -> None:
+    desk.crossing.edit(
+        "border:\n", "gates:\n  accuracy: {at-least: 0.9, before: deploy}\nborder:\n"
+    )
+    before = len(desk.crossing.objects("audit/"))
+    error = desk.refused("1.0.0", 10)
+    assert error["reason"] == "gates-before-stage"
+    assert len(desk.crossing.objects("audit/")) == before + 1
+    assert desk.promote("1.0.0", "--dry-run", code=10)["error"]["reason"] == "gates-before-stage"
+    assert len(desk.crossing.objects("audit/")) == before + 1
+
+
+def test_another_key_of_the_zone_could_not_open_it(desk: Desk) -> None:
+    code, said = desk.crossing.run("keys", "generate", "encrypt", "-o", "keys/new.pem")
+    assert code == 0, said
+    desk.crossing.edit("encrypt: keys/eu-enc.pem, encrypt-public: keys/eu-enc.pub.pem",
+                       "encrypt: keys/new.pem, encrypt-public: keys/new.pub.pem")  # fmt: skip
+    assert desk.refused("1.0.0", 20)["reason"] == "wrong-key"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "reason"),
+    [
+        (GITOPS, "datasets:\n", 3, "no-gitops"),
+        ("path: overlays/eu}", "path: overlays/us}", 3, "no-overlay"),
+        ("path: overlays/eu}", "path: ../eu}", 3, None),
+        ("path: overlays/eu}", "path: .git}", 3, "bad-path"),
+        ("path: overlays/eu}", "path: overlays/eu, branch: prod}", 23, "no-branch"),
+        ("path: overlays/eu}", "path: overlays/eu, branch: -x}", 3, None),
+        ("../serving.git", "../nothing.git", 23, "no-repository"),
+        ("../serving.git", "'ext::sh -c x'", 3, None),
+        ("../serving.git", "https://u:hunter2@x.example/y", 3, None),
+        ("../serving.git", "ssh://u:hunter2@x.example/y", 3, None),
+        ("../serving.git", "http://x.example/y", 3, None),
+        ("path: overlays/eu}", "path: overlays/eu, deployment: other}", 3, "no-deployment"),
+    ],
+)
+def test_what_is_wrong_in_the_project_file_is_named_with_its_line(
+    desk: Desk, old: str, new: str, code: int, reason: str | None
+) -> None:
+    desk.crossing.edit(old, new)
+    error = desk.refused("1.0.0", code)
+    assert reason in (None, error["reason"])
+    assert error["fix"]
+    assert "hunter2" not in json.dumps(error)
+    assert "sovgate.yaml" in json.dumps(error)
+
+
+def test_a_zone_must_be_named(desk: Desk) -> None:
+    error = desk.crossing.json("promote", "churn/1.0.0", code=3)["error"]
+    assert error["reason"] == "no-zone"
+
+
+def test_records_of_promotions_that_were_changed_stop_it(desk: Desk) -> None:
+    desk.promote("1.0.0")
+    path = desk.crossing.base / "eu-store/promotions/eu/churn/000001.json"
+    data = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(data.replace(b"sovgate", b"sovgatf", 1) if b"sovgate" in data else data[1:])
+    desk.promote("1.1.0", code=11)
+
+
+# --- at once, and killed ------------------------------------------------------------------------
+
+
+def start(desk: Desk, version: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sovgate", "promote", f"churn/{version}", "--zone", "eu",
+         "--format", "json"],
+        cwd=desk.crossing.base, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
+    out, err = process.communicate(timeout=120)
+    assert b"Traceback" not in err, err.decode()
+    return process.returncode, json.loads(out)
+
+
+def test_two_promotions_at_once_have_one_consistent_outcome(desk: Desk) -> None:
+    results = [finish(p) for p in [start(desk, "1.0.0"), start(desk, "1.1.0")]]
+    codes = sorted(code for code, _ in results)
+    # One wins and the other stops (23, or 10 where it came second and is the older), or the newer
+    # one follows the older.
+    assert codes in ([0, 23], [0, 10], [0, 0])
+    data = desk.repository.show(RELEASE_FILE)
+    won = [found for code, found in results if code == 0]
+    if codes == [0, 0]:
+        assert b"churn/1.1.0@" in data
+    else:
+        assert won[0]["release"].encode() in data
+    numbers = range(1, len(desk.records) + 1)
+    assert {desk.record(n)["commit"] for n in numbers} == {found["commit"] for found in won}
+    assert desk.promote("1.1.0")["commit"] == desk.repository.tip()
+
+
+def test_the_same_promotion_many_times_at_once_is_one_commit(desk: Desk) -> None:
+    results = [finish(p) for p in [start(desk, "1.0.0") for _ in range(4)]]
+    assert [code for code, _ in results] == [0, 0, 0, 0], results
+    assert len(set(desk.repository.log(form="%s"))) == 2
+    assert desk.promote("1.0.0")["already"]
+
+
+@pytest.mark.slow
+def test_killed_before_any_step_it_leaves_old_or_new_and_finishes_when_run_again(
+    made: Path, tmp_path: Path
+) -> None:
+    desks: list[Desk] = []
+
+    def fresh() -> Path:
+        folder = tmp_path / str(len(desks))
+        (folder / "temporary").mkdir(parents=True)
+        desks.append(Desk(made, folder))
+        return desks[-1].crossing.base
+
+    temporary = str(tmp_path / "temporary")
+    Path(temporary).mkdir()
+    states: set[tuple[int, int]] = set()
+    seen: set[tuple[object, ...]] = set()
+    with Killer(imports=["sovgate.pipeline.promote"]) as killer:
+        arguments = ["promote", "churn/1.0.0", "--zone", "eu"]
+        for base, step, _ in every_step(
+            killer, fresh, lambda _: arguments, env={"TMPDIR": temporary}
+        ):
+            desk = desks[-1]
+            log = desk.repository.log()
+            assert log in (["Begin"], ["Promote churn/1.0.0 in eu", "Begin"]), step
+            assert len(desk.records) <= len(log) - 1
+            states.add((len(log), len(desk.records)))
+            # What a second run does depends on what is there, so each such state is tried once.
+            state = (len(log), *sorted(len(n.parts) for n in base.rglob("*")), *desk.records,
+                     any(Path(temporary).rglob("*.sovgate-staging")))  # fmt: skip
+            if state in seen:
+                shutil.rmtree(base.parent)
+                continue
+            seen.add(state)
+            again = killer.run(arguments, cwd=base, env={"TMPDIR": temporary})
+            assert again.code == 0, again
+            assert desk.repository.log() == ["Promote churn/1.0.0 in eu", "Begin"], step
+            assert desk.record(1)["commit"] == desk.repository.tip()
+            assert len(desk.records) == 1
+            left = [p for p in Path(temporary).rglob("*") if not p.name.startswith("sovgate-")]
+            assert left == []
+            shutil.rmtree(base.parent)
+    assert states == {(1, 0), (2, 0), (2, 1)}
