@@ -205,7 +205,7 @@ def _remedies(case: JSON, deny: Denial, rule: Rule | None) -> Iterator[_Remedy]:
     if deny.rule == NO_PERMIT:
         yield _border(case, deny)
     elif deny.rule == "weights-inherit" and deny.dataset is not None:
-        yield from _dataset(case, deny.dataset, deny.where)
+        yield from _dataset(case, deny.dataset)
     elif rule is not None and rule.fix is not None:
         patch = _PATCHES.get(deny.rule)
         if patch is not None:
@@ -229,11 +229,16 @@ def _border(case: JSON, deny: Denial) -> _Remedy:
     )
 
 
-def _dataset(case: JSON, name: str, where: str | None) -> Iterator[_Remedy]:
+def _dataset(case: JSON, name: str) -> Iterator[_Remedy]:
     """What would free a subject from one data set, most honest first."""
+    from sovgate.formats.provenance import IN_RECORD
+
     origins = [one for one in case["subject"]["derived_from"] if one["name"] == name]
     others = [one for one in case["subject"]["derived_from"] if one["name"] != name]
-    at = f" ({where})" if where else ""
+    said = sorted({w for one in origins for w in (one["where"] or "").split(" and ") if w})
+    files = [one for one in said if one != IN_RECORD]
+    at = f" ({', '.join(files)})" if files else ""
+    again = ", and record the model again in place of its old record" if IN_RECORD in said else ""
     lifts = sorted({gate for origin in origins for gate in origin["lifts"]})
     for gate in lifts:
         yield _Remedy(
@@ -260,7 +265,7 @@ def _dataset(case: JSON, name: str, where: str | None) -> Iterator[_Remedy]:
             return new
 
         yield _Remedy(
-            text=f"if the law lets {name} go to {country}, say so in its stays-in{at}",
+            text=f"if the law lets {name} go to {country}, say so in its stays-in{at}{again}",
             patch=freed,
         )
 

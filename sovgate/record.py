@@ -9,34 +9,48 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sovgate.errors import ConfigError, Where
-from sovgate.formats.provenance import RecordedDataset, TrainingRecord
+from sovgate.errors import ConfigError
+from sovgate.formats.provenance import IN_RECORD, RecordedDataset, TrainingRecord
 from sovgate.formats.sections import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetFacts:
-    """A declared data set: the project file's word and its manifest's, already intersected.
+class Demand:
+    """Places of which one must hold, and who says so; `places` None: nobody knows, which denies."""
 
-    `stays_in` is a list of demands, each a list of places of which one must hold: the project's
-    and the manifest's. An empty outer list is free. None: one of them does not know, which denies.
+    places: tuple[str, ...] | None
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """A declared data set: the project file's word and its manifest's. All demands must be met.
+
+    No demand at all is free.
     """
 
     name: str
     category: str | None
-    stays_in: tuple[tuple[str, ...], ...] | None
+    demands: tuple[Demand, ...]
     lifts: tuple[str, ...]
     pointer: str | None
     manifest_sha256: str | None
     commitment: str | None
-    where: Where
+
+    @property
+    def stays_in(self) -> tuple[tuple[str, ...], ...] | None:
+        """The demands as a training record keeps them; None is unknown, () is free."""
+        places = [demand.places for demand in self.demands]
+        known = tuple(dict.fromkeys(place for place in places if place is not None))
+        return None if None in places else known
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ancestor:
     """One demand on where a model may go: `stays_in` None is unknown, () is free.
 
-    A data set stands here once for each demand on it; all must be met.
+    A data set stands here once for each demand on it; all must be met. `where` names everybody who
+    makes the demand: "data/kyc.yaml:5 and sovgate.yaml:17".
     """
 
     name: str
@@ -95,17 +109,20 @@ def ancestry(
 
 def _demands(dataset: RecordedDataset, declared: Mapping[str, DatasetFacts]) -> Iterator[Ancestor]:
     facts = declared.get(dataset.name)
-    words = [dataset.stays_in] if facts is None else [dataset.stays_in, facts.stays_in]
-    demands: list[tuple[str, ...] | None] = []
-    for word in words:
-        demands += [None] if word is None else word
-    for demand in dict.fromkeys(demands or [()]):
+    said = [Demand(places=p, where=IN_RECORD) for p in (dataset.stays_in or ())]
+    if dataset.stays_in is None:
+        said.append(Demand(places=None, where=IN_RECORD))
+    said += facts.demands if facts else ()
+    sayers: dict[tuple[str, ...] | None, list[str]] = {}
+    for demand in said:
+        sayers.setdefault(demand.places, []).append(demand.where)
+    for places, where in sayers.items() or [((), [])]:
         yield Ancestor(
             name=dataset.name,
             kind="dataset",
             category=(facts.category if facts else None) or dataset.category,
-            stays_in=demand,
+            stays_in=places,
             lifts=facts.lifts if facts else (),
             commitment=dataset.commitment,
-            where=str(facts.where) if facts else None,
+            where=" and ".join(sorted(where)) or None,
         )

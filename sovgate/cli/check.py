@@ -133,7 +133,7 @@ def _denial(label: str, deny: Denial) -> list[tuple[str, str]]:
     if deny.where:
         rows.append(("", f"at {deny.where}"))
     if deny.fix:
-        rows.append(("", f"would be allowed if: {deny.fix}"))
+        rows.append(("", f"fix: {deny.fix}"))
     return rows
 
 

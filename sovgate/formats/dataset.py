@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from sovgate import regions
-from sovgate.errors import ConfigError
+from sovgate.errors import ConfigError, Where
 from sovgate.formats.sections import Section
 from sovgate.formats.yaml12 import load
 from sovgate.records import RELEASE_PART
@@ -33,7 +33,7 @@ class Commitment:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetManifest:
-    """`stays_in`: None is unknown, which denies; () is free."""
+    """`stays_in`: None is unknown, which denies; () is free. `where` is the line that says so."""
 
     id: str
     category: str
@@ -45,6 +45,7 @@ class DatasetManifest:
     schema_sha256: str | None
     source: str | None
     date: str | None
+    where: Where
 
 
 def parse(data: bytes, name: str) -> DatasetManifest:
@@ -72,6 +73,7 @@ def parse(data: bytes, name: str) -> DatasetManifest:
         schema_sha256=_schema(top),
         source=top.optional_text("source"),
         date=top.text("date", pattern=_DATE) if top.has("date") else None,
+        where=top.document.where(("stays-in",)),
     )
     top.done()
     return made

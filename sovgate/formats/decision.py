@@ -135,7 +135,7 @@ class Decision:
                 why=f"{first.rule}: {first.message}",
                 fix=fix,
                 where=parse_where(first.where),
-                details=lines,
+                details=lines if len(lines) > 1 else (),  # the one is said as `why`
                 reason=first.rule,
             )
         raise error
@@ -175,10 +175,13 @@ class Decision:
 
 
 def parse_where(text: str | None) -> Where | None:
-    """ "sovgate.yaml:17" or "sovgate.yaml:17:3" as a Where."""
+    """ "sovgate.yaml:17" or "sovgate.yaml:17:3" as a Where; the last of several ("a:1 and b:2")."""
     if not text:
         return None
-    path = text
+    places = [part for part in text.split(" and ") if part.rpartition(":")[2].isdigit()]
+    if not places:
+        return None
+    path = places[-1]
     numbers: list[int] = []
     while len(numbers) < 2 and (cut := path.rpartition(":"))[2].isdigit() and cut[0]:
         path = cut[0]

@@ -15,6 +15,8 @@ from sovgate.strict import JSON, Fields, format_time, is_sha256
 
 BUILD_TYPE = "https://sovgate.dev/training/v0"
 BUILDER = "https://sovgate.dev/record/v0"
+#: How messages name a record as the one who says something of a data set.
+IN_RECORD = "its training record"
 MAX_ANCESTORS = 10_000
 _DATASET, _BASE = "dataset:", "base-model:"
 

@@ -140,7 +140,7 @@ def _origins(project: Project, records: Sequence[TrainingRecord]) -> tuple[Origi
             stays_in=one.stays_in,
             lifts=one.lifts,
             commitment=one.commitment,
-            where=_shorter(one.where),
+            where=one.where,
         )
         for one in found
     ]

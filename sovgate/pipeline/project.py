@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
 from sovgate.config import DEFAULT_ROLES, OWN_ROLES, ProjectConfig, TrustEntry, ZoneConfig
-from sovgate.errors import ConfigError, KeyServiceError, SovgateError
+from sovgate.errors import ConfigError, KeyServiceError, SovgateError, Where
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
 from sovgate.formats.spki import MAX_PEM_BYTES
-from sovgate.record import DatasetFacts
+from sovgate.record import DatasetFacts, Demand
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -185,7 +185,6 @@ class Project:
 
     def _dataset(self, name: str) -> DatasetFacts:
         declared = self.config.datasets[name]
-        where = self.config.where(f"datasets.{name}")
         manifest = digest = None
         if declared.manifest is not None:
             path = self.base / declared.manifest
@@ -195,27 +194,31 @@ class Project:
                 raise self._placed(error, f"datasets.{name}.manifest") from error
             manifest = datasets.parse(data, declared.manifest)
             digest = hashlib.sha256(data).hexdigest()
-        words = []
+        demands = []
         if declared.stays_in is not None or self._says_null(name) or manifest is None:
-            words.append(declared.stays_in)
+            where = self.config.where(f"datasets.{name}.stays-in")
+            demands.append(Demand(places=declared.stays_in, where=_line(where)))
         if manifest is not None:
-            words.append(manifest.stays_in)
-        demands = None if None in words else tuple(dict.fromkeys(w for w in words if w))
+            demands.append(Demand(places=manifest.stays_in, where=_line(manifest.where)))
         return DatasetFacts(
             name=name,
             category=declared.category or (manifest.category if manifest else None),
-            stays_in=demands,
+            demands=tuple(demand for demand in demands if demand.places != ()),
             lifts=declared.lifts,
             pointer=manifest.pointer if manifest else None,
             manifest_sha256=digest,
             commitment=manifest.commitment.value if manifest and manifest.commitment else None,
-            where=where,
         )
 
     def _says_null(self, name: str) -> bool:
         """`stays-in: null` in the project file is a word (unknown); leaving it out is none."""
         written = self.config.document.value["datasets"][name]
         return "stays-in" in written and written["stays-in"] is None
+
+
+def _line(where: Where) -> str:
+    """Without the column: people look for a line."""
+    return f"{where.path}:{where.line}" if where.line else where.path
 
 
 def open_project(folder: Path | None) -> Project:

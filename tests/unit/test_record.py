@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from sovgate import strict
-from sovgate.errors import ConfigError, Malformed, Where
+from sovgate.errors import ConfigError, Malformed
 from sovgate.formats import provenance
 from sovgate.formats.provenance import BaseModel, RecordedDataset, TrainingRecord
-from sovgate.record import NONE, UNKNOWN, DatasetFacts, ancestry, recorded
+from sovgate.record import NONE, UNKNOWN, DatasetFacts, Demand, ancestry, recorded
 
 EU = RecordedDataset(
     name="kyc-eu", category="personal", stays_in=(("EU",),), pointer="s3://kyc",
@@ -22,8 +22,8 @@ RECORD = TrainingRecord(
     finished=datetime(2026, 11, 24, tzinfo=UTC),
 )  # fmt: skip
 FACTS = DatasetFacts(
-    name="kyc-eu", category="personal", stays_in=(("DE", "FR"),), lifts=("dp",), pointer=None,
-    manifest_sha256=None, commitment=None, where=Where(path="sovgate.yaml", line=17),
+    name="kyc-eu", category="personal", lifts=("dp",), pointer=None, manifest_sha256=None,
+    demands=(Demand(places=("DE", "FR"), where="sovgate.yaml:17"),), commitment=None,
 )  # fmt: skip
 
 
@@ -35,13 +35,22 @@ def test_no_record_and_an_empty_record_are_unknown() -> None:
 def test_the_record_and_the_project_both_demand() -> None:
     found = ancestry(RECORD, {"kyc-eu": FACTS})
     assert [a.stays_in for a in found] == [("EU",), ("DE", "FR")]
-    assert {a.where for a in found} == {"sovgate.yaml:17"}
+    assert [a.where for a in found] == ["its training record", "sovgate.yaml:17"]
+
+
+def test_everybody_who_makes_a_demand_is_named() -> None:
+    """Or a person changes one line, and is refused by the next."""
+    same = replace(FACTS, demands=(
+        Demand(places=("EU",), where="sovgate.yaml:17"), Demand(places=("EU",), where="d.yaml:5")
+    ))  # fmt: skip
+    (one,) = ancestry(RECORD, {"kyc-eu": same})
+    assert one.where == "d.yaml:5 and its training record and sovgate.yaml:17"
 
 
 def test_neither_word_loosens_the_other() -> None:
-    free = replace(FACTS, stays_in=())
+    free = replace(FACTS, demands=())
     assert [a.stays_in for a in ancestry(RECORD, {"kyc-eu": free})] == [("EU",)]
-    unknown = replace(FACTS, stays_in=None)
+    unknown = replace(FACTS, demands=(Demand(places=None, where="x"),))
     assert None in [a.stays_in for a in ancestry(RECORD, {"kyc-eu": unknown})]
     forgetful = replace(RECORD, datasets=(replace(EU, stays_in=None),))
     assert None in [a.stays_in for a in ancestry(forgetful, {"kyc-eu": free})]
