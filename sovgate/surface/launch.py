@@ -33,6 +33,9 @@ CREDENTIALS = (
     "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 )  # fmt: skip
 
+#: The same, for the one command that pushes to a Git repository.
+GIT_CREDENTIALS = ("SOVGATE_GIT_TOKEN", "SOVGATE_GIT_USER", "SSH_AUTH_SOCK")
+
 #: What the runner itself says, and does not let a step overwrite.
 RUNNER = (
     "CI", "GITHUB_ACTIONS", "GITHUB_ACTOR", "GITHUB_EVENT_NAME", "GITHUB_JOB", "GITHUB_OUTPUT",
@@ -116,6 +119,7 @@ def _environment(command: str, given: Mapping[str, str], folder: Path) -> dict[s
                 fix="name only variables that hold credentials",
             )
     names = [*RUNNER, *CREDENTIALS, *asked, "SOVGATE_FORMAT"]
+    names += GIT_CREDENTIALS if command == "promote" else ()
     names += [name for name in given if name.startswith(prefix)]
     kept = {name: given[name] for name in names if given.get(name)}
     temporary = folder / "tmp"
