@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from sovgate.errors import SovgateError, disk_error
-from sovgate.files import read_bounded
+from sovgate.files import Staging, read_bounded
 from sovgate.records import Release, Sized
 from sovgate.strict import MAX_BYTES
 
@@ -89,8 +89,11 @@ class Outbox:
         return open_blob(self.folder, sha256)
 
     def remove(self) -> None:
-        """Remove the copy. A rest that a kill leaves is swept by the next push."""
+        """Remove the copy, and what killed runs left: we hold the lock, so nobody else is at it."""
         try:
+            for item in self._models.iterdir():
+                if item.name.endswith(Staging.SUFFIX) and not item.is_symlink():
+                    shutil.rmtree(item)
             if self.path.is_symlink():
                 self.path.unlink()
             elif self.path.exists():

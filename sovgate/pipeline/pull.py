@@ -232,7 +232,10 @@ class _Move:
         head = note(run, "intent", self.about, refs=refs)
         with outcome_of_failure(run, self.about):
             if already:
-                self._evidence(judged)
+                # Entering sweeps what a killed run left beside the model. RULES 11.
+                with Staging(self.output):
+                    self._check_key()
+                    self._evidence(judged)
             else:
                 with watch.step("decrypt and verify"):
                     self._open(judged, advance)
@@ -241,6 +244,17 @@ class _Move:
             end = note(run, "outcome", self.about, exit_code=0,
                        refs=(*refs, ("receipt", receipt)))  # fmt: skip
         return receipt, end
+
+    def _check_key(self) -> None:
+        """The model is there: what is left to show is that our key opens its key table."""
+        from sovgate.encrypt import open_keys
+        from sovgate.transfer import as_sealed, open_blob
+
+        open_keys(
+            as_sealed(self.record.transfer),
+            lambda sha256: open_blob(self.store, sha256),
+            self.opened.identity(self.zone),
+        )
 
     def _open(self, judged: Judged, advance: Advance | None) -> None:
         """Decrypt into a private folder; only what verified whole gets its name. RULES 11."""

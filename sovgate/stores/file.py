@@ -37,6 +37,8 @@ _CHUNK = 1024 * 1024
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
+#: How file systems say that they have no hard links; anything else is trouble of another kind.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 def store(uri: Uri, base: Path) -> FileStore:
@@ -74,6 +76,8 @@ class FileStore:
                     try:
                         os.link(name, second, src_dir_fd=incoming, dst_dir_fd=incoming)
                     except OSError as error:
+                        if error.errno not in _NO_LINKS:
+                            raise
                         raise self._not_create_only(
                             f"link(2) does not work there: {error}"
                         ) from error
