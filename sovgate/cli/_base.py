@@ -73,7 +73,7 @@ class Command(click.Command):
         example: str = "",
         path: str = "",
         outputs: Mapping[str, str] | None = None,
-        artifact: tuple[str, str] | None = None,
+        artifact: tuple[str, ...] | None = None,
         **kwargs: Any,
     ) -> None:
         self.example = example
@@ -115,7 +115,8 @@ def declare(name: str, *, example: str, path: str = "", **attrs: Any) -> Callabl
 
     `example` is shown by --help; `path` is "audit verify" below a group. `outputs` names each key
     of the Report's outputs and describes it, for Actions and Tasks; `artifact` names the two of
-    them that say where the command's product is and its digest ("sha256:…"), for Tekton Chains.
+    them that say where the command's product is and its digest ("sha256:…"), for Tekton Chains,
+    and any more that are empty where nothing was made.
     """
 
     def made(function: F) -> Command:

@@ -153,7 +153,7 @@ def write_lines(lines: list[str]) -> None:
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def emit(report: Report, form: str, artifact: tuple[str, str] | None = None) -> None:
+def emit(report: Report, form: str, artifact: tuple[str, ...] | None = None) -> None:
     """Write a Report in one of FORMATS. `artifact`: the outputs that are its URI and digest."""
     if form == "json":
         write_json({"command": report.command, "exit": int(report.exit), **report.data})
@@ -168,11 +168,13 @@ def emit(report: Report, form: str, artifact: tuple[str, str] | None = None) -> 
         write_tekton_results({**report.outputs, **_artifact(report, artifact)})
 
 
-def _artifact(report: Report, names: tuple[str, str] | None) -> dict[str, str]:
+def _artifact(report: Report, names: tuple[str, ...] | None) -> dict[str, str]:
     """The object result that Tekton Chains takes as a subject of its provenance."""
     if names is None or report.exit is not ExitCode.OK:
         return {}
-    uri, digest = (report.outputs[name] for name in names)
+    uri, digest, *made = (report.outputs[name] for name in names)
+    if not all(made):
+        return {}
     subject = {"uri": uri, "digest": digest, "isBuildArtifact": "true"}
     return {ARTIFACT_RESULT: json.dumps(subject)}
 

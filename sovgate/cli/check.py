@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     example="""
 sovgate check build/kyc-risk --action transfer --zone us-train --to eu
 sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0""",
+    outputs={
+        "allowed": "true or false.",
+        "rules": "The rules that denied, apart by commas.",
+        "case": "Digest of the case that was decided, sha256:…",
+        "policy": "Digest of the policy that decided, sha256:…",
+        "decision": "Path of the signed decision; empty where none was asked for.",
+    },
 )
 @model_argument
 @option("--action", type=click.Choice(ACTIONS), default="transfer", show_default=True,
@@ -85,19 +92,17 @@ def _report(checked: Checked) -> Report:
     rows.append(("policy", f"sha256:{decision.policy_sha256} ({decision.engine})"))
     if checked.saved is not None:
         rows.append(("decision", str(checked.saved)))
-    outputs = {
-        "allowed": "true" if decision.allowed else "false",
-        "rules": ",".join(dict.fromkeys(deny.rule for deny in decision.denies)),
-        "case": f"sha256:{decision.case_sha256}",
-        "policy": f"sha256:{decision.policy_sha256}",
-    }
-    if checked.saved is not None:
-        outputs["decision"] = str(checked.saved)
     return Report(
         command="check",
         headline=f"{verdict}: {decision.case.action} {decision.question}",
         rows=tuple(rows),
-        outputs=outputs,
+        outputs={
+            "allowed": "true" if decision.allowed else "false",
+            "rules": ",".join(dict.fromkeys(deny.rule for deny in decision.denies)),
+            "case": f"sha256:{decision.case_sha256}",
+            "policy": f"sha256:{decision.policy_sha256}",
+            "decision": str(checked.saved or ""),
+        },
         data={**decision.json(), "saved": None if checked.saved is None else str(checked.saved)},
         notes=_notes(decision),
         annotations=tuple(

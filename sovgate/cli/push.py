@@ -31,6 +31,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
         "record": "SHA-256 of the release record in the store; empty on a dry run.",
         "audit-head": "Head of this run in the audit log, to be noted; empty on a dry run.",
     },
+    artifact=("release", "manifest", "record"),
 )
 @argument("source", type=LocalPath(), metavar="MODEL|DIR",
           help="The model, or a folder that encrypt --release wrote.")  # fmt: skip

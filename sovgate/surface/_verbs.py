@@ -61,6 +61,38 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Secret:
+    """What no option may hold: it goes from a secret into the environment of these verbs alone."""
+
+    name: str
+    variable: str
+    help: str
+    verbs: frozenset[str]
+
+
+SECRETS = (
+    Secret(
+        name="key-passphrase",
+        variable="SOVGATE_KEY_PASSPHRASE",
+        help="Passphrase of a private key file that has one.",
+        verbs=frozenset({"record", "sign", "check", "decrypt", "push", "pull", "promote"}),
+    ),
+    Secret(
+        name="git-token",
+        variable="SOVGATE_GIT_TOKEN",
+        help="Token that may push to the zone's Git repository over HTTPS.",
+        verbs=frozenset({"promote"}),
+    ),
+    Secret(
+        name="git-user",
+        variable="SOVGATE_GIT_USER",
+        help="User name that goes with git-token, where the server looks at it.",
+        verbs=frozenset({"promote"}),
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verb:
     """One command. `path` is "sign", or "audit verify" below a group."""
 
@@ -71,8 +103,12 @@ class Verb:
     usage: str
     parameters: tuple[Input, ...]
     outputs: Mapping[str, str]
-    artifact: tuple[str, str] | None
+    artifact: tuple[str, ...] | None
     module: str
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        return tuple(secret for secret in SECRETS if self.path in secret.verbs)
 
     @property
     def inputs(self) -> tuple[Input, ...]:

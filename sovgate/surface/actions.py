@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sovgate.surface._verbs import Input, Verb
+from sovgate.surface._verbs import SECRETS, Input, Verb
 from sovgate.surface._yaml import dump
 
 SHELL = "/bin/bash --noprofile --norc -eo pipefail {0}"
@@ -91,6 +91,7 @@ def action(verb: Verb, root: str) -> str:
     In `actions/<verb>/` that is two levels up, and one in the tree of a release.
     """
     inputs = {item.name: _input(item.sentence, item.required) for item in verb.inputs}
+    inputs |= _secrets([verb])
     document = {
         "name": f"sovgate {verb.path}",
         "description": verb.summary,
@@ -111,6 +112,7 @@ def root_action(verbs: Sequence[Verb]) -> str:
     }
     for name in sorted({item.name for verb in verbs for item in verb.inputs}):
         inputs[name] = _input(_told(verbs, name), required=False)
+    inputs |= _secrets(verbs)
     outputs: dict[str, str] = {}
     for name in sorted({name for verb in verbs for name in verb.outputs}):
         outputs[name] = _joined({v.path: v.outputs[name] for v in verbs if name in v.outputs})
@@ -131,6 +133,15 @@ def _input(description: str, required: bool) -> dict[str, Any]:
     if not required:
         found["default"] = ""
     return found
+
+
+def _secrets(verbs: Sequence[Verb]) -> dict[str, dict[str, Any]]:
+    wanted = {secret for verb in verbs for secret in verb.secrets}
+    return {
+        secret.name: _input(f"{secret.help} From a secret.", required=False)
+        for secret in SECRETS
+        if secret in wanted
+    }
 
 
 def _installing() -> dict[str, dict[str, Any]]:
@@ -182,6 +193,11 @@ def _runs(name: str, verbs: Sequence[Verb], root: str, command: str) -> dict[str
         if variable not in env
     }
     general.pop("SOVGATE_FORMAT", None)
+    for secret in SECRETS:
+        if any(secret in verb.secrets for verb in verbs):
+            env[secret.variable] = f"${{{{ inputs.{secret.name} }}}}"
+        else:
+            general[secret.variable] = ""
     env["SOVGATE_FORMAT"] = "github"
     if command.startswith('"'):
         env["SOVGATE_ACTION_COMMAND"] = "${{ inputs.command }}"

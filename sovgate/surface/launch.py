@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +36,9 @@ CREDENTIALS = (
 
 #: The same, for the one command that pushes to a Git repository.
 GIT_CREDENTIALS = ("SOVGATE_GIT_TOKEN", "SOVGATE_GIT_USER", "SSH_AUTH_SOCK")
+
+#: Ours that are no option's. The action sets each at step level, to nothing where it has no input.
+OURS = ("SOVGATE_FORMAT", "SOVGATE_KEY_PASSPHRASE")
 
 #: What the runner itself says, and does not let a step overwrite.
 RUNNER = (
@@ -118,7 +122,7 @@ def _environment(command: str, given: Mapping[str, str], folder: Path) -> dict[s
                 f"the input pass-env names {name[:60]!r}, which no step takes from outside",
                 fix="name only variables that hold credentials",
             )
-    names = [*RUNNER, *CREDENTIALS, *asked, "SOVGATE_FORMAT"]
+    names = [*RUNNER, *CREDENTIALS, *OURS, *asked]
     names += GIT_CREDENTIALS if command == "promote" else ()
     names += [name for name in given if name.startswith(prefix)]
     kept = {name: given[name] for name in names if given.get(name)}
@@ -189,16 +193,16 @@ def _install(locks: list[Path], wheels: Path, folder: Path) -> Path:
             "this Python cannot make a virtual environment", output=made.stdout + made.stderr,
             fix="install its venv package, or name another Python with the input python",
         )  # fmt: skip
-    pip = [*_pip(), "--no-input", "--disable-pip-version-check"]
+    pip = [*_pip(python), "--no-input", "--disable-pip-version-check"]
     asked = ["--require-hashes", "--only-binary=:all:", "--no-deps"]
     asked += [f"--requirement={lock}" for lock in locks]
     # Where the wheels are all there, no index and no configuration is looked at.
-    offline = [*pip, f"--python={python}", "install", "--no-compile", "--no-index", "--quiet",
+    offline = [*pip, "install", "--no-compile", "--no-index", "--quiet",
                "--no-cache-dir", f"--find-links={wheels}", *asked]  # fmt: skip
     alone = {**clean, "PIP_CONFIG_FILE": os.devnull}
     if any(wheels.glob("*.whl")) and _does(offline, alone) is None:
         return _with_sovgate(environment, python)
-    fetch = [*pip, f"--python={python}", "download", "--quiet", "--retries=2", "--timeout=20",
+    fetch = [*pip, "download", "--quiet", "--retries=2", "--timeout=20",
              f"--dest={wheels}", *asked]  # fmt: skip
     failed = _does(fetch, clean) or _does(offline, alone)
     if failed is not None:
@@ -210,21 +214,21 @@ def _install(locks: list[Path], wheels: Path, folder: Path) -> Path:
     return _with_sovgate(environment, python)
 
 
-def _pip() -> list[str]:
-    """pip of the base Python, or the wheel of it that comes with every Python."""
-    here = [sys.executable, "-I", "-m", "pip"]
-    if subprocess.run([*here, "--version"], capture_output=True, check=False).returncode == 0:
-        return here
+def _pip(python: Path) -> list[str]:
+    """The base Python's pip, or the wheel of it that comes with Python, to work on `python`."""
+    found = find_spec("pip")
+    if found is not None and found.origin:
+        runner = Path(found.origin).parent / "__pip-runner__.py"
+        if runner.is_file():  # what `pip --python` starts; to start it at once halves the time
+            return [str(python), "-I", str(runner)]
+        return [sys.executable, "-I", "-m", "pip", f"--python={python}"]
     folders = [Path(sys.base_prefix) / "share" / "python-wheels"]
-    try:
-        import ensurepip
-
-        folders.insert(0, Path(ensurepip.__file__).parent / "_bundled")
-    except ImportError:
-        pass
+    bundled = find_spec("ensurepip")
+    if bundled is not None and bundled.origin:
+        folders.insert(0, Path(bundled.origin).parent / "_bundled")
     for folder in folders:
         for wheel in sorted(folder.glob("pip-*.whl"), reverse=True):
-            return [sys.executable, "-I", str(wheel / "pip")]
+            return [sys.executable, "-I", str(wheel / "pip"), f"--python={python}"]
     raise Refused(
         "this Python has neither pip nor the wheel of it",
         fix="install python3-pip, or name another Python with the input python",

@@ -95,6 +95,7 @@ def _action(verb: Verb, level: str) -> str:
     lines = [f"- uses: org/sovgate/{verb.path}@v1", "  with:"]
     lines += [f"    {item.name}: …" for item in first]
     rows = [(f"`{item.name}`", cell(item.sentence)) for item in verb.inputs]
+    rows += [(f"`{secret.name}`", f"{cell(secret.help)} From a secret.") for secret in verb.secrets]
     rows += [(f"`{name}`", cell(text)) for name, (_, text, _) in INSTALLING.items()]
     parts = [f"{level}# As a step, as a Task\n\n```yaml\n", "\n".join(lines), "\n```\n\n"]
     parts.append(table(("input", "what"), rows))

@@ -160,8 +160,16 @@ def _params(verb: Verb) -> list[dict[str, Any]]:
         if not _required(verb, item):
             param["default"] = ""
         found.append(param)
+    if verb.secrets:
+        secret = {"name": "secret", "description": _secret_help(verb), "type": "string"}
+        found.append({**secret, "default": "sovgate"})
     image = {"name": "image", "description": IMAGE_HELP, "type": "string", "default": IMAGE}
     return [*found, image]
+
+
+def _secret_help(verb: Verb) -> str:
+    keys = " ".join(f"{secret.name}: {secret.help}" for secret in verb.secrets)
+    return f"Name of a Secret, of which each key may be missing. {keys}"
 
 
 def _required(verb: Verb, item: Input) -> bool:
@@ -180,12 +188,15 @@ def _told(verb: Verb, item: Input) -> str:
 def _env(verb: Verb) -> list[dict[str, Any]]:
     """Values of parameters first: Kubernetes replaces $(NAME) in a value by what stands above, so
     that a hostile one can name other parameters and nothing else."""
-    env = [
+    env: list[dict[str, Any]] = [
         {"name": item.shell if item.weakens_trust else item.variables[0],
          "value": f"$(params.{item.name})"}
         for item in verb.inputs
     ]  # fmt: skip
     env.append({"name": "SOVGATE_FORMAT", "value": "tekton"})
+    for secret in verb.secrets:
+        place = {"name": "$(params.secret)", "key": secret.name, "optional": True}
+        env.append({"name": secret.variable, "valueFrom": {"secretKeyRef": place}})
     # The root file system cannot be written.
     env += [{"name": "HOME", "value": "/tmp"}, {"name": "TMPDIR", "value": "/tmp"}]  # noqa: S108
     return env
@@ -255,6 +266,8 @@ def _readme(verb: Verb) -> str:
         (f"`{item.name}`", cell(_told(verb, item)), "yes" if _required(verb, item) else "")
         for item in verb.inputs
     ]
+    if verb.secrets:
+        params.append(("`secret`", cell(_secret_help(verb)), ""))
     params.append(("`image`", cell(IMAGE_HELP), ""))
     text = f"# sovgate-{verb.path}\n\n{verb.summary}\n\n```\n"
     text += (

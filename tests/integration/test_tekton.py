@@ -149,7 +149,8 @@ def run(
 
     env: dict[str, str] = {}
     for entry in step["env"]:
-        env[entry["name"]] = expanded(put(entry["value"]), env)
+        if "valueFrom" not in entry:  # the Secret is optional, and there is none
+            env[entry["name"]] = expanded(put(entry["value"]), env)
     env["TMPDIR"] = env["HOME"] = str(folder.parent)
     if document["kind"] == "Task":  # where Tekton has /tekton/results
         env["SOVGATE_RESULTS_DIR"] = str(results)

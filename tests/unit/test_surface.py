@@ -16,7 +16,7 @@ import yaml
 from sovgate.errors import MEANING
 from sovgate.surface import __main__ as surface
 from sovgate.surface import actions, launch, tekton
-from sovgate.surface._verbs import Verb, commands, verbs
+from sovgate.surface._verbs import SECRETS, Verb, commands, verbs
 from sovgate.surface._yaml import Block, dump
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +94,19 @@ def test_every_option_is_an_input_or_left_out_with_its_reason(verb: Verb) -> Non
         else:
             assert inputs[item.name]["description"] == item.sentence
             assert item.name in params
-    assert set(inputs) == {item.name for item in verb.inputs} | set(actions.INSTALLING)
+    secrets = {secret.name for secret in verb.secrets}
+    assert set(inputs) == {item.name for item in verb.inputs} | secrets | set(actions.INSTALLING)
+
+
+def test_a_secret_reaches_the_commands_that_need_it_and_no_other() -> None:
+    for path in ACTIONS:
+        env = step(path)["env"]
+        for secret in SECRETS:
+            wanted = path == "action.yml" or Path(path).parent.name in secret.verbs
+            here = {verb for verb in secret.verbs if verb in VERBS}
+            value = f"${{{{ inputs.{secret.name} }}}}" if wanted and here else ""
+            assert env[secret.variable] == value
+    assert {secret.variable for secret in SECRETS} <= {*launch.OURS, *launch.GIT_CREDENTIALS}
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.path)
@@ -198,7 +210,7 @@ def test_a_step_is_locked_down_and_its_script_names_no_parameter(path: str) -> N
 @pytest.mark.parametrize("path", RUNNABLE)
 def test_values_of_parameters_stand_above_all_else_that_kubernetes_could_expand(path: str) -> None:
     """A hostile `$(NAME)` can then name another parameter and nothing else."""
-    values = [entry["value"] for entry in steps_of(read(path))["env"]]
+    values = [entry.get("value", "") for entry in steps_of(read(path))["env"]]
     kinds = [value.startswith("$(params.") for value in values]
     assert kinds == sorted(kinds, reverse=True)
 
@@ -214,7 +226,7 @@ def test_rule_25_the_task_that_verifies_wants_a_digest() -> None:
 
 def test_a_stepaction_finds_where_its_results_go() -> None:
     spec = read("tekton/stepactions/sovgate-sign/0.1/sovgate-sign.yaml")["spec"]
-    env = {entry["name"]: entry["value"] for entry in spec["env"]}
+    env = {entry["name"]: entry.get("value") for entry in spec["env"]}
     assert env["SOVGATE_A_RESULT"] == "$(step.results.manifest.path)"
     line = [*spec["script"].splitlines()[:-1], 'printf %s "$SOVGATE_RESULTS_DIR"']
     done = subprocess.run(
