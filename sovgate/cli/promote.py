@@ -75,16 +75,17 @@ def command(
         notes.append(f"open a pull request from {made.branch} to {made.onto} in {made.repo}")
     if not made.pinned:
         notes.append(f"the name was not pinned; in a pipeline write {named}")
-    outputs = {"manifest": f"sha256:{made.manifest}", "release": named, "branch": made.branch}
-    if made.commit:
-        outputs["commit"] = made.commit
-    if made.audit_head:
-        outputs["audit-head"] = made.audit_head
     return Report(
         command="promote",
         headline=headline,
         rows=tuple(rows),
-        outputs=outputs,
+        outputs={
+            "release": named,
+            "manifest": f"sha256:{made.manifest}",
+            "branch": made.branch,
+            "commit": made.commit or "",
+            "audit-head": made.audit_head or "",
+        },
         data={
             "release": named,
             "manifest": made.manifest,
