@@ -27,8 +27,8 @@ sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu""",
         "release": "What is pinned, NAME/VERSION@sha256:…",
         "manifest": "Manifest digest of the model, sha256:…",
         "branch": "The branch that was pushed to.",
-        "commit": "The commit that pins the release; none in a dry run.",
-        "audit-head": "Head of this run's audit log; none where nothing was done.",
+        "commit": "The commit that pins the release; empty in a dry run.",
+        "audit-head": "Head of this run's audit log; empty where nothing was done.",
     },
 )
 @argument("release", metavar="RELEASE", help="NAME/VERSION@sha256:DIGEST.")
