@@ -15,7 +15,7 @@ import json
 import resource
 import sys
 
-CPU_SECONDS = 5
+CPU_SECONDS = 2
 MEMORY = 2 * 1024 * 1024 * 1024
 
 

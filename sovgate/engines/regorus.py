@@ -19,7 +19,7 @@ from sovgate.errors import ConfigError, EngineError, Where
 
 JSON = Any
 
-#: Seconds of wall clock for the child; it has 5 of processor time.
+#: Seconds of wall clock for the child; it has 2 of processor time.
 TIMEOUT = 20
 MAX_REPLY = 64 * 1024 * 1024
 _UNDEFINED = '"<undefined>"'
@@ -96,7 +96,7 @@ def ask_child(
     if not isinstance(reply, dict):
         raise EngineError(
             "the project's own policies did not answer within their limits",
-            why="5 seconds of processor time and 2 GiB of memory, for all of them together",
+            why="2 seconds of processor time and 2 GiB of memory, for all of them together",
             fix="look for nested loops, and for brackets nested more than ten deep",
             reason="policy-limits",
         )
