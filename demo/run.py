@@ -274,11 +274,13 @@ def main() -> None:
     def push() -> str:
         made = sovgate(US, "push", "tumour-triage", "--release", release,
                        "--zone", "us-train", "--to", "eu")  # fmt: skip
+        facts["us-train"] = [made["audit-head"]]
         return f"{made['crossed']:,} bytes for eu's key alone; record sha256:{made['record'][:16]}…"
 
     def pull() -> str:
         pinned = f"{release}@sha256:{facts['manifest']}"
-        sovgate(EU, "pull", pinned, "--zone", "eu", "-o", "tumour-triage")
+        made = sovgate(EU, "pull", pinned, "--zone", "eu", "-o", "tumour-triage")
+        facts["eu"] = [made["audit-head"]]
         return "verified, decided again by eu's own file, decrypted, receipt signed"
 
     def load() -> str:
@@ -291,6 +293,7 @@ def main() -> None:
         pinned = f"{release}@sha256:{facts['manifest']}"
         made = sovgate(EU, "promote", pinned, "--zone", "eu")
         facts["commit"] = made["commit"]
+        facts["eu"].append(made["audit-head"])
         rendered = render()
         return f"commit {made['commit'][:10]} on serving.git{rendered}"
 
@@ -307,10 +310,12 @@ def main() -> None:
         return "; renders to a Deployment pinned to the manifest"
 
     def audit() -> str:
+        said = []
         for side, zone in ((US, "us-train"), (EU, "eu")):
-            done = sovgate(side, "audit", "verify", "--zone", zone)
-            facts[zone] = done["entries"]
-        return f"{facts['us-train']} entries in us-train, {facts['eu']} in eu, chains whole"
+            heads = [word for head in facts[zone] for word in ("--against", head)]
+            done = sovgate(side, "audit", "verify", "--zone", zone, *heads)
+            said.append(f"{sum(log['entries'] for log in done['logs'])} entries in {zone}")
+        return f"{' and '.join(said)} verify, none cut off: the heads were noted"
 
     for name, run in (("train", train), ("sign", sign), ("decide", check), ("push", push),
                       ("pull", pull), ("predict", load), ("promote", promote),
@@ -331,8 +336,11 @@ def denied(features: Any, target: Any) -> None:
     sovgate(EU, *push, expect=10)
     print(paint("1", "Now back: weights tuned on clinic-eu, which stays in the EU"))
     print(paint("2", f"$ sovgate {' '.join(push)}"), flush=True)
-    subprocess.run([sys.executable, "-m", "sovgate", *push], cwd=EU, check=False)
-    left = [p for p in (HERE / "store-us").rglob("*") if p.is_file()]
+    subprocess.run(
+        [sys.executable, "-m", "sovgate", *push], cwd=EU, check=False, stderr=subprocess.STDOUT
+    )
+    store = HERE / "store-us"  # us-train's own audit log lies there too
+    left = [p for p in store.rglob("*") if p.is_file() and p.parent.parent.name != "audit"]
     if left:
         raise SystemExit(f"something reached the US after all: {left}")
     print(f"{paint('1;32', '✓')} nothing reached store-us; the refusal is in eu's audit log")
