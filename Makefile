@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-compile \
 	--require-hashes --only-binary :all:
 WORKERS ?= auto
-PYTEST := $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+PYTEST := $(PY) -m pytest -q -n $(WORKERS) --durations=5 --durations-min=10 $(PYTEST_ARGS)
 PEERS := model-signing opa age
 
 help:

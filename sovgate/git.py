@@ -11,39 +11,25 @@ import contextlib
 import os
 import pwd
 import re
-import selectors
 import shutil
-import signal
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from sovgate.errors import DiskError, GitError, disk_error
 from sovgate.files import Staging
+from sovgate.gitrun import PROGRAM_DIRS, TOKEN, TOKEN_USER, Done, execute, find_program
+from sovgate.gitrun import printable as printable
 from sovgate.giturl import Remote
 
-#: Where programs are looked for: never along PATH, which an earlier CI step can write to.
-PROGRAM_DIRS = (
-    "/usr/bin",
-    "/bin",
-    "/usr/local/bin",
-    "/opt/homebrew/bin",
-    "/run/current-system/sw/bin",
-)
 #: GIT_CONFIG_GLOBAL, without which the user's hooks and rewrites would apply, came with 2.32.
 MIN_VERSION = (2, 32)
 MAX_OUTPUT = 64 * 1024 * 1024
-MAX_STDERR = 64 * 1024
 LOCAL_SECONDS = 60.0
 REMOTE_SECONDS = 180.0
 
 #: The variables that pass. An agent's socket gives signatures and runs no code; proxies see TLS.
 PASSED = ("SSH_AUTH_SOCK", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
-#: A token for HTTPS, and the user name that goes with it (GitHub's and GitLab's takes any).
-TOKEN, TOKEN_USER = "SOVGATE_GIT_TOKEN", "SOVGATE_GIT_USER"
 
 _SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -86,32 +72,6 @@ _HELPER = (
     f'"${TOKEN_USER}" "${TOKEN}"; }}; f'
 )
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_USERINFO = re.compile(r"://[^/\s@]*@")
-
-
-def printable(data: bytes | str, *, most: int = 2000) -> str:
-    """Foreign output made fit for a message: no control characters, no credentials, bounded."""
-    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
-    text = _USERINFO.sub("://…@", _CONTROL.sub("", text.replace("\r", "\n")))
-    if token := os.environ.get(TOKEN):
-        text = text.replace(token, "…")
-    return text.strip()[:most]
-
-
-def find_program(name: str) -> str:
-    """The absolute path of a program in one of PROGRAM_DIRS. Raises GitError "git-missing"."""
-    for folder in PROGRAM_DIRS:
-        path = f"{folder}/{name}"
-        if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112 (hot, no Path)
-            return path
-    raise GitError(
-        f"{name} is not installed",
-        why=f"looked in {', '.join(PROGRAM_DIRS)}; PATH is not asked, since others can write it",
-        fix=f"install {name} with the system's package manager",
-        reason="git-missing",
-    )
-
 
 @contextlib.contextmanager
 def workspace() -> Iterator[Path]:
@@ -132,15 +92,6 @@ def workspace() -> Iterator[Path]:
         )
     with Staging(base / "clone") as staging:
         yield staging.path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """What a call of Git left. `stderr` is printable; `stdout` is raw, bounded."""
-
-    code: int
-    stdout: bytes
-    stderr: str
 
 
 class Git:
@@ -220,7 +171,7 @@ class Git:
                     f"GIT_{role}_EMAIL": email,
                     f"GIT_{role}_DATE": stamp,
                 }
-        return _execute(
+        return execute(
             [*command, *arguments],
             environment=environment,
             folder=self._folder,
@@ -298,7 +249,7 @@ class Git:
             environment = self._environment(False) | {"HOME": home}
             if source == "--system":
                 del environment["GIT_CONFIG_NOSYSTEM"], environment["GIT_CONFIG_SYSTEM"]
-            done = _execute(
+            done = execute(
                 [self._program, "config", *which, "--includes", "--null", "--list"],
                 environment=environment,
                 folder=self._folder,
@@ -350,83 +301,3 @@ def _check_owner(remote: Remote) -> None:
             where=remote.where,
             reason="git-owner",
         )
-
-
-def _execute(
-    command: Sequence[str],
-    *,
-    environment: dict[str, str],
-    folder: Path,
-    stdin: bytes,
-    most: int,
-    seconds: float,
-) -> Done:
-    """Run one program to its end, or kill its whole process group at the limits."""
-    with tempfile.TemporaryFile(dir=folder) as source:
-        source.write(stdin)
-        source.seek(0)
-        try:
-            process = subprocess.Popen(
-                list(command),
-                stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-                cwd=folder,
-                close_fds=True,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise GitError(
-                "git could not be started", why=f"{command[0]}: {error.strerror}"
-            ) from error
-    try:
-        with process:
-            try:
-                stdout, stderr = _collect(process, most, time.monotonic() + seconds)
-            except BaseException:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                raise
-    except TimeoutError:
-        raise GitError(
-            "git did not finish in time",
-            why=f"more than {seconds:.0f} seconds",
-            fix="see whether the repository answers, and run it again",
-            reason="git-timeout",
-        ) from None
-    return Done(code=process.returncode, stdout=stdout, stderr=printable(stderr))
-
-
-def _collect(process: subprocess.Popen[bytes], most: int, end: float) -> tuple[bytes, bytes]:
-    out, err = process.stdout, process.stderr
-    if out is None or err is None:
-        raise ValueError("pipes")
-    taken: dict[int, bytearray] = {out.fileno(): bytearray(), err.fileno(): bytearray()}
-    with selectors.DefaultSelector() as selector:
-        for descriptor in taken:
-            selector.register(descriptor, selectors.EVENT_READ)
-        while selector.get_map():
-            left = end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            for key, _ in selector.select(left):
-                data = os.read(key.fd, 1 << 16)
-                if not data:
-                    selector.unregister(key.fd)
-                elif key.fd == err.fileno():
-                    # The last words are the telling ones.
-                    taken[key.fd] = (taken[key.fd] + data)[-MAX_STDERR:]
-                else:
-                    taken[key.fd] += data
-                    if len(taken[key.fd]) > most:
-                        raise GitError(
-                            "git answered with more than is allowed",
-                            why=f"more than {most} bytes",
-                            reason="limits",
-                        )
-    try:
-        process.wait(max(0.1, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        raise TimeoutError from None
-    return bytes(taken[out.fileno()]), bytes(taken[err.fileno()])

@@ -23,11 +23,10 @@ from sovgate.promote.checkout import (
     Look,
     Plan,
     Pushed,
-    commit_message,
     opened,
-    proposal_branch,
 )
 from sovgate.promote.ledger import Ledger, append, is_recorded, read_ledger
+from sovgate.promote.words import commit_message, proposal_branch
 
 __all__ = [
     "Checkout",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import posixpath
 import re
 import secrets
@@ -23,6 +22,7 @@ from sovgate.formats.kustomize import Pin
 from sovgate.git import Git, printable, workspace
 from sovgate.gittree import Item, Trees
 from sovgate.giturl import Remote, check_branch
+from sovgate.promote.words import proposal_branch
 
 MAX_SECONDS = 300.0  # for losing races to other pushes
 
@@ -380,25 +380,3 @@ def _diff(folder: str, old: dict[str, bytes], changes: dict[str, bytes]) -> str:
 def _pause(attempts: int) -> None:
     """Full jitter: the more often the race was lost, the wider they spread."""
     time.sleep(secrets.randbelow(1000) / 1000 * min(2.0, 0.05 * 2 ** min(attempts, 6)))
-
-
-def proposal_branch(zone: str, release: str) -> str:
-    """`sovgate/<zone>/<model>-<version>`; a name that Git refuses gets a digest in its place."""
-    plain = release.partition("@")[0].replace("/", "-")
-    try:
-        return check_branch(f"sovgate/{zone}/{plain}")
-    except ConfigError:
-        safe = re.sub(r"[^a-z0-9_-]", "-", plain)[:100]
-        return f"sovgate/{zone}/{safe}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
-
-
-def commit_message(pin: Pin, audit_head: str) -> str:
-    """Subject and trailers. The trailers help people; no decision ever reads them (RULES 26)."""
-    return (
-        f"Promote {pin.release.partition('@')[0]} in {pin.zone}\n\n"
-        f"Sovgate-Release: {pin.release}\n"
-        f"Sovgate-Manifest: sha256:{pin.manifest}\n"
-        f"Sovgate-Record: sha256:{pin.record}\n"
-        f"Sovgate-Zone: {pin.zone}\n"
-        f"Sovgate-Audit-Head: {audit_head}\n"
-    )

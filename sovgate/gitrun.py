@@ -1,0 +1,147 @@
+"""Runs one program to its end, bounded in time and output. Ground floor: standard library only.
+
+RULES 21, 24, 29: programs are found in fixed places, and what they print is made fit to be shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sovgate.errors import GitError
+
+#: Where programs are looked for: never along PATH, which an earlier CI step can write to.
+PROGRAM_DIRS = (
+    "/usr/bin",
+    "/bin",
+    "/usr/local/bin",
+    "/opt/homebrew/bin",
+    "/run/current-system/sw/bin",
+)
+MAX_STDERR = 64 * 1024
+#: A token for HTTPS, and the user name that goes with it (GitHub's and GitLab's takes any).
+TOKEN, TOKEN_USER = "SOVGATE_GIT_TOKEN", "SOVGATE_GIT_USER"
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_USERINFO = re.compile(r"://[^/\s@]*@")
+
+
+def printable(data: bytes | str, *, most: int = 2000) -> str:
+    """Foreign output made fit for a message: no control characters, no credentials, bounded."""
+    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    text = _USERINFO.sub("://…@", _CONTROL.sub("", text.replace("\r", "\n")))
+    if token := os.environ.get(TOKEN):
+        text = text.replace(token, "…")
+    return text.strip()[:most]
+
+
+def find_program(name: str) -> str:
+    """The absolute path of a program in one of PROGRAM_DIRS. Raises GitError "git-missing"."""
+    for folder in PROGRAM_DIRS:
+        path = f"{folder}/{name}"
+        if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112 (hot, no Path)
+            return path
+    raise GitError(
+        f"{name} is not installed",
+        why=f"looked in {', '.join(PROGRAM_DIRS)}; PATH is not asked, since others can write it",
+        fix=f"install {name} with the system's package manager",
+        reason="git-missing",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a call of Git left. `stderr` is printable; `stdout` is raw, bounded."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+
+
+def execute(
+    command: Sequence[str],
+    *,
+    environment: dict[str, str],
+    folder: Path,
+    stdin: bytes,
+    most: int,
+    seconds: float,
+) -> Done:
+    """Run one program to its end, or kill its whole process group at the limits."""
+    with tempfile.TemporaryFile(dir=folder) as source:
+        source.write(stdin)
+        source.seek(0)
+        try:
+            process = subprocess.Popen(
+                list(command),
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                cwd=folder,
+                close_fds=True,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise GitError(
+                "git could not be started", why=f"{command[0]}: {error.strerror}"
+            ) from error
+    try:
+        with process:
+            try:
+                stdout, stderr = _collect(process, most, time.monotonic() + seconds)
+            except BaseException:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+    except TimeoutError:
+        raise GitError(
+            "git did not finish in time",
+            why=f"more than {seconds:.0f} seconds",
+            fix="see whether the repository answers, and run it again",
+            reason="git-timeout",
+        ) from None
+    return Done(code=process.returncode, stdout=stdout, stderr=printable(stderr))
+
+
+def _collect(process: subprocess.Popen[bytes], most: int, end: float) -> tuple[bytes, bytes]:
+    out, err = process.stdout, process.stderr
+    if out is None or err is None:
+        raise ValueError("pipes")
+    taken: dict[int, bytearray] = {out.fileno(): bytearray(), err.fileno(): bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for descriptor in taken:
+            selector.register(descriptor, selectors.EVENT_READ)
+        while selector.get_map():
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            for key, _ in selector.select(left):
+                data = os.read(key.fd, 1 << 16)
+                if not data:
+                    selector.unregister(key.fd)
+                elif key.fd == err.fileno():
+                    # The last words are the telling ones.
+                    taken[key.fd] = (taken[key.fd] + data)[-MAX_STDERR:]
+                else:
+                    taken[key.fd] += data
+                    if len(taken[key.fd]) > most:
+                        raise GitError(
+                            "git answered with more than is allowed",
+                            why=f"more than {most} bytes",
+                            reason="limits",
+                        )
+    try:
+        process.wait(max(0.1, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    return bytes(taken[out.fileno()]), bytes(taken[err.fileno()])
