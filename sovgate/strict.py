@@ -57,6 +57,20 @@ def _float(text: str) -> float:
     return number
 
 
+def _any_integer(text: str) -> int | str:
+    """For foreign documents: what is no exact number everywhere stays the text that it was."""
+    return int(text) if len(text) <= _DIGITS - 1 else text[:80]
+
+
+def _any_float(text: str) -> float | str:
+    number = float(text)
+    return text if number in (float("inf"), float("-inf")) else number
+
+
+def _no_number(name: str) -> NoReturn:
+    _refuse(f"{name} is not a JSON number")
+
+
 def _check_tree(root: JSON, max_depth: int) -> None:
     """Depth and lone surrogates, level by level: no recursion, so no RecursionError."""
     level = [root]
@@ -92,11 +106,13 @@ def loads(
     max_bytes: int = MAX_BYTES,
     max_depth: int = MAX_DEPTH,
     floats: bool = False,
+    any_number: bool = False,
 ) -> JSON:
     """Parse strict JSON.
 
     `floats` admits finite fractions (foreign formats such as SBOMs and safetensors headers); our
-    own formats have none. Raises Malformed.
+    own formats have none. `any_number` gives huge numbers, NaN and Infinity as text: there are
+    tools that write them. Raises Malformed.
     """
     if len(data) > max_bytes:
         _refuse(f"{len(data)} bytes, more than the {max_bytes} that are allowed")
@@ -108,9 +124,9 @@ def loads(
         value = json.loads(
             text,
             object_pairs_hook=_pairs,
-            parse_int=_integer,
-            parse_float=_float if floats else _fraction,
-            parse_constant=lambda name: _refuse(f"{name} is not a JSON number"),
+            parse_int=_any_integer if any_number else _integer,
+            parse_float=_any_float if any_number else _float if floats else _fraction,
+            parse_constant=str if any_number else _no_number,
         )
     except RecursionError:
         _refuse(f"nested deeper than {max_depth}")

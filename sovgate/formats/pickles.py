@@ -1,0 +1,201 @@
+"""Tells a pickle by its content, in whatever wrapping; never loads one. No I/O of its own.
+
+Loading a pickle runs whatever program is in it, so a model that holds one is named, and policy may
+refuse it. Where the content does not decide, the name does: better one too many than one too few.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sovgate.errors import Malformed
+from sovgate.formats.tensors._source import Source
+
+HEAD = 64 * 1024
+#: Opcodes that must be right before bytes count as a pickle that does not end in the window.
+ENOUGH = 12
+MAX_MEMBERS = 100_000
+MAX_DIRECTORY = 16 * 1024 * 1024
+_MEMBER_HEAD = 16 * 1024
+
+#: Endings that mean a pickle unless the content is known to be something else.
+ENDINGS = frozenset({"pkl", "pickle", "pt", "pth", "ckpt", "joblib", "dill", "cloudpickle", "pt2"})
+#: What joblib compresses with.
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"ZF", b"x\x01", b"x\x9c",
+               b"x\xda", b"x^")  # fmt: skip
+_HARMLESS = (b"GGUF", b"\x89HDF\r\n\x1a\n")
+_OBJECT_DTYPE = re.compile(rb"""['"][|<>=]?O[0-9]*['"]""")
+_OPCODES = frozenset(ord(op.code) for op in pickletools.opcodes)
+#: What runs code, once something was named that can be called.
+_CALLS = frozenset({"INST", "OBJ", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"})
+_CALLABLES = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})
+_NAMES = re.compile(r"[\w.]+ [\w.]+")
+
+
+def sniff(name: str, source: Source) -> str | None:
+    """Why the file counts as a pickle, e.g. "a pickle of protocol 4", or None."""
+    size = source.size
+    head = source.read(0, min(size, HEAD))
+    ending = name.rpartition("/")[2].rpartition(".")[2].lower()
+    named = ending in ENDINGS
+    if head[:4] == b"PK\x03\x04" or (size >= 22 and source.read(size - 22, 4) == b"PK\x05\x06"):
+        why = _in_zip(source)
+    elif head.startswith(b"\x93NUMPY"):
+        why = "a NumPy array of Python objects" if _object_array(head) else None
+        named = False
+    else:
+        why = _raw(head, whole=size <= HEAD, named=named)
+    if why is None and ending == "joblib" and head.startswith(_COMPRESSED):
+        return "a compressed joblib pickle"
+    if why is None and named and size and not head.startswith(_HARMLESS):
+        return f"a file named .{ending}, which is loaded as a pickle"
+    return why
+
+
+def _raw(head: bytes, *, whole: bool, named: bool) -> str | None:
+    if len(head) < 2 or head[0] not in _OPCODES:
+        return None
+    marked = head[0] == 0x80  # PROTO
+    if marked and head[1] > 5:
+        return None
+    seen = _look(head, most=ENOUGH if marked else 100_000)
+    if marked:
+        if seen.calls or seen.stopped or seen.cut or seen.right >= ENOUGH:
+            return f"a pickle of protocol {head[1]}"
+    # Protocols 0 and 1 have no mark, and text may begin like them. What has called something by
+    # then is one, even if nonsense follows: loading has run it.
+    elif seen.calls or (named and (seen.stopped or (seen.cut and not whole))):
+        return "a pickle of protocol 0 or 1"
+    return None
+
+
+@dataclass
+class _Look:
+    """How far bytes make sense as a pickle.
+
+    right    opcodes that were right, with enough on the stack for each
+    calls    one of them runs code
+    stopped  they came to STOP
+    cut      the bytes ended inside an argument
+    """
+
+    right: int = 0
+    calls: bool = False
+    stopped: bool = False
+    cut: bool = False
+
+
+def _opcodes(data: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, object, int | None]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of wrong escapes, in what may be any text
+        yield from pickletools.genops(data)
+
+
+def _look(data: bytes, *, most: int) -> _Look:
+    seen, stack, named = _Look(), 0, False
+    marks: list[int] = []
+    try:
+        for opcode, argument, _ in _opcodes(data):
+            before = opcode.stack_before
+            if pickletools.markobject in before:
+                if not marks:
+                    return seen
+                stack = marks.pop() - before.index(pickletools.markobject)
+            else:
+                stack -= len(before)
+            if stack < 0:
+                return seen
+            if opcode.name in ("GLOBAL", "INST") and not _NAMES.fullmatch(str(argument)):
+                return seen
+            if opcode.name == "MARK":
+                marks.append(stack)
+            else:
+                stack += len(opcode.stack_after)
+            seen.right += 1
+            named = named or opcode.name in _CALLABLES
+            seen.calls = named and opcode.name in _CALLS
+            seen.stopped = opcode.name == "STOP"
+            if seen.right >= most or seen.calls:
+                break
+    except (ValueError, OverflowError, struct.error) as error:
+        text = str(error)
+        seen.cut = any(word in text for word in ("exhausted", "remain", "not enough", "no newline"))
+    return seen
+
+
+def _object_array(head: bytes) -> bool:
+    if len(head) < 12:
+        return False
+    length = struct.unpack_from("<H", head, 8)[0] if head[6] == 1 else 0
+    if head[6] != 1:
+        (length,) = struct.unpack_from("<I", head, 8)
+    return _OBJECT_DTYPE.search(head[: 12 + min(length, HEAD)]) is not None
+
+
+# --- zip: torch.save, numpy.savez ---------------------------------------------------------------
+def _in_zip(source: Source) -> str | None:
+    """Goes through the archive's directory. One that cannot be read counts as a pickle."""
+    try:
+        for name, method, offset, stored in _members(source):
+            ending = name.rpartition(b".")[2].lower()
+            if ending in (b"pkl", b"pickle"):
+                return f"a zip archive with {name[:80].decode('utf-8', 'replace')!r}"
+            if ending == b"npy":
+                head = _member(source, method, offset, stored)
+                if head.startswith(b"\x93NUMPY") and _object_array(head):
+                    return "a zip archive with a NumPy array of Python objects"
+    except (Malformed, struct.error, zlib.error):
+        return "a zip archive that cannot be read, and may hold a pickle"
+    return None
+
+
+def _members(source: Source) -> list[tuple[bytes, int, int, int]]:
+    """(name, compression, offset of the local header, stored size) by the central directory."""
+    tail_size = min(source.size, 65_557)
+    tail = source.read(source.size - tail_size, tail_size)
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < 22:
+        raise Malformed("a zip archive without a directory")
+    count, size, start = struct.unpack_from("<HII", tail, at + 10)
+    end = source.size - tail_size + at
+    if at >= 20 and tail[at - 20 : at - 16] == b"PK\x06\x07":  # zip64
+        record = tail.rfind(b"PK\x06\x06", 0, at)
+        if record < 0:
+            raise Malformed("a zip64 archive without its record")
+        count, size, start = struct.unpack_from("<QQQ", tail, record + 32)
+        end = source.size - tail_size + record
+    if count > MAX_MEMBERS or size > MAX_DIRECTORY or size > end:
+        raise Malformed("a zip archive of too many files")
+    directory = source.read(end - size, size)
+    shift = end - size - start  # bytes before the archive
+    found, at = [], 0
+    while at + 46 <= len(directory):
+        if directory[at : at + 4] != b"PK\x01\x02":
+            raise Malformed("a zip archive with a wrong directory")
+        method, _, _, _, stored, _, name_len, extra_len, comment_len, _, _, _, offset = (
+            struct.unpack_from("<HHHIIIHHHHHII", directory, at + 10)
+        )
+        name = directory[at + 46 : at + 46 + name_len]
+        found.append((name, method, offset + shift, stored))
+        at += 46 + name_len + extra_len + comment_len
+    if len(found) != count and count != 0xFFFF:
+        raise Malformed("a zip archive with a wrong directory")
+    return found
+
+
+def _member(source: Source, method: int, offset: int, stored: int) -> bytes:
+    """The first bytes of a member."""
+    name_len, extra_len = struct.unpack("<HH", source.read(offset + 26, 4))
+    start = offset + 30 + name_len + extra_len
+    data = source.read(start, min(stored, _MEMBER_HEAD, max(0, source.size - start)))
+    if method == 0:
+        return data
+    if method == 8:
+        return zlib.decompressobj(-15).decompress(data, _MEMBER_HEAD)
+    raise Malformed("a zip member compressed in an unknown way")
