@@ -14,6 +14,7 @@ import click
 #: to the command's own help. Adding a command is one file and one line.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "record": ("record", "make", "Write down which data sets are behind a model."),
+    "sbom": ("sbom", "make", "List what a model is made of: files, tensors, data, libraries."),
     "sign": ("sign", "make", "Sign a model directory or file."),
     "check": ("check", "decide", "Ask policy whether an action is allowed, and why not."),
     "lint": ("lint", "decide", "Check project file, dataset manifests and policies, offline."),

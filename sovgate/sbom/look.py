@@ -1,0 +1,273 @@
+"""Reads what a model's files say of themselves: tensor headers, configurations, card, licences.
+
+Opens files for reading only, below a directory handle (RULES 4), and reads headers alone. Loads no
+pickle: it names them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sovgate.errors import Malformed, SovgateError, VerificationFailed, disk_error
+from sovgate.files import open_below, opened_dir, same_file
+from sovgate.formats import huggingface as hf
+from sovgate.formats import pickles, tensors
+from sovgate.formats.manifest import FILE_NAME
+
+_LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[^/]*", re.ASCII | re.IGNORECASE)
+_SPDX_LINE = re.compile(rb"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+() -]{1,200})")
+_HEAD = 64 * 1024
+#: Titles of licence texts, with white space folded.
+_TITLES = (
+    (re.compile(rb"^ ?Apache License Version 2\.0\b"), "Apache-2.0"),
+    (re.compile(rb"^ ?(The )?MIT License( \(MIT\))? Copyright"), "MIT"),
+    (re.compile(rb"^ ?BSD 3-Clause License\b"), "BSD-3-Clause"),
+    (re.compile(rb"^ ?BSD 2-Clause License\b"), "BSD-2-Clause"),
+    (re.compile(rb"^ ?Mozilla Public License Version 2\.0\b"), "MPL-2.0"),
+    (re.compile(rb"^ ?GNU GENERAL PUBLIC LICENSE Version 3\b"), "GPL-3.0-only"),
+    (re.compile(rb"^ ?GNU AFFERO GENERAL PUBLIC LICENSE Version 3\b"), "AGPL-3.0-only"),
+)
+#: Which format's tensors are the model, where it comes in several.
+FORMATS = ("safetensors", "gguf", "onnx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A tensor file without its tensors. `dtypes`: dtype -> (tensors, elements)."""
+
+    format: str
+    version: str | None
+    dtypes: Mapping[str, tuple[int, int]]
+    facts: Mapping[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def tensors(self) -> int:
+        return sum(count for count, _ in self.dtypes.values())
+
+    @property
+    def parameters(self) -> int:
+        return sum(elements for _, elements in self.dtypes.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Licence:
+    """`text` is an SPDX id or expression, or a name; `declared`: said of the model as such."""
+
+    text: str
+    declared: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What was found. Names are those of the manifest; a file's own is "."."""
+
+    summaries: Mapping[str, Summary] = field(default_factory=dict)
+    pickles: Mapping[str, str] = field(default_factory=dict)
+    configs: Mapping[str, hf.Config] = field(default_factory=dict)
+    licence_files: tuple[str, ...] = ()
+    licences: tuple[Licence, ...] = ()
+    card: hf.Card = field(default_factory=hf.Card)
+    states: Mapping[str, os.stat_result] = field(default_factory=dict, repr=False)
+
+    @property
+    def format(self) -> str | None:
+        """The format whose tensors count as the model's."""
+        there = {summary.format for summary in self.summaries.values()}
+        return next((format_ for format_ in FORMATS if format_ in there), None)
+
+    def of_format(self, format_: str | None) -> list[Summary]:
+        return [s for _, s in sorted(self.summaries.items()) if s.format == format_]
+
+
+class _File:
+    """A descriptor as a source of bytes; the first of them are kept."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self.descriptor, self.size = descriptor, size
+        self.head = self._read(0, min(size, _HEAD))
+
+    def _read(self, offset: int, count: int) -> bytes:
+        data = os.pread(self.descriptor, count, offset)
+        while len(data) < count:
+            more = os.pread(self.descriptor, count - len(data), offset + len(data))
+            if not more:
+                raise Malformed("the file ends too early")
+            data += more
+        return data
+
+    def read(self, offset: int, count: int) -> bytes:
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise Malformed("the file ends too early")
+        if offset + count <= len(self.head):
+            return self.head[offset : offset + count]
+        return self._read(offset, count)
+
+
+def look(root: Path, kind: str, names: Sequence[str]) -> Looked:
+    """Read what the files `names` of the model at `root` say of themselves.
+
+    Raises Malformed, reasons "malformed", "bad-header", "unsafe-path"; VerificationFailed, reasons
+    "missing-shard", "missing-external", "not-regular"; DiskError. Each names the file.
+    """
+    reader = _Reader(root, kind, names)
+    with opened_dir(root if kind == "directory" else root.parent) as handle:
+        reader.run(handle)
+    return reader.result()
+
+
+def find_pickles(root: Path, kind: str, names: Iterable[str]) -> dict[str, str]:
+    """Name -> why it counts as a pickle, by content first. For the policy case; loads nothing."""
+    found = {}
+    with opened_dir(root if kind == "directory" else root.parent) as handle:
+        for name in names:
+            descriptor = _open(handle, name if kind == "directory" else root.name, name)
+            try:
+                file = _File(descriptor, os.fstat(descriptor).st_size)
+                why = pickles.sniff(name if kind == "directory" else root.name, file)
+            finally:
+                os.close(descriptor)
+            if why is not None:
+                found[name] = why
+    return found
+
+
+def unchanged(root: Path, kind: str, looked: Looked) -> None:
+    """After the inventory: what was looked at is what was hashed. Raises VerificationFailed."""
+    with opened_dir(root if kind == "directory" else root.parent) as handle:
+        for name, before in looked.states.items():
+            path = name if kind == "directory" else root.name
+            try:
+                same = same_file(before, os.stat(path, dir_fd=handle, follow_symlinks=False))
+            except OSError:
+                same = False
+            if not same:
+                raise VerificationFailed(
+                    f"{name[:160]!r} changed while it was read",
+                    why="something still writes to the model",
+                    fix="let the training or download finish, and run it again",
+                    reason="changed-while-reading",
+                )
+
+
+def _open(handle: int, path: str, name: str) -> int:
+    try:
+        return open_below(handle, path)
+    except OSError as error:
+        raise disk_error(error, f"read {name[:160]!r}") from error
+
+
+class _Reader:
+    def __init__(self, root: Path, kind: str, names: Sequence[str]) -> None:
+        self.root, self.kind, self.names = root, kind, names
+        self.summaries: dict[str, Summary] = {}
+        self.pickles: dict[str, str] = {}
+        self.configs: dict[str, hf.Config] = {}
+        self.licence_files: list[str] = []
+        self.licences: list[Licence] = []
+        self.card = hf.Card()
+        self.states: dict[str, os.stat_result] = {}
+        self.externals: list[tuple[str, tensors.External]] = []
+        #: Shard -> tensors that an index promises there.
+        self.promised: dict[str, set[str]] = {}
+
+    def run(self, handle: int) -> None:
+        # Indices first: what they promise is compared while their shards are read.
+        for name in sorted(self.names, key=lambda name: not name.endswith(hf.INDEX_ENDING)):
+            path = self.root.name if name == FILE_NAME else name
+            descriptor = _open(handle, path, name)
+            try:
+                state = os.fstat(descriptor)
+                self.states[name] = state
+                self.file(name, path, _File(descriptor, state.st_size))
+            except SovgateError as error:
+                raise _placed(error, path) from error
+            finally:
+                os.close(descriptor)
+        self.check_references()
+
+    def result(self) -> Looked:
+        return Looked(
+            summaries=self.summaries, pickles=self.pickles, configs=self.configs, card=self.card,
+            licence_files=tuple(sorted(self.licence_files)), licences=tuple(self.licences),
+            states=self.states,
+        )  # fmt: skip
+
+    def file(self, name: str, path: str, file: _File) -> None:
+        why = pickles.sniff(path, file)
+        if why is not None:
+            self.pickles[name] = why
+        kind = tensors.kind_of(path, file.head[:8])
+        if kind is not None:
+            self.tensors(name, tensors.read(kind, file))
+        elif name.endswith(hf.INDEX_ENDING):
+            self.index(name, file.read(0, min(file.size, hf.MAX_INDEX + 1)))
+        elif self.kind == "directory" and name in hf.CONFIGS:
+            data = file.read(0, min(file.size, hf.MAX_CONFIG + 1))
+            self.configs[hf.CONFIGS[name]] = hf.config(data, name)
+        elif self.kind == "directory" and name == hf.CARD:
+            self.card = hf.card(file.read(0, min(file.size, hf.MAX_CARD)))
+        elif self.kind == "directory" and _LICENCE_FILE.fullmatch(name):
+            self.licence(name, file.head)
+
+    def tensors(self, name: str, read: tensors.TensorFile) -> None:
+        missing = self.promised.get(name, set()).difference(t.name for t in read.tensors)
+        if missing:
+            raise VerificationFailed(
+                f"it lacks the tensor {min(missing)[:80]!r}",
+                why="the model's index says that it is there",
+                fix="download or save the model again",
+                reason="missing-shard",
+            )
+        self.externals += [(name, external) for external in read.externals]
+        self.summaries[name] = Summary(
+            format=read.format, version=read.version, dtypes=read.by_dtype(), facts=read.facts,
+            inputs=read.inputs, outputs=read.outputs,
+        )  # fmt: skip
+
+    def index(self, name: str, data: bytes) -> None:
+        folder = name.rpartition("/")[0]
+        for tensor, shard in hf.index(data, name).weight_map.items():
+            path = f"{folder}/{shard}" if folder else shard
+            self.promised.setdefault(path, set()).add(tensor)
+
+    def licence(self, name: str, head: bytes) -> None:
+        self.licence_files.append(name)
+        if line := _SPDX_LINE.search(head):
+            self.licences.append(Licence(text=line.group(1).decode().strip(), declared=True))
+            return
+        text = b" ".join(head[:2000].split())
+        for title, licence in _TITLES:
+            if title.search(text):
+                self.licences.append(Licence(text=licence, declared=False))
+
+    def check_references(self) -> None:
+        there = set(self.names)
+        for shard in sorted(self.promised):
+            if shard not in there:
+                raise VerificationFailed(
+                    f"the model's index names {shard[:160]!r}, which is not there",
+                    fix="download or save the model again",
+                    reason="missing-shard",
+                )
+        for name, external in self.externals:
+            folder = name.rpartition("/")[0]
+            path = f"{folder}/{external.location}" if folder else external.location
+            if path not in there or self.states[path].st_size < external.end:
+                raise VerificationFailed(
+                    f"{name[:160]!r} keeps tensors in {path[:160]!r}, which is not there or short",
+                    fix="name the folder that holds both, and save the model again if it does",
+                    reason="missing-external",
+                )
+
+
+def _placed(error: SovgateError, name: str) -> SovgateError:
+    """The same error, saying which file."""
+    error.what = f"{name[:160]}: {error.what}"
+    error.args = (error.what,)
+    return error

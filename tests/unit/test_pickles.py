@@ -1,0 +1,130 @@
+"""A pickle is known by its content, whatever its name and wrapping, and nothing loads it."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import zipfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+from sovgate import inventory
+from sovgate import sbom as stage
+from sovgate.formats.pickles import sniff
+from sovgate.formats.tensors import BytesSource
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Trap:
+    """Creates a file where it is loaded."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, int]]:
+        return (os.mkdir, (self.path, 0o700))
+
+
+def why(name: str, data: bytes) -> str | None:
+    return sniff(name, BytesSource(data))
+
+
+def archive(*members: tuple[str, bytes], deflated: bool = False, before: bytes = b"") -> bytes:
+    out = io.BytesIO()
+    out.write(before)
+    how = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
+    with zipfile.ZipFile(out, "a", how) as made:
+        for name, data in members:
+            made.writestr(name, data)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_that_runs_code_is_known_under_any_name(protocol: int, tmp_path: Path) -> None:
+    data = pickle.dumps(Trap(str(tmp_path / "sprung")), protocol=protocol)
+    for name in ("weights.bin", "model.safetensors.bak", "README.txt", "noname", "a.npy", "a.pt"):
+        assert why(name, data), (name, protocol)
+    assert not (tmp_path / "sprung").exists()
+    pickle.loads(data)  # noqa: S301 - the trap is real
+    assert (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_nonsense_after_the_call_does_not_hide_it(protocol: int) -> None:
+    """Loading runs what comes first, and fails only then."""
+    data = pickle.dumps(Trap("x"), protocol=protocol)
+    assert data.endswith(b".")
+    assert why("weights.bin", data[:-1] + b"\xff\xff\xff")
+    assert why("weights.bin", data[:-1])
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_plain_data_of_a_marked_protocol_is_a_pickle(protocol: int) -> None:
+    assert why("weights.bin", pickle.dumps({"w": list(range(100_000))}, protocol=protocol))
+
+
+def test_wrappings_of_pickles() -> None:
+    objects, numbers = io.BytesIO(), io.BytesIO()
+    np.save(objects, np.array([{}], dtype=object), allow_pickle=True)
+    np.save(numbers, np.zeros(3))
+    compressed = io.BytesIO()
+    joblib.dump({"w": np.arange(10)}, compressed, compress=3)
+    plain = io.BytesIO()
+    joblib.dump({"w": np.arange(10)}, plain)
+    assert why("a.npy", objects.getvalue())
+    assert why("a.bin", plain.getvalue())
+    assert why("a.joblib", compressed.getvalue())
+    assert why("a.npz", archive(("a.npy", objects.getvalue()), deflated=True))
+    assert why("a.bin", archive(("archive/data.pkl", b"x"), ("archive/data/0", b"y")))
+    assert why("a.bin", archive(("a/data.pkl", b"x"), before=b"something before"))
+    assert why("a.npy", numbers.getvalue()) is None
+    assert why("a.npz", archive(("a.npy", numbers.getvalue()), deflated=True)) is None
+    structured = io.BytesIO()
+    np.save(structured, np.zeros(2, dtype=[("a", "O"), ("b", "i4")]), allow_pickle=True)
+    assert why("a.npy", structured.getvalue())
+
+
+def test_a_zip_that_cannot_be_read_counts_as_one() -> None:
+    whole = archive(("a.txt", b"x"))
+    assert why("a.zip", whole) is None
+    assert why("a.zip", whole[:-30])
+    assert why("a.zip", b"PK\x03\x04" + bytes(100))
+
+
+def test_the_name_decides_where_the_content_does_not() -> None:
+    for ending in ("pt", "pth", "ckpt", "pkl", "pickle", "joblib"):
+        assert why(f"sub/model.{ending}", b"\x00\x01\x02\x03 something else")
+    assert why("model.pt", b"\x89HDF\r\n\x1a\n" + bytes(20)) is None
+    assert why("empty.pt", b"") is None
+
+
+def test_what_is_no_pickle_is_not_named_one() -> None:
+    rng = random.Random(7)
+    noise = [rng.randbytes(4096) for _ in range(5000)]
+    assert sum(why("data.bin", data) is not None for data in noise) == 0
+    texts = [b"click==8.5\ncryptography\nboto3\n", b"cat\ndog\nbird\nRob\n", b"core\nfoo\nbar\n",
+             b"{}", b"].", b"I'm text.", b"(see below)\ncos\n."]  # fmt: skip
+    for data in texts:
+        assert why("vocab.txt", data) is None, data
+    for path in sorted(ROOT.glob("sovgate/**/*.py")) + sorted(ROOT.glob("*.md")):
+        assert why(path.name, path.read_bytes()) is None, path
+
+
+def test_the_pickles_of_a_model_are_a_fact_for_policy(tmp_path: Path) -> None:
+    """`sbom.pickles(inventory)` names them, sorted, without loading any."""
+    model = tmp_path / "model"
+    (model / "sub").mkdir(parents=True)
+    trap = pickle.dumps(Trap(str(tmp_path / "sprung")))
+    (model / "sub" / "z.bin").write_bytes(trap)
+    (model / "a.txt").write_bytes(b"text")
+    (model / "b.data").write_bytes(trap)
+    assert stage.pickles(inventory.take(model)) == ["b.data", "sub/z.bin"]
+    assert stage.pickles(inventory.take(model / "b.data")) == ["."]
+    assert stage.pickles(inventory.take(model / "a.txt")) == []
+    assert not (tmp_path / "sprung").exists()
