@@ -22,6 +22,8 @@ help:
 	@echo 'make bench     measure against model_signing, age and tink'
 	@echo 'make peers     install what the tests compare us with, into .cache/'
 	@echo 'make lock      resolve requirements/*.txt anew from pyproject.toml'
+	@echo 'make surface make actions, Tasks and reference pages anew from the commands'
+	@echo 'make release-tree TO=DIR  what a release tag holds: each verb at the root'
 	@echo 'make clean     remove environments, caches and build output'
 
 # --- environments -----------------------------------------------------------------------------
@@ -94,6 +96,14 @@ bench: $(VENV)/.test peers
 
 lock: .cache/lock/bin/uv
 	scripts/lock $(LOCK_ARGS)
+
+# After a command changed. `make check` compares.
+surface: $(VENV)/.demo
+	@$(PY) -m sovgate.surface
+
+TO ?= build/release
+release-tree: $(VENV)/.demo
+	@$(PY) -m sovgate.surface --release-tree $(TO)
 
 clean:
 	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Folders of which every file is generated: one that no command accounts for is drift.
 OWNED = ("actions", "tekton/tasks", "tekton/stepactions", "docs/reference")
 #: What a release's tree holds beside the verbs at its root.
-SHIPPED = ("sovgate", "policies", "schemas", "requirements", "LICENSE", "action.yml")
+SHIPPED = ("sovgate", "actions", "policies", "schemas", "requirements", "LICENSE", "action.yml")
 
 
 def files() -> dict[str, str]:

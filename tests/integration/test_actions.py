@@ -50,10 +50,11 @@ def public(repository: Path) -> str:
 
 
 def test_a_model_is_signed_and_verified_in_two_steps(runner: Act, repository: Path) -> None:
+    """By `org/sovgate/sign`, as a release has it, and by `org/sovgate/actions/verify`, as main."""
     log = runner.run(
         workflow(
             uses("sign", "sign", model="build/churn", key=key(repository)),
-            uses("verify", "verify", model="build/churn", key=public(repository),
+            uses("actions/verify", "verify", model="build/churn", key=public(repository),
                  manifest="${{ steps.sign.outputs.manifest }}"),
         ),
         repository,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -336,3 +338,62 @@ def test_an_extra_comes_with_the_scheme_that_needs_it(tmp_path: Path) -> None:
         assert [path.name for path in launch._locks("sign", [], given)] == ["base.txt", "aws.txt"]
     except launch.Refused as error:
         assert "sovgate[aws]" in error.what  # until the extra is locked
+
+
+# --- unpacking --------------------------------------------------------------------------------
+def wheel(folder: Path, name: str, files: dict[str, str]) -> str:
+    with zipfile.ZipFile(folder / name, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return hashlib.sha256((folder / name).read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def chosen(tmp_path: Path) -> tuple[list[Path], Path, Path]:
+    """A lock of one package, a folder with its wheel, and an empty environment."""
+    wheels, environment = tmp_path / "wheels", tmp_path / "env"
+    wheels.mkdir()
+    launch._site(environment).mkdir(parents=True)
+    digest = wheel(wheels, "a-1-py3-none-any.whl", {"a.py": "x = 1\n"})
+    lock = tmp_path / "base.txt"
+    lock.write_text(f"a==1 --hash=sha256:{'0' * 64} --hash=sha256:{digest}\n")
+    launch._choice([lock], wheels).write_text('["a-1-py3-none-any.whl"]')
+    return [lock], wheels, environment
+
+
+def test_rule_22_what_is_unpacked_is_what_the_lock_names(
+    chosen: tuple[list[Path], Path, Path],
+) -> None:
+    locks, wheels, environment = chosen
+    assert launch._unpack(locks, wheels, environment)
+    assert [path.name for path in launch._site(environment).iterdir()] == ["a.py"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["changed", "missing", "unlocked", "empty", "no list", "elsewhere", "other lock"]
+)
+def test_rule_22_anything_else_is_not_unpacked(
+    chosen: tuple[list[Path], Path, Path], fault: str
+) -> None:
+    """pip is asked then, which checks the same hashes."""
+    locks, wheels, environment = chosen
+    note, name = launch._choice(locks, wheels), "a-1-py3-none-any.whl"
+    if fault == "changed":
+        with (wheels / name).open("ab") as file:
+            file.write(b" ")
+    elif fault == "missing":
+        (wheels / name).unlink()
+    elif fault == "unlocked":
+        wheel(wheels, "b-1-py3-none-any.whl", {"b.py": "evil"})
+        note.write_text(f'["{name}", "b-1-py3-none-any.whl"]')
+    elif fault == "empty":
+        note.write_text("[]")
+    elif fault == "no list":
+        note.write_text('{"a": 1')
+    elif fault == "elsewhere":
+        wheel(wheels.parent, "b-1-py3-none-any.whl", {"b.py": "evil"})
+        note.write_text('["../b-1-py3-none-any.whl"]')
+    elif fault == "other lock":
+        locks[0].write_text(locks[0].read_text() + "# another\n")
+    assert not launch._unpack(locks, wheels, environment)
+    assert list(launch._site(environment).iterdir()) == []
