@@ -119,7 +119,7 @@ def _anchors(opened: Project) -> tuple[dict[str, dict[str, str]], list[str]]:
             continue
         store = opened.store(config.name)
         trusted = opened.trusted(config.name)
-        for prefix in ("releases/", "receipts/"):
+        for prefix in ("releases/", "receipts/", "promotions/"):
             for count, name in enumerate(store.list(prefix)):
                 if count >= MAX_DOCUMENTS:
                     passed_over.append(f"{prefix} of zone {config.name} beyond {MAX_DOCUMENTS}")
@@ -134,14 +134,19 @@ def _anchors(opened: Project) -> tuple[dict[str, dict[str, str]], list[str]]:
 
 
 def _head_in(store: Store, name: str, trusted: Sequence[Trusted]) -> tuple[str, str]:
+    from sovgate.formats import promotion as promotions
     from sovgate.formats import receipt as receipts
     from sovgate.formats import transfer as transfers
+    from sovgate.promote import open_promotion
     from sovgate.transfer import open_receipt, open_record
 
     kind, _, rest = name.partition("/")
     if kind == "receipts":
         found = open_receipt(store.get(name, most=receipts.MAX_BYTES), trusted)
         return found.zone, found.audit_head
+    if kind == "promotions":
+        promoted = open_promotion(store.get(name, most=promotions.MAX_BYTES), trusted)
+        return promoted.zone, promoted.audit_head
     try:
         release = Release.parse(rest.removesuffix(".json"))
     except UsageError as error:

@@ -25,7 +25,7 @@ from sovgate.promote.checkout import (
     Pushed,
     opened,
 )
-from sovgate.promote.ledger import Ledger, append, is_recorded, read_ledger
+from sovgate.promote.ledger import Ledger, append, is_recorded, open_promotion, read_ledger
 from sovgate.promote.words import commit_message, proposal_branch
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "append",
     "commit_message",
     "is_recorded",
+    "open_promotion",
     "opened",
     "proposal_branch",
     "read_ledger",

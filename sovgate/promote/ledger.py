@@ -101,7 +101,7 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
             _refuse(f"promotion {number} is missing: {name} stands in its place", "promotion-gap")
         try:
             data = store.get(name, most=MAX_BYTES)
-            promotion = _open(data, zone, trusted)
+            promotion = open_promotion(data, trusted)
         except VerificationFailed as error:
             raise VerificationFailed(
                 f"the promotion record {name} does not verify",
@@ -120,14 +120,16 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
     return Ledger(zone=zone, model=model, promotions=tuple(promotions), digests=tuple(digests))
 
 
-def _open(data: bytes, zone: str, trusted: Sequence[Trusted]) -> Promotion:
+def open_promotion(data: bytes, trusted: Sequence[Trusted]) -> Promotion:
+    """Raises VerificationFailed, reason "wrong-source" where the signer is not of that zone."""
     verified = open_statement(data, trusted, role="promotion")
-    if verified.signer.zone not in (None, zone):
-        _refuse(f"{verified.signer.name} signed a promotion of zone {zone}", "wrong-source")
     statement = verified.statement
-    return Promotion.parse(
+    promotion = Promotion.parse(
         statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
     )
+    if verified.signer.zone not in (None, promotion.zone):
+        _refuse(f"{verified.signer.name} signed one of zone {promotion.zone}", "wrong-source")
+    return promotion
 
 
 def is_recorded(last: Promotion | None, wanted: Promotion) -> bool:

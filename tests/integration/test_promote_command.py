@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -136,6 +137,28 @@ def test_a_pulled_release_becomes_a_commit_and_a_signed_record(desk: Desk, kubec
     ).stdout.decode()  # fmt: skip
     assert f"value: {pinned}" in rendered
     assert "value: keys/eu-enc.pem" in rendered
+
+
+def test_rule_28_a_promotion_anchors_the_log_of_its_run(desk: Desk) -> None:
+    made = desk.promote("1.0.0")
+    desk.promote("1.1.0")  # saw the first run's end
+    entries = desk.crossing.base / "eu-store/audit"
+    head = desk.record(1)["audit-head"]
+    (intent,) = [
+        p for p in entries.rglob("*.json") if hashlib.sha256(p.read_bytes()).hexdigest() == head
+    ]
+    shutil.rmtree(intent.parent)
+    for run in entries.iterdir():  # nor does any run remain that saw it
+        if "promote" in (run / "0000.json").read_text() or made["audit-head"] in "".join(
+            _said(p) for p in run.iterdir()
+        ):
+            shutil.rmtree(run)
+    error = desk.crossing.json("audit", "verify", "--zone", "eu", code=11)["error"]
+    assert error["reason"] == "audit-cut"
+
+
+def _said(path: Path) -> str:
+    return Bundle.parse(path.read_bytes()).payload.decode()
 
 
 def test_a_person_is_told_what_happened(desk: Desk) -> None:

@@ -245,7 +245,7 @@ def three(store: Store) -> list[Promotion]:
         ("remove middle", "promotion-gap"),
         ("swap", "promotion-foreign"),
         ("rewrite middle", "promotion-chain"),
-        ("other zone", "promotion-foreign"),
+        ("other zone", "wrong-source"),
         ("other signer", "wrong-signer"),
         ("other role", "wrong-role"),
         ("garbage", "malformed"),
