@@ -51,7 +51,7 @@ def test(folder: Path | None, format_: str) -> Report:
                 for result in results
             ],
         },
-        exit=ExitCode.ENGINE if failed else ExitCode.OK,
+        exit=ExitCode.CONFIG if failed else ExitCode.OK,
     )  # fmt: skip
 
 

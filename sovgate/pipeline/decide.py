@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 #: This code is younger than that; a clock before it is wrong (RULES 19).
 _EARLIEST = 1_767_225_600  # 2026-01-01
+_CLASS = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
 _REGION = re.compile(r"[a-z0-9-]+:[A-Za-z0-9._-]+", re.ASCII)
 
 
@@ -287,6 +288,10 @@ def check(
 
     if action not in ACTIONS:
         raise UsageError(f"there is no action {action[:40]!r}", fix=f"one of {', '.join(ACTIONS)}")
+    if not _CLASS.fullmatch(cls):
+        raise UsageError(
+            f"{cls[:40]!r} is no class", fix=f"one of {', '.join(CLASSES)}, or the project's own"
+        )
     opened = open_project(project)
     source, destination = _zones(opened, zone, to)
     asked = None if release is None else _release(release, opened)
