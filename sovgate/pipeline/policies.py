@@ -196,11 +196,15 @@ def run_tests(folder: Path | None) -> list[TestResult]:
     """Every `test_…` of the `*_test.rego` files of a folder; without one, of our own policies.
 
     A project's tests run with our library loaded, under the same limits as its rules. Raises
-    ConfigError; EngineError where they exceed the limits, UsageError where there is no test.
+    ConfigError; EngineError where they exceed the limits, UsageError where there is no test, or
+    no such folder.
     """
     from sovgate.engines import regorus
     from sovgate.engines.vet import tests_in
 
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"there is no folder {str(folder)!r}", fix="check the path",
+                         reason="missing-path")  # fmt: skip
     shipped = read_sources(
         files.resource_dir("policies"), prefix="policies/", ours=True, tests=folder is None
     )
