@@ -11,6 +11,7 @@ Reply:   {"ast": …|null, "values": {path: value-as-JSON-text}, "errors": {path
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import sys
@@ -21,7 +22,8 @@ MEMORY = 2 * 1024 * 1024 * 1024
 
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with contextlib.suppress(ValueError, OSError):  # macOS knows no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     import regorus  # type: ignore[import-untyped]
