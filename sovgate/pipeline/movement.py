@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sovgate import regions
-from sovgate.errors import PolicyDenied, SovgateError
+from sovgate.errors import ConfigError, PolicyDenied, SovgateError
 from sovgate.formats.auditentry import Ref
 
 if TYPE_CHECKING:
     from sovgate.audit import Run
     from sovgate.config import ZoneConfig
     from sovgate.formats.transfer import Place
+    from sovgate.keys._api import Signer
+    from sovgate.pipeline.project import Project
     from sovgate.records import Release
     from sovgate.transfer import Located
+    from sovgate.trust import Trusted
 
 
 @dataclass
@@ -51,6 +54,28 @@ def place(zone: ZoneConfig, located: Located | None = None) -> Place:
         country=region.country,
         operator=region.operator,
         grade=GRADE["declared"] if located is None else located.grade,
+    )
+
+
+def require_own_role(
+    opened: Project, trusted: Sequence[Trusted], signer: Signer, zone: str, role: str
+) -> None:
+    """The zone's own key may say what it is about to say, by its own file, or nobody believes it.
+
+    Raises ConfigError, reason "own-role".
+    """
+    own = signer.public_key.der
+    if any(
+        entry.key.der == own and role in entry.may and entry.zone in (None, zone)
+        for entry in trusted
+    ):
+        return
+    raise ConfigError(
+        f"the key of zone {zone} may not say {role}",
+        why="no entry under trust has this key with that role, so its word could not be checked",
+        fix=f"add {role} to `may` of its entry, with from: {zone}",
+        where=opened.config.where("trust"),
+        reason="own-role",
     )
 
 

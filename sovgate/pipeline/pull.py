@@ -16,9 +16,17 @@ from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.files import Staging, create_only, read_bounded
 from sovgate.pipeline import cargo as cargos
 from sovgate.pipeline.judge import Judged, judge
-from sovgate.pipeline.movement import About, Watch, note, outcome_of_failure, place
+from sovgate.pipeline.movement import (
+    About,
+    Watch,
+    note,
+    outcome_of_failure,
+    place,
+    require_own_role,
+)
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Advance, Release
+from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
@@ -172,6 +180,7 @@ class _Move:
         """Whether an earlier run has put this very model there. Raises UsageError if another is."""
         from sovgate.verify import verify_model
 
+        self._refuse_other_evidence()
         if not os.path.lexists(self.output):
             return False
         try:
@@ -187,6 +196,20 @@ class _Move:
             fix="name another place with -o, or remove it",
             reason="output-exists",
         )
+
+    def _refuse_other_evidence(self) -> None:
+        """Evidence of two models is never mixed. RULES 6. Raises UsageError."""
+        path = self.evidence_dir / attest.SIGNATURE
+        if not os.path.lexists(path):
+            return
+        there = read_bounded(path, most=MAX_BYTES, what="signature")
+        if there != self.fetched.signature:
+            raise UsageError(
+                f"{str(path)!r} is there already, and is another signature",
+                why="an earlier model's evidence still lies there",
+                fix=f"name another place with -o, or remove {str(self.evidence_dir)!r}",
+                reason="output-exists",
+            )
 
     def judge(self) -> Judged:
         """Our own policy, on our own facts. What the source decided is information."""
@@ -223,6 +246,7 @@ class _Move:
     ) -> tuple[str, str]:
         """From the audit intent to the outcome. Returns the receipt's SHA-256 and the last head."""
         signer = self.opened.signer(self.zone)
+        require_own_role(self.opened, self.trusted, signer, self.zone, "receipt")
         log = audit.Log(self.opened.audit_store(self.zone), signer, trusted=self.trusted)
         refs = (*judged.refs, ("transfer", self.record.sha256))
         run = log.begin()
@@ -285,15 +309,8 @@ class _Move:
     def _evidence(self, judged: Judged) -> None:
         """What came along, the record and our decision, beside the model; the same twice is one."""
         folder = self.evidence_dir
-        path = folder / attest.SIGNATURE
-        if not create_only(path, self.fetched.signature):
-            there = read_bounded(path, most=len(self.fetched.signature) + 1, what="signature")
-            if there != self.fetched.signature:
-                raise UsageError(
-                    f"{str(path)!r} is there already, and is the signature of another model",
-                    fix="name another place with -o, or remove that folder",
-                    reason="output-exists",
-                )
+        if not create_only(folder / attest.SIGNATURE, self.fetched.signature):
+            self._refuse_other_evidence()
         for ref, data in self.fetched.evidence:
             attest.add(folder, ref.role, data)
         attest.add(folder, "transfer", self.record.data)

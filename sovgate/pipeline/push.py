@@ -14,7 +14,14 @@ from sovgate import audit
 from sovgate.errors import ConfigError, KeyServiceError, UsageError
 from sovgate.pipeline import cargo as cargos
 from sovgate.pipeline.judge import Judged, check_clock, judge
-from sovgate.pipeline.movement import About, Watch, note, outcome_of_failure, place
+from sovgate.pipeline.movement import (
+    About,
+    Watch,
+    note,
+    outcome_of_failure,
+    place,
+    require_own_role,
+)
 from sovgate.pipeline.outbox import Outbox, open_blob
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Advance, Release
@@ -140,6 +147,7 @@ class _Move:
         self.store: Store = opened.store(to)
         self.recipient: Recipient = opened.recipient(to)
         self.located: Located | None = None
+        self.final: Judged | None = None
         if cargo.sealed is not None and cargo.sealed.recipient.key_id != self.recipient.key_id:
             raise _other_key(cargo.sealed.recipient.key_id, self.recipient.key_id, to)
 
@@ -215,6 +223,7 @@ class _Move:
     def run(self, judged: Judged, watch: Watch, source: Path, advance: Advance | None) -> Pushed:
         """From the audit intent to the outcome."""
         signer = self.opened.signer(self.zone.name)
+        require_own_role(self.opened, self.trusted, signer, self.zone.name, "transfer")
         log = audit.Log(self.opened.audit_store(self.zone.name), signer, trusted=self.trusted)
         run = log.begin()
         if judged.denial is not None:
@@ -225,6 +234,7 @@ class _Move:
             self.opened.base, self.to.name, self.release
         ) as outbox:  # fmt: skip
             done = self._deliver(judged, watch, outbox, signer, head, advance)
+            judged = self.final or judged
             if self.cargo.root is not None:
                 self._keep_evidence(source, judged, done.record)
             end = note(run, "outcome", self.about, exit_code=0,
@@ -323,6 +333,7 @@ class _Move:
                     fix="run it again",
                     reason="policy-changed",
                 )
+        self.final = final
         return Final(
             destination=place(self.to, located),
             decisions=final.documents,

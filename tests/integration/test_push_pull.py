@@ -161,6 +161,53 @@ def test_the_receipt_is_the_zones_own_word(crossing: Crossing) -> None:
     assert {check["result"] for check in said["checks"]} == {"PASSED"}  # type: ignore[attr-defined,index]
 
 
+TRUST = """\
+trust:
+  - {name: central-ci, key: keys/home.pub.pem, may: [signature, provenance, gate, transfer], from: home}
+  - {name: eu-ci, key: keys/eu.pub.pem, may: [receipt], from: eu}
+"""  # noqa: E501
+
+
+def test_each_zone_has_a_file_of_its_own_and_knows_no_secret_of_the_other(
+    crossing: Crossing, tmp_path: Path
+) -> None:
+    there = copy_of(crossing, tmp_path / "there")
+    crossing.edit("sign: keys/eu.pem, encrypt: keys/eu-enc.pem, ", "")
+    there.edit("{sign: keys/home.pem}", "{sign-public: keys/home.pub.pem}")
+    for one in (crossing, there):
+        path = one.base / "sovgate.yaml"
+        path.write_text(path.read_text() + TRUST)
+    for secret in ("eu.pem", "eu-enc.pem"):
+        (crossing.base / "keys" / secret).unlink()
+    (there.base / "keys/home.pem").unlink()
+    shutil.rmtree(there.model)
+    shutil.rmtree(there.base / "model.evidence")
+    pushed = crossing.push()
+    shutil.move(crossing.base / "eu-store", there.base / "eu-store")
+    pulled = there.pull()
+    assert tree(there.base / "pulled") == tree(crossing.model)
+    assert there.pull()["receipt"] == pulled["receipt"]
+    assert pulled["signers"] == {"transfer": "central-ci", "signature": "central-ci"}
+    there.json("audit", "verify", "--zone", "eu", code=14)
+    crossing.json("audit", "verify", "--against", pushed["audit-head"])
+
+
+@pytest.mark.parametrize("role", ["transfer", "receipt"])
+def test_a_key_that_its_own_file_does_not_trust_stops_before_anything(
+    crossing: Crossing, role: str
+) -> None:
+    trust = TRUST.replace(", transfer", "") if role == "transfer" else TRUST
+    path = crossing.base / "sovgate.yaml"
+    if role == "receipt":
+        crossing.push()
+        trust = TRUST.replace("[receipt]", "[gate]")
+    path.write_text(path.read_text() + trust)
+    before = crossing.objects("audit/")
+    found = crossing.push(code=3) if role == "transfer" else crossing.pull(code=3)
+    assert found["error"]["reason"] == "own-role"
+    assert crossing.objects("audit/") == before
+
+
 # -- the audit log
 
 
@@ -422,7 +469,7 @@ def test_two_pushes_at_once_make_one_release(crossing: Crossing) -> None:
         subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) for _ in range(3)
     ]
     said = [json.loads(process.communicate()[0]) for process in running]
-    assert [one["exit"] for one in said] == [0, 0, 0]
+    assert [one["exit"] for one in said] == [0, 0, 0], said
     assert sorted(one["already"] for one in said) == [False, True, True]
     assert len({one["record"] for one in said}) == 1
     crossing.pull()
@@ -431,6 +478,7 @@ def test_two_pushes_at_once_make_one_release(crossing: Crossing) -> None:
 def test_two_pushes_from_two_machines_make_one_release(crossing: Crossing, tmp_path: Path) -> None:
     """No outbox in common: the second encrypts with keys of its own, and loses the name."""
     other = copy_of(crossing, tmp_path / "other")
+    (crossing.base / "eu-store").mkdir()
     (other.base / "eu-store").symlink_to(crossing.base / "eu-store")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     running = [
@@ -442,7 +490,7 @@ def test_two_pushes_from_two_machines_make_one_release(crossing: Crossing, tmp_p
         for one in (crossing, other)
     ]  # fmt: skip
     said = [json.loads(process.communicate()[0]) for process in running]
-    assert [one["exit"] for one in said] == [0, 0]
+    assert [one["exit"] for one in said] == [0, 0], said
     assert len({one["record"] for one in said}) == 1
     crossing.pull()
     assert tree(crossing.base / "pulled") == tree(crossing.model)
@@ -457,6 +505,37 @@ def test_rule_19_a_clock_set_back_stops_a_push_before_the_record(
         push(crossing.model, release=crossing.release, zone="home", to="eu", project=crossing.base)
     assert caught.value.reason == "clock"
     assert crossing.objects("releases/") == []
+
+
+def test_a_decision_that_has_run_out_is_taken_again(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = datetime.now(UTC) + timedelta(minutes=16)
+    monkeypatch.setattr(audit, "utc_now", lambda: later)
+    push(crossing.model, release=crossing.release, zone="home", to="eu", project=crossing.base)
+    said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
+    entries = (crossing.base / ".sovgate/home/audit").rglob("*.json")
+    first, last = sorted((predicate(path) for path in entries), key=lambda e: str(e["index"]))
+    decisions = [
+        {ref["sha256"] for ref in entry["refs"] if ref["role"] == "decision"}  # type: ignore[attr-defined]
+        for entry in (first, last)
+    ]
+    assert not decisions[0] & decisions[1]
+    assert said["decision"]["sha256"] in decisions[1]  # type: ignore[index]
+
+
+def test_rule_6_a_place_with_another_models_evidence_is_refused(crossing: Crossing) -> None:
+    crossing.push()
+    crossing.pull()
+    shutil.rmtree(crossing.base / "pulled")
+    (crossing.model / "model.bin").write_bytes(b"better")
+    crossing.sign()
+    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home",
+                  "--to", "eu")  # fmt: skip
+    before = tree(crossing.base)
+    found = crossing.pull(release="churn/1.1.0", code=2)
+    assert "pulled.evidence" in found["error"]["fix"]
+    assert tree(crossing.base) == before
 
 
 def test_rule_19_source_date_epoch_moves_nothing_here(

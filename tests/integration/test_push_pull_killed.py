@@ -166,7 +166,7 @@ def test_a_push_killed_at_any_step(
 
 
 @pytest.mark.slow
-def test_a_pull_killed_at_any_step(
+def test_rule_11_a_pull_killed_at_any_step_shows_no_plaintext(
     killer: Killer, pushed: Path, fresh: Callable[[Path], Callable[[], Path]]
 ) -> None:
     seen = set()

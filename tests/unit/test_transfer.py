@@ -22,6 +22,7 @@ from sovgate.errors import (
     StoreError,
     VerificationFailed,
 )
+from sovgate.formats.receipt import Check, Receipt
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import Claim, record_name, sequence_name
 from sovgate.records import Release, Sized
@@ -30,11 +31,15 @@ from sovgate.stores.registry import open_store
 from sovgate.transfer import (
     claim,
     fetch_documents,
+    find_receipt,
     locate,
     newer,
     open_blob,
+    open_receipt,
     predecessor,
     put_blob,
+    put_receipt,
+    receipt_statement,
 )
 from sovgate.transfer.fetch import as_sealed
 from sovgate.trust import seal
@@ -542,6 +547,65 @@ def test_rule_4_a_planted_link_is_not_followed(
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
     refused(lambda: ship.fetch(store), "not-regular")
+
+
+# -- receipts
+
+
+def receipt_for(ship: Shipment, about: Any, **changes: Any) -> bytes:
+    base = Receipt(
+        release=ship.release,
+        record=about.sha256,
+        manifest=ship.manifest.digest,
+        zone="eu",
+        location=None,
+        grade=1,
+        checks=(Check(id="record", passed=True),),
+        decision="1" * 64,
+        opened=ship.clock(),
+        audit_head="2" * 64,
+    )
+    receipt = dataclasses.replace(base, **changes)
+    return seal(receipt_statement(receipt, PREDICATE_TYPES["receipt"]), ship.eu)
+
+
+def test_a_receipt_is_found_for_its_own_record_alone(store: Store, ship: Shipment) -> None:
+    record = ship.publish(store).record
+
+    def find() -> Any:
+        return find_receipt(store, record, ship.trusted, zone="eu")
+
+    assert find() is None
+    put_receipt(store, ship.release, receipt_for(ship, record, record="0" * 64))
+    failed = (Check(id="record", passed=False),)
+    put_receipt(store, ship.release, receipt_for(ship, record, checks=failed))
+    assert find() is None
+    data = receipt_for(ship, record)
+    digest = put_receipt(store, ship.release, data)
+    assert find() == (data, digest)
+    assert put_receipt(store, ship.release, data) == digest
+
+
+def test_rule_6_a_receipt_by_another_zones_key_counts_for_nothing(
+    store: Store, ship: Shipment
+) -> None:
+    record = ship.publish(store).record
+    ship.eu = ship.signer
+    data = receipt_for(ship, record)
+    refused(lambda: open_receipt(data, ship.trusted), "wrong-source")
+    put_receipt(store, ship.release, data)
+    assert find_receipt(store, record, ship.trusted, zone="eu") is None
+
+
+def test_every_changed_byte_of_a_receipt_is_refused(store: Store, ship: Shipment) -> None:
+    data = receipt_for(ship, ship.publish(store).record)
+    open_receipt(data, ship.trusted)
+    spoilt = [data[:n] + bytes([data[n] ^ 1]) + data[n + 1 :] for n in range(len(data))]
+    for n in range(0, len(data), 5):
+        spoilt += [data[:n], data[:n] + data[n + 1 :], data[:n] + b" " + data[n:]]
+    for one in [*spoilt, data + b"\n"]:
+        with pytest.raises(VerificationFailed):
+            open_receipt(one, ship.trusted)
 
 
 # -- location
