@@ -182,6 +182,11 @@ def _told(verb: Verb, item: Input) -> str:
             f"{item.sentence} Take it from a result of the Task that signed, never from a file of "
             "the workspace, which other Tasks can write."
         )
+    if item.name == "release":
+        return (
+            f"{item.sentence} Pin it, NAME/VERSION@sha256:…, with a result of an earlier Task: "
+            "every other model is then refused, whatever lies in the workspace."
+        )
     return item.sentence
 
 
@@ -249,7 +254,7 @@ def _sample(verb: Verb) -> dict[str, Any]:
 
 _EXAMPLES = {
     "model": "build/churn",
-    "release": "churn/1.0",
+    "release": f"churn/1.0.0@sha256:{'0' * 64}",
     "manifest": f"sha256:{'0' * 64}",
     "action": "transfer",
     "to": "eu",

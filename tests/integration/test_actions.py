@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -225,8 +227,20 @@ printf 'openssl_conf = a\n[a]\nproviders = b\n[b]\nc = d\n[d]\nactivate = 1\nmod
     > evil/openssl.cnf
 printf '[global]\nindex-url = http://127.0.0.1:9/evil\nfind-links = /evil\n' \
     > evil/home/.config/pip/pip.conf
+cat > evil/evil.c <<END
+#include <fcntl.h>
+#include <unistd.h>
+__attribute__((constructor)) static void f(void) {
+    int d = open("$marker", O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (write(d, "LD_PRELOAD ", 11)) close(d);
+}
+END
+cc -shared -fPIC -o evil/evil.so evil/evil.c || echo 'no compiler: the loader says it misses one'
 echo "$PWD/evil" >> "$GITHUB_PATH"
+echo "BASH_FUNC_exec%%=() { echo function >> $marker; }" >> "$GITHUB_ENV"
+echo "BASH_FUNC_unset%%=() { echo function >> $marker; }" >> "$GITHUB_ENV"
 {
+    :
     echo "BASH_ENV=$PWD/evil/rc"
     echo "ENV=$PWD/evil/rc"
     echo "SHELLOPTS=xtrace"
@@ -244,6 +258,9 @@ echo "$PWD/evil" >> "$GITHUB_PATH"
     echo "RUNNER_TEMP=$PWD/evil/missing"
     echo "RUNNER_TOOL_CACHE=$PWD/evil"
     echo "GITHUB_ACTION_PATH=$PWD/evil"
+    echo "LD_AUDIT=$PWD/evil/evil.so"
+    echo "BASHOPTS=xpg_echo"
+    echo "CDPATH=$PWD/evil"
     echo "PIP_INDEX_URL=http://127.0.0.1:9/evil"
     echo "PIP_FIND_LINKS=$PWD/evil"
     echo "PIP_CONFIG_FILE=$PWD/evil/home/.config/pip/pip.conf"
@@ -290,15 +307,31 @@ def test_rule_21_a_poisoned_environment_changes_nothing(runner: Act, repository:
         assert "ld.so" not in log.text(step, "run")
 
 
-@pytest.mark.parametrize("trap", ["BASH_ENV", "PS4", "PYTHONPATH"])
-def test_the_traps_of_the_test_above_do_work(runner: Act, repository: Path, trap: str) -> None:
+@pytest.mark.parametrize(
+    ("trap", "planted"),
+    [("BASH_ENV=", "BASH_ENV"), ("PS4= SHELLOPTS=", "PS4"), ("PYTHONPATH=", "PYTHONPATH"),
+     ("LD_PRELOAD=", "LD_PRELOAD"), ("BASH_FUNC_exec", "function"), ("GITHUB_PATH", "python3")],
+)  # fmt: skip
+def test_each_trap_of_the_test_above_does_work(
+    runner: Act, repository: Path, trap: str, planted: str
+) -> None:
     """Otherwise that nothing was planted would say nothing."""
+    if planted == "PS4" and os.getuid() == 0:
+        pytest.skip("bash itself takes no PS4 from root's environment")
+    if planted == "LD_PRELOAD" and not shutil.which("cc"):
+        pytest.skip("no compiler to make a library that is preloaded")
     marker = repository.parent / "PLANTED"
-    poison = POISON.replace("$PWD/../PLANTED", str(marker))
-    naive = {"shell": "bash", "run": "python3 -c 'import json'"}
-    lines = [line for line in poison.splitlines() if not line.startswith('    echo "PYTHONHOME')]
-    runner.run(workflow({"shell": "/bin/bash -p {0}", "run": "\n".join(lines)}, naive), repository)
-    assert trap in marker.read_text() or "bash" in marker.read_text()
+    lines = [
+        line
+        for line in POISON.replace("$PWD/../PLANTED", str(marker)).splitlines()
+        if ("GITHUB_PATH" not in line and not line.startswith(("    echo ", 'echo "BASH_FUNC')))
+        or any(name in line for name in trap.split())
+    ]
+    naive = {"shell": "/bin/bash -e {0}", "run": "python3 -c 'import json'; exec /bin/true"}
+    poison = {"shell": "/bin/bash -p {0}", "run": "\n".join(lines)}
+    log = runner.run(workflow(poison, naive), repository)
+    assert marker.exists(), str(log)
+    assert planted in marker.read_text()
 
 
 # --- installation -----------------------------------------------------------------------------
@@ -342,6 +375,16 @@ def test_a_complete_wheel_folder_needs_no_network(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "environment built from checked wheels" in done.stdout, done.stdout + done.stderr
     assert not list(tmp_path.glob("sovgate-*"))
+
+
+def test_a_python_is_found_by_absolute_path_without_any_environment() -> None:
+    done = subprocess.run(
+        ["/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "none"],
+        capture_output=True, text=True, check=False, env={},
+    )  # fmt: skip
+    if "no Python 3.11 or newer on this runner" in done.stdout:
+        pytest.skip(done.stdout.strip())
+    assert "there is no action for the command" in done.stdout
 
 
 @pytest.mark.parametrize(

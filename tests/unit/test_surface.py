@@ -226,6 +226,14 @@ def test_rule_25_the_task_that_verifies_wants_a_digest() -> None:
     assert "workspace" in param["description"]
 
 
+def test_rule_25_a_task_says_how_to_pin_the_release_it_takes() -> None:
+    for verb in VERBS.values():
+        spec = read(f"tekton/tasks/sovgate-{verb.path}/0.1/sovgate-{verb.path}.yaml")["spec"]
+        for param in spec["params"]:
+            if param["name"] == "release":
+                assert "@sha256:" in param["description"]
+
+
 def test_a_stepaction_finds_where_its_results_go() -> None:
     spec = read("tekton/stepactions/sovgate-sign/0.1/sovgate-sign.yaml")["spec"]
     env = {entry["name"]: entry.get("value") for entry in spec["env"]}
