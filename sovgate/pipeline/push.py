@@ -108,7 +108,7 @@ def push(
         if judged.denial is not None:
             raise judged.denial
         return move.plan(judged, watch)
-    return move.run(judged, watch, source, advance)
+    return move.run(judged, watch, source, advance, total)
 
 
 def _check_call(opened: Project, release: Release, zone: str, to: str) -> None:
@@ -220,8 +220,11 @@ class _Move:
             dry_run=True,
         )
 
-    def run(self, judged: Judged, watch: Watch, source: Path, advance: Advance | None) -> Pushed:
+    def run(self, judged: Judged, watch: Watch, source: Path, advance: Advance | None,
+            total: Callable[[int], None] | None) -> Pushed:  # fmt: skip
         """From the audit intent to the outcome."""
+        if total is not None:  # read once to encrypt, and once more to upload
+            total(self.cargo.manifest.total * (1 if self.cargo.root is None else 2))
         signer = self.opened.signer(self.zone.name)
         require_own_role(self.opened, self.trusted, signer, self.zone.name, "transfer")
         log = audit.Log(self.opened.audit_store(self.zone.name), signer, trusted=self.trusted)

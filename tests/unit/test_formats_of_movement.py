@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ def test_a_good_document_reads_and_writes_to_the_same_bytes(name: str) -> None:
     assert written == strict.canonical(document["base"])
     assert hashlib.sha256(written).hexdigest() == document["canonical-sha256"]
     assert parse(name, strict.loads(written)) == record
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_worked_example_of_the_documentation_is_the_vector(name: str) -> None:
+    page = (VECTORS.parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```json\n(\{\n.*?\n\})\n```", page, re.DOTALL)
+    assert vector(name)["base"] in [json.loads(block) for block in blocks]
 
 
 @pytest.mark.parametrize(
