@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sovgate.config import ZoneConfig
     from sovgate.formats.transfer import Place
     from sovgate.keys._api import Signer
+    from sovgate.pipeline.judge import Judged
     from sovgate.pipeline.project import Project
     from sovgate.records import Release
     from sovgate.transfer import Located
@@ -104,6 +105,16 @@ def note(run: Run, kind: str, about: About, *, exit_code: int | None = None,
         exit_code=exit_code,
         refs=[Ref(role=role, sha256=sha256) for role, sha256 in refs],
     )
+
+
+def refuse(judged: Judged, run: Run, about: About, refs: Iterable[tuple[str, str]]) -> None:
+    """Where policy said no: write it down, and raise what it is. Nothing where it is allowed."""
+    denial = judged.denial
+    if denial is None:
+        return
+    head = note(run, "denied", about, exit_code=int(denial.exit_code), refs=refs)
+    denial.data = {**denial.data, "audit-head": head}
+    raise denial
 
 
 @contextlib.contextmanager

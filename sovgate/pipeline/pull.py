@@ -22,6 +22,7 @@ from sovgate.pipeline.movement import (
     note,
     outcome_of_failure,
     place,
+    refuse,
     require_own_role,
 )
 from sovgate.pipeline.project import Project, open_project
@@ -250,9 +251,7 @@ class _Move:
         log = audit.Log(self.opened.audit_store(self.zone), signer, trusted=self.trusted)
         refs = (*judged.refs, ("transfer", self.record.sha256))
         run = log.begin()
-        if judged.denial is not None:
-            note(run, "denied", self.about, refs=refs)
-            raise judged.denial
+        refuse(judged, run, self.about, refs)
         head = note(run, "intent", self.about, refs=refs)
         with outcome_of_failure(run, self.about):
             if already:

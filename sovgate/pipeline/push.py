@@ -20,6 +20,7 @@ from sovgate.pipeline.movement import (
     note,
     outcome_of_failure,
     place,
+    refuse,
     require_own_role,
 )
 from sovgate.pipeline.outbox import Outbox, open_blob
@@ -229,9 +230,7 @@ class _Move:
         require_own_role(self.opened, self.trusted, signer, self.zone.name, "transfer")
         log = audit.Log(self.opened.audit_store(self.zone.name), signer, trusted=self.trusted)
         run = log.begin()
-        if judged.denial is not None:
-            note(run, "denied", self.about, refs=judged.refs)
-            raise judged.denial
+        refuse(judged, run, self.about, judged.refs)
         head = note(run, "intent", self.about, refs=judged.refs)
         with outcome_of_failure(run, self.about), Outbox(
             self.opened.base, self.to.name, self.release

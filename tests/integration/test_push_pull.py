@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +16,9 @@ import pytest
 from sovgate import attest, audit, inventory
 from sovgate.errors import Inconclusive
 from sovgate.formats.bundle import Bundle
-from sovgate.formats.statement import Statement
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.formats.transfer import Claim
+from sovgate.keys import registry
 from sovgate.pipeline.outbox import Outbox
 from sovgate.pipeline.push import push
 from tests.crossing import Crossing, make_crossing, tree
@@ -265,6 +268,9 @@ def test_a_denied_push_leaves_nothing_there_and_is_written_down(crossing: Crossi
     (entry,) = (crossing.base / ".sovgate/home/audit").rglob("*.json")
     said = predicate(entry)
     assert (said["kind"], said["exit"], said["to"]) == ("denied", 10, "eu")
+    head = hashlib.sha256(entry.read_bytes()).hexdigest()
+    assert found["audit-head"] == head
+    crossing.json("audit", "verify", "--against", head)
 
 
 def test_a_dry_run_of_what_is_denied_is_denied_and_writes_nothing(crossing: Crossing) -> None:
@@ -382,6 +388,39 @@ def test_a_swapped_signature_bundle_is_refused(crossing: Crossing) -> None:
     found = crossing.pull(code=11)
     assert found["error"]["reason"] in ("digest-mismatch", "limits")
     assert not (crossing.base / "pulled").exists()
+
+
+def test_rule_4_a_trusted_source_cannot_write_outside_of_the_model(crossing: Crossing) -> None:
+    """All is signed by the right keys, but a file of the model is named `../evil`."""
+    crossing.push()
+    record = crossing.base / "eu-store/releases/churn/1.0.0.json"
+    said = predicate(record)
+    signer = registry.open_signer("keys/home.pem", crossing.base)
+    name = "../evil"
+    manifest = (
+        inventory.take(crossing.model)
+        .manifest.canonical()
+        .replace(b'"model.bin"', f'"{name}"'.encode())
+    )
+    oms = Statement.parse(Bundle.parse(attest.signature_path(crossing.model).read_bytes()).payload)
+    for resource in oms.predicate["resources"]:
+        resource["name"] = resource["name"].replace("model.bin", name)
+    for field, data in (("manifest", manifest), ("signature", attest.seal(oms, signer))):
+        digest = hashlib.sha256(data).hexdigest()
+        said[field] = {"sha256": digest, "size": len(data)}
+        (crossing.base / "eu-store/blobs/sha256" / digest).write_bytes(data)
+    subject = said["manifest"]["sha256"]  # type: ignore[index]
+    claim = crossing.base / "eu-store/sequences/churn/000000000001.json"
+    claim.chmod(0o644)
+    claim.write_bytes(Claim(release=crossing.release, manifest=subject, sequence=1).emit())
+    statement = Statement(subject_name="churn", subject_sha256=subject, predicate=said,
+                          predicate_type=PREDICATE_TYPES["transfer"])  # fmt: skip
+    record.chmod(0o644)
+    record.write_bytes(attest.seal(statement, signer))
+    before = tree(crossing.base)
+    found = crossing.pull(code=11)
+    assert found["error"]["reason"] == "unsafe-name"
+    assert tree(crossing.base) == before
 
 
 def test_every_damaged_object_is_refused_and_nothing_appears(crossing: Crossing) -> None:
