@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -437,3 +438,31 @@ def test_killed_before_any_step_it_leaves_old_or_new_and_finishes_when_run_again
             assert left == []
             shutil.rmtree(base.parent)
     assert states == {(1, 0), (2, 0), (2, 1)}
+
+
+@pytest.mark.slow
+def test_a_disk_that_fails_at_any_step_is_one_clear_message(made: Path, tmp_path: Path) -> None:
+    """From its nth step on nothing more can be written here: 24, and Git has the old or the new."""
+    desks: list[Desk] = []
+
+    def fresh() -> Path:
+        folder = tmp_path / str(len(desks))
+        (folder / "temporary").mkdir(parents=True)
+        desks.append(Desk(made, folder))
+        return desks[-1].crossing.base
+
+    temporary = str(tmp_path / "temporary")
+    Path(temporary).mkdir()
+    with Killer(imports=["sovgate.pipeline.promote"]) as killer:
+        arguments = ["promote", "churn/1.0.0", "--zone", "eu", "--format", "json"]
+        for base, step, done in every_step(
+            killer, fresh, lambda _: arguments, fault=errno.ENOSPC, env={"TMPDIR": temporary}
+        ):
+            assert "Traceback" not in done.err, (step, done)
+            assert done.code in (0, 24), (step, done)
+            if done.code:
+                error = json.loads(done.out)["error"]
+                assert error["fix"], error
+            log = desks[-1].repository.log()
+            assert log in (["Begin"], ["Promote churn/1.0.0 in eu", "Begin"]), step
+            shutil.rmtree(base.parent)
