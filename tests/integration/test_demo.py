@@ -1,0 +1,69 @@
+"""make demo: the whole story runs, and what it says happened did happen."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def told() -> str:
+    pytest.importorskip("sklearn", reason="the demo's packages: make venv")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "demo" / "run.py")],
+        capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_step_is_one_line_with_its_time(told: str) -> None:
+    steps = [line for line in told.splitlines() if line.startswith("✓ ") and line.endswith(" s")]
+    names = [line.split()[1] for line in steps]
+    assert names == [
+        "set", "train", "sign", "decide", "push", "pull", "predict", "promote", "audit",
+    ]  # fmt: skip
+
+
+def test_the_denial_names_rule_data_set_line_and_fix(told: str) -> None:
+    denial = told[told.index("✗ policy denies") :]
+    assert "weights-inherit: clinic-eu may go only to EU, and us-train is in US" in denial
+    line = re.search(r"at +sovgate\.yaml:(\d+)", denial)
+    assert line is not None
+    project = (ROOT / ".demo" / "eu" / "sovgate.yaml").read_text().splitlines()
+    assert "stays-in: [EU]" in project[int(line.group(1)) - 1]
+    assert re.search(r"fix +if the law lets clinic-eu go to US", denial)
+
+
+def test_only_ciphertext_and_statements_crossed(told: str) -> None:
+    model = ROOT / ".demo" / "us" / "tumour-triage" / "model.safetensors"
+    tensors = model.read_bytes()
+    assert (ROOT / ".demo" / "eu" / "tumour-triage" / model.name).read_bytes() == tensors
+    for path in (ROOT / ".demo" / "store-eu").rglob("*"):
+        if path.is_file():
+            assert tensors[-64:] not in path.read_bytes(), path
+
+
+def test_no_secret_key_left_its_side(told: str) -> None:
+    secrets = {
+        path.read_bytes()
+        for side in ("us", "eu")
+        for path in (ROOT / ".demo" / side / "keys").glob("*.pem")
+        if b"PRIVATE" in path.read_bytes()
+    }
+    assert len(secrets) == 4
+    for place in ("store-us", "store-eu", "serving.git", "us", "eu"):
+        found = [
+            path
+            for path in (ROOT / ".demo" / place).rglob("*")
+            if path.is_file() and any(secret in path.read_bytes() for secret in secrets)
+        ]
+        assert len(found) == {"us": 2, "eu": 2}.get(place, 0), found
