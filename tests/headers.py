@@ -158,6 +158,9 @@ def vectors() -> dict[str, bytes]:
         ),
         "unknown-value.gguf": gguf(text(b"k") + struct.pack("<I", 77), keys=2),
         "duplicate-key.gguf": gguf(ARCHITECTURE, keys=2),
+        "alignment-float.gguf": gguf(
+            text(b"general.alignment") + struct.pack("<If", 6, 32.0), keys=2
+        ),
         "alignment-0.gguf": gguf(
             text(b"general.alignment") + struct.pack("<II", 4, 0), keys=2
         ),

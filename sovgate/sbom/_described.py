@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from sovgate.formats.manifest import Manifest
@@ -32,7 +31,6 @@ class Described:
     licences: tuple[Licence, ...] = ()
     timestamp: datetime | None = None
     tool_version: str
-    extra: Mapping[str, str] = field(default_factory=dict)
 
     def file_name(self, name: str) -> str:
         return self.filename if name == "." else name

@@ -34,6 +34,8 @@ MAX_KEPT, MAX_KEPT_LENGTH = 512, 1024
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q",
             12: "d"}  # fmt: skip
 _BOOL, _TEXT, _ARRAY = 7, 8, 9
+#: Keys that this reader acts on, with the type that each must have.
+_NEEDED = {"general.architecture": _TEXT, "general.alignment": 4}
 
 #: ggml type: (name, elements a block, bytes a block).
 TYPES = {
@@ -106,6 +108,8 @@ class _Reader:
             refuse(FORMAT, f"empty or duplicate key {key[:80]!r}")
         self.keys.add(key)
         kind = self.number(self.u32)
+        if kind != _NEEDED.get(key, kind):
+            refuse(FORMAT, f"{key[:80]!r} has the wrong type {kind}")
         if kind == _TEXT:
             value = self.text(MAX_TEXT)
         elif kind == _ARRAY:
@@ -114,10 +118,6 @@ class _Reader:
             value = self.scalar(key, kind)
         else:
             refuse(FORMAT, f"{key[:80]!r} has the unknown type {kind}")
-        if key == "general.architecture" and kind != _TEXT:
-            refuse(FORMAT, "general.architecture is not a text")
-        if key == "general.alignment" and kind != 4:
-            refuse(FORMAT, "general.alignment is not a uint32")
         if len(key) + len(value) <= MAX_KEPT_LENGTH and (
             len(self.facts) < MAX_KEPT or key == "general.architecture"
         ):
