@@ -221,9 +221,35 @@ def vectors() -> dict[str, bytes]:
     }  # fmt: skip
 
 
+#: Reasons of those that are refused for another one than "bad-header".
+REASONS = {
+    "malformed": (
+        "array-text-2-63.gguf", "lone-surrogate.safetensors", "index-deep.safetensors.index.json",
+        "index-no-map.safetensors.index.json", "index-number.safetensors.index.json",
+    ),
+    "unsafe-path": (
+        "external-above.onnx", "external-absolute.onnx", "external-nameless.onnx",
+        "external-in-node.onnx", "external-in-subgraph.onnx", "index-above.safetensors.index.json",
+    ),
+}  # fmt: skip
+
+
+def expected() -> dict[str, dict[str, object]]:
+    """File name -> exit code and reason; 0 and null for those that are read."""
+    reasons = {name: reason for reason, names in REASONS.items() for name in names}
+    return {
+        name: {"exit": 0, "reason": None}
+        if name.startswith("good-")
+        else {"exit": 11, "reason": reasons.get(name, "bad-header")}
+        for name in vectors()
+    }
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in FOLDER.iterdir():
         old.unlink()
     for name, data in vectors().items():
         (FOLDER / name).write_bytes(data)
+    text = json.dumps(expected(), indent=1, sort_keys=True) + "\n"
+    (FOLDER / "expected.json").write_text(text, encoding="utf-8")

@@ -125,7 +125,7 @@ def _rows(described: Described) -> list[tuple[str, str]]:
         types = ", ".join(described.dtypes) or "no tensors"
         rows.append(("parameters", f"{described.parameters:,} ({types})"))
     if described.record is not None:
-        names = ", ".join(dataset.name for dataset in described.record.datasets)
+        names = ", ".join(dataset.name for dataset in described.datasets) or "none"
         rows.append(("data sets", names))
     if described.libraries:
         rows.append(("libraries", str(len(described.libraries))))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
 from sovgate.formats.manifest import Manifest
-from sovgate.formats.provenance import TrainingRecord
+from sovgate.formats.provenance import RecordedDataset, TrainingRecord
 from sovgate.sbom.libraries import Library
 from sovgate.sbom.look import Licence, Looked, Summary
 
 UNKNOWN, FREE = "unknown", "free"
+_AUTHORITY = re.compile(r"[^:/?#]*://([^/?#]*)")
+_HOST = re.compile(r"(?:[^:@]*@)?[^:@]*(?::[0-9]*)?", re.ASCII)
+_STRAY = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,18 @@ class Described:
 
     def file_name(self, name: str) -> str:
         return self.filename if name == "." else name
+
+    @property
+    def datasets(self) -> tuple[RecordedDataset, ...]:
+        """Those of the training record; () also where it states that there are none."""
+        found = self.record.datasets if self.record is not None else ()
+        return () if self.without_data else found
+
+    @property
+    def without_data(self) -> bool:
+        """Whether the record states that no data set is behind the model."""
+        found = self.record.datasets if self.record is not None else ()
+        return [(one.name, one.category) for one in found] == [("none", "none")]
 
     @property
     def summaries(self) -> list[Summary]:
@@ -90,12 +107,26 @@ class Described:
             rows.append((f"dtype:{dtype}", f"{count} tensors, {elements} elements"))
         for kind, config in sorted(self.looked.configs.items()):
             rows += [(f"{kind}:{key}", value) for key, value in config.facts.items()]
+        if self.without_data:
+            rows.append(("data-sets", "none"))
         if self.looked.card.library:
             rows.append(("library", self.looked.card.library))
         rows += [("card-dataset", name) for name in self.looked.card.datasets]
         if not self.looked.card.readable:
             rows.append(("card", "its front matter is not readable YAML"))
         return rows
+
+
+def iri(text: str) -> str:
+    """A pointer as an IRI: what may not stand in one is percent-encoded."""
+    path, mark, fragment = text.partition("#")
+    quoted = [quote(part, safe="!$%&'()*+,/:;=?@~") for part in (path, fragment)]
+    made = _STRAY.sub("%25", quoted[0] + mark + quoted[1])
+    where = _AUTHORITY.match(made)
+    if where is not None and not _HOST.fullmatch(where[1]):
+        host = where[1].replace(":", "%3A").replace("@", "%40")
+        made = made[: where.start(1)] + host + made[where.end(1) :]
+    return made
 
 
 def stays_in(demands: tuple[tuple[str, ...], ...] | None) -> list[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sovgate import strict
 from sovgate.errors import InternalError
-from sovgate.sbom._described import Described, stays_in
+from sovgate.sbom._described import Described, iri, stays_in
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -26,6 +27,7 @@ MODEL = "model"
 #: Namespace of serial numbers: UUIDv5 of "https://sovgate.dev/sbom/v0" in the URL namespace.
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://sovgate.dev/sbom/v0")
 _PREFIX = "sovgate:"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
 def build(described: Described) -> JSON:
@@ -171,7 +173,7 @@ def _ancestors(described: Described) -> Iterator[Component]:
             properties=[Property(name=_PREFIX + "manifest", value=f"sha256:{base.manifest}")],
         )  # fmt: skip
     for name in described.looked.card.base_models:
-        namespace, _, last = name.rpartition("/")
+        namespace, _, last = name.rpartition("/") if _HUB_NAME.fullmatch(name) else ("", "", "")
         yield Component(
             type=ComponentType.MACHINE_LEARNING_MODEL, name=name, bom_ref=f"card-base:{name}",
             purl=PackageURL("huggingface", namespace, last) if namespace and last else None,
@@ -183,7 +185,7 @@ def _data(described: Described) -> Iterator[Component]:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
 
-    for dataset in described.record.datasets if described.record else ():
+    for dataset in described.datasets:
         rows = [("stays-in", text) for text in stays_in(dataset.stays_in)]
         if dataset.commitment:
             rows.append(("commitment", f"hmac-sha256/v0:{dataset.commitment}"))
@@ -232,8 +234,8 @@ def _model_card(described: Described) -> JSON:
         parameters["architectureFamily"] = described.family
     if described.architecture:
         parameters["modelArchitecture"] = described.architecture
-    if record is not None:
-        parameters["datasets"] = [{"ref": f"data:{dataset.name}"} for dataset in record.datasets]
+    if described.datasets:
+        parameters["datasets"] = [{"ref": f"data:{one.name}"} for one in described.datasets]
     for name, ports in zip(("inputs", "outputs"), described.ports, strict=True):
         if ports:
             parameters[name] = [{"format": port} for port in ports]
@@ -254,10 +256,10 @@ def _model_card(described: Described) -> JSON:
 
 def _splice_data(described: Described, document: JSON) -> None:
     by_ref = {component["bom-ref"]: component for component in document.get("components", ())}
-    for dataset in described.record.datasets if described.record else ():
+    for dataset in described.datasets:
         data: JSON = {"type": "dataset", "name": dataset.name}
         if dataset.pointer:
-            data["contents"] = {"url": dataset.pointer}
+            data["contents"] = {"url": iri(dataset.pointer)}
         if dataset.category:
             data["classification"] = dataset.category
         by_ref[f"data:{dataset.name}"]["data"] = [data]

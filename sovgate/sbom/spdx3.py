@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from sovgate import strict
 from sovgate.formats.provenance import RecordedDataset
-from sovgate.sbom._described import Described, stays_in
+from sovgate.sbom._described import Described, iri, stays_in
 from sovgate.sbom.libraries import Library
 from sovgate.sbom.look import Licence
 
@@ -122,8 +122,7 @@ class _Writer:
         self.relate("contains", model, found, completeness="complete")
 
     def datasets(self, model: str) -> None:
-        record = self.described.record
-        found = [self.dataset(dataset) for dataset in (record.datasets if record else ())]
+        found = [self.dataset(dataset) for dataset in self.described.datasets]
         self.relate("trainedOn", model, found)
 
     def dataset(self, dataset: RecordedDataset) -> str:
@@ -141,7 +140,8 @@ class _Writer:
                 "yes" if dataset.category == "personal" else "noAssertion"
             ),
             verifiedUsing=_hash(dataset.manifest_sha256) if dataset.manifest_sha256 else None,
-            software_downloadLocation=dataset.pointer, extension=_extension(rows),
+            software_downloadLocation=iri(dataset.pointer) if dataset.pointer else None,
+            extension=_extension(rows),
         )  # fmt: skip
 
     def bases(self, model: str) -> None:

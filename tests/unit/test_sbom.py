@@ -14,6 +14,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -28,7 +29,7 @@ from sovgate import sbom as stage
 from sovgate.errors import ExitCode, InternalError, Malformed, UsageError, VerificationFailed
 from sovgate.formats.statement import SPDX, Statement
 from sovgate.pipeline.sbom import sbom
-from sovgate.sbom import Looked, cyclonedx
+from sovgate.sbom import Looked, cyclonedx, spdx3
 from tests import headers, models
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -330,7 +331,8 @@ def test_it_is_never_written_into_the_model(
     assert not (tmp_path / "model.evidence").exists()
 
 
-HOSTILE = [path for path in sorted(headers.FOLDER.iterdir()) if not path.name.startswith("good-")]
+EXPECTED = json.loads((headers.FOLDER / "expected.json").read_bytes())
+HOSTILE = [headers.FOLDER / name for name, said in sorted(EXPECTED.items()) if said["exit"]]
 
 
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.name)
@@ -345,6 +347,7 @@ def test_a_model_with_a_hostile_file_leaves_no_sbom(
     with pytest.raises(VerificationFailed) as caught:
         sbom(model, output=tmp_path / "bom.json")
     assert caught.value.exit_code == ExitCode.VERIFICATION
+    assert caught.value.reason == EXPECTED[path.name]["reason"]
     assert f"sub/{path.name}" in caught.value.what
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
 
@@ -406,6 +409,48 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (model / "config.json").symlink_to(tmp_path / "secret.json")
     with pytest.raises(VerificationFailed):
         stage.look(model, "directory", ["config.json"])
+
+
+def test_odd_words_of_others_never_make_an_invalid_document(tmp_path: Path) -> None:
+    """Names, pointers and texts of headers and cards come from anyone."""
+    odd = 'a b|{}\x01\u2028<é>"\\^`%zz'
+    model = tmp_path / "model"
+    model.mkdir()
+    card = {"license": odd, "base_model": [odd, "a/../b", "x/y"], "pipeline_tag": odd}
+    (model / "README.md").write_text(f"---\n{json.dumps(card)}\n---\n", encoding="utf-8")
+    (model / "config.json").write_text(json.dumps({"model_type": odd, "a": odd}))
+    header = json.dumps({"__metadata__": {odd: odd}}).encode()
+    (model / "m.safetensors").write_bytes(headers.safetensors(header))
+    described = models.described(model)
+    dataset = replace(models.RECORD.datasets[0], name=odd, category=odd, pointer=f"s3://{odd}")
+    described = replace(
+        described,
+        name=odd,
+        licences=(stage.Licence(text=odd, declared=False),),
+        record=replace(
+            models.RECORD, datasets=(dataset,), metrics={odd: odd}, parameters={odd: odd}
+        ),
+    )
+    document = cyclonedx.build(described)
+    check_cyclonedx(document)
+    check_spdx(spdx3.build(described))
+    ancestors = document["metadata"]["component"]["pedigree"]["ancestors"]
+    assert [a.get("purl") for a in ancestors if "purl" in a] == ["pkg:huggingface/x/y"]
+
+
+def test_a_record_without_data_says_so(tmp_path: Path) -> None:
+    none = replace(models.RECORD.datasets[1], name="none", category="none", manifest_sha256=None)
+    described = replace(
+        models.described(models.FOLDER / "llama" / "model"),
+        record=replace(models.RECORD, datasets=(none,)),
+    )
+    document = cyclonedx.build(described)
+    check_cyclonedx(document)
+    check_spdx(spdx3.build(described))
+    assert [c["type"] for c in document["components"]] == ["file"]
+    card = document["metadata"]["component"]["modelCard"]
+    assert "datasets" not in card["modelParameters"]
+    assert properties(card)["data-sets"] == "none"
 
 
 # --- licences, libraries --------------------------------------------------------------------------
@@ -480,6 +525,7 @@ def test_libraries_of_an_environment(tmp_path: Path) -> None:
 
 
 # --- scale ----------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_ten_thousand_files_take_under_two_seconds_and_bounded_memory(tmp_path: Path) -> None:
     model = tmp_path / "model"
     for index in range(10_000):
