@@ -33,11 +33,11 @@ _RACE = re.compile(
 )
 _ACCESS = re.compile(
     r"[Pp]ermission denied|[Aa]uthentication failed|could not read (Username|Password)|"
-    r"returned error: 40[13]|denied to|not allowed|insufficient permission|Host key verification"
+    r"returned error: 40[13]|denied to|not allowed|insufficient permission"
 )
 _MISSING = re.compile(
     r"does not appear to be a git repository|[Rr]epository .*not found|does not exist|"
-    r"not a git repository|returned error: 404|dubious ownership"
+    r"not a git repository|returned error: 404"
 )
 _SILENT = re.compile(r"Could not resolve|unable to access|Connection|[Tt]imed out|hung up")
 
@@ -347,6 +347,10 @@ class Checkout:
         if "couldn't find remote ref" in said:
             reason = "no-branch"
             fix = f"create the branch {target.branch!r} there, or correct gitops.branch"
+        elif "Host key verification failed" in said:
+            reason, fix = "git-host", "check the host's key and add it to ~/.ssh/known_hosts"
+        elif "dubious ownership" in said:
+            reason, fix = "git-owner", "reach the repository by ssh or https"
         elif _ACCESS.search(said):
             reason = "git-access"
             fix = "give this identity access: an ssh agent, or SOVGATE_GIT_TOKEN for https"
