@@ -15,6 +15,7 @@ import click
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "record": ("record", "make", "Write down which data sets are behind a model."),
     "sbom": ("sbom", "make", "List what a model is made of: files, tensors, data, libraries."),
+    "gate": ("gate", "make", "Measure a model, and say whether it is good enough."),
     "sign": ("sign", "make", "Sign a model directory or file."),
     "check": ("check", "decide", "Ask policy whether an action is allowed, and why not."),
     "lint": ("lint", "decide", "Check project file, dataset manifests and policies, offline."),
@@ -90,7 +91,8 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 usage, 3 configuration, 10 denied, 11 not verified, 12 wrong "
-    "location, 20 key, 21 store, 22 engine, 23 Git, 24 disk. All but 0 block.",
+    "location, 13 gate failed, 14 inconclusive, 20 key, 21 store, 22 engine, 23 Git, 24 disk. "
+    "All but 0 block.",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
               help="Print the version and exit.")  # fmt: skip

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Seconds that another machine's clock may be ahead.
 _SKEW = 300
-_GATE = "https://sovgate.dev/gate/v0"
-_RESULTS = {"PASSED": "pass", "FAILED": "fail", "WARNED": "inconclusive"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,17 +144,13 @@ def _signed_manifest(verified: Verified, manifest: str | None, signature: str | 
 
 
 def _gate_fields(said: Mapping[str, strict.JSON]) -> dict[str, str | None]:
-    """Name, result and threshold of an in-toto test result; None where it does not say."""
-    result = _RESULTS.get(str(said.get("result")))
-    if result is None:
-        raise Malformed("the test result is none of PASSED, WARNED, FAILED")
-    ours = said.get(_GATE)
-    gate = threshold = None
-    if type(ours) is dict:
-        gate, threshold = ours.get("gate"), ours.get("threshold")
-    if type(gate) is not str or not (threshold is None or type(threshold) is str):
+    """Name, outcome and threshold of a test result. Only ours say which gate of a project it is."""
+    from sovgate.formats import testresult
+
+    if testresult.EXTENSION not in said:
         raise _Unfit("unnamed: it does not say which gate of the project it is")
-    return {"gate": gate[:1024], "result": result, "threshold": decimal(threshold)}
+    found = testresult.parse(said)
+    return {"gate": found.gate, "result": found.outcome, "threshold": decimal(found.threshold)}
 
 
 def decimal(text: str | None) -> str | None:

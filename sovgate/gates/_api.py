@@ -1,0 +1,70 @@
+"""What a gate is: its name, what it reads, and a pure function from that to a Measure.
+
+A gate opens nothing: the pipeline reads the files and hands them over. One gate a file; it names
+itself in `registry.GATES` by one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from sovgate.formats.testresult import AT_LEAST, AT_MOST, Measure
+
+__all__ = ["AT_LEAST", "AT_MOST", "Gate", "Inputs", "Measure", "Predictions", "Tests"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """One row a sample, as columns of equal length; ids are unique. `scores` None: no such column.
+
+    `sha256` is of the file's bytes.
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    predicted: tuple[str, ...]
+    scores: tuple[float, ...] | None
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tests:
+    """A test run's report: `failed` names no more than some, `failures` counts all."""
+
+    __test__ = False
+
+    ran: int
+    failures: int
+    skips: int
+    failed: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the pipeline read for a gate. `positive` is the label that scores are about."""
+
+    confidence: float
+    predictions: Predictions | None = None
+    baseline: Predictions | None = None
+    tests: Tests | None = None
+    positive: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """`name` is that of the command, and of its entry under `gates` in the project.
+
+    help      one line for people
+    bound     which side of a threshold is good; None where there is none
+    reads     "predictions"; "paired", a baseline's too; "binary", with a positive label; "junit"
+    measure   pure; raises SovgateError where the inputs do not fit each other
+    """
+
+    name: str
+    help: str
+    bound: Literal["at-least", "at-most"] | None
+    reads: Literal["predictions", "paired", "binary", "junit"]
+    measure: Callable[[Inputs], Measure]

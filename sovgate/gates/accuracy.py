@@ -1,0 +1,33 @@
+"""accuracy: the share of samples that the model gets right, exact (Clopper and Pearson)."""
+
+from __future__ import annotations
+
+from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure
+from sovgate.intervals import clopper_pearson, text, text_high, text_low
+
+
+def measure(inputs: Inputs) -> Measure:
+    """Each row is a trial that succeeds or not, so the count of successes is binomial."""
+    rows = inputs.predictions
+    assert rows is not None  # noqa: S101 - for the type checker
+    hits = sum(a == b for a, b in zip(rows.labels, rows.predicted, strict=True))
+    n = len(rows.ids)
+    low, high = clopper_pearson(hits, n, inputs.confidence)
+    return Measure(
+        metric="accuracy",
+        n=n,
+        estimate=text(hits / n) if n else None,
+        low=text_low(low),
+        high=text_high(high),
+        confidence=text(inputs.confidence),
+        counts={"right": hits},
+    )
+
+
+GATE = Gate(
+    name="accuracy",
+    help="The share that the model gets right is high enough.",
+    bound=AT_LEAST,
+    reads="predictions",
+    measure=measure,
+)

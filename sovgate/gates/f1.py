@@ -1,0 +1,41 @@
+"""f1: the F1 score of one label, exact.
+
+F1 = 2·TP / (2·TP + FP + FN) = 2·J / (1 + J), where J is the share of TP among TP + FP + FN. Given
+how many samples those are, TP is binomial, so J has an exact interval, and F1 grows with J.
+"""
+
+from __future__ import annotations
+
+from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure
+from sovgate.intervals import clopper_pearson, text, text_high, text_low
+
+
+def measure(inputs: Inputs) -> Measure:
+    """`n` counts the samples that the score is about: true negatives say nothing of it."""
+    rows, positive = inputs.predictions, inputs.positive
+    assert rows is not None  # noqa: S101 - for the type checker
+    hits = misses = alarms = 0
+    for label, answer in zip(rows.labels, rows.predicted, strict=True):
+        hits += label == answer == positive
+        misses += label == positive != answer
+        alarms += answer == positive != label
+    n = hits + misses + alarms
+    low, high = (2.0 * j / (1.0 + j) for j in clopper_pearson(hits, n, inputs.confidence))
+    return Measure(
+        metric="f1",
+        n=n,
+        estimate=text(2 * hits / (n + hits)) if n else None,
+        low=text_low(low),
+        high=text_high(high),
+        confidence=text(inputs.confidence),
+        counts={"true-positive": hits, "false-negative": misses, "false-positive": alarms},
+    )
+
+
+GATE = Gate(
+    name="f1",
+    help="The F1 score of one label is high enough.",
+    bound=AT_LEAST,
+    reads="binary",
+    measure=measure,
+)

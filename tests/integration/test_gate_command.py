@@ -1,0 +1,188 @@
+"""A gate run at a desk, and what policy makes of its result: real keys, files, and `check`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate import attest
+from sovgate.pipeline.keys import generate
+from tests.crossing import Crossing, make_crossing
+
+TRUST = """
+trust:
+  - {name: home-ci, key: keys/home.pub.pem, may: [signature, provenance, gate], from: home}
+  - {name: intern, key: keys/intern.pub.pem, may: [sbom], from: home}
+gates:
+  accuracy: {at-least: 0.90, before: transfer}
+"""
+
+
+def csv(path: Path, right: int, wrong: int) -> Path:
+    rows = ["id,label,prediction"]
+    rows += [f"{i},yes,{'yes' if i < right else 'no'}" for i in range(right + wrong)]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def crossing(tmp_path: Path) -> Crossing:
+    made = make_crossing(tmp_path)
+    generate("sign", out=tmp_path / "keys" / "intern.pem", algorithm="ec-p256")
+    path = tmp_path / "sovgate.yaml"
+    path.write_text(path.read_text() + TRUST)
+    made.sign()
+    csv(tmp_path / "good.csv", 960, 40)
+    csv(tmp_path / "bad.csv", 800, 200)
+    csv(tmp_path / "few.csv", 12, 0)
+    return made
+
+
+def run(crossing: Crossing, predictions: str, *more: str, code: int = 0) -> dict[str, Any]:
+    return crossing.json(
+        "gate", "accuracy", crossing.model, "--predictions", predictions, *more, code=code
+    )
+
+
+def ask(crossing: Crossing) -> set[str]:
+    """The rules that deny the transfer."""
+    code, text = crossing.run(
+        "check", crossing.model, "--zone", "home", "--to", "eu", "--format", "json"
+    )
+    said = json.loads(text)
+    assert code == (0 if said["allowed"] else 10)
+    return {deny["rule"] for deny in said["denies"]}
+
+
+def test_policy_takes_a_signed_pass_and_nothing_less(crossing: Crossing) -> None:
+    assert ask(crossing) == {"gates-before-stage"}
+    unsigned = run(crossing, "good.csv")
+    assert unsigned["outcome"] == "pass"
+    assert "unsigned/gate-" in unsigned["result"]
+    assert ask(crossing) == {"gates-before-stage"}, "no policy reads unsigned statements"
+    run(crossing, "good.csv", "--key", "keys/home.pem")
+    assert ask(crossing) == set()
+
+
+@pytest.mark.parametrize(("predictions", "code"), [("bad.csv", 13), ("few.csv", 14)])
+def test_a_failure_is_written_down_and_is_no_pass(
+    crossing: Crossing, predictions: str, code: int
+) -> None:
+    said = run(crossing, predictions, "--key", "keys/home.pem", code=code)
+    assert (crossing.base / said["result"]).is_file()
+    assert ask(crossing) == {"gates-before-stage"}
+
+
+def test_a_laxer_threshold_is_no_pass_of_the_projects_gate(crossing: Crossing) -> None:
+    said = run(crossing, "bad.csv", "--at-least", "0.5", "--key", "keys/home.pem")
+    assert (said["outcome"], said["threshold"], said["project-threshold"]) == ("pass", "0.5", "0.9")
+    assert "thresholds" not in said["inputs"]
+    assert ask(crossing) == {"gates-before-stage"}
+
+
+def test_the_threshold_cannot_come_from_the_environment(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SOVGATE_AT_LEAST", "SOVGATE_GATE_ACCURACY_AT_LEAST"):
+        monkeypatch.setenv(name, "0.1")
+    assert run(crossing, "bad.csv", code=13)["threshold"] == "0.9"
+
+
+def test_less_confidence_than_policy_takes_is_refused(crossing: Crossing) -> None:
+    run(crossing, "good.csv", "--confidence", "0.5", code=2)
+    assert run(crossing, "good.csv", "--confidence", "0.999")["confidence"] == "0.999"
+
+
+def test_rule_06_a_pass_by_a_signer_without_the_role(crossing: Crossing) -> None:
+    run(crossing, "good.csv", "--key", "keys/intern.pem")
+    assert ask(crossing) == {"gates-before-stage"}
+
+
+def test_rule_06_a_pass_of_another_model(crossing: Crossing) -> None:
+    other = crossing.base / "other"
+    shutil.copytree(crossing.model, other)
+    (other / "model.bin").write_bytes(b"others")
+    made = crossing.json("gate", "accuracy", other, "--predictions", "good.csv", "--key",
+                         "keys/home.pem")  # fmt: skip
+    shutil.copy(crossing.base / made["result"], attest.evidence_dir(crossing.model))
+    assert ask(crossing) == {"gates-before-stage"}
+
+
+def test_a_statement_that_claims_a_pass_its_numbers_deny(crossing: Crossing) -> None:
+    """Even by a trusted signer: a result that does not follow from its numbers is none."""
+    from sovgate.formats.testresult import EXTENSION
+
+    said = run(crossing, "bad.csv", code=13)
+    predicate = json.loads((crossing.base / said["result"]).read_bytes())["predicate"]
+    predicate["result"] = "PASSED"
+    predicate[EXTENSION]["outcome"] = "pass"
+    crossing.evidence("gate", predicate)
+    assert ask(crossing) == {"gates-before-stage"}
+
+
+def test_a_changed_model_loses_its_pass(crossing: Crossing) -> None:
+    run(crossing, "good.csv", "--key", "keys/home.pem")
+    evidence = {p.name: p.read_bytes() for p in attest.evidence_dir(crossing.model).glob("gate-*")}
+    (crossing.model / "model.bin").write_bytes(b"retrained")
+    crossing.sign()
+    for name, data in evidence.items():
+        (attest.evidence_dir(crossing.model) / name).write_bytes(data)
+    assert ask(crossing) == {"gates-before-stage"}
+
+
+def test_a_junit_gate_has_no_threshold_and_still_binds(crossing: Crossing) -> None:
+    crossing.edit("accuracy: {at-least: 0.90, before: transfer}", "junit: {before: transfer}")
+    report = crossing.base / "report.xml"
+    report.write_text("<testsuite><testcase name='a'><failure/></testcase></testsuite>")
+    words = ("gate", "junit", crossing.model, "--report", "report.xml", "--key", "keys/home.pem")
+    assert crossing.json(*words, code=13)["failed"] == ["a"]
+    assert ask(crossing) == {"gates-before-stage"}
+    report.write_text("<testsuite/>")
+    crossing.json(*words, code=14)
+    assert ask(crossing) == {"gates-before-stage"}
+    report.write_text("<testsuite><testcase name='a'/></testsuite>")
+    crossing.json(*words)
+    assert ask(crossing) == set()
+
+
+def test_regression_against_a_baseline_before_deploy(crossing: Crossing) -> None:
+    crossing.edit("accuracy: {at-least: 0.90, before: transfer}",
+                  "regression: {at-most: 0.01, before: deploy}")  # fmt: skip
+    words = ("gate", "regression", crossing.model, "--baseline", "good.csv", "--predictions")
+    assert crossing.json(*words, "bad.csv", code=13)["estimate"] == "0.16"
+    assert crossing.json(*words, "good.csv")["outcome"] == "pass"
+    crossing.json(*words, "few.csv", code=11)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("at-least: 0.90", "at-most: 0.90"),
+        ("at-least: 0.90, ", ""),
+        ("accuracy:", "acuracy:"),
+    ],
+)
+def test_a_gate_without_its_threshold_is_a_mistake_in_the_project(
+    crossing: Crossing, old: str, new: str
+) -> None:
+    crossing.edit(old, new)
+    said = run(crossing, "good.csv", code=3)
+    assert said["error"]["where"]["path"] == "sovgate.yaml"
+
+
+def test_a_result_written_twice_is_one_file(crossing: Crossing) -> None:
+    assert run(crossing, "good.csv")["result"] == run(crossing, "good.csv")["result"]
+
+
+def test_names_from_files_cannot_command_the_runner(crossing: Crossing) -> None:
+    (crossing.base / "p.csv").write_text(
+        "id,label,prediction\n1,yes,::add-mask::x\n2,yes,<img src=x>\n"
+    )
+    code, text = crossing.run("gate", "accuracy", crossing.model, "--predictions", "p.csv",
+                              "--format", "github")  # fmt: skip
+    assert code in (13, 14)
+    assert "::add-mask" not in text
