@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-HERE = ROOT / ".demo"
+HERE = Path(os.environ.get("DEMO_DIR") or ROOT / ".demo")
 US, EU = HERE / "us", HERE / "eu"  # two checkouts on two sides of a border
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
@@ -348,13 +348,13 @@ def denied(features: Any, target: Any) -> None:
 
 def epilogue(seconds: float, release: str, facts: dict[str, Any]) -> None:
     print(f"""
-{paint("1", "What lies where")} (.demo/, {seconds:.1f} s in all)
+{paint("1", "What lies where")} ({shown}/, {seconds:.1f} s in all)
   us/             the training side: model, evidence, its keys, its sovgate.yaml
   store-eu/       what crossed: ciphertext, the signed release record, receipt, audit log
   eu/             the serving side: the opened model, and its own view of the border
   serving.git/    the repository that drives the rollout; commit {facts["commit"][:10]}
 
-{paint("1", "Try next")}  (. .venv/bin/activate; cd .demo/eu)
+{paint("1", "Try next")}  (. .venv/bin/activate; cd {shown}/eu)
   sovgate verify tumour-triage                       then change a byte of it, and again
   sovgate check tuned --action transfer --zone eu --to us-train --format json
   sovgate pull {release} --zone eu -o again     what an unpinned pull says

@@ -14,18 +14,23 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
-def told() -> str:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "demo"
+
+
+@pytest.fixture(scope="module")
+def told(demo: Path) -> str:
     pytest.importorskip("sklearn", reason="the demo's packages: make venv")
     done = subprocess.run(
         [sys.executable, str(ROOT / "demo" / "run.py")],
         capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "DEMO_DIR": str(demo)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_every_step_is_one_line_with_its_time(told: str) -> None:
+def test_every_step_is_one_line_with_its_time(told: str, demo: Path) -> None:
     steps = [line for line in told.splitlines() if line.startswith("✓ ") and line.endswith(" s")]
     names = [line.split()[1] for line in steps]
     assert names == [
@@ -33,37 +38,37 @@ def test_every_step_is_one_line_with_its_time(told: str) -> None:
     ]  # fmt: skip
 
 
-def test_the_denial_names_rule_data_set_line_and_fix(told: str) -> None:
+def test_the_denial_names_rule_data_set_line_and_fix(told: str, demo: Path) -> None:
     denial = told[told.index("✗ policy denies") :]
     assert "weights-inherit: clinic-eu may go only to EU, and us-train is in US" in denial
     line = re.search(r"at +sovgate\.yaml:(\d+)", denial)
     assert line is not None
-    project = (ROOT / ".demo" / "eu" / "sovgate.yaml").read_text().splitlines()
+    project = (demo / "eu" / "sovgate.yaml").read_text().splitlines()
     assert "stays-in: [EU]" in project[int(line.group(1)) - 1]
     assert re.search(r"fix +if the law lets clinic-eu go to US", denial)
 
 
-def test_only_ciphertext_and_statements_crossed(told: str) -> None:
-    model = ROOT / ".demo" / "us" / "tumour-triage" / "model.safetensors"
+def test_only_ciphertext_and_statements_crossed(told: str, demo: Path) -> None:
+    model = demo / "us" / "tumour-triage" / "model.safetensors"
     tensors = model.read_bytes()
-    assert (ROOT / ".demo" / "eu" / "tumour-triage" / model.name).read_bytes() == tensors
-    for path in (ROOT / ".demo" / "store-eu").rglob("*"):
+    assert (demo / "eu" / "tumour-triage" / model.name).read_bytes() == tensors
+    for path in (demo / "store-eu").rglob("*"):
         if path.is_file():
             assert tensors[-64:] not in path.read_bytes(), path
 
 
-def test_no_secret_key_left_its_side(told: str) -> None:
+def test_no_secret_key_left_its_side(told: str, demo: Path) -> None:
     secrets = {
         path.read_bytes()
         for side in ("us", "eu")
-        for path in (ROOT / ".demo" / side / "keys").glob("*.pem")
+        for path in (demo / side / "keys").glob("*.pem")
         if b"PRIVATE" in path.read_bytes()
     }
     assert len(secrets) == 4
     for place in ("store-us", "store-eu", "serving.git", "us", "eu"):
         found = [
             path
-            for path in (ROOT / ".demo" / place).rglob("*")
+            for path in (demo / place).rglob("*")
             if path.is_file() and any(secret in path.read_bytes() for secret in secrets)
         ]
         assert len(found) == {"us": 2, "eu": 2}.get(place, 0), found
