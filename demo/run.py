@@ -347,6 +347,7 @@ def denied(features: Any, target: Any) -> None:
 
 
 def epilogue(seconds: float, release: str, facts: dict[str, Any]) -> None:
+    shown = HERE.relative_to(ROOT) if HERE.is_relative_to(ROOT) else HERE
     print(f"""
 {paint("1", "What lies where")} ({shown}/, {seconds:.1f} s in all)
   us/             the training side: model, evidence, its keys, its sovgate.yaml
