@@ -1,0 +1,142 @@
+"""The whole way as a workflow: one job in the training zone, one in the target, each its own keys.
+
+`uses: org/sovgate/<verb>@v1` steps under the real act, over folder stores and a Git repository.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import run as demo
+from tests.workflows import Act, release_tree, uses
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.component
+
+
+@pytest.fixture(scope="module")
+def runner(act: Path, tmp_path_factory: pytest.TempPathFactory) -> Act:
+    folder = tmp_path_factory.mktemp("act")
+    return Act(act, release_tree(folder / "tree"), folder)
+
+
+def git(*words: str, cwd: Path) -> str:
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Path:
+    """us/ and eu/ with their projects, keys and models; two stores; the serving repository."""
+    for side, project in (("us", demo.US_PROJECT), ("eu", demo.EU_PROJECT)):
+        folder = tmp_path / side
+        (folder / "data").mkdir(parents=True)
+        (folder / "sovgate.yaml").write_text(project)
+        (folder / "data/screening-public.yaml").write_text(demo.PUBLIC_MANIFEST)
+        (folder / "data/clinic-eu.yaml").write_text(demo.CLINIC_MANIFEST)
+        (folder / "tumour-triage").mkdir()
+        (folder / "tumour-triage/weights.bin").write_bytes(side.encode() * 1000)
+        (tmp_path / f"store-{side}").mkdir()
+        for kind, name in (("sign", f"{side}-sign"), ("encrypt", side)):
+            subprocess.run(
+                [sys.executable, "-m", "sovgate", "keys", "generate", kind,
+                 "-o", folder / "keys" / f"{name}.pem"],
+                cwd=ROOT, check=True, capture_output=True,
+            )  # fmt: skip
+    for side, other in (("us", "eu"), ("eu", "us")):
+        for public in (tmp_path / side / "keys").glob("*.pub.pem"):
+            shutil.copy(public, tmp_path / other / "keys")
+    work = tmp_path / "serving"
+    for name, text in (
+        ("base/kustomization.yaml", demo.BASE),
+        ("base/deployment.yaml", demo.DEPLOYMENT),
+        ("overlays/eu/kustomization.yaml", demo.OVERLAY),
+    ):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text(text)
+    git("init", "-q", "-b", "main", cwd=work)
+    git("add", "-A", cwd=work)
+    git("commit", "-qm", "Serve nothing yet", cwd=work)
+    git("clone", "-q", "--bare", str(work), str(tmp_path / "serving.git"), cwd=tmp_path)
+    (tmp_path / "repository").mkdir()
+    return tmp_path
+
+
+def job(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"runs-on": "ubuntu-latest", **more, "steps": list(steps)}
+
+
+def test_a_model_goes_from_one_zone_to_a_commit_in_the_other(runner: Act, sides: Path) -> None:
+    us, eu = sides / "us", sides / "eu"
+    model, there = str(us / "tumour-triage"), str(eu / "served")
+    here = {"project": str(us), "zone": "us-train"}
+    target = {"project": str(eu), "zone": "eu"}
+    pinned = "tumour-triage/1.0.0@${{ steps.sign.outputs.manifest }}"
+    key = f"file:{us}/keys/us-sign.pem"
+    train = job(
+        uses("sign", "sign", model=model, key=key),
+        uses("record", "record", model=model, key=key, dataset="screening-public", project=str(us)),
+        uses("check", "check", model=model, action="transfer", to="eu", release=pinned, **here),
+        uses("push", "push", source=model, release=pinned, to="eu", **here),
+        outputs={"release": "${{ steps.push.outputs.release }}",
+                 "manifest": "${{ steps.push.outputs.manifest }}"},
+    )  # fmt: skip
+    serve = job(
+        uses("pull", "pull", release="${{ needs.train.outputs.release }}", output=there, **target),
+        uses("verify", "verify", model=there, project=str(eu),
+             manifest="${{ needs.train.outputs.manifest }}"),
+        uses("promote", "promote", release="${{ needs.train.outputs.release }}", **target),
+        needs="train",
+    )  # fmt: skip
+    workflow = {"on": "push", "jobs": {"train": train, "serve": serve}}
+    log = runner.run(workflow, sides / "repository")
+    assert log.code == 0, str(log)
+    signed = log.outputs("sign")["manifest"]
+    assert log.outputs("check")["allowed"] == "true"
+    assert log.outputs("push")["release"] == f"tumour-triage/1.0.0@{signed}"
+    for step in ("push", "pull", "verify", "promote"):
+        assert log.outputs(step)["manifest"] == signed
+        assert f"{signed[:20]}" in log.summary(step)
+    assert (eu / "served/weights.bin").read_bytes() == (
+        us / "tumour-triage/weights.bin"
+    ).read_bytes()
+    commit = log.outputs("promote")["commit"]
+    shown = git("show", commit, cwd=sides / "serving.git")
+    assert "MODEL_KEY_URI" in shown
+    assert signed in shown
+    seconds = [log.seconds(name) for name in ("sign", "record", "check", "push", "pull", "verify",
+                                              "promote")]  # fmt: skip
+    print(f"seven steps: {sum(seconds):.1f} s, {' '.join(f'{s:.1f}' for s in seconds)}")
+
+
+def test_a_transfer_that_policy_denies_fails_the_step_with_the_line_that_denies_it(
+    runner: Act, sides: Path
+) -> None:
+    eu = sides / "eu"
+    model, key = str(eu / "tumour-triage"), f"file:{eu}/keys/eu-sign.pem"
+    place = {"project": str(eu), "zone": "eu", "to": "us-train"}
+    steps = job(
+        uses("sign", "sign", model=model, key=key),
+        uses("record", "record", model=model, key=key, dataset="clinic-eu", project=str(eu)),
+        uses("push", "push", source=model, release="tumour-triage/2.0.0", **place),
+        uses("check", "check", when="always()", model=model, action="transfer", **place),
+    )
+    log = runner.run({"on": "push", "jobs": {"train": steps}}, sides / "repository")
+    assert log.result("sign") == log.result("record") == "success", str(log)
+    assert log.result("push") == "failure"
+    assert log.result("check") == "failure"
+    assert str(log).count("exit status 10") >= 2
+    said = "\n".join(log.annotations("push", "run"))
+    assert "clinic-eu" in said
+    assert "sovgate.yaml" in said
+    assert ",line=" in said
+    assert "clinic-eu" in log.summary("push")
+    assert log.outputs("check", "run")["allowed"] == "false"
+    assert not list((sides / "store-us").rglob("releases/*"))
