@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sovgate.cli._emit import FORMATS, Report, emit
+from sovgate.cli._emit import FORMATS, PROJECT, Report, emit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -96,6 +96,7 @@ class Command(click.Command):
                     formatter.write(f"  {line}\n")
 
     def invoke(self, ctx: click.Context) -> Any:
+        PROJECT.set(ctx.params.get("project"))
         result = super().invoke(ctx)
         if isinstance(result, Report):
             emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)

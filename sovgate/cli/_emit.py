@@ -6,12 +6,14 @@ standard output, and the files that GitHub or Tekton name.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import secrets
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ FORMATS = ("text", "json", "github", "tekton")
 
 #: Tekton Chains looks for object results whose name ends so.
 ARTIFACT_RESULT = "MODEL_ARTIFACT_OUTPUTS"
+
+#: The folder that --project names, while a command runs.
+PROJECT: ContextVar[Path | None] = ContextVar("project", default=None)
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -73,6 +78,16 @@ def clean_markdown(text: str) -> str:
     return text.replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
+def _from_here(path: str) -> str:
+    """A place named from the project's folder, as GitHub wants it: from the working folder."""
+    start = (PROJECT.get() or Path()).absolute()
+    with contextlib.suppress(OSError):  # a name that no file system has
+        for folder in (start, *start.parents):
+            if (folder / path).is_file():
+                return os.path.relpath(folder / path)
+    return path
+
+
 def annotation(severity: str, where: Where | None, message: str) -> str:
     """A workflow command that puts a message on a line; every part of it escaped."""
 
@@ -81,7 +96,7 @@ def annotation(severity: str, where: Where | None, message: str) -> str:
 
     place = ""
     if where is not None:
-        place = f" file={value(where.path).replace(':', '%3A').replace(',', '%2C')}"
+        place = f" file={value(_from_here(where.path)).replace(':', '%3A').replace(',', '%2C')}"
         if where.line:
             place += f",line={where.line}"
     # Readers differ on where a command with several "::" in it begins; so there are only ours.

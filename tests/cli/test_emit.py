@@ -141,3 +141,20 @@ def test_a_terminal_that_shows_only_ascii_gets_escapes(monkeypatch: pytest.Monke
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
     emit(Report(command="x", headline="é ✓"), "text")
     assert b"\\xe9" in raw.getvalue()
+
+
+def test_an_annotation_names_the_file_from_the_repositorys_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors name `sovgate.yaml`, wherever the project lies; GitHub looks from the root."""
+    (tmp_path / "ml").mkdir()
+    (tmp_path / "ml" / "sovgate.yaml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    where = Where(path="sovgate.yaml", line=3)
+    for project in (Path("ml"), Path("ml").absolute()):
+        token = _emit.PROJECT.set(project)
+        line = _emit.annotation("error", where, "no")
+        _emit.PROJECT.reset(token)
+        assert line == "::error file=ml/sovgate.yaml,line=3::no"
+    for path in ("elsewhere.yaml", "x" * 5000, "a\0b"):
+        assert "file=" in _emit.annotation("error", Where(path=path), "no")
