@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,22 @@ def test_a_server_that_does_not_answer(repository: Repository) -> None:
     with pytest.raises(GitError) as caught, promote.opened(target(url)):
         pass
     assert (caught.value.exit_code, caught.value.reason) == (23, "git-unreachable")
+
+
+def test_ssh_runs_by_its_own_path_and_asks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker, evil = tmp_path / "marker", tmp_path / "evil"
+    evil.mkdir()
+    (evil / "ssh").write_text(f"#!/bin/sh\ntouch {marker}\n")
+    (evil / "ssh").chmod(0o755)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{evil}:/usr/bin:/bin")
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(evil / "ssh"))
+    with socket.socket() as closed:  # bound, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        url = f"ssh://git@127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(GitError) as caught, promote.opened(target(url)):
+            pass
+    assert caught.value.reason in ("git-unreachable", "git-missing")  # the latter: no ssh here
+    assert not marker.exists()
