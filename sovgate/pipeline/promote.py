@@ -351,8 +351,10 @@ class _Rollout:
         wanted = self._promotion(
             commit=pushed.commit, branch=pushed.branch, decision=decision, head=head
         )
-        if pushed.already and rollout.is_recorded(self.ledger.last, wanted):
-            return self.ledger.digests[-1]
+        if pushed.already:  # by an earlier run, or by one at the same time
+            now = rollout.read_ledger(self.store, self.zone, self.release.model, self.trusted)
+            if rollout.is_recorded(now.last, wanted):
+                return now.digests[-1]
         _, digest = rollout.append(self.store, signer, self.trusted, wanted)
         return digest
 

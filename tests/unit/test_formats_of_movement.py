@@ -1,4 +1,4 @@
-"""Transfer statement, receipt, audit entry and sequence claim against their hand-made vectors."""
+"""Transfer statement, receipt, promotion, audit entry, sequence claim: their hand-made vectors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from hypothesis import strategies as st
 from sovgate import strict
 from sovgate.errors import Malformed
 from sovgate.formats.auditentry import Entry, object_name, parse_object_name
+from sovgate.formats.promotion import Promotion
 from sovgate.formats.receipt import Receipt
 from sovgate.formats.transfer import Claim, Transfer, blob_name, record_name, sequence_name
 from sovgate.records import Release
 
 VECTORS = Path(__file__).parent.parent / "vectors"
-FORMATS: dict[str, Any] = {"transfer": Transfer, "receipt": Receipt, "audit": Entry}
+FORMATS: dict[str, Any] = {
+    "transfer": Transfer,
+    "receipt": Receipt,
+    "promotion": Promotion,
+    "audit": Entry,
+}
 
 
 def vector(name: str) -> dict[str, Any]:

@@ -364,10 +364,3 @@ def test_many_writers_at_once_lose_no_record(store: Store) -> None:
         numbers = list(pool.map(write, range(16)))
     assert sorted(numbers, key=str) == sorted(range(1, 17), key=str)
     assert {p.sequence for p in ledger(store).promotions} == set(range(1, 17))
-
-
-def test_the_worked_example_in_the_document_is_what_is_written() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
-    section = text.split("\n## Promotion\n")[1].split("\n## ")[0]
-    example = section.split("```json\n")[1].split("\n```")[0]
-    assert example.encode() == strict.canonical(promotion().predicate())
