@@ -22,6 +22,8 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from spdx_python_model import v3_0_1 as spdx
 
 from sovgate import attest, inventory, strict
@@ -93,6 +95,14 @@ def test_the_golden_documents_are_what_we_write(name: str) -> None:
 def test_the_golden_documents_are_strictly_valid(name: str) -> None:
     check_cyclonedx(json.loads((models.FOLDER / name / "cdx.json").read_bytes()))
     check_spdx(json.loads((models.FOLDER / name / "spdx.json").read_bytes()))
+
+
+def test_the_library_itself_finds_the_golden_documents_valid() -> None:
+    validator = JsonStrictValidator(SchemaVersion.V1_7)
+    for name in NAMES:
+        text = (models.FOLDER / name / "cdx.json").read_text(encoding="utf-8")
+        assert validator.validate_str(text) is None
+    assert validator.validate_str(text.replace('"modelCard"', '"modelcard"')) is not None
 
 
 @pytest.mark.parametrize("name", NAMES)
