@@ -466,3 +466,36 @@ def test_a_disk_that_fails_at_any_step_is_one_clear_message(made: Path, tmp_path
             log = desks[-1].repository.log()
             assert log in (["Begin"], ["Promote churn/1.0.0 in eu", "Begin"]), step
             shutil.rmtree(base.parent)
+
+
+@pytest.mark.slow
+def test_twenty_teams_promote_at_once_and_none_is_lost_or_mixed(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty projects, each with its store and overlay; one repository, twenty processes."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    overlays = [f"team-{n:02}" for n in range(20)]
+    (tmp_path / "shared").mkdir()
+    repository = Repository(tmp_path / "shared", tuple(overlays))
+    desks = []
+    for n, name in enumerate(overlays):
+        (tmp_path / name).mkdir()
+        desk = Desk(made, tmp_path / name)
+        desk.crossing.edit("../serving.git, path: overlays/eu",
+                           f"{repository.path}, path: overlays/{name}")  # fmt: skip
+        desks.append((desk, name, f"1.{n % 2}.0"))
+    running = [start(desk, version) for desk, _, version in desks]
+    results = [finish(process) for process in running]
+    assert [found for code, found in results if code != 0] == []
+    log = repository.log(form="%H %P")
+    assert len(log) == 21
+    assert {found["commit"] for _, found in results} == {line.split()[0] for line in log[:-1]}
+    for (desk, name, version), (_, found) in zip(desks, results, strict=True):
+        data = repository.show(f"overlays/{name}/sovgate-release.yaml")
+        assert data.count(f"churn/{version}@sha256:".encode()) == 3
+        assert data.count(b"churn/") == 3
+        assert desk.record(1)["commit"] == found["commit"]
+        touched = git("show", "--format=", "--name-only", found["commit"], cwd=repository.path)
+        assert {line.split("/")[1] for line in touched.split("\n")} == {name}
+    git("fsck", "--strict", cwd=repository.path)
