@@ -40,16 +40,24 @@ readable if {
 
 settled(gate) if lib.not_yet(gate.before)
 
-settled(gate) if {
+settled(gate) if gate.dataset in covered
+
+# Data sets whose present commitment somebody attested for this zone.
+covered contains name if {
+	some [name, commitment] in attested
+	[name, commitment] in behind
+}
+
+attested contains [e.dataset, e.commitment] if {
 	some e in input.evidence
 	e.role == "legal"
-	e.dataset == gate.dataset
 	e.about_zone == input.destination.zone
 	lib.fits(e)
+}
+
+behind contains [origin.name, origin.commitment] if {
 	some origin in input.subject.derived_from
-	origin.name == gate.dataset
 	is_string(origin.commitment)
-	e.commitment == origin.commitment
 }
 
 # A gate for a data set that is not behind this model.

@@ -47,10 +47,20 @@ same_release(evidence) if {
 	input.subject.release == null
 }
 
-passed(gate) if {
+# Passes of gates, with the threshold that each was held to. A set, so that it is made once.
+passes contains [e.gate, e.threshold] if {
+	is_array(input.evidence)
 	some e in input.evidence
 	e.role == "gate"
-	e.gate == gate
 	e.result == "pass"
 	fits(e)
+}
+
+# Gates of the project that passed at the project's own threshold. A pass of a laxer one, or of a
+# gate that the project does not declare, is none of these.
+passed contains gate.name if {
+	is_array(input.project.gates)
+	some gate in input.project.gates
+	gate.dataset == null
+	[gate.name, gate.threshold] in passes
 }

@@ -54,7 +54,7 @@ free(origin) if {
 	known(origin)
 	is_array(origin.stays_in)
 	some gate in origin.lifts
-	lib.passed(gate)
+	gate in lib.passed
 }
 
 known(origin) if origin.kind in {"dataset", "base-model"}

@@ -7,7 +7,9 @@ import data.sovgate.testing
 
 kyc := testing.kyc
 
-outward := testing.derived(testing.outward, [testing.public, kyc])
+outward := testing.gated(testing.derived(testing.outward, [testing.public, kyc]), [mia])
+
+mia := {"name": "membership-inference", "before": "observe", "threshold": "0.6", "dataset": null, "where": null}
 
 test_free_data_goes_anywhere if count(deny) == 0 with input as testing.outward
 
@@ -19,21 +21,27 @@ test_allowed_inside if count(deny) == 0 with input as testing.derived(testing.ca
 
 test_every_culprit_is_said if count(deny) == 2 with input as testing.derived(testing.outward, [kyc, object.union(kyc, {"name": "kyc-fr"})])
 
-test_lifted if count(deny) == 0 with input as testing.proven(outward, [testing.passes("membership-inference", null)])
+test_lifted if count(deny) == 0 with input as testing.proven(outward, [testing.passes("membership-inference", "0.6")])
 
 test_not_lifted_by_another_gate if count(deny) == 1 with input as testing.proven(outward, [testing.passes("accuracy", null)])
 
-test_not_lifted_by_a_failure if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", null), {"result": "fail"})])
+test_not_lifted_by_a_laxer_threshold if count(deny) == 1 with input as testing.proven(outward, [testing.passes("membership-inference", "0.9")])
 
-test_evidence_of_another_model if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", null), {"manifest": testing.other})])
+test_not_lifted_by_a_gate_that_nobody_declared if count(deny) == 1 with input as testing.gated(testing.proven(outward, [testing.passes("membership-inference", "0.6")]), [])
 
-test_evidence_of_another_release if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", null), {"release": "kyc-risk/0.9.0"})])
+test_missing_gates_lift_nothing if count(deny) == 1 with input as json.remove(testing.proven(outward, [testing.passes("membership-inference", "0.6")]), ["project/gates"])
 
-test_legal_word_is_no_gate if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", null), {"role": "legal"})])
+test_not_lifted_by_a_failure if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", "0.6"), {"result": "fail"})])
+
+test_evidence_of_another_model if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", "0.6"), {"manifest": testing.other})])
+
+test_evidence_of_another_release if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", "0.6"), {"release": "kyc-risk/0.9.0"})])
+
+test_legal_word_is_no_gate if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", "0.6"), {"role": "legal"})])
 
 test_null_is_unknown if count(deny) == 1 with input as testing.derived(testing.case, [object.union(kyc, {"stays_in": null})])
 
-test_null_is_not_lifted if count(deny) == 1 with input as testing.derived(testing.proven(testing.case, [testing.passes("membership-inference", null)]), [object.union(kyc, {"stays_in": null})])
+test_null_is_not_lifted if count(deny) == 1 with input as testing.derived(testing.proven(testing.gated(testing.case, [mia]), [testing.passes("membership-inference", "0.6")]), [object.union(kyc, {"stays_in": null})])
 
 test_base_model_of_unknown_data if count(deny) == 1 with input as testing.derived(testing.case, [object.union(testing.unknown, {"kind": "base-model"})])
 

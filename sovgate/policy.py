@@ -239,12 +239,15 @@ def _dataset(case: JSON, name: str) -> Iterator[_Remedy]:
     files = [one for one in said if one != IN_RECORD]
     at = f" ({', '.join(files)})" if files else ""
     again = ", and record the model again in place of its old record" if IN_RECORD in said else ""
-    lifts = sorted({gate for origin in origins for gate in origin["lifts"]})
-    for gate in lifts:
-        yield _Remedy(
-            text=f"pass the gate {gate}, which frees it from {name}",
-            patch=partial(_with_evidence, role="gate", gate=gate),
-        )
+    lifts = {gate for origin in origins for gate in origin["lifts"]}
+    for gate in case["project"]["gates"]:
+        if gate["name"] in lifts and gate["dataset"] is None:
+            yield _Remedy(
+                text=f"pass the gate {gate['name']}, which frees it from {name}",
+                patch=partial(
+                    _with_evidence, role="gate", gate=gate["name"], threshold=gate["threshold"]
+                ),
+            )
     if others:
 
         def without(old: JSON) -> JSON:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sovgate import strict
-from sovgate.errors import Malformed, SovgateError
+from sovgate.errors import Malformed, SovgateError, UsageError
 from sovgate.formats.case import Evidence, Rejected
 from sovgate.formats.decision import parse_decision
-from sovgate.records import Release
+from sovgate.records import ZONE_NAME, Release
 
 if TYPE_CHECKING:
     from sovgate.attest import RawEvidence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds that another machine's clock may be ahead.
 _SKEW = 300
+#: How many rejected statements a case names.
+MAX_REJECTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,9 @@ def sort_evidence(
         if record is not None:
             records.append(record)
     evidence.sort(key=lambda item: (item.role, item.sha256))
-    rejected.sort(key=lambda item: (item.name, item.sha256))
+    # No rule looks at what is rejected, so leaving some out changes no decision.
+    rejected.sort(key=lambda item: (item.reason.startswith("expired"), item.name, item.sha256))
+    del rejected[MAX_REJECTED:]
     return Sorted(evidence=tuple(evidence), rejected=tuple(rejected), records=tuple(records))
 
 
@@ -106,12 +111,13 @@ def _judge(
         legal = strict.Fields(said, "predicate")
         fields = {
             "dataset": legal.text("dataset", max_length=256),
-            "commitment": legal.nullable("commitment", legal.text),
-            "about_zone": legal.text("zone", max_length=63),
+            "commitment": legal.nullable("commitment", partial(legal.text, max_length=1024)),
+            "about_zone": legal.text("zone", pattern=ZONE_NAME),
         }
         named = legal.text("release") if legal.has("release") else None
     elif role in ("transfer", "receipt", "promotion"):
         named = said.get("release") if type(said.get("release")) is str else None
+    _check_release(named)
     if manifest is None or about != manifest:
         raise _Unfit("other-model: it is about another manifest, " + about[:16] + "…")
     if release is not None and named is not None and named != str(release):
@@ -124,12 +130,20 @@ def _judge(
         sha256=verified.sha256,
         manifest=about,
         release=named,
-        signer=verified.signer.name[:256],
+        signer=verified.signer.name[:256] or "unnamed",
         zone=verified.signer.zone,
         created=None if created is None else strict.format_time(created),
         **fields,
     )
     return made, record
+
+
+def _check_release(named: str | None) -> None:
+    if named is not None:
+        try:
+            Release.parse(named)
+        except UsageError as error:
+            raise Malformed(error.what) from error
 
 
 def _signed_manifest(verified: Verified, manifest: str | None, signature: str | None) -> str:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sovgate import strict
 from sovgate.attest import RawEvidence
 from sovgate.engines.regorus import Regorus
 from sovgate.errors import EngineError, InternalError, Malformed, VerificationFailed
+from sovgate.formats import case as cases
 from sovgate.formats.decision import (
     EXTENSION,
     Decision,
@@ -57,6 +58,7 @@ border:
 classes: [activations]
 gates:
   accuracy: {at-least: 0.90, before: deploy}
+  mia: {at-most: 0.9, before: observe}
 policy: {presets: [eu-personal-data]}
 """
 
@@ -205,6 +207,49 @@ def test_what_is_no_number_is_refused(text: str) -> None:
         decimal(text)
 
 
+_junk = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.text("aß\x00/:.-", max_size=4),
+              st.sampled_from(["PASSED", "kyc-eu", "eu", "kyc-risk/1", "0.9", "Zone!", "x" * 999])),
+    lambda below: st.lists(below, max_size=2)
+    | st.dictionaries(
+        st.sampled_from(["result", "dataset", "commitment", "zone", "release", "gate", "threshold",
+                         "https://sovgate.dev/gate/v0", EXTENSION, "buildDefinition"]),
+        below, max_size=4),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_trusted_signer_says_makes_a_valid_case_or_is_rejected(
+    project: Project, data: st.DataObject
+) -> None:
+    roles = [role for role in PREDICATE_TYPES if role not in ("signature", "sbom")]
+    raws = []
+    for role in data.draw(st.lists(st.sampled_from(roles), min_size=1, max_size=3)):
+        predicate = data.draw(
+            st.dictionaries(
+                st.sampled_from(["result", "dataset", "commitment", "zone", "release",
+                                 "https://sovgate.dev/gate/v0", EXTENSION]),
+                _junk, max_size=5,
+            )
+        )  # fmt: skip
+        raws.append(raw(role, predicate))
+    found = sort(*raws, release=data.draw(st.sampled_from([None, RELEASE])))
+    assert len(found.evidence) + len(found.rejected) == len(raws)
+    case = build_case(
+        project, action="deploy", cls="weights", manifest=MANIFEST.digest, release=RELEASE,
+        sorted_evidence=found, source="eu", destination="eu", locations={}, now=NOW,
+    )  # fmt: skip
+    cases.check(case.json())
+
+
+def test_a_flood_of_rejected_evidence_stops_no_decision(project: Project) -> None:
+    flood = [named(f"x{number}", b"{}") for number in range(1100)]
+    assert len(sort(*flood).rejected) == 1000
+    assert ask(project, signature(), record("open"), *flood).allowed
+
+
 # The case of a project.
 
 
@@ -287,9 +332,7 @@ def test_a_case_of_a_project_is_valid_and_complete(project: Project) -> None:
         destination="eu", locations={}, now=NOW,
     )  # fmt: skip
     value = case.json()
-    from sovgate.formats.case import check
-
-    assert strict.loads_canonical(check(value)) == value
+    assert strict.loads_canonical(cases.check(value)) == value
     assert case_of(value) == case
     assert value["project"]["lines"]["zones.eu"] == "sovgate.yaml:5"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sovgate import strict
 from sovgate.engines._api import UNDEFINED, Answer, Answers, PolicySet, read_allow, read_deny
 from sovgate.engines.registry import Both, open_engine
 from sovgate.engines.regorus import Regorus, ask_child
@@ -449,6 +450,24 @@ def test_a_projects_tests_run_with_its_rules(tmp_path: Path) -> None:
     assert results["test_wrong"] == ""
     assert results["test_broken"]
     assert "Stack backtrace" not in str(results["test_broken"])
+
+
+def test_the_largest_case_is_decided_in_time() -> None:
+    """1,000 data sets of 64 lifts, 1,000 passes, 256 gates: what trusted signers may heap up."""
+    value = copy.deepcopy(next(one for one in golden() if "lifted" in one.name).case)
+    origin = value["subject"]["derived_from"][1] | {"lifts": [f"g{n}" for n in range(64)]}
+    value["subject"]["derived_from"] = [origin | {"name": f"d{n}"} for n in range(1000)]
+    value["evidence"] = [value["evidence"][-1]] * 1000
+    gate = value["project"]["gates"][0]
+    value["project"]["gates"] = [gate | {"name": f"x{n}", "dataset": f"d{n}"} for n in range(256)]
+    value["action"] = "observe"
+    started = time.monotonic()
+    answers = Regorus().evaluate(strict.loads(cases.check(value)), policies())
+    assert within(30, started)
+    assert {a.rule: len(a.denies) for a in answers.rules if a.denies} == {
+        "weights-inherit": 1000, "legal-before-deploy": 256, "signature-required": 1,
+    }  # fmt: skip
+    assert not any(answer.error for answer in answers.rules)
 
 
 def test_the_case_does_not_grow_without_bound() -> None:
