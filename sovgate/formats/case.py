@@ -129,7 +129,7 @@ class Evidence:
     """A statement that verified, by a signer trusted for its role.
 
     zone        where its signer speaks from, None for no zone in particular (a legal department)
-    gate …      of a gate: its name, "pass" | "fail" | "inconclusive", the threshold it was held to
+    gate …      of a gate: its name, "pass" | "fail" | "inconclusive", what it was held to
     dataset …   of a legal attestation: the data set, its commitment, and the zone it is about
     """
 
@@ -186,7 +186,7 @@ class Crossing:
 class GateRule:
     """One of the project's `gates`: what must have passed before a stage.
 
-    `dataset` is set for a legal gate; `threshold` is decimal text without trailing zeros.
+    `dataset` is set for a legal gate; `threshold` is ">=0.9", a decimal without trailing zeros.
     """
 
     name: str

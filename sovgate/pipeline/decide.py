@@ -20,7 +20,7 @@ from sovgate.errors import ConfigError, EngineError, UsageError
 from sovgate.formats import case as cases
 from sovgate.formats.case import Case, Origin
 from sovgate.formats.decision import Decision, decision_statement
-from sovgate.pipeline.evidence import Sorted, decimal, sort_evidence
+from sovgate.pipeline.evidence import Sorted, bound, sort_evidence
 from sovgate.pipeline.policies import project_policies
 from sovgate.pipeline.project import Project, open_project
 from sovgate.record import ancestry
@@ -108,7 +108,7 @@ def build_case(
                 cases.GateRule(
                     name=gate.name,
                     before=gate.before,
-                    threshold=decimal(gate.at_least or gate.at_most),
+                    threshold=bound(">=", gate.at_least) or bound("<=", gate.at_most),
                     dataset=gate.dataset,
                     where=_where(project, f"gates.{gate.name}"),
                 )

@@ -164,7 +164,18 @@ def _gate_fields(said: Mapping[str, strict.JSON]) -> dict[str, str | None]:
     if testresult.EXTENSION not in said:
         raise _Unfit("unnamed: it does not say which gate of the project it is")
     found = testresult.parse(said)
-    return {"gate": found.gate, "result": found.outcome, "threshold": decimal(found.threshold)}
+    sign = ">=" if found.bound == testresult.AT_LEAST else "<="
+    return {
+        "gate": found.gate,
+        "result": found.outcome,
+        "threshold": bound(sign, found.threshold),
+    }
+
+
+def bound(sign: str, text: str | None) -> str | None:
+    """What a gate is held to, in one spelling: ">=0.9". None where it is held to no number."""
+    number = decimal(text)
+    return None if number is None else sign + number
 
 
 def decimal(text: str | None) -> str | None:

@@ -129,7 +129,7 @@ def made_up(rng: random.Random) -> JSON:
             "release": rng.choice(releases[:2]), "signer": "ci", "zone": rng.choice([None, "eu"]),
             "created": None, "gate": rng.choice([None, *gates]),
             "result": rng.choice([None, "pass", "pass", "fail", "inconclusive"]),
-            "threshold": rng.choice([None, "0.9", "0.6"]), "dataset": rng.choice([None, *sets]),
+            "threshold": rng.choice([None, ">=0.9", "<=0.6"]), "dataset": rng.choice([None, *sets]),
             "commitment": rng.choice([None, "c3" * 32]),
             "about_zone": rng.choice([None, "eu", "us-train"]),
         }  # fmt: skip
@@ -138,7 +138,7 @@ def made_up(rng: random.Random) -> JSON:
         return {
             "name": rng.choice(gates),
             "before": rng.choice(["transfer", "deploy", "train", "serve", "observe"]),
-            "threshold": rng.choice([None, "0.9", "0.6"]),
+            "threshold": rng.choice([None, ">=0.9", "<=0.6"]),
             "dataset": rng.choice([None, None, *sets]),
             "where": rng.choice([None, "sovgate.yaml:33"]),
         }

@@ -28,6 +28,8 @@ from sovgate.formats.manifest import Manifest, Resource
 from sovgate.formats.oms import Oms
 from sovgate.formats.provenance import RecordedDataset, TrainingRecord
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.formats.testresult import EXTENSION as GATE
+from sovgate.formats.testresult import Measure, TestResult
 from sovgate.pipeline.decide import build_case, clock, decide
 from sovgate.pipeline.evidence import Sorted, decimal, sort_evidence
 from sovgate.pipeline.project import Project, open_project
@@ -110,12 +112,12 @@ def record(*names: str, signer: KeySigner = US, manifest: Manifest = MANIFEST) -
     return raw("provenance", training.predicate(), signer=signer, manifest=manifest)
 
 
-def gate(name: str = "mia", result: str = "PASSED", **ours: object) -> RawEvidence:
-    return raw(
-        "gate",
-        {"result": result, "configuration": [],
-         "https://sovgate.dev/gate/v0": {"gate": name, "threshold": "0.90"} | ours},
-    )  # fmt: skip
+def gate(name: str = "mia", low: str = "0.10", high: str = "0.30", **ours: object) -> RawEvidence:
+    measure = Measure(metric=name, n=100, estimate=low, low=low, high=high, confidence="0.95")
+    result = TestResult(gate=name, measure=measure, bound="at-most", threshold="0.90", inputs={})
+    predicate = result.predicate()
+    predicate[GATE].update(ours)
+    return raw("gate", predicate)
 
 
 def sort(*raws: RawEvidence, release: Release | None = RELEASE, **options: object) -> Sorted:
@@ -137,7 +139,7 @@ def test_trusted_evidence_counts() -> None:
     assert [item.role for item in found.evidence] == ["gate", "provenance", "signature"]
     assert {item.manifest for item in found.evidence} == {MANIFEST.digest}
     assert found.evidence[0].gate == "mia"
-    assert found.evidence[0].threshold == "0.9"
+    assert (found.evidence[0].result, found.evidence[0].threshold) == ("pass", "<=0.9")
     assert [one.datasets[0].name for one in found.records] == ["open"]
     assert found.rejected == ()
 
@@ -162,9 +164,10 @@ def test_rule_03_damaged_and_ill_formed_evidence_counts_for_nothing() -> None:
     assert why(named("x", good.data[:-10]))
     assert why(named("x", b"{}"))
     assert why(raw("provenance", {"buildDefinition": {}})).startswith("malformed")
-    assert why(raw("gate", {"result": "GREAT"})).startswith("malformed")
+    assert why(raw("gate", {"result": "PASSED", GATE: {}})).startswith("malformed")
     assert why(raw("gate", {"result": "PASSED"})).startswith("unnamed")
     assert why(gate(threshold="1e999999")).startswith("malformed")
+    assert why(gate(threshold="0.05")).startswith("malformed")  # its own numbers say otherwise
     assert why(raw("legal", {"dataset": "kyc-eu"})).startswith("malformed")
 
 
@@ -213,7 +216,7 @@ _junk = st.recursive(
     lambda below: st.lists(below, max_size=2)
     | st.dictionaries(
         st.sampled_from(["result", "dataset", "commitment", "zone", "release", "gate", "threshold",
-                         "https://sovgate.dev/gate/v0", EXTENSION, "buildDefinition"]),
+                         GATE, EXTENSION, "buildDefinition"]),
         below, max_size=4),
     max_leaves=8,
 )  # fmt: skip
@@ -230,7 +233,7 @@ def test_whatever_a_trusted_signer_says_makes_a_valid_case_or_is_rejected(
         predicate = data.draw(
             st.dictionaries(
                 st.sampled_from(["result", "dataset", "commitment", "zone", "release",
-                                 "https://sovgate.dev/gate/v0", EXTENSION]),
+                                 GATE, EXTENSION]),
                 _junk, max_size=5,
             )
         )  # fmt: skip
@@ -271,7 +274,7 @@ def test_a_transfer_is_allowed_by_the_line_of_border(project: Project) -> None:
         ("border", "sovgate.yaml:10")
     ]
     assert decision.case.project.sha256 == project.digest
-    assert decision.case.project.gates[0].threshold == "0.9"
+    assert decision.case.project.gates[0].threshold == ">=0.9"
     assert decision.case.project.classes == ("activations",)
     assert decision.case.destination.groups[0] == "DE"
 

@@ -100,7 +100,7 @@ def test_rule_18_text_is_more_than_any_number_and_is_no_threshold() -> None:
     # thresholds are compared as text in one spelling, and only for being the same
     value = copy.deepcopy(ALLOWED.case)
     value["project"]["gates"] = [
-        {"name": "a", "before": "transfer", "threshold": "0.90", "dataset": None, "where": None}
+        {"name": "a", "before": "transfer", "threshold": ">=0.90", "dataset": None, "where": None}
     ]
     with pytest.raises(EngineError):
         cases.check(value)
