@@ -7,12 +7,13 @@ signed by the zone where this runs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sovgate.errors import Inconclusive, SovgateError
+from sovgate import audit
+from sovgate.errors import ConfigError, Inconclusive, SovgateError
 
 if TYPE_CHECKING:
     from sovgate.attest import RawEvidence
@@ -133,11 +134,30 @@ def judge(
     return Judged(decisions=decisions, documents=tuple(documents), located=located)
 
 
-def check_clock(judged: Judged, moment: datetime) -> None:
-    """RULES 19: a clock that was set back since the decision is no clock to act on.
+def confirm(
+    judged: Judged, located: Located, again: Callable[[], Judged]
+) -> tuple[Judged, datetime]:
+    """Just before what commits: the decision to act on, and when. Asks `again` if the one there
+    has run out, or the store has moved meanwhile.
 
-    Raises Inconclusive, reason "clock".
+    Raises what a denial is; Inconclusive "clock"; ConfigError "policy-changed".
     """
+    moment = audit.utc_now()
+    _check_clock(judged, moment)
+    if judged.holds(moment, located):
+        return judged, moment
+    final = again()
+    if final.denial is not None:
+        raise final.denial
+    if final.policy != judged.policy:
+        raise ConfigError(
+            "the policy was changed while this ran", fix="run it again", reason="policy-changed"
+        )
+    return final, moment
+
+
+def _check_clock(judged: Judged, moment: datetime) -> None:
+    """RULES 19: a clock that was set back since the decision is no clock to act on."""
     latest = max(decision.time for decision in judged.decisions)
     if moment.timestamp() < latest:
         raise Inconclusive(

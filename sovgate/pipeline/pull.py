@@ -15,7 +15,7 @@ from sovgate import attest, audit
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.files import Staging, create_only, read_bounded
 from sovgate.pipeline import cargo as cargos
-from sovgate.pipeline.judge import Judged, judge
+from sovgate.pipeline.judge import Judged, confirm, judge
 from sovgate.pipeline.movement import (
     About,
     Watch,
@@ -258,10 +258,12 @@ class _Move:
                 # Entering sweeps what a killed run left beside the model. RULES 11.
                 with Staging(self.output):
                     self._check_key()
+                    judged = self._recheck(judged)
                     self._evidence(judged)
             else:
                 with watch.step("decrypt and verify"):
-                    self._open(judged, advance)
+                    judged = self._open(judged, advance)
+            refs = (*judged.refs, ("transfer", self.record.sha256))
             with watch.step("receipt"):
                 receipt = self._receipt(judged, signer, head)
             end = note(run, "outcome", self.about, exit_code=0,
@@ -279,8 +281,20 @@ class _Move:
             self.opened.identity(self.zone),
         )
 
-    def _open(self, judged: Judged, advance: Advance | None) -> None:
-        """Decrypt into a private folder; only what verified whole gets its name. RULES 11."""
+    def _recheck(self, judged: Judged) -> Judged:
+        """Just before the model gets its name: location again, and policy if its word ran out."""
+        from sovgate import transfer
+
+        declared = self.opened.zone(self.zone).region
+        self.located = transfer.locate(self.store, zone=self.zone, declared=declared)
+        final, _ = confirm(judged, self.located, self.judge)
+        return final
+
+    def _open(self, judged: Judged, advance: Advance | None) -> Judged:
+        """Decrypt into a private folder; only what verified whole gets its name. RULES 11.
+
+        Returns the decision that was acted on.
+        """
         from sovgate.encrypt import open_model
         from sovgate.transfer import as_sealed, open_blob
         from sovgate.verify import verify_model
@@ -302,8 +316,10 @@ class _Move:
                     raise VerificationFailed(
                         "the model is not the one that was signed", reason="wrong-manifest"
                     )
+            judged = self._recheck(judged)
             self._evidence(judged)
             staging.commit(model.name)
+        return judged
 
     def _evidence(self, judged: Judged) -> None:
         """What came along, the record and our decision, beside the model; the same twice is one."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import audit
-from sovgate.errors import ConfigError, KeyServiceError, UsageError
+from sovgate.errors import KeyServiceError, UsageError
 from sovgate.pipeline import cargo as cargos
-from sovgate.pipeline.judge import Judged, check_clock, judge
+from sovgate.pipeline.judge import Judged, confirm, judge
 from sovgate.pipeline.movement import (
     About,
     Watch,
@@ -322,19 +322,7 @@ class _Move:
         now = self.opened.recipient(self.to.name).key_id
         if now != self.recipient.key_id:
             raise _other_key(self.recipient.key_id, now, self.to.name)
-        moment = audit.utc_now()
-        check_clock(judged, moment)
-        final = judged
-        if not judged.holds(moment, located):
-            final = self.judge(sign=True)
-            if final.denial is not None:
-                raise final.denial
-            if final.policy != judged.policy:
-                raise ConfigError(
-                    "the policy was changed while this ran",
-                    fix="run it again",
-                    reason="policy-changed",
-                )
+        final, moment = confirm(judged, located, lambda: self.judge(sign=True))
         self.final = final
         return Final(
             destination=place(self.to, located),

@@ -21,6 +21,7 @@ Push, in this order (pipeline/push.py walks it; what is marked * is here):
 Pull: * the record is read, closed and bounded; its signer must be trusted for `transfer` from the
 source that it names; zone, region, release and pin must be ours; * signature and evidence are read
 by digest; our own policy decides; an audit `intent`; then keys, bytes, a private staging folder,
+location and policy once more where their answers have run out,
 one rename; * a receipt; an audit `outcome`.
 """
 

@@ -20,6 +20,7 @@ from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import Claim
 from sovgate.keys import registry
 from sovgate.pipeline.outbox import Outbox
+from sovgate.pipeline.pull import pull
 from sovgate.pipeline.push import push
 from tests.crossing import Crossing, make_crossing, tree
 
@@ -561,6 +562,36 @@ def test_a_decision_that_has_run_out_is_taken_again(
     ]
     assert not decisions[0] & decisions[1]
     assert said["decision"]["sha256"] in decisions[1]  # type: ignore[index]
+
+
+def test_a_pull_takes_its_decision_again_too(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crossing.push()
+    later = datetime.now(UTC) + timedelta(minutes=16)
+    monkeypatch.setattr(audit, "utc_now", lambda: later)
+    done = pull(crossing.release, zone="eu", output=crossing.base / "pulled", project=crossing.base)
+    said = predicate(crossing.base / f"eu-store/receipts/churn/1.0.0/{done.receipt}.json")
+    entries = [predicate(path) for path in (crossing.base / "eu-store/audit").rglob("*.json")]
+    decisions = {
+        entry["kind"]: {ref["sha256"] for ref in entry["refs"] if ref["role"] == "decision"}  # type: ignore[attr-defined]
+        for entry in entries
+    }
+    assert not decisions["intent"] & decisions["outcome"]
+    assert said["decision"]["sha256"] in decisions["outcome"]  # type: ignore[index]
+
+
+def test_rule_19_a_clock_set_back_stops_a_pull_before_the_model_has_its_name(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crossing.push()
+    past = datetime.now(UTC) - timedelta(minutes=2)
+    monkeypatch.setattr(audit, "utc_now", lambda: past)
+    with pytest.raises(Inconclusive) as caught:
+        pull(crossing.release, zone="eu", output=crossing.base / "pulled", project=crossing.base)
+    assert caught.value.reason == "clock"
+    assert not (crossing.base / "pulled").exists()
+    assert crossing.objects("receipts/") == []
 
 
 def test_rule_6_a_place_with_another_models_evidence_is_refused(crossing: Crossing) -> None:
