@@ -12,9 +12,12 @@ import pytest
 
 from sovgate import attest
 from sovgate.cli import main
-from sovgate.encrypt import blob_path
+from sovgate.encrypt import blob_path, seal_model
+from sovgate.formats.oms import Oms
 from sovgate.formats.sealed import Sealed
+from sovgate.keys import registry
 from sovgate.pipeline.decrypt import decrypt
+from sovgate.trust import seal
 from tests.sealing import FILES, Desk, in_memory, make_desk, tree
 
 
@@ -30,6 +33,14 @@ def run(*arguments: str) -> int:
         main([str(argument) for argument in arguments])
     assert isinstance(stop.value.code, int)
     return stop.value.code
+
+
+def without_sizes(desk: Desk) -> bytes:
+    """A signature as another tool makes it: OMS does not define sizes."""
+    statement = Oms.of(desk.manifest(), subject_name="model").statement()
+    for resource in statement.predicate["resources"]:
+        del resource["size"]
+    return seal(statement, registry.open_signer("keys/home.pem", desk.base))
 
 
 def told(capsys) -> dict:
@@ -153,6 +164,30 @@ def test_rule_10_the_exit_code_tells_a_wrong_key_from_damage(desk, capsys):
     assert not [item.name for item in desk.base.iterdir() if "got" in item.name]
 
 
+def test_a_copy_for_another_zone_under_this_zones_name_is_refused(desk, capsys):
+    run("encrypt", "model", "--to", "eu", "--to", "ch", "-o", "sealed")
+    shutil.rmtree(desk.base / "sealed" / "eu")
+    (desk.base / "sealed" / "ch").rename(desk.base / "sealed" / "eu")
+    assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 11
+    assert "was encrypted for zone ch" in capsys.readouterr().err
+    assert not (desk.base / "got").exists()
+
+
+def test_a_signature_without_sizes_does_not_carry_another_models_files(desk, tmp_path, capsys):
+    """Someone with the zone's public key puts other files beside another tool's signature."""
+    signature = without_sizes(desk)
+    other = make_desk(tmp_path / "other", FILES | {"config.json": b'{"layers": 9}'})
+    seal_model(
+        other.manifest(), other.model, signature, [desk.zone_key("eu")], None,
+        desk.base / "sealed",
+    )  # fmt: skip
+    assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 11
+    assert "not the one that was signed" in capsys.readouterr().err
+    assert {item.name for item in desk.base.iterdir()} == {
+        "sovgate.yaml", "keys", "model", "model.evidence", "sealed",
+    }  # fmt: skip
+
+
 def test_a_link_among_the_blobs_is_not_followed(desk, capsys):
     run("encrypt", "model", "--to", "eu", "-o", "sealed")
     blobs = desk.base / "sealed" / "eu" / "blobs"
@@ -205,16 +240,7 @@ def test_another_models_evidence_is_not_overwritten(desk, capsys):
 
 def test_a_bundle_of_another_tool_crosses_too(desk, capsys):
     """It tells no sizes: the manifest travels with the copy, and the result is verified in full."""
-    from sovgate.formats.oms import Oms
-    from sovgate.keys import registry
-    from sovgate.trust import seal
-
-    oms = Oms.of(desk.manifest(), subject_name="model")
-    statement = oms.statement()
-    for resource in statement.predicate["resources"]:
-        del resource["size"]
-    signer = registry.open_signer("keys/home.pem", desk.base)
-    attest.signature_path(desk.model).write_bytes(seal(statement, signer))
+    attest.signature_path(desk.model).write_bytes(without_sizes(desk))
     assert run("encrypt", "model", "--to", "eu", "-o", "sealed") == 0
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 0
     assert tree(desk.base / "got") == FILES

@@ -344,38 +344,91 @@ def test_a_blob_of_another_zone_or_model_does_not_pass(tmp_path, desk):
         into.rmdir()
 
 
-def test_a_malicious_sender_cannot_pass_another_plaintext(tmp_path, small, copy):
-    """Someone with the zone's public key makes a copy that is right in all but the plaintext."""
-    manifest = small.manifest()
-    resource = manifest.resources[0]
-    plaintext = Sized(sha256=resource.digest, size=resource.size)
-    key, release_key = stream.new_key(), stream.new_key()
-    ad = stream.associated_data("eu", plaintext.sha256, plaintext.size)
-    blob = stream.seal(key, ad, b"forty-twO")
-    entry = keytable.Entry(
-        blob=sha256(blob), key=key, zone="eu", plaintext=plaintext,
-        chunks=bytes.fromhex(sha256(blob)),
-    )  # fmt: skip
-    context = wrap.Context(zone="eu", release=None, manifest=manifest.digest)
-    table = keytable.seal([entry], release_key, context)
-    recipient = small.zone_key("eu").recipient
+def forge(
+    desk: Desk,
+    sealed: Sealed,
+    contents: list[tuple[bytes, Sized]],
+    *,
+    zone: str = "eu",
+) -> tuple[Sealed, dict[str, bytes]]:
+    """What someone can make who has the zone's public key: right keys, wraps, commits and tables.
+
+    `contents` are (what is encrypted, what it is said to be); `zone` is what its table binds it to.
+    """
+    release_key, entries, records, blobs = stream.new_key(), [], [], {}
+    for data, plaintext in contents:
+        key = stream.new_key()
+        blob = stream.seal(
+            key, stream.associated_data(zone, plaintext.sha256, plaintext.size), data
+        )  # fmt: skip
+        name = sha256(blob)
+        blobs[name] = blob
+        entries.append(
+            keytable.Entry(
+                blob=name, key=key, zone=zone, plaintext=plaintext, chunks=bytes.fromhex(name)
+            )
+        )
+        records.append(
+            Blob(sha256=name, size=len(blob), plaintext=plaintext, commit=wrap.commit(key))
+        )
+    context = wrap.Context(zone="eu", release=None, manifest=sealed.manifest.sha256)
+    table = keytable.seal(entries, release_key, context)
+    blobs[sha256(table)] = table
+    recipient = dataclasses.replace(
+        sealed.recipient,
+        wrapped=desk.zone_key("eu").recipient.wrap(release_key, context.canonical()),
+        commit=wrap.commit(release_key),
+    )
     forged = dataclasses.replace(
-        copy[0],
-        recipient=dataclasses.replace(
-            copy[0].recipient,
-            wrapped=recipient.wrap(release_key, context.canonical()),
-            commit=wrap.commit(release_key),
-        ),
+        sealed,
+        recipient=recipient,
         keytable=Sized(sha256=sha256(table), size=len(table)),
-        blobs=(
-            Blob(
-                sha256=sha256(blob), size=len(blob), plaintext=plaintext, commit=wrap.commit(key)
-            ),
-        ),
-    )  # fmt: skip
-    with pytest.raises(VerificationFailed) as refused:
-        opening(small, forged, {sha256(blob): blob, sha256(table): table}, tmp_path)
-    assert refused.value.reason == "digest-mismatch"
+        blobs=tuple(records),
+    )
+    return forged, blobs
+
+
+def test_who_has_the_public_key_can_encrypt_but_not_pass_anything_else(tmp_path, small, copy):
+    """Encryption says nothing about who made a copy: the signature does, and it decides."""
+    resource = small.manifest().resources[0]
+    signed = Sized(sha256=resource.digest, size=resource.size)
+    good, extra = (b"forty-two", signed), (b"more", Sized(sha256=sha256(b"more"), size=4))
+    forged, blobs = forge(small, copy[0], [good])
+    (tmp_path / "good").mkdir()
+    model = opening(small, forged, blobs, tmp_path / "good")
+    assert tree(model) == {"w": b"forty-two"}
+    for name, contents, zone, reason in [
+        ("another plaintext", [(b"forty-twO", signed)], "eu", "digest-mismatch"),
+        ("a file more", [good, extra], "eu", "manifest-mismatch"),
+        ("no file", [], "eu", "manifest-mismatch"),
+        ("another file", [extra], "eu", "manifest-mismatch"),
+        ("bound to another zone", [good], "ch", "keytable"),
+    ]:
+        forged, blobs = forge(small, copy[0], contents, zone=zone)
+        into = tmp_path / name
+        into.mkdir()
+        with pytest.raises(VerificationFailed) as refused:
+            opening(small, forged, blobs, into)
+        assert (name, refused.value.reason) == (name, reason)
+
+
+def test_rule_12_a_blob_that_authenticates_but_is_not_the_tables_is_refused(tmp_path, small, copy):
+    """Same key, same plaintext, another salt: AES-GCM opens it, the chunk's digest does not fit."""
+    sealed, blobs = copy
+    read = memory_reader(blobs)
+    identity = registry.open_identity("keys/eu.pem", small.base)
+    (entry,) = open_keys(sealed, read, identity).values()
+    again = stream.seal(entry.key, entry.associated_data, b"forty-two")
+    assert stream.unseal(entry.key, entry.associated_data, again) == b"forty-two"
+    bad = {**blobs, entry.blob: again}
+    assert assert_refused(small, sealed, bad, tmp_path / "into") == "damaged"
+
+
+def test_a_blob_with_bytes_after_its_end_is_refused(tmp_path, small, copy):
+    sealed, blobs = copy
+    for name in (sealed.blobs[0].sha256, sealed.keytable.sha256):
+        bad = {**blobs, name: blobs[name] + b"\0"}
+        assert_refused(small, sealed, bad, tmp_path / name[:8], intact=True)
 
 
 def test_rule_02_a_copy_that_holds_more_or_less_than_was_signed_is_refused(tmp_path, desk, small):
