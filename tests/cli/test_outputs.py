@@ -1,0 +1,65 @@
+"""Each verb, run for real, has exactly the outputs that its declaration names."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from sovgate.surface._verbs import verbs
+from tests.zones import ROOT, make_sides
+
+VERBS = {verb.path: verb for verb in verbs()}
+
+
+def outputs(folder: Path, *words: str) -> dict[str, str]:
+    """What the command writes to $GITHUB_OUTPUT."""
+    path = folder.parent / "output"
+    path.write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "sovgate", *words, "--format", "github"],
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "GITHUB_OUTPUT": str(path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.findall(r"^([a-z-]+)<<(sovgate-[0-9a-f]{32})\n(.*?)\n\2$", path.read_text(),
+                       re.MULTILINE | re.DOTALL)  # fmt: skip
+    return {name: value for name, _, value in found}
+
+
+def test_every_verb_has_the_outputs_it_declares(tmp_path: Path) -> None:
+    sides = make_sides(tmp_path)
+    us, eu = sides / "us", sides / "eu"
+    model, key, release = "tumour-triage", "file:keys/us-sign.pem", "tumour-triage/1.0.0"
+    seen = {}
+
+    def run(folder: Path, verb: str, *words: str) -> dict[str, str]:
+        seen[verb] = found = outputs(folder, verb, *words)
+        assert list(found) == list(VERBS[verb].outputs), verb
+        return found
+
+    run(us, "lint")
+    signed = run(us, "sign", model, "--key", key)
+    run(us, "record", model, "--key", key, "--dataset", "screening-public")
+    if "sbom" in VERBS:
+        run(us, "sbom", model)
+    run(us, "verify", model)
+    move = ("--zone", "us-train", "--to", "eu")
+    checked = run(us, "check", model, "--action", "transfer", *move)
+    assert checked["allowed"] == "true"
+    assert checked["decision"] == ""
+    run(us, "encrypt", model, "--to", "eu", "--release", release, "-o", "sealed")
+    run(eu, "decrypt", str(us / "sealed"), "--zone", "eu", "-o", "opened")
+    dry = run(us, "push", model, "--release", release, *move, "--dry-run")
+    assert dry["record"] == ""
+    pushed = run(us, "push", model, "--release", release, *move)
+    assert pushed["record"]
+    assert pushed["release"] == f"{release}@{signed['manifest']}"
+    run(eu, "pull", pushed["release"], "--zone", "eu", "-o", "served")
+    promoted = run(eu, "promote", pushed["release"], "--zone", "eu")
+    assert promoted["commit"]
+    assert set(seen) == set(VERBS)
+    same = {found["manifest"] for found in seen.values() if "manifest" in found}
+    assert same == {signed["manifest"]}
