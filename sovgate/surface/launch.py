@@ -86,6 +86,10 @@ def main(arguments: Sequence[str]) -> int:
             _say(_escape(line))
         _say(f"::error title=sovgate::{_escape(error.what)}. {_escape(error.fix)}")
         return error.code
+    except OSError as error:
+        what = f"the environment could not be built: {error.strerror or error}"
+        _say(f"::error title=sovgate::{_escape(what)}. look at the runner's disk")
+        return 24
 
 
 def _run(arguments: Sequence[str], given: Mapping[str, str]) -> int:
@@ -165,11 +169,12 @@ def _locks(command: str, options: Sequence[str], given: Mapping[str, str]) -> li
 def _project(start: Path) -> Iterator[str]:
     """The text of sovgate.yaml, here or above. Only looked through for schemes, never parsed."""
     for folder in (start.absolute(), *start.absolute().parents):
-        path = folder / "sovgate.yaml"
-        if path.is_file():
-            with path.open("rb") as file:
+        try:
+            with (folder / "sovgate.yaml").open("rb") as file:
                 yield file.read(_PROJECT_BYTES).decode("utf-8", "replace")
             return
+        except OSError:  # none here, or a name that no file system has: the command says so
+            continue
 
 
 def _wheels(given: Mapping[str, str], here: str | None) -> Path:

@@ -336,6 +336,24 @@ def test_a_command_that_is_no_action_is_refused(capsys: pytest.CaptureFixture[st
     assert "::set-output" not in out
 
 
+def test_a_project_that_cannot_be_is_left_to_the_command(tmp_path: Path) -> None:
+    for project in ("x" * 5000, str(tmp_path / "nowhere"), "a\nb"):
+        locks = launch._locks("sign", [], {"SOVGATE_SIGN_PROJECT": project})
+        assert [path.name for path in locks] == ["base.txt"]
+
+
+def test_a_full_disk_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of wheels that is a file, where the environment would be built."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SOVGATE_ACTION_WHEELS", str(tmp_path / "file" / "wheels"))
+    monkeypatch.setenv("RUNNER_TEMP", str(tmp_path))
+    assert launch.main(["lint"]) == 24
+    assert capsys.readouterr().out.startswith("::error title=sovgate::the folder of wheels cannot")
+    assert list(tmp_path.glob("sovgate-*")) == []
+
+
 def test_an_extra_comes_with_the_scheme_that_needs_it(tmp_path: Path) -> None:
     base = launch._locks("sign", [], {"SOVGATE_SIGN_PROJECT": str(tmp_path)})
     assert [path.name for path in base] == ["base.txt"]
