@@ -9,17 +9,17 @@ from __future__ import annotations
 import pickletools
 import re
 import struct
-import warnings
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sovgate.errors import Malformed
-from sovgate.formats.tensors._source import Source
+from sovgate.formats.tensors._source import Cursor, Source
 
 HEAD = 64 * 1024
-#: Opcodes that must be right before bytes count as a pickle that does not end in the window.
-ENOUGH = 12
+#: As many opcodes in a row are no accident: with the mark of a protocol, and without.
+ENOUGH, MOST = 12, 100_000
+MAX_LINE = 64 * 1024
+MAX_SCAN = 256 * 1024 * 1024
 MAX_MEMBERS = 100_000
 MAX_DIRECTORY = 16 * 1024 * 1024
 _MEMBER_HEAD = 16 * 1024
@@ -31,11 +31,18 @@ _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"ZF",
                b"x\xda", b"x^")  # fmt: skip
 _HARMLESS = (b"GGUF", b"\x89HDF\r\n\x1a\n")
 _OBJECT_DTYPE = re.compile(rb"""['"][|<>=]?O[0-9]*['"]""")
-_OPCODES = frozenset(ord(op.code) for op in pickletools.opcodes)
+_OPCODES = {ord(op.code): op for op in pickletools.opcodes}
+#: What an unpickler takes in opcodes whose argument is a line; no form means any text.
+_NAMES = re.compile(rb"[\w.]+ [\w.]+")
+_NUMBER = re.compile(rb"\s*[-+]?[0-9_]+[lL]?\s*")
+_LINES = {
+    "GLOBAL": _NAMES, "INST": _NAMES, "INT": _NUMBER, "LONG": _NUMBER, "GET": _NUMBER,
+    "PUT": _NUMBER, "FLOAT": re.compile(rb"\s*[-+0-9.eEinfaINFA_]+\s*"),
+    "STRING": re.compile(rb"\s*(?:'.*|\".*)", re.DOTALL),
+}  # fmt: skip
 #: What runs code, once something was named that can be called.
 _CALLS = frozenset({"INST", "OBJ", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"})
 _CALLABLES = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})
-_NAMES = re.compile(r"[\w.]+ [\w.]+")
 
 
 def sniff(name: str, source: Source) -> str | None:
@@ -50,7 +57,7 @@ def sniff(name: str, source: Source) -> str | None:
         why = "a NumPy array of Python objects" if _object_array(head) else None
         named = False
     else:
-        why = _raw(head, whole=size <= HEAD, named=named)
+        why = _raw(source, head, named=named)
     if why is None and ending == "joblib" and head.startswith(_COMPRESSED):
         return "a compressed joblib pickle"
     if why is None and named and size and not head.startswith(_HARMLESS):
@@ -58,21 +65,25 @@ def sniff(name: str, source: Source) -> str | None:
     return why
 
 
-def _raw(head: bytes, *, whole: bool, named: bool) -> str | None:
+def _raw(source: Source, head: bytes, *, named: bool) -> str | None:
     if len(head) < 2 or head[0] not in _OPCODES:
         return None
     marked = head[0] == 0x80  # PROTO
     if marked and head[1] > 5:
         return None
-    seen = _look(head, most=ENOUGH if marked else 100_000)
+    seen = _look(source, most=ENOUGH if marked else MOST)
     if marked:
-        if seen.calls or seen.stopped or seen.cut or seen.right >= ENOUGH:
+        if seen.calls or seen.stopped or seen.right >= ENOUGH or (seen.cut and seen.right > 2):
             return f"a pickle of protocol {head[1]}"
     # Protocols 0 and 1 have no mark, and text may begin like them. What has called something by
     # then is one, even if nonsense follows: loading has run it.
-    elif seen.calls or (named and (seen.stopped or (seen.cut and not whole))):
+    elif seen.calls or seen.right >= MOST or (named and seen.stopped):
         return "a pickle of protocol 0 or 1"
     return None
+
+
+class _EndlessLineError(Exception):
+    pass
 
 
 @dataclass
@@ -82,7 +93,7 @@ class _Look:
     right    opcodes that were right, with enough on the stack for each
     calls    one of them runs code
     stopped  they came to STOP
-    cut      the bytes ended inside an argument
+    cut      the file ended inside an argument
     """
 
     right: int = 0
@@ -91,42 +102,77 @@ class _Look:
     cut: bool = False
 
 
-def _opcodes(data: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, object, int | None]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of wrong escapes, in what may be any text
-        yield from pickletools.genops(data)
-
-
-def _look(data: bytes, *, most: int) -> _Look:
-    seen, stack, named = _Look(), 0, False
-    marks: list[int] = []
+def _look(source: Source, *, most: int) -> _Look:
+    """Walk opcodes from the beginning, through the whole file if need be; arguments are skipped."""
+    seen, cursor = _Look(), Cursor(source, 0, source.size)
+    stack, named, marks = 0, False, list[int]()
     try:
-        for opcode, argument, _ in _opcodes(data):
+        while seen.right < most and not seen.calls and not seen.stopped and cursor.left:
+            opcode = _OPCODES.get(cursor.take(1)[0])
+            if opcode is None or not _argument(cursor, opcode):
+                break
             before = opcode.stack_before
             if pickletools.markobject in before:
                 if not marks:
-                    return seen
+                    break
                 stack = marks.pop() - before.index(pickletools.markobject)
             else:
                 stack -= len(before)
             if stack < 0:
-                return seen
-            if opcode.name in ("GLOBAL", "INST") and not _NAMES.fullmatch(str(argument)):
-                return seen
+                break
             if opcode.name == "MARK":
                 marks.append(stack)
             else:
                 stack += len(opcode.stack_after)
-            seen.right += 1
             named = named or opcode.name in _CALLABLES
+            seen.right += 1
             seen.calls = named and opcode.name in _CALLS
             seen.stopped = opcode.name == "STOP"
-            if seen.right >= most or seen.calls:
-                break
-    except (ValueError, OverflowError, struct.error) as error:
-        text = str(error)
-        seen.cut = any(word in text for word in ("exhausted", "remain", "not enough", "no newline"))
+    except Malformed:
+        seen.cut = True
+    except _EndlessLineError:  # could not be looked through: counts as one
+        seen.right = most
     return seen
+
+
+def _argument(cursor: Cursor, opcode: pickletools.OpcodeInfo) -> bool:
+    """Skip an opcode's argument; false where no unpickler would take it."""
+    if opcode.arg is None:
+        return True
+    size = opcode.arg.n
+    if size >= 0:
+        cursor.skip(size)
+    elif size == pickletools.UP_TO_NEWLINE:
+        lines = 2 if opcode.name in _CALLABLES else 1
+        form = _LINES.get(opcode.name)
+        text = b" ".join(_line(cursor) for _ in range(lines))
+        return form is None or form.fullmatch(text) is not None
+    else:
+        width = {
+            pickletools.TAKEN_FROM_ARGUMENT1: 1,
+            pickletools.TAKEN_FROM_ARGUMENT4: 4,
+            pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+            pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+        }[size]
+        cursor.skip(int.from_bytes(cursor.take(width), "little"))
+    return True
+
+
+def _line(cursor: Cursor) -> bytes:
+    """Up to a line feed; of a long line the beginning, since no form here is that long."""
+    kept, start = b"", cursor.position
+    while True:
+        if not cursor.fill():
+            raise Malformed("a line without an end")
+        end = cursor.buffer.find(b"\n", cursor.at)
+        part = cursor.buffer[cursor.at : len(cursor.buffer) if end < 0 else end]
+        kept += part[: MAX_LINE - len(kept)]
+        cursor.at += len(part)
+        if cursor.position - start > MAX_SCAN:
+            raise _EndlessLineError
+        if end >= 0:
+            cursor.at += 1
+            return kept
 
 
 def _object_array(head: bytes) -> bool:

@@ -6,7 +6,9 @@ import io
 import os
 import pickle
 import random
+import time
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
@@ -62,6 +64,35 @@ def test_nonsense_after_the_call_does_not_hide_it(protocol: int) -> None:
     assert data.endswith(b".")
     assert why("weights.bin", data[:-1] + b"\xff\xff\xff")
     assert why("weights.bin", data[:-1])
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_much_data_before_the_call_does_not_hide_it(protocol: int, tmp_path: Path) -> None:
+    """Neither many opcodes nor one long argument, and nothing is read into memory for it."""
+    many = [list(range(30_000)), Trap(str(tmp_path / "x"))]
+    long = ["a" * 5_000_000, b"b" * 5_000_000, Trap(str(tmp_path / "x"))]
+    for value in (many, long):
+        assert why("weights.bin", pickle.dumps(value, protocol=protocol))
+
+
+@dataclass
+class Endless:
+    """A source that claims more bytes than there is memory, all the same but for a beginning."""
+
+    start: bytes
+    size: int = 2**40
+
+    def read(self, offset: int, count: int) -> bytes:
+        return (self.start[offset:] + b"a" * count)[:count]
+
+
+def test_what_cannot_be_looked_through_counts_as_one() -> None:
+    """Bounded in time and memory, and on the side of naming one too many."""
+    started = time.process_time()
+    assert sniff("weights.bin", Endless(b"V"))
+    assert sniff("weights.bin", Endless(b"(" * 200_000))
+    assert sniff("weights.bin", Endless(b"words of a text")) is None
+    assert time.process_time() - started < 3
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
