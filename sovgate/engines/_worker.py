@@ -1,6 +1,7 @@
 """Runs regorus on a project's own policies in a process of its own, under limits.
 
-Started as `python -I _worker.py`; imports regorus and the standard library, nothing of sovgate.
+Started as `python -I _worker.py FOLDER-OF-REGORUS`; imports regorus and the standard library,
+nothing of sovgate.
 Reads one JSON request from standard input, writes one JSON reply to standard output. A policy that
 never ends, or that the parser chokes on, ends with this process and nothing else.
 
@@ -26,6 +27,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    sys.path.append(sys.argv[1])  # where the parent found regorus; -I may not look there
     import regorus  # type: ignore[import-untyped]
 
     request = json.load(sys.stdin)

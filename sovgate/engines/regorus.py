@@ -75,6 +75,8 @@ def ask_child(
     rules: Sequence[str] = (),
 ) -> JSON:
     """One run of the worker. Raises ConfigError (does not parse) or EngineError (limits)."""
+    import regorus
+
     request = {
         "modules": [[module.name, module.text] for module in modules],
         "ast": ast,
@@ -84,7 +86,7 @@ def ask_child(
     worker = Path(__file__).with_name("_worker.py")
     try:
         done = subprocess.run(
-            [sys.executable, "-I", str(worker)],
+            [sys.executable, "-I", str(worker), str(Path(regorus.__file__).parent.parent)],
             input=json.dumps(request).encode(),
             capture_output=True,
             timeout=TIMEOUT,

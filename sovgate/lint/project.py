@@ -133,15 +133,29 @@ def unknown_residence(config: ProjectConfig) -> Iterator[Finding]:
 
 def trust_without_legal(config: ProjectConfig) -> Iterator[Finding]:
     """A legal gate is declared, but nobody may pass it."""
-    asked = [gate for gate in config.gates.values() if gate.name == "legal"]
+    asked = [gate for gate in config.gates.values() if gate.dataset is not None]
     if asked and not any("legal" in entry.may for entry in config.trust or ()):
         yield Finding(
             rule="trust-without-legal",
             severity="error",
-            where=config.where("gates.legal"),
-            message="the legal gate is declared, but no trust entry may say `legal`",
+            where=config.where(f"gates.{asked[0].name}"),
+            message=f"{asked[0].name} needs a legal word, but no trust entry may say `legal`",
             fix="add a trust entry with may: [legal]",
         )
+
+
+def lift_without_gate(config: ProjectConfig) -> Iterator[Finding]:
+    """`lifts` names what is no gate here: nothing says how well it has to pass, so it lifts not."""
+    for name, dataset in config.datasets.items():
+        for lift in dataset.lifts:
+            if lift not in config.gates or config.gates[lift].dataset is not None:
+                yield Finding(
+                    rule="lift-without-gate",
+                    severity="warning",
+                    where=config.where(f"datasets.{name}.lifts"),
+                    message=f"{lift} would lift {name}, but gates declares no such gate",
+                    fix=f"add gates.{lift} with its threshold",
+                )
 
 
 RULES: tuple[Rule, ...] = (
@@ -152,6 +166,7 @@ RULES: tuple[Rule, ...] = (
     weights_without_metadata,
     unknown_residence,
     trust_without_legal,
+    lift_without_gate,
 )
 
 

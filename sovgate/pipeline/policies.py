@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sovgate import files, strict
 from sovgate.engines._api import Module, PolicySet, Rule, Source
 from sovgate.errors import ConfigError, SovgateError, UsageError, Where
+from sovgate.names import check_names
 
 if TYPE_CHECKING:
     from sovgate.lint._api import Finding
@@ -122,6 +123,7 @@ def read_sources(folder: Path, *, prefix: str, ours: bool, tests: bool = False) 
             )
             if not tests:
                 names = [name for name in names if not name.endswith(TEST_SUFFIX)]
+            check_names(names)
             if len(names) > MAX_FILES:
                 raise ConfigError(f"more than {MAX_FILES} policy files", reason="limits")
             return [

@@ -22,6 +22,7 @@ from sovgate.pipeline.policies import lint_rules, load_policies, read_sources, r
 from sovgate.policy import decide
 from tests.policies import JSON, case_of, golden, policies
 
+ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = golden()[0]
 HEAD = "package user.mine\n\nimport rego.v1\n\n"
 FINE = HEAD + 'deny contains "no" if input.facts.frozen\n'
@@ -372,6 +373,34 @@ def test_a_rule_folder_is_read_in_bounds_and_without_links(tmp_path: Path) -> No
         read_sources(tmp_path / "nowhere", prefix="", ours=False)
 
 
+def test_rule_04_a_policy_files_name_is_checked(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    for name in ("a\nb.rego", "a:b.rego", "con.rego"):
+        (folder / name).write_text(FINE)
+        with pytest.raises(ConfigError) as caught:
+            read_sources(folder, prefix="", ours=False)
+        assert caught.value.reason == "policy-folder"
+        (folder / name).unlink()
+    (folder / "a.rego").write_text(FINE)
+    (folder / "A.rego").write_text(FINE)
+    with pytest.raises(ConfigError):
+        read_sources(folder, prefix="", ours=False)
+
+
+def test_the_policy_digest_names_files_presets_and_engine(tmp_path: Path) -> None:
+    digests = {
+        policies().digest,
+        policies("eu-personal-data").digest,
+        policies(engine="opa").digest,
+        load(tmp_path, mine=FINE).digest,
+        load(tmp_path, mine=FINE + "\n").digest,
+    }
+    assert len(digests) == 5
+    assert load(tmp_path, mine=FINE + "\n").digest in digests
+    (tmp_path / "rules" / "mine_test.rego").write_text("package user.mine_test\n")
+    assert load(tmp_path, mine=FINE + "\n").digest in digests
+
+
 def test_two_rules_of_one_name_are_refused(tmp_path: Path) -> None:
     meta = "# METADATA\n# custom: {id: same}\n"
     with pytest.raises(ConfigError) as caught:
@@ -421,7 +450,7 @@ def test_default_rules_cannot_be_left_out() -> None:
 
 def test_our_own_files_are_vetted_too() -> None:
     """A builtin or a head that slips into a shipped policy is refused as a project's would be."""
-    source = read_sources(Path("policies"), prefix="policies/", ours=True)[0]
+    source = read_sources(ROOT / "policies", prefix="policies/", ours=True)[0]
     bad = type(source)(
         name="policies/bad.rego",
         text="# METADATA\n# title: x\npackage sovgate.rules.bad\nimport rego.v1\n"
