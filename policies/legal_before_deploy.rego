@@ -42,10 +42,27 @@ settled(gate) if lib.not_yet(gate.before)
 
 settled(gate) if gate.dataset in covered
 
-# Data sets whose present commitment somebody attested for this zone.
+# Data sets each state of which, as it is behind the model, somebody attested for this zone. There are
+# several where a base model was trained on an older one.
 covered contains name if {
+	all_named
 	some [name, commitment] in attested
 	[name, commitment] in behind
+	not name in uncovered
+}
+
+uncovered contains origin.name if {
+	some origin in input.subject.derived_from
+	not in_attested_state(origin)
+}
+
+in_attested_state(origin) if {
+	is_string(origin.commitment)
+	[origin.name, origin.commitment] in attested
+}
+
+all_named if {
+	every origin in input.subject.derived_from { is_string(origin.name) }
 }
 
 attested contains [e.dataset, e.commitment] if {

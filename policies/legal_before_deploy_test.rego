@@ -27,6 +27,14 @@ test_a_gate_is_no_legal_word if count(deny) == 1 with input as testing.proven(de
 
 test_no_commitment_is_none_to_match if count(deny) == 1 with input as testing.derived(testing.proven(deploy, [object.union(word, {"commitment": null})]), [object.union(testing.kyc, {"commitment": null})])
 
+twice := testing.derived(deploy, [testing.kyc, object.union(testing.kyc, {"commitment": "c4"})])
+
+test_one_state_of_two_is_not_enough if count(deny) == 1 with input as testing.proven(twice, [word])
+
+test_both_states if count(deny) == 0 with input as testing.proven(twice, [word, object.union(word, {"commitment": "c4"})])
+
+test_a_state_nobody_committed_to if count(deny) == 1 with input as testing.derived(testing.proven(deploy, [word]), [testing.kyc, object.union(testing.kyc, {"commitment": null})])
+
 test_not_yet if count(deny) == 0 with input as object.union(deploy, {"action": "transfer"})
 
 test_data_set_is_not_behind_it if count(deny) == 0 with input as testing.derived(deploy, [testing.public])

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "record": ("record", "make", "Write down which data sets are behind a model."),
     "sbom": ("sbom", "make", "List what a model is made of: files, tensors, data, libraries."),
     "gate": ("gate", "make", "Measure a model, and say whether it is good enough."),
+    "attest": ("attest", "make", "Sign statements about a model that were written without a key."),
     "sign": ("sign", "make", "Sign a model directory or file."),
     "check": ("check", "decide", "Ask policy whether an action is allowed, and why not."),
     "lint": ("lint", "decide", "Check project file, dataset manifests and policies, offline."),

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sovgate import strict
 from sovgate.errors import Malformed, SovgateError, UsageError
 from sovgate.formats.case import Evidence, Rejected
 from sovgate.formats.decision import parse_decision
-from sovgate.records import ZONE_NAME, Release
+from sovgate.records import Release
 
 if TYPE_CHECKING:
     from sovgate.attest import RawEvidence
@@ -108,13 +107,16 @@ def _judge(
         if decision.expires.timestamp() < now:
             raise _Unfit("expired: the decision was for " + strict.format_time(decision.expires))
     elif role == "legal":
-        legal = strict.Fields(said, "predicate")
+        from sovgate.formats import legal
+
+        word = legal.parse(said)
+        if word.until is not None and word.until.timestamp() <= now:
+            raise _Unfit("lapsed: the attestation ended " + strict.format_time(word.until))
         fields = {
-            "dataset": legal.text("dataset", max_length=256),
-            "commitment": legal.nullable("commitment", partial(legal.text, max_length=1024)),
-            "about_zone": legal.text("zone", pattern=ZONE_NAME),
+            "dataset": word.dataset,
+            "commitment": word.commitment,
+            "about_zone": word.zone,
         }
-        named = legal.text("release") if legal.has("release") else None
     elif role in ("transfer", "receipt", "promotion"):
         named = said.get("release") if type(said.get("release")) is str else None
     _check_release(named)
