@@ -73,6 +73,7 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
 )
 @option("--dataset", metavar="NAME", help="With --legal: the data set.")
 @zone_option(help="With --legal: the zone that it is about.")
+@option("--release", metavar="NAME/VERSION", help="With --legal: this release alone.")
 @option("--statement", metavar="TEXT", help="With --legal: the words that are signed.")
 @option("--until", metavar="DATE", help="With --legal: the day when it ends (default: no end).")
 @key_option(required=True, help="Sign with this key, e.g. file:keys/ci.pem.")
@@ -87,6 +88,7 @@ def command(
     legal: bool,
     dataset: str | None,
     zone: str | None,
+    release: str | None,
     statement: str | None,
     until: str | None,
     key: str,
@@ -104,12 +106,12 @@ def command(
                 raise UsageError("a legal word is about a data set and a zone",
                                  fix="say --dataset NAME --zone ZONE")  # fmt: skip
             made = attest_legal(
-                model, key=key, dataset=dataset, zone=zone, statement=statement, until=until,
-                project=project, advance=advance,
+                model, key=key, dataset=dataset, zone=zone, release=release,
+                statement=statement, until=until, project=project, advance=advance,
             )  # fmt: skip
         else:
-            if dataset or statement or until:
-                raise UsageError("--dataset, --statement and --until belong to --legal")
+            if dataset or release or statement or until:
+                raise UsageError("--dataset, --release, --statement and --until are --legal's")
             made = attest(
                 model, key=key, file=file, kind=kind, all_unsigned=all_unsigned, roles=roles,
                 project=project, advance=advance,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sovgate import strict
-from sovgate.formats._common import read_zone
+from sovgate.formats._common import read_release, read_zone
 from sovgate.records import RELEASE_PART
 
 MAX_STATEMENT = 4096
@@ -18,11 +18,15 @@ MAX_STATEMENT = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Legal:
-    """`statement` is the text that was signed, for people; `until` None: no end is set."""
+    """`statement` is the text that was signed, for people; `until` None: no end is set.
+
+    `release` None: whatever release this model is of.
+    """
 
     dataset: str
     commitment: str
     zone: str
+    release: str | None
     statement: str
     until: datetime | None
 
@@ -31,6 +35,7 @@ class Legal:
             "dataset": self.dataset,
             "commitment": self.commitment,
             "zone": self.zone,
+            "release": self.release,
             "statement": self.statement,
             "until": None if self.until is None else strict.format_time(self.until),
         }
@@ -43,6 +48,7 @@ def parse(predicate: strict.JSON) -> Legal:
         dataset=top.text("dataset", pattern=RELEASE_PART),
         commitment=top.sha256("commitment"),
         zone=read_zone(top, "zone"),
+        release=top.nullable("release", lambda name: str(read_release(top, name))),
         statement=top.text("statement", max_length=MAX_STATEMENT),
         until=top.nullable("until", top.time),
     )

@@ -18,7 +18,7 @@ from sovgate.errors import ConfigError, InternalError, SovgateError, UsageError,
 from sovgate.files import read_bounded
 from sovgate.formats.statement import PREDICATE_TYPES, STATEMENT_TYPE, Statement, role_of
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import ROLES, Advance
+from sovgate.records import ROLES, Advance, Release
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Signer
@@ -103,6 +103,7 @@ def attest_legal(
     key: str,
     dataset: str,
     zone: str,
+    release: str | None = None,
     statement: str | None = None,
     until: str | None = None,
     project: Path | None = None,
@@ -121,7 +122,12 @@ def attest_legal(
     if len(text) > legal.MAX_STATEMENT:
         raise UsageError(f"the statement is longer than {legal.MAX_STATEMENT} letters")
     word = legal.Legal(
-        dataset=dataset, commitment=commitment, zone=name, statement=text, until=_until(until)
+        dataset=dataset,
+        commitment=commitment,
+        zone=name,
+        release=_release(release, opened.config.model),
+        statement=text,
+        until=_until(until),
     )
     manifest = _manifest(model, advance)
     made = Statement(
@@ -308,6 +314,15 @@ def _commitment(opened: Project, dataset: str) -> str:
             reason="no-commitment",
         )
     return facts.commitment
+
+
+def _release(text: str | None, model: str) -> str | None:
+    if text is None:
+        return None
+    release = Release.parse(text)
+    if release.model != model or release.pin is not None:
+        raise UsageError(f"{text[:160]!r} is not {model}/VERSION", reason="bad-release")
+    return str(release)
 
 
 def _until(text: str | None) -> datetime | None:

@@ -117,6 +117,7 @@ def _judge(
             "commitment": word.commitment,
             "about_zone": word.zone,
         }
+        named = word.release
     elif role in ("transfer", "receipt", "promotion"):
         named = said.get("release") if type(said.get("release")) is str else None
     _check_release(named)

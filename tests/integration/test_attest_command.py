@@ -152,6 +152,14 @@ def test_a_legal_word_about_other_data_is_none(crossing: Crossing) -> None:
     assert ask(crossing) == set()
 
 
+def test_a_legal_word_for_one_release_is_none_for_the_next(crossing: Crossing) -> None:
+    word(crossing, "--release", "churn/1.0.0")
+    for version, rules in (("1.0.0", set()), ("1.0.1", {"legal-before-deploy"})):
+        _, text = crossing.run("check", crossing.model, "--action", "deploy", "--zone", "eu",
+                               "--release", f"churn/{version}", "--format", "json")  # fmt: skip
+        assert {deny["rule"] for deny in json.loads(text)["denies"]} == rules
+
+
 def test_a_legal_word_that_ended_is_none(crossing: Crossing) -> None:
     legal_says(crossing, until=strict.format_time(datetime(2026, 1, 1, tzinfo=UTC)))
     assert ask(crossing) == {"legal-before-deploy"}
@@ -164,6 +172,7 @@ def test_a_legal_word_that_ended_is_none(crossing: Crossing) -> None:
         {"commitment": None},
         {"dataset": "public"},
         {"zone": "us"},
+        {"release": "churn"},
         {"zone": "EU"},
         {"until": 1},
         {"extra": "field"},

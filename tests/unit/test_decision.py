@@ -172,7 +172,8 @@ def test_rule_03_damaged_and_ill_formed_evidence_counts_for_nothing() -> None:
 
 
 def test_evidence_of_another_release_counts_for_nothing() -> None:
-    word = {"dataset": "kyc-eu", "commitment": "c" * 64, "zone": "eu", "release": "kyc-risk/0.9.0"}
+    word = {"dataset": "kyc-eu", "commitment": "c" * 64, "zone": "eu", "release": "kyc-risk/0.9.0",
+            "statement": "it may", "until": None}  # fmt: skip
     assert why(raw("legal", word)).startswith("other-release")
     assert sort(raw("legal", word), release=None).evidence[0].about_zone == "eu"
 
