@@ -20,3 +20,9 @@ test_missing_subject if count(deny) == 1 with input as json.remove(testing.case,
 test_action_nobody_knows if count(deny) == 1 with input as object.union(testing.case, {"action": "teleport"})
 
 test_missing_action if count(deny) == 1 with input as json.remove(testing.case, ["action"])
+
+test_every_standard_class if {
+	every class in ["dataset", "synthetic", "aggregate", "gradient", "weights", "metadata", "telemetry", "trace", "inference-request", "inference-response"] {
+		count(deny) == 0 with input as testing.of_class(testing.case, class)
+	}
+}

@@ -26,3 +26,9 @@ test_missing_category if count(deny) == 1 with input as json.remove(of({}), ["su
 test_missing_where if count(deny) == 1 with input as json.remove(of({"category": null}), ["subject/derived_from/0/where"])
 
 test_metadata if count(deny) == 0 with input as testing.of_class(of({"stays_in": []}), "metadata")
+
+test_unknown_is_recorded_first if count(deny) == 0 with input as testing.derived(testing.case, [testing.unknown])
+
+test_unknown_with_places_is_not_placed if count(deny) == 1 with input as testing.derived(testing.case, [object.union(testing.unknown, {"stays_in": []})])
+
+test_empty_ancestry if count(deny) == 1 with input as testing.derived(testing.case, [])

@@ -28,3 +28,5 @@ test_missing_evidence if count(deny) == 1 with input as json.remove(testing.case
 test_missing_manifest if count(deny) > 0 with input as json.remove(testing.case, ["subject/manifest"])
 
 test_missing_role if count(deny) > 0 with input as json.remove(testing.case, ["evidence/0/role"])
+
+test_null_evidence if count(deny) == 1 with input as object.union(testing.case, {"evidence": {}})

@@ -46,3 +46,7 @@ test_null_gates if count(deny) == 1 with input as testing.gated(testing.case, nu
 test_missing_action if count(deny) == 1 with input as json.remove(asked, ["action"])
 
 test_metadata_is_not_gated if count(deny) == 0 with input as testing.of_class(asked, "metadata")
+
+test_data_is_not_gated if count(deny) == 0 with input as testing.of_class(asked, "dataset")
+
+test_a_class_nobody_knows_is_gated if count(deny) == 1 with input as testing.of_class(asked, null)

@@ -13,6 +13,7 @@ import data.sovgate.lib
 
 deny contains {"message": message, "dataset": gate.dataset, "where": object.get(gate, "where", null)} if {
 	not lib.bears_no_data
+	is_array(input.project.gates)
 	some gate in input.project.gates
 	is_string(gate.dataset)
 	not settled(gate)

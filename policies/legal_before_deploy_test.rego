@@ -48,3 +48,11 @@ test_missing_name if count(deny) == 1 with input as json.remove(deploy, ["subjec
 test_missing_gates if count(deny) == 1 with input as json.remove(deploy, ["project/gates"])
 
 test_missing_dataset if count(deny) == 1 with input as json.remove(deploy, ["project/gates/0/dataset"])
+
+test_another_gate_is_not_legal if count(deny) == 0 with input as testing.gated(deploy, [object.union(legal, {"dataset": null})])
+
+test_metadata_is_not_attested if count(deny) == 0 with input as testing.of_class(deploy, "metadata")
+
+test_null_name_may_hide_it if count(deny) == 1 with input as testing.derived(deploy, [object.union(testing.kyc, {"name": null})])
+
+test_gates_that_are_no_list if count(deny) == 1 with input as testing.gated(deploy, "none")

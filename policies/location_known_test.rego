@@ -40,3 +40,18 @@ test_nothing_required_is_no_requirement if count(deny) == 1 with input as found(
 test_missing_location if count(deny) == 1 with input as json.remove(testing.case, ["destination/location"])
 
 test_missing_destination if count(deny) == 1 with input as json.remove(testing.case, ["destination"])
+
+test_elsewhere_by_declaration if count(deny) == 1 with input as found("aws:us-east-1", 1, 1)
+
+test_missing_region if count(deny) == 1 with input as json.remove(found(null, 1, 1), ["destination/region"])
+
+test_says_where_it_was_found if {
+	some denial in deny with input as found("aws:us-east-1", 2, 2)
+	contains(denial.message, "found in aws:us-east-1")
+	denial.where == "sovgate.yaml:8"
+}
+
+test_says_how_well_it_must_be_known if {
+	some denial in deny with input as found(region, 1, 2)
+	contains(denial.message, "known by declaration and must be known by its provider's word")
+}

@@ -18,3 +18,7 @@ test_same_name_in_another_region if count(allow) == 0 with input as object.union
 test_missing_zones_are_not_one_zone if count(allow) == 0 with input as json.remove(testing.case, ["source/zone", "destination/zone"])
 
 test_no_border if count(allow) == 0 with input as json.remove(testing.case, ["project/border"])
+
+test_not_to_another_zone if count(allow) == 0 with input as object.union(testing.case, {"destination": {"zone": "ch"}})
+
+test_a_region_shared_by_two_zones_is_no_zone if count(allow) == 0 with input as object.union(testing.case, {"source": object.union(testing.eu, {"zone": "eu-two"})})

@@ -22,3 +22,5 @@ test_missing_evidence if count(deny) == 1 with input as json.remove(testing.case
 test_metadata_needs_none if count(deny) == 0 with input as testing.of_class(only([]), "metadata")
 
 test_data_needs_none if count(deny) == 0 with input as testing.of_class(only([]), "dataset")
+
+test_nobodys_signature if count(deny) == 1 with input as only([object.union(testing.signature, {"signer": null})])

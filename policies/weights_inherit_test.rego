@@ -60,3 +60,23 @@ test_missing_stays_in_denies if count(deny) == 1 with input as json.remove(testi
 test_missing_name_denies if count(deny) == 1 with input as json.remove(outward, ["subject/derived_from/1/name"])
 
 test_missing_class_denies if count(deny) == 1 with input as json.remove(outward, ["subject/class"])
+
+test_unknown_is_never_free if count(deny) == 1 with input as testing.derived(testing.case, [object.union(testing.unknown, {"stays_in": []})])
+
+test_unknown_is_never_in_place if count(deny) == 1 with input as testing.derived(testing.case, [object.union(testing.unknown, {"stays_in": ["EU"]})])
+
+test_unknown_is_never_lifted if count(deny) == 1 with input as testing.derived(testing.proven(outward, [testing.passes("membership-inference", "0.6")]), [object.union(testing.unknown, {"stays_in": ["EU"], "lifts": ["membership-inference"]})])
+
+test_not_lifted_by_a_legal_gate_of_that_name if count(deny) == 1 with input as testing.gated(testing.proven(outward, [testing.passes("membership-inference", "0.6")]), [object.union(mia, {"dataset": "kyc-eu"})])
+
+test_what_bears_no_data_is_free if {
+	every class in ["metadata", "telemetry", "trace", "inference-request", "inference-response"] {
+		count(deny) == 0 with input as testing.of_class(outward, class)
+	}
+}
+
+test_what_bears_data_is_not if {
+	every class in ["dataset", "synthetic", "aggregate", "gradient", "weights", null, 1] {
+		count(deny) == 1 with input as testing.of_class(outward, class)
+	}
+}

@@ -123,3 +123,10 @@ def test_nothing_to_lint_and_a_missing_path_are_usage(tmp_path: Path) -> None:
     assert lint(tmp_path, ".")[0] == 2
     assert lint(tmp_path, "nowhere")[0] == 2
     assert lint(tmp_path)[0] == 3
+
+
+def test_a_lift_that_no_gate_backs_is_a_finding(project: Path) -> None:
+    text = (project / "sovgate.yaml").read_text()
+    (project / "sovgate.yaml").write_text(text.replace("lifts: []", "lifts: [membership]"))
+    _, document, _ = lint(project)
+    assert ("lift-without-gate", "sovgate.yaml") in [finding[:2] for finding in found(document)]
