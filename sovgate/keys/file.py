@@ -1,7 +1,8 @@
 """Keys in PEM files: `file:PATH` and bare paths. Reads the file that the user named, writes none.
 
-Signing: EC P-256, P-384, P-521. Wrapping: RSA 2048 to 4096 (OAEP) and EC P-256 (HPKE). A private
-key may be encrypted; its passphrase comes from SOVGATE_KEY_PASSPHRASE and from nowhere else.
+Signing: EC P-256, P-384, P-521, with the key's certificates where they stand in its file. Wrapping:
+RSA 2048 to 4096 (OAEP) and EC P-256 (HPKE). A private key may be encrypted; its passphrase comes
+from SOVGATE_KEY_PASSPHRASE and from nowhere else.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def public_key(uri: Uri, base: Path) -> PublicKey:
 
 
 def signer(uri: Uri, base: Path) -> FileSigner:
-    key, path = _private(uri, base, "sign")
+    key, path, data = _private(uri, base, "sign")
     public = _public_half(key, path)
     if public.algorithm not in _HASHES:
         raise ConfigError(
@@ -59,7 +60,7 @@ def signer(uri: Uri, base: Path) -> FileSigner:
             fix=f"make one with: sovgate keys generate sign -o {path}",
             reason="unsupported-key-use",
         )
-    return FileSigner(key, public, path)
+    return FileSigner(key, public, path, _certificates(data, public, path))
 
 
 def recipient(uri: Uri, base: Path) -> RsaRecipient | HpkeRecipient:
@@ -70,7 +71,7 @@ def recipient(uri: Uri, base: Path) -> RsaRecipient | HpkeRecipient:
 
 
 def identity(uri: Uri, base: Path) -> RsaIdentity | HpkeIdentity:
-    key, path = _private(uri, base, "decrypt")
+    key, path, _ = _private(uri, base, "decrypt")
     public = _public_half(key, path)
     if _wrap_algorithm(public, path) == RSA_ALGORITHM:
         return RsaIdentity(key, public)
@@ -80,12 +81,13 @@ def identity(uri: Uri, base: Path) -> RsaIdentity | HpkeIdentity:
 class FileSigner:
     """ECDSA with a private key in this process's memory. Its repr shows the public half only."""
 
-    certificates: tuple[bytes, ...] = ()
-
-    def __init__(self, key: Any, public: PublicKey, path: str) -> None:
+    def __init__(
+        self, key: Any, public: PublicKey, path: str, certificates: tuple[bytes, ...]
+    ) -> None:
         self._key = key
         self._path = path
         self.public_key = public
+        self.certificates = certificates
 
     def __repr__(self) -> str:
         return f"FileSigner({self._path!r}, key_id={self.public_key.key_id})"
@@ -256,7 +258,7 @@ def _is_private(data: bytes) -> bool:
     return b"PRIVATE KEY-----" in data
 
 
-def _private(uri: Uri, base: Path, use: str) -> tuple[Any, str]:
+def _private(uri: Uri, base: Path, use: str) -> tuple[Any, str, bytes]:
     data, path = _read(uri, base)
     if not _is_private(data):
         raise ConfigError(
@@ -265,7 +267,28 @@ def _private(uri: Uri, base: Path, use: str) -> tuple[Any, str]:
             fix="name the private key file there",
             reason="not-private",
         )
-    return _load_private(data, path), path
+    return _load_private(data, path), path, data
+
+
+def _certificates(data: bytes, public: PublicKey, path: str) -> tuple[bytes, ...]:
+    """The chain that stands in the key's file, leaf first: DER. Usually there is none."""
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        return ()
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    try:
+        chain = x509.load_pem_x509_certificates(data)
+        leaf = chain[0].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except ValueError as error:
+        raise _bad_file(path, error) from error
+    if leaf != public.der:
+        raise ConfigError(
+            f"the first certificate in {path} is not of the key in it",
+            fix="put the key first, then its own certificate, then those above it",
+            reason="bad-key",
+        )
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in chain)
 
 
 def _load_private(data: bytes, path: str) -> Any:

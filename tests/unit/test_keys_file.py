@@ -24,6 +24,8 @@ from sovgate.errors import (
 )
 from sovgate.keys import registry
 from sovgate.keys.file import PASSPHRASE
+from tests.certificates import issue
+from tests.signers import KeySigner
 
 KEY = bytes(range(32))
 CONTEXT = b'{"format":"sovgate.wrap/v0"}'
@@ -216,6 +218,43 @@ def test_what_a_key_cannot_do_is_said(tmp_path, p256, rsa2048):
     with pytest.raises(SovgateError) as short:
         registry.open_recipient("pub.pem", tmp_path).wrap(b"short", CONTEXT)
     assert short.value.reason == "bad-key-size"
+
+
+def test_certificates_in_the_key_file_go_into_what_it_signs(tmp_path):
+    """Key, its own certificate, those above it: so a signer is known by root and name."""
+    from sovgate.formats.statement import PREDICATE_TYPES, Statement
+    from sovgate.formats.x509 import CertificateRule, root_from_pem
+    from sovgate.trust import Trusted, open_statement, seal
+
+    root_key, leaf_key = KeySigner("p384"), KeySigner("p256")
+    root = issue("root", root_key, "root", root_key, ca=True)
+    leaf = issue("leaf", leaf_key, "root", root_key)
+    chain = leaf.public_bytes(ser.Encoding.PEM) + root.public_bytes(ser.Encoding.PEM)
+    put(tmp_path, "legal.pem", leaf_key.private_pem + chain)
+    signer = registry.open_signer("legal.pem", tmp_path)
+    assert signer.certificates == tuple(
+        certificate.public_bytes(ser.Encoding.DER) for certificate in (leaf, root)
+    )
+    der, key = root_from_pem(root.public_bytes(ser.Encoding.PEM))
+    rule = CertificateRule(root=der, san="dpo@bank.example")
+    trusted = Trusted(
+        name="legal", key=key, may=frozenset({"legal"}), zone="eu", certificate=rule
+    )  # fmt: skip
+    statement = Statement(
+        subject_name="m",
+        subject_sha256="ab" * 32,
+        predicate_type=PREDICATE_TYPES["legal"],
+        predicate={"dataset": "kyc-eu"},
+    )
+    assert open_statement(seal(statement, signer), [trusted]).signer.name == "legal"
+    assert registry.open_public("legal.pem", tmp_path) == signer.public_key
+    put(tmp_path, "mixed.pem", root_key.private_pem + chain)
+    with pytest.raises(ConfigError) as refused:
+        registry.open_signer("mixed.pem", tmp_path)
+    assert refused.value.reason == "bad-key"
+    put(tmp_path, "broken.pem", leaf_key.private_pem + chain.replace(b"MII", b"MIJ"))
+    with pytest.raises(ConfigError):
+        registry.open_signer("broken.pem", tmp_path)
 
 
 def test_a_private_key_that_everyone_can_write_is_refused(tmp_path, p256):
