@@ -1,0 +1,87 @@
+"""Writes tests/compat/v0/<NAME>: one of each file that this version writes, kept for ever.
+
+    python -m tests.compat.freeze NAME
+
+Run it when a format changes before v1, or at a release, and commit what it writes; what is there is
+never written again. The keys in it guard nothing but these files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROJECT = """version: 1
+model: frozen
+zones:
+  home:
+    region: aws:us-east-1
+    keys: {sign: "file:keys/home.pem"}
+  eu:
+    region: aws-eusc:eusc-de-east-1
+    store: file:store-eu
+    keys: {sign: "file:keys/eu.pem", encrypt: "file:keys/eu-rsa.pem"}
+  fr:
+    region: scaleway:fr-par
+    store: file:store-fr
+    keys: {sign: "file:keys/fr.pem", encrypt: "file:keys/fr-ec.pem"}
+datasets:
+  public: {manifest: data/public.yaml}
+border:
+  weights: {allow: [home -> eu, home -> fr]}
+  metadata: {allow: [home -> eu, home -> fr]}
+"""
+MANIFEST = """version: 1
+id: public
+category: public
+pointer: https://data.example/public.csv
+stays-in: []
+records: 10
+source: made for this test
+date: 2026-11-01
+"""
+
+
+def freeze(target: Path) -> None:
+    if target.exists():
+        sys.exit(f"{target} is there: what is frozen is never written again")
+
+    def sovgate(*words: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "sovgate", *words], cwd=target, check=True,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    (target / "data").mkdir(parents=True)
+    (target / "sovgate.yaml").write_text(PROJECT)
+    (target / "data" / "public.yaml").write_text(MANIFEST)
+    for kind, name, more in (
+        ("sign", "home", ()), ("sign", "eu", ("--algorithm", "ec-p384")), ("sign", "fr", ()),
+        ("encrypt", "eu-rsa", ()), ("encrypt", "fr-ec", ("--algorithm", "ec-p256")),
+    ):  # fmt: skip
+        sovgate("keys", "generate", kind, "-o", f"keys/{name}.pem", *more)
+    model = target / "model"
+    (model / "sub").mkdir(parents=True)
+    (model / "weights.bin").write_bytes(bytes(range(256)) * 8)
+    (model / "sub" / "é.txt").write_text("naïve\n", encoding="utf-8")
+    (model / "empty").write_bytes(b"")
+    key = ("--key", "file:keys/home.pem")
+    sovgate("sign", "model", *key)
+    sovgate("record", "model", "--dataset", "public", *key)
+    for zone in ("eu", "fr"):
+        sovgate("push", "model", "--release", "frozen/1.0.0", "--zone", "home", "--to", zone)
+        sovgate("pull", "frozen/1.0.0", "--zone", zone, "-o", f"pulled-{zone}")
+        for left in (f"pulled-{zone}", f"pulled-{zone}.evidence"):
+            shutil.rmtree(target / left)
+    sovgate("encrypt", "model", "--to", "eu", "--to", "fr", "-o", "sealed")
+    shutil.rmtree(target / ".sovgate" / "outbox", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    freeze(Path(__file__).parent / "v0" / sys.argv[1])
