@@ -266,6 +266,8 @@ class _Job:
             descriptor = files.open_below(root, self._name)
         except FileNotFoundError as error:
             raise _changed(self._name, "it is not there", "missing-file") from error
+        except OSError as error:
+            raise disk_error(error, f"read {self._name!r}") from error
         try:
             before = os.fstat(descriptor)
             if before.st_size != self._resource.size:
