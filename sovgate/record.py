@@ -6,7 +6,7 @@ the project's word about a data set both count, and neither can loosen the other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sovgate.errors import ConfigError
@@ -49,8 +49,8 @@ class DatasetFacts:
 class Ancestor:
     """One demand on where a model may go: `stays_in` None is unknown, () is free.
 
-    A data set stands here once for each demand on it; all must be met. `where` names everybody who
-    makes the demand: "data/kyc.yaml:5 and sovgate.yaml:17".
+    A data set stands here once for each demand on it, and each of its states; all must be met.
+    `where` names everybody who makes the demand: "data/kyc.yaml:5 and sovgate.yaml:17".
     """
 
     name: str
@@ -94,6 +94,47 @@ def recorded(names: Sequence[str], declared: Mapping[str, DatasetFacts]) -> list
     return made
 
 
+def flattened(
+    own: Sequence[RecordedDataset],
+    bases: Iterable[TrainingRecord],
+    declared: Mapping[str, DatasetFacts],
+) -> tuple[RecordedDataset, ...]:
+    """The model's own data sets and those behind its bases, by name; every demand of each is kept.
+
+    What the project says today of a base's data set counts beside what the base's record says.
+    """
+    found = {one.name: one for one in own}
+    for base in bases:
+        for there in base.datasets:
+            facts = declared.get(there.name)
+            said = there.stays_in if facts is None else _both(there.stays_in, facts.stays_in)
+            one = replace(there, stays_in=said)
+            before = found.get(one.name)
+            found[one.name] = one if before is None else _merged(before, one)
+    if len(found) > 1:
+        found.pop(NONE.name, None)  # "no data set" is no data set
+    return tuple(found.values())
+
+
+def _merged(one: RecordedDataset, other: RecordedDataset) -> RecordedDataset:
+    """The same data set twice, maybe in two states. Where they differ on its category: unknown."""
+    known = {c for c in (one.category, other.category) if c is not None}
+    states = dict.fromkeys([*one.earlier, other.commitment, *other.earlier])
+    return replace(
+        one,
+        category=known.pop() if len(known) == 1 else None,
+        stays_in=_both(one.stays_in, other.stays_in),
+        earlier=tuple(state for state in states if state != one.commitment),
+    )
+
+
+def _both(
+    one: tuple[tuple[str, ...], ...] | None, other: tuple[tuple[str, ...], ...] | None
+) -> tuple[tuple[str, ...], ...] | None:
+    """All demands of both; unknown if either is."""
+    return None if one is None or other is None else tuple(dict.fromkeys((*one, *other)))
+
+
 def ancestry(
     record: TrainingRecord | None, declared: Mapping[str, DatasetFacts]
 ) -> tuple[Ancestor, ...]:
@@ -103,7 +144,11 @@ def ancestry(
     found = [one for dataset in record.datasets for one in _demands(dataset, declared)]
     # What a base model derives from is flattened into the record by whoever writes it; one that
     # only names its base says nothing of the data behind that.
-    found += [replace(UNKNOWN, name=b.name, kind="base-model") for b in record.base_models]
+    found += [
+        replace(UNKNOWN, name=base.name, kind="base-model")
+        for base in record.base_models
+        if not base.records
+    ]
     return tuple(found)
 
 
@@ -117,12 +162,13 @@ def _demands(dataset: RecordedDataset, declared: Mapping[str, DatasetFacts]) -> 
     for demand in said:
         sayers.setdefault(demand.places, []).append(demand.where)
     for places, where in sayers.items() or [((), [])]:
-        yield Ancestor(
-            name=dataset.name,
-            kind="dataset",
-            category=(facts.category if facts else None) or dataset.category,
-            stays_in=places,
-            lifts=facts.lifts if facts else (),
-            commitment=dataset.commitment,
-            where=" and ".join(sorted(where)) or None,
-        )
+        for commitment in dict.fromkeys((dataset.commitment, *dataset.earlier)):
+            yield Ancestor(
+                name=dataset.name,
+                kind="dataset",
+                category=(facts.category if facts else None) or dataset.category,
+                stays_in=places,
+                lifts=facts.lifts if facts else (),
+                commitment=commitment,
+                where=" and ".join(sorted(where)) or None,
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sovgate.cli._base import (
+    LocalPath,
     declare,
     key_option,
     model_argument,
@@ -31,7 +32,7 @@ def _pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
     "record",
     example="""
 sovgate record build/kyc-risk --dataset public-pretrain --key file:keys/us.pem
-sovgate record build/kyc-risk --dataset a --dataset b --metric accuracy=0.93""",
+sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from run.yaml""",
     outputs={
         "manifest": "Manifest digest of the model, sha256:…",
         "record": "Path of the record in MODEL.evidence/.",
@@ -49,7 +50,28 @@ sovgate record build/kyc-risk --dataset a --dataset b --metric accuracy=0.93""",
     "--no-dataset",
     is_flag=True,
     weakens_trust=True,
-    help="State that no data set is behind the model.",
+    help="State that no data set is behind the model, but those of its base.",
+)
+@option(
+    "--base-model",
+    "bases",
+    multiple=True,
+    type=LocalPath(),
+    metavar="PATH",
+    help="A model that it was made from, or its evidence folder. Repeat for each.",
+)
+@option(
+    "--from",
+    "source",
+    type=LocalPath(),
+    metavar="FILE",
+    help="YAML or JSON with datasets, base-models, parameters, metrics, commit, environment.",
+)
+@option(
+    "--environment",
+    type=LocalPath(),
+    metavar="DIR",
+    help="Virtual environment in which it was trained: names and versions are kept.",
 )
 @option("--commit", metavar="SHA", help="Git commit of the training code.")
 @option(
@@ -73,6 +95,9 @@ def command(
     model: Path,
     datasets: tuple[str, ...],
     no_dataset: bool,
+    bases: tuple[Path, ...],
+    source: Path | None,
+    environment: Path | None,
     commit: str | None,
     parameters: tuple[str, ...],
     metrics: tuple[str, ...],
@@ -85,8 +110,9 @@ def command(
 
     with progress("reading the model") as advance:
         made = record(
-            model, datasets=datasets, no_dataset=no_dataset, project=project, key=key,
-            commit=commit, parameters=_pairs(parameters, "--parameter"),
+            model, datasets=datasets, no_dataset=no_dataset, bases=bases, source=source,
+            environment=environment, project=project, key=key, commit=commit,
+            parameters=_pairs(parameters, "--parameter"),
             metrics=_pairs(metrics, "--metric"), advance=advance,
         )  # fmt: skip
     rows = [("manifest", f"sha256:{made.manifest}")]
@@ -97,8 +123,15 @@ def command(
             else " and ".join("in " + " or ".join(demand) for demand in dataset.stays_in) or "free"
         )
         rows.append(("data set", f"{dataset.name} ({dataset.category or 'no category'}), {stays}"))
+    for base in made.bases:
+        known = "its record verified" if base.records else "unknown: no record of it verified"
+        rows.append(("base model", f"{base.name} (sha256:{base.manifest[:16]}…), {known}"))
     rows.append(("record", str(made.path)))
-    notes = () if made.signed_by else ("unsigned: policy does not read it; sign it with --key",)
+    notes = [
+        f"nobody knows what {name} derives from, so it may go nowhere" for name in made.unknown
+    ]
+    if not made.signed_by:
+        notes.append("unsigned: policy does not read it; sign it with --key")
     return Report(
         command="record",
         headline=f"recorded what is behind {made.model.name}",
@@ -112,6 +145,10 @@ def command(
                 {"name": d.name, "category": d.category, "stays-in": d.stays_in}
                 for d in made.datasets
             ],
+            "base-models": [
+                {"name": b.name, "manifest": b.manifest, "records": list(b.records)}
+                for b in made.bases
+            ],
         },
-        notes=notes,
+        notes=tuple(notes),
     )

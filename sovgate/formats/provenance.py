@@ -35,14 +35,29 @@ class RecordedDataset:
     pointer: str | None
     manifest_sha256: str | None
     commitment: str | None
+    #: Other states of it, that base models were trained on; None is one nobody committed to.
+    earlier: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """A model that this one was made from; what it derives from is flattened into the record."""
+    """A model that this one was made from.
+
+    `records` are the SHA-256 of the training records of it that were verified, and whose data sets
+    stand in this record; () none was, so what it derives from is unknown.
+    """
 
     name: str
     manifest: str
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Where it was trained: names and versions, no paths."""
+
+    python: str | None
+    packages: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +67,12 @@ class TrainingRecord:
     commit: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
+    environment: Environment | None = None
     finished: datetime
 
     def predicate(self) -> dict[str, JSON]:
         dependencies: list[JSON] = [_dataset(d) for d in self.datasets]
-        dependencies += [
-            {"name": _BASE + b.name, "digest": {"sovgateManifest": b.manifest}}
-            for b in self.base_models
-        ]
+        dependencies += [_base(base) for base in self.base_models]
         if self.commit:
             dependencies.append({"name": "source", "digest": {"gitCommit": self.commit}})
         return {
@@ -69,7 +82,14 @@ class TrainingRecord:
                     "datasets": [d.name for d in self.datasets],
                     "parameters": dict(self.parameters),
                 },
-                "internalParameters": {},
+                "internalParameters": {}
+                if self.environment is None
+                else {
+                    "environment": {
+                        "python": self.environment.python,
+                        "packages": dict(self.environment.packages),
+                    }
+                },
                 "resolvedDependencies": dependencies,
             },
             "runDetails": {
@@ -83,6 +103,16 @@ class TrainingRecord:
         }
 
 
+def _base(base: BaseModel) -> dict[str, JSON]:
+    entry: dict[str, JSON] = {
+        "name": _BASE + base.name,
+        "digest": {"sovgateManifest": base.manifest},
+    }
+    if base.records:
+        entry["annotations"] = {"records": list(base.records)}
+    return entry
+
+
 def _dataset(dataset: RecordedDataset) -> dict[str, JSON]:
     entry: dict[str, JSON] = {
         "name": _DATASET + dataset.name,
@@ -94,6 +124,8 @@ def _dataset(dataset: RecordedDataset) -> dict[str, JSON]:
             else [list(demand) for demand in dataset.stays_in],
         },
     }
+    if dataset.earlier:
+        entry["annotations"]["earlierCommitments"] = list(dataset.earlier)
     if dataset.pointer:
         entry["uri"] = dataset.pointer
     if dataset.manifest_sha256:
@@ -111,7 +143,7 @@ def parse(predicate: JSON) -> TrainingRecord:
     names = external.texts("datasets", most=MAX_ANCESTORS)
     parameters = _texts(external.object("parameters"))
     external.done()
-    definition.object("internalParameters").done()
+    environment = _environment(definition.object("internalParameters"))
     datasets, bases, commit = _dependencies(definition)
     definition.done()
     if tuple(d.name for d in datasets) != names:
@@ -125,7 +157,23 @@ def parse(predicate: JSON) -> TrainingRecord:
         entry.done()
     details.done()
     return TrainingRecord(datasets=tuple(datasets), base_models=tuple(bases), commit=commit,
-                          parameters=parameters, metrics=metrics, finished=finished)  # fmt: skip
+                          parameters=parameters, metrics=metrics, environment=environment,
+                          finished=finished)  # fmt: skip
+
+
+def _environment(internal: Fields) -> Environment | None:
+    found = None
+    if internal.has("environment"):
+        fields = internal.object("environment")
+        packages = fields.object("packages")
+        if len(packages.names()) > MAX_ANCESTORS:
+            raise Malformed(f"{packages.path} has more than {MAX_ANCESTORS} entries")
+        found = Environment(
+            python=fields.nullable("python", fields.text), packages=_texts(packages)
+        )
+        fields.done()
+    internal.done()
+    return found
 
 
 def _texts(fields: Fields) -> dict[str, str]:
@@ -146,8 +194,13 @@ def _dependencies(
             datasets.append(_parse_dataset(name.removeprefix(_DATASET), entry))
         elif name.startswith(_BASE):
             digest = entry.object("digest")
-            bases.append(BaseModel(name=name.removeprefix(_BASE),
-                                   manifest=digest.sha256("sovgateManifest")))  # fmt: skip
+            bases.append(
+                BaseModel(
+                    name=name.removeprefix(_BASE),
+                    manifest=digest.sha256("sovgateManifest"),
+                    records=_records(entry),
+                )
+            )
             digest.done()
         elif name == "source" and commit is None:
             commit = entry.object("digest").text("gitCommit", max_length=64)
@@ -157,6 +210,18 @@ def _dependencies(
     if len({d.name for d in datasets}) != len(datasets):
         raise Malformed("the record names a data set twice")
     return datasets, bases, commit
+
+
+def _records(entry: Fields) -> tuple[str, ...]:
+    """Without annotations, or with an empty list, its record is not known."""
+    if not entry.has("annotations"):
+        return ()
+    notes = entry.object("annotations")
+    digests = notes.texts("records", most=MAX_ANCESTORS)
+    notes.done()
+    if not all(is_sha256(digest) for digest in digests):
+        raise Malformed(f"{notes.path}.records holds what is no SHA-256")
+    return digests
 
 
 def _demands(notes: Fields, name: str) -> tuple[tuple[str, ...], ...]:
@@ -173,6 +238,11 @@ def _parse_dataset(name: str, entry: Fields) -> RecordedDataset:
     commitment = notes.nullable("commitment", notes.text)
     if commitment is not None and not is_sha256(commitment):
         raise Malformed(f"{notes.path}.commitment is not 32 bytes in lower-case hex")
+    earlier: tuple[str | None, ...] = ()
+    if notes.has("earlierCommitments"):
+        earlier = tuple(notes.list("earlierCommitments", most=MAX_ANCESTORS))
+        if not all(one is None or is_sha256(one) for one in earlier):
+            raise Malformed(f"{notes.path}.earlierCommitments holds what is no commitment")
     category = notes.nullable("category", notes.text)
     notes.done()
     manifest = None
@@ -181,6 +251,6 @@ def _parse_dataset(name: str, entry: Fields) -> RecordedDataset:
         manifest = digest.sha256("sha256")
         digest.done()
     return RecordedDataset(
-        name=name, category=category, stays_in=stays_in, commitment=commitment,
+        name=name, category=category, stays_in=stays_in, commitment=commitment, earlier=earlier,
         pointer=entry.text("uri") if entry.has("uri") else None, manifest_sha256=manifest,
     )  # fmt: skip
