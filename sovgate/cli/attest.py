@@ -24,6 +24,8 @@ from sovgate.errors import UsageError
 #: As `pipeline.attest.BY_HAND`; a test holds the two equal.
 ROLES = ("sbom", "provenance", "gate", "legal", "waiver")
 
+_DESK = "it belongs to --legal, which a person says at a desk"
+
 
 @declare(
     "attest",
@@ -71,11 +73,20 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
     weakens_trust=True,
     help="Attest that --zone may run this model, trained on --dataset as it is now.",
 )
-@option("--dataset", metavar="NAME", help="With --legal: the data set.")
-@zone_option(help="With --legal: the zone that it is about.")
-@option("--release", metavar="NAME/VERSION", help="With --legal: this release alone.")
-@option("--statement", metavar="TEXT", help="With --legal: the words that are signed.")
-@option("--until", metavar="DATE", help="With --legal: the day when it ends (default: no end).")
+@option("--dataset", metavar="NAME", help="With --legal: the data set.", no_action=_DESK)
+@zone_option(help="With --legal: the zone that it is about.", no_action=_DESK)
+@option(
+    "--release", metavar="NAME/VERSION", help="With --legal: this release alone.", no_action=_DESK
+)
+@option(
+    "--statement", metavar="TEXT", help="With --legal: the words that are signed.", no_action=_DESK
+)
+@option(
+    "--until",
+    metavar="DATE",
+    help="With --legal: the day when it ends (default: no end).",
+    no_action=_DESK,
+)
 @key_option(required=True, help="Sign with this key, e.g. file:keys/ci.pem.")
 @project_option
 @output_options

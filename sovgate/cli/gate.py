@@ -1,15 +1,15 @@
-"""`sovgate gate accuracy|regression|…`: one command a gate, made from the gates' own records."""
+"""`sovgate gate accuracy|regression|…`: measure a model, and say whether it is good enough."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from sovgate.cli._base import (
     LocalPath,
+    argument,
     declare,
     key_option,
     model_argument,
@@ -19,84 +19,92 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
-from sovgate.gates.registry import GATES, open_gate
+from sovgate.gates.registry import GATES
 
 if TYPE_CHECKING:
-    from sovgate.gates._api import Gate
     from sovgate.pipeline.gate import Gated
 
-_OUTPUTS = {
-    "outcome": "pass, fail or inconclusive.",
-    "result": "Path of the test result in MODEL.evidence/.",
-    "manifest": "Manifest digest of the model, sha256:….",
-}
-_READS = {
-    "predictions": "--predictions test.csv",
-    "paired": "--predictions test.csv --baseline old.csv",
-    "binary": "--predictions test.csv --positive fraud",
-    "junit": "--report report.xml",
-}
 _WORDS = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive"}
 
 
-@click.group("gate")
-def command() -> None:
+@declare(
+    "gate",
+    example="""
+sovgate gate accuracy build/kyc-risk --predictions test.csv
+sovgate gate regression build/kyc-risk --predictions new.csv --baseline old.csv
+sovgate gate junit build/kyc-risk --report report.xml --key file:keys/ci.pem""",
+    outputs={
+        "outcome": "pass, fail or inconclusive.",
+        "result": "Path of the test result in MODEL.evidence/.",
+        "manifest": "Manifest digest of the model, sha256:….",
+    },
+)
+@argument(
+    "gate",
+    type=click.Choice(tuple(GATES)),
+    metavar="GATE",
+    help=f"Which gate: {', '.join(GATES)}.",
+)
+@model_argument
+@option(
+    "--predictions",
+    type=LocalPath(),
+    metavar="FILE",
+    help="CSV id,label,prediction[,score], or Parquet, of a test set (all gates but junit).",
+)
+@option(
+    "--baseline",
+    type=LocalPath(),
+    metavar="FILE",
+    help="The same of the model before, on the same samples (regression).",
+)
+@option("--positive", metavar="LABEL", help="The label that it is about (f1, auc).")
+@option("--report", type=LocalPath(), metavar="FILE", help="The test run's JUnit XML (junit).")
+@option(
+    "--at-least",
+    metavar="NUMBER",
+    weakens_trust=True,
+    help="Another threshold than the project's; policy takes no pass of one.",
+)
+@option(
+    "--at-most",
+    metavar="NUMBER",
+    weakens_trust=True,
+    help="The same, for gates whose threshold is an upper one (regression).",
+)
+@option(
+    "--confidence",
+    metavar="NUMBER",
+    weakens_trust=True,
+    help="Confidence of the interval, 0.95 or more (default: 0.95).",
+)
+@key_option(help="Sign the result with this key; without it, it goes to unsigned/.")
+@project_option
+@output_options
+def command(
+    gate: str,
+    model: Path,
+    predictions: Path | None,
+    baseline: Path | None,
+    positive: str | None,
+    report: Path | None,
+    at_least: str | None,
+    at_most: str | None,
+    confidence: str | None,
+    key: str | None,
+    project: Path | None,
+    format_: str,
+) -> Report:
     """Measure a model, and say whether it is good enough."""
+    from sovgate.pipeline.gate import gate as run
 
-
-def _file(flag: str, help_text: str) -> Callable[[Any], Any]:
-    return option(flag, type=LocalPath(), metavar="FILE", required=True, help=help_text)
-
-
-def _options(gate: Gate) -> list[Callable[[Any], Any]]:
-    found: list[Callable[[Any], Any]] = [model_argument]
-    if gate.reads == "junit":
-        found.append(_file("--report", "The test run's JUnit XML."))
-    else:
-        found.append(
-            _file("--predictions", "CSV id,label,prediction[,score], or Parquet, of a test set.")
-        )
-    if gate.reads == "paired":
-        found.append(_file("--baseline", "The same of the model before, on the same samples."))
-    if gate.reads == "binary":
-        found.append(
-            option("--positive", metavar="LABEL", required=True, help="The label it is about.")
-        )
-    if gate.bound is not None:
-        found.append(
-            option(f"--{gate.bound}", "threshold", metavar="NUMBER", weakens_trust=True,
-                   help="Another threshold than the project's; policy takes no pass of one.")
+    with progress("reading the model") as advance:
+        made = run(
+            gate, model, predictions=predictions, baseline=baseline, positive=positive,
+            report=report, at_least=at_least, at_most=at_most, confidence=confidence,
+            project=project, key=key, advance=advance,
         )  # fmt: skip
-        found.append(
-            option("--confidence", metavar="NUMBER", weakens_trust=True,
-                   help="Confidence of the interval, 0.95 or more (default: 0.95).")
-        )  # fmt: skip
-    return [
-        *found,
-        key_option(help="Sign the result with this key; without it, it goes to unsigned/."),
-        project_option,
-        output_options,
-    ]
-
-
-def _command(name: str) -> click.Command:
-    gate = open_gate(name)
-
-    def run(model: Path, format_: str, **given: Any) -> Report:
-        from sovgate.pipeline.gate import gate as run_gate
-
-        with progress("reading the model") as advance:
-            return _report(run_gate(name, model, advance=advance, **given))
-
-    for decorate in reversed(_options(gate)):
-        run = decorate(run)
-    return declare(
-        name,
-        path=f"gate {name}",
-        help=gate.help,
-        example=f"sovgate gate {name} build/kyc-risk {_READS[gate.reads]} --key file:keys/ci.pem",
-        outputs=_OUTPUTS,
-    )(run)
+    return _report(made)
 
 
 def _report(made: Gated) -> Report:
@@ -110,7 +118,7 @@ def _report(made: Gated) -> Report:
     rows += [("failed test", name) for name in found.failed[:10]]
     rows += [("manifest", f"sha256:{made.manifest}"), ("result", str(made.path))]
     return Report(
-        command=f"gate {result.gate}",
+        command="gate",
         headline=f"{_WORDS[result.outcome]}: {result.gate} of {made.model.name}",
         rows=tuple(rows),
         outputs={
@@ -171,7 +179,3 @@ def _notes(made: Gated) -> list[str]:
     if made.signed_by is None:
         notes.append("unsigned: policy does not read it; sign it with --key or sovgate attest")
     return notes
-
-
-for _name in GATES:
-    command.add_command(_command(_name))

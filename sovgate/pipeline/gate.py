@@ -62,7 +62,8 @@ def gate(
     baseline: Path | None = None,
     report: Path | None = None,
     positive: str | None = None,
-    threshold: str | None = None,
+    at_least: str | None = None,
+    at_most: str | None = None,
     confidence: str | None = None,
     project: Path | None = None,
     key: str | None = None,
@@ -70,8 +71,8 @@ def gate(
 ) -> Gated:
     """Run one gate on a model, and write its result to `MODEL.evidence/`.
 
-    Signed with `key`, else under `unsigned/`. `threshold` takes the place of the project's, which
-    policy will not take for a pass of the project's gate.
+    Signed with `key`, else under `unsigned/`. `at_least` or `at_most` takes the place of the
+    project's threshold; policy will not take that for a pass of the project's gate.
 
     Raises UsageError, ConfigError (no threshold), VerificationFailed (what it read is not usable,
     or does not belong together), KeyServiceError. A failure of the gate itself is a result.
@@ -82,6 +83,8 @@ def gate(
     found = open_gate(name)
     opened = open_project(project)
     asked, where = _asked(opened, found)
+    threshold = _one_of(found, at_least, at_most)
+    _refuse_unused(found, predictions, baseline, report, positive, confidence)
     limit = _threshold(opened, found, asked, threshold)
     inputs = _read(found, _confidence(confidence), predictions, baseline, report, positive)
     digests = {
@@ -155,6 +158,40 @@ def _threshold(opened: Project, found: Gate, asked: str | None, given: str | Non
             reason="no-threshold",
         )
     return asked
+
+
+def _one_of(found: Gate, at_least: str | None, at_most: str | None) -> str | None:
+    """The threshold that was given, on the side that this gate has."""
+    given = {"at-least": at_least, "at-most": at_most}
+    threshold = given.pop(found.bound) if found.bound is not None else None
+    for side, text in given.items():
+        if text is not None:
+            raise UsageError(
+                f"the gate {found.name} takes no --{side}",
+                fix=f"say --{found.bound}" if found.bound else "it has no threshold",
+            )
+    return threshold
+
+
+def _refuse_unused(
+    found: Gate,
+    predictions: Path | None,
+    baseline: Path | None,
+    report: Path | None,
+    positive: str | None,
+    confidence: str | None,
+) -> None:
+    """What a gate would not look at is a mistake on the command line."""
+    junit = found.reads == "junit"
+    for option, value, used in (
+        ("--predictions", predictions, not junit),
+        ("--baseline", baseline, found.reads == "paired"),
+        ("--report", report, junit),
+        ("--positive", positive, found.reads == "binary"),
+        ("--confidence", confidence, not junit),
+    ):
+        if value is not None and not used:
+            raise UsageError(f"the gate {found.name} takes no {option}", fix="leave it out")
 
 
 def _number(text: str, option: str) -> str:

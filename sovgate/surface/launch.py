@@ -27,8 +27,8 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parents[2]
 
 #: The commands that are Actions and Tasks.
-VERBS = ("record", "sbom", "sign", "verify", "check", "encrypt", "decrypt", "push", "pull",
-         "promote", "lint")  # fmt: skip
+VERBS = ("record", "sbom", "gate", "attest", "sign", "verify", "check", "encrypt", "decrypt",
+         "push", "pull", "promote", "lint")  # fmt: skip
 
 #: Credentials that another action may have put into the environment; they choose who asks a
 #: service, never which one. Keys and stores are pinned by the project file.

@@ -257,6 +257,8 @@ _EXAMPLES = {
     "release": f"churn/1.0.0@sha256:{'0' * 64}",
     "manifest": f"sha256:{'0' * 64}",
     "action": "transfer",
+    "gate": "junit",
+    "key": "file:/keys/sign.pem",
     "to": "eu",
     "zone": "home",
 }

@@ -174,6 +174,28 @@ def test_a_gate_without_its_threshold_is_a_mistake_in_the_project(
     assert said["error"]["where"]["path"] == "sovgate.yaml"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("acuracy", "--predictions", "good.csv"),
+        ("accuracy",),
+        ("accuracy", "--predictions", "good.csv", "--baseline", "good.csv"),
+        ("accuracy", "--predictions", "good.csv", "--at-most", "0.1"),
+        ("accuracy", "--predictions", "good.csv", "--at-least", "nan"),
+        ("accuracy", "--predictions", "good.csv", "--at-least", "1e9999"),
+        ("f1", "--predictions", "good.csv", "--at-least", "0.5"),
+        ("f1", "--predictions", "good.csv", "--at-least", "0.5", "--positive", "maybe"),
+        ("junit", "--report", "none.xml"),
+        ("junit", "--report", "none.xml", "--at-least", "1"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_line_that_does_not_fit_the_gate(
+    crossing: Crossing, words: tuple[str, ...]
+) -> None:
+    crossing.json("gate", words[0], crossing.model, *words[1:], code=2)
+
+
 def test_a_result_written_twice_is_one_file(crossing: Crossing) -> None:
     assert run(crossing, "good.csv")["result"] == run(crossing, "good.csv")["result"]
 
