@@ -112,6 +112,7 @@ class PolicyConfig:
     rules: str | None
     mode: str
     engine: str
+    pickles: str = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -374,6 +375,7 @@ def _policy(top: Section) -> PolicyConfig:
         rules=section.optional_text("rules"),
         mode=section.choice("mode", ("enforce", "warn"), "enforce"),
         engine=section.choice("engine", ("regorus", "opa", "both"), "regorus"),
+        pickles=section.choice("pickles", ("refuse", "allow"), "refuse"),
     )
     section.done()
     return made

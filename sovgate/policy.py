@@ -349,6 +349,12 @@ def _locate(old: JSON) -> JSON:
     return new
 
 
+def _without_pickles(old: JSON) -> JSON:
+    new = copy.deepcopy(old)
+    new["facts"]["pickles"] = 0
+    return new
+
+
 _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "signature-required": _sign,
     "evidence-fits": _drop_misfits,
@@ -356,4 +362,5 @@ _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "legal-before-deploy": _attest_legal,
     "record-required": _record,
     "location-known": _locate,
+    "no-pickles": _without_pickles,
 }

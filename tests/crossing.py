@@ -132,6 +132,10 @@ class Crossing:
         document: dict[str, Any] = json.loads(text)
         return document
 
+    def sbom(self) -> None:
+        """Sign what the model is made of."""
+        self.json("sbom", self.model, "--key", "keys/home.pem")
+
     def push(self, *more: object, code: int = 0) -> dict[str, Any]:
         return self.json("push", self.model, "--release", "churn/1.0.0", "--zone", "home",
                          "--to", "eu", *more, code=code)  # fmt: skip

@@ -20,6 +20,7 @@ from sovgate.errors import ConfigError, EngineError, UsageError
 from sovgate.formats import case as cases
 from sovgate.formats.case import Case, Origin
 from sovgate.formats.decision import Decision, decision_statement
+from sovgate.pipeline.contents import UNKNOWN, of_files
 from sovgate.pipeline.evidence import Sorted, bound, sort_evidence
 from sovgate.pipeline.policies import project_policies
 from sovgate.pipeline.project import Project, open_project
@@ -28,6 +29,7 @@ from sovgate.records import ACTIONS, CLASSES, GRADE, Action, Advance, Release
 
 if TYPE_CHECKING:
     from sovgate.attest import RawEvidence
+    from sovgate.formats.manifest import Manifest
     from sovgate.formats.provenance import TrainingRecord
     from sovgate.keys._api import Signer
     from sovgate.trust import Trusted
@@ -75,7 +77,10 @@ def build_case(
     now: int,
     facts: Mapping[str, cases.Fact] | None = None,
 ) -> Case:
-    """The case of one action. `locations`: what was learnt; a zone left out is as declared."""
+    """The case of one action. `locations`: what was learnt; a zone left out is as declared.
+
+    `facts`: of `pipeline.contents`, and what else was learnt; left out, nothing is known.
+    """
     config = project.config
     custom = _custom_classes(project)
     return Case(
@@ -118,7 +123,10 @@ def build_case(
             lines=_lines(project, cls, source, destination),
         ),
         now=now,
-        facts=facts or {},
+        facts={
+            **(UNKNOWN if facts is None else facts),
+            "pickles_allowed": config.policy.pickles == "allow",
+        },
     )
 
 
@@ -208,12 +216,14 @@ def decide(
     trusted: Sequence[Trusted] | None = None,
     signature: str | None = None,
     now: int | None = None,
+    facts: Mapping[str, cases.Fact] | None = None,
 ) -> Decision:
     """What the project's own policy says of one action. A denial is a Decision, not an error.
 
     `evidence` is everything beside the model, its signature too, nothing of it checked yet;
     `trusted` whom to believe (default: whom the project trusts); `signature` the digest of a
-    bundle that the caller verified against the files. `Decision.require()` turns a denial into
+    bundle that the caller verified against the files; `facts` what is known of its contents
+    (`pipeline.contents`; left out, nothing is). `Decision.require()` turns a denial into
     PolicyDenied (10), a rule without an answer into EngineError (22).
 
     Raises ConfigError (3) on policies that will not load, EngineError (22).
@@ -242,6 +252,7 @@ def decide(
         destination=destination,
         locations=locations or {},
         now=when,
+        facts=facts,
     )
     policies = project_policies(project)
     return policy.decide(case, policies, open_engine(policies.engine))
@@ -295,7 +306,8 @@ def check(
     opened = open_project(project)
     source, destination = _zones(opened, zone, to)
     asked = None if release is None else _release(release, opened)
-    manifest, signature = _identity(model, opened, source, advance)
+    listed, signature = _identity(model, opened, source, advance)
+    manifest = listed.digest
     if asked is not None and asked.pin not in (None, manifest):
         raise UsageError(
             "the model is not the one that the release is pinned to", why=f"it is {manifest}"
@@ -313,6 +325,7 @@ def check(
         locations=_locations(opened, destination),
         trusted=opened.trusted(source),
         signature=signature,
+        facts=of_files(model, listed),
     )
     saved = digest = None
     if key is not None or save:
@@ -350,21 +363,21 @@ def _release(text: str, opened: Project) -> Release:
 
 def _identity(
     model: Path, opened: Project, zone: str, advance: Advance | None
-) -> tuple[str, str | None]:
-    """The manifest digest, and the digest of the signature that was verified, None without one."""
+) -> tuple[Manifest, str | None]:
+    """The manifest, and the digest of the signature that was verified, None without one."""
     from sovgate import attest, inventory
     from sovgate.files import read_bounded
     from sovgate.verify import verify_listing, verify_model
 
     path = attest.signature_path(model)
     if not path.exists():
-        return inventory.take(model, advance=advance).manifest.digest, None
+        return inventory.take(model, advance=advance).manifest, None
     bundle = read_bounded(path, most=strict.MAX_BYTES, what="signature")
     trusted = opened.trusted(zone)
     verified = verify_listing(model, bundle, trusted, signature=path, strict_git=True)
     if verified is None:
         verified = verify_model(model, bundle, trusted, advance, signature=path, strict_git=True)
-    return verified.manifest.digest, verified.signature.sha256
+    return verified.manifest, verified.signature.sha256
 
 
 def _locations(opened: Project, zone: str) -> dict[str, KnownLocation | None]:

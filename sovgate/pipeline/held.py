@@ -6,15 +6,17 @@ What `promote` stands on, all of it verified. Reads the zone's store and public 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sovgate import attest, audit
 from sovgate.errors import KeyServiceError, VerificationFailed
+from sovgate.pipeline import contents
 from sovgate.records import Release
 
 if TYPE_CHECKING:
+    from sovgate.formats.case import Fact
     from sovgate.pipeline.project import Project
     from sovgate.stores._api import Store
     from sovgate.transfer import Located, Record
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """`receipt` and `signature` are SHA-256; `evidence` is the signature and all that came along,
+    """`contents` is what the zone said of the files when it opened them.
+
+    `receipt` and `signature` are SHA-256; `evidence` is the signature and all that came along,
     the record and the receipt too, for policy to judge.
     """
 
@@ -35,6 +39,7 @@ class Held:
     receipt: str
     signature: str
     evidence: tuple[attest.RawEvidence, ...]
+    contents: Mapping[str, Fact]
 
     @property
     def release(self) -> Release:
@@ -105,9 +110,17 @@ def hold(opened: Project, zone: str, release: Release, trusted: Sequence[Trusted
             _raw("transfer", record.data),
             _raw("receipt", receipt),
         ),
+        contents=contents.CLEAN if _clean(receipt, trusted) else contents.UNKNOWN,
     )
     held.check_key()
     return held
+
+
+def _clean(receipt: bytes, trusted: Sequence[Trusted]) -> bool:
+    from sovgate import transfer
+
+    checks = transfer.open_receipt(receipt, trusted).checks
+    return any(check.id == contents.NO_PICKLES and check.passed for check in checks)
 
 
 def _raw(role: str, data: bytes) -> attest.RawEvidence:

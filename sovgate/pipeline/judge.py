@@ -7,7 +7,7 @@ signed by the zone where this runs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from sovgate.errors import ConfigError, Inconclusive, SovgateError
 
 if TYPE_CHECKING:
     from sovgate.attest import RawEvidence
+    from sovgate.formats.case import Fact
     from sovgate.formats.decision import Decision
     from sovgate.keys._api import Signer
     from sovgate.pipeline.project import Project
@@ -88,11 +89,13 @@ def judge(
     evidence: Sequence[RawEvidence],
     trusted: Sequence[Trusted],
     signer: Signer | None,
+    contents: Mapping[str, Fact],
 ) -> Judged:
     """Ask about the weights and the metadata of one release. A denial is in what is returned.
 
     `signature` is the model's bundle, which the caller has verified; `evidence` what lies beside
-    it, nothing of it checked; `signer` the running zone's, None where nothing is to be written.
+    it, nothing of it checked; `signer` the running zone's, None where nothing is to be written;
+    `contents` what is known of the files (`pipeline.contents`).
 
     Raises ConfigError (policies that do not load), EngineError, KeyServiceError.
     """
@@ -116,6 +119,7 @@ def judge(
             locations={destination: located},
             trusted=trusted,
             signature=digest,
+            facts=contents,
         )
         for cls in CLASSES
     )
@@ -135,16 +139,16 @@ def judge(
 
 
 def confirm(
-    judged: Judged, located: Located, again: Callable[[], Judged]
+    judged: Judged, located: Located, again: Callable[[], Judged], *, anew: bool = False
 ) -> tuple[Judged, datetime]:
     """Just before what commits: the decision to act on, and when. Asks `again` if the one there
-    has run out, or the store has moved meanwhile.
+    has run out, or the store has moved meanwhile; with `anew` in any case.
 
     Raises what a denial is; Inconclusive "clock"; ConfigError "policy-changed".
     """
     moment = audit.utc_now()
     _check_clock(judged, moment)
-    if judged.holds(moment, located):
+    if not anew and judged.holds(moment, located):
         return judged, moment
     final = again()
     if final.denial is not None:

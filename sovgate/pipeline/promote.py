@@ -238,6 +238,7 @@ class _Rollout:
             locations={self.zone: self.held.located},
             trusted=self.trusted,
             signature=self.held.signature,
+            facts=self.held.contents,
         )
 
     # -- from the intent on

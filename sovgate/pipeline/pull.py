@@ -15,6 +15,7 @@ from sovgate import attest, audit
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.files import Staging, create_only, read_bounded
 from sovgate.pipeline import cargo as cargos
+from sovgate.pipeline import contents
 from sovgate.pipeline.judge import Judged, confirm, judge
 from sovgate.pipeline.movement import (
     About,
@@ -147,6 +148,7 @@ class _Move:
                  trusted: tuple[Trusted, ...], located: Located, output: Path) -> None:  # fmt: skip
         self.opened, self.store, self.record = opened, store, record
         self.trusted, self.located, self.output = trusted, located, output
+        self.contents = contents.UNOPENED
         self.release = record.transfer.release
         self.zone = record.transfer.destination.zone
         absolute = Path(os.path.abspath(output))  # noqa: PTH100 (resolve() would follow a link)
@@ -230,6 +232,7 @@ class _Move:
             ),
             trusted=self.trusted,
             signer=self.opened.signer(self.zone),
+            contents=self.contents,
         )
 
     @property
@@ -258,7 +261,7 @@ class _Move:
                 # Entering sweeps what a killed run left beside the model. RULES 11.
                 with Staging(self.output):
                     self._check_key()
-                    judged = self._recheck(judged)
+                    judged = self._recheck(judged, self.output)
                     self._evidence(judged)
             else:
                 with watch.step("decrypt and verify"):
@@ -281,13 +284,18 @@ class _Move:
             self.opened.identity(self.zone),
         )
 
-    def _recheck(self, judged: Judged) -> Judged:
-        """Just before the model gets its name: location again, and policy if its word ran out."""
+    def _recheck(self, judged: Judged, model: Path) -> Judged:
+        """Just before the model gets its name: location and policy again, now that it is open.
+
+        Before, policy could not know what is in it.
+        """
         from sovgate import transfer
+
+        self.contents = contents.of_files(model, self.manifest)
 
         declared = self.opened.zone(self.zone).region
         self.located = transfer.locate(self.store, zone=self.zone, declared=declared)
-        final, _ = confirm(judged, self.located, self.judge)
+        final, _ = confirm(judged, self.located, self.judge, anew=True)
         return final
 
     def _open(self, judged: Judged, advance: Advance | None) -> Judged:
@@ -316,7 +324,7 @@ class _Move:
                     raise VerificationFailed(
                         "the model is not the one that was signed", reason="wrong-manifest"
                     )
-            judged = self._recheck(judged)
+            judged = self._recheck(judged, model)
             self._evidence(judged)
             staging.commit(model.name)
         return judged
@@ -331,6 +339,10 @@ class _Move:
         attest.add(folder, "transfer", self.record.data)
         for item in judged.documents:
             attest.add(folder, item.role, item.data)
+
+    def _checks(self) -> tuple[str, ...]:
+        """A model with pickles, which the project allows, did not pass that check."""
+        return CHECKS if self.contents["pickles"] else (*CHECKS, contents.NO_PICKLES)
 
     def _receipt(self, judged: Judged, signer: Signer, head: str) -> str:
         """Our word that it was opened here. An earlier run's receipt for this record is kept."""
@@ -350,7 +362,7 @@ class _Move:
             zone=self.zone,
             location=self.located.value,
             grade=self.located.grade,
-            checks=tuple(Check(id=name, passed=True) for name in CHECKS),
+            checks=tuple(Check(id=name, passed=True) for name in self._checks()),
             decision=judged.decision,
             opened=audit.utc_now().replace(microsecond=0),
             audit_head=head,

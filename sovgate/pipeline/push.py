@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sovgate import audit
 from sovgate.errors import KeyServiceError, UsageError
 from sovgate.pipeline import cargo as cargos
+from sovgate.pipeline import contents
 from sovgate.pipeline.judge import Judged, confirm, judge
 from sovgate.pipeline.movement import (
     About,
@@ -149,6 +150,12 @@ class _Move:
         self.recipient: Recipient = opened.recipient(to)
         self.located: Located | None = None
         self.final: Judged | None = None
+        # Of a copy that was encrypted before, only what somebody signed is known.
+        self.contents = (
+            contents.of_evidence(cargo.evidence, trusted, cargo.manifest.digest)
+            if cargo.root is None
+            else contents.of_files(cargo.root, cargo.manifest)
+        )
         if cargo.sealed is not None and cargo.sealed.recipient.key_id != self.recipient.key_id:
             raise _other_key(cargo.sealed.recipient.key_id, self.recipient.key_id, to)
 
@@ -177,6 +184,7 @@ class _Move:
             evidence=self.cargo.evidence,
             trusted=self.trusted,
             signer=self.opened.signer(self.zone.name) if sign else None,
+            contents=self.contents,
         )
 
     @property

@@ -67,6 +67,7 @@ def test_a_model_that_is_one_file_crosses(tmp_path: Path) -> None:
 
 
 def test_what_was_encrypted_before_is_pushed_as_it_is(crossing: Crossing) -> None:
+    crossing.sbom()
     code, said = crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
                               "-o", "sealed")  # fmt: skip
     assert code == 0, said
@@ -85,6 +86,7 @@ def test_what_was_encrypted_as_another_release_is_not_pushed(crossing: Crossing)
 
 
 def test_a_changed_blob_of_what_was_encrypted_never_becomes_visible(crossing: Crossing) -> None:
+    crossing.sbom()
     crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
                  "-o", "sealed")  # fmt: skip
     sealed = json.loads((crossing.base / "sealed/eu/sealed.json").read_bytes())

@@ -30,6 +30,7 @@ from sovgate.formats.provenance import RecordedDataset, TrainingRecord
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.testresult import EXTENSION as GATE
 from sovgate.formats.testresult import Measure, TestResult
+from sovgate.pipeline.contents import CLEAN
 from sovgate.pipeline.decide import build_case, clock, decide
 from sovgate.pipeline.evidence import Sorted, decimal, sort_evidence
 from sovgate.pipeline.project import Project, open_project
@@ -260,7 +261,7 @@ def test_a_flood_of_rejected_evidence_stops_no_decision(project: Project) -> Non
 def ask(project: Project, *raws: RawEvidence, **changes: object) -> Decision:
     arguments: dict[str, object] = {
         "action": "transfer", "cls": "weights", "manifest": MANIFEST.digest, "release": RELEASE,
-        "evidence": raws, "source": "us-train", "destination": "eu", "now": NOW,
+        "evidence": raws, "source": "us-train", "destination": "eu", "now": NOW, "facts": CLEAN,
         "locations": {
             "eu": Location(value="aws-eusc:eusc-de-east-1", grade=2, source="GetBucketLocation")
         },

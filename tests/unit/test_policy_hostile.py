@@ -204,7 +204,7 @@ def test_rule_18_a_projects_rule_cannot_undo_ours(tmp_path: Path) -> None:
     rules = load(tmp_path, mine=FINE)
     assert [rule.id for rule in rules.rules][-1] == "user.mine"
     assert decide(case(), rules, Regorus()).allowed
-    denied = decide(case(facts={"frozen": True}), rules, Regorus())
+    denied = decide(case(facts={**ALLOWED.case["facts"], "frozen": True}), rules, Regorus())
     assert [deny.rule for deny in denied.denies] == ["user.mine"]
     assert rules.digest != policies().digest
 
@@ -272,7 +272,7 @@ def test_warn_softens_only_rules_that_say_they_warn(tmp_path: Path) -> None:
     meta = "# METADATA\n# title: Soft\n# custom: {severity: warning}\n"
     rules = load(tmp_path, soft=meta + FINE.replace("mine", "soft"))
     value = copy.deepcopy(ALLOWED.case)
-    value["facts"] = {"frozen": True}
+    value["facts"]["frozen"] = True
     assert not decide(case_of(value), rules, Regorus()).allowed
     value["project"]["mode"] = "warn"
     decision = decide(case_of(value), rules, Regorus())
