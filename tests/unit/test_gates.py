@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sovgate import strict
 from sovgate.errors import Malformed, SovgateError, UsageError, VerificationFailed
@@ -439,3 +441,53 @@ def test_an_open_result_is_no_pass_to_other_tools() -> None:
     changed["result"] = "FAILED"
     with pytest.raises(Malformed):
         testresult.parse(changed)
+
+
+# Whatever bytes come in
+
+
+@given(st.binary(max_size=400) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_predictions_or_refused(data: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p.csv"
+        for text in (data, b"id,label,prediction\n" + data):
+            path.write_bytes(text)
+            try:
+                found = _predictions.read(path, "predictions")
+            except SovgateError:
+                continue
+            assert len(found.ids) == len(found.labels) == len(found.predicted)
+
+
+@given(
+    st.binary(max_size=300)
+    | st.lists(
+        st.sampled_from(
+            ["<testsuite>", "</testsuite>", "<testcase name='a'>", "</testcase>", "<failure/>",
+             "<skipped/>", "<testcase/>", "<!DOCTYPE a>", "&x;", "<![CDATA[<failure/>]]>", "<?pi?>"]
+        ),
+        max_size=20,
+    ).map(lambda parts: "".join(parts).encode())
+)  # fmt: skip
+def test_any_bytes_are_a_report_or_refused(data: bytes) -> None:
+    try:
+        found = _junit.parse(data)
+    except SovgateError:
+        return
+    assert found.failures >= data.count(b"<failure/>") - data.count(b"CDATA") or found.failures > 0
+
+
+@given(st.recursive(st.none() | st.text() | st.integers(), lambda below: st.lists(below, max_size=3)
+                    | st.dictionaries(st.text(max_size=5), below, max_size=3), max_leaves=10),
+       st.sampled_from(sorted(RESULT.predicate()[EXTENSION])))  # fmt: skip
+def test_any_value_in_a_field_is_the_same_result_or_refused(value: Any, name: str) -> None:
+    changed = predicate()
+    changed[EXTENSION][name] = value
+    try:
+        found = testresult.parse(changed)
+    except Malformed:
+        return
+    assert found.outcome == "pass"
+    assert found.predicate() == changed
