@@ -78,6 +78,10 @@ def sbom(
     opened = _project(project)
     folder = attest.evidence_dir(model)
     record, record_signer, ignored = _record(folder, manifest.digest, opened)
+    if not libraries and record is not None and record.environment is not None:
+        libraries = stage.merged(
+            [stage.Library(name=n, version=v) for n, v in record.environment.packages.items()]
+        )
     described = stage.Described(
         name=opened.config.model if opened else survey.root.name,
         manifest=manifest,

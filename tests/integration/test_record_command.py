@@ -149,6 +149,16 @@ def test_an_environment_is_names_and_versions_and_no_paths(crossing: Crossing) -
     assert ask(crossing) == {}
 
 
+def test_the_sbom_takes_its_libraries_from_the_record(crossing: Crossing) -> None:
+    (crossing.base / "run.yaml").write_text("environment: {packages: {numpy: 2.4.6}}\n")
+    record(crossing, "--dataset", "public", "--from", "run.yaml")
+    (crossing.base / "other").mkdir()
+    crossing.json("sbom", crossing.model, "-o", "other/bom.json")
+    components = json.loads((crossing.base / "other" / "bom.json").read_bytes())["components"]
+    libraries = [(c["name"], c["version"]) for c in components if c["type"] == "library"]
+    assert libraries == [("numpy", "2.4.6")]
+
+
 # From inside the training loop
 
 
