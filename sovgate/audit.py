@@ -37,6 +37,7 @@ from sovgate.formats.auditentry import (
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.records import Release
 from sovgate.trust import Trusted, open_statement, seal
+from sovgate.trust import Verified as Said
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Signer
@@ -321,7 +322,7 @@ def _verify_run(
         name = object_name(run, index)
         try:
             data = store.get(name, most=MAX_BYTES)
-            entry, signer = _read(data, trusted, run=run, index=index)
+            entry, said = _read(data, trusted, run=run, index=index)
         except VerificationFailed as error:
             raise VerificationFailed(
                 f"the audit entry {name} does not verify",
@@ -329,8 +330,8 @@ def _verify_run(
                 fix="find out who changed the log; restore it from a copy that verifies",
                 reason=error.reason,
             ) from error
-        if zone is not None and signer.zone not in (None, zone):
-            _refuse(f"{name} was signed for zone {signer.zone}, not {zone}", "audit-foreign")
+        if zone is not None and said.speaking_for(zone) is None:
+            _refuse(f"{name} was signed for zone {said.signer.zone}, not {zone}", "audit-foreign")
         if entry.previous != previous:
             _refuse(f"{name} does not follow the entry before it", "audit-chain")
         previous = _sha256(data)
@@ -338,9 +339,7 @@ def _verify_run(
     return chain
 
 
-def _read(
-    data: bytes, trusted: Sequence[Trusted], *, run: str, index: int
-) -> tuple[Entry, Trusted]:
+def _read(data: bytes, trusted: Sequence[Trusted], *, run: str, index: int) -> tuple[Entry, Said]:
     verified = open_statement(data, trusted, role="audit")
     statement = verified.statement
     entry = Entry.parse(
@@ -350,7 +349,7 @@ def _read(
         _refuse(f"an entry of run {entry.run} lies among those of {run}", "audit-foreign")
     if entry.index != index:
         _refuse(f"entry {entry.index} lies under the number {index}", "audit-number")
-    return entry, verified.signer
+    return entry, verified
 
 
 def _check_seen(

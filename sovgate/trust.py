@@ -41,12 +41,21 @@ class Trusted:
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """A statement that a trusted key signed. `sha256` is of the bundle's bytes."""
+    """A statement that a trusted key signed. `sha256` is of the bundle's bytes.
+
+    `signer` is the first entry that admits it; `also` are further entries of the same signer, who
+    may speak for more zones than one.
+    """
 
     statement: Statement
     role: str
     signer: Trusted
     sha256: str
+    also: tuple[Trusted, ...] = ()
+
+    def speaking_for(self, zone: str) -> Trusted | None:
+        """The entry by which the signer may say this for `zone`; None where there is none."""
+        return next((e for e in (self.signer, *self.also) if e.zone in (None, zone)), None)
 
 
 def seal(statement: Statement, signer: Signer) -> bytes:
@@ -108,14 +117,15 @@ def open_statement(
             f"a statement of role {found} stands where one of role {role} belongs",
             reason="wrong-role",
         )
-    for signer in signers:
-        if found in signer.may:
-            return Verified(
-                statement=statement,
-                role=found,
-                signer=signer,
-                sha256=hashlib.sha256(data).hexdigest(),
-            )
+    able = [signer for signer in signers if found in signer.may]
+    if able:
+        return Verified(
+            statement=statement,
+            role=found,
+            signer=able[0],
+            sha256=hashlib.sha256(data).hexdigest(),
+            also=tuple(able[1:]),
+        )
     names = ", ".join(signer.name for signer in signers)
     raise VerificationFailed(
         f"{names} signed this, but is not trusted for the role {found}",
@@ -201,13 +211,21 @@ def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: Publ
         )
     if ours or statement.role != "signature":
         key.verify(bundle.signed_bytes, bundle.signature)
-    if not bundle.certificates and bundle.hint not in key.hints:
+    named = _leaf_is(bundle, key) if bundle.certificates else bundle.hint in key.hints
+    if not named:
         raise VerificationFailed(
             "the bundle names another key than the one that signed it",
             why=f"the signature is by {key.key_id[:16]}…",
             fix="get the file again from where it was made",
             reason="wrong-hint",
         )
+
+
+def _leaf_is(bundle: Bundle, key: PublicKey) -> bool:
+    """Whether the bundle's own certificate is of the key that signed, whoever vouches for it."""
+    from sovgate.formats.x509 import leaf_key
+
+    return leaf_key(bundle.certificates).der == key.der
 
 
 def _foreign_oms(statement: Statement, payload: bytes) -> bool:

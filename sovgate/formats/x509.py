@@ -98,6 +98,16 @@ def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -
     return _key(leaf)
 
 
+def leaf_key(chain: tuple[bytes, ...]) -> PublicKey:
+    """The key of a chain's first certificate; nothing is said of its trust. Raises Malformed."""
+    from cryptography import x509
+
+    try:
+        return _key(x509.load_der_x509_certificate(chain[0]))
+    except ValueError as error:
+        raise Malformed("not a certificate", why=str(error)[:200]) from error
+
+
 def _may_sign(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> None:
     if usage is None or not usage.digital_signature:
         raise ValueError("its key usage is not digital signature")

@@ -127,7 +127,7 @@ def open_promotion(data: bytes, trusted: Sequence[Trusted]) -> Promotion:
     promotion = Promotion.parse(
         statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
     )
-    if verified.signer.zone not in (None, promotion.zone):
+    if verified.speaking_for(promotion.zone) is None:
         _refuse(f"{verified.signer.name} signed one of zone {promotion.zone}", "wrong-source")
     return promotion
 
@@ -148,7 +148,8 @@ def append(
     Returns it with the SHA-256 of its bytes. Raises StoreError, KeyServiceError,
     VerificationFailed.
     """
-    own = Trusted(name="this zone", key=signer.public_key, may=frozenset({"promotion"}))
+    may = frozenset({"promotion"})
+    own = Trusted(name="this zone", key=signer.public_key, may=may, zone=wanted.zone)
     for _ in range(_ATTEMPTS):
         ledger = read_ledger(store, wanted.zone, wanted.release.model, (*trusted, own))
         last = ledger.last

@@ -212,7 +212,7 @@ def open_receipt(data: bytes, trusted: Sequence[Trusted]) -> Receipt:
     receipt = Receipt.parse(
         statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
     )
-    if verified.signer.zone not in (None, receipt.zone):
+    if verified.speaking_for(receipt.zone) is None:
         raise VerificationFailed(
             f"{verified.signer.name} signed a receipt of zone {receipt.zone}",
             reason="wrong-source",

@@ -49,11 +49,12 @@ def open_record(data: bytes, release: Release, trusted: Sequence[Trusted]) -> Re
             fix="find out who put it there",
             reason="wrong-release",
         )
-    if verified.signer.zone not in (None, transfer.source.zone):
+    signer = verified.speaking_for(transfer.source.zone)
+    if signer is None:
         raise VerificationFailed(
             f"{verified.signer.name} signed what zone {transfer.source.zone} is to have pushed",
             why=f"it is trusted to speak for zone {verified.signer.zone} only",
             fix="find out who signed it, or correct `from` of that entry under `trust`",
             reason="wrong-source",
         )
-    return Record(transfer=transfer, signer=verified.signer, data=data, sha256=verified.sha256)
+    return Record(transfer=transfer, signer=signer, data=data, sha256=verified.sha256)

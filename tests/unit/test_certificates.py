@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sovgate import inventory
 from sovgate.errors import ConfigError, VerificationFailed
+from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.x509 import CertificateRule, root_from_pem
 from sovgate.pipeline.project import open_project
@@ -55,6 +56,17 @@ def reason(data: bytes, *trusted: Trusted, **more: Any) -> str:
     with pytest.raises(VerificationFailed) as caught:
         open_statement(data, trusted or (rule(),), **more)
     return caught.value.reason
+
+
+def test_rule_05_a_certificate_of_another_key_cannot_be_put_in_place_of_the_hint() -> None:
+    """Else anybody could make a second file of a statement, with another digest, that verifies."""
+    plain = Bundle.parse(word())
+    raw = Trusted(name="ci", key=LEAF_KEY.public_key, may=frozenset({"legal"}))
+    assert open_statement(word(LEAF), [raw]).signer is raw
+    for chain in (ROOT, MIDDLE):
+        swapped = replace(plain, certificates=(chain.public_bytes(Encoding.DER),))
+        assert reason(swapped.emit(), raw) == "wrong-hint"
+    assert reason(replace(plain, certificates=(b"x",)).emit(), raw) == "malformed"
 
 
 def test_a_signer_is_known_by_root_and_name_and_comes_back_with_the_own_key() -> None:
