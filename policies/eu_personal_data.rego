@@ -28,7 +28,8 @@ all_placed if {
 	every origin in input.subject.derived_from { placed(origin) }
 }
 
-personal := {"personal", "special-category", "special", "pseudonymous"}
+# Any other word, however it is spelled, may mean personal data, and is treated as if it did.
+not_personal := {"aggregate", "anonymous", "non-personal", "none", "public", "synthetic"}
 
 # record-required speaks of these.
 placed(origin) if {
@@ -36,14 +37,11 @@ placed(origin) if {
 	origin.stays_in == null
 }
 
-placed(origin) if {
-	is_string(origin.category)
-	not origin.category in personal
-	count(origin.category) > 0
-}
+placed(origin) if origin.category in not_personal
 
 placed(origin) if {
-	origin.category in personal
+	is_string(origin.category)
+	count(origin.category) > 0
 	is_array(origin.stays_in)
 	count(origin.stays_in) > 0
 }
@@ -54,6 +52,7 @@ culprits contains {"message": message, "dataset": origin.name, "where": origin.w
 	message := sprintf("%v %v", [origin.name, lack(origin)])
 }
 
-lack(origin) := "is personal, and its stays-in names no place" if {
+lack(origin) := sprintf("is of category %v, and its stays-in names no place", [origin.category]) if {
 	is_string(origin.category)
+	count(origin.category) > 0
 } else := "does not say of which category it is"

@@ -17,6 +17,12 @@ test_special_category if count(deny) == 1 with input as of({"category": "special
 
 test_personal_and_unknown if count(deny) == 1 with input as of({"stays_in": null})
 
+test_category_in_another_spelling if count(deny) == 1 with input as of({"category": "Personal", "stays_in": []})
+
+test_category_nobody_knows if count(deny) == 1 with input as of({"category": "pii", "stays_in": []})
+
+test_category_nobody_knows_that_stays if count(deny) == 0 with input as of({"category": "pii", "stays_in": ["EU"]})
+
 test_category_unknown if count(deny) == 1 with input as of({"category": null})
 
 test_category_empty if count(deny) == 1 with input as of({"category": ""})

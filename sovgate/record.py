@@ -161,12 +161,15 @@ def _demands(dataset: RecordedDataset, declared: Mapping[str, DatasetFacts]) -> 
     sayers: dict[tuple[str, ...] | None, list[str]] = {}
     for demand in said:
         sayers.setdefault(demand.places, []).append(demand.where)
+    # Where record and project differ on its category it is unknown: neither can loosen the other.
+    known = {c for c in (dataset.category, facts.category if facts else None) if c is not None}
+    category = known.pop() if len(known) == 1 else None
     for places, where in sayers.items() or [((), [])]:
         for commitment in dict.fromkeys((dataset.commitment, *dataset.earlier)):
             yield Ancestor(
                 name=dataset.name,
                 kind="dataset",
-                category=(facts.category if facts else None) or dataset.category,
+                category=category,
                 stays_in=places,
                 lifts=facts.lifts if facts else (),
                 commitment=commitment,

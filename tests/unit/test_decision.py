@@ -100,10 +100,11 @@ def signature(manifest: Manifest = MANIFEST, signer: KeySigner = US) -> RawEvide
 
 def record(*names: str, signer: KeySigner = US, manifest: Manifest = MANIFEST) -> RawEvidence:
     places = {"open": (), "kyc-eu": (("EU",),)}
+    categories = {"open": "public", "kyc-eu": "personal"}
     training = TrainingRecord(
         datasets=tuple(
             RecordedDataset(
-                name=name, category="public", stays_in=places[name], pointer=None,
+                name=name, category=categories[name], stays_in=places[name], pointer=None,
                 manifest_sha256=None, commitment=None,
             )
             for name in names

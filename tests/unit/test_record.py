@@ -61,6 +61,21 @@ def test_only_the_deciding_project_lifts() -> None:
     assert [a.lifts for a in ancestry(RECORD, {})] == [()]
 
 
+@pytest.mark.parametrize(("recorded", "declared", "counts"), [
+    ("personal", "public", None), ("public", "personal", None), (None, None, None),
+    ("personal", "personal", "personal"), ("personal", None, "personal"),
+    (None, "personal", "personal"),
+])  # fmt: skip
+def test_rule_18_neither_word_loosens_the_category(
+    recorded: str | None, declared: str | None, counts: str | None
+) -> None:
+    """Where record and project call a data set by different words its category is unknown."""
+    dataset = replace(RECORD.datasets[0], category=recorded)
+    facts = {dataset.name: replace(FACTS, name=dataset.name, category=declared)}
+    found = ancestry(replace(RECORD, datasets=(dataset,)), facts)
+    assert {a.category for a in found} == {counts}
+
+
 def test_a_base_model_named_without_its_data_is_unknown() -> None:
     found = ancestry(replace(RECORD, base_models=(BaseModel(name="b", manifest="ef" * 32),)), {})
     assert found[-1].kind == "base-model"
