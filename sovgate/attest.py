@@ -14,6 +14,7 @@ from pathlib import Path
 from sovgate import strict
 from sovgate.errors import UsageError, VerificationFailed, disk_error
 from sovgate.files import create_only, open_below, opened_dir, read_bounded, read_descriptor
+from sovgate.formats.oms import Oms
 from sovgate.formats.statement import Statement
 from sovgate.records import ROLES
 from sovgate.trust import seal
@@ -23,6 +24,7 @@ __all__ = [
     "RawEvidence",
     "add",
     "add_unsigned",
+    "check_subject",
     "evidence_dir",
     "read",
     "read_unsigned",
@@ -64,6 +66,25 @@ def evidence_dir(model: str | os.PathLike[str]) -> Path:
 def signature_path(model: str | os.PathLike[str]) -> Path:
     """Where `sign` writes and `verify` looks by default."""
     return evidence_dir(model) / SIGNATURE
+
+
+def check_subject(statement: Statement, manifest: str) -> None:
+    """Evidence that travels with a model is about that very model (RULES 6).
+
+    Of a signature by a tool that tells no sizes this cannot be seen, and nothing rests on it: a
+    model's own signature is verified apart. Raises VerificationFailed, reason "evidence-subject".
+    """
+    about: str | None = statement.subject_sha256
+    if statement.role == "signature":
+        told = Oms.parse(statement).manifest()
+        about = None if told is None else told.digest
+    if about not in (None, manifest):
+        raise VerificationFailed(
+            f"a statement of role {statement.role} that came along is about another model",
+            why=f"its subject is {about}; this model is {manifest}",
+            fix="have it sent again without evidence of other models",
+            reason="evidence-subject",
+        )
 
 
 def add(folder: Path, role: str, data: bytes) -> Path:

@@ -5,6 +5,7 @@ Everything here has verified against the source's own trust; nothing has crossed
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,22 @@ class Cargo:
         return Sized(sha256=digest, size=len(self.signature))
 
 
-def is_sealed(source: Path, zone: str) -> bool:
-    """Whether `source` is a folder that `encrypt` made, with a copy for `zone`."""
-    return (source / zone / "sealed.json").is_file()
+def is_sealed(source: Path, zone: str, signature: Path | None = None) -> bool:
+    """Whether `source` is a folder that `encrypt` made, with a copy for `zone`.
+
+    A model's author decides what lies in the model: one with such a folder in it must not have
+    another release pushed in its place. Raises UsageError, reason "ambiguous-source".
+    """
+    if not (source / zone / "sealed.json").is_file():
+        return False
+    if signature is not None or os.path.lexists(attest.signature_path(source)):
+        raise UsageError(
+            f"{os.fspath(source)!r} is a signed model, and an encrypted copy for {zone}",
+            why=f"it has a signature beside it, and {zone}/sealed.json in it",
+            fix="take that folder out of the model, or name the folder that encrypt -o wrote",
+            reason="ambiguous-source",
+        )
+    return True
 
 
 def from_model(

@@ -191,18 +191,19 @@ def read_evidence(read_blob: ReadBlob, item: Evidence, manifest: str) -> bytes:
 
     Raises VerificationFailed. Whether its signer is believed is for policy.
     """
+    from sovgate import attest
     from sovgate.formats.bundle import Bundle
     from sovgate.formats.statement import Statement
 
     data = read_plain(read_blob, Sized(sha256=item.sha256, size=item.size), "evidence")
     statement = Statement.parse(Bundle.parse(data).payload)
-    about = statement.role == "signature" or statement.subject_sha256 == manifest
-    if not about or (statement.role, statement.predicate_type) != (item.role, item.predicate_type):
+    if (statement.role, statement.predicate_type) != (item.role, item.predicate_type):
         raise VerificationFailed(
             f"a statement of role {item.role} is not what the copy's record says",
-            why="it has another role or predicate type, or is about another model",
-            reason="evidence-subject",
+            why=f"it is of role {statement.role}, {statement.predicate_type[:200]}",
+            reason="wrong-role",
         )
+    attest.check_subject(statement, manifest)
     return data
 
 

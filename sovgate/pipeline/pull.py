@@ -167,7 +167,7 @@ class _Move:
         self._check_roles()
 
     def _check_roles(self) -> None:
-        """RULES 3: each statement is of the role that the record gives it."""
+        """RULES 3, 6: each statement is of the role that the record gives it, about this model."""
         from sovgate.formats.bundle import Bundle
         from sovgate.formats.statement import Statement
 
@@ -178,6 +178,7 @@ class _Move:
                     f"the record calls a statement of role {found.role} one of role {ref.role}",
                     reason="wrong-role",
                 )
+            attest.check_subject(found, self.manifest.digest)
 
     def is_there(self) -> bool:
         """Whether an earlier run has put this very model there. Raises UsageError if another is."""

@@ -94,7 +94,7 @@ def push(
     _check_call(opened, release, zone, to)
     trusted = opened.trusted(zone)
     with watch.step("verify"):
-        if cargos.is_sealed(source, to):
+        if cargos.is_sealed(source, to, signature):
             cargo = cargos.from_sealed(source, to, release, trusted)
         else:
             cargo = cargos.from_model(source, trusted, signature=signature, encrypts=not dry_run,
@@ -214,7 +214,7 @@ class _Move:
         from sovgate.formats.stream import Layout
 
         with watch.step("look at the store"):
-            found = transfer.existing(self.store, self.wanted(judged), self.trusted)
+            found = transfer.existing(self.store, self.wanted(judged), self.trusted, read=False)
         contents = {(r.digest, r.size) for r in self.cargo.manifest.resources}
         sizes = [Layout(size=size).ciphertext_size for _, size in contents]
         sizes += [len(self.cargo.signature), self.cargo.manifest.sized.size]

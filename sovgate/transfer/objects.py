@@ -34,7 +34,7 @@ def put_blob(
     there = store.stat(name)
     if there is not None:
         if there.sha256 != blob.sha256:
-            _reread(store, name, blob)
+            reread(store, blob)
         if advance is not None:
             advance(blob.size)
         return False
@@ -43,13 +43,13 @@ def put_blob(
             counted = reader if advance is None else _Counted(reader, advance)
             store.put(name, counted, size=blob.size, sha256=blob.sha256)  # type: ignore[arg-type]
     except AlreadyExists:
-        _reread(store, name, blob)
+        reread(store, blob)
         return False
     except StoreError:
         # The answer may have been lost after the write; only the very bytes are success.
         if store.stat(name) is None:
             raise
-        _reread(store, name, blob)
+        reread(store, blob)
     return True
 
 
@@ -85,7 +85,9 @@ def get_blob(store: Store, blob: Sized, *, what: str) -> bytes:
     return data
 
 
-def _reread(store: Store, name: str, blob: Sized) -> None:
+def reread(store: Store, blob: Sized) -> None:
+    """Read a blob that is there. Raises StoreError, reason "damaged-blob" where it is another."""
+    name = blob_name(blob.sha256)
     digest, size = hashlib.sha256(), 0
     with store.open(name) as reader:
         while size <= blob.size and (chunk := reader.read(_CHUNK)):

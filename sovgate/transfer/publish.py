@@ -16,7 +16,7 @@ from sovgate.formats.sealed import Blob, Sealed
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import EvidenceRef, Place, Transfer, blob_name, record_name
 from sovgate.records import Advance, Release, Sized
-from sovgate.transfer.objects import put_blob, put_document
+from sovgate.transfer.objects import put_blob, put_document, reread
 from sovgate.transfer.records import Record, open_record, read_record
 from sovgate.transfer.sequence import claim, predecessor
 from sovgate.trust import Trusted, seal
@@ -192,10 +192,15 @@ class Wanted:
         )
 
 
-def existing(store: Store, wanted: Wanted, trusted: Sequence[Trusted]) -> Record | None:
-    """The record under the release's name, if it is the same release and whole. RULES 13.
+def existing(
+    store: Store, wanted: Wanted, trusted: Sequence[Trusted], *, read: bool = True
+) -> Record | None:
+    """The record under the release's name, if it is the same release and whole. RULES 13, 14.
 
-    None where there is none. Raises StoreError, reasons "release-differs", "release-incomplete".
+    Whole is what the provider keeps a digest of, or what was read again; with `read` off (a dry
+    run) sizes alone are looked at. None where there is none.
+
+    Raises StoreError, reasons "release-differs", "release-incomplete", "damaged-blob".
     """
     try:
         found = read_record(store, wanted.release, trusted)
@@ -208,11 +213,11 @@ def existing(store: Store, wanted: Wanted, trusted: Sequence[Trusted]) -> Record
         old, new = getattr(there, field), getattr(wanted, field)
         if old != new:
             raise _taken(store, wanted.release, f"its {field} is {old}, not {new}")
-    _check_whole(store, found.transfer)
+    _check_whole(store, found.transfer, read=read)
     return found
 
 
-def _check_whole(store: Store, transfer: Transfer) -> None:
+def _check_whole(store: Store, transfer: Transfer, *, read: bool) -> None:
     every: tuple[Blob | Sized | EvidenceRef, ...] = (
         *transfer.blobs, transfer.keytable, transfer.signature, transfer.manifest,
         *transfer.evidence,
@@ -226,6 +231,8 @@ def _check_whole(store: Store, transfer: Transfer) -> None:
                 fix="push it under a new version, and find out who removed it",
                 reason="release-incomplete",
             )
+        if read and stat.sha256 != item.sha256:
+            reread(store, Sized(sha256=item.sha256, size=item.size))
 
 
 def _taken(store: Store, release: Release, why: str) -> AlreadyExists:

@@ -1,0 +1,255 @@
+"""Attacks from the command line, each a story of what somebody could plant or spoil."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate import attest, inventory
+from sovgate.formats.bundle import Bundle
+from sovgate.formats.statement import PREDICATE_TYPES
+from sovgate.keys import registry
+from sovgate.sign import sign
+from tests.crossing import Crossing, Statement, make_crossing, tree
+from tests.repositories import Repository
+
+
+@pytest.fixture
+def crossing(tmp_path: Path) -> Crossing:
+    return make_crossing(tmp_path / "project")
+
+
+def evidence_of_another_model(crossing: Crossing, role: str) -> bytes:
+    """Signed by the very hand that signs for this one."""
+    signer = registry.open_signer("keys/home.pem", crossing.base)
+    if role == "signature":
+        path = crossing.base / "other"
+        path.mkdir()
+        (path / "x.bin").write_bytes(b"other")
+        return sign(inventory.take(path), signer)
+    statement = Statement(subject_name="churn", subject_sha256="0" * 64, predicate={"x": 1},
+                          predicate_type=PREDICATE_TYPES[role])  # fmt: skip
+    return attest.seal(statement, signer)
+
+
+def reference(role: str, data: bytes) -> dict[str, Any]:
+    digest = hashlib.sha256(data).hexdigest()
+    return {"role": role, "predicateType": PREDICATE_TYPES[role], "sha256": digest,
+            "size": len(data)}  # fmt: skip
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    path.unlink(missing_ok=True)  # objects are read-only
+    path.write_bytes(data)
+
+
+def test_rule_14_a_push_again_does_not_call_a_swapped_blob_whole(crossing: Crossing) -> None:
+    """Whoever can write to the store replaced a blob by as many other bytes: size is nothing."""
+    crossing.push()
+    blobs = (crossing.base / "eu-store/blobs/sha256").iterdir()
+    largest = max(blobs, key=lambda path: path.stat().st_size)
+    overwrite(largest, bytes(largest.stat().st_size))
+    assert crossing.push(code=21)["error"]["reason"] == "damaged-blob"
+
+
+def test_a_model_that_holds_an_encrypted_copy_is_not_pushed_as_that_copy(
+    crossing: Crossing,
+) -> None:
+    """A model's author put an older release, encrypted for eu, into the new model's folder."""
+    code, said = crossing.run("encrypt", crossing.model, "--to", "eu", "--release",
+                              "churn/1.0.0", "-o", "sealed")  # fmt: skip
+    assert code == 0, said
+    shutil.copytree(crossing.base / "sealed/eu", crossing.model / "eu")
+    (crossing.model / "model.bin").write_bytes(b"new weights")
+    crossing.sign()
+    assert crossing.push(code=2)["error"]["reason"] == "ambiguous-source"
+    assert crossing.objects("releases/") == []
+
+
+@pytest.mark.parametrize("role", ["gate", "signature", "legal"])
+def test_rule_06_a_source_cannot_send_evidence_of_another_model(
+    crossing: Crossing, role: str
+) -> None:
+    """All is signed by the right keys, but a statement that came along is about another model."""
+    crossing.push()
+    record = crossing.base / "eu-store/releases/churn/1.0.0.json"
+    said = Statement.parse(Bundle.parse(record.read_bytes()).payload)
+    data = evidence_of_another_model(crossing, role)
+    said.predicate["evidence"].append(
+        {**reference(role, data), "confidential": False, "plaintext-sha256": None}
+    )
+    blobs = crossing.base / "eu-store/blobs/sha256"
+    (blobs / hashlib.sha256(data).hexdigest()).write_bytes(data)
+    overwrite(record, attest.seal(said, registry.open_signer("keys/home.pem", crossing.base)))
+    before = tree(crossing.base)
+    assert crossing.pull(code=11)["error"]["reason"] == "evidence-subject"
+    assert tree(crossing.base) == before
+
+
+@pytest.mark.parametrize("role", ["gate", "signature"])
+def test_rule_06_an_encrypted_copy_cannot_bring_evidence_of_another_model(
+    crossing: Crossing, role: str
+) -> None:
+    """Nobody signs `sealed.json`: whoever carries it may add to it."""
+    from sovgate import strict
+
+    assert crossing.run("encrypt", crossing.model, "--to", "eu", "-o", "sealed")[0] == 0
+    path = crossing.base / "sealed/eu/sealed.json"
+    sealed = strict.loads(path.read_bytes())
+    data = evidence_of_another_model(crossing, role)
+    sealed["evidence"].append(reference(role, data))
+    overwrite(path, strict.canonical(sealed))
+    (path.parent / "blobs/sha256" / hashlib.sha256(data).hexdigest()).write_bytes(data)
+    error = crossing.json("decrypt", "sealed", "--zone", "eu", "-o", "opened", code=11)["error"]
+    assert error["reason"] == "evidence-subject"
+    assert not (crossing.base / "opened").exists()
+    assert not (crossing.base / "opened.evidence").exists()
+
+
+def test_one_key_may_speak_for_several_zones(crossing: Crossing) -> None:
+    """A desk with one key for both: each statement counts for the zone that it names."""
+    crossing.edit("keys/eu.pem", "keys/home.pem")
+    heads = [crossing.push()["audit-head"], crossing.pull()["audit-head"]]
+    first = crossing.pull()["receipt"]
+    assert crossing.pull()["receipt"] == first  # the receipt there was found, and counts
+    code, said = crossing.run("audit", "verify", *(f"--against={head}" for head in heads))
+    assert code == 14, said  # the runs after are not anchored; nothing is foreign
+
+
+@pytest.mark.parametrize("category", ["Personal", "pii", "personal-data", "PERSONAL", "persönlich"])
+def test_rule_18_a_category_that_is_no_known_word_counts_as_personal(
+    crossing: Crossing, category: str
+) -> None:
+    crossing.edit("{category: personal, stays-in: [US]}", f"{{category: {category}, stays-in: []}}")
+    crossing.edit("border:\n", "policy: {presets: [eu-personal-data]}\nborder:\n")
+    crossing.sign("kyc")
+    assert crossing.push(code=10)["error"]["reason"] == "eu-personal-data"
+
+
+# --- whatever is done to a store or to evidence, no turns into no yes ----------------------------
+
+
+def spoilt(path: Path, others: list[Path]) -> Iterator[tuple[str, bytes | None]]:
+    """What an attacker may make of a file: nothing, a part, or another of its kind."""
+    data = path.read_bytes()
+    yield "removed", None
+    yield "truncated", data[: len(data) // 2]
+    yield "emptied", b""
+    for other in others:
+        if other != path and other.read_bytes() != data:
+            yield f"swapped with {other.name}", other.read_bytes()
+
+
+def apply(path: Path, data: bytes | None) -> None:
+    path.unlink(missing_ok=True)
+    if data is not None:
+        path.write_bytes(data)
+
+
+def clear(crossing: Crossing, keep: dict[str, bytes]) -> None:
+    """Take away what a pull made, and the log entries that it wrote."""
+    for name in ("pulled", "pulled.evidence"):
+        shutil.rmtree(crossing.base / name, ignore_errors=True)
+    store = crossing.base / "eu-store"
+    for name in set(tree(store)) - set(keep):
+        (store / name).unlink()
+
+
+def test_a_spoilt_store_is_refused_or_changes_nothing(crossing: Crossing) -> None:
+    """Each object of a release removed, cut, or swapped with one of its kind of another release."""
+    pinned = crossing.push()["manifest"]
+    mine = set(tree(crossing.base / "eu-store"))
+    model = tree(crossing.model)
+    (crossing.model / "model.bin").write_bytes(b"another release" * 700)
+    crossing.sign()
+    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home",
+                  "--to", "eu")  # fmt: skip
+    store = crossing.base / "eu-store"
+    whole = tree(store)
+    allowed = refused = 0
+    for name in sorted(mine):
+        path = store / name
+        kin = sorted(p for p in path.parent.iterdir() if str(p.relative_to(store)) not in mine)
+        # Of blobs, which differ by content alone, one of another release stands for all.
+        for what, data in spoilt(path, kin[:1]):
+            apply(path, data)
+            code, said = crossing.run("pull", "churn/1.0.0", "--zone", "eu", "-o", "pulled")
+            if code == 0:
+                allowed += 1
+                assert tree(crossing.base / "pulled") == model, (name, what)
+                assert f"@sha256:{pinned}" in said, (name, what)
+            else:
+                refused += 1
+                assert code in (11, 14, 21), (name, what, said)
+                assert not (crossing.base / "pulled").exists(), (name, what)
+                assert not (crossing.base / "pulled.evidence").exists(), (name, what)
+            apply(path, whole[name])
+            clear(crossing, whole)
+    assert refused > 3 * allowed
+
+
+GITOPS = "    gitops: {repo: ../serving.git, path: overlays/eu}\ndatasets:\n"
+
+
+def test_a_spoilt_store_lets_nothing_be_promoted_that_was_denied(
+    crossing: Crossing, tmp_path: Path
+) -> None:
+    """1.1.0 was promoted, so 1.0.0 may not be; no loss or swap of one object changes that."""
+    repository = Repository(tmp_path)
+    crossing.edit("datasets:\n", GITOPS)
+    for version in ("1.0.0", "1.1.0"):
+        crossing.json("push", crossing.model, "--release", f"churn/{version}", "--zone", "home",
+                      "--to", "eu")  # fmt: skip
+        crossing.pull(release=f"churn/{version}")
+        for name in ("pulled", "pulled.evidence"):
+            shutil.rmtree(crossing.base / name)
+    crossing.json("promote", "churn/1.1.0", "--zone", "eu")
+    crossing.json("promote", "churn/1.0.0", "--zone", "eu", "--dry-run", code=10)
+    tip = repository.tip()
+    store = crossing.base / "eu-store"
+    whole = tree(store)
+    for name in sorted(whole):
+        if name.startswith(("audit/", "blobs/")):
+            continue  # a promotion reads of blobs what records name by digest, and no log
+        path = store / name
+        kin = sorted(store.glob(f"{name.split('/')[0]}/**/*.json"))
+        for what, data in spoilt(path, kin):
+            apply(path, data)
+            code, said = crossing.run("promote", "churn/1.0.0", "--zone", "eu", "--dry-run")
+            assert code in (10, 11, 21), (name, what, said)
+            apply(path, whole[name])
+    assert repository.tip() == tip
+
+
+def test_spoilt_evidence_allows_nothing_that_was_denied(crossing: Crossing) -> None:
+    """Weights from kyc may not leave: not without their record, nor with another model's."""
+    crossing.sign("public")
+    free = {p.name: p.read_bytes() for p in attest.evidence_dir(crossing.model).iterdir()}
+    (crossing.model / "model.bin").write_bytes(b"trained on kyc")
+    crossing.sign("kyc")
+    folder = attest.evidence_dir(crossing.model)
+    kept = crossing.base / "kept"
+    kept.mkdir()
+    for name, data in free.items():
+        (kept / name).write_bytes(data)
+    arguments = ("check", crossing.model, "--action", "transfer", "--zone", "home", "--to", "eu")
+    assert crossing.run(*arguments)[0] == 10
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        role = path.name.split("-")[0].split(".")[0]
+        kin = [p for p in kept.iterdir() if p.name.split("-")[0].split(".")[0] == role]
+        for what, other in spoilt(path, kin):
+            apply(path, other)
+            code, said = crossing.run(*arguments)
+            assert code in (10, 11), (path.name, what, said)
+            apply(path, data)
+    for name, data in free.items():  # added beside its own
+        path = folder / f"added-{name}"
+        path.write_bytes(data)
+        assert crossing.run(*arguments)[0] == 10, name
+        path.unlink()
