@@ -12,7 +12,7 @@ from sovgate.errors import VerificationFailed
 
 MAX_NAME_BYTES = 4096
 
-_NAME_BAD = re.compile(r"[\x00-\x1f\x7f-\x9f\\:\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_NAME_BAD = re.compile(r"[\x00-\x1f\x7f-\x9f\\:\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in "123456789"}
 
 

@@ -29,8 +29,11 @@ ARTIFACT_RESULT = "MODEL_ARTIFACT_OUTPUTS"
 PROJECT: ContextVar[Path | None] = ContextVar("project", default=None)
 
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069"
+    "\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
+# Of a row of colons each is parted from the next: of three, two would be left standing.
+_COLONS = re.compile(":(?=:)")
 _TEKTON_LIMIT = 4096
 _SUMMARY_LIMIT = 1024 * 1024
 
@@ -60,14 +63,14 @@ class Report:
 
 
 def clean(text: str) -> str:
-    """Control, bidi and surrogate characters made visible; line breaks too."""
+    """Control, bidi, invisible and surrogate characters made visible; line breaks too."""
     escaped = _UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
     return escaped.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def clean_log(text: str) -> str:
     """For a GitHub log: what the runner would take for a command is broken up."""
-    return clean(text).replace("::", ":\\:").replace("##[", "##\\[")
+    return _COLONS.sub(r":\\", clean(text)).replace("##[", "##\\[")
 
 
 def clean_markdown(text: str) -> str:

@@ -315,7 +315,8 @@ def _say(line: str) -> None:
 def _escape(text: str) -> str:
     """For a log that the runner reads: no control characters, nothing that it takes as command."""
     text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", " ", text)
-    return text.replace("%", "%25").replace("::", ":\\:").replace("##[", "##\\[")
+    text = re.sub(":(?=:)", r":\\", text.replace("%", "%25"))
+    return text.replace("##[", "##\\[")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,21 @@ def test_rule_24_github_log_holds_no_foreign_commands(
     assert len(summary.splitlines()) == len([*summary.split("\n")]) - 1  # no stray separators
 
 
+@pytest.mark.parametrize("text", ["::", ":::", "a::::b", ":::::error::x", "###[error]", "##[[x"])
+def test_rule_24_no_row_of_marks_leaves_a_command_standing(text: str) -> None:
+    from sovgate.surface import launch
+
+    for escape in (_emit.clean_log, launch._escape):
+        assert "::" not in escape(text)
+        assert "##[" not in escape(text)
+
+
+@pytest.mark.parametrize("mark", ["\u061c", "\u200e", "\u200f", "\u200b", "\ufeff", "\U000e0041"])
+def test_rule_24_invisible_characters_are_shown(mark: str) -> None:
+    """Two release names that look the same on a screen are told apart by what is printed."""
+    assert _emit.clean(f"chu{mark}rn") == f"chu\\u{ord(mark):04x}rn"
+
+
 def test_rule_24_no_value_ends_its_own_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,8 +48,11 @@ values = st.recursive(
         (b"{} {}", "Extra data"),
         (b"\xef\xbb\xbf{}", "Expecting|BOM"),
         (b"{'a':1}", "Expecting"),
+        (b"[" + b"[]," * 5_000_000 + b"0]", "values"),
+        (b"[" + b"1," * 9_000_000 + b"0]", "values"),
         (b'{"a":1,}', "trailing comma|Expecting|Illegal"),
     ],
+    ids=lambda value: repr(value[:40]),
 )
 def test_rule_03_hostile_json_is_refused(data: bytes, why: str) -> None:
     with pytest.raises(Malformed) as caught:
