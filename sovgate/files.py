@@ -164,6 +164,15 @@ def write_at(descriptor: int, view: memoryview, offset: int) -> None:
         offset += count
 
 
+def begin_sync(descriptor: int, offset: int, size: int) -> None:
+    """Ask the system to start writing that part to the disk, so that fsync has less to wait for.
+
+    On Linux the advice does just that to what is not written yet, and leaves it in the cache.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_DONTNEED)
+
+
 def sync_dir(path: str | os.PathLike[str]) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -345,6 +345,8 @@ class _Part:
             self._chunks[chunk] = self._sealer.seal_chunk(chunk, plain.view(clear), view)
             plain.drop()
             files.write_at(self.descriptor, view, start)
+            if chunk < layout.chunks - 1:
+                files.begin_sync(self.descriptor, start, size)
             self._steps.put(chunk, count)
 
         def count() -> None:

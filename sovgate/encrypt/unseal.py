@@ -264,6 +264,8 @@ class _Output:
             sealed.drop()
             for descriptor in self.descriptors:
                 files.write_at(descriptor, view, start)
+                if chunk < self.layout.chunks - 1:
+                    files.begin_sync(descriptor, start, size)
             self._steps.put(chunk, count)
 
         def count() -> None:
