@@ -57,6 +57,11 @@ def opa() -> ModuleType:
     return importlib.import_module("opa_bindings")
 
 
+def peer_program(peer: str, name: str) -> Path:
+    """A program of a peer that scripts/peer installed into an environment of its own."""
+    return _peer(peer) / "bin" / name
+
+
 def tink() -> ModuleType:
     """The module `tink`, with its streaming AEAD registered."""
     try:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import hypothesis
 import pytest
 
-from tests import components
+from tests import components, servers
 
 T = TypeVar("T")
 
@@ -26,6 +26,21 @@ hypothesis.settings.load_profile("house")
 for _name in [name for name in os.environ if name.startswith("SOVGATE_")]:
     if _name != "SOVGATE_REQUIRE_ALL":
         del os.environ[_name]
+
+# Nor what it says to AWS's SDK. The services on this machine take these credentials.
+for _name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[_name]
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "testtest",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+
+def pytest_sessionfinish() -> None:
+    servers.stop_all()
 
 
 def _found(find: Callable[[], T]) -> T:
@@ -93,3 +108,21 @@ def tink() -> ModuleType:
 def tekton_crds() -> Path:
     """The folder of Tekton's CRD schemas that TEKTON_CRDS names."""
     return _found(components.tekton_crds)
+
+
+@pytest.fixture(scope="session")
+def ministack() -> str:
+    """URL of a server of KMS and S3 that checks sums."""
+    return _found(servers.ministack)
+
+
+@pytest.fixture(scope="session")
+def moto() -> str:
+    """URL of a server of KMS and S3 that knows all partitions and locations."""
+    return _found(servers.moto)
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> str:
+    """URL of a real object store."""
+    return _found(servers.seaweedfs)

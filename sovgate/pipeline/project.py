@@ -111,7 +111,7 @@ class Project:
                 reason="no-store",
             )
         try:
-            return open_store(uri, self.base)
+            return open_store(uri, self.base, self.zone(zone).region)
         except ConfigError as error:
             raise self._placed(error, f"zones.{zone}.store") from error
 

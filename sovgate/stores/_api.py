@@ -6,9 +6,26 @@ ASCII, `/`-separated. Every write is create-only: a name is there whole or not a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
+
+from sovgate.errors import VerificationFailed
+
+#: One part of a name. Lower case, so that no two names meet on a case-folding file system.
+_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,191}", re.ASCII)
+MAX_PARTS = 8
+
+
+def check_name(name: str) -> tuple[str, ...]:
+    """The parts of a name of the layout. Raises VerificationFailed, reason "unsafe-name"."""
+    parts = tuple(name.split("/"))
+    if len(parts) > MAX_PARTS or not all(_PART.fullmatch(part) for part in parts):
+        raise VerificationFailed(
+            f"{name[:160]!r} is no name of the store layout", reason="unsafe-name"
+        )
+    return parts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import io
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,12 +25,9 @@ from sovgate.errors import (
     disk_error,
 )
 from sovgate.files import open_below, read_descriptor, walk
-from sovgate.stores._api import Location, Stat
+from sovgate.stores._api import Location, Stat, check_name
 from sovgate.uri import Uri
 
-#: One part of a name. Lower case, so that no two names meet on a case-folding file system.
-_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,191}", re.ASCII)
-MAX_PARTS = 8
 _INCOMING = ".incoming"
 _CHUNK = 1024 * 1024
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -41,7 +37,7 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
-def store(uri: Uri, base: Path) -> FileStore:
+def store(uri: Uri, base: Path, region: str | None = None) -> FileStore:
     """`file:///abs`, `file:rel` or a bare path; relative ones start from `base`."""
     return FileStore(base / uri.rest)
 
@@ -112,7 +108,7 @@ class FileStore:
             return os.fdopen(self._found(name), "rb")
 
     def put(self, name: str, source: bytes | BinaryIO, *, size: int, sha256: str) -> None:
-        parts = _parts(name)
+        parts = check_name(name)
         reader = io.BytesIO(source) if isinstance(source, bytes) else source
         with self._errors("write", name), self._root_handle(create=True) as root:
             incoming = self._folder(root, (_INCOMING,))
@@ -136,7 +132,7 @@ class FileStore:
                 os.close(incoming)
 
     def list(self, prefix: str) -> Iterator[str]:
-        parts = _parts(prefix.removesuffix("/"))
+        parts = check_name(prefix.removesuffix("/"))
         names: list[str] = []
         with self._errors("list", prefix), self._root_handle(create=False) as root:
             handle = root
@@ -154,7 +150,7 @@ class FileStore:
                 if handle not in (root, -1):
                     os.close(handle)
         for name in names:
-            _parts(name)
+            check_name(name)
         yield from sorted(names)
 
     # -- handles
@@ -202,7 +198,7 @@ class FileStore:
         return here
 
     def _open(self, name: str) -> int | None:
-        _parts(name)
+        check_name(name)
         with self._root_handle(create=False) as root:
             if root < 0:
                 return None
@@ -301,12 +297,3 @@ class FileStore:
             fix="find out who put it there, and remove it",
             reason="not-regular",
         )
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    parts = tuple(name.split("/"))
-    if len(parts) > MAX_PARTS or not all(_PART.fullmatch(part) for part in parts):
-        raise VerificationFailed(
-            f"{name[:160]!r} is no name of the store layout", reason="unsafe-name"
-        )
-    return parts

@@ -12,14 +12,17 @@ from sovgate.errors import ConfigError
 if TYPE_CHECKING:
     from sovgate.stores._api import Store
 
-#: Scheme -> adapter module, each with `store(uri: Uri, base: Path) -> Store`.
+#: Scheme -> adapter module, each with `store(uri: Uri, base: Path, region: str | None) -> Store`.
 SCHEMES: dict[str, str] = {
     "file": "sovgate.stores.file",
+    "s3": "sovgate.stores.s3",
 }
 
 
-def open_store(text: str, base: Path) -> Store:
+def open_store(text: str, base: Path, region: str | None = None) -> Store:
     """The store behind a URI or a bare path; relative paths start from `base`. Does no I/O.
+
+    `region`: the zone's "provider:region", which says where a cloud store's endpoint is.
 
     Raises ConfigError: a URI that is malformed, holds a secret, or has a scheme nobody serves.
     """
@@ -32,4 +35,4 @@ def open_store(text: str, base: Path) -> Store:
             fix="use one of these, or a bare path for a folder",
             reason="unknown-scheme",
         )
-    return cast("Store", importlib.import_module(module).store(parsed, base))
+    return cast("Store", importlib.import_module(module).store(parsed, base, region))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import io
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,25 @@ from typing import BinaryIO
 from sovgate.errors import StoreError
 from sovgate.stores._api import Location, Stat, Store
 from sovgate.stores.registry import open_store
+from tests import components, servers
+
+
+def bucket(server: Callable[[], str], region: str = "eu-central-1") -> Store:
+    """A new store in a bucket of a server on this machine. Skips where there is no such server."""
+    try:
+        url = server()
+    except components.MissingError as error:
+        components.absent(error)
+    text = f"s3://{servers.bucket(url, region)}/{secrets.token_hex(8)}?endpoint={url}"
+    return open_store(text, Path(), f"aws:{region}")
+
 
 #: Name -> makes a new, empty store; `tmp` is a folder for those that live in one.
 ADAPTERS: dict[str, Callable[[Path], Store]] = {
     "file": lambda tmp: open_store("store", tmp),
+    "s3-ministack": lambda tmp: bucket(servers.ministack),
+    "s3-moto": lambda tmp: bucket(servers.moto),
+    "s3-seaweedfs": lambda tmp: bucket(servers.seaweedfs),
 }
 
 

@@ -1,0 +1,426 @@
+"""A bucket as a store: `s3://bucket[/prefix]`, at AWS or any service that speaks S3's protocol.
+
+Talks to one endpoint and follows no redirect. Writes are create-only (`If-None-Match: *`) and carry
+the SHA-256 that the service checks; where it does not, every write is read again.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import io
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sovgate import aws
+from sovgate.errors import (
+    AlreadyExists,
+    ConfigError,
+    NotFound,
+    ResidencyMismatch,
+    SovgateError,
+    StoreError,
+    VerificationFailed,
+)
+from sovgate.formats.transfer import blob_name
+from sovgate.records import GRADE
+from sovgate.stores._api import Location, Stat, check_name
+from sovgate.stores.s3 import upload
+from sovgate.stores.s3.reader import Reader
+from sovgate.uri import Uri
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+#: Names of what is no bucket: access points, object lambdas, directory buckets of one zone.
+_NO_BUCKET = ("-s3alias", "--ol-s3", "--x-s3", "--table-s3", ".mrap")
+_CHUNK = 1024 * 1024
+#: What is not named after its bytes (records, claims, audit entries) goes in one request.
+MAX_WHOLE = 64 * 1024 * 1024
+#: Seconds to wait while the service says that another conditional write is under way.
+_WAITS = (0.1, 0.5, 2.0, 0)
+#: Where create-only and checksums are tried out. One object each, written once and left there.
+_PROBE, _PROBE_SUM = ".probe/create-only", ".probe/checksum"
+#: Words of GetBucketLocation that are not the region's name.
+_ALIASES = {("aws", "EU"): "eu-west-1", ("ionos", "de"): "eu-central-1"}
+#: Parts of one upload; S3's own limit where none is named.
+_MAX_PARTS = {"scaleway": 1000}
+_ACTIONS = {
+    "head_object": "s3:GetObject",
+    "get_object": "s3:GetObject",
+    "put_object": "s3:PutObject",
+    "delete_object": "s3:DeleteObject",
+    "list_objects_v2": "s3:ListBucket",
+    "head_bucket": "s3:ListBucket",
+    "get_bucket_location": "s3:GetBucketLocation",
+    "create_multipart_upload": "s3:PutObject",
+    "upload_part": "s3:PutObject",
+    "complete_multipart_upload": "s3:PutObject",
+    "abort_multipart_upload": "s3:AbortMultipartUpload",
+    "list_multipart_uploads": "s3:ListBucketMultipartUploads",
+    "list_parts": "s3:ListMultipartUploadParts",
+}
+
+
+def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
+    """`s3://bucket[/prefix][?endpoint=https://…&profile=NAME&account=DIGITS]`.
+
+    `region` is the zone's "provider:region"; its catalogued endpoint is used unless another is
+    named, which makes the location `declared` at best.
+    """
+    rest, options = aws.split_options(uri.rest, {"endpoint", "profile", "account"}, what="store")
+    bucket, _, prefix = rest.partition("/")
+    prefix = prefix.removesuffix("/")
+    if rest.startswith("arn:") or bucket.endswith(_NO_BUCKET):
+        raise ConfigError(
+            "the store URI names an access point, not a bucket",
+            why="where an access point leads can be changed, and may be many regions",
+            fix="name the bucket itself: s3://BUCKET[/PREFIX]",
+            reason="access-point",
+        )
+    if not _BUCKET.fullmatch(bucket) or ".." in bucket or re.fullmatch(r"[0-9.]+", bucket):
+        raise ConfigError(f"{bucket[:80]!r} is no name of a bucket",
+                          fix="write s3://BUCKET[/PREFIX]", reason="bad-uri")  # fmt: skip
+    if prefix:
+        try:
+            check_name(prefix)
+        except VerificationFailed as error:
+            raise ConfigError(f"{prefix[:80]!r} is no prefix that a store can have",
+                              fix="a-z, 0-9, . _ - in parts between /",
+                              reason="bad-uri") from error  # fmt: skip
+    place = aws.endpoint("s3", region, options.get("endpoint"), what="store")
+    return S3Store(bucket, prefix, place, profile=options.get("profile"),
+                   account=options.get("account"))  # fmt: skip
+
+
+class S3Store:
+    """`Store` on a bucket.
+
+    Needs s3:GetBucketLocation, s3:ListBucket, s3:GetObject; to write s3:PutObject,
+    s3:AbortMultipartUpload, s3:ListBucketMultipartUploads, s3:ListMultipartUploadParts.
+    Never s3:DeleteObject at a service that checks SHA-256.
+    """
+
+    def __init__(self, bucket: str, prefix: str, place: aws.Endpoint, *,
+                 profile: str | None = None, account: str | None = None) -> None:  # fmt: skip
+        self._bucket, self._prefix, self._place = bucket, prefix, place
+        self._profile, self._account = profile, account
+        self._probed = False
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.uri!r})"
+
+    @property
+    def uri(self) -> str:
+        text = f"s3://{self._bucket}" + (f"/{self._prefix}" if self._prefix else "")
+        return text if self._place.catalogued else f"{text}?endpoint={self._place.url}"
+
+    @property
+    def max_parts(self) -> int:
+        row = self._place.declared
+        return _MAX_PARTS.get(row.provider if row else "", 10_000)
+
+    @cached_property
+    def _client(self) -> aws.Client:
+        row = self._place.declared
+        virtual = self._place.catalogued and row is not None and row.provider.startswith("aws")
+        with self._lock:
+            return aws.client(
+                "s3", self._place, kind=StoreError, profile=self._profile,
+                path_style=not virtual or "." in self._bucket,
+                connections=4 * upload.IN_FLIGHT,
+            )  # fmt: skip
+
+    def call(self, operation: str, **parameters: Any) -> Any:
+        """One request on the bucket; SDK exceptions pass, for whoever can tell them apart."""
+        if self._account is not None:
+            parameters["ExpectedBucketOwner"] = self._account
+        return getattr(self._client.sdk, operation)(Bucket=self._bucket, **parameters)
+
+    def key(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    # -- where it lies
+
+    def location(self) -> Location | None:
+        row = self._place.declared
+        other = aws.elsewhere("s3", self._place)
+        if other is not None and row is not None:
+            raise ResidencyMismatch(
+                f"the endpoint of {self.uri} belongs to {other.id}",
+                why=f"the zone was declared as {row.id}",
+                fix="take endpoint= out of the URI, or correct the zone's region",
+                reason="endpoint-elsewhere",
+            )
+        with self.errors("get_bucket_location"):
+            answer = self.call("get_bucket_location")
+        with self.errors("head_bucket"):
+            head = self.call("head_bucket")
+        if row is None:
+            return None
+        said = self._region(answer.get("LocationConstraint"))
+        header = head.get("BucketRegion") or head["ResponseMetadata"]["HTTPHeaders"].get(
+            "x-amz-bucket-region"
+        )
+        if said and header and said != header:
+            raise ResidencyMismatch(
+                f"{self.uri} lies in two places at once",
+                why=f"GetBucketLocation says {said[:80]!r}, HeadBucket {str(header)[:80]!r}",
+                fix="find out what answers at that endpoint",
+                reason="store-elsewhere",
+            )
+        if said:
+            return Location(value=f"{row.provider}:{said[:80]}", grade=self._client.grade,
+                            source="GetBucketLocation")  # fmt: skip
+        if self._place.catalogued:
+            return Location(value=None, grade=GRADE["unknown"], source="GetBucketLocation")
+        return None  # a server of one's own that names no region: as with a folder, our word alone
+
+    def _region(self, said: object) -> str | None:
+        provider = self._place.declared.provider if self._place.declared else ""
+        if not said:
+            # Null is the oldest region, at AWS itself; elsewhere it is no answer (RULES 15).
+            return "us-east-1" if provider == "aws" and self._place.catalogued else None
+        return _ALIASES.get((provider, str(said)), str(said))
+
+    # -- create-only
+
+    def probe(self) -> None:
+        if self._probed:
+            return
+        first = b"sovgate tries create-only here: " + secrets.token_hex(8).encode()
+        if self._try_out(_PROBE, first):
+            if self._try_out(_PROBE, first + b"!"):
+                raise self._not_create_only("a second PUT with If-None-Match: * did not fail")
+            if self.fetch(_PROBE, most=_CHUNK) != first:
+                raise self._not_create_only("the second PUT failed, and yet replaced the first")
+        self._probed = True
+
+    def _try_out(self, name: str, data: bytes, digest: str | None = None) -> bool:
+        """Whether a conditional PUT of `data` was taken; False where it was refused."""
+        with self.errors("put_object", name):
+            try:
+                self.conditional("put_object", Key=self.key(name), Body=data,
+                                 ChecksumSHA256=digest or upload.checksum(data))  # fmt: skip
+            except aws.failures() as error:
+                code, status = aws.code_of(error), aws.status_of(error)
+                if code == "NotImplemented":
+                    raise self._not_create_only("the service has no If-None-Match") from error
+                if status == 412 or (digest is not None and status == 400 and code):
+                    return False
+                raise
+        return True
+
+    @cached_property
+    def checks_sums(self) -> bool:
+        """Whether the service refuses bytes that are not of the SHA-256 they came with.
+
+        AWS does. Elsewhere it is tried: an object of a wrong sum must not come to be.
+        """
+        row = self._place.declared
+        if self._place.catalogued and row is not None and row.provider.startswith("aws"):
+            return True
+        taken = self._try_out(_PROBE_SUM, b"these bytes", upload.checksum(b"other bytes"))
+        return not taken and not self.there(_PROBE_SUM)
+
+    def there(self, name: str) -> bool:
+        try:
+            with self.errors("head_object", name):
+                self.call("head_object", Key=self.key(name))
+        except NotFound:
+            return False
+        return True
+
+    # -- reading
+
+    def stat(self, name: str) -> Stat | None:
+        check_name(name)
+        try:
+            with self.errors("head_object", name):
+                head = self.call("head_object", Key=self.key(name), ChecksumMode="ENABLED")
+        except NotFound:
+            return None
+        return Stat(size=int(head["ContentLength"]), sha256=self._whole_sum(head))
+
+    def _whole_sum(self, head: dict[str, Any]) -> str | None:
+        """Only a SHA-256 of the whole object, of a service that had checked it (RULES 14)."""
+        given = head.get("ChecksumSHA256")
+        composite = "-" in str(head.get("ETag", "")) or head.get("ChecksumType") == "COMPOSITE"
+        if not given or composite or not self.checks_sums:
+            return None
+        try:
+            raw = base64.b64decode(str(given), validate=True)
+        except ValueError:
+            return None
+        return raw.hex() if len(raw) == 32 else None
+
+    def get(self, name: str, *, most: int) -> bytes:
+        check_name(name)
+        return self.fetch(name, most=most)
+
+    def fetch(self, name: str, *, most: int) -> bytes:
+        with self._reader(name) as reader:
+            data = reader.read(most + 1) if reader.size <= most else b"x" * (most + 1)
+        if len(data) > most:
+            raise VerificationFailed(
+                f"object {name} of {self.uri} is larger than {most} bytes", reason="limits"
+            )
+        return data
+
+    def open(self, name: str) -> BinaryIO:
+        check_name(name)
+        return io.BufferedReader(self._reader(name), _CHUNK)
+
+    def _reader(self, name: str) -> Reader:
+        return Reader(
+            lambda **more: self.call("get_object", Key=self.key(name), **more),
+            lambda: self.errors("get_object", name),
+            f"object {name} of {self.uri}",
+        )
+
+    def list(self, prefix: str) -> Iterator[str]:
+        check_name(prefix.removesuffix("/"))
+        names: list[str] = []
+        more: dict[str, str] = {}
+        cut = len(self.key(""))
+        while True:
+            with self.errors("list_objects_v2"):
+                page = self.call("list_objects_v2", Prefix=self.key(prefix), **more)
+            for item in page.get("Contents", ()):
+                name = str(item["Key"])[cut:]
+                check_name(name)
+                names.append(name)
+            token = page.get("NextContinuationToken")
+            if not page.get("IsTruncated") or not token:
+                break
+            more = {"ContinuationToken": token}
+        yield from sorted(names)  # not every service lists by bytes
+
+    # -- writing
+
+    def put(self, name: str, source: bytes | BinaryIO, *, size: int, sha256: str) -> None:
+        check_name(name)
+        reader = io.BytesIO(source) if isinstance(source, bytes) else source
+        if size > upload.PART and name == blob_name(sha256):
+            upload.multipart(self, name, reader, size=size, sha256=sha256)
+            return
+        if size > MAX_WHOLE:
+            raise StoreError(
+                f"{name} is too large to be written in one request",
+                why=f"it has {size} bytes; only what is named after its digest goes in parts",
+                reason="limits",
+            )
+        data = upload.read_exactly(reader, size + 1, name)
+        if len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
+            raise upload.wrong_bytes(name, size, sha256)
+        self._put_whole(name, data, sha256)
+
+    def _put_whole(self, name: str, data: bytearray, sha256: str) -> None:
+        checked = self.checks_sums
+        with self.errors("put_object", name):
+            try:
+                self.conditional("put_object", Key=self.key(name), Body=data,
+                                 ChecksumSHA256=upload.checksum(data))  # fmt: skip
+            except aws.failures() as error:
+                self.settle(name, len(data), sha256, error)
+                return
+        if not checked and not self.holds(name, len(data), sha256):
+            with contextlib.suppress(*aws.failures()):
+                self.call("delete_object", Key=self.key(name))
+            raise self.damaged(name)
+
+    def conditional(self, operation: str, **parameters: Any) -> Any:
+        """A call with If-None-Match: *. Waits while another writer of the name is under way."""
+        for wait in _WAITS:
+            try:
+                return self.call(operation, IfNoneMatch="*", **parameters)
+            except aws.failures() as error:
+                if aws.status_of(error) != 409 or not wait:
+                    raise
+                time.sleep(wait)
+        raise AssertionError  # pragma: no cover - the last round returns or raises
+
+    def settle(self, name: str, size: int, sha256: str, error: Exception) -> None:
+        """After a write that was not simply taken: returns where our very bytes are there.
+
+        Raises AlreadyExists where the name was taken, else `error`. Where no answer came, or an
+        earlier try of the SDK may have gone through unheard, reading back decides (RULES 13).
+        """
+        taken = aws.status_of(error) == 412
+        if not taken and not aws.unheard(error) and not aws.retried(error):
+            raise error
+        if taken and not aws.retried(error):
+            raise self.taken(name) from error
+        try:
+            same = self.holds(name, size, sha256)
+        except SovgateError:
+            raise (self.taken(name) if taken else error) from error
+        if not same:
+            raise self.taken(name) from error
+
+    def holds(self, name: str, size: int, sha256: str) -> bool:
+        """Whether exactly these bytes lie under `name`, by reading them. Raises NotFound."""
+        digest, left = hashlib.sha256(), size
+        with self._reader(name) as reader:
+            if reader.size != size:
+                return False
+            while left >= 0 and (chunk := reader.read(min(_CHUNK, left + 1))):
+                digest.update(chunk)
+                left -= len(chunk)
+        return left == 0 and digest.hexdigest() == sha256
+
+    # -- errors
+
+    @contextlib.contextmanager
+    def errors(self, operation: str, name: str = "") -> Iterator[None]:
+        """The SDK's errors in our words, with the permission that is missing."""
+        try:
+            yield
+        except SovgateError:
+            raise
+        except aws.failures() as error:
+            code = aws.code_of(error)
+            if code == "NoSuchBucket" or (operation == "head_bucket" and code == "404"):
+                raise StoreError(
+                    f"there is no bucket {self._bucket!r} at {self._place.url}",
+                    fix="make it there, or correct the store's URI",
+                    reason="no-bucket",
+                ) from error
+            if code in ("NoSuchKey", "404"):
+                raise NotFound(f"{self.uri} has no {name}") from error
+            row = self._place.declared
+            partition = row.partition if row and row.partition.startswith("aws") else "aws"
+            arn = f"arn:{partition}:s3:::{self._bucket}" + (f"/{self.key(name)}" if name else "")
+            action = _ACTIONS[operation]
+            if operation == "head_object":
+                action += f" (and s3:ListBucket on arn:{partition}:s3:::{self._bucket})"
+            doing = f"{operation.replace('_', ' ')} {name or 'in'} {self.uri}"
+            raise aws.explain(error, doing, StoreError, permission=action, resource=arn) from error
+
+    def taken(self, name: str) -> AlreadyExists:
+        return AlreadyExists(
+            f"{self.uri} has {name} already",
+            why="a store's names are written once; the old bytes stay",
+        )
+
+    def damaged(self, name: str) -> StoreError:
+        return StoreError(
+            f"{name} did not arrive in {self.uri} as it was sent",
+            why="read again, it has other bytes; the service checked no SHA-256 on arrival",
+            fix="run it again; if it stays, use a service that checks x-amz-checksum-sha256",
+            reason="wrong-bytes",
+        )
+
+    def _not_create_only(self, why: str) -> StoreError:
+        return StoreError(
+            f"{self.uri} cannot promise create-only writes",
+            why=why,
+            fix="use a store that has conditional writes",
+            reason="not-create-only",
+        )

@@ -1,0 +1,85 @@
+"""Reads an object from its start, and goes on where a connection broke. Calls GetObject only."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+from sovgate import aws
+from sovgate.errors import StoreError
+
+#: Times that a read goes on after a break before it gives up; a byte that came resets the count.
+_RESUMES = 4
+
+
+class Reader(io.RawIOBase):
+    """A raw stream over one object. `size` is what the service said of it first.
+
+    It is one and the same object throughout: after a break it goes on with If-Match.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[..., Any],
+        errors: Callable[[], contextlib.AbstractContextManager[None]],
+        what: str,
+    ) -> None:
+        super().__init__()
+        self._fetch, self._errors, self._what = fetch, errors, what
+        self._offset = 0
+        with errors():
+            answer = fetch()
+        self._body: Any = answer["Body"]
+        self._etag = answer.get("ETag")
+        self.size = int(answer["ContentLength"])
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        tries = 0
+        while self._offset < self.size and len(view):
+            with self._errors():
+                try:
+                    data = self._body.read(min(len(view), self.size - self._offset))
+                except aws.failures():
+                    data = b""
+                if data:
+                    view[: len(data)] = data
+                    self._offset += len(data)
+                    return len(data)
+                if tries >= _RESUMES:
+                    break
+                tries += 1
+                self._again()
+        if self._offset < self.size and len(view):
+            raise StoreError(
+                f"{self._what} could not be read to its end",
+                why=f"{self._offset} of {self.size} bytes came, and then no more",
+                fix="check the network, and run it again",
+                reason="broken-off",
+            )
+        return 0
+
+    def _again(self) -> None:
+        self._body.close()
+        match = {"IfMatch": self._etag} if self._etag else {}
+        answer = self._fetch(Range=f"bytes={self._offset}-", **match)
+        status = answer["ResponseMetadata"]["HTTPStatusCode"]
+        left = int(answer["ContentLength"])
+        if status != 206 or left != self.size - self._offset:
+            raise StoreError(
+                f"{self._what} could not be read on after a break",
+                why="the service gave another range than the one that was asked for",
+                fix="run it again",
+                reason="broken-off",
+            )
+        self._body = answer["Body"]
+
+    def close(self) -> None:
+        if not self.closed:
+            self._body.close()
+        super().close()
