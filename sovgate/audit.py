@@ -99,7 +99,7 @@ class Log:
         for run in runs:
             try:
                 data = self.store.get(object_name(run, last[run]), most=MAX_BYTES)
-                entry, _ = _read(data, self.trusted, run=run, index=last[run])
+                entry, _ = read_entry(data, self.trusted, run=run, index=last[run])
             except VerificationFailed:
                 continue
             heads.append(Head(run=run, index=entry.index, sha256=_sha256(data)))
@@ -322,7 +322,7 @@ def _verify_run(
         name = object_name(run, index)
         try:
             data = store.get(name, most=MAX_BYTES)
-            entry, said = _read(data, trusted, run=run, index=index)
+            entry, said = read_entry(data, trusted, run=run, index=index)
         except VerificationFailed as error:
             raise VerificationFailed(
                 f"the audit entry {name} does not verify",
@@ -339,7 +339,10 @@ def _verify_run(
     return chain
 
 
-def _read(data: bytes, trusted: Sequence[Trusted], *, run: str, index: int) -> tuple[Entry, Said]:
+def read_entry(
+    data: bytes, trusted: Sequence[Trusted], *, run: str, index: int
+) -> tuple[Entry, Said]:
+    """One entry and who said it, checked to be the one of that run and number."""
     verified = open_statement(data, trusted, role="audit")
     statement = verified.statement
     entry = Entry.parse(

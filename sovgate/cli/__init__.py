@@ -27,6 +27,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "pull": ("pull", "move", "Fetch a release, verify it, decide, decrypt, write a receipt."),
     "verify": ("verify", "move", "Verify a model against its signature."),
     "promote": ("promote", "roll out", "Commit a verified release to the zone's Git repository."),
+    "rollback": (
+        "rollback",
+        "roll out",
+        "Return a zone to the last promoted release that still stands.",
+    ),
     "audit": ("audit", "look", "Verify the log of what was done."),
     "keys": ("keys", "look", "Make key files, and show public keys."),
     "data": ("data", "look", "Commit to regulated data where it lies."),

@@ -22,6 +22,8 @@ MAX_NUMBER = 999_999
 Kind = Literal["promote", "rollback"]
 KINDS: tuple[Kind, ...] = ("promote", "rollback")
 
+#: What a rollback's reason may be: one line of text.
+REASON = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,1024}")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?", re.ASCII)
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,2048}")
 _USERINFO = re.compile(r"(?!ssh:)[a-z]+://[^/]*@|ssh://[^/@]*:[^/@]*@")
@@ -41,11 +43,13 @@ class Previous:
 class Promotion:
     """`commit` is a commit of `branch` in `repo` at which the overlay `path` pins the release.
 
-    `repo` is a URL without credentials. `record`, `decision`, `receipt`, `audit_head`: SHA-256.
+    `reason` is why the zone went back, None unless it did. `repo` is a URL without credentials.
+    `record`, `decision`, `receipt`, `audit_head`: SHA-256.
     """
 
     number: int
     kind: Kind
+    reason: str | None
     release: Release
     sequence: int
     record: str
@@ -69,6 +73,7 @@ class Promotion:
         return {
             "number": self.number,
             "kind": self.kind,
+            "reason": self.reason,
             "release": str(self.release),
             "sequence": self.sequence,
             "record": {"sha256": self.record},
@@ -100,6 +105,7 @@ class Promotion:
         promotion = cls(
             number=fields.integer("number", least=1, most=MAX_NUMBER),
             kind=kind,
+            reason=fields.nullable("reason", lambda f: fields.text(f, pattern=REASON)),
             release=read_release(fields, "release"),
             sequence=fields.integer("sequence", least=1),
             record=read_digest(fields, "record"),
@@ -125,6 +131,10 @@ class Promotion:
         """What must hold among the fields. Raises Malformed."""
         if (self.number == 1) != (self.previous is None):
             raise Malformed("promotion.previous must be null for number 1, and only there")
+        if (self.kind == "rollback") != (self.reason is not None):
+            raise Malformed("promotion.reason is for a rollback, which must have one")
+        if self.kind == "rollback" and self.previous is None:
+            raise Malformed("a rollback has nothing before it to go back from")
         if self.previous and self.previous.release.model != self.release.model:
             raise Malformed("the promotion before is of another model")
         if _USERINFO.match(self.repo):

@@ -15,6 +15,19 @@ In this order (pipeline/promote.py walks it; what is marked * is here):
  8. * The promotion record is written create-only, under the next number, naming the one before. A
     run that died before this is finished by the next one: it finds the overlay as it should be.
  9. An audit `outcome`.
+
+Rollback (pipeline/rollback.py walks it) goes the same way from 4 on, and before that:
+
+ a. * The overlay is looked at, then the promotion records are read, whole and chained. A record
+    that the audit log says was written, but is not there, stops it.
+ b. * Candidates are the releases that were promoted before with a lower sequence than the zone has
+    now, the last one first; one that the zone was rolled back from only where it is named.
+ c. Each must still stand today: record, receipt, signature, evidence and key as in 1 and 2, the
+    same bytes as then, promoted by a decision of this zone that held then; and policy, asked again,
+    allows `deploy`. A store or key service that does not answer ends the run: it is no reason to go
+    back further.
+ d. The record is of kind `rollback` with its reason. It starts the count of 3 anew, so a newer
+    release can be promoted again. The same rollback for the same reason once more is done already.
 """
 
 from sovgate.promote.checkout import (
@@ -26,7 +39,7 @@ from sovgate.promote.checkout import (
     opened,
 )
 from sovgate.promote.ledger import Ledger, append, is_recorded, open_promotion, read_ledger
-from sovgate.promote.words import commit_message, proposal_branch
+from sovgate.promote.words import commit_message, proposal_branch, rollback_branch
 
 __all__ = [
     "Checkout",
@@ -42,4 +55,5 @@ __all__ = [
     "opened",
     "proposal_branch",
     "read_ledger",
+    "rollback_branch",
 ]

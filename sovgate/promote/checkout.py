@@ -159,17 +159,27 @@ class Checkout:
             return self._plan(pin, self._trees.resolve(_BASE))
 
     def push(
-        self, pin: Pin, first: Look, message: str, before_commit: Callable[[], None]
+        self,
+        pin: Pin,
+        first: Look,
+        message: str,
+        before_commit: Callable[[], None],
+        *,
+        proposal: str | None = None,
     ) -> Pushed:
         """Commit the pin and push it; safe to run again after any death.
+
+        `proposal` names the branch of a pull request, by default after the release.
 
         `first` is what the caller's decision rests on: where the zone's own release has changed
         since, GitError "release-changed". `before_commit` is called just before each commit object
         is made, and may raise. Raises GitError, ConfigError.
         """
         with _placed(self._target.where):
-            work = self._propose if self._target.via == "pull-request" else self._advance
-            return work(pin, first, message, before_commit)
+            if self._target.via == "pull-request":
+                branch = proposal or proposal_branch(self._target.zone, pin.release)
+                return self._propose(pin, first, message, before_commit, branch)
+            return self._advance(pin, first, message, before_commit)
 
     # -- reading
 
@@ -272,10 +282,14 @@ class Checkout:
             )
 
     def _propose(
-        self, pin: Pin, first: Look, message: str, before_commit: Callable[[], None]
+        self,
+        pin: Pin,
+        first: Look,
+        message: str,
+        before_commit: Callable[[], None],
+        branch: str,
     ) -> Pushed:
         """Commit onto a new branch of our own, for a person to merge."""
-        branch = proposal_branch(self._target.zone, pin.release)
         look = self._look(_BASE, self._target.branch)
         plan = self._plan(pin, look.tip)
         if plan.unchanged:

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from sovgate.errors import AlreadyExists, PolicyDenied, SovgateError, StoreError, VerificationFailed
+from sovgate.errors import (
+    AlreadyExists,
+    GitError,
+    PolicyDenied,
+    SovgateError,
+    StoreError,
+    VerificationFailed,
+)
 from sovgate.formats.promotion import (
     MAX_BYTES,
     MAX_NUMBER,
@@ -50,11 +57,33 @@ class Ledger:
         Two runs may write their records in another order than their commits, so the highest one
         counts; only a rollback, which is signed as one, lowers it.
         """
-        floor = 0
-        for promotion in self.promotions:
-            back = promotion.kind == "rollback"
-            floor = promotion.sequence if back else max(floor, promotion.sequence)
-        return floor
+        return _floor(self.promotions)
+
+    def gone_back_to(self, reason: str, release: Release | None) -> Promotion | None:
+        """The last record, where it is the rollback that is asked for once more."""
+        last = self.last
+        if last is None or last.kind != "rollback" or last.reason != reason:
+            return None
+        return last if release in (None, last.release) else None
+
+    def candidates(self, below: int) -> tuple[tuple[Promotion, Promotion | None], ...]:
+        """What the zone was promoted to with a sequence lower than `below`, the last one first.
+
+        Each release once, by its last record; beside it the rollback that left it since, if any.
+        """
+        left: dict[Release, Promotion] = {}
+        found: dict[Release, Promotion] = {}
+        for before, promotion in zip((None, *self.promotions), self.promotions, strict=False):
+            if promotion.kind == "rollback" and before is not None:
+                left[before.release] = promotion
+            left.pop(promotion.release, None)
+            found.pop(promotion.release, None)
+            found[promotion.release] = promotion
+        return tuple(
+            (promotion, left.get(promotion.release))
+            for promotion in reversed(found.values())
+            if promotion.sequence < below
+        )
 
     def require_forward(
         self, release: Release, sequence: int, record: str, *, claimed: int = 0
@@ -71,7 +100,8 @@ class Ledger:
                 f"{release} is older than what zone {self.zone} was promoted to",
                 why=f"it has sequence {sequence}; {named} sequence {floor}",
                 fix="promote a newer release: push these weights again under a new version; going "
-                "back to this one needs a signed rollback",
+                f"back to this one needs a signed rollback: sovgate rollback --zone {self.zone} "
+                f"--to-release {release} --reason TEXT",
                 reason="sequence-went-back",
             )
         wrong = [p for p in self.promotions if p.release == release and p.record != record]
@@ -88,7 +118,8 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
     """All promotions of a model in a zone, each verified, numbered and chained.
 
     Raises VerificationFailed, reasons "promotion-gap", "promotion-chain", "promotion-foreign",
-    "limits", or as a statement that does not verify; StoreError.
+    "promotion-rollback" (it goes back to what was not there before), "limits", or as a statement
+    that does not verify; StoreError.
     """
     promotions: list[Promotion] = []
     digests: list[str] = []
@@ -115,9 +146,31 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
             digests[-1] if digests else None
         ):
             _refuse(f"{name} does not follow the promotion before it", "promotion-chain")
+        if promotion.kind == "rollback":
+            _check_goes_back(promotion, promotions, name)
         promotions.append(promotion)
         digests.append(_sha256(data))
     return Ledger(zone=zone, model=model, promotions=tuple(promotions), digests=tuple(digests))
+
+
+def _check_goes_back(back: Promotion, before: Sequence[Promotion], name: str) -> None:
+    """A rollback is to what was promoted before, and no newer: else it would be a way forward."""
+    same = [
+        p
+        for p in before
+        if (p.release, p.record, p.manifest, p.sequence)
+        == (back.release, back.record, back.manifest, back.sequence)
+    ]
+    if not same or back.sequence > _floor(before):
+        _refuse(f"{name} goes back to {back.release}, which was not there", "promotion-rollback")
+
+
+def _floor(promotions: Sequence[Promotion]) -> int:
+    floor = 0
+    for promotion in promotions:
+        back = promotion.kind == "rollback"
+        floor = promotion.sequence if back else max(floor, promotion.sequence)
+    return floor
 
 
 def open_promotion(data: bytes, trusted: Sequence[Trusted]) -> Promotion:
@@ -141,9 +194,17 @@ def is_recorded(last: Promotion | None, wanted: Promotion) -> bool:
 
 
 def append(
-    store: Store, signer: Signer, trusted: Sequence[Trusted], wanted: Promotion
+    store: Store,
+    signer: Signer,
+    trusted: Sequence[Trusted],
+    wanted: Promotion,
+    *,
+    known: int | None = None,
 ) -> tuple[Promotion, str]:
     """Write `wanted` under the next free number, signed; its `number` and `previous` are filled in.
+
+    `known`: how many records there were when the branch was looked at. If since then another run
+    recorded the same, that is returned; if one went back from here, GitError "rolled-back".
 
     Returns it with the SHA-256 of its bytes. Raises StoreError, KeyServiceError,
     VerificationFailed.
@@ -153,6 +214,11 @@ def append(
     for _ in range(_ATTEMPTS):
         ledger = read_ledger(store, wanted.zone, wanted.release.model, (*trusted, own))
         last = ledger.last
+        since = ledger.promotions[known:] if known is not None else ()
+        if since and last is not None:
+            if is_recorded(last, wanted):
+                return last, ledger.digests[-1]
+            _refuse_undone(since, wanted)
         previous = None
         if last is not None:
             previous = Previous(
@@ -177,6 +243,18 @@ def append(
         fix="run it again",
         reason="promotion-busy",
     )
+
+
+def _refuse_undone(since: Sequence[Promotion], wanted: Promotion) -> None:
+    """Whoever went back since we looked did so after our push, or ours would have been refused."""
+    for promotion in since:
+        if promotion.kind == "rollback":
+            raise GitError(
+                f"zone {wanted.zone} was rolled back to {promotion.release} while this ran",
+                why=f"{promotion.reason}",
+                fix="see why; run it again if this release is still wanted",
+                reason="rolled-back",
+            )
 
 
 def _put(store: Store, name: str, data: bytes) -> bool:

@@ -23,13 +23,24 @@ def proposal_branch(zone: str, release: str) -> str:
         return f"sovgate/{zone}/{safe}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
 
 
-def commit_message(pin: Pin, audit_head: str) -> str:
-    """Subject and trailers. The trailers help people; no decision ever reads them (RULES 26)."""
+def rollback_branch(zone: str, release: str, number: int) -> str:
+    """The proposal of a rollback: never the branch of the promotion that it goes back to."""
+    return f"{proposal_branch(zone, release)}-again-{number}"
+
+
+def commit_message(pin: Pin, audit_head: str, *, reason: str | None = None) -> str:
+    """Subject and trailers. The trailers help people; no decision ever reads them (RULES 26).
+
+    `reason`, one line, makes it the message of a rollback.
+    """
+    name = pin.release.partition("@")[0]
+    subject = f"Promote {name}" if reason is None else f"Roll back to {name}"
     return (
-        f"Promote {pin.release.partition('@')[0]} in {pin.zone}\n\n"
+        f"{subject} in {pin.zone}\n\n"
         f"Sovgate-Release: {pin.release}\n"
         f"Sovgate-Manifest: sha256:{pin.manifest}\n"
         f"Sovgate-Record: sha256:{pin.record}\n"
         f"Sovgate-Zone: {pin.zone}\n"
         f"Sovgate-Audit-Head: {audit_head}\n"
+        + ("" if reason is None else f"Sovgate-Rollback: {reason}\n")
     )

@@ -13,7 +13,7 @@ import click
 
 from sovgate.cli import COMMANDS, root
 from sovgate.cli._base import Argument, Command, Option, variable_name
-from sovgate.surface.launch import VERBS
+from sovgate.surface.launch import GIT_VERBS, VERBS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +75,19 @@ SECRETS = (
         name="key-passphrase",
         variable="SOVGATE_KEY_PASSPHRASE",
         help="Passphrase of a private key file that has one.",
-        verbs=frozenset({"record", "sign", "check", "decrypt", "push", "pull", "promote"}),
+        verbs=frozenset({"record", "sign", "check", "decrypt", "push", "pull"}) | GIT_VERBS,
     ),
     Secret(
         name="git-token",
         variable="SOVGATE_GIT_TOKEN",
         help="Token that may push to the zone's Git repository over HTTPS.",
-        verbs=frozenset({"promote"}),
+        verbs=GIT_VERBS,
     ),
     Secret(
         name="git-user",
         variable="SOVGATE_GIT_USER",
         help="User name that goes with git-token, where the server looks at it.",
-        verbs=frozenset({"promote"}),
+        verbs=GIT_VERBS,
     ),
 )
 

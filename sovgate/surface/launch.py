@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: The commands that are Actions and Tasks.
 VERBS = ("record", "sbom", "gate", "attest", "sign", "verify", "check", "encrypt", "decrypt",
-         "push", "pull", "promote", "lint")  # fmt: skip
+         "push", "pull", "promote", "rollback", "lint")  # fmt: skip
 
 #: Credentials that another action may have put into the environment; they choose who asks a
 #: service, never which one. Keys and stores are pinned by the project file.
@@ -40,7 +40,8 @@ CREDENTIALS = (
     "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 )  # fmt: skip
 
-#: The same, for the one command that pushes to a Git repository.
+#: The same, for the commands that push to a Git repository.
+GIT_VERBS = frozenset({"promote", "rollback"})
 GIT_CREDENTIALS = ("SOVGATE_GIT_TOKEN", "SOVGATE_GIT_USER", "SSH_AUTH_SOCK")
 
 #: Ours that are no option's. The action sets each at step level, to nothing where it has no input.
@@ -134,7 +135,7 @@ def _environment(command: str, given: Mapping[str, str], folder: Path) -> dict[s
                 fix="name only variables that hold credentials",
             )
     names = [*RUNNER, *CREDENTIALS, *OURS, *asked]
-    names += GIT_CREDENTIALS if command == "promote" else ()
+    names += GIT_CREDENTIALS if command in GIT_VERBS else ()
     names += [name for name in given if name.startswith(prefix)]
     kept = {name: given[name] for name in names if given.get(name)}
     temporary = folder / "tmp"

@@ -60,6 +60,12 @@ def test_every_verb_has_the_outputs_it_declares(tmp_path: Path) -> None:
     run(eu, "pull", pushed["release"], "--zone", "eu", "-o", "served")
     promoted = run(eu, "promote", pushed["release"], "--zone", "eu")
     assert promoted["commit"]
+    second = (model, "--release", "tumour-triage/1.1.0", *move)
+    newer = outputs(us, "push", *second)["release"]
+    outputs(eu, "pull", newer, "--zone", "eu", "-o", "served")
+    outputs(eu, "promote", newer, "--zone", "eu")
+    back = run(eu, "rollback", "--zone", "eu", "--reason", "too slow")
+    assert back["release"] == pushed["release"]
     assert set(seen) == set(VERBS)
     same = {found["manifest"] for found in seen.values() if "manifest" in found}
     assert same == {signed["manifest"]}

@@ -41,6 +41,7 @@ def promotion(version: str = "1.0.0", sequence: int = 1, **changes: object) -> P
     base = Promotion(
         number=1,
         kind="promote",
+        reason=None,
         release=Release(model="churn", version=version),
         sequence=sequence,
         record=f"{sequence:064x}",
@@ -194,7 +195,7 @@ def test_rule_26_what_the_overlay_claims_only_raises_the_bar(store: Store) -> No
 def test_only_a_signed_rollback_lowers_the_bar(store: Store) -> None:
     add(store, promotion("1.0.0", 1))
     add(store, promotion("1.1.0", 2))
-    add(store, promotion("1.0.0", 1, kind="rollback"))
+    add(store, promotion("1.0.0", 1, kind="rollback", reason="slow"))
     assert ledger(store).floor == 1
     add(store, promotion("1.2.0", 3))
     assert ledger(store).floor == 3

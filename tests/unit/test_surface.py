@@ -308,9 +308,14 @@ def test_rule_21_the_command_gets_a_list_of_named_variables(tmp_path: Path) -> N
     }  # fmt: skip
 
 
-def test_only_promote_gets_the_credentials_of_git(tmp_path: Path) -> None:
+def test_only_what_pushes_commits_gets_the_credentials_of_git(tmp_path: Path) -> None:
     given = {"SOVGATE_GIT_TOKEN": "t", "SOVGATE_GIT_USER": "u", "SSH_AUTH_SOCK": "/s"}
-    for command, passes in (("promote", True), ("push", False), ("sign", False)):
+    for command, passes in (
+        ("promote", True),
+        ("rollback", True),
+        ("push", False),
+        ("sign", False),
+    ):
         (tmp_path / command).mkdir()
         made = launch._environment(command, given, tmp_path / command)
         assert (set(given) <= set(made)) is passes

@@ -1,0 +1,63 @@
+"""A desk in zone eu: a project whose zone pulls releases, and the repository of its rollout."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sovgate.formats.bundle import Bundle
+from sovgate.formats.statement import Statement
+from tests.crossing import Crossing
+from tests.repositories import Repository, git
+
+RELEASE_FILE = "overlays/eu/sovgate-release.yaml"
+GITOPS = "    gitops: {repo: ../serving.git, path: overlays/eu}\ndatasets:\n"
+
+
+def push(crossing: Crossing, version: str) -> str:
+    found = crossing.json("push", crossing.model, "--release", f"churn/{version}",
+                          "--zone", "home", "--to", "eu")  # fmt: skip
+    return f"churn/{version}@sha256:{found['manifest']}"
+
+
+def pull(crossing: Crossing, release: str) -> None:
+    shutil.rmtree(crossing.base / "pulled", ignore_errors=True)
+    shutil.rmtree(crossing.base / "pulled.evidence", ignore_errors=True)
+    crossing.pull(release=release)
+
+
+class Desk:
+    """A copy of a folder with a project, its repository `serving.git` and a person's clone."""
+
+    def __init__(self, made: Path, folder: Path) -> None:
+        shutil.copytree(made / "project", folder / "project", symlinks=True)
+        shutil.copytree(made / "serving.git", folder / "serving.git")
+        shutil.copytree(made / "person", folder / "person")
+        git("remote", "set-url", "origin", str(folder / "serving.git"), cwd=folder / "person")
+        self.crossing = Crossing(base=folder / "project", model=folder / "project" / "model")
+        self.repository = Repository.__new__(Repository)
+        self.repository.path = folder / "serving.git"
+        self.repository._work = folder / "person"
+
+    def promote(self, version: str, *more: object, code: int = 0) -> dict[str, Any]:
+        pinned = version if "@" in version else f"{version}@sha256:{self.crossing.manifest}"
+        return self.crossing.json("promote", f"churn/{pinned}", "--zone", "eu", *more, code=code)
+
+    def refused(self, version: str, code: int) -> dict[str, Any]:
+        """What a refusal says. It left nothing in Git and no promotion record."""
+        before, records = self.repository.tip(), self.records
+        error: dict[str, Any] = self.promote(version, code=code)["error"]
+        assert (self.repository.tip(), self.records) == (before, records)
+        return error
+
+    @property
+    def records(self) -> list[str]:
+        return self.crossing.objects("promotions/")
+
+    def record(self, number: int) -> dict[str, Any]:
+        data = self.crossing.store.get(f"promotions/eu/churn/{number:06}.json", most=10**6)
+        return Statement.parse(Bundle.parse(data).payload).predicate
+
+    def verify_log(self, head: str) -> dict[str, Any]:
+        return self.crossing.json("audit", "verify", "--zone", "eu", "--against", head)
