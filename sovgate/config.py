@@ -165,9 +165,26 @@ def find(start: Path | None) -> Path:
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / FILE_NAME).is_file():
+            if folder != here:
+                _refuse_stranger(folder / FILE_NAME)
             return Path(os.path.relpath(folder / FILE_NAME))  # as a person would write it
     raise ConfigError(f"there is no {FILE_NAME} here or above",
                       fix="name its folder with --project", reason="no-project")  # fmt: skip
+
+
+def _refuse_stranger(path: Path) -> None:
+    """A file that was only come upon, somewhere above, says whom to trust: not anybody's will do.
+
+    In a folder that all may write to, /tmp say, anybody could have left one.
+    """
+    owner = path.stat().st_uid
+    if owner not in (os.getuid(), 0):
+        raise ConfigError(
+            f"{str(path)!r} belongs to another user",
+            why="it was found above this folder, and it says whom to trust",
+            fix=f"if it is the one that you mean, say so: --project {path.parent}",
+            reason="project-owner",
+        )
 
 
 def read(path: Path) -> ProjectConfig:

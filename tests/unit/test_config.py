@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,24 @@ def test_a_project_above_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
     assert open_project(None).base.resolve() == tmp_path
+
+
+def test_a_strangers_project_above_is_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody left a sovgate.yaml in /tmp: it must not say whom we trust."""
+    path = tmp_path / "sovgate.yaml"
+    path.write_text(LEAST)
+    (tmp_path / "ours").mkdir()
+    monkeypatch.chdir(tmp_path / "ours")
+    if os.getuid() == 0:
+        os.chown(path, 4242, -1)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: 4242)
+    with pytest.raises(ConfigError) as caught:
+        open_project(None)
+    assert caught.value.reason == "project-owner"
+    assert open_project(tmp_path).config.model == "churn"  # named, so meant
 
 
 def test_a_missing_key_file_is_a_mistake_of_the_file_not_of_the_command(tmp_path: Path) -> None:
