@@ -87,6 +87,15 @@ def as_json(error: SovgateError) -> dict[str, object]:
     }
 
 
+def _trace(error: BaseException, form: str) -> None:
+    """Where it came from, for -v. What a library says in it may quote a hostile file."""
+    escape = clean_log if form == "github" else clean
+    text = "".join(traceback.format_exception(error))
+    text = "".join(f"{escape(line)}\n" for line in text.split("\n") if line)
+    encoding = sys.stderr.encoding or "ascii"
+    sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def render(error: BaseException, arguments: list[str]) -> int:
     """Print the error the way that was asked for; return the exit code."""
     if isinstance(error, click.exceptions.Exit):
@@ -107,7 +116,7 @@ def render(error: BaseException, arguments: list[str]) -> int:
     if ours is None:
         raise error
     if "-v" in arguments or "--verbose" in arguments:
-        traceback.print_exception(error)
+        _trace(error, _form(arguments))
     form = _form(arguments)
     if form == "json":
         write_json(as_json(ours))

@@ -151,6 +151,21 @@ def test_a_defect_is_one_and_shows_its_trace_only_when_asked(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_rule_24_a_trace_is_escaped_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A library's words may quote a hostile file, line by line."""
+    try:
+        raise ValueError("in the file:\n  ::add-mask::x\n\x1b]0;pwn\x07##[command]")
+    except ValueError as error:
+        render(error, ["-v", "--format", "github"])
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "::" not in said
+    assert "##[" not in said
+    assert "\x1b" not in said
+
+
 def test_a_terminal_that_shows_only_ascii_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
