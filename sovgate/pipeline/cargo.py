@@ -136,6 +136,7 @@ def from_sealed(source: Path, zone: str, release: Release, trusted: Sequence[Tru
     bundle = _blob(folder, sealed.signature, "signature")
     manifest = Manifest.parse(_blob(folder, sealed.manifest, "manifest"))
     signer = check_signed(bundle, manifest, trusted)
+    _require_told_digests(bundle, trusted)
     raw = tuple(
         attest.RawEvidence(
             name=f"{item.role}-{item.sha256[:16]}.sigstore.json",
@@ -155,6 +156,23 @@ def from_sealed(source: Path, zone: str, release: Release, trusted: Sequence[Tru
         sealed=sealed,
         folder=folder,
     )
+
+
+def _require_told_digests(bundle: bytes, trusted: Sequence[Trusted]) -> None:
+    """The signature alone must tell the SHA-256 of each file, since the files cannot be read here.
+
+    Whoever has the zone's public key could else encrypt other files under the same names.
+    """
+    from sovgate.verify import open_signature
+
+    algorithm = open_signature(bundle, trusted).oms.algorithm
+    if algorithm != "sha256":
+        raise VerificationFailed(
+            "the signature cannot be compared with what was encrypted",
+            why=f"it tells digests in {algorithm}, and the files cannot be read any more",
+            fix="push the model itself, or sign it with sovgate before it is encrypted",
+            reason="unsupported",
+        )
 
 
 def check_signed(bundle: bytes, manifest: Manifest, trusted: Sequence[Trusted]) -> Trusted:

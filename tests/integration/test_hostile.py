@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from sovgate import attest, inventory
 from sovgate.formats.bundle import Bundle
+from sovgate.formats.oms import Item, Oms
 from sovgate.formats.statement import PREDICATE_TYPES
 from sovgate.keys import registry
 from sovgate.sign import sign
@@ -71,23 +73,82 @@ def test_a_model_that_holds_an_encrypted_copy_is_not_pushed_as_that_copy(
     assert crossing.objects("releases/") == []
 
 
+def test_an_encrypted_copy_is_pushed_only_if_its_signature_tells_what_is_in_it(
+    crossing: Crossing,
+) -> None:
+    """BLAKE2 digests cannot be compared without the files: other files could be in the copy."""
+    taken = inventory.take(crossing.model).manifest
+    items = tuple(
+        Item(
+            name=resource.name,
+            digest=hashlib.blake2b((crossing.model / resource.name).read_bytes()).hexdigest(),
+            size=None,
+        )
+        for resource in taken.resources
+    )
+    oms = dataclasses.replace(Oms.of(taken, subject_name="model"), algorithm="blake2b", items=items)
+    signer = registry.open_signer("keys/home.pem", crossing.base)
+    attest.signature_path(crossing.model).write_bytes(attest.seal(oms.statement(), signer))
+    code, said = crossing.run("encrypt", crossing.model, "--to", "eu", "--release",
+                              "churn/1.0.0", "-o", "sealed")  # fmt: skip
+    assert code == 0, said
+    arguments = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+    error = crossing.json("push", "sealed", *arguments, code=11)["error"]
+    assert error["reason"] == "unsupported"
+    crossing.push()  # the model itself can be compared
+
+
 @pytest.mark.parametrize("role", ["gate", "signature", "legal"])
 def test_rule_06_a_source_cannot_send_evidence_of_another_model(
     crossing: Crossing, role: str
 ) -> None:
     """All is signed by the right keys, but a statement that came along is about another model."""
     crossing.push()
-    record = crossing.base / "eu-store/releases/churn/1.0.0.json"
-    said = Statement.parse(Bundle.parse(record.read_bytes()).payload)
     data = evidence_of_another_model(crossing, role)
-    said.predicate["evidence"].append(
-        {**reference(role, data), "confidential": False, "plaintext-sha256": None}
-    )
     blobs = crossing.base / "eu-store/blobs/sha256"
     (blobs / hashlib.sha256(data).hexdigest()).write_bytes(data)
-    overwrite(record, attest.seal(said, registry.open_signer("keys/home.pem", crossing.base)))
+    item = {**reference(role, data), "confidential": False, "plaintext-sha256": None}
+    say_otherwise(crossing, lambda said: said["evidence"].append(item))
     before = tree(crossing.base)
     assert crossing.pull(code=11)["error"]["reason"] == "evidence-subject"
+    assert tree(crossing.base) == before
+
+
+def say_otherwise(crossing: Crossing, change: Callable[[dict[str, Any]], None]) -> None:
+    """The source signs its record once more, changed."""
+    record = crossing.base / "eu-store/releases/churn/1.0.0.json"
+    said = Statement.parse(Bundle.parse(record.read_bytes()).payload)
+    change(said.predicate)
+    overwrite(record, attest.seal(said, registry.open_signer("keys/home.pem", crossing.base)))
+
+
+def test_rule_06_a_source_cannot_send_a_model_under_the_signature_of_another(
+    crossing: Crossing,
+) -> None:
+    """Whoever may push need not be who may sign: an old signature does not cover new weights."""
+    crossing.push()
+    data = evidence_of_another_model(crossing, "signature")
+    digest = hashlib.sha256(data).hexdigest()
+    (crossing.base / "eu-store/blobs/sha256" / digest).write_bytes(data)
+    say_otherwise(
+        crossing, lambda said: said.update(signature={"sha256": digest, "size": len(data)})
+    )
+    before = tree(crossing.base)
+    assert crossing.pull(code=11)["error"]["reason"] == "wrong-manifest"
+    assert tree(crossing.base) == before
+
+
+def test_rule_03_a_source_cannot_call_one_statement_another(crossing: Crossing) -> None:
+    """The record says that its training record is a passed gate."""
+    crossing.push()
+
+    def change(said: dict[str, Any]) -> None:
+        (item,) = [item for item in said["evidence"] if item["role"] == "provenance"]
+        item.update(role="gate", predicateType=PREDICATE_TYPES["gate"])
+
+    say_otherwise(crossing, change)
+    before = tree(crossing.base)
+    assert crossing.pull(code=11)["error"]["reason"] == "wrong-role"
     assert tree(crossing.base) == before
 
 
