@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from sovgate.cli._base import (
+    LocalPath,
     Option,
     argument,
     declare,
+    option,
     output_options,
     project_option,
     zone_option,
@@ -33,18 +35,25 @@ sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu""",
 )
 @argument("release", metavar="RELEASE", help="NAME/VERSION@sha256:DIGEST.")
 @zone_option(help="The zone to roll out in, where this runs.")
+@option("--model", type=LocalPath(), metavar="PATH",
+        help="The pulled model: evidence that was added beside it since counts too.")  # fmt: skip
 @click.option("--dry-run", cls=Option, is_flag=True,
               help="Check and decide, show what would change, write nothing.")  # fmt: skip
 @project_option
 @output_options
 def command(
-    release: str, zone: str | None, dry_run: bool, project: Path | None, format_: str
+    release: str,
+    zone: str | None,
+    model: Path | None,
+    dry_run: bool,
+    project: Path | None,
+    format_: str,
 ) -> Report:
     """Commit a verified release to the zone's Git repository."""
     from sovgate.pipeline.promote import promote
     from sovgate.records import Release
 
-    made = promote(Release.parse(release), zone=zone, project=project, dry_run=dry_run)
+    made = promote(Release.parse(release), zone=zone, model=model, project=project, dry_run=dry_run)
     named = made.release.pinned(made.manifest)
     if made.already:
         headline = f"{made.release} is promoted in {made.zone} already"

@@ -6,13 +6,14 @@ What `promote` stands on, all of it verified. Reads the zone's store and public 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import attest, audit
 from sovgate.errors import KeyServiceError, VerificationFailed
-from sovgate.pipeline import contents
+from sovgate.pipeline import added, contents
 from sovgate.records import Release
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Held:
     """`contents` is what the zone said of the files when it opened them.
 
     `receipt` and `signature` are SHA-256; `evidence` is the signature and all that came along,
-    the record and the receipt too, for policy to judge.
+    the record and the receipt too, for policy to judge. `added` are those of it that lie beside a
+    model here, and not in the store yet.
     """
 
     opened: Project
@@ -40,6 +42,7 @@ class Held:
     signature: str
     evidence: tuple[attest.RawEvidence, ...]
     contents: Mapping[str, Fact]
+    added: tuple[attest.RawEvidence, ...] = ()
 
     @property
     def release(self) -> Release:
@@ -48,6 +51,19 @@ class Held:
     @property
     def manifest(self) -> str:
         return self.record.transfer.manifest.sha256
+
+    def keep(self, decision: bytes, used: Container[str]) -> None:
+        """Bring a signed decision into the store, and what was added, as far as it rests on it.
+
+        `used` are the digests of its evidence.
+        """
+        from sovgate import transfer
+        from sovgate.formats.transfer import blob_name
+
+        digest = hashlib.sha256(decision).hexdigest()
+        transfer.put_document(self.store, blob_name(digest), decision)
+        counted = [raw for raw in self.added if raw.sha256 in used]
+        added.keep(self.store, self.release, counted)
 
     def check_key(self) -> None:
         """The release was encrypted to the key that the zone has now. Raises KeyServiceError."""
@@ -63,8 +79,16 @@ class Held:
             )
 
 
-def hold(opened: Project, zone: str, release: Release, trusted: Sequence[Trusted]) -> Held:
+def hold(
+    opened: Project,
+    zone: str,
+    release: Release,
+    trusted: Sequence[Trusted],
+    model: Path | None = None,
+) -> Held:
     """Read and verify `release` in the store of `zone`.
+
+    Evidence that the zone added to it counts too, and what lies beside `model`.
 
     Raises NotFound, VerificationFailed ("no-receipt" where the zone never opened it),
     ResidencyMismatch, KeyServiceError ("wrong-key"), Inconclusive, StoreError, ConfigError.
@@ -96,6 +120,14 @@ def hold(opened: Project, zone: str, release: Release, trusted: Sequence[Trusted
         )
     receipt, digest = found
     signature = hashlib.sha256(fetched.signature).hexdigest()
+    evidence = (
+        attest.RawEvidence(name=attest.SIGNATURE, data=fetched.signature, sha256=signature),
+        *(_raw(ref.role, data) for ref, data in fetched.evidence),
+        _raw("transfer", record.data),
+        _raw("receipt", receipt),
+        *added.stored(store, record.transfer.release),
+    )
+    beside = added.beside(model, (raw.sha256 for raw in evidence)) if model is not None else ()
     held = Held(
         opened=opened,
         zone=zone,
@@ -104,13 +136,9 @@ def hold(opened: Project, zone: str, release: Release, trusted: Sequence[Trusted
         record=record,
         receipt=digest,
         signature=signature,
-        evidence=(
-            attest.RawEvidence(name=attest.SIGNATURE, data=fetched.signature, sha256=signature),
-            *(_raw(ref.role, data) for ref, data in fetched.evidence),
-            _raw("transfer", record.data),
-            _raw("receipt", receipt),
-        ),
+        evidence=(*evidence, *beside),
         contents=contents.CLEAN if _clean(receipt, trusted) else contents.UNKNOWN,
+        added=beside,
     )
     held.check_key()
     return held

@@ -53,9 +53,16 @@ class Promoted:
 
 
 def promote(
-    release: Release, *, zone: str | None, project: Path | None = None, dry_run: bool = False
+    release: Release,
+    *,
+    zone: str | None,
+    model: Path | None = None,
+    project: Path | None = None,
+    dry_run: bool = False,
 ) -> Promoted:
     """Commit a release that this zone received to the repository that drives its rollout.
+
+    Evidence beside `model` counts too, and what the decision rests on is kept in the store.
 
     Raises ConfigError, NotFound, VerificationFailed ("no-receipt" and what does not verify),
     PolicyDenied, ResidencyMismatch, Inconclusive, KeyServiceError, StoreError, EngineError,
@@ -64,7 +71,7 @@ def promote(
     """
     work = Rollout(open_project(project), zone)
     with work.watch.step("check the record"):
-        work.read(release)
+        work.read(release, model)
     with rollouts.opened(work.target) as checkout:
         with work.watch.step("look at the overlay"):
             look = checkout.look()

@@ -114,9 +114,9 @@ class Rollout:
 
     # -- before anything is written
 
-    def read(self, release: Release) -> None:
-        """The release as this zone holds it."""
-        self.held = hold(self.opened, self.zone, release, self.trusted)
+    def read(self, release: Release, model: Path | None = None) -> None:
+        """The release as this zone holds it, and evidence that was added beside `model`."""
+        self.held = hold(self.opened, self.zone, release, self.trusted, model)
         self.release = self.held.release
         self.manifest = self.held.manifest
         self.pin = Pin(
@@ -212,9 +212,6 @@ class Rollout:
 
     def run(self, checkout: rollouts.Checkout, look: rollouts.Look, decision: Decision) -> Done:
         """The intent, the commit, the record, the outcome. A denial is written down and raised."""
-        from sovgate import transfer
-        from sovgate.formats.transfer import blob_name
-
         signer = self.opened.signer(self.zone)
         signed, refs = self._signed(decision, signer)
         digest = refs[0][1]
@@ -226,7 +223,7 @@ class Rollout:
             raise
         head = note(run, "intent", self.about, refs=refs)
         with outcome_of_failure(run, self.about):
-            transfer.put_document(self.store, blob_name(digest), signed)
+            self.held.keep(signed, {item.sha256 for item in decision.case.evidence})
             with self.watch.step("commit and push"):
                 pushed = checkout.push(
                     self.pin,
