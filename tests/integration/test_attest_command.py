@@ -377,3 +377,24 @@ def test_what_a_key_signs_cannot_be_chosen_from_the_environment(
         monkeypatch.setenv(f"SOVGATE_{name}", "legal")
         monkeypatch.setenv(f"SOVGATE_ATTEST_{name}", "legal")
     assert [item["role"] for item in sign_all(crossing)["signed"]] == ["sbom"]
+
+
+def test_each_state_of_the_data_behind_a_chain_needs_its_word(crossing: Crossing) -> None:
+    """The base was trained on October's data, the model on November's."""
+    base = crossing.base / "base"
+    shutil.copytree(crossing.model, base)
+    (base / "model.bin").write_bytes(b"base")
+    Crossing(base=crossing.base, model=base).sign("kyc")
+    october = (crossing.base / "kyc.yaml").read_text()
+    data(crossing, "more names", "2026-11")
+    november = (crossing.base / "kyc.yaml").read_text()
+    for path in attest.evidence_dir(crossing.model).glob("provenance-*"):
+        path.unlink()
+    crossing.json("record", crossing.model, "--dataset", "kyc", "--base-model", "base", "--key",
+                  "keys/home.pem")  # fmt: skip
+    word(crossing)
+    assert ask(crossing) == {"legal-before-deploy"}, "nobody spoke of October's"
+    (crossing.base / "kyc.yaml").write_text(october)
+    word(crossing)
+    (crossing.base / "kyc.yaml").write_text(november)
+    assert ask(crossing) == set()

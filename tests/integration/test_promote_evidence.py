@@ -117,3 +117,42 @@ def test_what_was_put_into_the_store_by_others_gives_no_right(crossing: Crossing
     path = next(folder.iterdir())
     path.write_bytes(path.read_bytes() + b" ")
     assert promote(crossing, code=11)["error"]["reason"] == "digest-mismatch"
+
+
+def test_a_rollback_finds_the_word_that_the_older_release_was_deployed_by(
+    crossing: Crossing,
+) -> None:
+    look_at_it(crossing)
+    promote(crossing, "--model", "pulled")
+    (crossing.model / "model.bin").write_bytes(b"a second version")
+    crossing.sign("kyc")
+    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to",
+                  "eu")  # fmt: skip
+    for left in ("pulled", "pulled.evidence"):
+        shutil.rmtree(crossing.base / left)
+    crossing.pull(release="churn/1.1.0")
+    second = f"churn/1.1.0@sha256:{crossing.manifest}"
+    crossing.json("promote", second, "--zone", "eu", "--model", "pulled", code=10)
+    look_at_it(crossing)
+    crossing.json("promote", second, "--zone", "eu", "--model", "pulled")
+    said = crossing.json("rollback", "--zone", "eu", "--reason", "worse than the first")
+    assert str(said["release"]).startswith("churn/1.0.0@")
+
+
+def test_a_rollback_is_denied_once_nobody_stands_by_the_word(crossing: Crossing) -> None:
+    """Nothing is rolled back to what may no longer run."""
+    look_at_it(crossing)
+    promote(crossing, "--model", "pulled")
+    (crossing.model / "model.bin").write_bytes(b"a second version")
+    crossing.sign("kyc")
+    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to",
+                  "eu")  # fmt: skip
+    for left in ("pulled", "pulled.evidence"):
+        shutil.rmtree(crossing.base / left)
+    crossing.pull(release="churn/1.1.0")
+    look_at_it(crossing)
+    crossing.json("promote", f"churn/1.1.0@sha256:{crossing.manifest}", "--zone", "eu", "--model",
+                  "pulled")  # fmt: skip
+    crossing.edit("  - {name: dpo, key: keys/dpo.pub.pem, may: [legal]}\n", "")
+    code, _ = crossing.run("rollback", "--zone", "eu", "--reason", "worse than the first")
+    assert code == 10
