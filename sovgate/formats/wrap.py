@@ -1,12 +1,23 @@
-"""What a wrapped release key is bound to, and how a wrong key is told from damage. No I/O."""
+"""What a wrapped release key is bound to, and how a wrong key is told from damage. No I/O.
+
+RSA-OAEP is here too: wherever the private half lies, the bytes are the same.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sovgate import strict
+from sovgate.errors import KeyServiceError, VerificationFailed
 
+if TYPE_CHECKING:
+    from sovgate.formats.spki import PublicKey
+
+RSA_ALGORITHM = "rsa-oaep-sha256"
+KEY_SIZE = 32
 FORMAT = "sovgate.wrap/v0"
 _COMMIT = b"sovgate/commit"
 
@@ -43,3 +54,48 @@ def commit(key: bytes) -> str:
 
 def committed(key: bytes, expected: str) -> bool:
     return hmac.compare_digest(commit(key), expected)
+
+
+def check_key(key: bytes) -> None:
+    """Raises KeyServiceError unless `key` has the size of a release key."""
+    if len(key) != KEY_SIZE:
+        raise KeyServiceError(f"only keys of {KEY_SIZE} bytes are wrapped", reason="bad-key-size")
+
+
+def damaged() -> VerificationFailed:
+    """For what the right key does not open; no cause of it is told."""
+    return VerificationFailed(
+        "the wrapped key does not open",
+        why="it was damaged, or wrapped for another zone, release or manifest",
+        fix="get the encrypted model again from its source",
+        reason="wrapped-key",
+    )
+
+
+def oaep() -> Any:
+    """RFC 8017, SHA-256 and MGF1 with SHA-256, empty label: KMS's RSAES_OAEP_SHA_256."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    digest = hashes.SHA256()
+    return padding.OAEP(mgf=padding.MGF1(algorithm=digest), algorithm=digest, label=None)
+
+
+def oaep_wrap(public: PublicKey, key: bytes, context: bytes) -> bytes:
+    """key ‖ SHA-256(context): OAEP has no associated data that services agree on."""
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    check_key(key)
+    loaded: Any = load_der_public_key(public.der)
+    wrapped: bytes = loaded.encrypt(key + hashlib.sha256(context).digest(), oaep())
+    return wrapped
+
+
+def oaep_opened(opened: bytes, context: bytes) -> bytes:
+    """The key in what OAEP opened to. Raises VerificationFailed for another context."""
+    key, bound = opened[:KEY_SIZE], opened[KEY_SIZE:]
+    if len(opened) != 2 * KEY_SIZE or not hmac.compare_digest(
+        bound, hashlib.sha256(context).digest()
+    ):
+        raise damaged()
+    return key

@@ -1,7 +1,8 @@
 """What a key adapter gives: signers, recipients, identities. Imports no SDK.
 
-An adapter module (`keys/<scheme>.py`) has up to four functions, each taking the parsed URI and the
-folder that relative paths start from, and raising ConfigError for what its URIs cannot do:
+An adapter module (`keys/<scheme>.py`) has up to four functions, each taking the parsed URI, the
+folder that relative paths start from, and the zone's "provider:region" or None, and raising
+ConfigError for what its URIs cannot do, ResidencyMismatch for a key that lies outside that region:
 `public_key`, `signer`, `recipient`, `identity`. `registry` names the module by scheme.
 """
 

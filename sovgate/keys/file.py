@@ -7,8 +7,6 @@ from SOVGATE_KEY_PASSPHRASE and from nowhere else.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import stat
 from pathlib import Path
@@ -23,6 +21,7 @@ from sovgate.errors import (
     VerificationFailed,
     disk_error,
 )
+from sovgate.formats import wrap
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
 
 PASSPHRASE = "SOVGATE_KEY_PASSPHRASE"  # noqa: S105 (the variable's name)
 MAX_PEM = 64 * 1024
-RSA_ALGORITHM = "rsa-oaep-sha256"
 HPKE_ALGORITHM = "hpke-p256-hkdf-sha256-aes256gcm"
-KEY_SIZE = 32
 
 _HASHES = {
     "ecdsa-p256-sha256": "SHA256",
@@ -41,7 +38,7 @@ _HASHES = {
 }
 
 
-def public_key(uri: Uri, base: Path) -> PublicKey:
+def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     """The public half of a public or a private key file."""
     data, path = _read(uri, base)
     if _is_private(data):
@@ -49,7 +46,7 @@ def public_key(uri: Uri, base: Path) -> PublicKey:
     return _load_public(data, path)
 
 
-def signer(uri: Uri, base: Path) -> FileSigner:
+def signer(uri: Uri, base: Path, region: str | None = None) -> FileSigner:
     key, path, data = _private(uri, base, "sign")
     public = _public_half(key, path)
     if public.algorithm not in _HASHES:
@@ -63,17 +60,17 @@ def signer(uri: Uri, base: Path) -> FileSigner:
     return FileSigner(key, public, path, _certificates(data, public, path))
 
 
-def recipient(uri: Uri, base: Path) -> RsaRecipient | HpkeRecipient:
+def recipient(uri: Uri, base: Path, region: str | None = None) -> RsaRecipient | HpkeRecipient:
     public = public_key(uri, base)
-    if _wrap_algorithm(public, uri.rest) == RSA_ALGORITHM:
+    if _wrap_algorithm(public, uri.rest) == wrap.RSA_ALGORITHM:
         return RsaRecipient(public)
     return HpkeRecipient(public)
 
 
-def identity(uri: Uri, base: Path) -> RsaIdentity | HpkeIdentity:
+def identity(uri: Uri, base: Path, region: str | None = None) -> RsaIdentity | HpkeIdentity:
     key, path, _ = _private(uri, base, "decrypt")
     public = _public_half(key, path)
-    if _wrap_algorithm(public, path) == RSA_ALGORITHM:
+    if _wrap_algorithm(public, path) == wrap.RSA_ALGORITHM:
         return RsaIdentity(key, public)
     return HpkeIdentity(key, public)
 
@@ -118,22 +115,16 @@ class _Wrapping:
 
 
 class RsaRecipient(_Wrapping):
-    """RSA-OAEP (RFC 8017), SHA-256 and MGF1 with SHA-256, empty label, over key ‖ SHA-256(context).
+    """RSA-OAEP, with the context's digest inside (`formats.wrap`)."""
 
-    OAEP has no associated data that services agree on, so the context's digest travels inside.
-    """
-
-    algorithm = RSA_ALGORITHM
+    algorithm = wrap.RSA_ALGORITHM
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
-        _check_key(key)
-        public: Any = _loaded(self._public)
-        wrapped: bytes = public.encrypt(key + hashlib.sha256(context).digest(), _oaep())
-        return wrapped
+        return wrap.oaep_wrap(self._public, key, context)
 
 
 class RsaIdentity(_Wrapping):
-    algorithm = RSA_ALGORITHM
+    algorithm = wrap.RSA_ALGORITHM
 
     def __init__(self, key: Any, public: PublicKey) -> None:
         super().__init__(public)
@@ -141,15 +132,10 @@ class RsaIdentity(_Wrapping):
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         try:
-            opened: bytes = self._key.decrypt(wrapped, _oaep())
+            opened: bytes = self._key.decrypt(wrapped, wrap.oaep())
         except ValueError as error:
-            raise _damaged() from error
-        key, bound = opened[:KEY_SIZE], opened[KEY_SIZE:]
-        if len(opened) != 2 * KEY_SIZE or not hmac.compare_digest(
-            bound, hashlib.sha256(context).digest()
-        ):
-            raise _damaged()
-        return key
+            raise wrap.damaged() from error
+        return wrap.oaep_opened(opened, context)
 
 
 class HpkeRecipient(_Wrapping):
@@ -158,7 +144,7 @@ class HpkeRecipient(_Wrapping):
     algorithm = HPKE_ALGORITHM
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
-        _check_key(key)
+        wrap.check_key(key)
         public: Any = _loaded(self._public)
         wrapped: bytes = _hpke().encrypt(key, public, context)
         return wrapped
@@ -177,18 +163,10 @@ class HpkeIdentity(_Wrapping):
         try:
             key: bytes = _hpke().decrypt(wrapped, self._key, context)
         except (InvalidTag, ValueError) as error:
-            raise _damaged() from error
-        if len(key) != KEY_SIZE:
-            raise _damaged()
+            raise wrap.damaged() from error
+        if len(key) != wrap.KEY_SIZE:
+            raise wrap.damaged()
         return key
-
-
-def _oaep() -> Any:
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding
-
-    digest = hashes.SHA256()
-    return padding.OAEP(mgf=padding.MGF1(algorithm=digest), algorithm=digest, label=None)
 
 
 def _hpke() -> Any:
@@ -197,23 +175,9 @@ def _hpke() -> Any:
     return hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
 
-def _damaged() -> VerificationFailed:
-    return VerificationFailed(
-        "the wrapped key does not open",
-        why="it was damaged, or wrapped for another zone, release or manifest",
-        fix="get the encrypted model again from its source",
-        reason="wrapped-key",
-    )
-
-
-def _check_key(key: bytes) -> None:
-    if len(key) != KEY_SIZE:
-        raise KeyServiceError(f"only keys of {KEY_SIZE} bytes are wrapped", reason="bad-key-size")
-
-
 def _wrap_algorithm(public: PublicKey, path: str) -> str:
     if public.algorithm.startswith("rsa-"):
-        return RSA_ALGORITHM
+        return wrap.RSA_ALGORITHM
     if public.algorithm == "ecdsa-p256-sha256":
         return HPKE_ALGORITHM
     raise ConfigError(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: URI scheme -> module. A bare path is `file`.
 SCHEMES: dict[str, str] = {
     "file": "sovgate.keys.file",
+    "awskms": "sovgate.keys.awskms",
 }
 
 _USES = {
@@ -29,7 +30,7 @@ _USES = {
 }
 
 
-def _open(uri_text: str, base: Path, use: str) -> Any:
+def _open(uri_text: str, base: Path, use: str, region: str | None) -> Any:
     parsed = uri.parse(uri_text, what="key")
     module = SCHEMES.get(parsed.scheme)
     if module is None:
@@ -46,7 +47,7 @@ def _open(uri_text: str, base: Path, use: str) -> Any:
             fix="name a key of another kind there",
             reason="unsupported-key-use",
         )
-    return adapter(parsed, base)
+    return adapter(parsed, base, region)
 
 
 def _suggestion(scheme: str) -> str:
@@ -58,29 +59,31 @@ def _suggestion(scheme: str) -> str:
     return "write file:PATH, or ./PATH for a file whose name holds a colon"
 
 
-def open_signer(uri_text: str, base: Path) -> Signer:
+def open_signer(uri_text: str, base: Path, region: str | None = None) -> Signer:
     """The signing key behind a URI; relative paths start at `base`.
 
-    Raises ConfigError (what its URIs cannot do), UsageError (no such file), KeyServiceError.
+    `region`: the zone's "provider:region". A key that lies elsewhere is refused.
+    Raises ConfigError (what its URIs cannot do), UsageError (no such file), KeyServiceError,
+    ResidencyMismatch.
     So do the three below.
     """
-    signer: Signer = _open(uri_text, base, "signer")
+    signer: Signer = _open(uri_text, base, "signer", region)
     return signer
 
 
-def open_recipient(uri_text: str, base: Path) -> Recipient:
+def open_recipient(uri_text: str, base: Path, region: str | None = None) -> Recipient:
     """What wraps keys for a zone. The public half is enough."""
-    recipient: Recipient = _open(uri_text, base, "recipient")
+    recipient: Recipient = _open(uri_text, base, "recipient", region)
     return recipient
 
 
-def open_identity(uri_text: str, base: Path) -> Identity:
+def open_identity(uri_text: str, base: Path, region: str | None = None) -> Identity:
     """What unwraps keys inside a zone."""
-    identity: Identity = _open(uri_text, base, "identity")
+    identity: Identity = _open(uri_text, base, "identity", region)
     return identity
 
 
-def open_public(uri_text: str, base: Path) -> PublicKey:
+def open_public(uri_text: str, base: Path, region: str | None = None) -> PublicKey:
     """The public half of any key; of a private key file too."""
-    key: PublicKey = _open(uri_text, base, "public_key")
+    key: PublicKey = _open(uri_text, base, "public_key", region)
     return key

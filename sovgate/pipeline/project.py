@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
 from sovgate.config import DEFAULT_ROLES, OWN_ROLES, ProjectConfig, TrustEntry, ZoneConfig
-from sovgate.errors import ConfigError, KeyServiceError, SovgateError, Where
+from sovgate.errors import (
+    ConfigError,
+    KeyServiceError,
+    ResidencyMismatch,
+    SovgateError,
+    Where,
+)
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
 from sovgate.formats.spki import MAX_PEM_BYTES
@@ -60,7 +66,7 @@ class Project:
 
     def _placed(self, error: SovgateError, dotted: str) -> SovgateError:
         """A missing path is 2 on the command line, but 3 where the project file named it."""
-        if isinstance(error, KeyServiceError):
+        if isinstance(error, (KeyServiceError, ResidencyMismatch)):
             error.where = error.where or self.config.where(dotted)
             return error
         return ConfigError(error.what, why=error.why, fix=error.fix, reason=error.reason,
@@ -72,7 +78,7 @@ class Project:
 
         uri = self._key(zone, "sign", "sign")
         try:
-            return open_signer(uri, self.base)
+            return open_signer(uri, self.base, self.zone(zone).region)
         except SovgateError as error:
             raise self._placed(error, f"zones.{zone}.keys.sign") from error
 
@@ -84,7 +90,7 @@ class Project:
         name = "encrypt_public" if public else "encrypt"
         uri = self._key(zone, name, "encrypt for it")
         try:
-            return open_recipient(uri, self.base)
+            return open_recipient(uri, self.base, self.zone(zone).region)
         except SovgateError as error:
             key = name.replace("_", "-")
             raise self._placed(error, f"zones.{zone}.keys.{key}") from error
@@ -95,7 +101,7 @@ class Project:
 
         uri = self._key(zone, "encrypt", "decrypt")
         try:
-            return open_identity(uri, self.base)
+            return open_identity(uri, self.base, self.zone(zone).region)
         except SovgateError as error:
             raise self._placed(error, f"zones.{zone}.keys.encrypt") from error
 
@@ -123,11 +129,11 @@ class Project:
             return self.store(zone)
         return open_store(f"file:.sovgate/{zone}", self.base)
 
-    def _public(self, uri: str, dotted: str) -> PublicKey:
+    def _public(self, uri: str, dotted: str, region: str | None) -> PublicKey:
         from sovgate.keys.registry import open_public
 
         try:
-            return open_public(uri, self.base)
+            return open_public(uri, self.base, region)
         except SovgateError as error:
             raise self._placed(error, dotted) from error
 
@@ -138,7 +144,7 @@ class Project:
         if uri is None:
             return None
         which = "sign-public" if zone.keys.sign_public else "sign"
-        key = self._public(uri, f"zones.{zone.name}.keys.{which}")
+        key = self._public(uri, f"zones.{zone.name}.keys.{which}", zone.region)
         return Trusted(name=f"zone {zone.name}", key=key, may=may, zone=zone.name)
 
     def trusted(self, zone: str | None = None) -> tuple[Trusted, ...]:
@@ -157,7 +163,8 @@ class Project:
             if entry.key is None:
                 found.append(self._certified(entry, f"trust.{index}.certificate"))
                 continue
-            key = self._public(entry.key, f"trust.{index}.key")
+            region = self.zone(entry.zone).region if entry.zone else None
+            key = self._public(entry.key, f"trust.{index}.key", region)
             found.append(Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone))
         own = self._own(self.zone(zone), OWN_ROLES) if zone is not None else None
         return (*found, own) if own else tuple(found)

@@ -1,0 +1,126 @@
+"""What every key adapter must do. Runs once for each entry of `keys.ADAPTERS`."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from sovgate.errors import ConfigError, KeyServiceError, VerificationFailed
+from sovgate.formats.spki import _CURVES
+from sovgate.formats.wrap import Context
+from sovgate.keys import registry
+from tests.conformance.keys import ADAPTERS, Keys, keys_of
+
+KEY = bytes(range(32))
+CONTEXT = Context(zone="eu", release="kyc/1.0.0", manifest="ab" * 32).canonical()
+CURVES = ("ec-p256", "ec-p384", "ec-p521")
+
+
+@pytest.fixture(params=sorted(ADAPTERS))
+def keys(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return keys_of(request.param, tmp_path_factory)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_signature_verifies_by_the_public_half_and_by_no_other(keys: Keys, curve: str) -> None:
+    mine, other = keys.sign[curve]
+    signer = registry.open_signer(mine, keys.base, keys.region)
+    signature = signer.sign(b"message")
+    public = registry.open_public(mine, keys.base, keys.region)
+    assert public == signer.public_key
+    public.verify(b"message", signature)
+    with pytest.raises(VerificationFailed):
+        public.verify(b"another", signature)
+    with pytest.raises(VerificationFailed):
+        registry.open_public(other, keys.base, keys.region).verify(b"message", signature)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_signatures_have_a_low_s(keys: Keys, curve: str) -> None:
+    signer = registry.open_signer(keys.sign[curve][0], keys.base, keys.region)
+    order = _CURVES[signer.public_key.algorithm].order
+    for number in range(12):  # a service that does not care gives a high one half of the time
+        _, s = decode_dss_signature(signer.sign(bytes([number])))
+        assert s <= order // 2
+
+
+def test_a_large_and_an_empty_message_are_signed(keys: Keys) -> None:
+    signer = registry.open_signer(keys.sign["ec-p256"][0], keys.base, keys.region)
+    for message in (b"", bytes(1_000_000)):
+        signer.public_key.verify(message, signer.sign(message))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_key_that_was_wrapped_opens_again(keys: Keys, which: int) -> None:
+    kind = sorted(keys.wrap)[which]
+    recipient_uri, identity_uri = keys.wrap[kind][0]
+    recipient = registry.open_recipient(recipient_uri, keys.base, keys.region)
+    identity = registry.open_identity(identity_uri, keys.base, keys.region)
+    assert (recipient.key_id, recipient.algorithm) == (identity.key_id, identity.algorithm)
+    wrapped = recipient.wrap(KEY, CONTEXT)
+    assert KEY not in wrapped
+    assert recipient.wrap(KEY, CONTEXT) != wrapped
+    assert identity.unwrap(wrapped, CONTEXT) == KEY
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(
+    "context",
+    [
+        Context(zone="us", release="kyc/1.0.0", manifest="ab" * 32),
+        Context(zone="eu", release="kyc/1.0.1", manifest="ab" * 32),
+        Context(zone="eu", release=None, manifest="ab" * 32),
+        Context(zone="eu", release="kyc/1.0.0", manifest="cd" * 32),
+    ],
+)
+def test_rule_10_what_was_wrapped_for_another_context_does_not_open(
+    keys: Keys, which: int, context: Context
+) -> None:
+    recipient_uri, identity_uri = keys.wrap[sorted(keys.wrap)[which]][0]
+    wrapped = registry.open_recipient(recipient_uri, keys.base, keys.region).wrap(KEY, CONTEXT)
+    identity = registry.open_identity(identity_uri, keys.base, keys.region)
+    with pytest.raises(VerificationFailed) as caught:
+        identity.unwrap(wrapped, context.canonical())
+    assert caught.value.reason == "wrapped-key"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_damaged_or_for_another_key_does_not_open(keys: Keys, which: int) -> None:
+    kind = sorted(keys.wrap)[which]
+    (recipient_uri, identity_uri), (_, other_uri) = keys.wrap[kind]
+    wrapped = registry.open_recipient(recipient_uri, keys.base, keys.region).wrap(KEY, CONTEXT)
+    identity = registry.open_identity(identity_uri, keys.base, keys.region)
+    other = registry.open_identity(other_uri, keys.base, keys.region)
+    assert other.key_id != identity.key_id  # by which a wrong key is told from damage
+    for damaged in (wrapped[:-1], b"x"):
+        with pytest.raises(VerificationFailed):
+            identity.unwrap(damaged, CONTEXT)
+    if kind not in keys.untagged:
+        with pytest.raises(VerificationFailed):
+            identity.unwrap(wrapped[:-1] + bytes([wrapped[-1] ^ 1]), CONTEXT)
+        with pytest.raises((VerificationFailed, KeyServiceError)):
+            other.unwrap(wrapped, CONTEXT)
+
+
+def test_only_release_keys_are_wrapped(keys: Keys) -> None:
+    for pairs in keys.wrap.values():
+        with pytest.raises(KeyServiceError):
+            registry.open_recipient(pairs[0][0], keys.base, keys.region).wrap(b"short", CONTEXT)
+
+
+def test_a_key_that_cannot_do_it_says_so_when_it_is_opened(keys: Keys) -> None:
+    for kind, pairs in keys.wrap.items():
+        if kind == "ec-p256":  # a file may serve for both
+            continue
+        with pytest.raises(ConfigError) as caught:
+            registry.open_signer(pairs[0][1], keys.base, keys.region)
+        assert caught.value.reason == "unsupported-key-use"
+    with pytest.raises(ConfigError):
+        registry.open_identity(keys.sign["ec-p384"][0], keys.base, keys.region)
+
+
+def test_rule_29_a_repr_tells_no_secret(keys: Keys) -> None:
+    for pairs in keys.wrap.values():
+        identity = registry.open_identity(pairs[0][1], keys.base, keys.region)
+        assert "PRIVATE" not in repr(identity)
+        assert len(repr(identity)) < 300
