@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "sign": ("sign", "make", "Sign a model directory or file."),
     "check": ("check", "decide", "Ask policy whether an action is allowed, and why not."),
     "lint": ("lint", "decide", "Check project file, dataset manifests and policies, offline."),
+    "guard": ("guard", "decide", "Refuse regulated data, keys, pickles and weights in Git."),
     "policy": ("policy", "decide", "Test and list the rules."),
     "encrypt": ("encrypt", "move", "Encrypt a signed model for one or more zones."),
     "decrypt": ("decrypt", "move", "Decrypt what was encrypted for this zone, and verify it."),

@@ -1,0 +1,94 @@
+"""What must not be in Git, told by a file's name and content: data, keys, pickles, weights.
+
+A stage's rules, applied to one open file. Reads its beginning and end, loads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from sovgate.errors import Where
+from sovgate.formats import pickles
+from sovgate.lint import personal, secrets
+from sovgate.lint._api import Finding
+
+#: Of each file so much is searched for keys, and so much for people.
+SCAN = 8 * 1024 * 1024
+TABLE = 1024 * 1024
+_TEXT = 1024
+
+_WEIGHTS = frozenset({"safetensors", "gguf", "onnx", "pt", "pth", "ckpt", "h5", "hdf5", "keras",
+                      "tflite", "mlmodel", "npz", "npy", "pb", "msgpack", "joblib", "pkl",
+                      "pickle"})  # fmt: skip
+_MAGIC = (b"GGUF", b"\x89HDF\r\n\x1a\n")
+
+
+class Bytes(Protocol):
+    """Random access to a file: `formats.tensors._source.Source`."""
+
+    @property
+    def size(self) -> int: ...
+    def read(self, offset: int, count: int) -> bytes: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """A place that a data set of the project points to: below it nothing belongs into Git."""
+
+    path: str
+    dataset: str
+
+
+def look(
+    path: str, source: Bytes, *, declared: tuple[Declared, ...], weights_over: int
+) -> Iterator[Finding]:
+    """Everything that is wrong with one file. `path` is with `/`, from the guard file's folder.
+
+    Raises Malformed where the file changes underneath.
+    """
+    for place in declared:
+        if path == place.path or path.startswith(f"{place.path.rstrip('/')}/"):
+            yield _finding(
+                "declared-data", path, None,
+                f"it is data of {place.dataset}, which the project declares: Git holds its pointer "
+                "and commitment alone",
+                "keep it in its zone's storage: git rm --cached it, and add it to .gitignore",
+            )  # fmt: skip
+    head = source.read(0, min(source.size, SCAN))
+    if (secret := secrets.find(path, head)) is not None:
+        what, line = secret
+        yield _finding(
+            "key-material", path, line, f"it holds {what}",
+            "take it out and replace that key: who ever saw this commit has it",
+        )  # fmt: skip
+    ending = path.rpartition(".")[2].lower()
+    table = head[:TABLE]
+    if ending in ("parquet", "pq"):
+        start = max(0, source.size - TABLE)
+        table = source.read(start, source.size - start)
+    if (people := personal.find(path, table)) is not None:
+        yield _finding(
+            "personal-data", path, None, f"it looks like records about people: {people}",
+            "keep it in its zone's storage, and declare a data set that points there",
+        )  # fmt: skip
+    # A small text by a pickle's name is a Git LFS pointer, or one of Python's own .pth files.
+    text = source.size <= _TEXT and not any(byte < 9 or byte > 126 for byte in head)
+    if not (text and ending in _WEIGHTS) and (why := pickles.sniff(path, source)) is not None:
+        yield _finding(
+            "pickle", path, None, f"it is {why}: loading it runs whatever program is in it",
+            "save it in a format that runs no code, outside of Git",
+        )  # fmt: skip
+    if source.size > weights_over and (ending in _WEIGHTS or head.startswith(_MAGIC)):
+        yield _finding(
+            "model-weights", path, None,
+            f"it is a model of {source.size} bytes: Git copies it into every clone",
+            "keep it in its zone's store: sovgate push",
+        )  # fmt: skip
+
+
+def _finding(rule: str, path: str, line: int | None, message: str, fix: str) -> Finding:
+    return Finding(
+        rule=rule, severity="error", where=Where(path=path, line=line), message=message, fix=fix
+    )

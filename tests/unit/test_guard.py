@@ -1,0 +1,300 @@
+"""`sovgate guard`: what it refuses in Git, what it lets be, and that it is not crying wolf."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import pickle
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sovgate.errors import ConfigError, UsageError
+from sovgate.formats.guardfile import parse
+from sovgate.formats.tensors._source import BytesSource
+from sovgate.lint import guard, personal, secrets
+from sovgate.pipeline.data import make_key
+from sovgate.pipeline.guard import guard as run
+from tests.headers import safetensors
+
+# Made up, and so built here: a check digit that passes is what the guard looks for.
+
+
+def iban(number: int) -> str:
+    account = f"{37040044:08d}{number:010d}"
+    check = 98 - int(f"{account}131400") % 97
+    return f"DE{check:02d}{account}"
+
+
+def table(head: list[str], *columns: list[object], delimiter: str = ",") -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=delimiter)
+    writer.writerow(head)
+    writer.writerows(zip(*columns, strict=True))
+    return out.getvalue().encode()
+
+
+def rules(path: str, data: bytes, *declared: str) -> list[str]:
+    places = tuple(guard.Declared(path=place, dataset="kyc") for place in declared)
+    return [
+        f.rule for f in guard.look(path, BytesSource(data), declared=places, weights_over=1 << 20)
+    ]
+
+
+MAILS = [f"anna.{n}@kunde.de" for n in range(5)]
+PEOPLE = {
+    "iban": (["konto", "saldo"], [iban(n) for n in range(5)], [*range(5)]),
+    "iban with spaces": (["a"], [f"{iban(n)[:4]} {iban(n)[4:]}" for n in range(5)]),
+    "mail": (["id", "kontakt"], [*range(5)], MAILS),
+    "dni": (["dni"], ["12345678Z", "00000000T", "11111111H", "X1234567L"]),
+    "ssn": (["SSN"], ["123-45-6789", "219-09-9999", "078-05-1120"]),
+    "pesel": (["PESEL"], ["44051401359", "02070803628", "90090515836"]),
+    "bsn": (["bsn"], ["111222333", "123456782", "999999990"]),
+    "passport": (["Passport_No"], ["C01X00T47", "L8988901C", "P0000123"]),
+    "name and birth": (["First Name", "birth-date"], ["A", "B", "C"], ["1990-01-01", "1980", "1"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PEOPLE)
+@pytest.mark.parametrize("form", ["csv", "tsv", "semicolon", "jsonl"])
+def test_records_about_people_are_refused(case: str, form: str) -> None:
+    head, *columns = PEOPLE[case]
+    if form == "jsonl":
+        rows = [dict(zip(head, row, strict=True)) for row in zip(*columns, strict=True)]
+        data = "\n".join(json.dumps(row) for row in rows).encode()
+        name = "a.jsonl"
+    else:
+        sign = {"csv": ",", "tsv": "\t", "semicolon": ";"}[form]
+        data = table(head, *columns, delimiter=sign)
+        name = "a.tsv" if form == "tsv" else "a.csv"
+    assert rules(f"export/{name}", data) == ["personal-data"]
+
+
+FINE = {
+    "predictions": table(["id", "label", "score"], [1, 2, 3], [0, 1, 1], [0.1, 0.9, 0.8]),
+    "examples": table(["email"], [f"user{n}@example.com" for n in range(9)]),
+    "one address": table(["author", "n"], ["a@kunde.de"] * 9, [*range(9)]),
+    "numbers": table(["x"], random.Random(1).choices(range(10**15, 10**16), k=900)),
+    "iban that is none": table(["iban"], [f"DE00370400440532{n:06d}" for n in range(9)]),
+    "a name alone": table(["first_name"], [*"abcdefg"]),
+    "empty columns": table(["first_name", "last_name"], [""] * 9, [""] * 9),
+    "ids": table(["id_number"], [*range(9)]),
+    "nothing": b"",
+    "binary": bytes(range(256)) * 40,
+    "one quote": b'a,b\n"' + b"x" * 200_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_is_no_record_about_people_passes(case: str) -> None:
+    assert rules("a.csv", FINE[case]) == []
+
+
+def test_only_tables_are_judged_as_tables() -> None:
+    assert rules("README.md", "\n".join(MAILS).encode()) == []
+
+
+def test_the_columns_of_a_parquet_file_are_read_without_its_library(tmp_path: Path) -> None:
+    def thrift(*names: str) -> bytes:
+        footer = b"\x15\x02\x19\x3c\x48\x06schema\x15\x04\x00" + b"".join(
+            b"\x15\x0c\x25\x02\x18" + bytes([len(n)]) + n.encode() + b"\x25\x00\x00" for n in names
+        )
+        return b"PAR1" + b"\0" * 99 + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+    assert rules("a.parquet", thrift("id", "iban", "amount")) == ["personal-data"]
+    assert rules("a.parquet", thrift("first_name", "dateOfBirth")) == ["personal-data"]
+    assert rules("a.parquet", thrift("label", "score", "phone")) == []
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"iban": ["x"], "n": [1]}), tmp_path / "a.parquet")
+    assert rules("a.parquet", (tmp_path / "a.parquet").read_bytes()) == ["personal-data"]
+
+
+# Keys.
+
+
+def pem() -> bytes:
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def test_keys_are_refused_wherever_they_stand(tmp_path: Path) -> None:
+    key = pem()
+    make_key(tmp_path / "commit.key")
+    known = {
+        "keys/a.pem": key,
+        "notes.md": b"my key:\n\n" + key,
+        "account.json": json.dumps({"private_key": key.decode()}).encode(),
+        "keys/kyc": (tmp_path / "commit.key").read_bytes(),
+        "id.txt": b"AGE-SECRET-KEY-1" + b"Q" * 58 + b"\n",
+        ".env": b"AWS_SECRET_ACCESS_KEY=" + b"wJalrXUtnFEMIK7MDENGbPxRfiCYzzzzzzzzzzzz\n",
+        "azure.txt": b"AccountKey=" + base64.b64encode(b"x" * 64),
+        "ci.yml": b"token: ghp_" + b"a1" * 18 + b"\n",
+        "jwk.json": json.dumps({"kty": "EC", "d": "a" * 43}).encode(),
+    }
+    for path, data in known.items():
+        assert rules(path, data) == ["key-material"], path
+    assert secrets.find("notes.md", known["notes.md"]) == ("a private key", 3)
+
+
+def test_what_only_speaks_of_keys_passes() -> None:
+    public = (
+        ec.generate_private_key(ec.SECP256R1())
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    for data in (
+        public,
+        b'if "-----BEGIN PRIVATE KEY-----" in text:\n    refuse()\n',
+        b"-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----\n",
+        b"aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n",
+        b"aws_secret_access_key: ${{ secrets.AWS_SECRET_ACCESS_KEY }}\n",
+        b"AGE-SECRET-KEY-1...\n",
+        base64.b64encode(b"x" * 32) + b"\n" + base64.b64encode(b"y" * 32) + b"\n",
+        json.dumps({"kty": "EC", "x": "a" * 43, "y": "b" * 43}).encode(),
+    ):
+        assert rules("docs/keys.md", data) == [], data
+
+
+def test_no_file_makes_it_slow() -> None:
+    started = time.monotonic()
+    for data in (
+        b"-----BEGIN PRIVATE KEY-----" * 300_000,
+        b"aws_secret_access_key=" * 300_000,
+        b'"keyMaterialType"' + b" " * 8_000_000,
+        b"a@" * 4_000_000,
+        b"," * 8_000_000,
+        b'{"a":' * 1_000_000,
+        b"\x80\x04" + b"(" * 8_000_000,
+    ):
+        for name in ("a.csv", "a.jsonl", "a.bin"):
+            rules(name, data)
+    assert time.monotonic() - started < 30
+
+
+# Models.
+
+
+def test_pickles_and_weights_are_refused_and_pointers_to_them_are_not() -> None:
+    assert rules("m/model.bin", pickle.dumps({"a": [1]})) == ["pickle"]
+    small = safetensors(b'{"t":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}', b"\0" * 8)
+    assert rules("m/model.safetensors", small) == []
+    assert rules("m/model.safetensors", small + b"\0" * (1 << 20)) == ["model-weights"]
+    assert rules("m/weights", b"GGUF" + b"\0" * (1 << 20)) == ["model-weights"]
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 9\n"
+    assert rules("m/model.pt", pointer) == []
+    assert rules("site/distutils.pth", b"import os; os.getcwd()\n") == []
+
+
+# In a repository.
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "sovgate.yaml").write_text(
+        'version: 1\nmodel: kyc\nzones: {eu: {region: "aws:eu-central-1"}}\n'
+        "datasets: {kyc: {manifest: data/kyc.yaml}}\n"
+    )
+    (tmp_path / "data/kyc.yaml").write_text(
+        "version: 1\nid: kyc\ncategory: personal\npointer: file:data/raw\nstays-in: [EU]\n"
+    )
+    (tmp_path / "data/raw").mkdir()
+    (tmp_path / "data/raw/part-1.bin").write_bytes(b"rows")
+    return tmp_path
+
+
+def git(*words: str) -> None:
+    subprocess.run(["git", *words], check=True)
+
+
+def test_data_that_the_project_declares_is_refused_by_its_place(repository: Path) -> None:
+    git("add", "-f", ".")
+    (found,) = run((), None).findings
+    assert (found.rule, found.where.path) == ("declared-data", "data/raw/part-1.bin")
+    assert "kyc" in found.message
+
+
+def test_only_what_git_tracks_is_looked_at_and_links_are_not_followed(repository: Path) -> None:
+    (repository / "key.pem").write_bytes(pem())
+    (repository / "link").symlink_to("key.pem")
+    git("add", "sovgate.yaml", "link")
+    done = run((), None)
+    assert (done.files, done.findings) == (1, ())
+    assert [f.rule for f in run((Path("key.pem"),), None).findings] == ["key-material"]
+
+
+def test_an_exception_needs_its_reason_and_is_told(repository: Path) -> None:
+    (repository / "a").mkdir()
+    (repository / "a/k.pem").write_bytes(pem())
+    head = "version: 1\nallow:\n"
+    allow = "  - {path: 'a/*.pem', rule: key-material, reason: a test's own}\n"
+    (repository / ".sovgate-guard.yaml").write_text(head + allow)
+    done = run((Path("a/k.pem"),), None)
+    assert done.findings == ()
+    assert [reason for _, reason in done.allowed] == ["a test's own"]
+    for wrong in (
+        allow.replace("key-material", "key"), allow.replace(", reason: a test's own", ""),
+        allow.replace("a test's own", "''"), allow.replace("a/*", "../*"),
+        allow.replace("rule", "rul"),
+    ):  # fmt: skip
+        (repository / ".sovgate-guard.yaml").write_text(head + wrong)
+        with pytest.raises(ConfigError) as caught:
+            run((Path("a/k.pem"),), None)
+        assert caught.value.where is not None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "fits"),
+    [("a/*.pem", "a/b.pem", True), ("a/*.pem", "a/b/c.pem", False), ("**/*.pem", "c.pem", True),
+     ("**/*.pem", "a/b/c.pem", True), ("a/**", "a/b/c", True), ("a/**", "b/a/c", False),
+     ("a.c", "abc", False), ("a/?.c", "a/b.c", True)],
+)  # fmt: skip
+def test_paths_of_exceptions(pattern: str, path: str, fits: bool) -> None:
+    text = f"version: 1\nallow: [{{path: '{pattern}', rule: pickle, reason: known}}]\n"
+    assert (parse(text.encode(), "g").reason(path, "pickle") is not None) is fits
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(repository: Path) -> None:
+    with pytest.raises(UsageError):
+        run((Path("nowhere"),), None)
+
+
+def test_without_a_repository_it_says_what_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        run((), None)
+    assert caught.value.reason == "nothing-to-do"
+
+
+def test_this_repository_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert [str(f.where) for f in run((), None).findings] == []
+
+
+def test_every_check_digit_is_really_checked() -> None:
+    for check, right in (
+        (personal._nir, "255081416802538"), (personal._personnummer, "811228-9874"),
+        (personal._bsn, "111222333"), (personal._pesel, "44051401359"),
+        (personal._dni, "12345678Z"),
+        (personal._card, "4111 1111 1111 1111"), (personal._iban, iban(7)),
+    ):  # fmt: skip
+        assert check(right)
+        digit = next(i for i, c in enumerate(right) if c.isdigit() and i > 2)
+        wrong = right[:digit] + str((int(right[digit]) + 1) % 10) + right[digit + 1 :]
+        assert not check(wrong), wrong
