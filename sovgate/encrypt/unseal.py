@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: Chunks in flight: 80 MiB at any size of model.
 SEALED_BUFFERS = 5
 PLAIN_BUFFERS = 5
+#: Files of one content that are written while it is decrypted; more of them are copied afterwards,
+#: since a process may have only so many files open.
+TWINS = 16
 
 ReadBlob = Callable[[str], BinaryIO]
 
@@ -141,6 +144,9 @@ def open_model(
         finally:
             for output in outputs:
                 output.close()
+        for first, *others in wanted.values():
+            for other in others[TWINS - 1 :]:
+                tree.copy(first.name, other.name)
         tree.publish()
     except OSError as error:
         raise disk_error(error, "write the decrypted model") from error
@@ -154,6 +160,7 @@ class _Tree:
         self._target = target
         self._single = single
         self._folders: set[str] = set()
+        self._hidden = _umask()
         if not single:
             target.mkdir(mode=0o700)
 
@@ -181,13 +188,35 @@ class _Tree:
             finally:
                 os.close(here)
 
+    def finish(self, descriptor: int) -> None:
+        """A file is verified: whoever the user lets read new files may read it."""
+        os.fchmod(descriptor, 0o644 & ~self._hidden)
+        os.fsync(descriptor)
+
+    def copy(self, verified: str, name: str) -> None:
+        """A file of the same content. Nobody else could write into the private folder."""
+        with files.opened_dir(self._target) as root:
+            source = files.open_below(root, verified)
+        try:
+            target = self.create(name)
+            try:
+                while part := os.read(source, stream.SEGMENT):
+                    view = memoryview(part)
+                    while view:
+                        view = view[os.write(target, view) :]
+                self.finish(target)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
     def publish(self) -> None:
         """All is verified: give folders the modes that others may read, deepest first."""
         if self._single:
             return
         for folder in (*sorted(self._folders, key=len, reverse=True), "."):
             path = self._target / folder
-            path.chmod(0o755)
+            path.chmod(0o755 & ~self._hidden)
             files.sync_dir(path)
 
 
@@ -203,11 +232,12 @@ class _Output:
         self._digest = hashlib.sha256()
         self._steps = Ordered(crew)
         self.descriptors: list[int] = []
+        self._tree: _Tree | None = None
         self._times = 0
 
     def create(self, tree: _Tree, names: list[str]) -> None:
-        self._times = len(names)
-        for name in names:
+        self._tree, self._times = tree, len(names)
+        for name in names[:TWINS]:
             self.descriptors.append(tree.create(name))
 
     def close(self) -> None:
@@ -288,9 +318,16 @@ class _Output:
                 reason="digest-mismatch",
             )
         for descriptor in self.descriptors:
-            os.fchmod(descriptor, 0o644)
-            os.fsync(descriptor)
+            if self._tree is not None:
+                self._tree.finish(descriptor)
         self.close()
+
+
+def _umask() -> int:
+    """What the user hides of new files. It can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def read_into(source: BinaryIO, view: memoryview) -> int:

@@ -32,9 +32,10 @@ TEST_SUFFIX = "_test.rego"
 def project_policies(project: Project) -> PolicySet:
     """The set that the project's `policy` names. Loaded once a process, so pinned for a run."""
     policy = project.config.policy
-    rules = None if policy.rules is None else project.base / policy.rules
+    base = project.base.absolute()  # what is relative means something else after a chdir
+    rules = None if policy.rules is None else base / policy.rules
     try:
-        return _loaded(policy.presets, rules, policy.engine, project.base, project.digest)
+        return _loaded(policy.presets, rules, policy.engine, base, project.digest)
     except ConfigError as error:
         error.where = error.where or project.config.where("policy")
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -69,6 +70,35 @@ def test_a_model_that_is_one_file_comes_out_as_a_file(tmp_path):
     model = desk.open(sealed, tmp_path / "sealed" / "eu", tmp_path / "into")
     assert model.read_bytes() == b"one file"
     assert stat.S_IMODE(model.stat().st_mode) == 0o644
+
+
+def test_what_the_user_hides_of_new_files_stays_hidden_when_a_model_is_opened(tmp_path, desk):
+    """Plaintext weights are not for everybody on a machine whose umask says so."""
+    out = tmp_path / "sealed"
+    sealed = desk.seal(out, "eu")["eu"]
+    before = os.umask(0o077)
+    try:
+        model = desk.open(sealed, out / "eu", tmp_path / "into")
+    finally:
+        os.umask(before)
+    shown = [path for path in (model, *model.rglob("*")) if path.stat().st_mode & 0o077]
+    assert shown == []
+
+
+def test_a_model_of_many_equal_files_opens_with_few_files_open(tmp_path):
+    """Empty `__init__.py` files by the hundred: a process may have only so many files open."""
+    contents = {f"p{n}/__init__.py": b"" for n in range(60)} | {f"q{n}": b"same" for n in range(60)}
+    desk = make_desk(tmp_path / "desk", contents)
+    sealed = desk.seal(tmp_path / "sealed", "eu")["eu"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(item.name) for item in Path("/dev/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 48, hard))
+    try:
+        model = desk.open(sealed, tmp_path / "sealed" / "eu", tmp_path / "into")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert tree(model) == contents
+    assert {stat.S_IMODE(path.stat().st_mode) for path in model.rglob("__init__.py")} == {0o644}
 
 
 @pytest.mark.parametrize("extra", [-1, 0, 1])
