@@ -87,7 +87,9 @@ def test_what_the_user_hides_of_new_files_stays_hidden_when_a_model_is_opened(tm
 
 def test_a_model_of_many_equal_files_opens_with_few_files_open(tmp_path):
     """Empty `__init__.py` files by the hundred: a process may have only so many files open."""
-    contents = {f"p{n}/__init__.py": b"" for n in range(60)} | {f"q{n}": b"same" for n in range(60)}
+    contents = {f"p{n}/__init__.py": b"" for n in range(200)} | {
+        f"q{n}": b"same" for n in range(200)
+    }
     desk = make_desk(tmp_path / "desk", contents)
     sealed = desk.seal(tmp_path / "sealed", "eu")["eu"]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
