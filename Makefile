@@ -1,7 +1,8 @@
 # make test, make demo: all set-up on a machine with Python 3.11+, git and make; the second run
 # finds it done. make check runs what CI runs before the tests. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-offline check format generate bench lock peers clean
+.PHONY: help venv demo test test-offline check format generate bench lock peers surface \
+	release-tree container clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -11,7 +12,7 @@ INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-compile \
 	--require-hashes --only-binary :all:
 WORKERS ?= auto
 PYTEST := $(PY) -m pytest -q -n $(WORKERS) --durations=5 --durations-min=10 $(PYTEST_ARGS)
-PEERS := model-signing opa age
+PEERS := model-signing opa age podman tekton-lint
 
 help:
 	@echo 'make demo      a model from one zone to another, on this machine, no account needed'
@@ -24,6 +25,7 @@ help:
 	@echo 'make lock      resolve requirements/*.txt anew from pyproject.toml'
 	@echo 'make surface make actions, Tasks and reference pages anew from the commands'
 	@echo 'make release-tree TO=DIR  what a release tag holds: each verb at the root'
+	@echo 'make container ENGINE=podman  the image that the Tasks run (docs/container.md)'
 	@echo 'make clean     remove environments, caches and build output'
 
 # --- environments -----------------------------------------------------------------------------
@@ -49,6 +51,7 @@ venv: $(VENV)/.test
 
 .cache/peers/model-signing/.installed: requirements/peer-model-signing.txt
 .cache/peers/opa/.installed: requirements/peer-opa.txt
+.cache/peers/tekton-lint/.installed: requirements/tekton-lint/package-lock.json
 .cache/peers/%/.installed: scripts/peer $(VENV)/.made
 	@scripts/peer $*
 
@@ -104,6 +107,15 @@ surface: $(VENV)/.demo
 TO ?= build/release
 release-tree: $(VENV)/.demo
 	@$(PY) -m sovgate.surface --release-tree $(TO)
+
+# Any engine that reads a Containerfile. With podman the same context gives the same digest.
+ENGINE ?= podman
+IMAGE ?= sovgate:dev
+EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+STAMP = $(if $(filter podman buildah,$(notdir $(ENGINE))),--timestamp $(EPOCH))
+container: $(VENV)/.demo
+	@$(PY) scripts/container.py build/container $(CONTEXT_ARGS)
+	$(ENGINE) build $(STAMP) --build-arg SOURCE_DATE_EPOCH=$(EPOCH) -t $(IMAGE) build/container
 
 clean:
 	rm -rf $(VENV) .cache .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -16,20 +16,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 
 from sovgate.cli._emit import ARTIFACT_RESULT, Report, emit
+from tests.steps import document, read, step
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = sorted((ROOT / "tekton/tasks").glob("*/*/*.yaml"))
 STEPACTIONS = sorted((ROOT / "tekton/stepactions").glob("*/*/*.yaml"))
 PIPELINES = sorted((ROOT / "tekton/pipelines").glob("*/*/*.yaml"))
 IDS = [path.stem for path in TASKS]
-
-
-def read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found
 
 
 def closed(schema: Any) -> Any:
@@ -159,38 +154,16 @@ def test_rule_25_each_task_of_a_pipeline_is_held_to_a_pin() -> None:
 
 
 # --- what a step does -------------------------------------------------------------------------
-def expanded(text: str, env: dict[str, str]) -> str:
-    """Kubernetes: `$(NAME)` by what stands above in the list, `$$` escapes, others stay."""
-
-    def by(match: re.Match[str]) -> str:
-        if match[0].startswith("$$"):
-            return match[0][1:]
-        return env.get(match[1], match[0])
-
-    return re.sub(r"\$?\$\(([^()]*)\)", by, text)
-
-
 def run(
     document: dict[str, Any], given: dict[str, str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
     """Start the step of a Task or StepAction in `folder`, results going to `folder/../results`."""
-    spec = document["spec"]
-    step = spec["steps"][0] if document["kind"] == "Task" else spec
-    params = {p["name"]: given.get(p["name"], p.get("default")) for p in spec["params"]}
-    missing = [name for name, value in params.items() if value is None]
-    assert not missing, f"Tekton would refuse it: {missing}"
     results = folder.parent / "results"
     results.mkdir(exist_ok=True)
-
-    def put(text: str) -> str:
-        text = re.sub(r"\$\(params\.([a-z-]+)\)", lambda m: str(params[m[1]]), text)
-        return re.sub(r"\$\(step\.results\.([a-z-]+)\.path\)", rf"{results}/\1", text)
-
-    env: dict[str, str] = {}
-    for entry in step["env"]:
-        if "valueFrom" not in entry:  # the Secret is optional, and there is none
-            env[entry["name"]] = expanded(put(entry["value"]), env)
-    env["TMPDIR"] = env["HOME"] = str(folder.parent)
+    if document["kind"] == "Task":  # where a StepAction's caller says where it works
+        given = {name: value for name, value in given.items() if name != "working-directory"}
+    prepared = step(document, given, results=str(results))
+    env = {**prepared.env, "TMPDIR": str(folder.parent), "HOME": str(folder.parent)}
     if document["kind"] == "Task":  # where Tekton has /tekton/results
         env["SOVGATE_RESULTS_DIR"] = str(results)
     image = folder.parent / "image"
@@ -202,17 +175,10 @@ def run(
     )
     command.chmod(0o755)
     env["PATH"] = f"{image}:/usr/bin:/bin"
-    script = folder.parent / "script"
-    script.write_text(step["script"])
-    script.chmod(0o755)
     return subprocess.run(
-        [script], cwd=folder, env=env, capture_output=True, text=True, check=False
-    )
-
-
-def document(kind: str, verb: str) -> dict[str, Any]:
-    folder = "tasks" if kind == "Task" else "stepactions"
-    return read(ROOT / f"tekton/{folder}/sovgate-{verb}/0.1/sovgate-{verb}.yaml")
+        [prepared.written(folder.parent)], cwd=folder, env=env, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
 
 
 def results(folder: Path) -> dict[str, str]:
