@@ -192,6 +192,27 @@ def test_rule_18_a_category_that_is_no_known_word_counts_as_personal(
     assert crossing.push(code=10)["error"]["reason"] == "eu-personal-data"
 
 
+def test_rule_16_no_declaration_and_no_provider_is_an_attestation(crossing: Crossing) -> None:
+    """Nothing here attests where a runner is yet: a zone that asks for it gets nothing."""
+    crossing.edit("store: eu-store", "store: eu-store\n    require: attested")
+    assert crossing.push(code=10)["error"]["reason"] == "location-known"
+    assert crossing.objects("releases/") == []
+
+
+@pytest.mark.parametrize("rule", ["weights-inherit", "record-required", "*"])
+def test_rule_20_a_waiver_sets_no_rule_aside(crossing: Crossing, rule: str) -> None:
+    """Nothing reads waivers yet, not even one by a key that may sign them."""
+    home = "{name: ci, key: keys/home.pem, may: [signature, provenance, transfer, audit, waiver]}"
+    crossing.edit("border:\n", f"trust: [{home}]\nborder:\n")
+    crossing.sign("kyc")
+    crossing.evidence(
+        "waiver",
+        {"rule": rule, "manifest": crossing.manifest, "zone": "eu",
+         "expires": "2099-01-01T00:00:00Z"},
+    )  # fmt: skip
+    assert crossing.push(code=10)["error"]["reason"] == "weights-inherit"
+
+
 # --- whatever is done to a store or to evidence, no turns into no yes ----------------------------
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,29 @@ def test_comments_and_blocks() -> None:
     text = dump({"#": "above", "run": Block("a\n\n  b"), "list": [{"a": 1, "b": []}, {}]})
     assert text.startswith("# above\n")
     assert yaml.safe_load(text) == {"run": "a\n\n  b\n", "list": [{"a": 1, "b": []}, {}]}
+
+
+def shipped_workflows() -> Iterator[tuple[str, str]]:
+    """Workflows that we write for others: as files, and in the pages of docs."""
+    for path in ROOT.glob("patterns/**/*.y*ml"):
+        yield str(path.relative_to(ROOT)), path.read_text()
+    for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("patterns/**/*.md")):
+        for number, block in enumerate(re.findall(r"```ya?ml\n(.*?)```", path.read_text(), re.S)):
+            yield f"{path.relative_to(ROOT)}[{number}]", block
+
+
+def test_rule_23_no_shipped_workflow_hands_keys_to_strangers() -> None:
+    """Neither trigger that runs with secrets on another's code; no model code beside the keys."""
+    seen = 0
+    for name, text in shipped_workflows():
+        assert "pull_request_target" not in text, name
+        assert "workflow_run" not in text, name
+        for job in re.split(r"^  (?=[A-Za-z_-]+:\s*$)", text, flags=re.M):
+            verbs = re.findall(r"uses: *org/sovgate/(?:actions/)?([a-z]+)@", job)
+            if {"sign", "encrypt", "push", "promote", "rollback", "attest"} & set(verbs):
+                seen += 1
+                assert not re.search(r"^\s*(- )?run:", job, re.M), name
+    assert seen
 
 
 # --- the launcher -----------------------------------------------------------------------------

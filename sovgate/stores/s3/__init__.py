@@ -29,6 +29,7 @@ from sovgate.errors import (
     StoreError,
     VerificationFailed,
 )
+from sovgate.files import MAX_ENTRIES
 from sovgate.formats.transfer import blob_name
 from sovgate.records import GRADE
 from sovgate.stores._api import Location, Stat, check_name
@@ -296,6 +297,11 @@ class S3Store:
                 name = str(item["Key"])[cut:]
                 check_name(name)
                 names.append(name)
+            if len(names) > MAX_ENTRIES:
+                raise VerificationFailed(
+                    f"{self.uri} lists more than {MAX_ENTRIES} objects below {prefix}",
+                    reason="limits",
+                )
             token = page.get("NextContinuationToken")
             if not page.get("IsTruncated") or not token:
                 break
