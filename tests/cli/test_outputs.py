@@ -45,6 +45,9 @@ def test_every_verb_has_the_outputs_it_declares(tmp_path: Path) -> None:
     run(us, "record", model, "--key", key, "--dataset", "screening-public")
     if "sbom" in VERBS:
         run(us, "sbom", model)
+    (us / "report.xml").write_text("<testsuite><testcase name='a'/></testsuite>")
+    assert run(us, "gate", "junit", model, "--report", "report.xml")["outcome"] == "pass"
+    run(us, "attest", model, "--all-unsigned", "--key", key)
     run(us, "verify", model)
     move = ("--zone", "us-train", "--to", "eu")
     checked = run(us, "check", model, "--action", "transfer", *move)
