@@ -70,6 +70,7 @@ def _verify(
             for log in found.logs
         ],
         "passed-over": list(found.passed_over),
+        "elsewhere": list(found.elsewhere),
     }
     if found.open_end is not None:
         end = found.open_end
@@ -102,6 +103,10 @@ def _verify(
                 if run.open
             ),
             *(f"passed over, since it does not verify: {line}" for line in found.passed_over),
+            *(
+                f"not looked at, since it is kept elsewhere: the log of {line}"
+                for line in found.elsewhere
+            ),
         ),
         outputs={"entries": str(entries)},
         data=data,

@@ -33,13 +33,15 @@ class ZoneLog:
 
 @dataclass(frozen=True, kw_only=True)
 class Audited:
-    """`passed_over`: records and receipts that do not verify, and so anchor nothing.
+    """`passed_over`: records and receipts that do not verify, and so anchor nothing. `elsewhere`:
+    zones whose log is not to be had from here, and so was not looked at.
 
     `open_end` is set where a cut could hide: it is what `audit verify` ends with (14).
     """
 
     logs: tuple[ZoneLog, ...]
     passed_over: tuple[str, ...]
+    elsewhere: tuple[str, ...]
     open_end: Inconclusive | None
 
 
@@ -54,9 +56,18 @@ def verify(
     heads = [_head(text) for text in against]
     zones = [opened.zone(zone).name] if zone is not None else list(opened.config.zones)
     stores = {name: opened.audit_store(name) for name in zones}
-    if zone is None:
-        stores = {name: store for name, store in stores.items() if _has_log(store)}
     anchors, passed_over = _anchors(opened)
+    elsewhere: list[str] = []
+    if zone is None:
+        there = {name for name, store in stores.items() if _has_log(store)}
+        # A log that was removed whole is no reason to leave its zone out.
+        there |= {name for name in anchors if _keeps_log(opened, name)}
+        elsewhere = [
+            f"zone {name}, of which {next(iter(heads.values()))} names a head"
+            for name, heads in anchors.items()
+            if name in stores and name not in there
+        ]
+        stores = {name: store for name, store in stores.items() if name in there}
     owners = _owners(stores, heads)
     logs = []
     for name, store in stores.items():
@@ -69,7 +80,12 @@ def verify(
             against=[head for head in heads if owners[head] == name],
         )
         logs.append(ZoneLog(zone=name, store=store.uri, found=found))
-    return Audited(logs=tuple(logs), passed_over=tuple(passed_over), open_end=_conclude(logs))
+    return Audited(
+        logs=tuple(logs),
+        passed_over=tuple(passed_over),
+        elsewhere=tuple(elsewhere),
+        open_end=_conclude(logs),
+    )
 
 
 def _head(text: str) -> str:
@@ -81,6 +97,12 @@ def _head(text: str) -> str:
             reason="bad-head",
         )
     return match.group(1)
+
+
+def _keeps_log(opened: Project, zone: str) -> bool:
+    """Whether the zone's log must be in reach: in its store, or here, where it signs."""
+    config = opened.config.zones.get(zone)
+    return config is not None and (config.store is not None or config.keys.sign is not None)
 
 
 def _has_log(store: Store) -> bool:

@@ -247,6 +247,31 @@ def test_rule_28_records_and_receipts_betray_a_removed_log(crossing: Crossing, w
         shutil.move(kept, log)
 
 
+@pytest.mark.parametrize("log", [".sovgate/home/audit", "eu-store/audit"])
+def test_rule_28_a_log_removed_whole_is_missed_though_nobody_names_its_zone(
+    crossing: Crossing, log: str
+) -> None:
+    """Records and receipts know of it, so it is no zone without a log."""
+    heads = [crossing.push()["audit-head"], crossing.pull()["audit-head"]]
+    named = [f"--against={head}" for head in heads]
+    crossing.json("audit", "verify", *named)
+    shutil.rmtree(crossing.base / log)
+    left = heads[1] if "home" in log else heads[0]
+    found = crossing.json("audit", "verify", "--against", left, code=11)
+    assert found["error"]["reason"] == "audit-cut"
+
+
+def test_rule_28_a_log_that_is_kept_elsewhere_is_named(crossing: Crossing) -> None:
+    """The destination has neither the source's log nor its key: it says that it did not look."""
+    crossing.push()
+    head = crossing.pull()["audit-head"]
+    shutil.rmtree(crossing.base / ".sovgate")
+    crossing.edit("{sign: keys/home.pem}", "{sign-public: keys/home.pub.pem}")
+    found = crossing.json("audit", "verify", "--against", head)
+    assert [log["zone"] for log in found["logs"]] == ["eu"]
+    assert [line.split(",")[0] for line in found["elsewhere"]] == ["zone home"]
+
+
 def test_rule_28_a_head_that_was_noted_betrays_a_cut(crossing: Crossing) -> None:
     pushed = crossing.push()
     run = next((crossing.base / ".sovgate/home/audit").iterdir())
