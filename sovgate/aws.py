@@ -55,7 +55,7 @@ def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict
     if not mark:
         return rest, {}
     try:
-        pairs = parse_qsl(query, strict_parsing=True, max_num_fields=8)
+        pairs = parse_qsl(query or "?", strict_parsing=True, max_num_fields=8)
     except ValueError as error:
         raise ConfigError(f"what follows ? in the {what} URI is not name=value",
                           reason="bad-uri") from error  # fmt: skip

@@ -95,7 +95,7 @@ def _parse(uri: Uri, region: str | None) -> _Named:
     rest, options = aws.split_options(uri.rest, {"region", "profile", "account"}, what="key")
     host, slash, name = rest.partition("/")
     arn = _ARN.fullmatch(name)
-    if not slash or not (arn or _BARE.fullmatch(name)):
+    if not slash or host.startswith("arn:") or not (arn or _BARE.fullmatch(name)):
         raise ConfigError(
             f"{uri.text[:200]!r} names no KMS key",
             fix="write awskms:///arn:PARTITION:kms:REGION:ACCOUNT:key/ID, or alias/NAME for key/ID",

@@ -1,0 +1,160 @@
+"""A real HTTP proxy on loopback that stands between sovgate and a service, and misbehaves on cue.
+
+Passes every request on as it came (the Host header too, which is signed) but for those that a
+`Fault` picks: those lose their answer, are cut, changed, redirected or refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import http.client
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+class What(enum.Enum):
+    LOSE_REQUEST = "the connection breaks before the service hears of it"
+    LOSE_REPLY = "the service does it, and its answer never comes"
+    CUT_REPLY = "the answer breaks off half way"
+    FLIP_REQUEST = "a bit of what was sent is flipped on the way"
+    FLIP_REPLY = "a bit of the answer is flipped on the way"
+    IGNORE_CONDITION = "the service does not know If-None-Match"
+    REDIRECT = "301 to a bucket of another region"
+    EDIT_REPLY = "the answer is changed on the way, as `edit` says"
+    BUSY = "503 SlowDown"
+    DENY = "403 AccessDenied"
+
+
+@dataclass
+class Fault:
+    """Strikes requests whose method and path with query `hits` picks, `times` times."""
+
+    what: What
+    hits: Callable[[str, str], bool]
+    times: int = 1
+    edit: Callable[[bytes], bytes] = bytes
+    struck: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def strikes(self, method: str, path: str) -> bool:
+        with self.lock:
+            if self.struck >= self.times or not self.hits(method, path):
+                return False
+            self.struck += 1
+            return True
+
+
+class FaultProxy(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream = urlsplit(upstream).netloc
+        self.faults: list[Fault] = []
+        self.seen: list[tuple[str, str]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def fault(self, what: What, method: str, part: str = "", times: int = 1) -> Fault:
+        """`part`: what the path with its query must hold."""
+        made = Fault(what, lambda m, p: m == method and part in p, times)
+        self.faults.append(made)
+        return made
+
+    def edits(self, method: str, edit: Callable[[bytes], bytes]) -> None:
+        """Every answer to `method` goes through `edit`."""
+        fault = self.fault(What.EDIT_REPLY, method, "", 1_000_000)
+        fault.edit = edit
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # a client that goes away is part of the play
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FaultProxy
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+    def _pass(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.seen.append((self.command, self.path))
+        fault = next((f for f in self.server.faults if f.strikes(self.command, self.path)), None)
+        what = fault.what if fault else None
+        if what is What.LOSE_REQUEST:
+            self._hang_up()
+        elif what is What.REDIRECT:
+            self._answer(301, [("x-amz-bucket-region", "us-east-1")],
+                         b"<Error><Code>PermanentRedirect</Code></Error>")  # fmt: skip
+        elif what is What.BUSY:
+            self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
+        elif what is What.DENY:
+            self._answer(403, [], b"<Error><Code>AccessDenied</Code></Error>")
+        else:
+            self._forward(body, what, fault.edit if fault else bytes)
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass  # noqa: N815
+
+    def _forward(self, body: bytes, what: What | None, edit: Callable[[bytes], bytes]) -> None:
+        if what is What.FLIP_REQUEST and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
+        drop = {"expect", "connection"} | (
+            {"if-none-match"} if what is What.IGNORE_CONDITION else set()
+        )
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in drop}
+        there = http.client.HTTPConnection(self.server.upstream, timeout=60)
+        with contextlib.closing(there):
+            there.request(self.command, self.path, body=body, headers=headers)
+            reply = there.getresponse()
+            data = reply.read()
+        if what is What.LOSE_REPLY:
+            self._hang_up()
+            return
+        if what is What.EDIT_REPLY:
+            data = edit(data)
+        if what is What.FLIP_REPLY and data:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        dropped = {"transfer-encoding", "connection", "content-length", "date", "server"}
+        kept = [(k, v) for k, v in reply.getheaders() if k.lower() not in dropped]
+        length = reply.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
+        self._answer(reply.status, kept, data, length or "0", cut=what is What.CUT_REPLY)
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], data: bytes,
+                length: str | None = None, *, cut: bool = False) -> None:  # fmt: skip
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", length or str(len(data)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        self.wfile.write(data[: len(data) // 2] if cut else data)
+        if cut:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def between(upstream: str) -> Iterator[FaultProxy]:
+    proxy = FaultProxy(upstream)
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()

@@ -1,0 +1,463 @@
+"""A bucket that answers late, twice, wrongly or from elsewhere: each fault has its one ending."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate.errors import (
+    AlreadyExists,
+    ConfigError,
+    ExitCode,
+    NotFound,
+    ResidencyMismatch,
+    StoreError,
+    VerificationFailed,
+)
+from sovgate.formats.transfer import blob_name
+from sovgate.records import GRADE, Sized
+from sovgate.stores._api import Store
+from sovgate.stores.registry import open_store
+from sovgate.stores.s3 import upload
+from sovgate.transfer import locate, put_blob
+from tests import servers
+from tests.conformance.stores import put
+from tests.faultproxy import FaultProxy, What, between
+
+NAME = "releases/kyc/1.0.0.json"
+MIB = 1024 * 1024
+
+
+def at(url: str, *, region: str = "eu-central-1", zone: str | None = None, upstream: str = "",
+       bucket: str = "") -> Store:  # fmt: skip
+    bucket = bucket or servers.bucket(upstream or url, region)
+    text = f"s3://{bucket}/{secrets.token_hex(8)}?endpoint={url}"
+    return open_store(text, Path(), zone or f"aws:{region}")
+
+
+@pytest.fixture
+def proxy(seaweedfs: str) -> Iterator[FaultProxy]:
+    with between(seaweedfs) as made:
+        yield made
+
+
+@pytest.fixture
+def store(proxy: FaultProxy, seaweedfs: str) -> Store:
+    return at(proxy.url, upstream=seaweedfs)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+# -- a reply that is lost
+
+
+@pytest.mark.parametrize("what", [What.LOSE_REPLY, What.LOSE_REQUEST, What.BUSY, What.CUT_REPLY])
+@pytest.mark.parametrize("times", [1, 3])
+def test_rule_13_a_write_outlives_a_few_faults(
+    store: Store, proxy: FaultProxy, what: What, times: int
+) -> None:
+    fault = proxy.fault(what, "PUT", NAME, times)
+    put(store, NAME, b"the record")
+    assert fault.struck >= 1
+    assert store.get(NAME, most=100) == b"the record"
+
+
+def test_rule_13_a_write_whose_every_answer_is_lost_is_read_back(
+    store: Store, proxy: FaultProxy
+) -> None:
+    proxy.fault(What.LOSE_REPLY, "PUT", NAME, 100)
+    put(store, NAME, b"the record")
+    assert store.get(NAME, most=100) == b"the record"
+
+
+def test_rule_13_other_bytes_behind_a_lost_reply_stay_and_are_21(
+    store: Store, proxy: FaultProxy
+) -> None:
+    put(store, NAME, b"theirs")
+    proxy.fault(What.LOSE_REPLY, "PUT", NAME, 100)
+    with pytest.raises(AlreadyExists) as caught:
+        put(store, NAME, b"ours")
+    assert caught.value.exit_code == ExitCode.STORE
+    assert store.get(NAME, most=100) == b"theirs"
+
+
+def test_a_service_that_never_answers_is_21_and_leaves_nothing(
+    store: Store, proxy: FaultProxy
+) -> None:
+    put(store, "first/one", b"opens the client")
+    proxy.fault(What.BUSY, "PUT", NAME, 100)
+    with pytest.raises(StoreError) as caught:
+        put(store, NAME, b"the record")
+    assert caught.value.exit_code == ExitCode.STORE
+    proxy.faults.clear()
+    assert store.stat(NAME) is None
+
+
+# -- create-only
+
+
+def test_rule_13_a_store_that_ignores_create_only_is_found_by_the_probe(moto: str) -> None:
+    """Before moto, which checks no signatures: the condition is one of the signed headers."""
+    with between(moto) as proxy:
+        store = at(proxy.url, upstream=moto)
+        proxy.fault(What.IGNORE_CONDITION, "PUT", ".probe", 100)
+        with pytest.raises(StoreError) as caught:
+            store.probe()
+    assert caught.value.reason == "not-create-only"
+    assert caught.value.exit_code == ExitCode.STORE
+
+
+def test_rule_13_one_probe_of_a_known_store_is_one_request(
+    store: Store, proxy: FaultProxy, seaweedfs: str
+) -> None:
+    store.probe()
+    again = open_store(store.uri, Path(), "aws:eu-central-1")
+    proxy.seen.clear()
+    again.probe()
+    again.probe()
+    assert [method for method, _ in proxy.seen] == ["PUT"]
+
+
+# -- bytes changed on the way
+
+
+def test_bytes_flipped_on_the_way_in_are_refused_by_a_service_that_checks(
+    store: Store, proxy: FaultProxy
+) -> None:
+    put(store, "first/one", b"opens the client")
+    proxy.fault(What.FLIP_REQUEST, "PUT", NAME, 100)
+    with pytest.raises(StoreError) as caught:
+        put(store, NAME, b"the record")
+    assert caught.value.exit_code == ExitCode.STORE
+    proxy.faults.clear()
+    assert store.stat(NAME) is None
+
+
+def test_bytes_flipped_on_the_way_into_a_service_that_checks_nothing_are_found(moto: str) -> None:
+    """moto takes wrong sums: it is found out, no sum of its is believed, and all is read again."""
+    with between(moto) as proxy:
+        store = at(proxy.url, upstream=moto)
+        put(store, "first/one", b"fine")
+        stat = store.stat("first/one")
+        assert stat is not None
+        assert stat.sha256 is None
+        proxy.fault(What.FLIP_REQUEST, "PUT", NAME)
+        with pytest.raises(StoreError) as caught:
+            put(store, NAME, b"the record")
+        assert caught.value.reason == "wrong-bytes"
+        assert store.stat(NAME) is None
+
+
+def test_rule_14_a_sum_of_the_whole_object_is_told_by_a_service_that_checks(store: Store) -> None:
+    put(store, NAME, b"the record")
+    stat = store.stat(NAME)
+    assert stat is not None
+    assert stat.sha256 == digest(b"the record")
+
+
+def test_rule_14_a_flipped_blob_is_not_skipped(store: Store, proxy: FaultProxy) -> None:
+    data = secrets.token_bytes(17 * MIB)
+    blob = Sized(sha256=digest(data), size=len(data))
+    assert put_blob(store, blob, lambda: io.BytesIO(data))
+    assert not put_blob(store, blob, lambda: io.BytesIO(data))
+    proxy.fault(What.FLIP_REPLY, "GET", blob.sha256)
+    with pytest.raises(StoreError) as caught:
+        put_blob(store, blob, lambda: io.BytesIO(data))
+    assert caught.value.reason == "damaged-blob"
+
+
+# -- reading
+
+
+def test_a_read_goes_on_where_the_connection_broke(store: Store, proxy: FaultProxy) -> None:
+    data = secrets.token_bytes(5 * MIB)
+    put(store, "blobs/x", data)
+    fault = proxy.fault(What.CUT_REPLY, "GET", "blobs/x", 3)
+    with store.open("blobs/x") as reader:
+        assert reader.read() == data
+    assert fault.struck == 3
+
+
+def test_a_read_that_never_ends_well_is_21(store: Store, proxy: FaultProxy) -> None:
+    put(store, "blobs/x", b"12345678")
+    proxy.fault(What.CUT_REPLY, "GET", "blobs/x", 100)
+    with pytest.raises(StoreError) as caught, store.open("blobs/x") as reader:
+        reader.read()
+    assert caught.value.exit_code == ExitCode.STORE
+
+
+def test_an_object_replaced_during_a_read_is_not_mixed(
+    store: Store, proxy: FaultProxy, seaweedfs: str
+) -> None:
+    data = secrets.token_bytes(4 * MIB)
+    put(store, "blobs/x", data)
+    proxy.fault(What.CUT_REPLY, "GET", "blobs/x")
+    with store.open("blobs/x") as reader:
+        start = reader.read(MIB)
+        bucket, _, rest = store.uri.removeprefix("s3://").partition("/")
+        key = f"{rest.partition('?')[0]}/blobs/x"
+        servers.sdk("s3", seaweedfs).put_object(Bucket=bucket, Key=key, Body=bytes(4 * MIB))
+        with pytest.raises(StoreError):
+            reader.read()
+    assert start == data[:MIB]
+
+
+# -- in parts
+
+
+@pytest.mark.parametrize("server", ["ministack", "moto", "seaweedfs"])
+def test_a_large_blob_goes_in_parts_and_comes_back(
+    server: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(server)
+    with between(url) as proxy:
+        store = at(proxy.url, upstream=url)
+        data = secrets.token_bytes(40 * MIB + 7)
+        name = blob_name(digest(data))
+        store.put(name, io.BytesIO(data), size=len(data), sha256=digest(data))
+        parts = {path for method, path in proxy.seen if method == "PUT" and "partNumber" in path}
+        assert len(parts) == 3
+        with store.open(name) as reader:
+            assert reader.read() == data
+        stat = store.stat(name)
+        assert stat is not None
+        assert (stat.size, stat.sha256) == (len(data), None)  # a sum of sums is not its digest
+        with pytest.raises(AlreadyExists):
+            store.put(name, io.BytesIO(data), size=len(data), sha256=digest(data))
+
+
+def test_parts_that_arrived_before_a_break_are_not_sent_again(ministack: str) -> None:
+    """ministack tells the SHA-256 of the parts that it has, as AWS does."""
+    data = secrets.token_bytes(60 * MIB)
+    name = blob_name(digest(data))
+    with between(ministack) as proxy:
+        store = at(proxy.url, upstream=ministack)
+        proxy.fault(What.BUSY, "PUT", "partNumber=4", 100)
+        with pytest.raises(StoreError):
+            store.put(name, io.BytesIO(data), size=len(data), sha256=digest(data))
+        proxy.faults.clear()
+        assert store.stat(name) is None
+        proxy.seen.clear()
+        store.put(name, io.BytesIO(data), size=len(data), sha256=digest(data))
+        sent = [path for method, path in proxy.seen if method == "PUT" and "partNumber" in path]
+        assert len(sent) == 1
+        with store.open(name) as reader:
+            assert digest(reader.read()) == digest(data)
+
+
+def test_a_part_of_other_bytes_is_sent_again(ministack: str) -> None:
+    """Somebody else's unfinished upload of that name, with a first part of other bytes."""
+    data = secrets.token_bytes(33 * MIB)
+    name = blob_name(digest(data))
+    store = at(ministack)
+    bucket, _, rest = store.uri.removeprefix("s3://").partition("/")
+    key = f"{rest.partition('?')[0]}/{name}"
+    sdk = servers.sdk("s3", ministack)
+    left = sdk.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="SHA256")
+    wrong = bytes(upload.PART)
+    sdk.upload_part(Bucket=bucket, Key=key, UploadId=left["UploadId"], PartNumber=1, Body=wrong,
+                    ChecksumSHA256=upload.checksum(wrong))  # fmt: skip
+    store.put(name, io.BytesIO(data), size=len(data), sha256=digest(data))
+    with store.open(name) as reader:
+        assert reader.read() == data
+
+
+@pytest.mark.parametrize("what", [What.LOSE_REPLY, What.BUSY])
+@pytest.mark.parametrize("times", [1, 100])
+def test_rule_13_a_lost_reply_to_the_last_request_is_settled_by_reading(
+    store: Store, proxy: FaultProxy, what: What, times: int
+) -> None:
+    data = secrets.token_bytes(17 * MIB)
+    name = blob_name(digest(data))
+    proxy.fault(what, "POST", "uploadId", times)
+    try:
+        store.put(name, io.BytesIO(data), size=len(data), sha256=digest(data))
+    except StoreError as error:
+        assert (what, times) == (What.BUSY, 100), error
+        assert store.stat(name) is None
+    else:
+        with store.open(name) as reader:
+            assert reader.read() == data
+
+
+def test_a_large_source_that_changed_leaves_nothing(store: Store, seaweedfs: str) -> None:
+    data = secrets.token_bytes(20 * MIB)
+    name = blob_name(digest(data))
+    changed = data[:-1] + bytes([data[-1] ^ 1])
+    for given in (changed, data[:-1], data + b"x"):
+        with pytest.raises(StoreError) as caught:
+            store.put(name, io.BytesIO(given), size=len(data), sha256=digest(data))
+        assert caught.value.reason == "wrong-bytes"
+    assert store.stat(name) is None
+    bucket, _, rest = store.uri.removeprefix("s3://").partition("/")
+    left = servers.sdk("s3", seaweedfs).list_multipart_uploads(
+        Bucket=bucket, Prefix=rest.partition("?")[0]
+    )
+    assert not left.get("Uploads")
+
+
+def test_parts_are_as_few_as_the_provider_wants() -> None:
+    """Scaleway takes 1,000 parts, the others 10,000; no part is smaller than S3's five MiB."""
+    assert upload.part_size(20 * MIB, 10_000) == upload.PART
+    for size in (100 * 1024**3, 5 * 1024**4):
+        for most in (1000, 10_000):
+            step = upload.part_size(size, most)
+            assert step % MIB == 0
+            assert -(-size // step) <= most
+    scaleway = open_store("s3://kyc-eu", Path(), "scaleway:fr-par")
+    assert scaleway.max_parts == 1000  # type: ignore[attr-defined]
+
+
+# -- where it lies
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "us-east-1", "eu-west-1"])
+def test_the_service_says_where_a_bucket_lies(moto: str, region: str) -> None:
+    store = at(moto, region=region)
+    if region == "us-east-1":
+        assert store.location() is None  # null at an endpoint of one's own is no answer
+        return
+    said = store.location()
+    assert said is not None
+    assert said.value == f"aws:{region}"
+    assert said.grade == GRADE["declared"]  # rule 15: an endpoint of one's own, whatever it says
+
+
+def test_a_bucket_of_the_sovereign_cloud_says_so(moto: str) -> None:
+    store = at(moto, region="eusc-de-east-1", zone="aws-eusc:eusc-de-east-1")
+    said = store.location()
+    assert said is not None
+    assert said.value == "aws-eusc:eusc-de-east-1"
+
+
+def test_a_bucket_elsewhere_is_12(moto: str) -> None:
+    store = at(moto, region="eu-west-1", zone="aws:eu-central-1")
+    with pytest.raises(ResidencyMismatch) as caught:
+        locate(store, zone="eu", declared="aws:eu-central-1")
+    assert caught.value.exit_code == ExitCode.RESIDENCY
+
+
+def test_a_server_that_names_no_location_is_declared(seaweedfs: str) -> None:
+    found = locate(at(seaweedfs), zone="eu", declared="aws:eu-central-1")
+    assert (found.value, found.grade) == ("aws:eu-central-1", GRADE["declared"])
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "HEAD"])
+def test_rule_15_a_redirect_is_12_and_not_followed(
+    store: Store, proxy: FaultProxy, method: str
+) -> None:
+    put(store, "first/one", b"opens the client")
+    proxy.fault(What.REDIRECT, method, "", 100)
+    proxy.seen.clear()
+    calls: dict[str, Any] = {
+        "GET": lambda: store.get("first/one", most=100),
+        "HEAD": lambda: store.stat("first/one"),
+        "PUT": lambda: put(store, NAME, b"the record"),
+    }
+    with pytest.raises(ResidencyMismatch) as caught:
+        calls[method]()
+    assert caught.value.exit_code == ExitCode.RESIDENCY
+    assert len(proxy.seen) == 1
+
+
+# -- what the service refuses
+
+
+@pytest.mark.parametrize(
+    ("method", "permission"),
+    [("PUT", "s3:PutObject on arn:aws:s3:::"), ("GET", "s3:GetObject on arn:aws:s3:::")],
+)
+def test_a_missing_permission_is_named(
+    store: Store, proxy: FaultProxy, method: str, permission: str
+) -> None:
+    put(store, "first/one", b"opens the client")
+    proxy.fault(What.DENY, method, "/", 100)
+    with pytest.raises(StoreError) as caught:
+        if method == "PUT":
+            put(store, NAME, b"the record")
+        else:
+            store.get("first/one", most=100)
+    assert caught.value.reason == "access-denied"
+    assert permission in str(caught.value.why)
+
+
+def test_a_bucket_that_is_not_there_is_told_from_an_object_that_is_not(store: Store) -> None:
+    with pytest.raises(NotFound):
+        store.get(NAME, most=10)
+    gone = open_store(store.uri.replace("s3://t-", "s3://gone-"), Path(), "aws:eu-central-1")
+    with pytest.raises(StoreError) as caught:
+        gone.get(NAME, most=10)
+    assert caught.value.reason == "no-bucket"
+
+
+def test_nobody_there_is_21_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"s3://kyc-eu?endpoint=http://127.0.0.1:{servers.free_port()}", Path(),
+                       "aws:eu-central-1")  # fmt: skip
+    with pytest.raises(StoreError) as caught:
+        store.stat(NAME)
+    assert caught.value.reason == "no-answer"
+
+
+def test_without_credentials_the_fix_is_named(
+    seaweedfs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = at(seaweedfs)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(StoreError) as caught:
+        store.stat(NAME)
+    assert caught.value.reason == "no-credentials"
+    assert "id-token: write" in str(caught.value.fix)
+
+
+def test_each_provider_has_credentials_of_its_own(
+    seaweedfs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A push from aws to aws-eusc holds two sets: nothing crosses partitions."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of-the-other-partition")
+    monkeypatch.setenv("AWS_EUSC_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_EUSC_SECRET_ACCESS_KEY", "testtest")
+    bucket = servers.bucket(seaweedfs)
+    eusc = at(seaweedfs, zone="aws-eusc:eusc-de-east-1", bucket=bucket)
+    put(eusc, NAME, b"the record")
+    with pytest.raises(StoreError) as caught:
+        put(at(seaweedfs, zone="aws:eu-central-1", bucket=bucket), NAME, b"the record")
+    assert caught.value.reason == "bad-credentials"
+
+
+def test_objects_outside_the_layout_are_not_listed_as_ours(store: Store, seaweedfs: str) -> None:
+    bucket, _, rest = store.uri.removeprefix("s3://").partition("/")
+    key = f"{rest.partition('?')[0]}/audit/../../x"
+    servers.sdk("s3", seaweedfs).put_object(
+        Bucket=bucket, Key=key.replace("../..", "A B"), Body=b"x"
+    )
+    with pytest.raises(VerificationFailed) as caught:
+        list(store.list("audit/"))
+    assert caught.value.reason == "unsafe-name"
+
+
+def test_missing_package_is_a_configuration_error() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules['botocore'] = None\n"
+        "from pathlib import Path\n"
+        "from sovgate.errors import ConfigError\n"
+        "from sovgate.stores.registry import open_store\n"
+        "store = open_store('s3://kyc-eu', Path(), 'aws:eu-central-1')\n"
+        "try: store.stat('a/b')\n"
+        "except ConfigError as error: print(error.reason, error.fix)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "missing-package pip install 'sovgate[aws]'\n"
+    assert ConfigError.exit_code == ExitCode.CONFIG

@@ -1,0 +1,235 @@
+"""Where a cloud URI may lead, and what may not lead it elsewhere. Opens clients, asks nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate import aws
+from sovgate.errors import ConfigError, ExitCode, KeyServiceError, ResidencyMismatch, StoreError
+from sovgate.formats.wrap import Context
+from sovgate.keys import registry
+from sovgate.keys.awskms import _parse, encryption_context
+from sovgate.records import GRADE
+from sovgate.regions import all_regions
+from sovgate.stores.registry import open_store
+from sovgate.stores.s3 import S3Store
+from sovgate.transfer import locate
+from sovgate.uri import parse
+
+EUSC = "aws-eusc:eusc-de-east-1"
+KEY = "arn:aws-eusc:kms:eusc-de-east-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the proxies and roots of the machine that the tests run on."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def s3(text: str, region: str | None = EUSC) -> S3Store:
+    store = open_store(text, Path(), region)
+    assert isinstance(store, S3Store)
+    return store
+
+
+def named(text: str, region: str | None = None) -> Any:
+    return _parse(parse(text, what="key"), region)
+
+
+@pytest.mark.parametrize(
+    "region", ["aws:us-east-1", EUSC, "aws-cn:cn-north-1", "aws-us-gov:us-gov-west-1",
+               "scaleway:fr-par", "ovh:gra", "hetzner:fsn1", "ionos:eu-central-1"]
+)  # fmt: skip
+def test_the_zones_region_says_the_endpoint(region: str) -> None:
+    row = next(row for row in all_regions() if row.id == region)
+    client = s3("s3://kyc-eu", region)._client
+    assert client.sdk.meta.endpoint_url == f"https://{row.s3_endpoint}"
+    assert client.sdk.meta.region_name == row.region
+    assert client.grade == GRADE["api"]
+
+
+@pytest.mark.parametrize("profile", [False, True])
+def test_rule_15_the_surroundings_lead_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: bool
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KMS",
+                 "AWS_ENDPOINT_URL_STS"):  # fmt: skip
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_S3_USE_ARN_REGION"):
+        monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile eu]\nregion = us-west-2\nendpoint_url = http://127.0.0.1:1\n"
+        "aws_access_key_id = a\naws_secret_access_key = b\n"
+        "s3 =\n  use_accelerate_endpoint = true\n  addressing_style = virtual\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    client = s3("s3://kyc-eu" + ("?profile=eu" if profile else ""))._client
+    assert client.sdk.meta.endpoint_url == "https://s3.eusc-de-east-1.amazonaws.eu"
+    assert client.sdk.meta.region_name == "eusc-de-east-1"
+    kms = aws.client("kms", named(f"awskms:///{KEY}").place, kind=KeyServiceError)
+    assert kms.sdk.meta.endpoint_url == "https://kms.eusc-de-east-1.amazonaws.eu"
+
+
+@pytest.mark.parametrize(
+    "name", ["HTTPS_PROXY", "https_proxy", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"]
+)
+def test_rule_15_a_proxy_or_roots_of_ones_own_are_declared(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import certifi
+
+    monkeypatch.setenv(name, certifi.where() if "CA" in name else "http://127.0.0.1:1")
+    assert s3("s3://kyc-eu")._client.grade == GRADE["declared"]
+
+
+def test_rule_15_an_endpoint_of_ones_own_is_declared() -> None:
+    for url in ("https://minio.bank.example", "https://s3.eusc-de-east-1.amazonaws.eu"):
+        assert s3(f"s3://kyc-eu?endpoint={url}")._client.grade == GRADE["declared"]
+    where = named(f"awskms://kms.bank.example/{KEY}").place
+    assert where.url == "https://kms.bank.example"
+    assert aws.client("kms", where, kind=KeyServiceError).grade == GRADE["declared"]
+
+
+def test_an_endpoint_of_another_region_is_12() -> None:
+    store = s3("s3://kyc-eu?endpoint=https://s3.us-east-1.amazonaws.com")
+    with pytest.raises(ResidencyMismatch) as caught:
+        locate(store, zone="eu", declared=EUSC)
+    assert caught.value.exit_code == ExitCode.RESIDENCY
+    with pytest.raises(ResidencyMismatch):
+        named(f"awskms://kms.us-east-1.amazonaws.com/{KEY}")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("s3://arn:aws:s3:eu-central-1:444455556666:accesspoint/x", "access-point"),
+        ("s3://arn:aws:s3::444455556666:accesspoint/m.mrap", "access-point"),
+        ("s3://kyc-x1y2-s3alias", "access-point"),
+        ("s3://kyc--euc1-az1--x-s3", "access-point"),
+        ("s3://KYC", "bad-uri"),
+        ("s3://a", "bad-uri"),
+        ("s3://a..b", "bad-uri"),
+        ("s3://127.0.0.1/x", "bad-uri"),
+        ("s3://kyc/../x", "bad-uri"),
+        ("s3://kyc/X", "bad-uri"),
+        ("s3://kyc?", "bad-uri"),
+        ("s3://kyc?region=eu", "bad-uri"),
+        ("s3://kyc?account=1", "bad-uri"),
+        ("s3://kyc?profile=../x", "bad-uri"),
+        ("s3://kyc?endpoint=https://a&endpoint=https://b", "bad-uri"),
+        ("s3://kyc?endpoint=http://minio.bank.example", "bad-endpoint"),
+        ("s3://kyc?endpoint=http://169.254.169.254", "bad-endpoint"),
+        ("s3://kyc?endpoint=http://localhost.evil.example", "bad-endpoint"),
+        ("s3://kyc?endpoint=ftp://127.0.0.1", "bad-endpoint"),
+        ("s3://kyc?endpoint=https://host/path", "bad-endpoint"),
+        ("s3://kyc?endpoint=https://host:x", "bad-endpoint"),
+        ("s3://kyc?endpoint=https://s3.amazonaws.com", "bad-endpoint"),
+        ("s3://kyc?endpoint=https://s3-accelerate.amazonaws.com", "bad-endpoint"),
+        ("s3://kyc?endpoint=https://m.mrap.accesspoint.s3-global.amazonaws.com", "bad-endpoint"),
+        ("s3://kyc?endpoint=https://a.s3-accesspoint.eu-central-1.amazonaws.com", "bad-endpoint"),
+        ("s3://kyc?endpoint=https://user:word@host", "secret-in-uri"),
+        ("s3://user:word@kyc", "secret-in-uri"),
+    ],
+)
+def test_rule_15_what_is_no_bucket_at_one_place_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_store(text, Path(), EUSC)
+    assert caught.value.reason == reason
+    said = f"{caught.value.what} {caught.value.why} {caught.value.fix}"
+    assert "word" not in said
+
+
+def test_a_store_without_a_region_is_not_guessed() -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_store("s3://kyc-eu", Path())
+    assert caught.value.reason == "no-region"
+    with pytest.raises(ConfigError) as caught:
+        open_store("s3://kyc-eu", Path(), "gcp:europe-west3")
+    assert caught.value.reason == "no-endpoint"
+
+
+def test_an_unknown_profile_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError) as caught:
+        _ = s3("s3://kyc-eu?profile=nobody")._client
+    assert caught.value.reason == "no-profile"
+
+
+# -- keys
+
+
+@pytest.mark.parametrize(
+    ("partition", "region"),
+    [("aws", "eu-central-1"), ("aws-eusc", "eusc-de-east-1"), ("aws-cn", "cn-north-1"),
+     ("aws-us-gov", "us-gov-west-1"), ("aws-iso", "us-iso-east-1")],
+)  # fmt: skip
+def test_keys_of_every_partition_have_a_uri(partition: str, region: str) -> None:
+    arn = f"arn:{partition}:kms:{region}:444455556666:key/mrk-1234abcd12ab34cd56ef1234567890ab"
+    found = named(f"awskms:///{arn}")
+    assert found.row.id == f"{partition}:{region}"
+    assert (found.account, found.name) == ("444455556666", arn)
+    row = next(row for row in all_regions() if row.id == found.row.id)
+    assert found.place.url == f"https://{row.endpoint('kms')}"
+
+
+def test_cosigns_other_forms_are_taken() -> None:
+    alias = "arn:aws-eusc:kms:eusc-de-east-1:444455556666:alias/kyc-eu"
+    assert named(f"awskms:///{alias}").name == alias
+    assert named("awskms:///alias/kyc-eu", EUSC).row.id == EUSC
+    assert named(f"awskms:///alias/kyc-eu?region={EUSC}").row.id == EUSC
+    assert named("awskms:///1234abcd-12ab-34cd-56ef-1234567890ab", EUSC).account is None
+    local = named("awskms://localhost:4566/alias/kyc-eu", EUSC)
+    assert local.place.url == "http://localhost:4566"
+    assert not local.place.catalogued
+
+
+def test_rule_10_a_key_outside_its_zone_is_12() -> None:
+    for text in (f"awskms:///{KEY}", f"awskms:///alias/x?region={EUSC}"):
+        with pytest.raises(ResidencyMismatch) as caught:
+            named(text, "aws:us-east-1")
+        assert caught.value.exit_code == ExitCode.RESIDENCY
+        assert caught.value.reason == "key-elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("awskms:///alias/kyc-eu", "no-region"),
+        ("awskms:///1234abcd-12ab-34cd-56ef-1234567890ab", "no-region"),
+        ("awskms:///arn:aws:kms:eu-nowhere-1:444455556666:key/x", "unknown-region"),
+        ("awskms:///arn:aws-eusc:kms:us-east-1:444455556666:key/x", "unknown-region"),
+        ("awskms:///arn:aws:s3:eu-central-1:444455556666:key/x", "bad-uri"),
+        ("awskms:///arn:aws:kms:eu-central-1:4444:key/x", "bad-uri"),
+        (f"awskms://{KEY}", "bad-uri"),
+        ("awskms:///", "bad-uri"),
+        ("awskms:///key", "bad-uri"),
+        (f"awskms:///{KEY}?account=111122223333", "bad-uri"),
+        (f"awskms:///{KEY}?region=aws:us-east-1", "bad-uri"),
+        (f"awskms:///{KEY}?endpoint=https://x", "bad-uri"),
+        (f"awskms://user:word@host/{KEY}", "secret-in-uri"),
+    ],
+)
+def test_what_names_no_key_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        registry.open_signer(text, Path())
+    assert caught.value.reason == reason
+
+
+def test_the_wrap_context_goes_to_kms_by_field() -> None:
+    """So that a key policy can ask for it: kms:EncryptionContext:sovgate:zone."""
+    whole = Context(zone="eu", release="kyc/1.0.0", manifest="ab" * 32)
+    assert encryption_context(whole.canonical()) == {
+        "sovgate:format": "sovgate.wrap/v0",
+        "sovgate:zone": "eu",
+        "sovgate:release": "kyc/1.0.0",
+        "sovgate:manifest": "ab" * 32,
+    }
+    without = Context(zone="eu", release=None, manifest="ab" * 32)
+    assert "sovgate:release" not in encryption_context(without.canonical())
