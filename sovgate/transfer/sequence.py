@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: Releases of one model that a reader takes.
 MAX_CLAIMS = 100_000
 MAX_SEQUENCE = 10**12 - 1
+#: Newer releases that a pull names.
+MAX_NEWER = 20
 _ATTEMPTS = 100
 
 
@@ -104,13 +106,19 @@ def predecessor(
 def newer(store: Store, model: str, sequence: int) -> tuple[Release, ...]:
     """Releases in the store with a higher number, the highest first. A hint, nothing is verified.
 
-    Damaged claims tell nothing here: what was asked for verifies without them.
+    Damaged claims tell nothing here: what was asked for verifies without them. At most MAX_NEWER
+    are looked at, so that whoever fills the store with claims does not hold up a pull.
     """
-    try:
-        claims = read_claims(store, model)
-    except VerificationFailed:
-        return ()
-    later = [claims[n].release for n in sorted(claims, reverse=True) if n > sequence]
+    asked = sequence_name(model, sequence)
+    names = [name for name in store.list(f"sequences/{model}/") if name > asked]
+    later = []
+    for name in names[: -MAX_NEWER - 1 : -1]:
+        try:
+            found = Claim.parse(store.get(name, most=Claim.MAX_BYTES))
+        except (VerificationFailed, NotFound):
+            continue
+        if name == sequence_name(model, found.sequence) and found.release.model == model:
+            later.append(found.release)
     return tuple(r for r in dict.fromkeys(later) if store.stat(record_name(r)) is not None)
 
 

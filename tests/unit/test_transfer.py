@@ -42,6 +42,7 @@ from sovgate.transfer import (
     receipt_statement,
 )
 from sovgate.transfer.fetch import as_sealed
+from sovgate.transfer.sequence import MAX_NEWER
 from sovgate.trust import seal
 from tests.conformance.stores import Fault, Faulty, put
 from tests.movement import Shipment, make_signer, trusting
@@ -258,6 +259,27 @@ def test_numbers_go_up_and_each_release_names_the_one_before(
     assert ship.fetch(store, "churn/1.1.0").transfer == second
     assert newer(store, "churn", 1) == (ship.release,)
     assert newer(store, "churn", 2) == ()
+
+
+def test_a_store_full_of_claims_does_not_hold_up_a_pull(
+    store: Store, ship: Shipment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims are not signed: whoever can write to the store can make any number of them."""
+    ship.publish(store)
+    for number in range(2, 102):
+        planted = Claim(
+            release=Release(model="churn", version=f"9.{number}"),
+            manifest="0" * 64,
+            sequence=number,
+        )
+        put(store, sequence_name("churn", number), planted.emit())
+    put(store, sequence_name("churn", 102), b"damaged")
+    get, read = type(store).get, []
+    monkeypatch.setattr(
+        type(store), "get", lambda self, name, **more: read.append(name) or get(self, name, **more)
+    )
+    assert newer(store, "churn", 1) == ()
+    assert len(read) == MAX_NEWER
 
 
 def test_gaps_are_legal_and_no_predecessor(store: Store, ship: Shipment) -> None:
