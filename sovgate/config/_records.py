@@ -1,0 +1,130 @@
+"""The records that sovgate.yaml becomes. Frozen, typed; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sovgate.errors import ConfigError, Where
+from sovgate.formats.sections import did_you_mean
+from sovgate.formats.yaml12 import Document
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneKeys:
+    """Key URIs as written; relative paths start at the project's folder."""
+
+    sign: str | None
+    sign_public: str | None
+    encrypt: str | None
+    encrypt_public: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitOps:
+    repo: str
+    path: str
+    kind: str
+    via: str
+    branch: str
+    deployment: str | None
+    container: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneConfig:
+    name: str
+    region: str
+    store: str | None
+    keys: ZoneKeys
+    require: str
+    gitops: GitOps | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRef:
+    """`stays_in`: None is unknown, which denies; () is free. The manifest's own word intersects."""
+
+    name: str
+    manifest: str | None
+    category: str | None
+    stays_in: tuple[str, ...] | None
+    lifts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BorderRule:
+    allow: tuple[tuple[str, str], ...]
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustEntry:
+    """Who may say what. Exactly one of `key` and `certificate_root` is set."""
+
+    name: str
+    key: str | None
+    certificate_root: str | None
+    san: str | None
+    may: frozenset[str]
+    zone: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """`at_least` and `at_most` are decimal text."""
+
+    name: str
+    at_least: str | None
+    at_most: str | None
+    dataset: str | None
+    before: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    presets: tuple[str, ...]
+    rules: str | None
+    mode: str
+    engine: str
+    pickles: str = "refuse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    zone: str
+    keep: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectConfig:
+    version: int
+    model: str
+    pattern: str | None
+    zones: Mapping[str, ZoneConfig]
+    datasets: Mapping[str, DatasetRef]
+    border: Mapping[str, BorderRule]
+    trust: tuple[TrustEntry, ...] | None
+    gates: Mapping[str, GateConfig]
+    policy: PolicyConfig
+    audit: AuditConfig | None
+    path: Path
+    sha256: str
+    document: Document
+
+    def where(self, dotted: str) -> Where:
+        """`where("zones.eu.store")`, `where("trust.0")`: the line, or that of the nearest above."""
+        steps = tuple(int(s) if s.isdigit() else s for s in dotted.split("."))
+        return self.document.where(steps)
+
+    def zone(self, name: str) -> ZoneConfig:
+        """Raises ConfigError, reason "unknown-zone"."""
+        if name in self.zones:
+            return self.zones[name]
+        raise ConfigError(
+            f"there is no zone {name[:80]!r} in {self.document.name}",
+            fix=did_you_mean(name, list(self.zones)),
+            where=self.where("zones"),
+            reason="unknown-zone",
+        )
