@@ -33,6 +33,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "roll out",
         "Return a zone to the last promoted release that still stands.",
     ),
+    "release": (
+        "release",
+        "all of it",
+        "Take a model the whole way: sign, record, list, decide, push, and on.",
+    ),
     "audit": ("audit", "look", "Verify the log of what was done."),
     "keys": ("keys", "look", "Make key files, and show public keys."),
     "data": ("data", "look", "Commit to regulated data where it lies."),

@@ -82,6 +82,14 @@ class Project:
         except SovgateError as error:
             raise self._placed(error, f"zones.{zone}.keys.sign") from error
 
+    def sign_uri(self, zone: str) -> str:
+        """The URI of the zone's `sign` key, meaning the same from any folder."""
+        from sovgate import uri
+
+        text = self._key(zone, "sign", "sign")
+        parsed = uri.parse(text, what="key")
+        return text if parsed.scheme != "file" else f"file:{(self.base / parsed.rest).absolute()}"
+
     def recipient(self, zone: str) -> Recipient:
         """The zone's public encryption key: `encrypt-public`, else what `encrypt` gives."""
         from sovgate.keys.registry import open_recipient

@@ -91,7 +91,7 @@ def push(
     """
     opened = open_project(project)
     watch = Watch()
-    _check_call(opened, release, zone, to)
+    check_call(opened, release, zone, to)
     trusted = opened.trusted(zone)
     with watch.step("verify"):
         if cargos.is_sealed(source, to, signature):
@@ -113,7 +113,8 @@ def push(
     return move.run(judged, watch, source, advance, total)
 
 
-def _check_call(opened: Project, release: Release, zone: str, to: str) -> None:
+def check_call(opened: Project, release: Release, zone: str, to: str) -> None:
+    """What can be told from the words alone. Raises ConfigError, UsageError."""
     opened.zone(zone)
     opened.zone(to)
     if zone == to:

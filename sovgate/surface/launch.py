@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: The commands that are Actions and Tasks.
 VERBS = ("record", "sbom", "gate", "attest", "sign", "verify", "check", "encrypt", "decrypt",
-         "push", "pull", "promote", "rollback", "lint")  # fmt: skip
+         "push", "pull", "promote", "rollback", "release", "lint")  # fmt: skip
 
 #: Credentials that another action may have put into the environment; they choose who asks a
 #: service, never which one. Keys and stores are pinned by the project file.
@@ -41,7 +41,7 @@ CREDENTIALS = (
 )  # fmt: skip
 
 #: The same, for the commands that push to a Git repository.
-GIT_VERBS = frozenset({"promote", "rollback"})
+GIT_VERBS = frozenset({"promote", "rollback", "release"})
 GIT_CREDENTIALS = ("SOVGATE_GIT_TOKEN", "SOVGATE_GIT_USER", "SSH_AUTH_SOCK")
 
 #: Ours that are no option's. The action sets each at step level, to nothing where it has no input.

@@ -69,6 +69,9 @@ def test_every_verb_has_the_outputs_it_declares(tmp_path: Path) -> None:
     outputs(eu, "promote", newer, "--zone", "eu")
     back = run(eu, "rollback", "--zone", "eu", "--reason", "too slow")
     assert back["release"] == pushed["release"]
+    third = (model, "--release", "tumour-triage/1.2.0", *move, "--through", "promote")
+    released = run(us, "release", *third)
+    assert released["left-to"] == "eu"
     assert set(seen) == set(VERBS)
     same = {found["manifest"] for found in seen.values() if "manifest" in found}
     assert same == {signed["manifest"]}

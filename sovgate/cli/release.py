@@ -1,0 +1,128 @@
+"""`sovgate release`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sovgate.cli._base import (
+    LocalPath,
+    declare,
+    key_option,
+    model_argument,
+    option,
+    output_options,
+    project_option,
+    zone_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import human_seconds, progress
+from sovgate.cli.push import running_zone
+from sovgate.records import Release
+
+
+@declare(
+    "release",
+    example="""
+sovgate release build/churn --release churn/1.4.0 --zone home --to eu --dataset public
+sovgate release build/churn --release churn/1.4.0 --zone home --to eu --to us --dry-run
+sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through promote""",
+    outputs={
+        "release": "The release, pinned: NAME/VERSION@sha256:…",
+        "manifest": "Manifest digest of the model, sha256:…",
+        "left-to": "Zones whose own job has to go on, apart by commas; empty where none has.",
+        "audit-head": "The last head of the audit log of --zone; empty on a dry run.",
+    },
+)
+@model_argument
+@option("--release", required=True, metavar="NAME/VERSION", help="The release that this is.")
+@zone_option()
+@option("--to", "to", required=True, multiple=True, metavar="ZONE",
+        help="A zone where it goes. Repeat for each.")  # fmt: skip
+@option("--through", type=click.Choice(("push", "promote")), default="push", show_default=True,
+        help="How far to go; promote goes on in each zone whose keys are at hand.")  # fmt: skip
+@option("--dataset", "datasets", multiple=True, metavar="NAME",
+        help="A data set behind the model, to be recorded. Repeat for each.")  # fmt: skip
+@key_option(help="Signs model, record and SBOM (default: the key of --zone).")
+@option("-o", "--output", type=LocalPath(), metavar="DIR",
+        help="Where --through promote opens the model (default: .sovgate/pulled).")  # fmt: skip
+@option("--dry-run", is_flag=True,
+        help="Say what would be written and what would cross, and write nothing.")  # fmt: skip
+@project_option
+@output_options
+def command(
+    model: Path,
+    release: str,
+    zone: str | None,
+    to: tuple[str, ...],
+    through: str,
+    datasets: tuple[str, ...],
+    key: str | None,
+    output: Path | None,
+    dry_run: bool,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    """Take a model the whole way: sign, record, list, decide, push, and on."""
+    from sovgate.pipeline.release import ALREADY, LEFT
+    from sovgate.pipeline.release import release as run
+
+    with progress("releasing") as advance:
+        made = run(
+            model, release=Release.parse(release), zone=running_zone(zone), to=to, through=through,
+            datasets=datasets, key=key, output=output, project=project, dry_run=dry_run,
+            advance=advance, total=advance and advance.expect,
+        )  # fmt: skip
+    zones = ", ".join(made.to)
+    written = [step for step in made.steps if step.outcome not in (ALREADY, LEFT)]
+    if made.dry_run:
+        headline = f"would release {made.release} to {zones}; nothing was written"
+    elif all(step.name in ("verify", "check") for step in written):
+        headline = f"{made.release} is released to {zones} already"
+    else:
+        headline = f"released {made.release} to {zones}"
+    notes = []
+    for handover in made.left:
+        notes.append(f"zone {handover.zone} goes on in its own job, since {handover.why}:")
+        notes += [f"  {command}" for command in handover.commands]
+    if through == "push" and not made.dry_run:
+        notes += [f"in {one}: sovgate pull {made.pinned} --zone {one} -o MODEL" for one in made.to]
+    heads = dict(made.heads)
+    return Report(
+        command="release",
+        headline=headline,
+        rows=(
+            ("release", made.pinned),
+            *(("decision", line) for line in dict.fromkeys(d for s in made.steps
+                                                           for d in s.decisions)),
+            *(("audit-head", f"{head} ({where})") for where, head in heads.items()),
+        ),
+        table=(
+            ("step", "zone", "outcome", "took", "what"),
+            *(
+                (s.name, s.zone or "", s.outcome, human_seconds(s.seconds), s.said)
+                for s in made.steps
+            ),
+        ),
+        outputs={
+            "release": made.pinned,
+            "manifest": f"sha256:{made.manifest}",
+            "left-to": ",".join(handover.zone for handover in made.left),
+            "audit-head": heads.get(made.zone, ""),
+        },
+        data={
+            "release": made.pinned,
+            "manifest": made.manifest,
+            "zone": made.zone,
+            "to": list(made.to),
+            "through": through,
+            "dry-run": made.dry_run,
+            "steps": [step.json() for step in made.steps],
+            "left": [
+                {"zone": h.zone, "why": h.why, "commands": list(h.commands)} for h in made.left
+            ],
+            "audit-heads": [{"zone": z, "head": h} for z, h in made.heads],
+        },
+        notes=tuple(notes),
+    )  # fmt: skip

@@ -1,0 +1,396 @@
+"""release: the other pipelines in their order, from a model on disk to the zones where it goes.
+
+No logic of its own: each step asks whether it is done, does it by the pipeline of that name, and
+says so. Run again after any failure or kill, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import attest
+from sovgate.errors import SovgateError, UsageError, disk_error
+from sovgate.pipeline.project import Project, open_project
+from sovgate.records import Advance, Release
+
+if TYPE_CHECKING:
+    from sovgate.trust import Trusted
+
+THROUGH = ("push", "promote")
+
+DONE, ALREADY, LEFT, WOULD = "done", "already", "left", "would"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """`outcome`: DONE; ALREADY, passed over or found done; LEFT to another job; WOULD, dry run.
+
+    `decisions`: what policy said, one line each.
+    """
+
+    name: str
+    zone: str | None
+    outcome: str
+    said: str
+    decisions: tuple[str, ...]
+    seconds: float
+
+    def json(self) -> dict[str, object]:
+        return {**vars(self), "decisions": list(self.decisions), "seconds": f"{self.seconds:.3f}"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handover:
+    """What the own job of a zone has to do, since its keys are not here. `commands` in order."""
+
+    zone: str
+    why: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chained:
+    """`heads`: (zone, head) of each audit log that was written to, as to be noted, in order."""
+
+    release: Release
+    manifest: str
+    zone: str
+    to: tuple[str, ...]
+    steps: tuple[Step, ...]
+    left: tuple[Handover, ...]
+    heads: tuple[tuple[str, str], ...]
+    dry_run: bool
+
+    @property
+    def pinned(self) -> str:
+        return self.release.pinned(self.manifest)
+
+
+@dataclass
+class _Said:
+    """What a step under way has to say of itself."""
+
+    said: str = ""
+    outcome: str = DONE
+    decisions: tuple[str, ...] = ()
+
+
+@dataclass
+class _Log:
+    steps: list[Step] = field(default_factory=list)
+    heads: list[tuple[str, str]] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def step(self, name: str, zone: str | None = None) -> Iterator[_Said]:
+        started = time.monotonic()
+        said = _Said()
+        try:
+            yield said
+        except SovgateError as error:
+            self._tell(error, name, zone)
+            raise
+        except OSError as error:
+            ours = disk_error(error, f"go on with {name}")
+            self._tell(ours, name, zone)
+            raise ours from error
+        seconds = time.monotonic() - started
+        self.steps.append(Step(name=name, zone=zone, outcome=said.outcome, said=said.said,
+                               decisions=said.decisions, seconds=seconds))  # fmt: skip
+
+    def _tell(self, error: SovgateError, name: str, zone: str | None) -> None:
+        """What was done before it, for a person and for a program."""
+        where = name if zone is None else f"{name} in {zone}"
+        done = ", ".join(step.name for step in self.steps) or "nothing"
+        error.details = (*error.details, f"stopped at: {where}; done before: {done}")
+        steps = [step.json() for step in self.steps]
+        error.data = {**error.data, "stopped-at": name, "steps": steps}
+
+
+def release(
+    model: Path,
+    *,
+    release: Release,
+    zone: str,
+    to: Sequence[str],
+    through: str = "push",
+    datasets: Sequence[str] = (),
+    key: str | None = None,
+    output: Path | None = None,
+    project: Path | None = None,
+    dry_run: bool = False,
+    advance: Advance | None = None,
+    total: Callable[[int], None] | None = None,
+) -> Chained:
+    """Sign (or verify), record, list, ask about and push a model; `through` "promote" goes on.
+
+    `key` signs model, record and SBOM, by default the zone's own. Policy is asked for every zone
+    before anything goes to one. Where the keys of a destination resolve in this project, "promote"
+    pulls there, into `output`/<zone>/<name>-<version>, and promotes; else it is left to that zone.
+
+    Raises what its steps raise, `data` with the steps that were done. Run it again after any.
+    """
+    opened = open_project(project)
+    destinations = _destinations(opened, release, zone, to, through)
+    chain = _Chain(opened, model, release, zone, key, advance, total, dry_run)
+    chain.make(datasets)
+    if not chain.missing:
+        for destination in destinations:
+            chain.check(destination)
+        for destination in destinations:
+            chain.push(destination)
+    if through == "promote" and not dry_run:
+        folder = output if output is not None else opened.base / ".sovgate" / "pulled"
+        for destination in destinations:
+            chain.go_on(destination, folder)
+    return Chained(
+        release=chain.release,
+        manifest=chain.manifest,
+        zone=zone,
+        to=tuple(destinations),
+        steps=tuple(chain.log.steps),
+        left=tuple(chain.left),
+        heads=tuple(chain.log.heads),
+        dry_run=dry_run,
+    )
+
+
+def _destinations(
+    opened: Project, release: Release, zone: str, to: Sequence[str], through: str
+) -> list[str]:
+    """Each zone once, all of them known to be possible before anything is written."""
+    from sovgate.pipeline.push import check_call
+
+    if through not in THROUGH:
+        raise UsageError(f"there is no step {through[:40]!r}", fix=f"one of {', '.join(THROUGH)}")
+    names = list(dict.fromkeys(to))
+    if not names:
+        raise UsageError("where does it go?", fix="--to ZONE, once for each", reason="no-zone")
+    for name in names:
+        check_call(opened, release, zone, name)
+    return names
+
+
+class _Chain:
+    """One release under way: what is known of it so far."""
+
+    manifest: str = ""
+
+    def __init__(self, opened: Project, model: Path, release: Release, zone: str, key: str | None,
+                 advance: Advance | None, total: Callable[[int], None] | None,
+                 dry_run: bool) -> None:  # fmt: skip
+        self.opened, self.model, self.zone = opened, model, zone
+        self.release = Release(model=release.model, version=release.version)
+        self.pin = release.pin
+        self.key = key
+        self.advance, self.total, self.dry_run = advance, total, dry_run
+        self.log = _Log()
+        self.left: list[Handover] = []
+        self.missing: list[str] = []  # what a dry run would have to write before it could go on
+        self.project = opened.config.path.parent
+
+    # -- what lies beside the model
+
+    def make(self, datasets: Sequence[str]) -> None:
+        if attest.signature_path(self.model).exists():
+            self._verify()
+        else:
+            self._sign()
+        if self.pin not in (None, self.manifest):
+            raise UsageError(
+                f"the model is not the one that {self.release} is pinned to",
+                why=f"its manifest is sha256:{self.manifest}",
+                fix="leave the pin out, or name the model that it belongs to",
+                reason="wrong-pin",
+            )
+        if datasets:
+            self._record(datasets)
+        self._sbom()
+
+    def _verify(self) -> None:
+        from sovgate.pipeline.verify import verify
+
+        with self.log.step("verify") as say:
+            found, _ = verify(
+                self.model, project=self.project, advance=self.advance, total=self.total
+            )
+            self.manifest = found.manifest.digest
+            say.said = f"signed by {found.signer.name} already"
+            say.outcome = ALREADY
+
+    def _sign(self) -> None:
+        from sovgate import inventory
+        from sovgate.pipeline.sign import sign
+
+        with self.log.step("sign") as say:
+            if self.dry_run:
+                self._would(say, "sign the model")
+                self.manifest = inventory.take(self.model, advance=self.advance).manifest.digest
+                return
+            made = sign(
+                self.model, key=self.key, zone=None if self.key else self.zone,
+                project=self.project, advance=self.advance, total=self.total,
+            )  # fmt: skip
+            self.manifest = made.manifest.digest
+            say.said = f"by the key {made.key_id[:16]}…"
+
+    def _would(self, say: _Said, what: str) -> None:
+        say.outcome, say.said = WOULD, f"would {what}"
+        self.missing.append(what)
+
+    @property
+    def _key(self) -> str:
+        return self.key if self.key is not None else self.opened.sign_uri(self.zone)
+
+    def _record(self, datasets: Sequence[str]) -> None:
+        from sovgate.formats.provenance import parse
+        from sovgate.pipeline.record import record
+
+        names = ", ".join(datasets)
+        with self.log.step("record") as say:
+            for predicate in self._signed("provenance"):
+                if set(datasets) <= {dataset.name for dataset in parse(predicate).datasets}:
+                    say.outcome, say.said = ALREADY, f"a signed record names {names} already"
+                    return
+            if self.dry_run:
+                self._would(say, f"record {names}")
+                return
+            record(self.model, datasets=datasets, project=self.project, key=self._key,
+                   advance=self.advance)  # fmt: skip
+            say.said = f"trained on {names}"
+
+    def _sbom(self) -> None:
+        from sovgate.pipeline.sbom import sbom
+
+        with self.log.step("sbom") as say:
+            if self._signed("sbom"):
+                say.outcome, say.said = ALREADY, "there is a signed one already"
+                return
+            if self.dry_run:
+                self._would(say, "write the SBOM")
+                return
+            made = sbom(self.model, project=self.project, key=self._key, advance=self.advance)
+            say.said = f"{len(made.described.manifest.resources)} files listed"
+
+    def _signed(self, role: str) -> list[dict[str, object]]:
+        """Predicates of this role about this model that are there, by somebody trusted for it."""
+        from sovgate.trust import open_statement
+
+        found = []
+        trusted: tuple[Trusted, ...] = self.opened.trusted(self.zone)
+        for raw in attest.read(attest.evidence_dir(self.model)):
+            with contextlib.suppress(SovgateError):
+                statement = open_statement(raw.data, trusted, role=role).statement
+                if statement.subject_sha256 == self.manifest:
+                    found.append(dict(statement.predicate))
+        return found
+
+    # -- over the border
+
+    def check(self, to: str) -> None:
+        """Ask before anything goes anywhere. A denial is `push`'s to write down, and to raise."""
+        from sovgate.pipeline.decide import check
+
+        with self.log.step("check", to) as say:
+            decision = check(self.model, action="transfer", zone=self.zone, to=to,
+                             release=str(self.release), project=self.project,
+                             advance=self.advance).decision  # fmt: skip
+            if self.dry_run:
+                decision.require()
+            by = ", ".join(permit.where or permit.id for permit in decision.permits)
+            verdict = "allowed" if decision.allowed else "denied"
+            say.said = f"{verdict}; {len(decision.rules)} rules asked"
+            say.decisions = (f"{verdict}: {decision.question}, by {by or 'no permit'}",)
+        if not decision.allowed:
+            self.push(to)
+            decision.require()
+
+    def push(self, to: str) -> None:
+        from sovgate.pipeline.push import push
+
+        with self.log.step("push", to) as say:
+            made = push(self.model, release=self.release, zone=self.zone, to=to,
+                        project=self.project, dry_run=self.dry_run, advance=self.advance,
+                        total=self.total)  # fmt: skip
+            say.decisions = made.decisions
+            self._head(self.zone, made.audit_head)
+            if made.already:
+                say.outcome, say.said = ALREADY, f"in {to} already, the same and whole"
+            elif self.dry_run:
+                say.outcome, say.said = WOULD, f"would write {made.blobs} objects"
+            else:
+                say.said = f"{made.blobs} objects, {made.crossed} bytes"
+
+    def _head(self, zone: str, head: str | None) -> None:
+        if head is not None:
+            self.log.heads.append((zone, head))
+
+    # -- in the destination
+
+    def go_on(self, zone: str, folder: Path) -> None:
+        pinned = self.release.pinned(self.manifest)
+        pull = f"sovgate pull {pinned} --zone {zone} -o {self.model.resolve().name}"
+        promote = f"sovgate promote {pinned} --zone {zone}"
+        why = self._unresolved(zone)
+        if why is not None:
+            self._leave("pull", zone, why, pull, promote)
+            return
+        self._pull(zone, folder)
+        if self.opened.zone(zone).gitops is None:
+            self._leave("promote", zone, f"zone {zone} has no gitops in this project", promote)
+            return
+        self._promote(zone)
+
+    def _unresolved(self, zone: str) -> str | None:
+        """Why this project cannot act for `zone`; None where it can."""
+        keys = self.opened.zone(zone).keys
+        for name, uri in (("sign", keys.sign), ("encrypt", keys.encrypt)):
+            if uri is None:
+                return f"this project names no {name} key of zone {zone}"
+        try:
+            self.opened.signer(zone)
+            self.opened.identity(zone)
+        except SovgateError as error:
+            return error.what
+        return None
+
+    def _leave(self, step: str, zone: str, why: str, *commands: str) -> None:
+        with self.log.step(step, zone) as say:
+            say.outcome, say.said = LEFT, why
+            self.left.append(Handover(zone=zone, why=why, commands=commands))
+
+    def _pull(self, zone: str, folder: Path) -> None:
+        from sovgate.pipeline.pull import pull
+
+        output = folder / zone / f"{self.release.model}-{self.release.version}"
+        with self.log.step("pull", zone) as say:
+            try:
+                output.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise disk_error(error, f"make the folder {str(output.parent)!r}") from error
+            pin = Release.parse(self.release.pinned(self.manifest))
+            made = pull(pin, zone=zone, output=output, project=self.project,
+                        advance=self.advance, total=self.total)  # fmt: skip
+            say.decisions = made.decisions
+            say.said = f"verified and opened at {output}; receipt signed"
+            if made.already:
+                say.outcome, say.said = ALREADY, f"at {output} already, and has its receipt"
+            self._head(zone, made.audit_head)
+
+    def _promote(self, zone: str) -> None:
+        from sovgate.pipeline.promote import promote
+
+        with self.log.step("promote", zone) as say:
+            pin = Release.parse(self.release.pinned(self.manifest))
+            made = promote(pin, zone=zone, project=self.project)
+            say.said = f"commit {made.commit} on {made.branch}"
+            if made.permits:
+                by = ", ".join(made.permits)
+                say.decisions = (f"allowed: deploy of {self.release} in {zone}, by {by}",)
+            if made.already:
+                say.outcome, say.said = ALREADY, f"promoted in {zone} already"
+            self._head(zone, made.audit_head)
