@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "all of it",
         "Take a model the whole way: sign, record, list, decide, push, and on.",
     ),
+    "init": ("init", "look", "Write a project to start from, and never over another file."),
     "audit": ("audit", "look", "Verify the log of what was done."),
     "keys": ("keys", "look", "Make key files, and show public keys."),
     "data": ("data", "look", "Commit to regulated data where it lies."),

@@ -1,0 +1,337 @@
+"""`sovgate init`: what it writes works at once, and it never writes over anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from sovgate.errors import UsageError
+from sovgate.pipeline import init as pipeline
+from sovgate.pipeline import scaffold
+from tests.integration.test_tekton import schema_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PAIRS = {
+    "central-local": ["--pattern", "central", "--local"],
+    "hybrid-local": ["--pattern", "hybrid", "--local"],
+    "central": ["--pattern", "central", "--train", "aws:us-east-1", "--serve", "ovh:gra",
+                "--serve", "ch=azure:switzerlandnorth",
+                "--gitops", "git@git.example:ml/serving.git"],
+    "hybrid": ["--pattern", "hybrid", "--train", "gpu=gcp:europe-west4", "--data", "kyc=DE,FR",
+               "--serve", "eu=aws-eusc:eusc-de-east-1", "--serve", "aws:eu-west-3", "--keys",
+               "--data", "notes=EU", "--gitops", "https://git.example/ml/serving.git"],
+}  # fmt: skip
+
+
+def sovgate(
+    *words: object, cwd: Path, code: int | None = 0, text: bool = False
+) -> dict[str, Any] | str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SOVGATE_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "sovgate", *map(str, words), "--format", "text" if text else "json"],
+        cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert code is None or done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr if text else json.loads(done.stdout)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(params=PAIRS)
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    sovgate("init", "kyc", *PAIRS[request.param], cwd=tmp_path)
+    return tmp_path / "kyc"
+
+
+def test_lint_policy_test_and_guard_pass_on_what_it_wrote(project: Path) -> None:
+    lint = sovgate("lint", cwd=project)
+    assert [f for f in lint["findings"] if f["severity"] == "error"] == []  # type: ignore[index]
+    assert sovgate("policy", "test", "policies", cwd=project)["failed"] == 0  # type: ignore[index]
+    sovgate("check", "sovgate.yaml", "--zone", "nowhere", cwd=project, code=3)
+    subprocess.run(["git", "init", "-q", "."], cwd=project, check=True)
+    subprocess.run(["git", "add", "."], cwd=project, check=True)
+    sovgate("guard", cwd=project)
+    tracked = subprocess.run(["git", "ls-files", "keys"], cwd=project, capture_output=True,
+                             text=True, check=True).stdout.split()  # fmt: skip
+    assert all(name.endswith((".pub.pem", "README.md")) for name in tracked)
+
+
+@pytest.mark.component
+def test_zizmor_jactionlint_and_the_schema_find_nothing(
+    project: Path, zizmor: Path, jactionlint: Path
+) -> None:
+    subprocess.run(["git", "init", "-q", "."], cwd=project, check=True)
+    workflows = sorted(map(str, (project / ".github/workflows").iterdir()))
+    assert len(workflows) == 2
+    for command in (
+        [zizmor, "--offline", "--persona", "pedantic", "--no-progress", "."],
+        [jactionlint, *workflows],
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows",
+         *workflows],
+    ):  # fmt: skip
+        done = subprocess.run(list(map(str, command)), cwd=project, capture_output=True, text=True,
+                              check=False)  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rule_23_no_job_with_a_key_runs_model_code(project: Path) -> None:
+    """RULES 23: nor on anything but a protected tag; and each job has one zone's keys at most."""
+    workflow = yaml.safe_load((project / ".github/workflows/sovgate-release.yml").read_text())
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # `on`, as YAML 1.1 reads it
+    assert workflow["permissions"] == {}
+    names = set(yaml.safe_load((project / "sovgate.yaml").read_text())["zones"])
+    for job in workflow["jobs"].values():
+        text = json.dumps(job)
+        runs = [step["run"] for step in job["steps"] if "run" in step]
+        assert job["permissions"] == {"contents": "read"}
+        assert set(job["runs-on"]) - {"self-hosted"} <= names
+        if "secrets." in text:
+            assert job["environment"] in names
+            assert not any(".sh" in run for run in runs)
+            upper = job["environment"].upper().replace("-", "_")
+            assert text.count("secrets.") == text.count(f"secrets.{upper}_")
+        else:
+            assert "environment" not in job
+            assert "keys/" not in text
+    check = yaml.safe_load((project / ".github/workflows/sovgate-check.yml").read_text())
+    assert "pull_request_target" not in check[True]
+    assert "secrets." not in json.dumps(check)
+
+
+@pytest.mark.component
+def test_tekton_accepts_the_pipelines_and_each_task_gets_what_it_has(
+    project: Path, tekton_crds: Path
+) -> None:
+    schema = jsonschema.Draft7Validator(schema_of(tekton_crds, "pipeline", "v1"))
+    files = sorted((project / "tekton").iterdir())
+    assert len(files) >= 2
+    for path in files:
+        pipeline_ = yaml.safe_load(path.read_text())
+        assert [e.message for e in schema.iter_errors(pipeline_)] == []
+        given = {w["name"] for w in pipeline_["spec"]["workspaces"]}
+        for task in pipeline_["spec"]["tasks"]:
+            there = {w["workspace"] for w in task["workspaces"]}
+            assert there <= given
+            if "taskSpec" in task:
+                assert "keys" not in there, "model code gets no key"
+                continue
+            (found,) = ROOT.glob(f"tekton/tasks/{task['taskRef']['name']}/*/*.yaml")
+            spec = yaml.safe_load(found.read_text())["spec"]
+            params = {p["name"] for p in task["params"]}
+            params |= {p["name"] for p in task.get("matrix", {}).get("params", ())}
+            assert params <= {p["name"] for p in spec["params"]}
+            assert {p["name"] for p in spec["params"] if "default" not in p} <= params
+
+
+def test_the_overlays_build(project: Path, kubectl: Path) -> None:
+    overlays = sorted((project / "serving/overlays").iterdir())
+    assert overlays
+    for overlay in overlays:
+        done = subprocess.run([kubectl, "kustomize", overlay], capture_output=True, text=True,
+                              check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "kind: Deployment" in done.stdout
+
+
+def test_a_local_project_pushes_and_pulls_at_once(tmp_path: Path) -> None:
+    sovgate("init", "kyc", "--pattern", "central", "--local", cwd=tmp_path)
+    project = tmp_path / "kyc"
+    (project / "model").mkdir()
+    (project / "model/weights.bin").write_bytes(b"weights" * 1000)
+    key = "file:keys/us-train-sign.pem"
+    sovgate("record", "model", "--dataset", "public-train", "--key", key, cwd=project)
+    sovgate("sign", "model", "--key", key, cwd=project)
+    place = ("--zone", "us-train", "--to", "eu")
+    denied = sovgate("check", "model", *place, cwd=project, code=10)
+    assert {deny["rule"] for deny in denied["denies"]} == {"user.named-release"} or denied["denies"]  # type: ignore[index]
+    pushed = sovgate("push", "model", "--release", "kyc/1.0.0", *place, cwd=project)
+    assert isinstance(pushed, dict)
+    sovgate("pull", f"kyc/1.0.0@sha256:{pushed['manifest']}", "--zone", "eu", "-o", "served",
+            cwd=project)  # fmt: skip
+    assert (project / "served/weights.bin").read_bytes() == b"weights" * 1000
+    sovgate("audit", "verify", "--against", pushed["audit-head"], cwd=project, code=None)
+
+
+def test_a_local_hybrid_project_keeps_the_tuned_model_where_its_data_is(tmp_path: Path) -> None:
+    sovgate("init", "kyc", "--pattern", "hybrid", "--local", cwd=tmp_path)
+    project = tmp_path / "kyc"
+    (project / "tuned").mkdir()
+    (project / "tuned/weights.bin").write_bytes(b"w" * 99)
+    key = "file:keys/eu-sign.pem"
+    sovgate("record", "tuned", "--dataset", "kyc-local", "--key", key, cwd=project)
+    sovgate("sign", "tuned", "--key", key, cwd=project)
+    sovgate("check", "tuned", "--action", "deploy", "--zone", "eu", cwd=project)
+    denied = sovgate("check", "tuned", "--zone", "eu", "--to", "us-train", "--release", "kyc/1",
+                     cwd=project, code=10)  # fmt: skip
+    assert "weights-inherit" in {deny["rule"] for deny in denied["denies"]}  # type: ignore[index]
+
+
+# Never over another file; all or nothing.
+
+
+@pytest.mark.parametrize("path", ["sovgate.yaml", "data/public-train.yaml", "tekton/train.yaml"])
+def test_it_writes_over_nothing_and_then_nothing_at_all(tmp_path: Path, path: str) -> None:
+    place = tmp_path / "kyc" / path
+    place.parent.mkdir(parents=True)
+    place.write_text("mine")
+    before = tree(tmp_path)
+    found = sovgate("init", "kyc", *PAIRS["central-local"], cwd=tmp_path, code=2)
+    assert found["error"]["reason"] == "output-exists"  # type: ignore[index]
+    assert path in found["error"]["what"]  # type: ignore[index]
+    assert tree(tmp_path) == before
+
+
+def test_shared_files_are_left_and_what_they_lack_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "kyc"
+    folder.mkdir()
+    (folder / ".gitignore").write_text("*.log\n")
+    found = sovgate("init", "kyc", *PAIRS["central-local"], cwd=tmp_path)
+    assert (folder / ".gitignore").read_text() == "*.log\n"
+    assert "/keys/*" in found["differ"][".gitignore"]  # type: ignore[index]
+
+
+def test_again_is_success_and_changes_nothing(tmp_path: Path) -> None:
+    sovgate("init", "kyc", *PAIRS["hybrid"], cwd=tmp_path)
+    before = tree(tmp_path)
+    found = sovgate("init", "kyc", *PAIRS["hybrid"], cwd=tmp_path)
+    assert found["created"] == []  # type: ignore[index]
+    assert tree(tmp_path) == before
+    (tmp_path / "kyc/keys/eu.pub.pem").unlink()
+    sovgate("init", "kyc", *PAIRS["hybrid"], cwd=tmp_path, code=2)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    found = sovgate("init", "kyc", *PAIRS["hybrid"], "--dry-run", cwd=tmp_path)
+    assert "sovgate.yaml" in found["created"]  # type: ignore[index]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_secret_keys_are_for_their_owner_alone(tmp_path: Path) -> None:
+    sovgate("init", "kyc", *PAIRS["central-local"], cwd=tmp_path)
+    for path in (tmp_path / "kyc/keys").glob("*.pem"):
+        if not path.name.endswith(".pub.pem"):
+            assert path.stat().st_mode & 0o777 == 0o600
+
+
+def answers() -> pipeline.Answers:
+    return pipeline.Answers(
+        pattern="central", model="kyc", train=pipeline.zone_answer("aws:us-east-1", suffix="-t"),
+        serve=(pipeline.zone_answer("aws:eu-west-3"),), data=(), keys=True,
+    )  # fmt: skip
+
+
+def test_where_one_file_cannot_be_written_none_stays(tmp_path: Path) -> None:
+    """A folder that was there and cannot be written to."""
+    if os.geteuid() == 0:
+        folder = tmp_path / "kyc"
+        (folder / "data").mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder / "data"], check=False)
+        if not os.path.ismount(folder / "data"):
+            pytest.skip("no mount here")
+    else:
+        folder = tmp_path / "kyc"
+        (folder / "data").mkdir(parents=True)
+        (folder / "data").chmod(0o500)
+    try:
+        with pytest.raises(Exception, match="could not write the project"):
+            pipeline.init(folder, answers())
+        assert tree(folder) == {}
+        assert [path.name for path in folder.iterdir()] == ["data"]
+    finally:
+        subprocess.run(["umount", folder / "data"], check=False, capture_output=True)
+
+
+def test_the_same_answers_give_the_same_bytes() -> None:
+    assert scaffold.files(answers()) == scaffold.files(answers())
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--pattern", "central"], "missing-answer"),
+        (["--pattern", "central", "--train", "us-east-1", "--serve", "ovh:gra"], "bare-region"),
+        (["--pattern", "central", "--train", "aws:us-east-1", "--serve", "aws:eu-west-33"],
+         "unknown-region"),
+        (["--pattern", "central", "--local", "--data", "kyc=EUU"], "bad-place"),
+        (["--pattern", "central", "--local", "--data", "KYC=EU"], "bad-name"),
+        (["--pattern", "central", "--local", "--model", "a b"], "bad-name"),
+        (["--pattern", "central", "--local", "--train", "a=aws:us-east-1", "--serve",
+          "a=aws:eu-west-3"], "bad-name"),
+        (["--pattern", "hybrid", "--train", "aws:us-east-1", "--serve", "ovh:gra"], "no-data"),
+        (["--pattern", "central", "--local", "--train", "x: y=aws:us-east-1"], "bad-name"),
+    ],
+)  # fmt: skip
+def test_answers_that_cannot_be_are_refused(tmp_path: Path, words: list[str], reason: str) -> None:
+    found = sovgate("init", "kyc", *words, cwd=tmp_path, code=2)
+    assert found["error"]["reason"] == reason  # type: ignore[index]
+    assert found["error"]["fix"]  # type: ignore[index]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "=", "a=", "=b", "..=EU", "x\n=EU", "x=EU\n- y", "${{ x }}=EU"]
+)
+def test_hostile_answers_never_reach_a_template(text: str) -> None:
+    for check in (pipeline.data_answer, pipeline.zone_answer, pipeline.model_name):
+        with pytest.raises(UsageError):
+            check(text)
+
+
+# On a terminal.
+
+
+def talk(folder: Path, *lines: str) -> tuple[int, str]:
+    """Answer the questions of `sovgate init` on a terminal of its own."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.environ["PYTHONPATH"] = str(ROOT)
+        os.environ["TERM"] = "dumb"
+        os.execv(sys.executable, [sys.executable, "-m", "sovgate", "init", "kyc"])  # noqa: S606
+    said, waiting, end = "", list(lines), time.monotonic() + 60
+    while time.monotonic() < end:
+        if select.select([terminal], [], [], 0.3)[0]:
+            try:
+                data = os.read(terminal, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            said += data.decode()
+        elif waiting and said.rstrip(" ").endswith(":"):
+            os.write(terminal, f"{waiting.pop(0)}\n".encode())
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+
+
+def test_a_person_is_asked_and_asked_again(tmp_path: Path) -> None:
+    code, said = talk(
+        tmp_path, "", "us-east-1", "aws:us-east-1", "eu=aws-eusc:eusc-de-east-1", "yes",
+        "customers=EUROPE", "customers=EU", "y",
+    )  # fmt: skip
+    assert code == 0, said
+    assert "Where do you train?" in said
+    assert "Which data may not leave?" in said
+    assert "did you mean" in said or "provider:region" in said
+    written = yaml.safe_load((tmp_path / "kyc/sovgate.yaml").read_text())
+    assert written["pattern"] == "hybrid"
+    assert written["zones"]["eu"]["region"] == "aws-eusc:eusc-de-east-1"
+    assert written["datasets"]["customers"]["stays-in"] == ["EU"]
+    assert (tmp_path / "kyc/keys/eu.pem").is_file()
