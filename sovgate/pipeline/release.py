@@ -297,7 +297,7 @@ class _Chain:
 
         with self.log.step("check", to) as say:
             decision = check(self.model, action="transfer", zone=self.zone, to=to,
-                             release=str(self.release), project=self.project,
+                             release=self.release.pinned(self.manifest), project=self.project,
                              advance=self.advance).decision  # fmt: skip
             if self.dry_run:
                 decision.require()
@@ -313,7 +313,7 @@ class _Chain:
         from sovgate.pipeline.push import push
 
         with self.log.step("push", to) as say:
-            made = push(self.model, release=self.release, zone=self.zone, to=to,
+            made = push(self.model, release=self._pinned, zone=self.zone, to=to,
                         project=self.project, dry_run=self.dry_run, advance=self.advance,
                         total=self.total)  # fmt: skip
             say.decisions = made.decisions
@@ -324,6 +324,11 @@ class _Chain:
                 say.outcome, say.said = WOULD, f"would write {made.blobs} objects"
             else:
                 say.said = f"{made.blobs} objects, {made.crossed} bytes"
+
+    @property
+    def _pinned(self) -> Release:
+        """What was verified at the start is what moves, or nothing does."""
+        return Release.parse(self.release.pinned(self.manifest))
 
     def _head(self, zone: str, head: str | None) -> None:
         if head is not None:
@@ -372,8 +377,7 @@ class _Chain:
                 output.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise disk_error(error, f"make the folder {str(output.parent)!r}") from error
-            pin = Release.parse(self.release.pinned(self.manifest))
-            made = pull(pin, zone=zone, output=output, project=self.project,
+            made = pull(self._pinned, zone=zone, output=output, project=self.project,
                         advance=self.advance, total=self.total)  # fmt: skip
             say.decisions = made.decisions
             say.said = f"verified and opened at {output}; receipt signed"
@@ -385,8 +389,7 @@ class _Chain:
         from sovgate.pipeline.promote import promote
 
         with self.log.step("promote", zone) as say:
-            pin = Release.parse(self.release.pinned(self.manifest))
-            made = promote(pin, zone=zone, project=self.project)
+            made = promote(self._pinned, zone=zone, project=self.project)
             say.said = f"commit {made.commit} on {made.branch}"
             if made.permits:
                 by = ", ".join(made.permits)

@@ -16,6 +16,7 @@ from sovgate.formats.bundle import Bundle
 from sovgate.formats.oms import Item, Oms
 from sovgate.formats.statement import PREDICATE_TYPES
 from sovgate.keys import registry
+from sovgate.pipeline import decide
 from sovgate.sign import sign
 from tests.crossing import Crossing, Statement, make_crossing, tree
 from tests.repositories import Repository
@@ -190,6 +191,31 @@ def test_rule_18_a_category_that_is_no_known_word_counts_as_personal(
     crossing.edit("border:\n", "policy: {presets: [eu-personal-data]}\nborder:\n")
     crossing.sign("kyc")
     assert crossing.push(code=10)["error"]["reason"] == "eu-personal-data"
+
+
+def test_rule_25_what_a_release_verified_is_what_it_moves(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another model by the same hand is put in its place after it was asked about."""
+    evidence = attest.evidence_dir(crossing.model)
+    kept = [shutil.copytree(path, crossing.base / f"kept{path.suffix}")
+            for path in (crossing.model, evidence)]  # fmt: skip
+    (crossing.model / "model.bin").write_bytes(b"another model")
+    crossing.sign()
+    check = decide.check
+
+    def then_swap(*arguments: Any, **named: Any) -> Any:
+        done = check(*arguments, **named)
+        for path, other in zip((crossing.model, evidence), kept, strict=True):
+            shutil.rmtree(path)
+            other.rename(path)
+        return done
+
+    monkeypatch.setattr(decide, "check", then_swap)
+    error = crossing.json("release", crossing.model, "--release", "churn/1.0.0", "--zone", "home",
+                          "--to", "eu", code=2)["error"]  # fmt: skip
+    assert error["reason"] == "wrong-pin"
+    assert crossing.objects("releases/") == []
 
 
 def test_rule_16_no_declaration_and_no_provider_is_an_attestation(crossing: Crossing) -> None:

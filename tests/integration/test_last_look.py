@@ -13,7 +13,7 @@ from sovgate.errors import ConfigError, Inconclusive, PolicyDenied, ResidencyMis
 from sovgate.pipeline import contents
 from sovgate.pipeline.judge import Judged, confirm, judge
 from sovgate.pipeline.project import open_project
-from sovgate.pipeline.promote import _Rollout
+from sovgate.pipeline.rollout import Rollout
 from sovgate.records import Release
 from sovgate.transfer import Located
 from tests.crossing import Crossing, make_crossing
@@ -75,7 +75,7 @@ def test_a_policy_that_changed_since_stops_it(crossing: Crossing, tmp_path: Path
 def test_rule_19_a_promotion_does_not_act_on_a_decision_that_ran_out(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = _Rollout(open_project(crossing.base), "eu")
+    work = Rollout(open_project(crossing.base), "eu")
     work.read(Release.parse("churn/1.0.0"))
     decision = work.decide()
     work.ask_again(decision)
@@ -88,7 +88,7 @@ def test_rule_19_a_promotion_does_not_act_on_a_decision_that_ran_out(
 
 
 def test_a_promotion_stops_where_the_store_moved(crossing: Crossing) -> None:
-    work = _Rollout(open_project(crossing.base), "eu")
+    work = Rollout(open_project(crossing.base), "eu")
     work.read(Release.parse("churn/1.0.0"))
     decision = work.decide()
     work.held = dataclasses.replace(work.held, located=dataclasses.replace(DECLARED, grade=2))
