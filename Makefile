@@ -2,7 +2,7 @@
 # finds it done. make check runs what CI runs before the tests. make help lists the rest.
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-offline check format generate bench lock peers surface \
-	release-tree container clean
+	release-tree dist release-files docs container clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -12,7 +12,7 @@ INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-compile \
 	--require-hashes --only-binary :all:
 WORKERS ?= auto
 PYTEST := $(PY) -m pytest -q -n $(WORKERS) --durations=5 --durations-min=10 $(PYTEST_ARGS)
-PEERS := model-signing opa age podman tekton-lint
+PEERS := model-signing opa age podman tekton-lint docs
 
 help:
 	@echo 'make demo      a model from one zone to another, on this machine, no account needed'
@@ -26,6 +26,8 @@ help:
 	@echo 'make surface make actions, Tasks and reference pages anew from the commands'
 	@echo 'make release-tree TO=DIR  what a release tag holds: each verb at the root'
 	@echo 'make container ENGINE=podman  the image that the Tasks run (docs/container.md)'
+	@echo 'make dist      wheel, sdist and tree of actions, each made twice and compared'
+	@echo 'make docs      the pages, strictly, into build/docs'
 	@echo 'make clean     remove environments, caches and build output'
 
 # --- environments -----------------------------------------------------------------------------
@@ -51,6 +53,7 @@ venv: $(VENV)/.test
 
 .cache/peers/model-signing/.installed: requirements/peer-model-signing.txt
 .cache/peers/opa/.installed: requirements/peer-opa.txt
+.cache/peers/docs/.installed: requirements/docs.txt
 .cache/peers/tekton-lint/.installed: requirements/tekton-lint/package-lock.json
 .cache/peers/%/.installed: scripts/peer $(VENV)/.made
 	@scripts/peer $*
@@ -103,6 +106,18 @@ lock: .cache/lock/bin/uv
 # After a command changed. `make check` compares.
 surface: $(VENV)/.demo
 	@$(PY) -m sovgate.surface
+
+# dist/: wheel and sdist, made twice and compared; the same bytes on every machine.
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+dist: $(VENV)/.demo
+	@scripts/release $(VERSION)
+
+# All that a release has, the image too: what the release workflow calls.
+release-files: $(VENV)/.demo
+	@scripts/release $(VERSION) $(ENGINE)
+
+docs: .cache/peers/docs/.installed
+	@NO_MKDOCS_2_WARNING=1 .cache/peers/docs/bin/mkdocs build --strict --site-dir build/docs
 
 TO ?= build/release
 release-tree: $(VENV)/.demo

@@ -72,6 +72,16 @@ def tink() -> ModuleType:
     return module
 
 
+def docs() -> Path:
+    """mkdocs, with what mkdocs.yml wants."""
+    return _peer("docs") / "bin" / "mkdocs"
+
+
+def tekton_lint() -> Path:
+    """@ibm/tekton-lint; runs under node."""
+    return _peer("tekton-lint") / "node_modules" / ".bin" / "tekton-lint"
+
+
 def tekton_crds() -> Path:
     """The folder of Tekton's CRD schemas."""
     folder = os.environ.get("TEKTON_CRDS", "")
