@@ -19,6 +19,8 @@ from sovgate.formats.yaml12 import load
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 RELEASE_FILE = "sovgate-release.yaml"
 MAX_BYTES = 1024 * 1024
+#: In one file of manifests. Each is read by itself, and anybody may have written them.
+MAX_DOCUMENTS = 5_000
 
 _HEADER = """\
 # Written by `sovgate promote`. Do not edit: the next promotion replaces this file.
@@ -116,7 +118,10 @@ def deployments(data: bytes, name: str) -> tuple[Deployment, ...]:
         raise ConfigError(f"{name} is larger than {MAX_BYTES} bytes", reason="limits")
     found: list[Deployment] = []
     # A mark in column 0 ends a document wherever it stands, so the text can be cut there.
-    for part in _DOCUMENT_MARK.split(data.decode("utf-8", "replace")):
+    parts = _DOCUMENT_MARK.split(data.decode("utf-8", "replace"))
+    if len(parts) > MAX_DOCUMENTS:
+        raise ConfigError(f"{name} holds more than {MAX_DOCUMENTS} documents", reason="limits")
+    for part in parts:
         value = load(part.encode(), name).value
         items = value.get("items") if isinstance(value, dict) else None
         found += [

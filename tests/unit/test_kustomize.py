@@ -334,3 +334,10 @@ def test_bases_that_go_round_or_on_for_ever_end() -> None:
     many = "resources: [" + ", ".join(f"f{n}.yaml" for n in range(1000)) + "]\n"
     _, unseen = overlay.find(tree(a__kustomization_yaml=many), "a")
     assert f"more than {overlay.MAX_FILES} files" in unseen
+
+
+def test_a_file_of_ever_more_documents_is_refused() -> None:
+    """A megabyte of document marks in each of many files would take minutes to read."""
+    with pytest.raises(ConfigError) as caught:
+        kustomize.deployments(b"---\n" * 100_000, "base.yaml")
+    assert caught.value.reason == "limits"
