@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Take a model the whole way: sign, record, list, decide, push, and on.",
     ),
     "init": ("init", "look", "Write a project to start from, and never over another file."),
+    "doctor": ("doctor", "look", "Say what is missing for a run, and how to get it."),
     "audit": ("audit", "look", "Verify the log of what was done."),
     "keys": ("keys", "look", "Make key files, and show public keys."),
     "data": ("data", "look", "Commit to regulated data where it lies."),

@@ -1,0 +1,139 @@
+"""`sovgate doctor`: what is missing is one line with its exact fix, and doing that helps."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate.pipeline import doctor as pipeline
+from sovgate.pipeline import init
+from tests.crossing import Crossing, make_crossing
+
+
+@pytest.fixture
+def crossing(tmp_path: Path) -> Crossing:
+    return make_crossing(tmp_path / "project")
+
+
+def lines(crossing: Crossing, *words: object, code: int = 0) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for check in crossing.json("doctor", *words, code=code)["checks"]:
+        found.setdefault(check["name"], []).append(check)
+    return found
+
+
+def status(found: dict[str, list[dict[str, Any]]], name: str) -> str:
+    return str(found[name][0]["status"])
+
+
+def test_a_project_that_works_lacks_nothing(crossing: Crossing) -> None:
+    crossing.push()
+    found = lines(crossing, "--zone", "home")
+    assert {c["status"] for checks in found.values() for c in checks} == {"ok"}
+    assert "create-only" in found["eu: store"][0]["detail"]
+    assert "secret key to sign" in " ".join(found)
+    assert "create-only" not in lines(crossing)["eu: store"][0]["detail"]
+
+
+def test_each_missing_key_is_named_with_the_command_that_makes_it(crossing: Crossing) -> None:
+    shutil.rmtree(crossing.base / "keys")
+    for _ in range(9):
+        found = lines(crossing, "--zone", "eu", code=3)
+        fixes = [c["fix"] for checks in found.values() for c in checks if c["status"] == "missing"]
+        commands = [fix.split("made there by: ")[-1] for fix in fixes if "keys generate" in fix]
+        assert commands
+        code, said = crossing.run(*shlex.split(commands[0])[1:])
+        assert code == 0, said
+        if crossing.run("doctor", "--zone", "eu")[0] == 0:
+            break
+    assert crossing.run("doctor", "--zone", "eu")[0] == 0
+
+
+def test_secret_keys_are_opened_only_for_the_zone_that_is_asked_for(crossing: Crossing) -> None:
+    for name in ("eu", "eu-enc"):
+        (crossing.base / f"keys/{name}.pem").unlink()
+    crossing.edit("{sign: keys/eu.pem, ", "{sign: keys/eu.pem, sign-public: keys/eu.pub.pem, ")
+    assert crossing.run("doctor", "--zone", "home")[0] == 0
+    found = lines(crossing, "--zone", "eu", code=3)
+    assert status(found, "eu: secret key to sign") == "missing"
+    assert status(found, "eu: secret key to decrypt") == "missing"
+
+
+def test_without_a_project_it_says_init(tmp_path: Path) -> None:
+    empty = Crossing(base=tmp_path, model=tmp_path)
+    found = lines(empty, code=3)
+    assert "sovgate init" in found["project file"][0]["fix"]
+
+
+def test_what_is_wrong_in_the_project_has_its_line(crossing: Crossing) -> None:
+    crossing.edit("region: aws:us-east-1", "region: aws:us-east-11")
+    found = lines(crossing, code=3)
+    assert "sovgate.yaml:5" in found["project file"][0]["detail"]
+    assert found["project file"][0]["fix"]
+
+
+def test_policies_that_do_not_load_are_missing(crossing: Crossing) -> None:
+    (crossing.base / "policies").mkdir()
+    (crossing.base / "policies/a.rego").write_text("package user.a\n\nallow if true\n")
+    path = crossing.base / "sovgate.yaml"
+    path.write_text(path.read_text() + "policy: {rules: policies/}\n")
+    assert status(lines(crossing, code=3), "policies") == "missing"
+
+
+def test_an_unknown_zone_is_missing_with_what_was_meant(crossing: Crossing) -> None:
+    assert "home" in lines(crossing, "--zone", "hom", code=3)["zone"][0]["fix"]
+
+
+def test_variables_are_told_by_name_and_a_slip_is_noticed(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOVGATE_KEY_PASSPHRASE", "open sesame")
+    monkeypatch.setenv("SOVGATE_SIGN_KYE", "file:a.pem")
+    code, said = crossing.run("doctor")
+    assert code == 0
+    assert "SOVGATE_KEY_PASSPHRASE" in said
+    assert "open sesame" not in said
+    assert "did you mean SOVGATE_SIGN_KEY?" in said
+
+
+def test_offline_opens_no_connection(crossing: Crossing, monkeypatch: pytest.MonkeyPatch) -> None:
+    crossing.edit("store: eu-store", "store: s3://churn-eu")
+    crossing.edit("keys: {sign: keys/home.pem}", "keys: {sign: keys/home.pem, encrypt-public: "
+                  '"awskms:///arn:aws:kms:us-east-1:111122223333:key/0"}')  # fmt: skip
+
+    def refused(*_: object) -> None:
+        raise AssertionError("a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    code, said = crossing.run("doctor", "--offline", "--format", "json")
+    assert code in (0, 3), said
+    assert said.count('"skipped"') == 2
+
+
+def test_an_extra_that_is_not_installed_is_named(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipeline.EXTRAS, "file", ("no_such_module_here", "aws"))  # type: ignore[arg-type]
+    found = lines(crossing, code=3)
+    assert found["extra"][0]["fix"] == "pip install 'sovgate[aws]'"
+
+
+def test_a_project_from_init_is_whole(tmp_path: Path) -> None:
+    answers = init.Answers(
+        pattern="hybrid", model="kyc", train=init.zone_answer("aws:us-east-1", suffix="-train"),
+        serve=(init.zone_answer("eu=aws-eusc:eusc-de-east-1"),),
+        data=(init.data_answer("kyc=EU"),), keys=True, local=True,
+    )  # fmt: skip
+    init.init(tmp_path / "kyc", answers)
+    made = Crossing(base=tmp_path / "kyc", model=tmp_path)
+    for zone in ("us-train", "eu"):
+        assert crossing_statuses(made, zone) <= {"ok", "warn"}
+
+
+def crossing_statuses(crossing: Crossing, zone: str) -> set[str]:
+    return {c["status"] for checks in lines(crossing, "--zone", zone).values() for c in checks}
