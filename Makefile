@@ -12,10 +12,11 @@ INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-compile \
 	--require-hashes --only-binary :all:
 WORKERS ?= auto
 PYTEST := $(PY) -m pytest -q -n $(WORKERS) --durations=5 --durations-min=10 $(PYTEST_ARGS)
-PEERS := model-signing opa age podman tekton-lint docs
+PEERS := model-signing ministack moto seaweedfs opa age podman tekton-lint docs
 
 help:
 	@echo 'make demo      a model from one zone to another, on this machine, no account needed'
+	@echo '               (STORE=s3: through an object store, with keys in a key service)'
 	@echo 'make test      all tests, against the real peers'
 	@echo 'make check     formatting, lint, types, import contracts, generated files'
 	@echo 'make format    put formatting right'
@@ -54,6 +55,9 @@ venv: $(VENV)/.test
 .cache/peers/model-signing/.installed: requirements/peer-model-signing.txt
 .cache/peers/opa/.installed: requirements/peer-opa.txt
 .cache/peers/docs/.installed: requirements/docs.txt
+.cache/peers/ministack/.installed: requirements/peer-ministack.txt
+.cache/peers/moto/.installed: requirements/peer-moto.txt
+.cache/peers/seaweedfs/.installed: requirements/peer-seaweedfs.txt
 .cache/peers/tekton-lint/.installed: requirements/tekton-lint/package-lock.json
 .cache/peers/%/.installed: scripts/peer $(VENV)/.made
 	@scripts/peer $*
@@ -61,8 +65,15 @@ venv: $(VENV)/.test
 peers: $(PEERS:%=.cache/peers/%/.installed)
 
 # --- what one runs ----------------------------------------------------------------------------
-demo: $(VENV)/.demo
-	@$(PY) demo/run.py
+$(VENV)/.aws: $(VENV)/.demo requirements/aws.txt
+	@echo 'installing: requirements/aws.txt'
+	@$(INSTALL) -r requirements/aws.txt
+	@touch $@
+
+# STORE=s3: an object store and a key service on this machine in place of folders and key files.
+CLOUD := $(VENV)/.aws .cache/peers/ministack/.installed .cache/peers/seaweedfs/.installed
+demo: $(VENV)/.demo $(if $(STORE),$(CLOUD))
+	@DEMO_STORE=$(STORE) $(PY) demo/run.py
 
 # Both parts run even if the first fails; the unit tests run without network where possible.
 test: $(VENV)/.test peers

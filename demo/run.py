@@ -1,8 +1,9 @@
 """make demo: a model crosses from us-train to eu, and another may not. No account, no network.
 
-Everything runs through the `sovgate` command, on local folders and key files, in `.demo/`. The
-model is real (logistic regression on the Wisconsin breast cancer data that scikit-learn ships);
-so is every key, signature, blob and commit.
+Everything runs through the `sovgate` command, on local folders and key files, in `.demo/`; with
+STORE=s3 on an object store and a key service that run on this machine meanwhile. The model is real
+(logistic regression on the Wisconsin breast cancer data that scikit-learn ships); so is every key,
+signature, blob and commit.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Path(os.environ.get("DEMO_DIR") or ROOT / ".demo")
 US, EU = HERE / "us", HERE / "eu"  # two checkouts on two sides of a border
+STORE = os.environ.get("DEMO_STORE", "")
+# The key service on this machine plays accounts of partition aws alone.
+EU_REGION = "aws:eu-central-1" if STORE else "aws-eusc:eusc-de-east-1"
+CLOUD: Any = None  # demo/cloud.py's servers, while they run
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
@@ -35,12 +40,23 @@ def step(name: str, run: Callable[[], str]) -> None:
     print(f"{paint('1;32', '✓')} {name:<9}{said}  {paint('2', f'{seconds:.2f} s')}", flush=True)
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """What one side knows: nothing of sovgate from outside, and its own credentials alone."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SOVGATE_")}
+    if CLOUD is None:
+        return clean
+    from cloud import credentials
+
+    clean = {k: v for k, v in clean.items() if not k.startswith("AWS_")}
+    return {**clean, **credentials("us-train" if folder == US else "eu")}
+
+
 def sovgate(folder: Path, *arguments: str, expect: int = 0) -> dict[str, Any]:
     """Run the command as a person in that folder would; its JSON document."""
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", *arguments, "--format", "json"],
         cwd=folder, capture_output=True, text=True, check=False,
-        env={k: v for k, v in os.environ.items() if not k.startswith("SOVGATE_")},
+        env=environment(folder),
     )  # fmt: skip
     if done.returncode != expect:
         raise SystemExit(
@@ -150,16 +166,56 @@ spec:
 """
 
 
+def in_cloud(project: str) -> str:
+    """The same project with buckets for folders, and KMS keys for the private key files."""
+    texts = {
+        "aws-eusc:eusc-de-east-1": EU_REGION,
+        "file:../store-us": f'"{CLOUD.stores["us-train"]}"',
+        "file:../store-eu": f'"{CLOUD.stores["eu"]}"',
+        '"file:keys/us-sign.pem"': f'"{CLOUD.keys["us-train", "sign"]}"',
+        "file:keys/eu-sign.pem": f'"{CLOUD.keys["eu", "sign"]}"',
+        "file:keys/eu.pem ": f'"{CLOUD.keys["eu", "encrypt"]}" ',
+    }
+    for old, new in texts.items():
+        project = project.replace(old, new)
+    return project
+
+
+def sign_key(zone: str) -> str:
+    if CLOUD is not None:
+        return str(CLOUD.keys[zone, "sign"])
+    return "file:keys/us-sign.pem" if zone == "us-train" else "file:keys/eu-sign.pem"
+
+
 def lay_out() -> str:
-    shutil.rmtree(HERE, ignore_errors=True)
+    folders(CLOUD.stores if CLOUD else {})
+    if CLOUD is not None:
+        for zone, short in (("us-train", "us"), ("eu", "eu")):
+            for side in (US, EU):
+                (side / f"keys/{short}-sign.pub.pem").write_text(CLOUD.public_pem(zone, "sign"))
+                (side / f"keys/{short}.pub.pem").write_text(CLOUD.public_pem(zone, "encrypt"))
+    else:
+        key_files()
+    serving_repository()
+    for side in (US, EU):
+        sovgate(side, "lint")
+    if CLOUD is not None:
+        return "two checkouts, two buckets, four KMS keys; only public keys crossed"
+    return "two checkouts, two stores, four key pairs; only public keys crossed"
+
+
+def folders(stores: dict[str, str]) -> None:
     for side, project in ((US, US_PROJECT), (EU, EU_PROJECT)):
         (side / "data").mkdir(parents=True)
         (side / "keys").mkdir()
-        (side / "sovgate.yaml").write_text(project)
+        (side / "sovgate.yaml").write_text(in_cloud(project) if CLOUD else project)
         (side / "data" / "screening-public.yaml").write_text(PUBLIC_MANIFEST)
         (side / "data" / "clinic-eu.yaml").write_text(CLINIC_MANIFEST)
-    for folder in ("store-us", "store-eu"):
+    for folder in () if stores else ("store-us", "store-eu"):
         (HERE / folder).mkdir()
+
+
+def key_files() -> None:
     for side, name, kind in (
         (US, "us-sign", "sign"),
         (EU, "eu-sign", "sign"),
@@ -170,10 +226,6 @@ def lay_out() -> str:
     for source, target in ((US, EU), (EU, US)):  # public halves are all that ever cross
         for public in (source / "keys").glob("*.pub.pem"):
             shutil.copy(public, target / "keys")
-    serving_repository()
-    for side in (US, EU):
-        sovgate(side, "lint")
-    return "two checkouts, two stores, four key pairs; only public keys crossed"
 
 
 def git(*arguments: str, cwd: Path = HERE) -> str:
@@ -244,9 +296,24 @@ def predict(folder: Path, features: Any) -> Any:
 
 
 def main() -> None:
+    global CLOUD
+    if STORE not in ("", "s3"):
+        raise SystemExit(f"STORE={STORE} is not known: leave it out, or make demo STORE=s3")
+    shutil.rmtree(HERE, ignore_errors=True)
+    if not STORE:
+        story()
+        return
+    from cloud import Cloud
+
+    print(paint("2", "starting an object store and a key service on this machine…"), flush=True)
+    with Cloud(HERE / "cloud") as CLOUD:
+        story()
+
+
+def story() -> None:
     started = time.perf_counter()
     print(paint("1", "A model crosses a border: us-train (aws:us-east-1, US)"
-                     " → eu (aws-eusc:eusc-de-east-1, DE)\n"))  # fmt: skip
+                     f" → eu ({EU_REGION}, DE)\n"))  # fmt: skip
     model, release = US / "tumour-triage", "tumour-triage/1.0.0"
     facts: dict[str, Any] = {}
     step("set up", lay_out)
@@ -259,9 +326,9 @@ def main() -> None:
         return f"on screening-public, {len(public_y)} records; {accuracy:.3f} accurate on others"
 
     def sign() -> str:
-        made = sovgate(US, "sign", "tumour-triage", "--key", "file:keys/us-sign.pem")
+        made = sovgate(US, "sign", "tumour-triage", "--key", sign_key("us-train"))
         sovgate(US, "record", "tumour-triage", "--dataset", "screening-public",
-                "--key", "file:keys/us-sign.pem")  # fmt: skip
+                "--key", sign_key("us-train"))  # fmt: skip
         facts["manifest"] = made["manifest"]
         return f"model and training record; manifest sha256:{made['manifest'][:16]}…"
 
@@ -329,7 +396,7 @@ def denied(features: Any, target: Any) -> None:
     """The same road the other way, with weights that carry what must stay."""
     print()
     fit(EU / "tuned", features, target)
-    key = "file:keys/eu-sign.pem"
+    key = sign_key("eu")
     sovgate(EU, "sign", "tuned", "--key", key)
     sovgate(EU, "record", "tuned", "--dataset", "clinic-eu", "--key", key)
     push = ["push", "tuned", "--release", "tumour-triage/2.0.0", "--zone", "eu", "--to", "us-train"]
@@ -337,17 +404,38 @@ def denied(features: Any, target: Any) -> None:
     print(paint("1", "Now back: weights tuned on clinic-eu, which stays in the EU"))
     print(paint("2", f"$ sovgate {' '.join(push)}"), flush=True)
     subprocess.run(
-        [sys.executable, "-m", "sovgate", *push], cwd=EU, check=False, stderr=subprocess.STDOUT
-    )
-    store = HERE / "store-us"  # us-train's own audit log lies there too
-    left = [p for p in store.rglob("*") if p.is_file() and p.parent.parent.name != "audit"]
+        [sys.executable, "-m", "sovgate", *push], cwd=EU, check=False, stderr=subprocess.STDOUT,
+        env={**environment(EU), "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+    )  # fmt: skip
+    # us-train's own audit log lies there too, and the object on which create-only was tried out.
+    left = [name for name in in_store("us-train") if name.split("/")[0] not in ("audit", ".probe")]
     if left:
         raise SystemExit(f"something reached the US after all: {left}")
     print(f"{paint('1;32', '✓')} nothing reached store-us; the refusal is in eu's audit log")
+    if CLOUD is not None:
+        tensors = (EU / "tumour-triage" / "model.safetensors").read_bytes()
+        if any(tensors[-64:] in data for _, data in CLOUD.objects("eu")):
+            raise SystemExit("plaintext lies in eu's bucket")
+
+
+def in_store(zone: str) -> list[str]:
+    if CLOUD is not None:
+        return [name for name, _ in CLOUD.objects(zone)]
+    store = HERE / f"store-{zone.removesuffix('-train')}"
+    return [p.relative_to(store).as_posix() for p in store.rglob("*") if p.is_file()]
 
 
 def epilogue(seconds: float, release: str, facts: dict[str, Any]) -> None:
     shown = HERE.relative_to(ROOT) if HERE.is_relative_to(ROOT) else HERE
+    if CLOUD is not None:
+        crossed = CLOUD.objects("eu")
+        print(f"""
+{paint("1", "What lay where")} ({shown}/, {seconds:.1f} s in all; both services are stopped now)
+  {len(crossed)} objects, {sum(len(data) for _, data in crossed):,} bytes in {CLOUD.stores["eu"]}
+  us/, eu/        the two sides; their private keys were in the key service and never here
+  cloud/          what the two services wrote: their logs, and the store's volumes
+  serving.git/    the repository that drives the rollout; commit {facts["commit"][:10]}""")
+        return
     print(f"""
 {paint("1", "What lies where")} ({shown}/, {seconds:.1f} s in all)
   us/             the training side: model, evidence, its keys, its sovgate.yaml

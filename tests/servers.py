@@ -66,7 +66,7 @@ def seaweedfs() -> str:
     options = ["-logtostderr=true", "server", f"-dir={folder}", "-ip=127.0.0.1"]
     options += ["-ip.bind=127.0.0.1", "-filer=true", "-s3", f"-s3.config={folder / 's3.json'}"]
     options += ["-volume.max=200", "-master.volumeSizeLimitMB=256"]
-    options += ["-s3.port.iceberg=0"]
+    options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     for part in ("master", "volume", "filer", "s3"):
         options += [f"-{part}.port.grpc={free_port()}"]
         if part != "s3":

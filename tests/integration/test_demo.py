@@ -72,3 +72,28 @@ def test_no_secret_key_left_its_side(told: str, demo: Path) -> None:
             if path.is_file() and any(secret in path.read_bytes() for secret in secrets)
         ]
         assert len(found) == {"us": 2, "eu": 2}.get(place, 0), found
+
+
+def test_the_same_story_on_an_object_store_with_keys_in_kms(
+    tmp_path: Path, ministack: str, seaweedfs: str
+) -> None:
+    """`make demo STORE=s3`. It starts servers of its own; ours show that they can be had."""
+    pytest.importorskip("sklearn", reason="the demo's packages: make venv")
+    place = tmp_path / "demo"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "demo" / "run.py")],
+        capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "DEMO_DIR": str(place),
+             "DEMO_STORE": "s3"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "two buckets, four KMS keys" in done.stdout
+    assert "nothing reached store-us" in done.stdout
+    assert not [
+        path
+        for path in place.rglob("*")
+        if path.is_file() and b"PRIVATE KEY-----" in path.read_bytes() and "cloud" not in path.parts
+    ]
+    assert (place / "eu" / "tumour-triage" / "model.safetensors").read_bytes() == (
+        place / "us" / "tumour-triage" / "model.safetensors"
+    ).read_bytes()

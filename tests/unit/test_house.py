@@ -122,11 +122,16 @@ def test_a_lock_holds_what_pyproject_asks_for(lock: Path) -> None:
             assert requirement.specifier.contains(version.removeprefix("==")), (requirement, found)
 
 
-@pytest.mark.parametrize("name", ["base", "demo", "build"])
+@pytest.mark.parametrize("name", ["aws", "base", "demo", "build"])
 def test_locks_that_are_installed_together_agree(name: str) -> None:
     test = versions("test")
     differing = {n: v for n, v in versions(name).items() if n in test and v != test[n]}
     assert not differing
+
+
+def test_the_locked_extras_are_the_extras() -> None:
+    groups, extras = PROJECT["dependency-groups"], PROJECT["project"]["optional-dependencies"]
+    assert {name: groups[name] for name in groups if name in extras} == {"aws": extras["aws"]}
 
 
 def test_every_group_has_its_lock() -> None:

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import re
-import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from sovgate.files import MAX_ENTRIES
 from sovgate.formats.transfer import blob_name
 from sovgate.records import GRADE
 from sovgate.stores._api import Location, Stat, check_name
-from sovgate.stores.s3 import upload
+from sovgate.stores.s3 import probing, upload
 from sovgate.stores.s3.reader import Reader
 from sovgate.uri import Uri
 
@@ -45,8 +44,6 @@ _CHUNK = 1024 * 1024
 MAX_WHOLE = 64 * 1024 * 1024
 #: Seconds to wait while the service says that another conditional write is under way.
 _WAITS = (0.1, 0.5, 2.0, 0)
-#: Where create-only and checksums are tried out. One object each, written once and left there.
-_PROBE, _PROBE_SUM = ".probe/create-only", ".probe/checksum"
 #: Words of GetBucketLocation that are not the region's name.
 _ALIASES = {("aws", "EU"): "eu-west-1", ("ionos", "de"): "eu-central-1"}
 #: Parts of one upload; S3's own limit where none is named.
@@ -193,30 +190,9 @@ class S3Store:
     # -- create-only
 
     def probe(self) -> None:
-        if self._probed:
-            return
-        first = b"sovgate tries create-only here: " + secrets.token_hex(8).encode()
-        if self._try_out(_PROBE, first):
-            if self._try_out(_PROBE, first + b"!"):
-                raise self._not_create_only("a second PUT with If-None-Match: * did not fail")
-            if self.fetch(_PROBE, most=_CHUNK) != first:
-                raise self._not_create_only("the second PUT failed, and yet replaced the first")
+        if not self._probed:
+            probing.create_only(self)
         self._probed = True
-
-    def _try_out(self, name: str, data: bytes, digest: str | None = None) -> bool:
-        """Whether a conditional PUT of `data` was taken; False where it was refused."""
-        with self.errors("put_object", name):
-            try:
-                self.conditional("put_object", Key=self.key(name), Body=data,
-                                 ChecksumSHA256=digest or upload.checksum(data))  # fmt: skip
-            except aws.failures() as error:
-                code, status = aws.code_of(error), aws.status_of(error)
-                if code == "NotImplemented":
-                    raise self._not_create_only("the service has no If-None-Match") from error
-                if status == 412 or (digest is not None and status == 400 and code):
-                    return False
-                raise
-        return True
 
     @cached_property
     def checks_sums(self) -> bool:
@@ -227,8 +203,7 @@ class S3Store:
         row = self._place.declared
         if self._place.catalogued and row is not None and row.provider.startswith("aws"):
             return True
-        taken = self._try_out(_PROBE_SUM, b"these bytes", upload.checksum(b"other bytes"))
-        return not taken and not self.there(_PROBE_SUM)
+        return probing.checks_sums(self)
 
     def there(self, name: str) -> bool:
         try:
@@ -421,12 +396,4 @@ class S3Store:
             why="read again, it has other bytes; the service checked no SHA-256 on arrival",
             fix="run it again; if it stays, use a service that checks x-amz-checksum-sha256",
             reason="wrong-bytes",
-        )
-
-    def _not_create_only(self, why: str) -> StoreError:
-        return StoreError(
-            f"{self.uri} cannot promise create-only writes",
-            why=why,
-            fix="use a store that has conditional writes",
-            reason="not-create-only",
         )

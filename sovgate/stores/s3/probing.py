@@ -1,0 +1,62 @@
+"""Tries out what a service promises: create-only writes, and checked sums. Writes two objects at
+most below `.probe/`, which stay, so that no right to delete is needed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from sovgate import aws
+from sovgate.errors import StoreError
+from sovgate.stores.s3 import upload
+
+if TYPE_CHECKING:
+    from sovgate.stores.s3 import S3Store
+
+_NAME, _SUM_NAME = ".probe/create-only", ".probe/checksum"
+_MOST = 1024
+
+
+def create_only(store: S3Store) -> None:
+    """A second write of a name must fail. One request where an earlier run left the first.
+
+    Raises StoreError, reason "not-create-only" (RULES 13).
+    """
+    first = b"sovgate tries create-only here: " + secrets.token_hex(8).encode()
+    if _taken(store, _NAME, first):
+        if _taken(store, _NAME, first + b"!"):
+            raise _not_create_only(store, "a second PUT with If-None-Match: * did not fail")
+        if store.fetch(_NAME, most=_MOST) != first:
+            raise _not_create_only(store, "the second PUT failed, and yet replaced the first")
+
+
+def checks_sums(store: S3Store) -> bool:
+    """Whether an object of a wrong SHA-256 does not come to be."""
+    taken = _taken(store, _SUM_NAME, b"these bytes", upload.checksum(b"other bytes"))
+    return not taken and not store.there(_SUM_NAME)
+
+
+def _taken(store: S3Store, name: str, data: bytes, digest: str | None = None) -> bool:
+    """Whether a conditional PUT was taken; False where it was refused, for the sum too."""
+    with store.errors("put_object", name):
+        try:
+            store.conditional("put_object", Key=store.key(name), Body=data,
+                              ChecksumSHA256=digest or upload.checksum(data))  # fmt: skip
+        except aws.failures() as error:
+            code, status = aws.code_of(error), aws.status_of(error)
+            if code == "NotImplemented":
+                raise _not_create_only(store, "the service has no If-None-Match") from error
+            if status == 412 or (digest is not None and status == 400 and code):
+                return False
+            raise
+    return True
+
+
+def _not_create_only(store: S3Store, why: str) -> StoreError:
+    return StoreError(
+        f"{store.uri} cannot promise create-only writes",
+        why=why,
+        fix="use a store that has conditional writes",
+        reason="not-create-only",
+    )
