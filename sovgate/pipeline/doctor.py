@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 OK, WARN, MISSING, SKIPPED = "ok", "warn", "missing", "skipped"
 #: Scheme of a key or store -> (module that it needs, extra that brings it).
 EXTRAS: Mapping[str, tuple[str, str]] = {
-    "awskms": ("boto3", "aws"),
-    "s3": ("boto3", "aws"),
+    "awskms": ("botocore", "aws"),
+    "s3": ("botocore", "aws"),
     "gcpkms": ("google.cloud.kms", "gcp"),
 }
 #: What the base install brings: import name -> distribution.
