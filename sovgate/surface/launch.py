@@ -66,6 +66,8 @@ _NEVER = re.compile(
 #: The packages that a URI's scheme needs beyond the base: requirements/<name>.txt.
 EXTRAS = {"awskms": "aws", "s3": "aws", "gcpkms": "gcp", "gs": "gcp"}
 _SCHEME = re.compile(r"(?<![\w+.-])([a-z0-9]+)://")
+#: A line that is a comment names nothing; what stands behind a value is looked through with it.
+_COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _PROJECT_BYTES = 1 << 20
 
@@ -172,7 +174,8 @@ def _project(start: Path) -> Iterator[str]:
     for folder in (start.absolute(), *start.absolute().parents):
         try:
             with (folder / "sovgate.yaml").open("rb") as file:
-                yield file.read(_PROJECT_BYTES).decode("utf-8", "replace")
+                text = file.read(_PROJECT_BYTES).decode("utf-8", "replace")
+            yield _COMMENT.sub("", text)
             return
         except OSError:  # none here, or a name that no file system has: the command says so
             continue

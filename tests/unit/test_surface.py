@@ -383,6 +383,14 @@ def test_a_full_disk_is_said_in_one_line(
     assert list(tmp_path.glob("sovgate-*")) == []
 
 
+def test_a_comment_in_the_project_file_needs_no_extra(tmp_path: Path) -> None:
+    (tmp_path / "sovgate.yaml").write_text(
+        "version: 1\n  # store: s3://some-day\n# awskms:///arn\n"
+    )
+    locks = launch._locks("sign", [], {"SOVGATE_SIGN_PROJECT": str(tmp_path)})
+    assert [path.name for path in locks] == ["base.txt"]
+
+
 def test_an_extra_comes_with_the_scheme_that_needs_it(tmp_path: Path) -> None:
     base = launch._locks("sign", [], {"SOVGATE_SIGN_PROJECT": str(tmp_path)})
     assert [path.name for path in base] == ["base.txt"]
