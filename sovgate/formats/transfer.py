@@ -147,8 +147,10 @@ class Transfer:
 
     def check(self) -> None:
         """What must hold among the fields. Raises Malformed."""
-        if self.source.zone == self.destination.zone:
-            raise Malformed("the transfer's source and destination are one zone")
+        if self.source.zone == self.destination.zone and _where(self.source) != _where(
+            self.destination
+        ):
+            raise Malformed("the transfer's one zone lies in two places")
         if self.predecessor and self.predecessor.release.model != self.release.model:
             raise Malformed("the transfer's predecessor is a release of another model")
         if not self.blobs:
@@ -211,6 +213,10 @@ class Claim:
         )
         fields.done()
         return claim
+
+
+def _where(place: Place) -> tuple[str, str | None, str | None]:
+    return place.provider_region, place.country, place.operator
 
 
 def _place_json(place: Place) -> dict[str, strict.JSON]:

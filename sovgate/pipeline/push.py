@@ -117,12 +117,6 @@ def check_call(opened: Project, release: Release, zone: str, to: str) -> None:
     """What can be told from the words alone. Raises ConfigError, UsageError."""
     opened.zone(zone)
     opened.zone(to)
-    if zone == to:
-        raise UsageError(
-            f"{zone} is both source and destination",
-            fix="name the zone where this runs with --zone, and the one it goes to with --to",
-            reason="one-zone",
-        )
     if release.model != opened.config.model:
         raise UsageError(
             f"{release} is not a release of {opened.config.model}",

@@ -22,7 +22,7 @@ from sovgate.keys import registry
 from sovgate.pipeline.outbox import Outbox
 from sovgate.pipeline.pull import pull
 from sovgate.pipeline.push import push
-from tests.crossing import Crossing, make_crossing, tree
+from tests.crossing import FILES, Crossing, make_crossing, tree
 
 ROOT = Path(__file__).parents[2]
 
@@ -370,7 +370,21 @@ def test_a_zone_that_is_not_known_stops(crossing: Crossing) -> None:
     found = crossing.json(*arguments, "--zone", "hime", code=3)
     assert found["error"]["reason"] == "unknown-zone"
     assert "home" in found["error"]["fix"]
-    assert crossing.json(*arguments, "--zone", "eu", code=2)["error"]["reason"] == "one-zone"
+
+
+def test_what_is_made_in_a_zone_is_released_in_it(crossing: Crossing) -> None:
+    """Tuned where the data lies, served there: no border, so no line of it is needed."""
+    crossing.edit("kyc: {category: personal, stays-in: [US]}",
+                  "kyc: {category: personal, stays-in: [EU]}")  # fmt: skip
+    crossing.edit("allow: [home -> eu]", "allow: []")
+    shutil.rmtree(attest.evidence_dir(crossing.model))
+    crossing.json("sign", crossing.model, "--key", "keys/eu.pem")
+    crossing.json("record", crossing.model, "--dataset", "kyc", "--key", "keys/eu.pem")
+    words = ("--release", "churn/1.0.0", "--zone", "eu", "--to", "eu")
+    made = crossing.json("push", crossing.model, *words)
+    assert made["from"] == made["to"]
+    assert crossing.pull()["manifest"] == made["manifest"]
+    assert tree(crossing.base / "pulled") == FILES
 
 
 @pytest.mark.parametrize("release", ["churn", "churn/", "churn/..", "churn/1/2", "CHURN/1", "x/1"])
