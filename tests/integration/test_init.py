@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from sovgate.errors import UsageError
 from sovgate.pipeline import init as pipeline
 from sovgate.pipeline import scaffold
 from tests.integration.test_tekton import schema_of
+from tests.kill import Killer, every_step
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = {
@@ -257,6 +262,70 @@ def test_where_one_file_cannot_be_written_none_stays(tmp_path: Path) -> None:
         assert [path.name for path in folder.iterdir()] == ["data"]
     finally:
         subprocess.run(["umount", folder / "data"], check=False, capture_output=True)
+
+
+def test_killed_at_any_moment_it_finishes_when_it_is_run_again(tmp_path: Path) -> None:
+    """There is never a project file without all the rest, nor a second key for a zone."""
+    words = [sys.executable, "-m", "sovgate", "init", "kyc", *PAIRS["hybrid"]]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    names = set(scaffold.files(answers())) - {"tekton/fr.yaml"}
+    for number, wait in enumerate((0.3, 0.45, 0.6)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+        there = tree(folder)
+        if "kyc/sovgate.yaml" in there:
+            assert {n for n in names if "overlays" not in n} <= {k[4:] for k in there}
+        sovgate("init", "kyc", *PAIRS["hybrid"], cwd=folder)
+        done = tree(folder)
+        for name, data in there.items():
+            if "staging" not in name:
+                assert done[name] == data
+        assert not [name for name in done if "staging" in name]
+        sovgate("doctor", "--offline", "--zone", "eu", cwd=folder / "kyc")
+
+
+def fresh_folders(base: Path) -> Callable[[], Path]:
+    count = itertools.count()
+
+    def fresh() -> Path:
+        work = base / str(next(count))
+        work.mkdir()
+        return work
+
+    return fresh
+
+
+def test_killed_at_every_step_there_is_no_half_a_project(tmp_path: Path) -> None:
+    words = ["init", "kyc", *PAIRS["central"]]
+    with Killer(imports=["sovgate.pipeline.init"]) as killer:
+        whole = None
+        for work, step, _ in every_step(killer, fresh_folders(tmp_path), lambda _: words):
+            there = tree(work)
+            again = killer.run(words, cwd=work)
+            assert again.code == 0, (step, again)
+            whole = whole or tree(work)
+            assert tree(work) == whole, step
+            shared = {name: data for name, data in there.items() if "staging" not in name}
+            assert shared.items() <= whole.items(), step
+            assert "kyc/sovgate.yaml" not in shared or shared == whole, step
+            shutil.rmtree(work)
+
+
+def test_where_the_disk_is_full_at_any_step_no_file_stays(tmp_path: Path) -> None:
+    words = ["init", "kyc", *PAIRS["central"]]
+    with Killer(imports=["sovgate.pipeline.init"]) as killer:
+        for work, step, done in every_step(
+            killer, fresh_folders(tmp_path), lambda _: words, fault=errno.ENOSPC
+        ):
+            assert done.code in (0, 24), (step, done)
+            if done.code:
+                assert tree(work) == {}, step
+                assert "no space" in (done.out + done.err).lower(), step
+            shutil.rmtree(work)
 
 
 def test_the_same_answers_give_the_same_bytes() -> None:

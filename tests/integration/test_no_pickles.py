@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 from sovgate import attest
 from sovgate.pipeline import contents, pull
 from tests.crossing import FILES, Crossing, make_crossing, tree
+from tests.desks import GITOPS, Desk
+from tests.desks import pull as pull_to_desk
+from tests.desks import push as push_to_desk
+from tests.repositories import Repository
 
 PICKLE = {**FILES, "weights.bin": pickle.dumps({"layer": [1.0, 2.0]})}
 ALLOW = "\npolicy: {pickles: allow}\n"
@@ -165,3 +170,26 @@ def test_a_thousand_files_are_looked_through_in_no_time(tmp_path: Path) -> None:
     started = time.monotonic()
     assert contents.of_files(folder, manifest) == {"pickles": 0, "pickle": None}
     assert time.monotonic() - started < 2
+
+
+def test_what_was_let_in_is_not_deployed_once_the_zone_no_longer_allows_it(tmp_path: Path) -> None:
+    """promote cannot look into the files, and goes by the receipt, which says nothing of them."""
+    folder = tmp_path / "made"
+    crossing = make_crossing(folder / "project", PICKLE)
+    crossing.edit("datasets:\n", GITOPS)
+    allow(crossing)
+    pull_to_desk(crossing, push_to_desk(crossing, "1.0.0"))
+    Repository(folder)
+    desk = Desk(folder, tmp_path)
+    refuse(desk.crossing)
+    assert desk.refused("1.0.0", 10)["reason"] == "no-pickles"
+    allow(desk.crossing)
+    assert desk.promote("1.0.0")["commit"]
+
+
+def test_release_stops_at_a_pickle_too(crossing: Crossing) -> None:
+    shutil.rmtree(attest.evidence_dir(crossing.model))
+    found = crossing.json("release", crossing.model, "--release", "churn/1.0.0", "--zone", "home",
+                          "--to", "eu", "--dataset", "public", code=10)  # fmt: skip
+    assert found["error"]["reason"] == "no-pickles"
+    assert crossing.objects("releases/") == []
