@@ -116,6 +116,10 @@ class Run:
         self._seen = seen
         self._last: datetime | None = None
 
+    @property
+    def store(self) -> Store:
+        return self._log.store
+
     def write(
         self,
         kind: Kind,

@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "init": ("init", "look", "Write a project to start from, and never over another file."),
     "doctor": ("doctor", "look", "Say what is missing for a run, and how to get it."),
-    "audit": ("audit", "look", "Verify the log of what was done."),
+    "audit": ("audit", "look", "Verify the log of what was done, and read a release's story."),
     "keys": ("keys", "look", "Make key files, and show public keys."),
     "data": ("data", "look", "Commit to regulated data where it lies."),
     "regions": ("regions", "look", "List and show the regions that sovgate knows."),

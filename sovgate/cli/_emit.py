@@ -39,6 +39,26 @@ _SUMMARY_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
+class Branch:
+    """`status` is a word of TREE_MARKS; `more` are further lines below `text`."""
+
+    label: str
+    text: str
+    status: str
+    more: tuple[str, ...] = ()
+    branches: tuple[Branch, ...] = ()
+
+
+#: status -> (mark on a terminal, its colour, word elsewhere)
+TREE_MARKS = {
+    "verified": ("✓", "1;32", "ok"),
+    "failed": ("✗", "1;31", "FAILED"),
+    "missing": ("?", "33", "MISSING"),
+    "stated": ("·", "2", "-"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What a command has to say.
 
@@ -49,6 +69,7 @@ class Report:
     data      everything, for programs
     notes     what to know or to do next, one line each
     annotations  (severity, place, message), shown on the line that caused them where GitHub can
+    tree      drawn as one, with a mark for each status
     """
 
     command: str
@@ -59,6 +80,7 @@ class Report:
     data: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     annotations: tuple[tuple[str, Where, str], ...] = ()
+    tree: tuple[Branch, ...] = ()
     exit: ExitCode = ExitCode.OK
 
 
@@ -147,10 +169,41 @@ def columns(table: tuple[tuple[str, ...], ...], style: Style, escape: Any = clea
     return [style.bold(lines[0]), *lines[1:]]
 
 
+def tree_lines(branches: tuple[Branch, ...], style: Style, escape: Any = clean) -> list[str]:
+    """A tree with aligned labels; in a log without any character that is not ASCII of ours."""
+    rows: list[tuple[str, str, str, str]] = []
+
+    def draw(branch: Branch, lead: str, below: str) -> None:
+        mark, colour, word = TREE_MARKS[branch.status]
+        shown = style(colour, mark) if style.on else word.ljust(7)
+        rows.append((lead, escape(branch.label), shown, escape(branch.text)))
+        stem = ("│ " if style.on else "| ") if branch.branches else "  "
+        rows.extend((below + stem, "", "" if style.on else " " * 7, escape(line))
+                    for line in branch.more)  # fmt: skip
+        for number, child in enumerate(branch.branches):
+            last = number == len(branch.branches) - 1
+            if style.on:
+                fork, stem = ("└─ ", "   ") if last else ("├─ ", "│  ")
+            else:
+                fork, stem = ("`- ", "   ") if last else ("|- ", "|  ")
+            draw(child, below + fork, below + stem)
+
+    for branch in branches:
+        draw(branch, "", "")
+    width = max((len(lead) + len(label) for lead, label, _, _ in rows), default=0)
+    lines = []
+    for lead, label, mark, text in rows:
+        gap = " " * (width - len(lead) - len(label))
+        lines.append(f"{style.dim(lead)}{label}{gap}  {mark or ' '} {text}".rstrip())
+    return lines
+
+
 def text_lines(report: Report, style: Style, escape: Any = clean) -> list[str]:
     mark = style.good("✓") if report.exit is ExitCode.OK else style.bad("✗")
     lines = [f"{mark} {style.bold(escape(report.headline))}"] if report.headline else []
     lines += aligned(report.rows, style, escape)
+    if report.tree:
+        lines += tree_lines(report.tree, style, escape)
     if report.table:
         lines += columns(report.table, style, escape)
     lines += [f"  {style.dim('→')} {escape(note)}" for note in report.notes]

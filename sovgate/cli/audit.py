@@ -1,19 +1,23 @@
-"""`sovgate audit verify`."""
+"""`sovgate audit verify` and `sovgate audit show`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sovgate.cli import _base
-from sovgate.cli._emit import Report
+from sovgate.cli._emit import Branch, Report
 from sovgate.errors import Inconclusive
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.story import Node
 
 
 @click.group("audit")
 def command() -> None:
-    """Verify the log of what was done."""
+    """Verify the log of what was done, and read a release's story."""
 
 
 @_base.command(
@@ -113,4 +117,49 @@ def _verify(
     )
 
 
+@_base.command(
+    "show",
+    path="audit show",
+    help="Read a release's whole story: who, what, when, why, from data to commit.",
+    example="""
+sovgate audit show churn/1.4.0
+sovgate audit show churn/1.4.0@sha256:9f86…0a08 --zone eu --format json""",
+)
+@_base.argument("release", metavar="NAME/VERSION[@sha256:…]", help="The release.")
+@_base.option("--zone", metavar="ZONE", help="One zone's story (default: of every zone).")
+@_base.project_option
+@_base.output_options
+def _show(release: str, zone: str | None, project: Path | None, format_: str) -> Report:
+    from sovgate.pipeline.story import FAILED, MISSING, VERIFIED, show
+    from sovgate.records import Release
+
+    story = show(Release.parse(release), zone=zone, project=project)
+    counts = {status: story.count(status) for status in (VERIFIED, FAILED, MISSING)}
+    said = f"{counts[VERIFIED]} signatures verify"
+    if counts[FAILED]:
+        said += f", {counts[FAILED]} things do not verify"
+    if counts[MISSING]:
+        said += f", {counts[MISSING]} are missing"
+    return Report(
+        command="audit show",
+        headline=f"the story of {story.release}: {said}",
+        tree=(_branch(story.root),),
+        data={"release": str(story.release), **counts, "story": story.root.json()},
+        exit=story.exit,
+    )
+
+
+def _branch(node: Node) -> Branch:
+    tail = [f"by {node.by}"] if node.by else []
+    tail += [node.when] if node.when else []
+    return Branch(
+        label=node.kind,
+        text=node.what + (f"  ({', '.join(tail)})" if tail else ""),
+        status=node.status,
+        more=(node.why,) if node.why else (),
+        branches=tuple(_branch(child) for child in node.children),
+    )
+
+
 command.add_command(_verify)
+command.add_command(_show)

@@ -108,13 +108,26 @@ def note(run: Run, kind: str, about: About, *, exit_code: int | None = None,
 
 
 def refuse(judged: Judged, run: Run, about: About, refs: Iterable[tuple[str, str]]) -> None:
-    """Where policy said no: write it down, and raise what it is. Nothing where it is allowed."""
+    """Where policy said no: write it down, and raise what it is. Nothing where it is allowed.
+
+    The signed decision goes beside the log, so that why it was can be read later.
+    """
     denial = judged.denial
     if denial is None:
         return
+    for item in judged.documents:
+        keep(run, item.data, item.sha256)
     head = note(run, "denied", about, exit_code=int(denial.exit_code), refs=refs)
     denial.data = {**denial.data, "audit-head": head}
     raise denial
+
+
+def keep(run: Run, data: bytes, sha256: str) -> None:
+    """A document that entries of the run name, where the run's log lies: the zone's own store."""
+    from sovgate.formats.transfer import blob_name
+    from sovgate.transfer import put_document
+
+    put_document(run.store, blob_name(sha256), data)
 
 
 @contextlib.contextmanager

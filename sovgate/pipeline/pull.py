@@ -350,6 +350,7 @@ class _Move:
         from sovgate import transfer
         from sovgate.formats.receipt import Check, Receipt
         from sovgate.formats.statement import PREDICATE_TYPES
+        from sovgate.formats.transfer import blob_name
 
         found = transfer.find_receipt(self.store, self.record, self.trusted, zone=self.zone)
         if found is not None:
@@ -370,6 +371,8 @@ class _Move:
         )
         statement = transfer.receipt_statement(receipt, PREDICATE_TYPES["receipt"])
         data = attest.seal(statement, signer)
+        for item in judged.documents:  # what the receipt names can be read where it lies
+            transfer.put_document(self.store, blob_name(item.sha256), item.data)
         digest = transfer.put_receipt(self.store, self.release, data)
         attest.add(self.evidence_dir, "receipt", data)
         return digest

@@ -25,7 +25,7 @@ from sovgate.formats.kustomize import Pin
 from sovgate.formats.promotion import Kind, Promotion
 from sovgate.giturl import parse_remote
 from sovgate.pipeline.held import Held, hold
-from sovgate.pipeline.movement import About, Watch, note, outcome_of_failure
+from sovgate.pipeline.movement import About, Watch, keep, note, outcome_of_failure
 from sovgate.records import Release
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ class Rollout:
         try:
             decision.require()
         except PolicyDenied:
+            keep(run, signed, digest)
             note(run, "denied", self.about, refs=refs)
             raise
         head = note(run, "intent", self.about, refs=refs)
@@ -242,7 +243,10 @@ class Rollout:
     def write_denial(self, decision: Decision) -> None:
         """A denial that does not end the run is written down all the same."""
         signer = self.opened.signer(self.zone)
-        note(self._begin(signer), "denied", self.about, refs=self._signed(decision, signer)[1])
+        signed, refs = self._signed(decision, signer)
+        run = self._begin(signer)
+        keep(run, signed, refs[0][1])
+        note(run, "denied", self.about, refs=refs)
 
     def _begin(self, signer: Signer) -> audit.Run:
         home = self.opened.audit_store(self.zone)
