@@ -110,15 +110,11 @@ class Run:
     """One run's part of the log. Use once, from one thread."""
 
     def __init__(self, log: Log, run: str, seen: tuple[Head, ...]) -> None:
-        self._log = log
+        self._log, self.store = log, log.store
         self.run = run
         self.head: Head | None = None
         self._seen = seen
         self._last: datetime | None = None
-
-    @property
-    def store(self) -> Store:
-        return self._log.store
 
     def write(
         self,
