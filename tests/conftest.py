@@ -75,6 +75,12 @@ def check_jsonschema() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tekton_lint() -> Path:
+    """Lints Tekton's files: one call with everything that refers to each other."""
+    return _found(components.tekton_lint)
+
+
+@pytest.fixture(scope="session")
 def kubectl() -> Path:
     """Renders overlays: `kubectl kustomize`."""
     return _found(lambda: components.program("kubectl", get="install kubectl"))

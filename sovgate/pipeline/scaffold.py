@@ -82,10 +82,7 @@ def files(answers: Answers) -> dict[str, bytes]:
         ".github/jactionlint.yaml": fill(
             "jactionlint.yaml", labels=", ".join(zone.name for zone in answers.zones)
         ),
-        "tekton/train.yaml": fill(
-            "tekton-train.yaml", model=answers.model, zone=answers.train.name,
-            served=", ".join(zone.name for zone in answers.serve), dataset=_trained_on(answers),
-        ),
+        "tekton/train.yaml": _tekton_train(answers),
         ".pre-commit-config.yaml": fill("pre-commit.yaml"),
         ".gitignore": fill("gitignore") + ("/stores/\n" if answers.local else ""),
         "keys/README.md": fill("keys.md"),
@@ -213,6 +210,14 @@ def _workflow(answers: Answers) -> str:
                          **common)  # fmt: skip
             text += fill("step-forget.yml", keys=f"keys/{name}-sign.pem")
     return text
+
+
+def _tekton_train(answers: Answers) -> str:
+    common = {"model": answers.model, "zone": answers.train.name}
+    text = fill("tekton-train.yaml", dataset=_trained_on(answers), **common)
+    return text + "".join(
+        fill("tekton-push.yaml", to=zone.name, **common) for zone in answers.serve
+    )
 
 
 def _tekton_serve(answers: Answers, zone: ZoneAnswer) -> str:
