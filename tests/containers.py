@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -77,6 +78,7 @@ class Podman:
         return self("run", "--rm", *options, image, *entrypoint[1:], *words, check=False)
 
 
+@functools.cache
 def podman() -> Podman:
     """The engine, with its settings written. Skips where there is no root: that is no failure."""
     if os.geteuid() != 0:
@@ -87,6 +89,7 @@ def podman() -> Podman:
     return engine if engine("info", check=False).returncode == 0 else Podman(driver="vfs")
 
 
+@functools.cache
 def image(engine: Podman, *, fresh: bool = False) -> str:
     """Our image from this checkout, on a base of Debian; built once for what it is built from."""
     with (HERE / "lock").open("w") as lock:

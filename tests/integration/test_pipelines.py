@@ -1,0 +1,375 @@
+"""The Pipelines: what they refer to is there, and a model goes the whole way through them.
+
+Each runs twice: its steps on this machine, and in containers as locked down as the Tasks ask.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sovgate.surface.tekton import USER
+from tests import components, containers, pipelines
+from tests.pipelines import PIPELINES, Completed, Execute, Finished, Work
+from tests.steps import read
+from tests.zones import git, make_sides
+
+ROOT = Path(__file__).resolve().parents[2]
+IDS = [path.stem.removeprefix("sovgate-") for path in PIPELINES]
+ZEROS = "sha256:" + "0" * 64
+
+
+# --- what they say ----------------------------------------------------------------------------
+@pytest.mark.parametrize("path", PIPELINES, ids=IDS)
+def test_it_gives_each_task_what_it_wants_and_reads_what_it_has(path: Path) -> None:
+    spec = read(path)["spec"]
+    tasks = {entry["name"]: entry for entry in spec["tasks"]}
+    specs = {
+        name: pipelines.task(path, entry["taskRef"]["name"])["spec"]
+        for name, entry in tasks.items()
+    }
+    for name, entry in tasks.items():
+        varied = entry.get("matrix", {}).get("params", [])
+        given = [param["name"] for param in entry["params"] + varied]
+        assert len(given) == len(set(given))
+        wanted = {p["name"]: "default" not in p for p in specs[name]["params"]}
+        assert set(given) <= set(wanted)
+        assert {param for param, needed in wanted.items() if needed} <= set(given)
+        spaces = {w["name"]: w.get("optional", False) for w in specs[name]["workspaces"]}
+        bound = {w["name"] for w in entry["workspaces"]}
+        assert {space for space, optional in spaces.items() if not optional} <= bound
+        assert bound <= set(spaces)
+        assert {w["workspace"] for w in entry["workspaces"]} <= {
+            w["name"] for w in spec["workspaces"]
+        }
+        assert set(entry.get("runAfter", [])) <= set(tasks)
+    text = path.read_text(encoding="utf-8")
+    for task, result in re.findall(r"\$\(tasks\.([a-z-]+)\.results\.([a-z-]+)\)", text):
+        assert result in {r["name"] for r in specs[task]["results"]}
+    used = set(re.findall(r"\$\(params\.([a-z-]+)(?:\[\*\])?\)", text))
+    assert used == {param["name"] for param in spec["params"]}
+    assert len(pipelines.ordered(spec["tasks"])) == len(tasks)
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=IDS)
+def test_it_lies_as_the_catalogue_wants_it(path: Path) -> None:
+    document = read(path)
+    assert path.parts[-3] == path.stem == document["metadata"]["name"]
+    assert document["metadata"]["labels"]["app.kubernetes.io/version"] == path.parts[-2]
+    notes = document["metadata"]["annotations"]
+    for key in ("pipelines.minVersion", "categories", "tags", "displayName", "platforms"):
+        assert notes[f"tekton.dev/{key}"]
+    readme = (path.parent / "README.md").read_text()
+    for part in ("params", "results", "workspaces"):
+        for entry in document["spec"][part]:
+            assert f"| `{entry['name']}` | {entry['description']} |" in readme
+    for entry in document["spec"]["tasks"]:
+        assert f"`{entry['taskRef']['name']}`" in readme
+        assert entry["name"] in readme.split("## Service accounts")[1]
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=IDS)
+def test_its_sample_gives_what_it_wants_and_each_duty_its_account(path: Path) -> None:
+    spec = read(path)["spec"]
+    run = read(path.parent / "samples/run.yaml")["spec"]
+    given = {param["name"]: param["value"] for param in run["params"]}
+    wanted = {param["name"]: param for param in spec["params"]}
+    assert set(given) <= set(wanted)
+    assert {name for name, param in wanted.items() if "default" not in param} <= set(given)
+    for name, value in given.items():
+        assert isinstance(value, list) == (wanted[name]["type"] == "array")
+    assert {w["name"] for w in run["workspaces"]} == {w["name"] for w in spec["workspaces"]}
+    text = (path.parent / "samples/accounts.yaml").read_text()
+    accounts = {a["metadata"]["name"]: a for a in yaml.safe_load_all(text)}
+    assert not any(a["automountServiceAccountToken"] for a in accounts.values())
+    default = run["taskRunTemplate"]["serviceAccountName"]
+    named = {s["pipelineTaskName"]: s["serviceAccountName"] for s in run["taskRunSpecs"]}
+    assert set(named) <= {entry["name"] for entry in spec["tasks"]}
+    assert {default, *named.values()} == set(accounts)
+    duties: dict[str, set[str]] = {}
+    for entry in spec["tasks"]:
+        duties.setdefault(named.get(entry["name"], default), set()).add(entry["taskRef"]["name"])
+    for task in ("sovgate-push", "sovgate-promote", "sovgate-verify", "train", "tune"):
+        assert all(tasks == {task} for tasks in duties.values() if task in tasks)
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=IDS)
+def test_rule_25_each_task_is_held_to_a_pin(path: Path) -> None:
+    """A digest from a parameter or a result: never what the workspace says by then."""
+    pin = re.compile(r"^\$\((params\.(base-)?manifest|tasks\.sign\.results\.manifest)\)$")
+    pinned = re.compile(r"^(\$\(params\.release\)@\$\(tasks\.sign\.results\.manifest\))$")
+    signs = any(entry["name"] == "sign" for entry in read(path)["spec"]["tasks"])
+    for entry in read(path)["spec"]["tasks"]:
+        given = {param["name"]: param["value"] for param in entry["params"]}
+        if entry["taskRef"]["name"] == "sovgate-verify":
+            assert pin.match(given["manifest"])
+        elif "release" in given and signs and entry["name"] != "pull-base":
+            assert pinned.match(given["release"])
+    needs_pin = [param for param in read(path)["spec"]["params"] if "@sha256" in str(param)]
+    assert signs or needs_pin
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=IDS)
+def test_rule_23_the_users_own_task_sees_no_key_and_no_project_file(path: Path) -> None:
+    for entry in read(path)["spec"]["tasks"]:
+        if not entry["taskRef"]["name"].startswith("sovgate-"):
+            assert entry["workspaces"] == [
+                {"name": "source", "workspace": "source", "subPath": "build"}
+            ]
+            assert not {"key", "secret"} & {param["name"] for param in entry["params"]}
+
+
+@pytest.mark.component
+def test_tekton_lint_finds_nothing(tmp_path: Path) -> None:
+    """It knows no `matrix`: what that gives is given here as a plain parameter."""
+    try:
+        lint = components.tekton_lint()
+    except components.MissingError as error:
+        components.absent(error)
+    for path in PIPELINES:
+        pipeline = copy.deepcopy(read(path))
+        for entry in pipeline["spec"]["tasks"]:
+            for param in entry.pop("matrix", {"params": []})["params"]:
+                name = re.sub(r"^\$\(params\.([a-z-]+)\[\*\]\)$", r"\1", param["value"])
+                entry["params"].append({"name": param["name"], "value": f"$(params.{name})"})
+                for own in pipeline["spec"]["params"]:
+                    own["type"] = "string" if own["name"] == name else own["type"]
+        (tmp_path / path.name).write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    for path in (ROOT / "tekton").glob("pipelines/*/*/samples/t*.yaml"):
+        shutil.copy(path, tmp_path)
+    for path in (ROOT / "tekton").glob("tasks/*/*/*.yaml"):
+        shutil.copy(path, tmp_path)
+    done = subprocess.run(
+        [lint, "--max-warnings=0", f"{tmp_path}/*.yaml"], capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✖" not in done.stdout
+
+
+# --- what they do -----------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Two zones with a folder each, their private keys apart, and a way to run steps in one."""
+
+    top: Path
+    place: str
+    start: Callable[[Path, Work], Completed]
+
+    def run(self, side: str, pipeline: str, number: int = 1, **given: Any) -> Finished:
+        params = {name.replace("_", "-"): value for name, value in given.items() if name != "other"}
+        execute: Execute = lambda work: self.start(self.top / side, work)  # noqa: E731
+        return pipelines.run(
+            pipeline, params, execute, self.top / "results" / f"{side}-{pipeline}-{number}",
+            other=given.get("other"),
+        )  # fmt: skip
+
+    def key(self, side: str) -> str:
+        return f"file:{self.place.format(side=side)}/{side}-sign.pem"
+
+
+def lay_out(top: Path, place: str) -> None:
+    """`place`: where a step finds its zone's private keys. No Task sees them but by a workspace."""
+    make_sides(top)
+    for side in ("us", "eu"):
+        keys = top / f"{side}-keys"
+        keys.mkdir()
+        for key in (top / side / "keys").glob("*.pem"):
+            if not key.name.endswith(".pub.pem"):
+                key.rename(keys / key.name)
+        project = top / side / "sovgate.yaml"
+        text = project.read_text()
+        # What verifies has no private key, so that the public one has to be named beside it.
+        place_here = place.format(side=side)
+        own = f'"file:{place_here}/{side}-sign.pem", sign-public: keys/{side}-sign.pub.pem'
+        text = text.replace(f'"file:keys/{side}-sign.pem"', own)
+        text = text.replace(f"file:keys/{side}-sign.pem", own.replace(", ", "\n      "))
+        text = text.replace(f"file:keys/{side}.pem", f"file:{place_here}/{side}.pem")
+        if side == "us":  # a third zone, so that a matrix is one
+            text = text.replace("zones:\n", f"zones:\n  ch: {CH}\n")
+            text = text.replace("{allow: [", "{allow: [us-train -> ch, ")
+        project.write_text(text)
+        (top / side / "build").mkdir()
+    (top / "store-ch").mkdir()
+
+
+def on_this_machine(top: Path) -> Sides:
+    place = f"{top}/{{side}}-keys"
+    lay_out(top, place)
+    image = top / "image"
+    image.mkdir()
+    command = image / "sovgate"
+    command.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from sovgate.cli import main\nmain()\n"
+    )
+    command.chmod(0o755)
+
+    def start(folder: Path, work: Work) -> Completed:
+        env = {
+            **work.step.env, "PATH": f"{image}:/usr/bin:/bin", "TMPDIR": str(top),
+            "HOME": str(top), "SOVGATE_RESULTS_DIR": str(work.results),
+        }  # fmt: skip
+        script = work.step.written(top / "scripts" / work.results.parent.name / work.name)
+        return subprocess.run(
+            [script], cwd=folder / work.workspaces["source"], env=env, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    return Sides(top=top, place=place, start=start)
+
+
+def in_containers(top: Path) -> Sides:
+    try:
+        podman = containers.podman()
+        image = containers.image(podman)
+    except components.MissingError as error:
+        components.absent(error)
+    lay_out(top, "/keys")
+    for path in (top, *top.rglob("*")):
+        os.chown(path, USER, USER, follow_symlinks=False)
+
+    def start(folder: Path, work: Work) -> Completed:
+        scripts = top / "scripts" / work.results.parent.name / work.name
+        work.step.written(scripts)
+        os.chown(work.results, USER, USER)
+        mounts = {
+            folder / work.workspaces["source"]: "/workspace/source",
+            scripts: "/tekton/scripts:ro", work.results: "/tekton/results",
+        }  # fmt: skip
+        if "keys" in work.workspaces:
+            mounts[top / f"{folder.name}-keys"] = "/keys:ro"
+        if not work.workspaces["source"]:  # what sovgate.yaml names by `../`
+            for name in ("store-us", "store-eu", "store-ch", "serving.git"):
+                mounts[top / name] = f"/workspace/{name}"
+        return podman.run(
+            image, mounts=mounts, env=work.step.env, workdir="/workspace/source",
+            entrypoint=["/tekton/scripts/script"],
+        )  # fmt: skip
+
+    return Sides(top=top, place="/keys", start=start)
+
+
+@pytest.fixture(
+    params=[on_this_machine, pytest.param(in_containers, marks=pytest.mark.component)],
+    ids=["here", "containers"],
+)
+def sides(request: pytest.FixtureRequest, tmp_path: Path) -> Sides:
+    made: Sides = request.param(tmp_path)
+    return made
+
+
+CH = (
+    '{region: "aws:eu-central-2", store: "file:../store-ch", keys: '
+    "{sign-public: keys/eu-sign.pub.pem, encrypt-public: keys/eu.pub.pem}}"
+)
+CENTRAL = {
+    "model": "triage", "release": "tumour-triage/1.0.0", "dataset": "screening-public",
+    "zone": "us-train", "to": "eu",
+}  # fmt: skip
+
+
+def fine(done: Finished) -> Finished:
+    assert done.failed is None, f"{done.failed and done.failed[0]}: {done.failed}"
+    return done
+
+
+def own_task(name: str, script: str) -> dict[str, dict[str, Any]]:
+    pipeline = pipelines.path_of("central" if name == "train" else "hybrid")
+    task = copy.deepcopy(pipelines.task(pipeline, name))
+    task["spec"]["steps"][0]["script"] = f"#!/bin/sh\nset -eu\n{script}\n"
+    return {name: task}
+
+
+def test_a_model_is_trained_centrally_tuned_in_the_region_and_decided_on(sides: Sides) -> None:
+    sent = fine(sides.run("us", "central", key=sides.key("us"), **CENTRAL))
+    assert sent.ran == ("train", "sign", "record", "sbom", "verify", "push")
+    assert sent.results["release"] == f"tumour-triage/1.0.0@{sent.results['manifest']}"
+    tuned = fine(
+        sides.run(
+            "eu", "hybrid", base=sent.results["release"], base_manifest=sent.results["manifest"],
+            release="tumour-triage/2.0.0", dataset="clinic-eu", zone="eu", key=sides.key("eu"),
+        )
+    )  # fmt: skip
+    assert tuned.ran == (
+        "pull-base", "verify-base", "tune", "sign", "verify-base-again", "record", "sbom", "verify",
+        "check",
+    )  # fmt: skip
+    assert tuned.results["manifest"] != sent.results["manifest"]
+    assert tuned.results["decision"]
+    # What was tuned on data that stays in the EU does not go back.
+    back = sides.run(
+        "eu", "send", model="build/tuned", release="tumour-triage/2.0.1", dataset="clinic-eu",
+        zone="eu", to=["us-train"], key=sides.key("eu"),
+    )  # fmt: skip
+    assert back.failed is not None
+    assert (back.failed[0], back.failed[1].returncode) == ("push-0", 10)
+
+
+def test_a_model_goes_to_several_zones_and_one_receives_it(sides: Sides) -> None:
+    (sides.top / "us/build/triage").mkdir()
+    (sides.top / "us/build/triage/weights.bin").write_bytes(b"weights")
+    sent = fine(
+        sides.run(
+            "us", "send", key=sides.key("us"),
+            **{**CENTRAL, "model": "build/triage", "to": ["ch", "eu"]},
+        )
+    )  # fmt: skip
+    assert sent.ran[-2:] == ("push-0", "push-1")
+    manifest = sent.results["manifest"]
+    got = fine(
+        sides.run("eu", "receive", release=sent.results["release"], manifest=manifest, zone="eu")
+    )
+    log = git("-c", "safe.directory=*", "log", "--format=%H", "-1", cwd=sides.top / "serving.git")
+    assert log.strip() == got.results["commit"]
+    assert (sides.top / "eu/model/weights.bin").read_bytes() == b"weights"
+    assert (sides.top / "store-ch/releases/tumour-triage/1.0.0.json").is_file()
+
+
+def test_a_release_with_another_pin_is_not_received(sides: Sides) -> None:
+    fine(sides.run("us", "central", key=sides.key("us"), **CENTRAL))
+    done = sides.run(
+        "eu", "receive", release=f"tumour-triage/1.0.0@{ZEROS}", manifest=ZEROS, zone="eu"
+    )
+    assert done.failed is not None
+    assert (done.failed[0], done.failed[1].returncode) == ("pull", 11)
+    assert not (sides.top / "eu/model").exists()
+
+
+def test_rule_25_a_tuning_that_replaces_the_base_is_stopped_before_the_record(
+    sides: Sides,
+) -> None:
+    """Else the tuned model could take over the demands of a base that it was not made from."""
+    sent = fine(sides.run("us", "central", key=sides.key("us"), **CENTRAL))
+    tune = 'mkdir "$MODEL"; echo x >"$MODEL/weights.bin"; echo other >"$BASE/weights.bin"'
+    done = sides.run(
+        "eu", "hybrid", base=sent.results["release"], base_manifest=sent.results["manifest"],
+        release="tumour-triage/2.0.0", dataset="clinic-eu", zone="eu", key=sides.key("eu"),
+        other=own_task("tune", tune),
+    )  # fmt: skip
+    assert done.failed is not None
+    assert (done.failed[0], done.failed[1].returncode) == ("verify-base-again", 11)
+    assert not list((sides.top / "eu/build/tuned.evidence").glob("provenance*"))
+
+
+@pytest.mark.component
+def test_rule_23_training_reaches_neither_keys_nor_project_nor_network(tmp_path: Path) -> None:
+    sides = in_containers(tmp_path)
+    spy = (
+        "ls -d /keys /workspace/store-eu /workspace/source/../sovgate.yaml >seen 2>/dev/null || :\n"
+        "ls /sys/class/net >>seen; id -u >>seen; cat seen >&2\n"
+        'mkdir "$MODEL"; mv seen "$MODEL"'
+    )
+    fine(sides.run("us", "central", key=sides.key("us"), **CENTRAL, other=own_task("train", spy)))
+    assert (tmp_path / "us/build/triage/seen").read_text() == f"lo\n{USER}\n"
