@@ -22,7 +22,7 @@ from typing import Any
 
 PEERS = Path(__file__).resolve().parent.parent / ".cache" / "peers"
 REGIONS = {"us-train": "us-east-1", "eu": "eu-central-1"}
-BUCKETS = {"us-train": "triage-us", "eu": "triage-eu"}
+BUCKETS = {"us-train": "kyc-us", "eu": "kyc-eu"}
 #: What each side may do in the buckets: no administration, and nothing is ever deleted.
 MAY = [f"{verb}:{bucket}" for verb in ("Read", "Write", "List") for bucket in BUCKETS.values()]
 

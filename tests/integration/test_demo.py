@@ -31,27 +31,48 @@ def told(demo: Path) -> str:
 
 
 def test_every_step_is_one_line_with_its_time(told: str, demo: Path) -> None:
-    steps = [line for line in told.splitlines() if line.startswith("✓ ") and line.endswith(" s")]
-    names = [line.split()[1] for line in steps]
-    assert names == [
+    steps = [line for line in told.splitlines() if line[:2] in ("✓ ", "✗ ") and line[-2:] == " s"]
+    assert [line.split()[1] for line in steps] == [
         "set", "train", "sign", "decide", "push", "pull", "predict", "promote", "audit",
+        "commit", "tune", "evidence", "legal", "release", "worse", "stopped", "better",
+        "evidence", "release", "rollback", "story",
     ]  # fmt: skip
+
+
+def test_the_zone_serves_what_the_last_signed_word_says(told: str, demo: Path) -> None:
+    """1.2.0 was rolled back, the worse version never came: the branch pins 1.1.0."""
+    shown = subprocess.run(
+        ["git", "--git-dir", str(demo / "serving.git"), "show",
+         "main:overlays/eu/sovgate-release.yaml"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "kyc-risk/1.1.0@sha256:" in shown
+    assert "1.2.0" not in shown
+    assert "regression fail" in told
+    assert "denied by gates-before-stage" in told
+
+
+def test_times_stand_beside_the_guides_figures(told: str, demo: Path) -> None:
+    for name, minutes in (("replication", 5), ("compliance", 60)):
+        line = re.search(rf"^{name} +([0-9.]+) s +{minutes} min$", told, re.MULTILINE)
+        assert line is not None
+        assert float(line.group(1)) < minutes * 60
 
 
 def test_the_denial_names_rule_data_set_line_and_fix(told: str, demo: Path) -> None:
     denial = told[told.index("✗ policy denies") :]
-    assert "weights-inherit: clinic-eu may go only to EU, and us-train is in US" in denial
+    assert "weights-inherit: kyc-eu may go only to EU, and us-train is in US" in denial
     line = re.search(r"at +sovgate\.yaml:(\d+)", denial)
     assert line is not None
     project = (demo / "eu" / "sovgate.yaml").read_text().splitlines()
     assert "stays-in: [EU]" in project[int(line.group(1)) - 1]
-    assert re.search(r"fix +if the law lets clinic-eu go to US", denial)
+    assert re.search(r"fix +.*if the law lets kyc-eu go to US", denial)
 
 
 def test_only_ciphertext_and_statements_crossed(told: str, demo: Path) -> None:
-    model = demo / "us" / "tumour-triage" / "model.safetensors"
+    model = demo / "us" / "kyc-risk" / "model.safetensors"
     tensors = model.read_bytes()
-    assert (demo / "eu" / "tumour-triage" / model.name).read_bytes() == tensors
+    assert (demo / "eu" / "kyc-risk" / model.name).read_bytes() == tensors
     for path in (demo / "store-eu").rglob("*"):
         if path.is_file():
             assert tensors[-64:] not in path.read_bytes(), path
@@ -64,14 +85,14 @@ def test_no_secret_key_left_its_side(told: str, demo: Path) -> None:
         for path in (demo / side / "keys").glob("*.pem")
         if b"PRIVATE" in path.read_bytes()
     }
-    assert len(secrets) == 4
+    assert len(secrets) == 5
     for place in ("store-us", "store-eu", "serving.git", "us", "eu"):
         found = [
             path
             for path in (demo / place).rglob("*")
             if path.is_file() and any(secret in path.read_bytes() for secret in secrets)
         ]
-        assert len(found) == {"us": 2, "eu": 2}.get(place, 0), found
+        assert len(found) == {"us": 2, "eu": 3}.get(place, 0), found
 
 
 def test_the_same_story_on_an_object_store_with_keys_in_kms(
@@ -92,8 +113,11 @@ def test_the_same_story_on_an_object_store_with_keys_in_kms(
     assert not [
         path
         for path in place.rglob("*")
-        if path.is_file() and b"PRIVATE KEY-----" in path.read_bytes() and "cloud" not in path.parts
+        if path.is_file()
+        and b"PRIVATE KEY-----" in path.read_bytes()
+        and "cloud" not in path.parts
+        and path.name != "dpo.pem"  # the lawyer's own key, of no zone
     ]
-    assert (place / "eu" / "tumour-triage" / "model.safetensors").read_bytes() == (
-        place / "us" / "tumour-triage" / "model.safetensors"
+    assert (place / "eu" / "kyc-risk" / "model.safetensors").read_bytes() == (
+        place / "us" / "kyc-risk" / "model.safetensors"
     ).read_bytes()
