@@ -57,6 +57,7 @@ class FaultProxy(ThreadingHTTPServer):
         self.upstream = urlsplit(upstream).netloc
         self.faults: list[Fault] = []
         self.seen: list[tuple[str, str]] = []
+        self.owners: list[str | None] = []
 
     @property
     def url(self) -> str:
@@ -87,6 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.seen.append((self.command, self.path))
+        self.server.owners.append(self.headers.get("x-amz-expected-bucket-owner"))
         fault = next((f for f in self.server.faults if f.strikes(self.command, self.path)), None)
         what = fault.what if fault else None
         if what is What.LOSE_REQUEST:

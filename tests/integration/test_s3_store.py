@@ -368,6 +368,34 @@ def test_rule_15_a_redirect_is_12_and_not_followed(
     assert len(proxy.seen) == 1
 
 
+def test_the_account_is_asked_for_in_every_request(ministack: str) -> None:
+    with between(ministack) as proxy:
+        plain = at(proxy.url, upstream=ministack)
+        store = open_store(f"{plain.uri}&account=000000000000", Path(), "aws:eu-central-1")
+        data = bytes(20 * MIB)
+        store.probe()
+        store.location()
+        put(store, NAME, b"the record")
+        store.put(blob_name(digest(data)), data, size=len(data), sha256=digest(data))
+        assert store.get(NAME, most=100) == b"the record"
+        assert len(list(store.list("releases/"))) == 1
+        assert len(proxy.owners) > 10
+        assert set(proxy.owners) == {"000000000000"}
+
+
+def test_a_listing_that_never_ends_is_ended(ministack: str) -> None:
+    page = (
+        b"<ListBucketResult><IsTruncated>true</IsTruncated>"
+        b"<NextContinuationToken>again</NextContinuationToken></ListBucketResult>"
+    )
+    with between(ministack) as proxy:
+        store = at(proxy.url, upstream=ministack)
+        proxy.edits("GET", lambda _: page)
+        with pytest.raises(VerificationFailed) as caught:
+            list(store.list("releases/"))
+    assert caught.value.reason == "limits"
+
+
 # -- what the service refuses
 
 

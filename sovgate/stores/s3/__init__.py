@@ -28,12 +28,11 @@ from sovgate.errors import (
     StoreError,
     VerificationFailed,
 )
-from sovgate.files import MAX_ENTRIES
 from sovgate.formats.transfer import blob_name
 from sovgate.records import GRADE
 from sovgate.stores._api import Location, Stat, check_name
 from sovgate.stores.s3 import probing, upload
-from sovgate.stores.s3.reader import Reader
+from sovgate.stores.s3.reader import Reader, keys_below
 from sovgate.uri import Uri
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
@@ -262,25 +261,15 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[str]:
         check_name(prefix.removesuffix("/"))
-        names: list[str] = []
-        more: dict[str, str] = {}
         cut = len(self.key(""))
-        while True:
-            with self.errors("list_objects_v2"):
-                page = self.call("list_objects_v2", Prefix=self.key(prefix), **more)
-            for item in page.get("Contents", ()):
-                name = str(item["Key"])[cut:]
-                check_name(name)
-                names.append(name)
-            if len(names) > MAX_ENTRIES:
-                raise VerificationFailed(
-                    f"{self.uri} lists more than {MAX_ENTRIES} objects below {prefix}",
-                    reason="limits",
-                )
-            token = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or not token:
-                break
-            more = {"ContinuationToken": token}
+        names: list[str] = []
+        for key in keys_below(
+            lambda **more: self.call("list_objects_v2", Prefix=self.key(prefix), **more),
+            lambda: self.errors("list_objects_v2"),
+            f"{prefix} of {self.uri}",
+        ):
+            check_name(key[cut:])
+            names.append(key[cut:])
         yield from sorted(names)  # not every service lists by bytes
 
     # -- writing

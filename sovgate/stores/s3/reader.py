@@ -1,14 +1,22 @@
-"""Reads an object from its start, and goes on where a connection broke. Calls GetObject only."""
+"""Reads an object from its start, and goes on where a connection broke; lists keys to an end.
+
+Makes the requests that it is given, GetObject and ListObjectsV2.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sovgate import aws
-from sovgate.errors import StoreError
+from sovgate.errors import StoreError, VerificationFailed
+from sovgate.files import MAX_ENTRIES
+
+_Errors = Callable[[], contextlib.AbstractContextManager[None]]
+#: Pages without a key in a listing that goes on: more is a service that plays with us.
+_MAX_EMPTY = 100
 
 #: Times that a read goes on after a break before it gives up; a byte that came resets the count.
 _RESUMES = 4
@@ -23,7 +31,7 @@ class Reader(io.RawIOBase):
     def __init__(
         self,
         fetch: Callable[..., Any],
-        errors: Callable[[], contextlib.AbstractContextManager[None]],
+        errors: _Errors,
         what: str,
     ) -> None:
         super().__init__()
@@ -83,3 +91,25 @@ class Reader(io.RawIOBase):
         if not self.closed:
             self._body.close()
         super().close()
+
+
+def keys_below(fetch: Callable[..., Any], errors: _Errors, what: str) -> Iterator[str]:
+    """Keys page by page, in the service's order. Raises VerificationFailed, reason "limits"."""
+    token, count, empty = "", 0, 0
+    while True:
+        with errors():
+            page = fetch(**({"ContinuationToken": token} if token else {}))
+        found = [str(item["Key"]) for item in page.get("Contents", ())]
+        count, empty = count + len(found), empty + (not found)
+        following = str(page.get("NextContinuationToken") or "")
+        ended = not page.get("IsTruncated") or not following
+        if count > MAX_ENTRIES or (not ended and (following == token or empty > _MAX_EMPTY)):
+            raise VerificationFailed(
+                f"the listing of {what} does not come to an end",
+                why=f"{count} objects so far; {MAX_ENTRIES} is the limit",
+                reason="limits",
+            )
+        yield from found
+        if ended:
+            return
+        token = following
