@@ -19,11 +19,15 @@ _LINK = re.compile(r"\]\((?P<to>(?!https?:|mailto:|#|/)[^()\s#]+)(?P<anchor>#[^(
 
 
 def on_config(config: Any) -> Any:
-    """Commands: those of docs/reference. Decisions: docs/adr."""
+    """Commands: docs/reference. Decisions: docs/adr. More: pages that mkdocs.yml leaves out."""
     for title, folder, first in (("Commands", "reference", "index.md"), ("Decisions", "adr", "")):
         names = sorted(path.name for path in (ROOT / "docs" / folder).glob("*.md"))
         names.sort(key=lambda name: name != first)
         config.nav.append({title: [f"{folder}/{name}" for name in names]})
+    named = set(re.findall(r"[\w/-]+\.md", str(config.nav)))
+    more = sorted({path.name for path in (ROOT / "docs").glob("*.md")} - named)
+    if more:
+        config.nav.append({"More": more})
     return config
 
 

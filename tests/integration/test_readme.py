@@ -1,0 +1,60 @@
+"""What README.md shows as a first project and a first workflow is run as it stands there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflows import PYTHON, Act, release_tree, wheels, workflow
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.component
+
+DATASET = """\
+version: 1
+id: public
+category: public
+pointer: https://data.example/public
+stays-in: []
+records: 1
+source: made for this test
+date: 2026-01-01
+"""
+
+
+def blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_first_workflow_releases_by_the_first_project_file(act: Path, tmp_path: Path) -> None:
+    (project,) = [block for block in blocks("yaml") if block.startswith("version: 1")]
+    (shown,) = [block for block in blocks("yaml") if "release@v1" in block]
+    repository, store = tmp_path / "repository", tmp_path / "store"
+    (repository / "model").mkdir(parents=True)
+    (repository / "model/weights.bin").write_bytes(b"weights")
+    (repository / "public.yaml").write_text(DATASET)
+    store.mkdir()
+    for kind, name in (("sign", "sign"), ("encrypt", "eu")):
+        subprocess.run(
+            [sys.executable, "-m", "sovgate", "keys", "generate", kind,
+             "-o", repository / "keys" / f"{name}.pem"],
+            cwd=ROOT, check=True, capture_output=True,
+        )  # fmt: skip
+    project = project.replace("/mnt/eu-store", str(store))
+    project += "datasets:\n  public: {manifest: public.yaml}\n"
+    (repository / "sovgate.yaml").write_text(project)
+    (step,) = yaml.safe_load(shown)
+    assert set(step) == {"uses", "with"}
+    step["id"] = "release"
+    step["with"] |= {"wheels": str(wheels()), "python": str(PYTHON)}
+    log = Act(act, release_tree(tmp_path / "tree"), tmp_path).run(workflow(step), repository)
+    assert log.code == 0, str(log)
+    assert log.outputs("release")["release"].startswith("churn/1.0.0@sha256:")
+    assert (store / "releases/churn/1.0.0.json").is_file()
