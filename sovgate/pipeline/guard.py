@@ -132,7 +132,8 @@ def _tracked(base: Path) -> list[Path]:
 
     with tempfile.TemporaryDirectory() as folder:
         done = execute(
-            [find_program("git"), "-c", "core.fsmonitor=false", "-C", str(base), "ls-files", "-z"],
+            [find_program("git"), "-c", "core.fsmonitor=false", "-c", "safe.directory=*",
+             "-C", str(base), "ls-files", "-z"],
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1",
                          "HOME": folder, "GIT_OPTIONAL_LOCKS": "0"},
             folder=Path(folder),

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: The commands that are Actions and Tasks.
 VERBS = ("record", "sbom", "gate", "attest", "sign", "verify", "check", "encrypt", "decrypt",
-         "push", "pull", "promote", "rollback", "release", "lint")  # fmt: skip
+         "push", "pull", "promote", "rollback", "release", "lint", "guard")  # fmt: skip
 
 #: Credentials that another action may have put into the environment; they choose who asks a
 #: service, never which one. Keys and stores are pinned by the project file.

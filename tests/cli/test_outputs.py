@@ -41,6 +41,7 @@ def test_every_verb_has_the_outputs_it_declares(tmp_path: Path) -> None:
         return found
 
     run(us, "lint")
+    run(us, "guard", "sovgate.yaml")
     signed = run(us, "sign", model, "--key", key)
     run(us, "record", model, "--key", key, "--dataset", "screening-public")
     if "sbom" in VERBS:

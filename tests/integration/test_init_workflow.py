@@ -48,9 +48,9 @@ def project(folder: Path, pattern: str) -> dict[str, str]:
     return secrets
 
 
-def prepared(folder: Path, handover: Path) -> dict[str, Any]:
+def prepared(folder: Path, handover: Path, name: str = "release") -> dict[str, Any]:
     """The workflow as written, with a hand-over folder and wheels of this machine."""
-    path = folder / ".github/workflows/sovgate-release.yml"
+    path = folder / f".github/workflows/sovgate-{name}.yml"
     workflow: dict[str, Any] = yaml.safe_load(
         path.read_text().replace(scaffold.HANDOVER, str(handover))
     )
@@ -58,10 +58,12 @@ def prepared(folder: Path, handover: Path) -> dict[str, Any]:
     for job in workflow["jobs"].values():
         for step in job["steps"]:
             if step.get("uses", "").startswith("org/sovgate/"):
-                step["with"] |= {"wheels": str(wheels()), "python": str(PYTHON)}
+                given = {"wheels": str(wheels()), "python": str(PYTHON)}
+                step["with"] = {**step.get("with", {}), **given}
                 step.setdefault("id", step["uses"].split("/")[2].split("@")[0])
     path.write_text(yaml.safe_dump(workflow, sort_keys=False))
-    (folder / ".github/workflows/sovgate-check.yml").unlink()
+    for other in {"check", "release"} - {name}:
+        (folder / f".github/workflows/sovgate-{other}.yml").unlink()
     return workflow
 
 
@@ -85,7 +87,7 @@ def run(act: Path, tree: Path, folder: Path, secrets: dict[str, str], work: Path
         [act, "push", "--json", "-e", event, "--no-cache-server",
          "--local-repository", f"org/sovgate@v1={tree}",
          *(word for label in ("self-hosted", "us-train", "eu")
-           for word in ("-P", f"{label}=-self-hosted")),
+           for word in ("-P", f"{label}=-self-hosted")), "-P", "ubuntu-latest=-self-hosted",
          *(word for name in secrets for word in ("-s", name))],
         cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
@@ -124,3 +126,24 @@ def test_a_hybrid_tag_fine_tunes_in_the_zone_and_asks_there(
     assert (tuned / "weights.bin").read_bytes() == b"weightstuned\n"
     assert log.outputs("check")["allowed"] == "true"
     assert {path.read_text() for path in handover.glob("*/seen")} == {""}
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_every_change_is_linted_and_guarded(
+    act: Path, tree: Path, tmp_path: Path, clean: bool
+) -> None:
+    folder = tmp_path / "kyc"
+    project(folder, "central")
+    workflow = prepared(folder, tmp_path / "handover", "check")
+    assert "secrets." not in str(workflow)
+    path = folder / ".github/workflows/sovgate-check.yml"
+    path.write_text(yaml.safe_dump(workflow | {"on": "push"}, sort_keys=False))
+    if not clean:
+        rows = "".join(f"p{number}@kunde.de\n" for number in range(9))
+        (folder / "export.csv").write_text(f"mail\n{rows}")
+    log = run(act, tree, folder, {}, tmp_path)
+    assert (log.code == 0) is clean, str(log)
+    assert log.outputs("lint", "run")["errors"] == "0"
+    assert log.outputs("guard", "run")["refused"] == ("0" if clean else "1")
+    if not clean:
+        assert "export.csv" in "".join(log.annotations("guard", "run"))
