@@ -65,8 +65,8 @@ def command(
     format_: str,
 ) -> Report:
     """Take a model the whole way: sign, record, list, decide, push, and on."""
-    from sovgate.pipeline.release import ALREADY, LEFT
     from sovgate.pipeline.release import release as run
+    from sovgate.pipeline.steps import ALREADY, LEFT
 
     with progress("releasing") as advance:
         made = run(

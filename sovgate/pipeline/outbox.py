@@ -6,10 +6,12 @@ model to a zone at a time, from one project folder.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -102,6 +104,24 @@ class Outbox:
                 shutil.rmtree(self.path)
         except OSError as error:
             raise disk_error(error, f"empty the outbox {str(self.path)!r}") from error
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Waits until nobody else here holds `folder`, which is made; a killed run holds nothing."""
+    handle = -1
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        if handle >= 0:
+            os.close(handle)
+        raise disk_error(error, f"lock {str(folder)!r}") from error
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def open_blob(folder: Path, sha256: str) -> BinaryIO:

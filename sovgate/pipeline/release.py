@@ -7,41 +7,22 @@ says so. Run again after any failure or kill, it goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import attest
 from sovgate.errors import SovgateError, UsageError, disk_error
+from sovgate.pipeline.outbox import alone
 from sovgate.pipeline.project import Project, open_project
+from sovgate.pipeline.steps import ALREADY, LEFT, WOULD, Log, Said, Step
 from sovgate.records import Advance, Release
 
 if TYPE_CHECKING:
     from sovgate.trust import Trusted
 
 THROUGH = ("push", "promote")
-
-DONE, ALREADY, LEFT, WOULD = "done", "already", "left", "would"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """`outcome`: DONE; ALREADY, passed over or found done; LEFT to another job; WOULD, dry run.
-
-    `decisions`: what policy said, one line each.
-    """
-
-    name: str
-    zone: str | None
-    outcome: str
-    said: str
-    decisions: tuple[str, ...]
-    seconds: float
-
-    def json(self) -> dict[str, object]:
-        return {**vars(self), "decisions": list(self.decisions), "seconds": f"{self.seconds:.3f}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,46 +52,6 @@ class Chained:
         return self.release.pinned(self.manifest)
 
 
-@dataclass
-class _Said:
-    """What a step under way has to say of itself."""
-
-    said: str = ""
-    outcome: str = DONE
-    decisions: tuple[str, ...] = ()
-
-
-@dataclass
-class _Log:
-    steps: list[Step] = field(default_factory=list)
-    heads: list[tuple[str, str]] = field(default_factory=list)
-
-    @contextlib.contextmanager
-    def step(self, name: str, zone: str | None = None) -> Iterator[_Said]:
-        started = time.monotonic()
-        said = _Said()
-        try:
-            yield said
-        except SovgateError as error:
-            self._tell(error, name, zone)
-            raise
-        except OSError as error:
-            ours = disk_error(error, f"go on with {name}")
-            self._tell(ours, name, zone)
-            raise ours from error
-        seconds = time.monotonic() - started
-        self.steps.append(Step(name=name, zone=zone, outcome=said.outcome, said=said.said,
-                               decisions=said.decisions, seconds=seconds))  # fmt: skip
-
-    def _tell(self, error: SovgateError, name: str, zone: str | None) -> None:
-        """What was done before it, for a person and for a program."""
-        where = name if zone is None else f"{name} in {zone}"
-        done = ", ".join(step.name for step in self.steps) or "nothing"
-        error.details = (*error.details, f"stopped at: {where}; done before: {done}")
-        steps = [step.json() for step in self.steps]
-        error.data = {**error.data, "stopped-at": name, "steps": steps}
-
-
 def release(
     model: Path,
     *,
@@ -137,16 +78,10 @@ def release(
     opened = open_project(project)
     destinations = _destinations(opened, release, zone, to, through)
     chain = _Chain(opened, model, release, zone, key, advance, total, dry_run)
-    chain.make(datasets)
-    if not chain.missing:
-        for destination in destinations:
-            chain.check(destination)
-        for destination in destinations:
-            chain.push(destination)
-    if through == "promote" and not dry_run:
-        folder = output if output is not None else opened.base / ".sovgate" / "pulled"
-        for destination in destinations:
-            chain.go_on(destination, folder)
+    folder = output if output is not None else opened.base / ".sovgate" / "pulled"
+    # One release at a time from one project, so that the second finds done what the first did.
+    with contextlib.nullcontext() if dry_run else alone(opened.base / ".sovgate" / "release"):
+        chain.walk(destinations, datasets, folder if through == "promote" else None)
     return Chained(
         release=chain.release,
         manifest=chain.manifest,
@@ -172,6 +107,7 @@ def _destinations(
         raise UsageError("where does it go?", fix="--to ZONE, once for each", reason="no-zone")
     for name in names:
         check_call(opened, release, zone, name)
+        opened.store(name)
     return names
 
 
@@ -188,10 +124,22 @@ class _Chain:
         self.pin = release.pin
         self.key = key
         self.advance, self.total, self.dry_run = advance, total, dry_run
-        self.log = _Log()
+        self.log = Log()
         self.left: list[Handover] = []
         self.missing: list[str] = []  # what a dry run would have to write before it could go on
         self.project = opened.config.path.parent
+
+    def walk(self, to: Sequence[str], datasets: Sequence[str], folder: Path | None) -> None:
+        """All steps; on in the destinations where there is a `folder` to open the model in."""
+        self.make(datasets)
+        if not self.missing:
+            for destination in to:
+                self.check(destination)
+            for destination in to:
+                self.push(destination)
+        if folder is not None and not self.dry_run:
+            for destination in to:
+                self.go_on(destination, folder)
 
     # -- what lies beside the model
 
@@ -238,7 +186,7 @@ class _Chain:
             self.manifest = made.manifest.digest
             say.said = f"by the key {made.key_id[:16]}…"
 
-    def _would(self, say: _Said, what: str) -> None:
+    def _would(self, say: Said, what: str) -> None:
         say.outcome, say.said = WOULD, f"would {what}"
         self.missing.append(what)
 

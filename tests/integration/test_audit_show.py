@@ -147,6 +147,12 @@ def test_nothing_is_known_of_it(crossing: Crossing) -> None:
     crossing.json("audit", "show", "churn", code=2)
 
 
+def test_a_pin_of_another_model_fails(crossing: Crossing) -> None:
+    said = show(crossing, "1.0.0@sha256:" + "0" * 64, code=11)
+    (bad,) = with_status(said, "failed")
+    assert bad["what"] == "of another model than was asked for"
+
+
 def test_one_zone_can_be_asked_for(crossing: Crossing) -> None:
     said = show(crossing, "1.0.0", "--zone", "eu")
     assert [n["kind"] for n in said["story"]["children"]] == ["zone", "log"]

@@ -1,0 +1,70 @@
+"""The steps of a chain under way: what each did, how long it took, and where it stopped. No I/O."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sovgate.errors import SovgateError, disk_error
+
+DONE, ALREADY, LEFT, WOULD = "done", "already", "left", "would"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """`outcome`: DONE; ALREADY, passed over or found done; LEFT to another job; WOULD, dry run.
+
+    `decisions`: what policy said, one line each.
+    """
+
+    name: str
+    zone: str | None
+    outcome: str
+    said: str
+    decisions: tuple[str, ...]
+    seconds: float
+
+    def json(self) -> dict[str, object]:
+        return {**vars(self), "decisions": list(self.decisions), "seconds": f"{self.seconds:.3f}"}
+
+
+@dataclass
+class Said:
+    """What a step under way has to say of itself."""
+
+    said: str = ""
+    outcome: str = DONE
+    decisions: tuple[str, ...] = ()
+
+
+@dataclass
+class Log:
+    steps: list[Step] = field(default_factory=list)
+    heads: list[tuple[str, str]] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def step(self, name: str, zone: str | None = None) -> Iterator[Said]:
+        started = time.monotonic()
+        said = Said()
+        try:
+            yield said
+        except SovgateError as error:
+            self._tell(error, name, zone)
+            raise
+        except OSError as error:
+            ours = disk_error(error, f"go on with {name}")
+            self._tell(ours, name, zone)
+            raise ours from error
+        seconds = time.monotonic() - started
+        self.steps.append(Step(name=name, zone=zone, outcome=said.outcome, said=said.said,
+                               decisions=said.decisions, seconds=seconds))  # fmt: skip
+
+    def _tell(self, error: SovgateError, name: str, zone: str | None) -> None:
+        """What was done before it, for a person and for a program."""
+        where = name if zone is None else f"{name} in {zone}"
+        done = ", ".join(step.name for step in self.steps) or "nothing"
+        error.details = (*error.details, f"stopped at: {where}; done before: {done}")
+        steps = [step.json() for step in self.steps]
+        error.data = {**error.data, "stopped-at": name, "steps": steps}
