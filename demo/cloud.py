@@ -85,13 +85,14 @@ class Cloud:
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
         ]
-        options += [f"-{part}.port={_port()}" for part in ("master", "volume", "filer")]
-        options += [f"-{part}.port.grpc={_port()}" for part in ("master", "volume", "filer", "s3")]
-        port = _port()
-        return self._start("seaweedfs", "weed", [*options, f"-s3.port={port}"], port)
+        ports = _ports(8)
+        for part in ("master", "volume", "filer", "s3"):
+            options += [f"-{part}.port={ports[0]}", f"-{part}.port.grpc={ports[1]}"]
+            port, ports = ports[0], ports[2:]
+        return self._start("seaweedfs", "weed", options, port)
 
     def _ministack(self) -> str:
-        port = _port()
+        [port] = _ports(1)
         return self._start("ministack", "hypercorn",
                            ["ministack.app:app", "--bind", f"127.0.0.1:{port}"], port)  # fmt: skip
 
@@ -167,7 +168,10 @@ class Cloud:
         ]
 
 
-def _port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _ports(count: int) -> list[int]:
+    """Free ones, held together until all are known: no two are the same."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

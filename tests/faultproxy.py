@@ -58,6 +58,7 @@ class FaultProxy(ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.seen: list[tuple[str, str]] = []
         self.owners: list[str | None] = []
+        self.targets: list[str] = []
 
     @property
     def url(self) -> str:
@@ -88,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.seen.append((self.command, self.path))
+        self.server.targets.append(self.headers.get("x-amz-target", ""))
         self.server.owners.append(self.headers.get("x-amz-expected-bucket-owner"))
         fault = next((f for f in self.server.faults if f.strikes(self.command, self.path)), None)
         what = fault.what if fault else None

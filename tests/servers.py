@@ -30,10 +30,17 @@ from tests import components
 _running: list[tuple[subprocess.Popen[bytes], Path]] = []
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on, held together until all are known: no two are the same."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @functools.cache
@@ -67,12 +74,11 @@ def seaweedfs() -> str:
     options += ["-ip.bind=127.0.0.1", "-filer=true", "-s3", f"-s3.config={folder / 's3.json'}"]
     options += ["-volume.max=200", "-master.volumeSizeLimitMB=256"]
     options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+    ports = free_ports(8)
     for part in ("master", "volume", "filer", "s3"):
-        options += [f"-{part}.port.grpc={free_port()}"]
-        if part != "s3":
-            options += [f"-{part}.port={free_port()}"]
-    port = free_port()
-    _start([program, *options, f"-s3.port={port}"], folder)
+        options += [f"-{part}.port={ports.pop()}", f"-{part}.port.grpc={ports.pop()}"]
+        port = options[-2].partition("=")[2]
+    _start([program, *options], folder)
     return _ready(f"http://127.0.0.1:{port}")
 
 
