@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import audit
-from sovgate.errors import ExitCode, NotFound, VerificationFailed
+from sovgate.errors import (
+    DiskError,
+    ExitCode,
+    KeyServiceError,
+    NotFound,
+    StoreError,
+    VerificationFailed,
+)
 from sovgate.pipeline import chapters
 from sovgate.pipeline.chapters import FAILED, MISSING, STATED, VERIFIED, Node
 from sovgate.pipeline.entries import Found, read_entries
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 
 #: Objects below one prefix that are looked at.
 MAX_DOCUMENTS = 10_000
+_UNREADABLE = (StoreError, KeyServiceError, DiskError)
 _UNKNOWN = (datetime.max.replace(tzinfo=UTC), 0)
 
 
@@ -67,7 +75,7 @@ def show(release: Release, *, zone: str | None = None, project: Path | None = No
         node
         for name in names
         if opened.zone(name).store is not None
-        for node in [_zone(opened, name, release, logs)]
+        for node in [_zone_or_why_not(opened, name, release, logs)]
         if node is not None
     ]
     nodes += [node for name in names for node in [logs[name].about(release)] if node is not None]
@@ -87,6 +95,7 @@ class _Log:
 
     def __init__(self, opened: Project, zone: str) -> None:
         self._opened, self.zone = opened, zone
+        self.unread: str | None = None
 
     @cached_property
     def store(self) -> Store:
@@ -98,7 +107,12 @@ class _Log:
 
     @cached_property
     def entries(self) -> list[Found]:
-        return list(read_entries(self.store, self.trusted))
+        """() where the log cannot be read from here; then `unread` says why."""
+        try:
+            return list(read_entries(self.store, self.trusted))
+        except _UNREADABLE as error:
+            self.unread = error.what
+            return []
 
     def _node(self, found: Found) -> Node:
         return chapters.entry(found, self.zone, self.store, self.trusted)
@@ -107,7 +121,7 @@ class _Log:
         """Whether the entry that a document names as the head of its run is there."""
         if not self.entries:
             return Node(kind="log", what=f"of zone {self.zone} is not to be had from here",
-                        status=STATED, sha256=sha256)  # fmt: skip
+                        status=STATED, sha256=sha256, why=self.unread)  # fmt: skip
         for found in self.entries:
             if found.sha256 == sha256:
                 return self._node(found)
@@ -151,6 +165,18 @@ class _Log:
             for ref in found.entry.refs
             if ref.role == "promotion"
         }
+
+
+def _zone_or_why_not(
+    opened: Project, zone: str, release: Release, logs: dict[str, _Log]
+) -> Node | None:
+    """A store that does not answer is no reason to say nothing of the others."""
+    try:
+        return _zone(opened, zone, release, logs)
+    except _UNREADABLE as error:
+        why = ". ".join(part for part in (error.what, error.why) if part)
+        what = f"{zone}, whose store cannot be read"
+        return Node(kind="zone", what=what, status=MISSING, why=why)
 
 
 def _zone(opened: Project, zone: str, release: Release, logs: dict[str, _Log]) -> Node | None:

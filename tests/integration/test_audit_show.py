@@ -197,6 +197,17 @@ def test_evidence_that_is_gone_or_changed_is_a_node_all_the_same(
     assert "1 are missing" in text
 
 
+def test_a_store_that_does_not_answer_hides_nothing_of_the_others(crossing: Crossing) -> None:
+    zone = "  ch: {region: 'gcp:europe-west6', store: model/model.bin/below}\ndatasets:\n"
+    crossing.edit("datasets:\n", zone)
+    said = show(crossing, "1.0.0", code=14)
+    (silent,) = with_status(said, "missing")
+    assert silent["what"] == "ch, whose store cannot be read"
+    assert silent["why"]
+    assert said["verified"] > 20
+    show(crossing, "1.0.0", "--zone", "eu")
+
+
 def test_weights_that_are_gone_are_missed(crossing: Crossing) -> None:
     (store(crossing) / "blobs/sha256" / record(crossing)["blobs"][0]["sha256"]).unlink()
     (gone,) = with_status(show(crossing, "1.0.0", code=14), "missing")
