@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Extras that a key or a store may need, as far as there is a lock.
+CLOUDS = ("aws", "azure", "gcp", "hsm", "vault")
 #: Of Debian 12, the base's C library.
 GLIBC = 36
 _MARKER = re.compile(r"^(\S+==\S+) ;[^\\\n]*", re.MULTILINE)
@@ -67,7 +69,9 @@ def main() -> None:
     parser.add_argument("context", type=Path, help="a new folder, or one that this filled")
     parser.add_argument("--python", default="3.13", help="version of the base image's Python")
     parser.add_argument("--machine", default=platform.machine(), help="x86_64 or aarch64")
-    parser.add_argument("--lock", action="append", help="names in requirements/ (default: base)")
+    parser.add_argument(
+        "--lock", action="append", help="names in requirements/ (default: base, and each cloud's)"
+    )
     asked = parser.parse_args()
     context: Path = asked.context
     if context.exists() and any(context.iterdir()) and not (context / "image_sbom.py").exists():
@@ -75,7 +79,8 @@ def main() -> None:
     shutil.rmtree(context, ignore_errors=True)
     wheels = context / "wheels"
     wheels.mkdir(parents=True)
-    lock = locked(asked.lock or ["base"])
+    clouds = [name for name in CLOUDS if (ROOT / "requirements" / f"{name}.txt").is_file()]
+    lock = locked(asked.lock or ["base", *clouds])
     download(lock, wheels, asked.python, asked.machine)
     (context / "requirements.txt").write_text(lock + own_wheel(wheels), encoding="utf-8")
     for path in (ROOT / "scripts" / "image_sbom.py", ROOT / "Containerfile"):

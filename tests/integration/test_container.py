@@ -105,6 +105,22 @@ def test_the_image_lists_what_is_in_it(podman: containers.Podman, image: str) ->
     assert all(len(c["hashes"][0]["content"]) == 64 for c in python)
 
 
+def test_a_key_of_a_cloud_finds_its_sdk(
+    podman: containers.Podman, image: str, source: Path
+) -> None:
+    """It gets as far as the network, which is not there: the key service cannot be asked (20)."""
+    key = "awskms:///arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-4000-8000-000000000000"
+    done = podman.run(
+        image, "sign", "build/churn", "--key", key, mounts={source: "/workspace/source"},
+        workdir="/workspace/source",
+        env={"HOME": "/tmp", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+             "AWS_MAX_ATTEMPTS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 20, done.stderr
+    assert "sovgate[" not in done.stderr  # else it asks to have the SDK installed
+    assert not list(source.rglob("signature*"))
+
+
 def test_nothing_is_installed_that_installs(podman: containers.Podman, image: str) -> None:
     script = "import importlib.util as u; print([u.find_spec(n) for n in ('pip', 'setuptools')])"
     done = podman.run(image, "-I", "-c", script, entrypoint=["/opt/sovgate/bin/python"])
