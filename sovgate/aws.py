@@ -6,6 +6,7 @@ each client goes to one endpoint, follows no redirect, and takes no endpoint fro
 
 from __future__ import annotations
 
+import functools
 import importlib
 import ipaddress
 import os
@@ -184,6 +185,7 @@ def client(
     botocore = _sdk(service)
     try:
         session = botocore.session.Session(profile=profile)
+        session.register_component("data_loader", _loader())
         # Also for the clients that fetch credentials: AWS_ENDPOINT_URL_STS leads nowhere.
         session.set_config_variable("ignore_configured_endpoint_urls", True)
         session.set_config_variable("region", place.region)
@@ -238,6 +240,17 @@ def _sdk(service: str) -> Any:
             reason="missing-package",
         ) from error
     return importlib.import_module("botocore")
+
+
+@functools.cache
+def _loader() -> Any:
+    """Service models of the installed package alone, read once a process.
+
+    AWS_DATA_PATH and ~/.aws/models could put others in their place.
+    """
+    loaders = importlib.import_module("botocore.loaders")
+    built_in = [loaders.Loader.BUILTIN_DATA_PATH]
+    return loaders.Loader(extra_search_paths=built_in, include_default_search_paths=False)
 
 
 def _given_credentials(place: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...] | None:

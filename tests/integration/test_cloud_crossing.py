@@ -156,3 +156,19 @@ def test_a_key_outside_its_zone_is_12(tmp_path: Path, seaweedfs: str, ministack:
     crossing.edit(f"region: {CENTRAL}", "region: aws-eusc:eusc-de-east-1")
     said = crossing.push(code=12)
     assert said["error"]["reason"] == "key-elsewhere"
+
+
+def test_a_key_in_kms_is_shown_and_signs_at_the_desk(tmp_path: Path, ministack: str) -> None:
+    crossing = make_crossing(tmp_path / "project")
+    uri = kms_key(ministack, "ECC_NIST_P384")
+    shown = crossing.json("keys", "show", uri)
+    assert shown["algorithm"] == "ecdsa-p384-sha384"
+    public: PublicKey = registry.open_public(uri, tmp_path)
+    (crossing.base / "p384.pub.pem").write_bytes(public.pem)
+    (crossing.base / "desk").mkdir()
+    (crossing.base / "desk" / "w.bin").write_bytes(b"weights")
+    crossing.json("sign", "desk", "--key", uri)
+    crossing.json("verify", "desk", "--key", "p384.pub.pem")
+    crossing.json("verify", "desk", "--key", uri)
+    said = crossing.json("sign", "desk", "--key", uri + "?region=aws:us-east-1", code=3)
+    assert said["error"]["reason"] == "bad-uri"

@@ -78,6 +78,18 @@ def test_rule_15_the_surroundings_lead_nowhere(
     assert kms.sdk.meta.endpoint_url == "https://kms.eusc-de-east-1.amazonaws.eu"
 
 
+def test_rule_21_nobody_puts_another_service_model_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path / "data", tmp_path / ".aws" / "models"):
+        model = folder / "s3" / "2006-03-01" / "service-2.json"
+        model.parent.mkdir(parents=True)
+        model.write_text("{}")
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "PutObject" in s3("s3://kyc-eu")._client.sdk.meta.service_model.operation_names
+
+
 @pytest.mark.parametrize(
     "name", ["HTTPS_PROXY", "https_proxy", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"]
 )
