@@ -19,11 +19,13 @@ import pytest
 
 from sovgate.cli._emit import ARTIFACT_RESULT, Report, emit
 from tests.steps import document, read, step
+from tests.zones import make_sides
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = sorted((ROOT / "tekton/tasks").glob("*/*/*.yaml"))
 STEPACTIONS = sorted((ROOT / "tekton/stepactions").glob("*/*/*.yaml"))
 PIPELINES = sorted((ROOT / "tekton/pipelines").glob("*/*/*.yaml"))
+ONE_POD = ROOT / "tekton/samples/one-pod/one-pod.yaml"
 IDS = [path.stem for path in TASKS]
 
 
@@ -61,7 +63,9 @@ def schemas(tekton_crds: Path) -> dict[str, jsonschema.Draft7Validator]:
 
 @pytest.mark.component
 @pytest.mark.parametrize(
-    "path", [*TASKS, *STEPACTIONS, *PIPELINES], ids=lambda path: f"{path.parts[-4]}-{path.stem}"
+    "path",
+    [*TASKS, *STEPACTIONS, *PIPELINES, ONE_POD],
+    ids=lambda path: f"{path.parts[-4]}-{path.stem}",
 )
 def test_it_fits_tektons_own_schema(
     schemas: dict[str, jsonschema.Draft7Validator], path: Path
@@ -207,6 +211,41 @@ def test_a_hostile_value_has_no_effect_but_itself(name: str, source: Path) -> No
         given = {"model": f"./build/{name}", "key": hostile, "manifest": "sha256:" + "0" * 64}
         assert run(document("Task", "verify"), given, source).returncode != 0
     assert not list(source.parent.rglob("PLANTED"))
+
+
+def test_sign_encrypt_and_push_share_one_pod(tmp_path: Path) -> None:
+    """The sample's steps, one after the other, each with the results of those before it."""
+    make_sides(tmp_path)
+    folder = tmp_path / "us"
+    (folder / "build").mkdir()
+    (folder / "tumour-triage").rename(folder / "build/triage")
+    spec = read(ONE_POD)["spec"]
+    given = {
+        "model": "build/triage", "release": "tumour-triage/1.0.0", "dataset": "screening-public",
+        "zone": "us-train", "to": "eu", "key": "file:keys/us-sign.pem",
+    }  # fmt: skip
+    assert set(given) == {param["name"] for param in spec["params"]}
+    found: dict[str, dict[str, str]] = {}
+
+    def put(text: str) -> str:
+        text = re.sub(r"\$\(params\.([a-z-]+)\)", lambda m: given[m[1]], text)
+        text = text.replace("$(workspaces.source.path)", str(folder))
+        return re.sub(
+            r"\$\(steps\.([a-z-]+)\.results\.([a-z-]+)\)", lambda m: found[m[1]][m[2]], text
+        )
+
+    for entry in spec["steps"]:
+        action = document("StepAction", entry["ref"]["name"].removeprefix("sovgate-"))
+        assert {m["name"] for m in action["spec"]["volumeMounts"]} == {
+            volume["name"] for volume in spec["volumes"]
+        }
+        params = {param["name"]: put(param["value"]) for param in entry["params"]}
+        done = run(action, params, folder)
+        assert done.returncode == 0, done.stderr
+        found[entry["name"]] = results(folder)
+    (result,) = spec["results"]
+    assert put(result["value"]).startswith("tumour-triage/1.0.0@sha256:")
+    assert (tmp_path / "store-eu/releases/tumour-triage/1.0.0.json").is_file()
 
 
 def test_what_was_made_is_an_object_that_chains_reads(
