@@ -10,6 +10,7 @@ import contextlib
 import enum
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -52,8 +53,11 @@ class Fault:
 class FaultProxy(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.tls = tls
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.upstream = urlsplit(upstream).netloc
         self.faults: list[Fault] = []
         self.seen: list[tuple[str, str]] = []
@@ -62,7 +66,7 @@ class FaultProxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.server_port}"
 
     def fault(self, what: What, method: str, part: str = "", times: int = 1) -> Fault:
         """`part`: what the path with its query must hold."""
@@ -152,8 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def between(upstream: str) -> Iterator[FaultProxy]:
-    proxy = FaultProxy(upstream)
+def between(upstream: str, tls: ssl.SSLContext | None = None) -> Iterator[FaultProxy]:
+    proxy = FaultProxy(upstream, tls)
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
     try:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import io
+import ipaddress
 import secrets
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from sovgate.errors import (
     AlreadyExists,
@@ -432,6 +438,50 @@ def test_nobody_there_is_21_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError) as caught:
         store.stat(NAME)
     assert caught.value.reason == "no-answer"
+
+
+def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """TLS for 127.0.0.1 by a root of nobody's but ours, and that root's file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a root of one's own")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    (folder / "root.pem").write_bytes(pem)
+    (folder / "server.pem").write_bytes(pem + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ))  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context, folder / "root.pem"
+
+
+def test_rule_15_tls_is_checked_and_roots_of_ones_own_are_declared(
+    moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    context, root = self_signed(tmp_path)
+    with between(moto, context) as proxy:
+        with pytest.raises(StoreError) as caught:
+            at(proxy.url, upstream=moto).stat(NAME)
+        assert caught.value.reason == "tls"
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(root))
+        store = at(proxy.url, upstream=moto)
+        put(store, NAME, b"the record")
+        said = store.location()
+        assert said is not None
+        assert (said.value, said.grade) == ("aws:eu-central-1", GRADE["declared"])
 
 
 def test_without_credentials_the_fix_is_named(
