@@ -93,8 +93,9 @@ class Cloud:
 
     def _ministack(self) -> str:
         [port] = _ports(1)
-        return self._start("ministack", "hypercorn",
-                           ["ministack.app:app", "--bind", f"127.0.0.1:{port}"], port)  # fmt: skip
+        options = ["ministack.app:app", "--bind", f"127.0.0.1:{port}"]
+        options += ["--workers", "0"]  # in that one process, so that its id stops all of it
+        return self._start("ministack", "hypercorn", options, port)
 
     def _start(self, peer: str, name: str, options: list[str], port: int) -> str:
         program = PEERS / peer / "bin" / name

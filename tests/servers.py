@@ -48,7 +48,8 @@ def ministack() -> str:
     """KMS and S3; checks sums; its ARNs always say `aws`. The URL."""
     port = free_port()
     program = components.peer_program("ministack", "hypercorn")
-    _start([program, "ministack.app:app", "--bind", f"127.0.0.1:{port}"])
+    options = ["--workers", "0"]  # in that one process, so that its id stops all of it
+    _start([program, "ministack.app:app", *options, "--bind", f"127.0.0.1:{port}"])
     return _ready(f"http://127.0.0.1:{port}")
 
 
