@@ -292,7 +292,7 @@ def own_task(name: str, script: str) -> dict[str, dict[str, Any]]:
     return {name: task}
 
 
-def test_a_model_is_trained_centrally_tuned_in_the_region_and_decided_on(sides: Sides) -> None:
+def test_a_model_is_trained_centrally_tuned_in_the_region_and_rolled_out(sides: Sides) -> None:
     sent = fine(sides.run("us", "central", key=sides.key("us"), **CENTRAL))
     assert sent.ran == ("train", "sign", "record", "sbom", "verify", "push")
     assert sent.results["release"] == f"tumour-triage/1.0.0@{sent.results['manifest']}"
@@ -304,10 +304,12 @@ def test_a_model_is_trained_centrally_tuned_in_the_region_and_decided_on(sides: 
     )  # fmt: skip
     assert tuned.ran == (
         "pull-base", "verify-base", "tune", "sign", "verify-base-again", "record", "sbom", "verify",
-        "check",
+        "check", "push", "pull", "verify-pulled", "promote",
     )  # fmt: skip
     assert tuned.results["manifest"] != sent.results["manifest"]
     assert tuned.results["decision"]
+    log = git("-c", "safe.directory=*", "log", "--format=%H", "-1", cwd=sides.top / "serving.git")
+    assert log.strip() == tuned.results["commit"]
     # What was tuned on data that stays in the EU does not go back.
     back = sides.run(
         "eu", "send", model="build/tuned", release="tumour-triage/2.0.1", dataset="clinic-eu",
