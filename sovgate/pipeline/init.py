@@ -100,6 +100,12 @@ def check(answers: Answers) -> Answers:
     if twice:
         raise UsageError(f"two zones are called {twice[0]}", fix="name them: NAME=provider:region",
                          reason="bad-name")  # fmt: skip
+    for name in names:
+        # Those are what environments and pipelines beside the zone's own are called.
+        if {f"{name}-release", f"{name}-rollback"} & set(names):
+            raise UsageError(f"the names of zones do not go together: {', '.join(names)[:120]}",
+                             why=f"{name}-release and {name}-rollback are taken by zone {name}",
+                             fix="name them: NAME=provider:region", reason="bad-name")  # fmt: skip
     if not 1 <= len(answers.serve) <= MAX_ZONES:
         raise UsageError(f"from 1 to {MAX_ZONES} zones can serve", fix="--serve provider:region")
     data = [one.name for one in answers.data]

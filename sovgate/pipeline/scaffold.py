@@ -57,6 +57,10 @@ class Answers:
     def zones(self) -> tuple[ZoneAnswer, ...]:
         return (self.train, *self.serve)
 
+    @property
+    def hybrid(self) -> bool:
+        return self.pattern == "hybrid"
+
 
 def fill(name: str, /, **values: str) -> str:
     """A template with its `@{fields}` filled in; all of them, and no others."""
@@ -97,9 +101,16 @@ def files(answers: Answers) -> dict[str, bytes]:
         )  # fmt: skip
     for zone in answers.serve:
         made[f"tekton/{zone.name}.yaml"] = _tekton_serve(answers, zone)
+        if answers.hybrid:
+            made[f"tekton/{zone.name}-release.yaml"] = fill(
+                "tekton-release.yaml", model=answers.model, zone=zone.name,
+                data=answers.data[0].name,
+            )  # fmt: skip
         made[f"serving/overlays/{zone.name}/kustomization.yaml"] = fill(
             "serving-overlay.yaml", zone=zone.name, model=answers.model, place=_place(zone)
         )
+    if answers.hybrid or answers.gitops is not None:
+        made[".github/workflows/sovgate-rollback.yml"] = _rollback(answers)
     return {path: text.encode() for path, text in made.items()}
 
 
@@ -187,29 +198,45 @@ def _secret(zone: str) -> str:
 
 
 def _workflow(answers: Answers) -> str:
-    train = answers.train.name
+    train, hybrid = answers.train.name, answers.hybrid
     common = {"model": answers.model, "handover": HANDOVER}
-    forget = fill("step-forget.yml", keys=f"keys/{train}-sign.pem")
+    more = fill("head-hybrid.yml", dataset=answers.data[0].name, **common) if hybrid else ""
     text = fill(
         "release.yml", train=train, served=" and ".join(zone.name for zone in answers.serve),
-        handover=HANDOVER,
+        handover=HANDOVER, more=more,
+        **{"and": ";\n# there fine-tuned, and released within the zone" if hybrid else ""},
     ) + fill("job-train.yml", zone=train, dataset=_trained_on(answers), **common)  # fmt: skip
     text += fill("job-send.yml", zone=train, secret=_secret(train), **common)
     text += "".join(fill("step-push.yml", zone=train, to=zone.name) for zone in answers.serve)
-    text += forget
+    text += _forget(train)
     for zone in answers.serve:
         name, secret = zone.name, _secret(zone.name)
-        hybrid = answers.pattern == "hybrid"
         text += fill("job-receive.yml", zone=name, secret=secret,
                      output="base" if hybrid else answers.model, **common)  # fmt: skip
         if answers.gitops is not None and not hybrid:
             text += fill("step-promote.yml", zone=name, secret=secret)
-        text += fill("step-forget.yml", keys=f"keys/{name}-sign.pem keys/{name}.pem")
+        text += _forget(name, decrypts=True)
         if hybrid:
-            text += fill("job-tune.yml", zone=name, secret=secret, dataset=_tuned_on(answers),
+            text += fill("job-tune.yml", zone=name, **common)
+            text += fill("job-sign.yml", zone=name, secret=secret, dataset=_tuned_on(answers),
                          **common)  # fmt: skip
-            text += fill("step-forget.yml", keys=f"keys/{name}-sign.pem")
+            text += _forget(name)
+            text += fill("job-release.yml", zone=name, secret=secret, **common)
+            text += _forget(name, decrypts=True)
     return text
+
+
+def _rollback(answers: Answers) -> str:
+    text = fill("rollback.yml", zones=", ".join(zone.name for zone in answers.serve))
+    for zone in answers.serve:
+        text += fill("job-rollback.yml", zone=zone.name, secret=_secret(zone.name))
+        text += _forget(zone.name, decrypts=True)
+    return text
+
+
+def _forget(zone: str, *, decrypts: bool = False) -> str:
+    keys = f"keys/{zone}-sign.pem" + (f" keys/{zone}.pem" if decrypts else "")
+    return fill("step-forget.yml", keys=keys)
 
 
 def _tekton_train(answers: Answers) -> str:
@@ -221,18 +248,18 @@ def _tekton_train(answers: Answers) -> str:
 
 
 def _tekton_serve(answers: Answers, zone: ZoneAnswer) -> str:
-    hybrid = answers.pattern == "hybrid"
+    hybrid = answers.hybrid
     promotes = answers.gitops is not None and not hybrid
-    and_ = ", fine-tune it, and ask whether that may be deployed" if hybrid else ""
+    and_ = ", fine-tune it and sign that" if hybrid else ""
+    name = {"model": answers.model, "zone": zone.name}
     text = fill(
-        "tekton-serve.yaml", model=answers.model, zone=zone.name,
-        output="base" if hybrid else answers.model,
+        "tekton-serve.yaml", output="base" if hybrid else answers.model,
         params=fill("tekton-tune-param.yaml") if hybrid else "",
-        **{"and": ", and promote it" if promotes else and_},
+        results=fill("tekton-tune-result.yaml", **name) if hybrid else "",
+        **{"and": ", and promote it" if promotes else and_}, **name,
     )  # fmt: skip
     if hybrid:
-        text += fill("tekton-tune.yaml", model=answers.model, zone=zone.name,
-                     dataset=_tuned_on(answers))  # fmt: skip
+        text += fill("tekton-tune.yaml", dataset=_tuned_on(answers), **name)
     elif promotes:
         text += fill("tekton-promote.yaml", zone=zone.name)
     return text

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import yaml
 from sovgate.pipeline import init, scaffold
 from tests.workflows import PYTHON, Log, release_tree, wheels
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.component
 TRAIN = '#!/bin/sh\nset -eu\nmkdir -p "$1"\nprintf weights > "$1/weights.bin"\n'
 TUNE = '#!/bin/sh\nset -eu\nmkdir -p "$2"\n(cat "$1/weights.bin"; echo tuned) > "$2/weights.bin"\n'
@@ -26,12 +29,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return release_tree(tmp_path_factory.mktemp("act") / "tree")
 
 
-def project(folder: Path, pattern: str) -> dict[str, str]:
+def project(folder: Path, pattern: str, gitops: Path | None = None) -> dict[str, str]:
     """A project from `init`, its secret keys taken away; they are what is returned, as secrets."""
     data = (init.data_answer("kyc-local=EU"),) if pattern == "hybrid" else ()
     answers = init.Answers(
         pattern=pattern, model="kyc", train=init.zone_answer("aws:us-east-1", suffix="-train"),
         serve=(init.zone_answer("eu=aws-eusc:eusc-de-east-1"),), data=data, keys=True, local=True,
+        gitops=None if gitops is None else str(gitops),
     )  # fmt: skip
     init.init(folder, answers)
     secrets = {}
@@ -62,12 +66,14 @@ def prepared(folder: Path, handover: Path, name: str = "release") -> dict[str, A
                 step["with"] = {**step.get("with", {}), **given}
                 step.setdefault("id", step["uses"].split("/")[2].split("@")[0])
     path.write_text(yaml.safe_dump(workflow, sort_keys=False))
-    for other in {"check", "release"} - {name}:
-        (folder / f".github/workflows/sovgate-{other}.yml").unlink()
     return workflow
 
 
-def run(act: Path, tree: Path, folder: Path, secrets: dict[str, str], work: Path) -> Log:
+def run(
+    act: Path, tree: Path, folder: Path, secrets: dict[str, str], work: Path,
+    *, name: str = "release", tag: str = "v1.0.0", inputs: dict[str, str] | None = None,
+) -> Log:  # fmt: skip
+    """One workflow at a tag; by hand, where there are inputs."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
@@ -75,16 +81,14 @@ def run(act: Path, tree: Path, folder: Path, secrets: dict[str, str], work: Path
         "LC_ALL": "C.UTF-8",
         **secrets,
     }
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "work"], ["tag", "v1.0.0"]):
-        subprocess.run(
-            ["git", "-c", "user.name=t", "-c", "user.email=t@example.org",
-             "-c", "commit.gpgsign=false", *command],
-            cwd=folder, env=environment, check=True, capture_output=True,
-        )  # fmt: skip
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "--allow-empty", "-m", "work"],
+                    ["tag", "-f", tag]):  # fmt: skip
+        git(folder, *command)
     event = work / "event.json"
-    event.write_text(json.dumps({"ref": "refs/tags/v1.0.0"}))
+    event.write_text(json.dumps({"ref": f"refs/tags/{tag}", "inputs": inputs or {}}))
     done = subprocess.run(
-        [act, "push", "--json", "-e", event, "--no-cache-server",
+        [act, "push" if inputs is None else "workflow_dispatch", "--json", "-e", event,
+         "--no-cache-server", "-W", f".github/workflows/sovgate-{name}.yml",
          "--local-repository", f"org/sovgate@v1={tree}",
          *(word for label in ("self-hosted", "us-train", "eu")
            for word in ("-P", f"{label}=-self-hosted")), "-P", "ubuntu-latest=-self-hosted",
@@ -94,6 +98,20 @@ def run(act: Path, tree: Path, folder: Path, secrets: dict[str, str], work: Path
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert records, done.stderr
     return Log(code=done.returncode, records=tuple(r for r in records if "msg" in r))
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false",
+         "-c", "init.defaultBranch=main", *words],
+        cwd=folder, check=True, capture_output=True, text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"},
+    ).stdout  # fmt: skip
+
+
+def sovgate(folder: Path, *words: str) -> None:
+    subprocess.run([sys.executable, "-m", "sovgate", *words], cwd=folder, check=True,
+                   capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
 
 
 def test_a_tag_takes_a_model_from_training_into_the_zone(
@@ -113,19 +131,107 @@ def test_a_tag_takes_a_model_from_training_into_the_zone(
     assert not [line for line in str(log).splitlines() if "PRIVATE KEY" in line]
 
 
-def test_a_hybrid_tag_fine_tunes_in_the_zone_and_asks_there(
-    act: Path, tree: Path, tmp_path: Path
+TRUST = """
+trust:
+  - {name: central-ci, key: keys/us-train-sign.pub.pem, from: us-train,
+     may: [signature, sbom, provenance, transfer]}
+  - {name: eu-ci, key: keys/eu-sign.pub.pem, from: eu,
+     may: [signature, sbom, provenance, gate, transfer, receipt]}
+  - {name: legal, key: keys/dpo.pub.pem, may: [legal]}
+gates:
+  legal: {dataset: kyc-local, before: deploy}
+"""
+
+
+@pytest.fixture
+def zone(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
+    """A hybrid project with a lawyer, and the repository that drives its rollout; the secrets."""
+    folder, serving = tmp_path / "kyc", tmp_path / "serving.git"
+    secrets = project(folder, "hybrid", serving)
+    overlays = tmp_path / "serving"
+    shutil.copytree(folder / "serving", overlays / "serving")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "base"]):
+        git(overlays, *words)
+    git(tmp_path, "clone", "-q", "--bare", str(overlays), str(serving))
+    (tmp_path / "dpo").mkdir()
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records/rows.csv").write_text("1,2\n")
+    sovgate(tmp_path, "keys", "generate", "sign", "-o", "dpo/dpo.pem")
+    shutil.copy(tmp_path / "dpo/dpo.pub.pem", folder / "keys")
+    sovgate(folder, "data", "key", "-o", "../dpo/data.key")
+    sovgate(folder, "data", "commit", "../records", "--dataset", "kyc-local", "--epoch", "2026-11",
+            "--key", "../dpo/data.key")  # fmt: skip
+    with (folder / "sovgate.yaml").open("a") as file:
+        file.write(TRUST)
+    prepared(folder, tmp_path / "handover")
+    prepared(folder, tmp_path / "handover", "rollback")
+    return folder, serving, secrets
+
+
+def sign_at_a_desk(folder: Path) -> None:
+    """What the lawyer does while the job waits for its reviewer: act asks none, so a first step."""
+    path = folder / ".github/workflows/sovgate-release.yml"
+    workflow = yaml.safe_load(path.read_text())
+    words = (f'PYTHONPATH={ROOT} {sys.executable} -m sovgate attest "$MODEL" --legal --dataset '
+             f"kyc-local --zone eu --key file:{folder.parent}/dpo/dpo.pem")  # fmt: skip
+    steps = workflow["jobs"]["release-eu"]["steps"]
+    workflow["jobs"]["release-eu"]["steps"] = [steps[0], {"run": words}, *steps[1:]]
+    path.write_text(yaml.safe_dump(workflow, sort_keys=False))
+
+
+def test_tuned_in_the_zone_released_there_and_rolled_back(
+    act: Path, tree: Path, tmp_path: Path, zone: tuple[Path, Path, dict[str, str]]
 ) -> None:
-    folder, handover = tmp_path / "kyc", tmp_path / "handover"
-    secrets = project(folder, "hybrid")
-    jobs = prepared(folder, handover)["jobs"]
-    assert list(jobs) == ["train", "send", "receive-eu", "tune-eu", "approve-eu"]
-    log = run(act, tree, folder, secrets, tmp_path)
+    folder, serving, secrets = zone
+    sign_at_a_desk(folder)
+    jobs = yaml.safe_load((folder / ".github/workflows/sovgate-release.yml").read_text())["jobs"]
+    assert list(jobs) == ["train", "send", "receive-eu", "tune-eu", "sign-eu", "release-eu"]
+    pinned = []
+    for tag in ("v1.0.0", "v1.1.0"):
+        shutil.rmtree(tmp_path / "handover", ignore_errors=True)
+        script = folder / "tune.sh"
+        script.write_text(script.read_text().replace("echo tuned", f"echo tuned {tag}"))
+        log = run(act, tree, folder, secrets, tmp_path, tag=tag)
+        assert log.code == 0, str(log)
+        assert log.outputs("check")["allowed"] == "true"
+        assert log.outputs("release")["left-to"] == ""
+        (served,) = (tmp_path / "handover").glob(f"*/served/eu/kyc-{tag}-eu/weights.bin")
+        assert served.read_bytes().startswith(f"weightstuned {tag}".encode())
+        assert {path.read_text() for path in (tmp_path / "handover").glob("*/seen")} == {""}
+        pinned.append(log.outputs("release")["release"])
+        assert pinned[-1] == f"kyc/{tag}-eu@{log.outputs('sign')['manifest']}"
+        assert pinned[-1] in served_by(serving)
+    inputs = {"zone": "eu", "reason": "drift seen at 14:05", "to-release": "", "dry-run": "true"}
+    log = run(act, tree, folder, secrets, tmp_path, name="rollback", inputs=inputs)
     assert log.code == 0, str(log)
-    (tuned,) = handover.glob("*/kyc-eu")
-    assert (tuned / "weights.bin").read_bytes() == b"weightstuned\n"
-    assert log.outputs("check")["allowed"] == "true"
-    assert {path.read_text() for path in handover.glob("*/seen")} == {""}
+    assert pinned[1] in served_by(serving)
+    log = run(act, tree, folder, secrets, tmp_path, name="rollback",
+              inputs={**inputs, "dry-run": "false"})  # fmt: skip
+    assert log.code == 0, str(log)
+    assert log.outputs("rollback")["release"] == pinned[0]
+    assert pinned[0] in served_by(serving)
+    assert not [path for path in folder.glob("keys/*.pem") if ".pub." not in path.name]
+
+
+def served_by(serving: Path) -> str:
+    return git(serving, "show", "main:serving/overlays/eu/sovgate-release.yaml")
+
+
+def test_a_click_is_no_lawyers_word(
+    act: Path, tree: Path, tmp_path: Path, zone: tuple[Path, Path, dict[str, str]]
+) -> None:
+    """The job was let run, and nobody had signed: nothing is written to store or repository."""
+    folder, serving, secrets = zone
+    before = git(serving, "rev-parse", "main")
+    log = run(act, tree, folder, secrets, tmp_path)
+    assert log.code != 0
+    assert log.result("check") == "failure"
+    assert "legal-before-deploy" in str(log)
+    assert log.outputs("release") == {}
+    assert git(serving, "rev-parse", "main") == before
+    store = Path(f"{folder}-stores/eu/releases/kyc")
+    assert [path.name for path in store.iterdir()] == ["v1.0.0.json"]
+    assert not [path for path in folder.glob("keys/*.pem") if ".pub." not in path.name]
 
 
 @pytest.mark.parametrize("clean", [True, False])
@@ -141,7 +247,7 @@ def test_every_change_is_linted_and_guarded(
     if not clean:
         rows = "".join(f"p{number}@kunde.de\n" for number in range(9))
         (folder / "export.csv").write_text(f"mail\n{rows}")
-    log = run(act, tree, folder, {}, tmp_path)
+    log = run(act, tree, folder, {}, tmp_path, name="check")
     assert (log.code == 0) is clean, str(log)
     assert log.outputs("lint", "run")["errors"] == "0"
     assert log.outputs("guard", "run")["refused"] == ("0" if clean else "1")
