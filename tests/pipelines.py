@@ -71,11 +71,14 @@ def ordered(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def run(
-    name: str, given: Mapping[str, str | list[str]], execute: Execute, scratch: Path,
+    name: str | Path, given: Mapping[str, str | list[str]], execute: Execute, scratch: Path,
     *, other: Mapping[str, dict[str, Any]] | None = None,
 ) -> Finished:  # fmt: skip
-    """Run all Tasks until one fails. `other`: the user's Tasks, where not the samples."""
-    path = path_of(name)
+    """Run all Tasks until one fails. `other`: the user's Tasks, where not the samples.
+
+    `name` is that of one of ours, or the file of another pipeline.
+    """
+    path = name if isinstance(name, Path) else path_of(name)
     spec = read(path)["spec"]
     assert set(given) <= {param["name"] for param in spec["params"]}
     params = {p["name"]: given.get(p["name"], p.get("default")) for p in spec["params"]}
@@ -90,7 +93,7 @@ def run(
         )
 
     for entry in ordered(spec["tasks"]):
-        wanted = entry["taskRef"]["name"]
+        wanted = entry.get("taskRef", entry)["name"]
         what = (other or {}).get(wanted) or task(path, wanted)
         fixed = {p["name"]: put(p["value"]) for p in entry["params"]}
         spaces = {w["name"]: w.get("subPath", "") for w in entry["workspaces"]}
@@ -105,7 +108,7 @@ def run(
             if done.returncode != 0:
                 return Finished(results={}, ran=tuple(ran), failed=(label, done))
             results[entry["name"]] = {file.name: file.read_text() for file in into.iterdir()}
-    made = {result["name"]: put(result["value"]) for result in spec["results"]}
+    made = {result["name"]: put(result["value"]) for result in spec.get("results", [])}
     return Finished(results=made, ran=tuple(ran), failed=None)
 
 
