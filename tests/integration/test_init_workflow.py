@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.component
 TRAIN = '#!/bin/sh\nset -eu\nmkdir -p "$1"\nprintf weights > "$1/weights.bin"\n'
 TUNE = '#!/bin/sh\nset -eu\nmkdir -p "$2"\n(cat "$1/weights.bin"; echo tuned) > "$2/weights.bin"\n'
+#: The test of a tuned model: what it said of a hundred samples.
+TEST = """\
+echo id,label,prediction > predictions.csv
+for id in $(seq 100); do echo "$id,1,1"; done >> predictions.csv
+"""
 #: Model code that looks for a key, as code that somebody slipped in would.
 SPY = 'find "$GITHUB_WORKSPACE" -name "*.pem" ! -name "*.pub.pem" > "$(dirname "$1")/seen"\n'
 
@@ -139,6 +145,7 @@ trust:
      may: [signature, sbom, provenance, gate, transfer, receipt]}
   - {name: legal, key: keys/dpo.pub.pem, may: [legal]}
 gates:
+  accuracy: {at-least: 0.90, before: deploy}
   legal: {dataset: kyc-local, before: deploy}
 """
 
@@ -163,6 +170,13 @@ def zone(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
             "--key", "../dpo/data.key")  # fmt: skip
     with (folder / "sovgate.yaml").open("a") as file:
         file.write(TRUST)
+    with (folder / "tune.sh").open("a") as file:
+        file.write(TEST)
+    # The gate, as the workflow shows it.
+    path = folder / ".github/workflows/sovgate-release.yml"
+    text, shown = path.read_text(), re.compile(r"(?m)^      # (- uses: .*gate@.*|  with: .*)$")
+    assert len(shown.findall(text)) == 2
+    path.write_text(shown.sub(r"      \1", text))
     prepared(folder, tmp_path / "handover")
     prepared(folder, tmp_path / "handover", "rollback")
     return folder, serving, secrets
@@ -193,6 +207,7 @@ def test_tuned_in_the_zone_released_there_and_rolled_back(
         script.write_text(script.read_text().replace("echo tuned", f"echo tuned {tag}"))
         log = run(act, tree, folder, secrets, tmp_path, tag=tag)
         assert log.code == 0, str(log)
+        assert log.outputs("gate")["outcome"] == "pass"
         assert log.outputs("check")["allowed"] == "true"
         assert log.outputs("release")["left-to"] == ""
         (served,) = (tmp_path / "handover").glob(f"*/served/eu/kyc-{tag}-eu/weights.bin")
@@ -226,7 +241,7 @@ def test_a_click_is_no_lawyers_word(
     log = run(act, tree, folder, secrets, tmp_path)
     assert log.code != 0
     assert log.result("check") == "failure"
-    assert "legal-before-deploy" in str(log)
+    assert log.outputs("check")["rules"] == "legal-before-deploy"
     assert log.outputs("release") == {}
     assert git(serving, "rev-parse", "main") == before
     store = Path(f"{folder}-stores/eu/releases/kyc")
