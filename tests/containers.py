@@ -5,6 +5,7 @@ Needs root. Writes below that folder, and below /run what lives as long as a con
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import functools
@@ -14,7 +15,8 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,17 +52,24 @@ class Podman:
             "LD_LIBRARY_PATH": os.pathsep.join(folders),
         }
 
-    def __call__(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    @property
+    def state(self) -> Path:
         # podman takes no longer name than fifty characters for this, so it is not below HERE.
-        state = Path("/run") / f"sovgate-{hashlib.sha256(bytes(HERE)).hexdigest()[:8]}"
-        command = [
+        return Path("/run") / f"sovgate-{hashlib.sha256(bytes(HERE)).hexdigest()[:8]}"
+
+    def command(self, *words: str | Path) -> list[str | Path]:
+        return [
             HERE / "usr/bin/podman", "--root", HERE / f"storage-{self.driver}",
-            "--runroot", state / self.driver, "--tmpdir", state / "tmp",
+            "--runroot", self.state / self.driver, "--tmpdir", self.state / "tmp",
             "--storage-driver", self.driver, "--cgroup-manager", "cgroupfs",
             "--conmon", HERE / "home/conmon", "--runtime", HERE / "usr/sbin/runc", *words,
         ]  # fmt: skip
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False,
-                              stdin=subprocess.DEVNULL, timeout=600)  # fmt: skip
+
+    def __call__(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*words), env=self.env, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, timeout=600,
+        )  # fmt: skip
         assert not check or done.returncode == 0, done.stderr[-4000:]
         return done
 
@@ -77,6 +86,33 @@ class Podman:
         options += [f"--entrypoint={entrypoint[0]}"] if entrypoint else []
         return self("run", "--rm", *options, image, *entrypoint[1:], *words, check=False)
 
+    @contextlib.contextmanager
+    def service(self) -> Iterator[str]:
+        """podman at a socket, as programs that know Docker want it; gives its DOCKER_HOST."""
+        self.state.mkdir(mode=0o700, exist_ok=True)
+        socket = self.state / f"{os.getpid()}.sock"
+        socket.unlink(missing_ok=True)
+        words = self.command("system", "service", "--time=0", f"unix://{socket}")
+        with subprocess.Popen(
+            words, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as server:  # fmt: skip
+            try:
+                until = time.monotonic() + 30
+                while not socket.exists():
+                    assert server.poll() is None, "podman's service ended at once"
+                    assert time.monotonic() < until, "podman's service opens no socket"
+                    time.sleep(0.05)
+                yield f"unix://{socket}"
+            finally:
+                # What act was stopped amid outlives it; containers of other tests are not ours.
+                left = self("ps", "--all", "--quiet", "--filter=name=^act-", check=False).stdout
+                if left.split():
+                    self("rm", "--force", "--time=0", *left.split(), check=False)
+                server.terminate()
+                server.wait(timeout=30)
+                socket.unlink(missing_ok=True)
+
 
 @functools.cache
 def podman() -> Podman:
@@ -89,13 +125,25 @@ def podman() -> Podman:
     return engine if engine("info", check=False).returncode == 0 else Podman(driver="vfs")
 
 
-@functools.cache
-def image(engine: Podman, *, fresh: bool = False) -> str:
-    """Our image from this checkout, on a base of Debian; built once for what it is built from."""
+@contextlib.contextmanager
+def _with_base(engine: Podman) -> Iterator[None]:
     with (HERE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several workers of pytest may come here at once
         if engine("image", "exists", BASE, check=False).returncode != 0:
             engine("import", HERE / "base.tar", BASE)
+        yield
+
+
+def base(engine: Podman) -> str:
+    """A Debian with Python and Git: what a runner's machine has."""
+    with _with_base(engine):
+        return BASE
+
+
+@functools.cache
+def image(engine: Podman, *, fresh: bool = False) -> str:
+    """Our image from this checkout, on a base of Debian; built once for what it is built from."""
+    with _with_base(engine):
         context = HERE / "context"
         version = engine("run", "--rm", "--network=none", BASE, "python3", "-V").stdout
         python = re.sub(r"^Python (\d+\.\d+)\..*\n", r"\1", version)

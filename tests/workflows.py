@@ -1,4 +1,4 @@
-"""Runs workflows under the real act, in host mode, and reads its log.
+"""Runs workflows under the real act, on this machine or in containers, and reads its log.
 
 Starts act in a folder of its own, with our tree as `org/sovgate@v1`; fills .cache/wheels once.
 """
@@ -94,8 +94,13 @@ class Act:
     def __init__(self, program: Path, tree: Path, folder: Path) -> None:
         self.program, self.tree, self.folder = program, tree, folder
 
-    def run(self, workflow: dict[str, Any] | str, repository: Path) -> Log:
-        """Run a workflow (all of it, or the steps' jobs) in a repository's folder."""
+    def run(
+        self, workflow: dict[str, Any] | str, repository: Path, *, docker: str | None = None
+    ) -> Log:
+        """Run a workflow (all of it, or the steps' jobs) in a repository's folder.
+
+        With `docker` (a DOCKER_HOST) each job runs in the container that it names, offline.
+        """
         text = workflow if isinstance(workflow, str) else yaml.safe_dump(workflow, sort_keys=False)
         path = repository / ".github" / "workflows" / "ci.yml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +111,10 @@ class Act:
             "XDG_CACHE_HOME": str(self.folder / "cache"),
             "LC_ALL": "C.UTF-8",
         }
+        where: list[str] = []
+        if docker:
+            environment["DOCKER_HOST"] = docker
+            where = ["--pull=false", "--network=none", "--rm", "--container-daemon-socket=-"]
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "work"]):
             subprocess.run(
                 ["git", "-c", "user.name=t", "-c", "user.email=t@example.org",
@@ -114,7 +123,8 @@ class Act:
             )  # fmt: skip
         done = subprocess.run(
             [self.program, "push", "--json", "-P", "ubuntu-latest=-self-hosted",
-             "--no-cache-server", "--local-repository", f"org/sovgate@v1={self.tree}"],
+             "--no-cache-server", *where,
+             "--local-repository", f"org/sovgate@v1={self.tree}"],
             cwd=repository, env=environment, capture_output=True, text=True, check=False,
             timeout=300,
         )  # fmt: skip

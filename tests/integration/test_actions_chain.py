@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.workflows import Act, release_tree, uses
+from tests import components, containers
+from tests.workflows import Act, Log, release_tree, uses, wheels
 from tests.zones import git, make_sides
 
 pytestmark = pytest.mark.component
@@ -31,16 +33,18 @@ def job(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"runs-on": "ubuntu-latest", **more, "steps": list(steps)}
 
 
-def test_a_model_goes_from_one_zone_to_a_commit_in_the_other(runner: Act, sides: Path) -> None:
+def chain(sides: Path, **more: str) -> dict[str, Any]:
+    """The job that trains hands a pinned release to the job that serves; `more`: inputs of all."""
     us, eu = sides / "us", sides / "eu"
     model, there = str(us / "tumour-triage"), str(eu / "served")
-    here = {"project": str(us), "zone": "us-train"}
-    target = {"project": str(eu), "zone": "eu"}
+    here = {"project": str(us), "zone": "us-train", **more}
+    target = {"project": str(eu), "zone": "eu", **more}
     pinned = "tumour-triage/1.0.0@${{ steps.sign.outputs.manifest }}"
     key = f"file:{us}/keys/us-sign.pem"
     train = job(
-        uses("sign", "sign", model=model, key=key),
-        uses("record", "record", model=model, key=key, dataset="screening-public", project=str(us)),
+        uses("sign", "sign", model=model, key=key, **more),
+        uses("record", "record", model=model, key=key, dataset="screening-public",
+             project=str(us), **more),
         uses("check", "check", model=model, action="transfer", to="eu", release=pinned, **here),
         uses("push", "push", source=model, release=pinned, to="eu", **here),
         outputs={"release": "${{ steps.push.outputs.release }}",
@@ -49,12 +53,16 @@ def test_a_model_goes_from_one_zone_to_a_commit_in_the_other(runner: Act, sides:
     serve = job(
         uses("pull", "pull", release="${{ needs.train.outputs.release }}", output=there, **target),
         uses("verify", "verify", model=there, project=str(eu),
-             manifest="${{ needs.train.outputs.manifest }}"),
+             manifest="${{ needs.train.outputs.manifest }}", **more),
         uses("promote", "promote", release="${{ needs.train.outputs.release }}", **target),
         needs="train",
     )  # fmt: skip
-    workflow = {"on": "push", "jobs": {"train": train, "serve": serve}}
-    log = runner.run(workflow, sides / "repository")
+    return {"on": "push", "jobs": {"train": train, "serve": serve}}
+
+
+def arrived(log: Log, sides: Path) -> None:
+    """What left one zone is what the other one serves, and each step says so."""
+    us, eu = sides / "us", sides / "eu"
     assert log.code == 0, str(log)
     signed = log.outputs("sign")["manifest"]
     assert log.outputs("check")["allowed"] == "true"
@@ -72,6 +80,47 @@ def test_a_model_goes_from_one_zone_to_a_commit_in_the_other(runner: Act, sides:
     seconds = [log.seconds(name) for name in ("sign", "record", "check", "push", "pull", "verify",
                                               "promote")]  # fmt: skip
     print(f"seven steps: {sum(seconds):.1f} s, {' '.join(f'{s:.1f}' for s in seconds)}")
+
+
+def test_a_model_goes_from_one_zone_to_a_commit_in_the_other(runner: Act, sides: Path) -> None:
+    arrived(runner.run(chain(sides), sides / "repository"), sides)
+
+
+@pytest.mark.slow
+def test_the_same_in_two_containers_that_share_nothing_but_a_store(
+    runner: Act, sides: Path
+) -> None:
+    """Offline, without capabilities; neither job's container holds the other zone's folder."""
+    try:
+        engine = containers.podman()
+    except components.MissingError as error:
+        components.absent(error)
+    image = containers.base(engine)
+    python = "python{}.{}".format(*sys.version_info)
+    wanted = engine("run", "--rm", "--network=none", image, "/usr/bin/env", python, "-V",
+                    check=False)  # fmt: skip
+    if wanted.returncode != 0:
+        pytest.skip(f"the image has no {python}, and the wheels here are for that")
+
+    def container(*folders: Path) -> dict[str, Any]:
+        return {
+            "image": image,
+            "options": "--cap-drop=ALL --security-opt=no-new-privileges",
+            "volumes": [f"{wheels()}:{wheels()}:ro", *(f"{f}:{f}" for f in folders)],
+        }
+
+    probe = {"id": "probe", "run": f"ls /sys/class/net; ls {sides}"}
+    workflow = chain(sides, python="")  # each finds the image's own
+    for name, folders in (("train", ("us", "store-us", "store-eu")),
+                          ("serve", ("eu", "store-eu", "serving.git"))):  # fmt: skip
+        workflow["jobs"][name]["container"] = container(*(sides / f for f in folders))
+        workflow["jobs"][name]["steps"].insert(0, probe)
+    with engine.service() as docker:
+        log = runner.run(workflow, sides / "repository", docker=docker)
+    arrived(log, sides)
+    train = ["lo", "repository", "store-eu", "store-us", "us"]
+    serve = ["lo", "eu", "repository", "serving.git", "store-eu"]
+    assert log.text("probe").split() == train + serve
 
 
 def test_a_transfer_that_policy_denies_fails_the_step_with_the_line_that_denies_it(
