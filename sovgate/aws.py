@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
-from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
+from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError, workflow_permissions
 from sovgate.records import GRADE
 from sovgate.regions import Region, all_regions, lookup
 
@@ -355,6 +355,7 @@ def explain(
                     fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of the zone's "
                     "provider (docs/aws.md), or in GitHub Actions: permissions: id-token: write "
                     "and aws-actions/configure-aws-credentials",
+                    details=workflow_permissions("id-token: write", "contents: read"),
                     reason="no-credentials")  # fmt: skip
     if name == "ProfileNotFound":
         return kind(what, why="there is no such profile in ~/.aws/config",

@@ -7,6 +7,7 @@ be checked" are different types; both block.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -187,6 +188,13 @@ class GitError(SovgateError):
 class DiskError(SovgateError):
     exit_code = ExitCode.DISK
     default_reason = "disk"
+
+
+def workflow_permissions(*scopes: str) -> tuple[str, ...]:
+    """In GitHub Actions the block to paste into the job, as details of an error; else nothing."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return ()
+    return ("paste into the job:", "  permissions:", *(f"    {scope}" for scope in scopes))
 
 
 def disk_error(error: OSError, doing: str) -> SovgateError:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from sovgate import files
-from sovgate.errors import ConfigError, GitError, VerificationFailed, Where
+from sovgate.errors import ConfigError, GitError, VerificationFailed, Where, workflow_permissions
 from sovgate.formats import kustomize, overlay
 from sovgate.formats.kustomize import Pin
 from sovgate.git import Git, printable, workspace
@@ -375,10 +375,9 @@ class Checkout:
         return GitError(
             f"could not {doing} the Git repository",
             why=f"{target.remote.url}: {said.strip()[:1500]}",
-            fix=fix,
-            where=target.where,
-            reason=reason,
-        )
+            fix=fix, where=target.where, reason=reason,
+            details=workflow_permissions("contents: write") if reason == "git-access" else (),
+        )  # fmt: skip
 
 
 def _diff(folder: str, old: dict[str, bytes], changes: dict[str, bytes]) -> str:

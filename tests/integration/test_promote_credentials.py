@@ -84,6 +84,7 @@ def test_rule_29_a_token_logs_in_and_is_in_no_argument_file_or_output(
 def test_a_wrong_token_or_none_is_refused_with_the_fix(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
     with git_server(repository.path.parent, TOKEN) as server:
         for token in (None, "wrong-t0ken"):
             if token:
@@ -93,6 +94,7 @@ def test_a_wrong_token_or_none_is_refused_with_the_fix(
                 pass
             assert (caught.value.exit_code, caught.value.reason) == (23, "git-access")
             assert "SOVGATE_GIT_TOKEN" in str(caught.value.fix)
+            assert caught.value.details[1:] == ("  permissions:", "    contents: write")
             assert "wrong-t0ken" not in f"{caught.value} {caught.value.why} {caught.value.fix}"
     assert set(server.users) == {"robot"}
 

@@ -245,3 +245,19 @@ def test_the_wrap_context_goes_to_kms_by_field() -> None:
     }
     without = Context(zone="eu", release=None, manifest="ab" * 32)
     assert "sovgate:release" not in encryption_context(without.canonical())
+
+
+def test_in_a_workflow_missing_credentials_print_the_block_to_paste(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class NoCredentialsError(Exception):
+        """As botocore names it."""
+
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    assert aws.explain(NoCredentialsError(), "sign", KeyServiceError).details == ()
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    told = aws.explain(NoCredentialsError(), "sign", KeyServiceError)
+    assert told.reason == "no-credentials"
+    assert told.details == (
+        "paste into the job:", "  permissions:", "    id-token: write", "    contents: read",
+    )  # fmt: skip
