@@ -55,7 +55,9 @@ class Verified:
 
     def speaking_for(self, zone: str) -> Trusted | None:
         """The entry by which the signer may say this for `zone`; None where there is none."""
-        return next((e for e in (self.signer, *self.also) if e.zone in (None, zone)), None)
+        entries = [e for e in (self.signer, *self.also) if e.zone in (None, zone)]
+        # The zone's own entry first: an entry for any zone says less.
+        return min(entries, key=lambda e: e.zone is None, default=None)
 
 
 def seal(statement: Statement, signer: Signer) -> bytes:

@@ -37,6 +37,9 @@ def read_record(store: Store, release: Release, trusted: Sequence[Trusted]) -> R
 def open_record(data: bytes, release: Release, trusted: Sequence[Trusted]) -> Record:
     """Raises VerificationFailed: as `open_statement` and `Transfer.parse`; "wrong-release" where it
     is the record of another release; "wrong-source" where its signer may not speak for its source.
+
+    That nothing crossed, source and destination being one zone, is believed of that zone's own
+    signer alone: no line of `border` is asked for then, so an entry for any zone would open it.
     """
     verified = open_statement(data, trusted, role="transfer")
     statement = verified.statement
@@ -50,6 +53,13 @@ def open_record(data: bytes, release: Release, trusted: Sequence[Trusted]) -> Re
             reason="wrong-release",
         )
     signer = verified.speaking_for(transfer.source.zone)
+    if signer and signer.zone is None and transfer.source.zone == transfer.destination.zone:
+        raise VerificationFailed(
+            f"{signer.name} signed that {release} never left zone {transfer.source.zone}",
+            why="it is trusted for any zone, and only that zone's own signer may say this",
+            fix=f"add from: {transfer.source.zone} to its entry under `trust`, if it is the zone's",
+            reason="wrong-source",
+        )
     if signer is None:
         raise VerificationFailed(
             f"{verified.signer.name} signed what zone {transfer.source.zone} is to have pushed",

@@ -664,3 +664,27 @@ def test_identity_is_kept_across_the_border(crossing: Crossing) -> None:
     assert inventory.take(crossing.base / "pulled").manifest.digest == crossing.manifest
     code, said = crossing.run("verify", "pulled")
     assert code == 0, said
+
+
+@pytest.mark.parametrize(("place", "code"), [("", 11), (", from: eu", 0)])
+def test_only_a_zones_own_signer_says_that_nothing_crossed(
+    crossing: Crossing, place: str, code: int
+) -> None:
+    """A key trusted for any zone may not dress what crossed as made in the zone itself.
+
+    Within a zone no line of `border` is asked for, so that word is believed of its own signer only.
+    """
+    crossing.edit("{sign: keys/eu.pem,", "{sign: keys/home.pem,")  # the central job's own file
+    crossing.edit("allow: [home -> eu]", "allow: []")
+    crossing.json("push", crossing.model, "--release", "churn/1.0.0", "--zone", "eu", "--to", "eu")
+    crossing.edit("{sign: keys/home.pem, encrypt:", "{sign: keys/eu.pem, encrypt:")  # eu's file
+    crossing.edit(
+        "border:",
+        f"trust:\n  - {{name: central, key: keys/home.pem, may: [signature, provenance, transfer]"
+        f"{place}}}\n  - {{name: eu-ci, key: keys/eu.pem, may: [receipt, transfer], from: eu}}\n"
+        "border:",
+    )
+    found = crossing.pull(code=code)
+    if code:
+        assert found["error"]["reason"] == "wrong-source"
+        assert not (crossing.base / "pulled").exists()
