@@ -6,6 +6,7 @@ Reads tekton/; an `Execute` starts each step, on this machine or in a container.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -53,6 +54,15 @@ def task(pipeline: Path, name: str) -> dict[str, Any]:
     return read(pipeline.parent / "samples" / f"{name}.yaml")
 
 
+def given(entry: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """What a Task of a pipeline is given, plainly or by a matrix; Tekton refuses it by both."""
+    found: dict[str, str | list[str]] = {}
+    for param in [*entry.get("params", []), *entry.get("matrix", {}).get("params", [])]:
+        assert param["name"] not in found, f"{param['name']} is given twice"
+        found[param["name"]] = param["value"]
+    return found
+
+
 def ordered(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """By runAfter and by whose results are read. Raises LookupError on a circle."""
     left = {entry["name"]: entry for entry in tasks}
@@ -95,14 +105,15 @@ def run(
     for entry in ordered(spec["tasks"]):
         wanted = entry.get("taskRef", entry)["name"]
         what = (other or {}).get(wanted) or task(path, wanted)
-        fixed = {p["name"]: put(p["value"]) for p in entry["params"]}
+        fixed = {p["name"]: put(p["value"]) for p in entry.get("params", [])}
         spaces = {w["name"]: w.get("subPath", "") for w in entry["workspaces"]}
         for number, varied in enumerate(_matrix(entry, params)):
             label = f"{entry['name']}-{number}" if "matrix" in entry else entry["name"]
             into = scratch / label
             into.mkdir(parents=True)
             done = execute(Work(
-                name=label, step=step(what, {**fixed, **varied}), workspaces=spaces, results=into,
+                name=label, step=step(what, {**fixed, **{n: put(v) for n, v in varied.items()}}),
+                workspaces=spaces, results=into,
             ))  # fmt: skip
             ran.append(label)
             if done.returncode != 0:
@@ -113,10 +124,18 @@ def run(
 
 
 def _matrix(entry: dict[str, Any], params: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    if "matrix" not in entry:
-        yield {}
-        return
-    (param,) = entry["matrix"]["params"]
-    (name,) = re.findall(r"^\$\(params\.([a-z-]+)\[\*\]\)$", param["value"])
-    for value in params[name]:
-        yield {param["name"]: value}
+    """The parameters of each combination, as yet with their `$(…)`. A list of none makes none."""
+    lists = {
+        p["name"]: _values(p["value"], params)
+        for p in entry.get("matrix", {"params": []})["params"]
+    }
+    for combination in itertools.product(*lists.values()):
+        yield dict(zip(lists, combination, strict=True))
+
+
+def _values(value: str | list[str], params: Mapping[str, Any]) -> list[str]:
+    if isinstance(value, list):
+        return value
+    (name,) = re.findall(r"^\$\(params\.([a-z-]+)\[\*\]\)$", value)
+    found: list[str] = params[name]
+    return found
