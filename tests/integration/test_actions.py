@@ -63,8 +63,8 @@ def test_a_model_is_signed_and_verified_in_two_steps(runner: Act, repository: Pa
     )  # fmt: skip
     assert log.code == 0, str(log)
     signed, verified = log.outputs("sign"), log.outputs("verify")
-    assert set(signed) == {"manifest", "signature", "key-id"}
-    assert set(verified) == {"manifest", "signature", "signer"}
+    assert set(signed) == {"manifest", "signature", "key-id", "ran"}
+    assert set(verified) == {"manifest", "signature", "signer", "ran"}
     assert signed["manifest"] == verified["manifest"]
     assert signed["manifest"].startswith("sha256:")
     summary = log.summary("sign")
@@ -305,6 +305,26 @@ def test_rule_21_a_poisoned_environment_changes_nothing(runner: Act, repository:
         )
         assert "evil" not in log.text(step, "run")
         assert "ld.so" not in log.text(step, "run")
+
+
+def test_rule_21_a_loader_that_is_told_to_run_nothing_fails_the_step(
+    runner: Act, repository: Path
+) -> None:
+    """The step's own bash then ends with 0 at once, and nothing was verified."""
+    poison = 'echo "LD_TRACE_LOADED_OBJECTS=1" >> "$GITHUB_ENV"'
+    log = runner.run(
+        workflow(
+            {"id": "naive", "run": poison},
+            {"id": "trap", "shell": "/bin/bash -e {0}", "run": "exit 1"},
+            uses("verify", "verify", model="build/churn", key=public(repository)),
+            uses("", "root", when="always()", command="lint"),
+        ),
+        repository,
+    )
+    if log.result("trap") == "failure":
+        pytest.skip("this machine's loader runs programs all the same")
+    assert log.result("verify") == log.result("root") == "failure", str(log)
+    assert "sovgate-did-not-run:an-earlier-step-set-LD_TRACE_LOADED_OBJECTS" in str(log)
 
 
 @pytest.mark.parametrize(

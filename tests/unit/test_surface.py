@@ -34,8 +34,8 @@ def read(path: str) -> Any:
 
 
 def step(path: str) -> dict[str, Any]:
-    (only,) = read(path)["runs"]["steps"]
-    found: dict[str, Any] = only
+    """The step that works; the one after it only looks whether it did."""
+    found: dict[str, Any] = read(path)["runs"]["steps"][0]
     return found
 
 
@@ -142,6 +142,15 @@ def test_rule_21_an_action_is_an_environment_and_one_fixed_command(path: str) ->
     expressions = re.findall(r"\$\{\{(.*?)\}\}", MADE[path])
     allowed = re.compile(r" (inputs\.[a-z-]+|steps\.run\.outputs\.[a-z-]+|runner\.\w+) ")
     assert all(allowed.fullmatch(text) for text in expressions)
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+def test_rule_21_the_runner_itself_looks_whether_the_command_ran(path: str) -> None:
+    """It starts what can be on no machine, and the condition is no program's to judge."""
+    _, look = read(path)["runs"]["steps"]
+    assert look["if"] == "steps.run.outputs.ran != 'true'"
+    assert look["shell"].startswith("/dev/null/")
+    assert "ran" not in read(path).get("outputs", {})
 
 
 @pytest.mark.parametrize("path", ACTIONS)
