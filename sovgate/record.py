@@ -111,8 +111,8 @@ def flattened(
             one = replace(there, stays_in=said)
             before = found.get(one.name)
             found[one.name] = one if before is None else _merged(before, one)
-    if len(found) > 1:
-        found.pop(NONE.name, None)  # "no data set" is no data set
+    if len(found) > 1 and found.get(NONE.name) == NONE:
+        del found[NONE.name]  # "no data set" is no data set; a project may have one of that name
     return tuple(found.values())
 
 

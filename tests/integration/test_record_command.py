@@ -59,6 +59,17 @@ def test_what_binds_the_base_binds_what_is_made_from_it(crossing: Crossing, base
     assert "kyc may go only to US" in ask(crossing)["weights-inherit"]
 
 
+@pytest.mark.parametrize("with_base", [False, True])
+def test_a_data_set_that_is_named_none_is_one(crossing: Crossing, with_base: bool) -> None:
+    """What the record of a model without data says has that name too, and counts for nothing."""
+    crossing.edit("kyc: {", "none: {")
+    Crossing(base=crossing.base, model=crossing.base / "base").sign("none")
+    more = ("--base-model", "base") if with_base else ("--dataset", "none")
+    said = record(crossing, "--dataset", "public", *more)
+    assert sorted(d["name"] for d in said["datasets"]) == ["none", "public"]
+    assert "none may go only to US" in ask(crossing)["weights-inherit"]
+
+
 def test_a_model_of_a_free_base_is_free(crossing: Crossing) -> None:
     Crossing(base=crossing.base, model=crossing.base / "base").sign("public")
     record(crossing, "--no-dataset", "--base-model", "base")
