@@ -24,7 +24,7 @@ from sovgate.pipeline.scaffold import (
     files,
     key_files,
 )
-from sovgate.records import RELEASE_PART, ZONE_NAME
+from sovgate.records import RELEASE_PART
 
 __all__ = ["PATTERNS", "Answers", "DataAnswer", "Made", "ZoneAnswer", "init"]
 
@@ -34,6 +34,12 @@ SHARED = frozenset({".gitignore", ".pre-commit-config.yaml", ".github/zizmor.yml
 PROJECT = "sovgate.yaml"
 MAX_FILE = 1024 * 1024
 MAX_ZONES = 16
+#: As long may names be in Kubernetes, of buckets, and of Tekton's pipelines.
+MAX_NAME = 63
+#: What can be a name in Kubernetes; a zone's also begins the names of its secrets at GitHub, which
+#: keeps some for itself.
+_MODEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+_ZONE = re.compile(r"(?!github(-|$))[a-z]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +60,12 @@ class Made:
 
 def model_name(text: str) -> str:
     """Raises UsageError."""
-    if not RELEASE_PART.fullmatch(text) or len(text) > 40 or not re.fullmatch(r"[a-z0-9-]+", text):
-        raise UsageError(f"{text[:60]!r} is no name for a model",
-                         fix="a-z, 0-9 and hyphens, at most 40", reason="bad-name")  # fmt: skip
+    if not _MODEL.fullmatch(text):
+        raise UsageError(
+            f"{text[:60]!r} is no name for a model",
+            fix="a-z, 0-9 and hyphens within, at most 40",
+            reason="bad-name",
+        )
     return text
 
 
@@ -70,8 +79,9 @@ def zone_answer(text: str, *, suffix: str = "") -> ZoneAnswer:
     except ConfigError as error:
         raise UsageError(error.what, why=error.why, fix=error.fix, reason=error.reason) from error
     name = name.strip() or region.country.lower() + suffix
-    if not ZONE_NAME.fullmatch(name) or len(name) > 40:
-        raise UsageError(f"{name[:60]!r} is no name for a zone", fix="a-z, 0-9 and hyphens",
+    if not _ZONE.fullmatch(name):
+        raise UsageError(f"{name[:60]!r} is no name for a zone",
+                         fix="a-z first, then 0-9 and hyphens within too, at most 40; not github",
                          reason="bad-name")  # fmt: skip
     return ZoneAnswer(name=name, region=region)
 
@@ -106,6 +116,14 @@ def check(answers: Answers) -> Answers:
             raise UsageError(f"the names of zones do not go together: {', '.join(names)[:120]}",
                              why=f"{name}-release and {name}-rollback are taken by zone {name}",
                              fix="name them: NAME=provider:region", reason="bad-name")  # fmt: skip
+        longest = f"{answers.model}-{name}-release"
+        if len(longest) > MAX_NAME:
+            raise UsageError(
+                f"the names of model and zone are too long together: {longest}",
+                why=f"pipelines, namespaces and buckets have at most {MAX_NAME}",
+                fix="a shorter --model, or NAME=provider:region",
+                reason="bad-name",
+            )
     if not 1 <= len(answers.serve) <= MAX_ZONES:
         raise UsageError(f"from 1 to {MAX_ZONES} zones can serve", fix="--serve provider:region")
     data = [one.name for one in answers.data]

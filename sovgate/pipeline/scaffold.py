@@ -24,6 +24,10 @@ HANDOVER = "/srv/sovgate"
 
 _TEMPLATES = Path(__file__).parent.parent / "templates"
 _FIELD = re.compile(r"@\{([a-z]+)\}")
+#: A field that is a whole YAML value, and names that some reader of YAML takes for something else
+#: than text: Norway is `no`.
+_WHOLE = re.compile(r"(?<=[:,] )@\{[a-z]+\}(?=[,}\]\n])")
+_NO_TEXT = re.compile(r"y|n|yes|no|on|off|true|false|null|[0-9][a-z0-9_.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,15 @@ def fill(name: str, /, **values: str) -> str:
     text = (_TEMPLATES / name).read_text(encoding="utf-8")
     if set(_FIELD.findall(text)) - set(values):
         raise InternalError(f"the template {name} wants a value that nobody gives")
-    return _FIELD.sub(lambda match: values[match.group(1)], text)
+    whole = {match.start() for match in _WHOLE.finditer(text)}
+    return _FIELD.sub(
+        lambda match: (_text if match.start() in whole else str)(values[match.group(1)]), text
+    )
+
+
+def _text(name: str) -> str:
+    """A name as a YAML value, in quotes where it needs them."""
+    return json.dumps(name) if _NO_TEXT.fullmatch(name) else name
 
 
 def files(answers: Answers) -> dict[str, bytes]:
@@ -84,7 +96,7 @@ def files(answers: Answers) -> dict[str, bytes]:
         ".github/workflows/sovgate-release.yml": _workflow(answers),
         ".github/zizmor.yml": fill("zizmor.yml"),
         ".github/jactionlint.yaml": fill(
-            "jactionlint.yaml", labels=", ".join(zone.name for zone in answers.zones)
+            "jactionlint.yaml", labels=", ".join(_text(zone.name) for zone in answers.zones)
         ),
         "tekton/train.yaml": _tekton_train(answers),
         ".pre-commit-config.yaml": fill("pre-commit.yaml"),
@@ -178,7 +190,7 @@ def _gitops(zone: str, repo: str | None) -> str:
     line = "gitops: {repo: @, path: serving/overlays/" + zone + ", kind: kustomize"
     if repo is None:
         return f"    # {line.replace('@', 'https://git.example/ml/serving.git')}}}\n"
-    return f"    {line.replace('@', json.dumps(repo))}}}\n"
+    return f"    {line.replace('@', json.dumps(repo, ensure_ascii=False))}}}\n"
 
 
 def _trained_on(answers: Answers) -> str:
@@ -227,7 +239,7 @@ def _workflow(answers: Answers) -> str:
 
 
 def _rollback(answers: Answers) -> str:
-    text = fill("rollback.yml", zones=", ".join(zone.name for zone in answers.serve))
+    text = fill("rollback.yml", zones=", ".join(_text(zone.name) for zone in answers.serve))
     for zone in answers.serve:
         text += fill("job-rollback.yml", zone=zone.name, secret=_secret(zone.name))
         text += _forget(zone.name, decrypts=True)

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,49 @@ def test_a_local_hybrid_project_keeps_the_tuned_model_where_its_data_is(tmp_path
     assert "weights-inherit" in {deny["rule"] for deny in denied["denies"]}  # type: ignore[index]
 
 
+def every_value(node: Any) -> Iterator[Any]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from ([] if key is True else [key])  # `on`, as YAML 1.1 reads it
+            yield from every_value(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from every_value(value)
+    else:
+        yield node
+
+
+@pytest.mark.parametrize("pattern", ["central", "hybrid"])
+@pytest.mark.parametrize("name", ["no", "123", "1e5", "null", "true", "0x1f", "2024-01-01", "y"])
+def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, pattern: str) -> None:
+    """Norway's zone is `no`; to Kubernetes and PyYAML that is false, where it is not in quotes."""
+    plain, odd = tmp_path / "plain", tmp_path / "odd"
+    zone = name if name.isalpha() else "no"
+    place, norway = "aws:us-east-1", "azure:norwayeast"
+    words = ("--pattern", pattern, "--gitops", "https://git.example/ml/serving.git")
+    sovgate("init", odd, *words, "--model", name, "--data", f"{name}=EU",
+            "--train", place, "--serve", f"{zone}={norway}", cwd=tmp_path)  # fmt: skip
+    sovgate("init", plain, *words, "--model", "abc", "--data", "abc=EU",
+            "--train", place, "--serve", f"abd={norway}", cwd=tmp_path)  # fmt: skip
+
+    def kinds(folder: Path) -> Counter[str]:
+        files = [*folder.rglob("*.yml"), *folder.rglob("*.yaml")]
+        read = [yaml.safe_load(path.read_text()) for path in files if path.parent != folder
+                and path.parent.name != "data"]  # fmt: skip
+        return Counter(type(value).__name__ for value in every_value(read))
+
+    assert kinds(odd) == kinds(plain)
+    lint = sovgate("lint", cwd=odd)
+    assert [f for f in lint["findings"] if f["severity"] == "error"] == []  # type: ignore[index]
+
+
+def test_a_repository_may_have_any_name(tmp_path: Path) -> None:
+    repository = 'https://git.example/größe/🙂 "x".git'
+    sovgate("init", "kyc", *PAIRS["central-local"], "--gitops", repository, cwd=tmp_path)
+    lint = sovgate("lint", cwd=tmp_path / "kyc")
+    assert lint["findings"] == []  # type: ignore[index]
+
+
 # Never over another file; all or nothing.
 
 
@@ -389,6 +433,12 @@ def test_the_same_answers_give_the_same_bytes() -> None:
         (["--pattern", "central", "--local", "--train", "eu-release=aws:us-east-1"], "bad-name"),
         (["--pattern", "hybrid", "--train", "aws:us-east-1", "--serve", "ovh:gra"], "no-data"),
         (["--pattern", "central", "--local", "--train", "x: y=aws:us-east-1"], "bad-name"),
+        (["--pattern", "central", "--local", "--model", "kyc-"], "bad-name"),
+        (["--pattern", "central", "--local", "--serve", "1eu=aws:eu-west-3"], "bad-name"),
+        (["--pattern", "central", "--local", "--serve", "github=aws:eu-west-3"], "bad-name"),
+        (["--pattern", "central", "--local", "--serve", "eu-=aws:eu-west-3"], "bad-name"),
+        (["--pattern", "central", "--local", "--model", "m" * 40, "--serve",
+          f"{'z' * 16}=aws:eu-west-3"], "bad-name"),
     ],
 )  # fmt: skip
 def test_answers_that_cannot_be_are_refused(tmp_path: Path, words: list[str], reason: str) -> None:
