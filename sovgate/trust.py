@@ -44,7 +44,8 @@ class Verified:
     """A statement that a trusted key signed. `sha256` is of the bundle's bytes.
 
     `signer` is the first entry that admits it; `also` are further entries of the same signer, who
-    may speak for more zones than one.
+    may speak for more zones than one. `zones` are those whose key it is by any entry, whatever role
+    that one is for.
     """
 
     statement: Statement
@@ -52,12 +53,21 @@ class Verified:
     signer: Trusted
     sha256: str
     also: tuple[Trusted, ...] = ()
+    zones: frozenset[str] = frozenset()
 
     def speaking_for(self, zone: str) -> Trusted | None:
         """The entry by which the signer may say this for `zone`; None where there is none."""
         entries = [e for e in (self.signer, *self.also) if e.zone in (None, zone)]
         # The zone's own entry first: an entry for any zone says less.
         return min(entries, key=lambda e: e.zone is None, default=None)
+
+    def own_word(self, zone: str) -> Trusted | None:
+        """As `speaking_for`, of what `zone` alone can say: what it opened, decided, rolled out.
+
+        There the zone asks no border any more, so whoever may speak for any zone, and whose key is
+        not this one's, could say it in its place.
+        """
+        return self.speaking_for(zone) if zone in self.zones else None
 
 
 def seal(statement: Statement, signer: Signer) -> bytes:
@@ -127,6 +137,7 @@ def open_statement(
             signer=able[0],
             sha256=hashlib.sha256(data).hexdigest(),
             also=tuple(able[1:]),
+            zones=frozenset(signer.zone for signer in signers if signer.zone is not None),
         )
     names = ", ".join(signer.name for signer in signers)
     raise VerificationFailed(

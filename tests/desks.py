@@ -13,6 +13,13 @@ from tests.repositories import Repository, git
 
 RELEASE_FILE = "overlays/eu/sovgate-release.yaml"
 GITOPS = "    gitops: {repo: ../serving.git, path: overlays/eu}\ndatasets:\n"
+#: Whom a project trusts that names a signer of another zone without its `from:`.
+ANY_ZONE = """\
+trust:
+  - {name: central, key: keys/home.pem, may: [signature, provenance, transfer, receipt, promotion]}
+  - {name: eu-ci, key: keys/eu.pem, may: [receipt]}
+border:
+"""
 
 
 def push(crossing: Crossing, version: str) -> str:

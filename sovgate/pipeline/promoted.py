@@ -43,7 +43,7 @@ def check_decision(
     verified = open_statement(data, trusted, role="decision")
     found = parse_decision(verified.statement)
     zone = promotion.zone
-    signer = verified.speaking_for(zone)
+    signer = verified.own_word(zone)
     if signer is None:
         _refuse(f"{verified.signer.name} signed its decision, not zone {zone}", "wrong-decision")
     said = (found.action, found.cls, found.source, found.destination, found.release, found.manifest)

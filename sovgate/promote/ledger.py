@@ -174,13 +174,13 @@ def _floor(promotions: Sequence[Promotion]) -> int:
 
 
 def open_promotion(data: bytes, trusted: Sequence[Trusted]) -> Promotion:
-    """Raises VerificationFailed, reason "wrong-source" where the signer is not of that zone."""
+    """Raises VerificationFailed, reason "wrong-source" where the signer is not that zone's own."""
     verified = open_statement(data, trusted, role="promotion")
     statement = verified.statement
     promotion = Promotion.parse(
         statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
     )
-    if verified.speaking_for(promotion.zone) is None:
+    if verified.own_word(promotion.zone) is None:
         _refuse(f"{verified.signer.name} signed one of zone {promotion.zone}", "wrong-source")
     return promotion
 

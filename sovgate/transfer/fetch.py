@@ -206,15 +206,17 @@ def find_receipt(
 
 
 def open_receipt(data: bytes, trusted: Sequence[Trusted]) -> Receipt:
-    """Raises VerificationFailed, reason "wrong-source" where the signer is not of that zone."""
+    """Raises VerificationFailed, reason "wrong-source" where the signer is not that zone's own."""
     verified = open_statement(data, trusted, role="receipt")
     statement = verified.statement
     receipt = Receipt.parse(
         statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
     )
-    if verified.speaking_for(receipt.zone) is None:
+    if verified.own_word(receipt.zone) is None:
         raise VerificationFailed(
             f"{verified.signer.name} signed a receipt of zone {receipt.zone}",
+            why="only the zone itself can say what it opened",
+            fix=f"find out who signed it, or add from: {receipt.zone} to its entry under `trust`",
             reason="wrong-source",
         )
     return receipt

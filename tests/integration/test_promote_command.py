@@ -10,15 +10,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sovgate.formats.bundle import Bundle
-from sovgate.formats.statement import Statement
+from sovgate.formats.receipt import Check, Receipt
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.keys.registry import open_signer
+from sovgate.records import Release
+from sovgate.transfer import put_receipt, receipt_statement
+from sovgate.trust import seal
 from tests.crossing import make_crossing, tree
-from tests.desks import GITOPS, RELEASE_FILE, Desk, pull, push
+from tests.desks import ANY_ZONE, GITOPS, RELEASE_FILE, Desk, pull, push
 from tests.kill import Killer, every_step
 from tests.repositories import Repository, git
 
@@ -224,6 +230,40 @@ def test_without_its_own_receipt_a_zone_does_not_roll_out(desk: Desk) -> None:
     assert error["fix"].startswith(f"sovgate pull {release} --zone eu")
     pull(desk.crossing, release)
     desk.promote("1.2.0")
+
+
+@pytest.mark.parametrize(("key", "code"), [("keys/home.pem", 11), ("keys/eu.pem", 0)])
+def test_only_the_zone_itself_says_that_it_opened_a_release(
+    desk: Desk, key: str, code: int
+) -> None:
+    """Its receipt stands for its own policy's word on what crossed, which `promote` asks no more.
+
+    So a key that may speak for any zone cannot write it in the zone's place.
+    """
+    crossing = desk.crossing
+    pushed = push(crossing, "1.2.0")
+    crossing.edit("border:\n", ANY_ZONE)
+    crossing.edit("allow: [home -> eu]", "allow: []")
+    crossing.pull(release="churn/1.2.0", code=10)
+    record = crossing.store.get("releases/churn/1.2.0.json", most=10**6)
+    receipt = Receipt(
+        release=Release.parse("churn/1.2.0"),
+        record=hashlib.sha256(record).hexdigest(),
+        manifest=pushed.rpartition(":")[2],
+        zone="eu",
+        location=None,
+        grade=1,
+        checks=(Check(id="no-pickles", passed=True),),
+        decision="0" * 64,
+        opened=datetime.now(UTC).replace(microsecond=0),
+        audit_head="0" * 64,
+    )
+    statement = receipt_statement(receipt, PREDICATE_TYPES["receipt"])
+    put_receipt(crossing.store, receipt.release, seal(statement, open_signer(key, crossing.base)))
+    if code:
+        assert desk.refused("1.2.0", code)["reason"] == "no-receipt"
+    else:
+        desk.promote("1.2.0")
 
 
 def test_a_receipt_that_was_changed_is_none(desk: Desk) -> None:

@@ -28,7 +28,7 @@ from sovgate.keys.registry import open_signer
 from sovgate.promote import open_promotion
 from sovgate.trust import seal
 from tests.crossing import make_crossing, tree
-from tests.desks import GITOPS, RELEASE_FILE, Desk, pull, push
+from tests.desks import ANY_ZONE, GITOPS, RELEASE_FILE, Desk, pull, push
 from tests.kill import ROOT, Killer
 from tests.repositories import Repository, git
 
@@ -418,6 +418,17 @@ def test_rule_26_a_record_by_another_key(desk: At, key: str) -> None:
         key = "keys/nobody.pem"
     desk.forge(3, key=key)
     assert desk.stuck(11)["error"]["reason"] in ("wrong-source", "wrong-signer")
+
+
+def test_a_key_that_may_speak_for_any_zone_writes_no_record_in_the_place_of_this_one(
+    desk: At,
+) -> None:
+    """Where a zone stands only the zone can say. Its own key needs no `from:` for that."""
+    desk.crossing.edit("border:\n", ANY_ZONE)
+    desk.back()
+    desk.forge(4, key="keys/home.pem")
+    desk.forget_log()
+    assert desk.stuck(11)["error"]["reason"] == "wrong-source"
 
 
 def test_rule_06_a_decision_of_another_zone_or_release_carries_no_promotion(desk: At) -> None:
