@@ -59,18 +59,26 @@ def place(zone: ZoneConfig, located: Located | None = None) -> Place:
 
 
 def require_own_role(
-    opened: Project, trusted: Sequence[Trusted], signer: Signer, zone: str, role: str
-) -> None:
+    opened: Project, trusted: Sequence[Trusted], signer: Signer, zone: str, role: str,
+    *, within: bool = False,
+) -> None:  # fmt: skip
     """The zone's own key may say what it is about to say, by its own file, or nobody believes it.
 
-    Raises ConfigError, reason "own-role".
+    `within`: that nothing leaves the zone, which is believed of an entry `from:` it alone. Raises
+    ConfigError, reason "own-role".
     """
     own = signer.public_key.der
-    if any(
-        entry.key.der == own and role in entry.may and entry.zone in (None, zone)
-        for entry in trusted
-    ):
+    able = [entry for entry in trusted if entry.key.der == own and role in entry.may]
+    if any(entry.zone == zone or (entry.zone is None and not within) for entry in able):
         return
+    if any(entry.zone is None for entry in able):
+        raise ConfigError(
+            f"the key of zone {zone} may not say that nothing leaves the zone",
+            why=f"it may say {role} for any zone, and only the zone's own signer is believed there",
+            fix=f"add from: {zone} to its entry under trust",
+            where=opened.config.where("trust"),
+            reason="own-role",
+        )
     raise ConfigError(
         f"the key of zone {zone} may not say {role}",
         why="no entry under trust has this key with that role, so its word could not be checked",

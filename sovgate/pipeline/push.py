@@ -230,7 +230,8 @@ class _Move:
         if total is not None:  # read once to encrypt, and once more to upload
             total(self.cargo.manifest.total * (1 if self.cargo.root is None else 2))
         signer = self.opened.signer(self.zone.name)
-        require_own_role(self.opened, self.trusted, signer, self.zone.name, "transfer")
+        require_own_role(self.opened, self.trusted, signer, self.zone.name, "transfer",
+                         within=self.zone.name == self.to.name)  # fmt: skip
         log = audit.Log(self.opened.audit_store(self.zone.name), signer, trusted=self.trusted)
         run = log.begin()
         refuse(judged, run, self.about, judged.refs)

@@ -688,3 +688,21 @@ def test_only_a_zones_own_signer_says_that_nothing_crossed(
     if code:
         assert found["error"]["reason"] == "wrong-source"
         assert not (crossing.base / "pulled").exists()
+
+
+def test_a_zone_that_would_not_be_believed_within_itself_is_told_before_anything_is_written(
+    crossing: Crossing,
+) -> None:
+    crossing.edit(
+        "border:",
+        "trust:\n  - {name: ci, key: keys/eu.pem, may: [signature, provenance, transfer]}\nborder:",
+    )
+    shutil.rmtree(attest.evidence_dir(crossing.model))
+    crossing.json("sign", crossing.model, "--key", "keys/eu.pem")
+    crossing.json("record", crossing.model, "--dataset", "public", "--key", "keys/eu.pem")
+    words = ("push", crossing.model, "--release", "churn/1.0.0", "--zone", "eu", "--to", "eu")
+    error = crossing.json(*words, code=3)["error"]
+    assert (error["reason"], "from: eu" in error["fix"]) == ("own-role", True)
+    assert [crossing.objects(f"{kind}/") for kind in ("blobs", "sequences", "audit")] == [[]] * 3
+    crossing.edit("transfer]}", "transfer], from: eu}")
+    crossing.json(*words)
