@@ -6,6 +6,7 @@ statement only if a trusted key signed it, and only in a role that this key may 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -149,11 +150,19 @@ def open_statement(
 
 
 def _signers(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None) -> list[Trusted]:
-    """All entries whose key made the signature; one key may stand in several entries."""
+    """All entries whose key made the signature; one key may stand in several entries.
+
+    A key that is trusted by itself may be trusted for more by its certificate: a zone's own key is,
+    for words about itself, whatever the file says of it.
+    """
     raw = [entry for entry in trusted if entry.certificate is None]
     for key in {entry.key.der: entry.key for entry in raw if entry.key.can_verify}.values():
         if _signed_by(bundle, key):
-            return [entry for entry in raw if entry.key.der == key.der]
+            found = [entry for entry in raw if entry.key.der == key.der]
+            if bundle.certificates:
+                with contextlib.suppress(VerificationFailed):  # then by itself alone
+                    found += _certified(bundle, trusted, now)
+            return found
     if bundle.certificates:
         found = _certified(bundle, trusted, now)
         if found:
@@ -185,8 +194,10 @@ def _signed_by(bundle: Bundle, key: PublicKey) -> bool:
     return True
 
 
-def _certified(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None) -> list[Trusted]:
-    """Entries whose certificate rule admits the bundle's chain, each with the signer's own key.
+def certified(
+    chain: Sequence[bytes], trusted: Sequence[Trusted], now: datetime | None = None
+) -> list[Trusted]:
+    """Entries whose certificate rule admits the chain, each with the signer's own key.
 
     Raises VerificationFailed "untrusted-certificate" where rules there are, but none admits it.
     """
@@ -198,15 +209,20 @@ def _certified(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None)
         if entry.certificate is None:
             continue
         try:
-            key = signer_key(bundle.certificates, entry.certificate, now or datetime.now(UTC))
+            key = signer_key(tuple(chain), entry.certificate, now or datetime.now(UTC))
         except VerificationFailed as error:
             refusals.append(error)
             continue
-        if _signed_by(bundle, key):
-            found.append(replace(entry, key=key, certificate=None))
+        found.append(replace(entry, key=key, certificate=None))
     if refusals and not found:
         raise refusals[0]
     return found
+
+
+def _certified(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None) -> list[Trusted]:
+    """Of the entries that admit the bundle's chain, those whose signer made its signature."""
+    found = certified(bundle.certificates, trusted, now)
+    return [entry for entry in found if _signed_by(bundle, entry.key)]
 
 
 def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: PublicKey) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sovgate import regions
-from sovgate.errors import ConfigError, PolicyDenied, SovgateError
+from sovgate.errors import ConfigError, PolicyDenied, SovgateError, VerificationFailed
 from sovgate.formats.auditentry import Ref
+from sovgate.trust import certified
 
 if TYPE_CHECKING:
     from sovgate.audit import Run
@@ -67,8 +68,12 @@ def require_own_role(
     `within`: that nothing leaves the zone, which is believed of an entry `from:` it alone. Raises
     ConfigError, reason "own-role".
     """
+    entries = [entry for entry in trusted if entry.certificate is None]
+    if signer.certificates:
+        with contextlib.suppress(VerificationFailed):  # then by its key alone
+            entries += certified(signer.certificates, trusted)
     own = signer.public_key.der
-    able = [entry for entry in trusted if entry.key.der == own and role in entry.may]
+    able = [entry for entry in entries if entry.key.der == own and role in entry.may]
     if any(entry.zone == zone or (entry.zone is None and not within) for entry in able):
         return
     if any(entry.zone is None for entry in able):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from sovgate import attest, audit, inventory
 from sovgate.errors import Inconclusive
@@ -22,7 +23,9 @@ from sovgate.keys import registry
 from sovgate.pipeline.outbox import Outbox
 from sovgate.pipeline.pull import pull
 from sovgate.pipeline.push import push
+from tests.certificates import issue
 from tests.crossing import FILES, Crossing, make_crossing, tree
+from tests.signers import KeySigner
 
 ROOT = Path(__file__).parents[2]
 
@@ -706,3 +709,25 @@ def test_a_zone_that_would_not_be_believed_within_itself_is_told_before_anything
     assert [crossing.objects(f"{kind}/") for kind in ("blobs", "sequences", "audit")] == [[]] * 3
     crossing.edit("transfer]}", "transfer], from: eu}")
     crossing.json(*words)
+
+
+def test_a_zone_that_is_trusted_by_its_certificate_pushes(crossing: Crossing) -> None:
+    """Its own file knows its key too, for words about itself; that takes nothing from it."""
+    root = KeySigner("p256")
+    path = crossing.base / "keys/home.pem"
+    home = KeySigner("p256", load_pem_private_key(path.read_bytes(), None))
+    above = issue("Bank", root, "Bank", root, ca=True)
+    leaf = issue("Training", home, "Bank", root, san="ci@bank.example")
+    (crossing.base / "keys/bank.pem").write_bytes(above.public_bytes(Encoding.PEM))
+    path.write_bytes(path.read_bytes() + leaf.public_bytes(Encoding.PEM))
+    crossing.edit(
+        "border:\n",
+        "trust:\n  - {name: training, certificate: {root: keys/bank.pem, san: ci@bank.example}, "
+        "may: [signature, provenance, transfer], from: home}\n"
+        "  - {name: eu-ci, key: keys/eu.pem, may: [receipt], from: eu}\nborder:\n",
+    )
+    crossing.sign()
+    crossing.push()
+    assert crossing.pull()["signers"]["transfer"] == "training"
+    crossing.edit("ci@bank.example", "dpo@bank.example")
+    assert crossing.push(code=11)["error"]["reason"] == "untrusted-role"
