@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,6 +139,25 @@ def base(engine: Podman) -> str:
     """A Debian with Python and Git: what a runner's machine has."""
     with _with_base(engine):
         return BASE
+
+
+def runner(engine: Podman) -> str:
+    """The base as a workflow's job takes it; skips where our wheels are for another Python."""
+    found, python = base(engine), "python{}.{}".format(*sys.version_info)
+    done = engine("run", "--rm", "--network=none", found, "/usr/bin/env", python, "-V", check=False)
+    if done.returncode != 0:
+        pytest.skip(f"the image has no {python}, and the wheels here are for that")
+    return found
+
+
+def of_job(image: str, volumes: Mapping[Path, str | Path], *, user: str = "") -> dict[str, Any]:
+    """`container:` of a workflow's job, without capabilities; `volumes`: folder -> place[:ro]."""
+    options = "--cap-drop=ALL --security-opt=no-new-privileges"
+    return {
+        "image": image,
+        "options": f"{options} --user={user}" if user else options,
+        "volumes": [f"{folder}:{place}" for folder, place in volumes.items()],
+    }
 
 
 @functools.cache

@@ -25,6 +25,9 @@ WHEELS = ROOT / ".cache" / "wheels"
 #: The Python that the actions are told to use: the one below this virtual environment.
 PYTHON = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
 
+#: Jobs in containers that find no network, no other image, and no engine of their own.
+OFFLINE = ("--pull=false", "--network=none", "--rm", "--container-daemon-socket=-")
+
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -114,7 +117,7 @@ class Act:
         where: list[str] = []
         if docker:
             environment["DOCKER_HOST"] = docker
-            where = ["--pull=false", "--network=none", "--rm", "--container-daemon-socket=-"]
+            where = [*OFFLINE]
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "work"]):
             subprocess.run(
                 ["git", "-c", "user.name=t", "-c", "user.email=t@example.org",

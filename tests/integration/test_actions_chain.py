@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,25 +95,13 @@ def test_the_same_in_two_containers_that_share_nothing_but_a_store(
         engine = containers.podman()
     except components.MissingError as error:
         components.absent(error)
-    image = containers.base(engine)
-    python = "python{}.{}".format(*sys.version_info)
-    wanted = engine("run", "--rm", "--network=none", image, "/usr/bin/env", python, "-V",
-                    check=False)  # fmt: skip
-    if wanted.returncode != 0:
-        pytest.skip(f"the image has no {python}, and the wheels here are for that")
-
-    def container(*folders: Path) -> dict[str, Any]:
-        return {
-            "image": image,
-            "options": "--cap-drop=ALL --security-opt=no-new-privileges",
-            "volumes": [f"{wheels()}:{wheels()}:ro", *(f"{f}:{f}" for f in folders)],
-        }
-
+    image = containers.runner(engine)
     probe = {"id": "probe", "run": f"ls /sys/class/net; ls {sides}"}
     workflow = chain(sides, python="")  # each finds the image's own
     for name, folders in (("train", ("us", "store-us", "store-eu")),
                           ("serve", ("eu", "store-eu", "serving.git"))):  # fmt: skip
-        workflow["jobs"][name]["container"] = container(*(sides / f for f in folders))
+        seen = {wheels(): f"{wheels()}:ro", **{sides / f: sides / f for f in folders}}
+        workflow["jobs"][name]["container"] = containers.of_job(image, seen)
         workflow["jobs"][name]["steps"].insert(0, probe)
     with engine.service() as docker:
         log = runner.run(workflow, sides / "repository", docker=docker)

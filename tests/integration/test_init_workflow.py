@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from sovgate.pipeline import init, scaffold
-from tests.workflows import PYTHON, Log, release_tree, wheels
+from tests import components, containers
+from tests.workflows import OFFLINE, PYTHON, Log, release_tree, wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.component
@@ -78,14 +79,16 @@ def prepared(folder: Path, handover: Path, name: str = "release") -> dict[str, A
 def run(
     act: Path, tree: Path, folder: Path, secrets: dict[str, str], work: Path,
     *, name: str = "release", tag: str = "v1.0.0", inputs: dict[str, str] | None = None,
+    docker: str | None = None,
 ) -> Log:  # fmt: skip
-    """One workflow at a tag; by hand, where there are inputs."""
+    """One workflow at a tag; by hand, where there are inputs; in containers, with a DOCKER_HOST."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
         "XDG_CACHE_HOME": str(work / "cache"),
         "LC_ALL": "C.UTF-8",
         **secrets,
+        **({"DOCKER_HOST": docker} if docker else {}),
     }
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "--allow-empty", "-m", "work"],
                     ["tag", "-f", tag]):  # fmt: skip
@@ -94,7 +97,8 @@ def run(
     event.write_text(json.dumps({"ref": f"refs/tags/{tag}", "inputs": inputs or {}}))
     done = subprocess.run(
         [act, "push" if inputs is None else "workflow_dispatch", "--json", "-e", event,
-         "--no-cache-server", "-W", f".github/workflows/sovgate-{name}.yml",
+         "--no-cache-server", *(OFFLINE if docker else ()),
+         "-W", f".github/workflows/sovgate-{name}.yml",
          "--local-repository", f"org/sovgate@v1={tree}",
          *(word for label in ("self-hosted", "us-train", "eu")
            for word in ("-P", f"{label}=-self-hosted")), "-P", "ubuntu-latest=-self-hosted",
@@ -225,6 +229,70 @@ def test_tuned_in_the_zone_released_there_and_rolled_back(
     assert log.code == 0, str(log)
     assert log.outputs("rollback")["release"] == pinned[0]
     assert pinned[0] in served_by(serving)
+    assert not [path for path in folder.glob("keys/*.pem") if ".pub." not in path.name]
+
+
+@pytest.mark.slow
+def test_the_same_in_containers_of_two_zones_and_a_desk(
+    act: Path, tree: Path, tmp_path: Path, zone: tuple[Path, Path, dict[str, str]]
+) -> None:
+    """No network; zones share the target's store, and nobody else holds keys or the repository."""
+    folder, serving, secrets = zone
+    try:
+        engine = containers.podman()
+        desk = containers.image(engine)  # a lawyer has no runner's machine: our own image
+    except components.MissingError as error:
+        components.absent(error)
+    image = containers.runner(engine)
+    store, us, eu = (tmp_path / name for name in ("kyc-stores/eu", "runner-us", "runner-eu"))
+    for made in (store, us, eu):
+        made.mkdir(parents=True)
+    both, git_of_eu = {store: store}, {serving: serving}
+    here, there = {us: scaffold.HANDOVER}, {eu: scaffold.HANDOVER}
+    sees: dict[str, dict[Path, Any]] = {
+        "train": here, "send": here | both,
+        "receive-eu": there | both, "tune-eu": there, "sign-eu": there,
+        "desk": there | {tmp_path / "dpo": tmp_path / "dpo"},
+        "release-eu": there | both | git_of_eu,
+    }  # fmt: skip
+    path = folder / ".github/workflows/sovgate-release.yml"
+    text = path.read_text().replace(str(tmp_path / "handover"), scaffold.HANDOVER)
+    workflow = yaml.safe_load(text.replace(f"python: {PYTHON}", "python: ''"))
+    jobs = workflow["jobs"]
+    words = (f"sovgate attest {jobs['release-eu']['env']['MODEL']} --legal --dataset kyc-local "
+             f"--zone eu --key file:{tmp_path}/dpo/dpo.pem")  # fmt: skip
+    checkout = jobs["sign-eu"]["steps"][0]
+    jobs["desk"] = {
+        **jobs["receive-eu"], "needs": "sign-eu",
+        "steps": [checkout, {"id": "attest", "run": words}],
+    }  # fmt: skip
+    jobs["release-eu"]["needs"] = ["sign-eu", "desk"]
+    for job, spec in jobs.items():
+        seen = {wheels(): f"{wheels()}:ro", **sees[job]}
+        spec["container"] = (
+            containers.of_job(desk, seen, user="0") if job == "desk"
+            else containers.of_job(image, seen)
+        )  # fmt: skip
+        spec["steps"].insert(0, {"id": "look", "run": f"ls /sys/class/net {tmp_path}"})
+    path.write_text(yaml.safe_dump(workflow, sort_keys=False))
+    with engine.service() as docker:
+        log = run(act, tree, folder, secrets, tmp_path, docker=docker)
+    assert log.code == 0, str(log)
+    assert log.outputs("gate")["outcome"] == "pass"
+    assert log.outputs("check")["allowed"] == "true"
+    pinned = log.outputs("release")["release"]
+    assert pinned == f"kyc/v1.0.0-eu@{log.outputs('sign')['manifest']}"
+    assert pinned in served_by(serving)
+    for job, shown in sees.items():
+        mine = tuple(record for record in log.records if record.get("jobID") == job)
+        words = Log(code=0, records=mine).text("look").split()
+        own = {place.relative_to(tmp_path).parts[0] for place in shown} - {us.name, eu.name}
+        assert set(words) - {"/sys/class/net:", f"{tmp_path}:"} == {"lo", "kyc", *own}
+    assert {path.read_text() for path in tmp_path.glob("runner-*/*/seen")} == {""}
+    assert [path.parent.name for path in us.glob("*/*/weights.bin")] == ["kyc"]
+    assert {path.parent.name for path in eu.glob("*/*/weights.bin")} == {"base", "kyc-eu"}
+    (served,) = eu.glob("*/served/eu/kyc-v1.0.0-eu/weights.bin")
+    assert served.read_bytes() == b"weightstuned\n"
     assert not [path for path in folder.glob("keys/*.pem") if ".pub." not in path.name]
 
 
