@@ -242,17 +242,22 @@ class _Chain:
     def check(self, to: str) -> None:
         """Ask before anything goes anywhere. A denial is `push`'s to write down, and to raise."""
         from sovgate.pipeline.decide import check
+        from sovgate.pipeline.judge import CLASSES
 
         with self.log.step("check", to) as say:
-            decision = check(self.model, action="transfer", zone=self.zone, to=to,
-                             release=self.release.pinned(self.manifest), project=self.project,
-                             advance=self.advance).decision  # fmt: skip
-            if self.dry_run:
-                decision.require()
-            by = ", ".join(permit.where or permit.id for permit in decision.permits)
-            verdict = "allowed" if decision.allowed else "denied"
-            say.said = f"{verdict}; {len(decision.rules)} rules asked"
-            say.decisions = (f"{verdict}: {decision.question}, by {by or 'no permit'}",)
+            for cls in CLASSES:
+                decision = check(self.model, action="transfer", zone=self.zone, to=to, cls=cls,
+                                 release=self.release.pinned(self.manifest), project=self.project,
+                                 advance=self.advance).decision  # fmt: skip
+                if self.dry_run:
+                    decision.require()
+                by = ", ".join(permit.where or permit.id for permit in decision.permits)
+                verdict = "allowed" if decision.allowed else "denied"
+                say.said = f"{verdict}; {len(decision.rules)} rules asked"
+                line = f"{verdict}: {decision.question}, by {by or 'no permit'}"
+                say.decisions = (*say.decisions, line)
+                if not decision.allowed:
+                    break
         if not decision.allowed:
             self.push(to)
             decision.require()

@@ -136,8 +136,8 @@ def test_an_unsigned_model_is_released_in_one_command(shop: Shop) -> None:
     ]  # fmt: skip
     assert made["release"] == f"churn/1.0.0@sha256:{made['manifest']}"
     assert all(step["seconds"] for step in made["steps"])
-    (check,) = made["steps"][3]["decisions"]
-    assert check.startswith("allowed: weights of churn/1.0.0 from home to eu, by sovgate.yaml:")
+    for cls, said in zip(("weights", "metadata"), made["steps"][3]["decisions"], strict=True):
+        assert said.startswith(f"allowed: {cls} of churn/1.0.0 from home to eu, by sovgate.yaml:")
     assert len(made["steps"][4]["decisions"]) == 2
     record = read_record(shop.crossing.store, Release.parse("churn/1.0.0"),
                          open_project(shop.crossing.base).trusted())  # fmt: skip
@@ -239,6 +239,9 @@ def test_several_zones_are_all_asked_about_before_anything_goes_to_one(shop: Sho
     assert "ch" in said["error"]["what"]
     assert shop.crossing.objects("releases/") == []
     for cls in ("weights", "metadata"):
+        # What is denied of the metadata alone is no less denied (rule 17).
+        assert shop.run(*RELEASE, "--to", "ch", code=10)["error"]["reason"] == "border"
+        assert shop.crossing.objects("releases/") == []
         shop.crossing.edit(
             f"{cls}: {{allow: [home -> eu", f"{cls}: {{allow: [home -> ch, home -> eu"
         )
