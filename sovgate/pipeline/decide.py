@@ -292,10 +292,11 @@ def check(
     A model without a signature is judged too, and denied by the rule that asks for one. With `key`,
     or with `save` and the zone's own key, the signed decision is added to the model's evidence.
 
-    Raises UsageError, ConfigError, VerificationFailed (a signature that does not verify),
-    EngineError.
+    Raises UsageError, ConfigError, VerificationFailed (a signature that does not verify; before a
+    transfer, evidence of another model), EngineError.
     """
     from sovgate import attest
+    from sovgate.pipeline.cargo import select
 
     if action not in ACTIONS:
         raise UsageError(f"there is no action {action[:40]!r}", fix=f"one of {', '.join(ACTIONS)}")
@@ -313,17 +314,20 @@ def check(
             "the model is not the one that the release is pinned to", why=f"it is {manifest}"
         )
     folder = attest.evidence_dir(model)
+    evidence, trusted = attest.read(folder), opened.trusted(source)
+    if action == "transfer":
+        select(evidence, trusted, manifest)  # RULES 6: a push ends there, whatever the rules say
     decision = decide(
         opened,
         action=action,
         cls=cls,
         manifest=manifest,
         release=asked,
-        evidence=attest.read(folder),
+        evidence=evidence,
         source=source,
         destination=destination,
         locations=_locations(opened, destination),
-        trusted=opened.trusted(source),
+        trusted=trusted,
         signature=signature,
         facts=of_files(model, listed),
     )

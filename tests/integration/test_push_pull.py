@@ -346,6 +346,8 @@ def test_rule_6_evidence_of_another_model_does_not_cross(crossing: Crossing) -> 
     crossing.evidence("gate", {"result": "PASSED"}, about="0" * 64)
     assert crossing.push(code=11)["error"]["reason"] == "evidence-subject"
     assert crossing.objects("releases/") == []
+    question = ("check", crossing.model, "--action", "transfer", "--zone", "home", "--to", "eu")
+    assert crossing.json(*question, code=11)["error"]["reason"] == "evidence-subject"
 
 
 def test_evidence_by_a_stranger_stays_behind_and_is_named(crossing: Crossing) -> None:
