@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass
 
 from sovgate.errors import Malformed
+from sovgate.formats.inflated import MAGIC, Inflated, TooMuchError
 from sovgate.formats.tensors._source import Cursor, Source
 
 HEAD = 64 * 1024
@@ -26,9 +27,10 @@ _MEMBER_HEAD = 16 * 1024
 
 #: Endings that mean a pickle unless the content is known to be something else.
 ENDINGS = frozenset({"pkl", "pickle", "pt", "pth", "ckpt", "joblib", "dill", "cloudpickle", "pt2"})
-#: What joblib compresses with.
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"ZF", b"x\x01", b"x\x9c",
-               b"x\xda", b"x^")  # fmt: skip
+#: As a further ending: what the one before it says still counts.
+_PACKED = frozenset({"gz", "bz2", "xz", "lzma", "z", "zst", "lz4"})
+#: What joblib compresses with and we cannot unpack; and what its own old form begins with.
+_LZ4, _ZFILE = b"\x04\x22\x4d\x18", b"ZF0x"
 _HARMLESS = (b"GGUF", b"\x89HDF\r\n\x1a\n")
 _OBJECT_DTYPE = re.compile(rb"""['"][|<>=]?O[0-9]*['"]""")
 _OPCODES = {ord(op.code): op for op in pickletools.opcodes}
@@ -49,7 +51,9 @@ def sniff(name: str, source: Source) -> str | None:
     """Why the file counts as a pickle, e.g. "a pickle of protocol 4", or None."""
     size = source.size
     head = source.read(0, min(size, HEAD))
-    ending = name.rpartition("/")[2].rpartition(".")[2].lower()
+    stem, _, ending = name.rpartition("/")[2].lower().rpartition(".")
+    if ending in _PACKED and (inner := stem.rpartition(".")[2]) in ENDINGS:
+        ending = inner
     named = ending in ENDINGS
     if head[:4] == b"PK\x03\x04" or (size >= 22 and source.read(size - 22, 4) == b"PK\x05\x06"):
         why = _in_zip(source)
@@ -57,8 +61,8 @@ def sniff(name: str, source: Source) -> str | None:
         why = "a NumPy array of Python objects" if _object_array(head) else None
         named = False
     else:
-        why = _raw(source, head, named=named)
-    if why is None and ending == "joblib" and head.startswith(_COMPRESSED):
+        why = _raw(source, head, named=named) or _compressed(source, head, named=named)
+    if why is None and ending == "joblib" and head.startswith(_LZ4):
         return "a compressed joblib pickle"
     if why is None and named and size and not head.startswith(_HARMLESS):
         return f"a file named .{ending}, which is loaded as a pickle"
@@ -79,6 +83,22 @@ def _raw(source: Source, head: bytes, *, named: bool) -> str | None:
     # then is one, even if nonsense follows: loading has run it.
     elif seen.calls or seen.right >= MOST or (named and seen.stopped):
         return "a pickle of protocol 0 or 1"
+    return None
+
+
+def _compressed(source: Source, head: bytes, *, named: bool) -> str | None:
+    """joblib unpacks by the first bytes, under whatever name."""
+    if head.startswith(_ZFILE):
+        return "a compressed joblib pickle"
+    for magic in MAGIC:
+        if head.startswith(magic):
+            inside = Inflated(source, magic)
+            try:
+                start = inside.read(0, 2)
+            except TooMuchError:
+                return "a compressed file that cannot be looked into, and may hold a pickle"
+            why = _raw(inside, start, named=named)
+            return why and f"{why}, compressed"
     return None
 
 
@@ -130,7 +150,7 @@ def _look(source: Source, *, most: int) -> _Look:
             seen.stopped = opcode.name == "STOP"
     except Malformed:
         seen.cut = True
-    except _EndlessLineError:  # could not be looked through: counts as one
+    except (_EndlessLineError, TooMuchError):  # could not be looked through: counts as one
         seen.right = most
     return seen
 

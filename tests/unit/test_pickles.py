@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import pickle
 import random
 import time
+import tracemalloc
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -119,6 +125,57 @@ def test_wrappings_of_pickles() -> None:
     structured = io.BytesIO()
     np.save(structured, np.zeros(2, dtype=[("a", "O"), ("b", "i4")]), allow_pickle=True)
     assert why("a.npy", structured.getvalue())
+
+
+@pytest.mark.parametrize("how", ["zlib", "gzip", "bz2", "xz", "lzma"])
+@pytest.mark.parametrize("protocol", range(6))
+def test_what_joblib_unpacks_unasked_is_looked_into(
+    how: str, protocol: int, tmp_path: Path
+) -> None:
+    """It goes by the first bytes, so a compressed pickle is one under any name."""
+    trap = tmp_path / "sprung"
+    with joblib.numpy_pickle_utils._write_fileobject(str(tmp_path / "w"), (how, 3)) as file:
+        file.write(pickle.dumps(["a" * 3_000_000, Trap(str(trap))], protocol=protocol))
+    data = (tmp_path / "w").read_bytes()
+    for name in ("weights.bin", "model.dat", "noname", "m.pkl.gz"):
+        assert why(name, data), name
+    assert not trap.exists()
+    joblib.load(tmp_path / "w")
+    assert trap.exists()
+
+
+def test_a_compressed_pickle_hides_behind_nothing() -> None:
+    trap = pickle.dumps(Trap("x"))
+    assert why("weights.bin", gzip.compress(b"") + gzip.compress(trap))
+    assert why("weights.bin", gzip.compress(trap)[:-9])
+    assert why("weights.bin", b"ZF0x1f" + b" " * 13 + zlib.compress(trap))
+    greedy = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}]
+    assert why("weights.bin", lzma.compress(trap, filters=greedy))
+    assert why("model.pkl.zst", b"\x28\xb5\x2f\xfd" + bytes(20))
+
+
+def test_what_is_compressed_and_no_pickle_is_not_named_one() -> None:
+    rng = random.Random(7)
+    texts = [b"words of a text\n" * 9999, b"", b"{}", b"Base of it\n" * 99, rng.randbytes(99_999)]
+    for data in texts:
+        alone = lzma.compress(data, format=lzma.FORMAT_ALONE)
+        for pack in (gzip.compress, bz2.compress, lzma.compress, zlib.compress):
+            assert why("data.csv.gz", pack(data)) is None, data[:9]
+        assert why("data.csv.lzma", alone) is None
+    for data in (b"x = 1\n", b"x^2 + 1", b"BZh9 is a magic", b"]\0", b"\x1f\x8b", b"\xfd7zXZ\0"):
+        assert why("notes.txt", data) is None, data
+
+
+@pytest.mark.parametrize("packer", [zlib.compressobj(9), bz2.BZ2Compressor()])
+def test_a_bomb_is_looked_through_in_bounded_time_and_memory(packer: Any) -> None:
+    bomb = packer.compress(b"V") + b"".join(packer.compress(bytes(1 << 20)) for _ in range(300))
+    bomb += packer.flush()
+    tracemalloc.start()
+    started = time.process_time()
+    assert why("weights.bin", bomb)
+    assert time.process_time() - started < 30
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()
 
 
 def test_a_zip_that_cannot_be_read_counts_as_one() -> None:
