@@ -73,22 +73,22 @@ class Log:
         return _STYLE.sub("", "\n".join(said))
 
 
-def wheels() -> Path:
-    """The folder of wheels that requirements/base.txt locks; downloaded once a lock."""
-    lock = ROOT / "requirements" / "base.txt"
-    stamp = WHEELS / f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}.done"
-    WHEELS.mkdir(parents=True, exist_ok=True)
-    with (WHEELS / "lock").open("w") as file:
+def wheels(of: str = "base") -> Path:
+    """A folder of the wheels that requirements/<of>.txt locks; downloaded once a lock."""
+    lock, folder = ROOT / "requirements" / f"{of}.txt", WHEELS if of == "base" else WHEELS / of
+    stamp = folder / f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}.done"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # several workers of pytest may come here at once
         if not stamp.exists():
             subprocess.run(
                 [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                  "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:",
-                 f"--dest={WHEELS}", f"--requirement={lock}"],
+                 f"--dest={folder}", f"--requirement={lock}"],
                 check=True,
             )  # fmt: skip
             stamp.touch()
-    return WHEELS
+    return folder
 
 
 class Act:

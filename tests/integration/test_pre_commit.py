@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from tests.components import MissingError, program
+from tests.workflows import wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 HOOKS = ROOT / ".pre-commit-hooks.yaml"
@@ -50,15 +52,23 @@ def hooks_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hook["language"] = "system"
         hook["entry"] = f"{sys.executable} -m {hook['entry']}"
     (folder / ".pre-commit-hooks.yaml").write_text(yaml.safe_dump(hooks))
+    return committed(folder)
+
+
+def committed(folder: Path) -> Path:
     call("git", "init", "-q", cwd=folder)
     call("git", "add", ".", cwd=folder)
-    call("git", "commit", "-qm", "Add hooks", cwd=folder)
+    assert call("git", "commit", "-qm", "Add hooks", cwd=folder).returncode == 0
     return folder
 
 
 @pytest.fixture
 def project(tmp_path: Path, hooks_repository: Path, pre_commit: Path) -> Path:
-    folder = tmp_path / "project"
+    return made(tmp_path / "project", hooks_repository, pre_commit)
+
+
+def made(folder: Path, hooks_repository: Path, pre_commit: Path) -> Path:
+    """A project with a data set and a rule, and all hooks of a repository installed."""
     (folder / "policies").mkdir(parents=True)
     (folder / "data").mkdir()
     (folder / "sovgate.yaml").write_text(
@@ -84,18 +94,42 @@ def project(tmp_path: Path, hooks_repository: Path, pre_commit: Path) -> Path:
                                "hooks": [{"id": one} for one in ids]}]})
     )  # fmt: skip
     call("git", "init", "-q", cwd=folder)
-    home = {"PRE_COMMIT_HOME": str(tmp_path / "home")}
+    home = {"PRE_COMMIT_HOME": str(folder.parent / "home")}
     done = call(pre_commit, "install", cwd=folder, **home)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def commit(project: Path) -> tuple[int, str]:
+def commit(project: Path, **more: str) -> tuple[int, str]:
     """`git add . && git commit`, with the hooks that pre-commit installed."""
     call("git", "add", ".", cwd=project)
     done = call("git", "commit", "-m", "Change it", cwd=project,
-                PRE_COMMIT_HOME=str(project.parent / "home"), PYTHONPATH=str(ROOT))  # fmt: skip
+                PRE_COMMIT_HOME=str(project.parent / "home"),
+                **(more or {"PYTHONPATH": str(ROOT)}))  # fmt: skip
     return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_pre_commit_installs_us_itself(pre_commit: Path, tmp_path: Path) -> None:
+    """As `repo:` and `rev:` do it, `language: python` and all; pip finds wheels, and no index."""
+    repository = tmp_path / "sovgate"
+    for name in ("sovgate", "policies", "schemas"):
+        shutil.copytree(ROOT / name, repository / name,
+                        ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", HOOKS.name):
+        shutil.copy(ROOT / name, repository)
+    project = made(tmp_path / "project", committed(repository), pre_commit)
+    offline = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull,
+               "PIP_FIND_LINKS": f"{wheels()} {wheels('build')}"}  # fmt: skip
+    code, said = commit(project, **offline)
+    assert code == 0, said
+    assert said.count("Passed") == 3, said
+    (found,) = (tmp_path / "home").glob("repo*/py_env-*/bin/sovgate")
+    assert subprocess.run([found, "--version"], check=True, cwd=tmp_path).returncode == 0
+    (project / "data/kyc.csv").write_text("email\n" + "".join(f"p{n}@kunde.de\n" for n in range(9)))
+    code, said = commit(project, **offline)
+    assert code != 0
+    assert "e-mail" in said
 
 
 def test_a_clean_project_is_committed(project: Path) -> None:
