@@ -49,4 +49,8 @@ misfits contains e if {
 releases contains e.release if {
 	some e in input.evidence
 	is_string(e.release)
+	not e.role in of_movements
 }
+
+# Left beside a model each time it moved. No rule grants anything for them.
+of_movements := {"decision", "transfer", "receipt", "promotion"}

@@ -23,6 +23,10 @@ test_asked_without_release if count(deny) == 0 with input as testing.proven(with
 
 test_mixes_two_releases if count(deny) == 1 with input as testing.proven(without_release, [of("kyc-risk/1.0.0"), of("kyc-risk/2.0.0")])
 
+moved(release) := object.union(of(release), {"role": "transfer"})
+
+test_a_model_that_moved_twice if count(deny) == 0 with input as testing.proven(without_release, [moved("kyc-risk/1.0.0"), moved("kyc-risk/2.0.0")])
+
 test_missing_evidence if count(deny) == 1 with input as json.remove(testing.case, ["evidence"])
 
 test_missing_manifest if count(deny) > 0 with input as json.remove(testing.case, ["subject/manifest"])

@@ -733,3 +733,14 @@ def test_a_zone_that_is_trusted_by_its_certificate_pushes(crossing: Crossing) ->
     assert crossing.pull()["signers"]["transfer"] == "training"
     crossing.edit("ci@bank.example", "dpo@bank.example")
     assert crossing.push(code=11)["error"]["reason"] == "untrusted-role"
+
+
+def test_a_model_that_was_pushed_under_two_versions_may_be_asked_about_without_one(
+    crossing: Crossing,
+) -> None:
+    crossing.push()
+    crossing.json(
+        "push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to", "eu"
+    )
+    question = ("check", crossing.model, "--action", "transfer", "--zone", "home", "--to", "eu")
+    assert crossing.json(*question)["allowed"]
