@@ -13,9 +13,11 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
+from sovgate import awsanswers
 from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError, workflow_permissions
 from sovgate.records import GRADE
 from sovgate.regions import Region, all_regions, lookup
@@ -31,6 +33,8 @@ _WRONG = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "UnrecognizedClientExce
           "MissingAuthenticationToken", "MissingAuthenticationTokenException"}  # fmt: skip
 _DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403", "Forbidden"}
 _CLOCK = {"RequestTimeTooSkewed", "RequestInTheFuture"}
+#: How KMS says it, under the code of a wrong signature.
+_TOO_OLD = re.compile(r"Signature (expired|not yet current)")
 _ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "Redirect",
               "IllegalLocationConstraintException"}  # fmt: skip
 
@@ -192,6 +196,8 @@ def client(
         given = _given_credentials(place, os.environ)
         if given is not None and profile is None:
             session.set_credentials(*given)
+        roots = _own_roots(session, kind)
+        proxies = botocore.utils.get_environ_proxies(place.url)
         config = botocore.config.Config(
             region_name=place.region,
             signature_version="s3v4" if service == "s3" else "v4",
@@ -212,23 +218,55 @@ def client(
             },
         )
         sdk = session.create_client(
-            service, region_name=place.region, endpoint_url=place.url, config=config
-        )
-        ambient = bool(
-            session.get_config_variable("ca_bundle")
-            or os.environ.get("REQUESTS_CA_BUNDLE")
-            or botocore.utils.get_environ_proxies(place.url)
-        )
-    except (botocore.exceptions.BotoCoreError, ValueError) as error:
-        raise explain(error, f"open {place.url}", kind) from error
+            service, region_name=place.region, endpoint_url=place.url, config=config,
+            verify=roots or True,
+        )  # fmt: skip
+    except SovgateError:
+        raise
+    except (botocore.exceptions.BotoCoreError, ValueError, TypeError, AttributeError) as error:
+        raise _unusable(error, place, kind) from error
+    # What the grade says of proxies and roots is what this session is given, and no more.
+    http = botocore.httpsession.URLLib3Session(
+        verify=roots or True, proxies=proxies, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+        max_pool_connections=connections,
+    )  # fmt: skip
+    sdk.meta.events.register_first(f"before-send.{service}", awsanswers.bounded(http))
     sdk.meta.events.register_first(f"needs-retry.{service}", _no_redirects(place))
-    known = place.catalogued and not ambient
+    known = place.catalogued and not roots and not proxies
     return Client(sdk=sdk, grade=GRADE["api" if known else "declared"])
+
+
+def _own_roots(session: Any, kind: type[SovgateError]) -> str | None:
+    """A file or folder of roots in place of the default ones. An empty name is none: it does not
+    turn off the check of certificates."""
+    named = str(session.get_config_variable("ca_bundle") or "").strip()
+    roots = named or os.environ.get("REQUESTS_CA_BUNDLE", "").strip() or None
+    if roots and not Path(roots).exists():
+        raise kind(
+            f"there are no TLS roots at {roots[:200]!r}",
+            why="AWS_CA_BUNDLE, ca_bundle in ~/.aws/config or REQUESTS_CA_BUNDLE names them",
+            fix="correct it, or take it out to have the default roots",
+            reason="tls",
+        )
+    return roots
+
+
+def _unusable(error: Exception, place: Endpoint, kind: type[SovgateError]) -> SovgateError:
+    """A client that could not be made. Nothing was asked yet: it is what is written down here."""
+    name = type(error).__name__
+    if "Credential" in name or name == "ProfileNotFound":
+        return explain(error, f"open {place.url}", kind)
+    return kind(
+        f"could not open {place.url}",
+        why=f"the SDK's own configuration cannot be used ({name})",
+        fix="put ~/.aws/config and the AWS_… variables of the environment right",
+        reason="aws-config",
+    )
 
 
 def _sdk(service: str) -> Any:
     try:
-        for name in ("config", "exceptions", "parsers", "utils"):
+        for name in ("config", "exceptions", "httpsession", "parsers", "utils"):
             importlib.import_module(f"botocore.{name}")
         importlib.import_module("botocore.session")
     except ModuleNotFoundError as error:
@@ -272,7 +310,8 @@ def _no_redirects(place: Endpoint) -> Callable[..., None]:
         error = parsed.get("Error", {})
         headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         there = error.get("Region") or headers.get("x-amz-bucket-region")
-        moved = http.status_code in (301, 302, 303, 307, 308) or error.get("Code") in _ELSEWHERE
+        code = str(error.get("Code"))
+        moved = http.status_code in (301, 302, 303, 307, 308) or code in _ELSEWHERE
         if moved or (http.status_code >= 400 and there and there != place.region):
             raise ResidencyMismatch(
                 f"{place.url} sends us elsewhere",
@@ -283,41 +322,6 @@ def _no_redirects(place: Endpoint) -> Callable[..., None]:
             )  # fmt: skip
 
     return refuse
-
-
-def failures() -> tuple[type[Exception], ...]:
-    """What an SDK call may raise. Only where a client is open, so the SDK is there."""
-    exceptions = importlib.import_module("botocore.exceptions")
-    parsers = importlib.import_module("botocore.parsers")
-    http = importlib.import_module("urllib3.exceptions")
-    return (exceptions.BotoCoreError, exceptions.ClientError, parsers.ResponseParserError,
-            http.HTTPError)  # fmt: skip
-
-
-def code_of(error: Exception) -> str:
-    """The service's code, or "" where there was no answer of the service."""
-    response = getattr(error, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
-
-
-def status_of(error: Exception) -> int:
-    """The HTTP status, or 0 where none came."""
-    response = getattr(error, "response", None)
-    if not isinstance(response, dict):
-        return 0
-    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def retried(error: Exception) -> bool:
-    """Whether the SDK had tried before: then an earlier try may have done its work unheard."""
-    response = getattr(error, "response", None)
-    meta = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    return bool(meta.get("RetryAttempts", 0))
-
-
-def unheard(error: Exception) -> bool:
-    """Whether the service may have done what it was asked, though no good answer came."""
-    return status_of(error) == 0 or status_of(error) >= 500
 
 
 def explain(
@@ -332,23 +336,25 @@ def explain(
 
     The text of a service goes in shortened; the emitter escapes it.
     """
-    code, name = code_of(error), type(error).__name__
+    code, name = awsanswers.code_of(error), type(error).__name__
     what = f"could not {doing}"
     needed = f"{permission} on {resource}" if permission else "the permission for it"
-    if code in _DENIED or (status_of(error) == 403 and code not in _EXPIRED | _WRONG | _CLOCK):
+    if code in _DENIED or (
+        awsanswers.status_of(error) == 403 and code not in _EXPIRED | _WRONG | _CLOCK
+    ):
         return kind(what, why=f"access denied: these credentials lack {needed}",
                     fix=f"allow {needed} (docs/aws.md has the whole policy)",
                     reason="access-denied")  # fmt: skip
     if code in _EXPIRED:
         return kind(what, why="the credentials have expired",
                     fix="get new ones, and run it again", reason="credentials-expired")  # fmt: skip
+    if code in _CLOCK or (code in _WRONG and _TOO_OLD.search(awsanswers.message(error))):
+        return kind(what, why="the clock here is wrong", fix="set the clock right",
+                    reason="clock")  # fmt: skip
     if code in _WRONG:
         return kind(what, why=f"the service does not accept these credentials ({code})",
                     fix="check that they belong to this account and partition",
                     reason="bad-credentials")  # fmt: skip
-    if code in _CLOCK:
-        return kind(what, why="the clock here is wrong", fix="set the clock right",
-                    reason="clock")  # fmt: skip
     if "Credential" in name or name in ("TokenRetrievalError", "UnauthorizedSSOTokenError",
                                         "SSOTokenLoadError"):  # fmt: skip
         return kind(what, why="no credentials were found",
@@ -359,16 +365,22 @@ def explain(
                     reason="no-credentials")  # fmt: skip
     if name == "ProfileNotFound":
         return kind(what, why="there is no such profile in ~/.aws/config",
-                    fix="add it, or take profile= out of the URI", reason="no-profile")  # fmt: skip
+                    fix="add it, or take it out of the URI (profile=) or AWS_PROFILE",
+                    reason="no-profile")  # fmt: skip
     if name == "SSLError":
         return kind(what, why="its TLS certificate is not one that the default roots vouch for",
                     fix="check the endpoint; AWS_CA_BUNDLE names roots of your own",
                     reason="tls")  # fmt: skip
     if not code:
-        return kind(what, why=f"no whole answer came ({name})",
+        said = (
+            str(error)
+            if isinstance(error, awsanswers.BadAnswer)
+            else f"no whole answer came ({name})"
+        )
+        return kind(what, why=said,
                     fix="check the network and the endpoint, and run it again",
                     reason="no-answer")  # fmt: skip
-    message = str(getattr(error, "response", {}).get("Error", {}).get("Message", ""))[:300]
+    message = awsanswers.message(error)
     return kind(what, why=f"{code}: {message}" if message else code,
                 fix="run it again; if it stays, ask whoever runs the service",
                 reason="service")  # fmt: skip

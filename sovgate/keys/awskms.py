@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sovgate import aws, strict
+from sovgate import aws, awsanswers, strict
 from sovgate.errors import (
     ConfigError,
     KeyServiceError,
@@ -41,6 +41,8 @@ _SIGNING = {
     "ecdsa-p384-sha384": ("ECC_NIST_P384", "ECDSA_SHA_384", "sha384"),
     "ecdsa-p521-sha512": ("ECC_NIST_P521", "ECDSA_SHA_512", "sha512"),
 }
+#: KMS's own limit, and that of the format that takes it.
+_MAX_CIPHERTEXT = 6144
 _RSA = ("RSA_2048", "RSA_3072", "RSA_4096")
 
 
@@ -170,7 +172,7 @@ class _Key:
         named = _parse(uri, region)
         with _errors("look up", "kms:DescribeKey", named.name):
             sdk = _client(named.place, named.profile).sdk
-            facts = sdk.describe_key(KeyId=named.name)["KeyMetadata"]
+            facts = awsanswers.ask(sdk, "describe_key", KeyId=named.name)["KeyMetadata"]
         return cls(named, facts)
 
     def _check(self, facts: dict[str, Any]) -> None:
@@ -186,11 +188,14 @@ class _Key:
             raise _another(named.name, self.arn)
         configuration = facts.get("MultiRegionConfiguration") or {}
         copies = [configuration.get("PrimaryKey"), *(configuration.get("ReplicaKeys") or ())]
+        if facts.get("MultiRegion") and copies == [None]:
+            copies = [{}]  # it has copies, and the service does not say where
         for copy in copies:
-            if copy and copy.get("Region") != row.region:
+            if copy is not None and copy.get("Region") != row.region:
+                there = str(copy.get("Region") or "a region that is not named")[:80]
                 raise ResidencyMismatch(
                     f"{self.arn} has a copy outside its zone",
-                    why=f"it is a multi-Region key, and one copy lies in {copy.get('Region')}",
+                    why=f"it is a multi-Region key, and one copy lies in {there}",
                     fix="use a key of one region, or delete that replica",
                     reason="key-elsewhere",
                 )
@@ -206,7 +211,7 @@ class _Key:
         """One request about this key. Raises KeyServiceError; VerificationFailed on damage."""
         with _errors(doing, permission, self.arn):
             sdk = _client(self._named.place, self._named.profile).sdk
-            answer = getattr(sdk, operation)(KeyId=self.arn, **parameters)
+            answer = awsanswers.ask(sdk, operation, KeyId=self.arn, **parameters)
         if answer.get("KeyId") != self.arn:
             raise _another(self.arn, str(answer.get("KeyId")))
         return answer
@@ -285,7 +290,15 @@ class KmsRecipient(_Symmetric):
         wrap.check_key(key)
         answer = self._key.call("encrypt", "kms:Encrypt", "wrap a key with", Plaintext=key,
                                 EncryptionContext=encryption_context(context))  # fmt: skip
-        return bytes(answer["CiphertextBlob"])
+        wrapped = bytes(answer["CiphertextBlob"])
+        if len(wrapped) > _MAX_CIPHERTEXT:
+            raise KeyServiceError(
+                f"{self._key.arn} gave a wrapped key that nobody could read back",
+                why=f"it has {len(wrapped)} bytes; KMS gives {_MAX_CIPHERTEXT} at most",
+                fix="find out what answers at that endpoint",
+                reason="bad-answer",
+            )
+        return wrapped
 
 
 class KmsIdentity(_Symmetric):
@@ -342,8 +355,8 @@ def _errors(doing: str, permission: str, key: str) -> Iterator[None]:
         yield
     except SovgateError:
         raise
-    except aws.failures() as error:
-        code = aws.code_of(error)
+    except awsanswers.failures() as error:
+        code = awsanswers.code_of(error)
         if code == "InvalidCiphertextException":
             # The cause is left out: nothing of what was sent belongs into a trace.
             raise wrap.damaged() from None

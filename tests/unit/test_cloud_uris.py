@@ -102,6 +102,40 @@ def test_rule_15_a_proxy_or_roots_of_ones_own_are_declared(
     assert s3("s3://kyc-eu")._client.grade == GRADE["declared"]
 
 
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize("text", ["", " "])
+def test_rule_15_roots_that_are_named_and_empty_are_the_default_ones(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    """A variable that a pipeline leaves empty; the SDK takes that for no check, or for an error."""
+    monkeypatch.setenv(name, text)
+    client = s3("s3://kyc-eu")._client
+    assert client.grade == GRADE["api"]
+    assert client.sdk._endpoint.http_session._verify is True
+
+
+def test_roots_that_are_not_there_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere/roots.pem")
+    with pytest.raises(StoreError) as caught:
+        _ = s3("s3://kyc-eu")._client
+    assert caught.value.reason == "tls"
+    assert "/nowhere/roots.pem" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "text", ["no section", "[default]\ns3 = true\n", "[default]\na = 1\n[default]\nb = 2\n"]
+)
+def test_a_configuration_of_the_sdk_that_is_none_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "config").write_text(text)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(StoreError) as caught:
+        _ = s3("s3://kyc-eu")._client
+    assert caught.value.reason == "aws-config"
+    assert "~/.aws/config" in str(caught.value.fix)
+
+
 def test_rule_15_an_endpoint_of_ones_own_is_declared() -> None:
     for url in ("https://minio.bank.example", "https://s3.eusc-de-east-1.amazonaws.eu"):
         assert s3(f"s3://kyc-eu?endpoint={url}")._client.grade == GRADE["declared"]
@@ -126,6 +160,8 @@ def test_an_endpoint_of_another_region_is_12() -> None:
         ("s3://arn:aws:s3::444455556666:accesspoint/m.mrap", "access-point"),
         ("s3://kyc-x1y2-s3alias", "access-point"),
         ("s3://kyc--euc1-az1--x-s3", "access-point"),
+        ("s3://kyc--euc1-az1--xa-s3", "access-point"),
+        ("s3://kyc-o1a2b3c4d5--op-s3", "access-point"),
         ("s3://KYC", "bad-uri"),
         ("s3://a", "bad-uri"),
         ("s3://a..b", "bad-uri"),

@@ -18,35 +18,33 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sovgate import aws
+from sovgate import aws, awsanswers
 from sovgate.errors import (
     AlreadyExists,
     ConfigError,
     NotFound,
-    ResidencyMismatch,
     SovgateError,
     StoreError,
     VerificationFailed,
 )
 from sovgate.formats.transfer import blob_name
-from sovgate.records import GRADE
 from sovgate.stores._api import Location, Stat, check_name
-from sovgate.stores.s3 import probing, upload
+from sovgate.stores.s3 import place, probing, upload
 from sovgate.stores.s3.reader import Reader, keys_below
 from sovgate.uri import Uri
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
-#: Names of what is no bucket: access points, object lambdas, directory buckets of one zone.
-_NO_BUCKET = ("-s3alias", "--ol-s3", "--x-s3", "--table-s3", ".mrap")
+#: Names of what is no bucket: access points, object lambdas, outposts, directory buckets of one
+#: zone and their access points.
+_NO_BUCKET = ("-s3alias", "--ol-s3", "--op-s3", "--x-s3", "--xa-s3", "--table-s3", ".mrap")
 _CHUNK = 1024 * 1024
 #: What is not named after its bytes (records, claims, audit entries) goes in one request.
 MAX_WHOLE = 64 * 1024 * 1024
 #: Seconds to wait while the service says that another conditional write is under way.
 _WAITS = (0.1, 0.5, 2.0, 0)
-#: Words of GetBucketLocation that are not the region's name.
-_ALIASES = {("aws", "EU"): "eu-west-1", ("ionos", "de"): "eu-central-1"}
 #: Parts of one upload; S3's own limit where none is named.
 _MAX_PARTS = {"scaleway": 1000}
+_READS = ("head_object", "get_object")
 _ACTIONS = {
     "head_object": "s3:GetObject",
     "get_object": "s3:GetObject",
@@ -90,8 +88,8 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
             raise ConfigError(f"{prefix[:80]!r} is no prefix that a store can have",
                               fix="a-z, 0-9, . _ - in parts between /",
                               reason="bad-uri") from error  # fmt: skip
-    place = aws.endpoint("s3", region, options.get("endpoint"), what="store")
-    return S3Store(bucket, prefix, place, profile=options.get("profile"),
+    where = aws.endpoint("s3", region, options.get("endpoint"), what="store")
+    return S3Store(bucket, prefix, where, profile=options.get("profile"),
                    account=options.get("account"))  # fmt: skip
 
 
@@ -103,9 +101,9 @@ class S3Store:
     Never s3:DeleteObject at a service that checks SHA-256.
     """
 
-    def __init__(self, bucket: str, prefix: str, place: aws.Endpoint, *,
+    def __init__(self, bucket: str, prefix: str, where: aws.Endpoint, *,
                  profile: str | None = None, account: str | None = None) -> None:  # fmt: skip
-        self._bucket, self._prefix, self._place = bucket, prefix, place
+        self._bucket, self._prefix, self._place = bucket, prefix, where
         self._profile, self._account = profile, account
         self._probed = False
         self._lock = threading.Lock()
@@ -138,7 +136,7 @@ class S3Store:
         """One request on the bucket; SDK exceptions pass, for whoever can tell them apart."""
         if self._account is not None:
             parameters["ExpectedBucketOwner"] = self._account
-        return getattr(self._client.sdk, operation)(Bucket=self._bucket, **parameters)
+        return awsanswers.ask(self._client.sdk, operation, Bucket=self._bucket, **parameters)
 
     def key(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
@@ -146,45 +144,11 @@ class S3Store:
     # -- where it lies
 
     def location(self) -> Location | None:
-        row = self._place.declared
-        other = aws.elsewhere("s3", self._place)
-        if other is not None and row is not None:
-            raise ResidencyMismatch(
-                f"the endpoint of {self.uri} belongs to {other.id}",
-                why=f"the zone was declared as {row.id}",
-                fix="take endpoint= out of the URI, or correct the zone's region",
-                reason="endpoint-elsewhere",
-            )
-        with self.errors("get_bucket_location"):
-            answer = self.call("get_bucket_location")
-        with self.errors("head_bucket"):
-            head = self.call("head_bucket")
-        if row is None:
-            return None
-        said = self._region(answer.get("LocationConstraint"))
-        header = head.get("BucketRegion") or head["ResponseMetadata"]["HTTPHeaders"].get(
-            "x-amz-bucket-region"
-        )
-        if said and header and said != header:
-            raise ResidencyMismatch(
-                f"{self.uri} lies in two places at once",
-                why=f"GetBucketLocation says {said[:80]!r}, HeadBucket {str(header)[:80]!r}",
-                fix="find out what answers at that endpoint",
-                reason="store-elsewhere",
-            )
-        if said:
-            return Location(value=f"{row.provider}:{said[:80]}", grade=self._client.grade,
-                            source="GetBucketLocation")  # fmt: skip
-        if self._place.catalogued:
-            return Location(value=None, grade=GRADE["unknown"], source="GetBucketLocation")
-        return None  # a server of one's own that names no region: as with a folder, our word alone
+        return place.location(self, self._place)
 
-    def _region(self, said: object) -> str | None:
-        provider = self._place.declared.provider if self._place.declared else ""
-        if not said:
-            # Null is the oldest region, at AWS itself; elsewhere it is no answer (RULES 15).
-            return "us-east-1" if provider == "aws" and self._place.catalogued else None
-        return _ALIASES.get((provider, str(said)), str(said))
+    @property
+    def grade(self) -> int:
+        return self._client.grade
 
     # -- create-only
 
@@ -268,6 +232,13 @@ class S3Store:
             lambda: self.errors("list_objects_v2"),
             f"{prefix} of {self.uri}",
         ):
+            if not key.startswith(self.key(prefix)):
+                raise VerificationFailed(
+                    f"the listing of {prefix} of {self.uri} holds {key[:160]!r}",
+                    why="that does not lie below what was asked for",
+                    fix="find out what answers at that endpoint",
+                    reason="unsafe-name",
+                )
             check_name(key[cut:])
             names.append(key[cut:])
         yield from sorted(names)  # not every service lists by bytes
@@ -297,11 +268,11 @@ class S3Store:
             try:
                 self.conditional("put_object", Key=self.key(name), Body=data,
                                  ChecksumSHA256=upload.checksum(data))  # fmt: skip
-            except aws.failures() as error:
+            except awsanswers.failures() as error:
                 self.settle(name, len(data), sha256, error)
                 return
         if not checked and not self.holds(name, len(data), sha256):
-            with contextlib.suppress(*aws.failures()):
+            with contextlib.suppress(*awsanswers.failures()):
                 self.call("delete_object", Key=self.key(name))
             raise self.damaged(name)
 
@@ -310,8 +281,8 @@ class S3Store:
         for wait in _WAITS:
             try:
                 return self.call(operation, IfNoneMatch="*", **parameters)
-            except aws.failures() as error:
-                if aws.status_of(error) != 409 or not wait:
+            except awsanswers.failures() as error:
+                if awsanswers.status_of(error) != 409 or not wait:
                     raise
                 time.sleep(wait)
         raise AssertionError  # pragma: no cover - the last round returns or raises
@@ -322,10 +293,10 @@ class S3Store:
         Raises AlreadyExists where the name was taken, else `error`. Where no answer came, or an
         earlier try of the SDK may have gone through unheard, reading back decides (RULES 13).
         """
-        taken = aws.status_of(error) == 412
-        if not taken and not aws.unheard(error) and not aws.retried(error):
+        taken = awsanswers.status_of(error) == 412
+        if not taken and not awsanswers.unheard(error) and not awsanswers.retried(error):
             raise error
-        if taken and not aws.retried(error):
+        if taken and not awsanswers.retried(error):
             raise self.taken(name) from error
         try:
             same = self.holds(name, size, sha256)
@@ -354,15 +325,15 @@ class S3Store:
             yield
         except SovgateError:
             raise
-        except aws.failures() as error:
-            code = aws.code_of(error)
+        except awsanswers.failures() as error:
+            code = awsanswers.code_of(error)
             if code == "NoSuchBucket" or (operation == "head_bucket" and code == "404"):
                 raise StoreError(
                     f"there is no bucket {self._bucket!r} at {self._place.url}",
                     fix="make it there, or correct the store's URI",
                     reason="no-bucket",
                 ) from error
-            if code in ("NoSuchKey", "404"):
+            if name and (code == "NoSuchKey" or (code == "404" and operation in _READS)):
                 raise NotFound(f"{self.uri} has no {name}") from error
             row = self._place.declared
             partition = row.partition if row and row.partition.startswith("aws") else "aws"

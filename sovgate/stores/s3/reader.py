@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sovgate import aws
+from sovgate import awsanswers
 from sovgate.errors import StoreError, VerificationFailed
 from sovgate.files import MAX_ENTRIES
 
@@ -53,7 +53,7 @@ class Reader(io.RawIOBase):
             with self._errors():
                 try:
                     data = self._body.read(min(len(view), self.size - self._offset))
-                except aws.failures():
+                except awsanswers.failures():
                     data = b""
                 if data:
                     view[: len(data)] = data
@@ -99,10 +99,17 @@ def keys_below(fetch: Callable[..., Any], errors: _Errors, what: str) -> Iterato
     while True:
         with errors():
             page = fetch(**({"ContinuationToken": token} if token else {}))
-        found = [str(item["Key"]) for item in page.get("Contents", ())]
+        found = [str(item.get("Key") or "") for item in page.get("Contents", ())]
         count, empty = count + len(found), empty + (not found)
         following = str(page.get("NextContinuationToken") or "")
-        ended = not page.get("IsTruncated") or not following
+        ended = not page.get("IsTruncated")
+        if not ended and not following:
+            raise StoreError(
+                f"the listing of {what} breaks off",
+                why="the service says that there is more, and not how to ask for it",
+                fix="run it again; if it stays, ask whoever runs the service",
+                reason="broken-off",
+            )
         if count > MAX_ENTRIES or (not ended and (following == token or empty > _MAX_EMPTY)):
             raise VerificationFailed(
                 f"the listing of {what} does not come to an end",

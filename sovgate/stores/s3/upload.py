@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sovgate import aws
+from sovgate import awsanswers
 from sovgate.errors import SovgateError, StoreError, disk_error
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _MIB = 1024 * 1024
 _RESUMABLE = {"no-answer", "service", "credentials-expired", "interrupted"}
 #: Unfinished uploads of one name that a new one looks at.
 _MAX_UPLOADS = 20
+_PART_FIELDS = ("PartNumber", "Size", "ETag", "ChecksumSHA256")
 #: Number -> size, ETag, SHA-256.
 _Parts = dict[int, tuple[int, str, str]]
 
@@ -111,13 +112,14 @@ def _unfinished(store: S3Store, name: str) -> list[str]:
             page = store.call("list_multipart_uploads", Prefix=key, MaxUploads=_MAX_UPLOADS)
     except StoreError:
         return []
-    return [str(item["UploadId"]) for item in page.get("Uploads", ()) if item.get("Key") == key]
+    uploads = (item.get("UploadId") for item in page.get("Uploads", ()) if item.get("Key") == key)
+    return [str(upload) for upload in uploads if upload][:_MAX_UPLOADS]
 
 
 def _parts(store: S3Store, name: str, upload: str) -> _Parts:
     """The parts that the service holds and vouches for."""
     found: _Parts = {}
-    marker = 0
+    marker, numbers = 0, range(1, store.max_parts + 1)
     while True:
         try:
             with store.errors("list_parts", name):
@@ -126,12 +128,11 @@ def _parts(store: S3Store, name: str, upload: str) -> _Parts:
         except StoreError:
             return {}
         for part in page.get("Parts", ()):
-            if part.get("ChecksumSHA256"):
-                found[int(part["PartNumber"])] = (
-                    int(part["Size"]), str(part["ETag"]), str(part["ChecksumSHA256"])
-                )  # fmt: skip
+            number, size, *rest = (part.get(name) for name in _PART_FIELDS)
+            if number in numbers and size and all(rest):
+                found[number] = (size, str(rest[0]), str(rest[1]))
         following = int(page.get("NextPartNumberMarker") or 0)
-        if not page.get("IsTruncated") or following <= marker:
+        if not page.get("IsTruncated") or following <= marker or following not in numbers:
             return found
         marker = following
 
@@ -206,7 +207,10 @@ def _complete(
                 UploadId=upload,
                 MultipartUpload={"Parts": parts},
             )
-        except aws.failures() as error:
+        except awsanswers.failures() as error:
+            if awsanswers.status_of(error) == 400:
+                # Parts that it does not take now it will not take later: the next run starts anew.
+                _abort(store, name, upload)
             store.settle(name, size, sha256, error)
             return True
     return bool(answer.get("ChecksumSHA256") == expected)

@@ -1,0 +1,130 @@
+"""Answers of AWS's protocols: read up to a bound, and whole or refused, never a traceback.
+
+Sends what the SDK made ready, by a session of the SDK's that it is given. Imports the SDK inside
+its functions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sovgate.errors import SovgateError
+
+#: Bytes of one answer that is no object. A page of a thousand keys has at most four MiB.
+MAX_ANSWER = 16 * 1024 * 1024
+#: What an answer must say, by operation. Services leave out what they like.
+_NEEDED = {
+    "head_object": ("ContentLength",),
+    "get_object": ("ContentLength", "Body"),
+    "create_multipart_upload": ("UploadId",),
+    "upload_part": ("ETag",),
+    "describe_key": ("KeyMetadata",),
+    "get_public_key": ("PublicKey",),
+    "sign": ("Signature",),
+    "encrypt": ("CiphertextBlob",),
+    "decrypt": ("Plaintext",),
+}
+
+
+class BadAnswer(Exception):
+    """Something came, and it is no answer to what was asked. Its text is ours, not the service's.
+
+    Like an answer that was lost: the service may have done its work.
+    """
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What `ask` may raise beside our own errors. Only where a client is open: the SDK is there."""
+    exceptions = importlib.import_module("botocore.exceptions")
+    parsers = importlib.import_module("botocore.parsers")
+    http = importlib.import_module("urllib3.exceptions")
+    return (BadAnswer, exceptions.BotoCoreError, exceptions.ClientError,
+            parsers.ResponseParserError, http.HTTPError)  # fmt: skip
+
+
+def ask(sdk: Any, operation: str, **parameters: Any) -> dict[str, Any]:
+    """One request. Its answer has what the operation promises, or `failures()` is raised."""
+    told: tuple[type[Exception], ...] = (SovgateError, OSError, *failures())
+    try:
+        answer: dict[str, Any] = getattr(sdk, operation)(**parameters)
+    except told:
+        raise
+    except Exception as error:  # the SDK trusts its service to speak well
+        raise BadAnswer(f"its answer cannot be read ({type(error).__name__})") from error
+    for name in _NEEDED.get(operation, ()):
+        if answer.get(name) in (None, "", b""):
+            raise BadAnswer(f"its answer has no {name}")
+    if answer.get("ContentLength", 0) < 0:
+        raise BadAnswer("its answer has a negative length")
+    return answer
+
+
+def code_of(error: Exception) -> str:
+    """The service's code, or "" where there was no answer of the service."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def message(error: Exception) -> str:
+    """The service's words, shortened."""
+    response = getattr(error, "response", None)
+    inner = response.get("Error", {}) if isinstance(response, dict) else {}
+    return str(inner.get("Message", ""))[:300]
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status, or 0 where none came."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return 0
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def retried(error: Exception) -> bool:
+    """Whether the SDK had tried before: then an earlier try may have done its work unheard."""
+    response = getattr(error, "response", None)
+    meta = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    return bool(meta.get("RetryAttempts", 0))
+
+
+def unheard(error: Exception) -> bool:
+    """Whether the service may have done what it was asked, though no good answer came."""
+    return status_of(error) == 0 or status_of(error) >= 500
+
+
+class _Whole(io.BytesIO):
+    """A body that was read, as the SDK takes it."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+def bounded(session: Any) -> Callable[..., Any]:
+    """A handler of `before-send`: sends in the SDK's place, which would read an endless answer.
+
+    Objects that were asked for stay streams, and whoever reads them counts.
+    """
+    exceptions = importlib.import_module("botocore.exceptions")
+    http = importlib.import_module("urllib3.exceptions")
+
+    def send(request: Any = None, **_: object) -> Any:
+        streamed, request.stream_output = request.stream_output, True
+        answer = session.send(request)
+        if streamed and answer.status_code < 300:
+            return answer
+        try:
+            data = answer.raw.read(MAX_ANSWER + 1)
+        except http.HTTPError as error:
+            raise exceptions.ConnectionClosedError(
+                error=error, request=request, endpoint_url=request.url
+            ) from error
+        if len(data) > MAX_ANSWER:
+            answer.raw.close()
+            raise BadAnswer(f"its answer is larger than {MAX_ANSWER} bytes")
+        answer.raw = _Whole(data)
+        return answer
+
+    return send

@@ -1,0 +1,66 @@
+"""Asks a service where a bucket lies. Makes GetBucketLocation and HeadBucket, and parses no URI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sovgate import aws
+from sovgate.errors import ResidencyMismatch
+from sovgate.records import GRADE
+from sovgate.regions import Region
+from sovgate.stores._api import Location
+
+if TYPE_CHECKING:
+    from sovgate.stores.s3 import S3Store
+
+#: Words for a region that are not its name.
+_ALIASES = {("aws", "EU"): "eu-west-1", ("ionos", "de"): "eu-central-1"}
+
+
+def location(store: S3Store, where: aws.Endpoint) -> Location | None:
+    """What both requests say; None where there is no zone, or a server of one's own says nothing.
+
+    Raises ResidencyMismatch where they differ, or where the endpoint is of another region.
+    """
+    row = where.declared
+    other = aws.elsewhere("s3", where)
+    if other is not None and row is not None:
+        raise ResidencyMismatch(
+            f"the endpoint of {store.uri} belongs to {other.id}",
+            why=f"the zone was declared as {row.id}",
+            fix="take endpoint= out of the URI, or correct the zone's region",
+            reason="endpoint-elsewhere",
+        )
+    with store.errors("get_bucket_location"):
+        answer = store.call("get_bucket_location")
+    with store.errors("head_bucket"):
+        head = store.call("head_bucket")
+    if row is None:
+        return None
+    said = _region(row, answer.get("LocationConstraint"))
+    headers = head["ResponseMetadata"]["HTTPHeaders"]
+    header = _region(row, head.get("BucketRegion") or headers.get("x-amz-bucket-region"))
+    if not said and row.provider == "aws" and where.catalogued:
+        said = "us-east-1"  # null is the oldest region, at AWS itself (RULES 15)
+    if said and header and said != header:
+        raise ResidencyMismatch(
+            f"{store.uri} lies in two places at once",
+            why=f"GetBucketLocation says {said!r}, HeadBucket {header!r}",
+            fix="find out what answers at that endpoint",
+            reason="store-elsewhere",
+        )
+    if where.catalogued:
+        return Location(value=f"{row.provider}:{said}" if said else None,
+                        grade=store.grade if said else GRADE["unknown"],
+                        source="GetBucketLocation")  # fmt: skip
+    # A server of one's own that names no region: as with a folder, our word alone.
+    found = said or header
+    if found is None:
+        return None
+    return Location(value=f"{row.provider}:{found}", grade=store.grade,
+                    source="GetBucketLocation" if said else "HeadBucket")  # fmt: skip
+
+
+def _region(row: Region, said: object) -> str | None:
+    """The region that a word means, None for none."""
+    return _ALIASES.get((row.provider, str(said)), str(said)[:80]) if said else None
