@@ -288,6 +288,11 @@ def _gate(name: str, section: Section, datasets: Mapping[str, DatasetRef]) -> Ga
         dataset=section.choice("dataset", list(datasets)) if section.has("dataset") else None,
         before=section.choice("before", _BEFORE),
     )
+    if made.dataset is not None:
+        for bound in ("at-least", "at-most"):
+            if section.has(bound):
+                section.refuse(bound, "a gate with dataset: is a legal word, and has no bound",
+                               fix="make two gates of it")  # fmt: skip
     if made.at_least is not None and made.at_most is not None:
         section.refuse("at-most", "a gate has one bound, at-least or at-most",
                        fix="make two gates of it")  # fmt: skip

@@ -102,6 +102,16 @@ def test_null_is_unknown_and_empty_is_free(
         (("border:", "datasets: {a: {stays-in: [EUU]}}\nborder:"), 9, "'EUU'", "ISO 3166"),
         (("border:", "datasets: {a: {stays-in: EU}}\nborder:"), 9, "must be a list", "[a, b]"),
         (("border:", "gates: {acc: {at-least: high, before: deploy}}\nborder:"), 9, "number", None),
+        (
+            (
+                "border:",
+                "datasets: {a: {}}\ngates: {f: {dataset: a, at-least: 0.8, before: deploy}}"
+                "\nborder:",
+            ),
+            10,
+            "has no bound",
+            "two gates",
+        ),
         (("border:", "audit: {zone: us}\nborder:"), 9, "'us' is not one", "eu"),
         (("border:", "policy: {engine: cel}\nborder:"), 9, "'cel'", "regorus"),
     ],
