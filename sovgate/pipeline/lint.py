@@ -100,9 +100,12 @@ class _Run:
         for name, manifest in project.manifests(config):
             self.manifest(manifest, (config, name))
         if config.policy.rules is not None:
+            from sovgate.pipeline.policies import lint_folder
+
             folder = path.parent / config.policy.rules
             if folder.is_dir():
                 self.policies(sorted(folder.rglob("*.rego")))
+                self.findings += lint_folder(folder)
 
     def manifest(self, path: Path, declared: tuple[ProjectConfig, str] | None) -> None:
         first = self._first(path)

@@ -78,6 +78,7 @@ def load_policies(
         if theirs:
             more, own = vet(theirs, regorus.ask_child(theirs, ast=True)["ast"])
             _check_ids(own)
+            _check_used(more, own)
             used += more
             kept += own
     return PolicySet(
@@ -110,6 +111,21 @@ def _check_ids(rules: Sequence[Rule]) -> None:
                 reason="policy-metadata",
             )
         seen[rule.id] = rule.module.name
+
+
+def _check_used(modules: Sequence[Module], rules: Sequence[Rule]) -> None:
+    """A file that denies nothing and that no other imports is a rule that was misspelt."""
+    able = {rule.module.name for rule in rules}
+    for module in modules:
+        others = (other.text for other in modules if other is not module)
+        if module.name not in able and not any(f"data.{module.package}" in t for t in others):
+            raise ConfigError(
+                f"the policy {module.name!r} denies nothing",
+                why="it has no `deny contains …`, and no other file imports it",
+                fix="write its rule as `deny contains …`; or take the file away",
+                where=Where(path=module.name),
+                reason="policy-no-deny",
+            )
 
 
 def read_sources(folder: Path, *, prefix: str, ours: bool, tests: bool = False) -> list[Source]:
@@ -182,6 +198,22 @@ def lint_rules(paths: Sequence[Path]) -> list[Finding]:
         except SovgateError as error:
             findings.append(Finding.of(error, error.where.path if error.where else str(paths[0])))
     return findings
+
+
+def lint_folder(folder: Path) -> list[Finding]:
+    """What shows only where all rules of a project are read together: one that denies nothing."""
+    from sovgate.engines import regorus
+    from sovgate.engines.vet import vet
+    from sovgate.lint._api import Finding
+
+    try:
+        sources = read_sources(folder, prefix=f"{folder}/", ours=False)
+        if sources:
+            _check_used(*vet(sources, regorus.ask_child(sources, ast=True)["ast"]))
+    except SovgateError as error:
+        if error.reason == "policy-no-deny":  # `lint_rules` tells the others, file by file
+            return [Finding.of(error, str(folder))]
+    return []
 
 
 @dataclass(frozen=True, kw_only=True)

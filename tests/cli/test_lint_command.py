@@ -130,3 +130,10 @@ def test_a_lift_that_no_gate_backs_is_a_finding(project: Path) -> None:
     (project / "sovgate.yaml").write_text(text.replace("lifts: []", "lifts: [membership]"))
     _, document, _ = lint(project)
     assert ("lift-without-gate", "sovgate.yaml") in [finding[:2] for finding in found(document)]
+
+
+def test_a_rule_that_is_misspelt_is_a_finding(project: Path) -> None:
+    path = project / "policies" / "quiet_hours.rego"
+    path.write_text(RULE.replace("deny contains", "denny contains"))
+    code, document, _ = lint(project)
+    assert (code, found(document)) == (3, [("policy-no-deny", "policies/quiet_hours.rego", None)])

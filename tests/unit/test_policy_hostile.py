@@ -199,6 +199,16 @@ def test_rule_18_a_projects_rules_may_only_deny_and_only_at_home(
     assert error.reason in (reason, "policy-syntax"), error.what
 
 
+def test_rule_18_a_rule_that_is_misspelt_is_no_silent_permission(tmp_path: Path) -> None:
+    misspelt = FINE.replace("deny contains", "denny contains")
+    assert misspelt != FINE
+    assert refused(tmp_path, misspelt).reason == "policy-no-deny"
+    helper = "package user.helper\nimport rego.v1\nfrozen if input.facts.frozen\n"
+    using = FINE.replace("import rego.v1", "import rego.v1\nimport data.user.helper")
+    used = load(tmp_path, mine=using, helper=helper)
+    assert {"user.mine", "user.helper"} <= {module.package for module in used.modules}
+
+
 def test_rule_18_a_projects_rule_cannot_undo_ours(tmp_path: Path) -> None:
     """Its file never stands beside ours in one engine, so not even a gap in the vetting helps."""
     rules = load(tmp_path, mine=FINE)
