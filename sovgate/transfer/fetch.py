@@ -20,7 +20,7 @@ from sovgate.formats.transfer import MAX_EVIDENCE_BYTES, EvidenceRef, Transfer, 
 from sovgate.records import Release, Sized
 from sovgate.transfer.objects import get_blob, put_document
 from sovgate.transfer.records import Record, read_record
-from sovgate.transfer.sequence import check_claimed
+from sovgate.transfer.sequence import check_claimed, read_before
 from sovgate.trust import Trusted, open_statement
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _check_predecessor(store: Store, transfer: Transfer, trusted: Sequence[Trust
     named = transfer.predecessor
     if named is None:
         return
-    before = read_record(store, named.release, trusted)
+    before = read_before(store, named.release, trusted)
     wrong = None
     if before is None:
         wrong = "its record is missing"

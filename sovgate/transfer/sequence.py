@@ -12,7 +12,7 @@ from sovgate.errors import AlreadyExists, NotFound, StoreError, VerificationFail
 from sovgate.formats.transfer import Claim, Predecessor, record_name, sequence_name
 from sovgate.records import Release
 from sovgate.transfer.objects import put_document
-from sovgate.transfer.records import read_record
+from sovgate.transfer.records import Record, read_record
 from sovgate.trust import Trusted
 
 if TYPE_CHECKING:
@@ -95,12 +95,28 @@ def predecessor(
     """
     claims = read_claims(store, model)
     for number in sorted((n for n in claims if n < sequence), reverse=True):
-        found = read_record(store, claims[number].release, trusted)
+        found = read_before(store, claims[number].release, trusted)
         if found is not None and found.transfer.sequence == number:
             return Predecessor(
                 release=found.transfer.release, manifest=found.transfer.manifest.sha256
             )
     return None
+
+
+def read_before(store: Store, release: Release, trusted: Sequence[Trusted]) -> Record | None:
+    """The record of a release that another follows: where it does not verify, it is named.
+
+    Raises as `read_record`, the reason kept.
+    """
+    try:
+        return read_record(store, release, trusted)
+    except VerificationFailed as error:
+        raise VerificationFailed(
+            f"the release before, {release} in {store.uri}, does not verify",
+            why=". ".join(part for part in (error.what, error.why) if part),
+            fix=error.fix,
+            reason=error.reason,
+        ) from error
 
 
 def newer(store: Store, model: str, sequence: int) -> tuple[Release, ...]:

@@ -744,3 +744,20 @@ def test_a_model_that_was_pushed_under_two_versions_may_be_asked_about_without_o
     )
     question = ("check", crossing.model, "--action", "transfer", "--zone", "home", "--to", "eu")
     assert crossing.json(*question)["allowed"]
+
+
+def test_a_release_before_whose_signer_is_not_trusted_here_is_named(crossing: Crossing) -> None:
+    """The zone released within itself; the source's file must know whose word that was."""
+    crossing.json("push", crossing.model, "--release", "churn/1.0.0", "--zone", "eu", "--to", "eu")
+    crossing.edit(
+        "border:",
+        "trust:\n  - {name: central, key: keys/home.pem, may: [signature, provenance, transfer], "
+        "from: home}\n  - {name: eu-ci, key: keys/eu.pem, may: [receipt], from: eu}\nborder:",
+    )
+    words = ("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to", "eu")
+    error = crossing.json(*words, code=11)["error"]
+    assert error["reason"] == "untrusted-role"
+    assert "churn/1.0.0" in error["what"]
+    assert "eu-ci" in error["why"]
+    crossing.edit("may: [receipt]", "may: [receipt, transfer]")
+    crossing.json(*words)
