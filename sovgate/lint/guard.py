@@ -5,6 +5,7 @@ A stage's rules, applied to one open file. Reads its beginning and end, loads no
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +23,9 @@ _TEXT = 1024
 _WEIGHTS = frozenset({"safetensors", "gguf", "onnx", "pt", "pth", "ckpt", "h5", "hdf5", "keras",
                       "tflite", "mlmodel", "npz", "npy", "pb", "msgpack", "joblib", "pkl",
                       "pickle"})  # fmt: skip
+#: UTF-32's begins like UTF-16's.
+_MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 _MAGIC = (b"GGUF", b"\x89HDF\r\n\x1a\n")
 
 
@@ -57,14 +61,15 @@ def look(
                 "keep it in its zone's storage: git rm --cached it, and add it to .gitignore",
             )  # fmt: skip
     head = source.read(0, min(source.size, SCAN))
-    if (secret := secrets.find(path, head)) is not None:
+    text = _utf8(head)
+    if (secret := secrets.find(path, text)) is not None:
         what, line = secret
         yield _finding(
             "key-material", path, line, f"it holds {what}",
             "take it out and replace that key: who ever saw this commit has it",
         )  # fmt: skip
     ending = path.rpartition(".")[2].lower()
-    table = head[:TABLE]
+    table = text[:TABLE]
     if ending in ("parquet", "pq"):
         start = max(0, source.size - TABLE)
         table = source.read(start, source.size - start)
@@ -74,8 +79,8 @@ def look(
             "keep it in its zone's storage, and declare a data set that points there",
         )  # fmt: skip
     # A small text by a pickle's name is a Git LFS pointer, or one of Python's own .pth files.
-    text = source.size <= _TEXT and not any(byte < 9 or byte > 126 for byte in head)
-    if not (text and ending in _WEIGHTS) and (why := pickles.sniff(path, source)) is not None:
+    note = source.size <= _TEXT and not any(byte < 9 or byte > 126 for byte in head)
+    if not (note and ending in _WEIGHTS) and (why := pickles.sniff(path, source)) is not None:
         yield _finding(
             "pickle", path, None, f"it is {why}: loading it runs whatever program is in it",
             "save it in a format that runs no code, outside of Git",
@@ -86,6 +91,14 @@ def look(
             f"it is a model of {source.size} bytes: Git copies it into every clone",
             "keep it in its zone's store: sovgate push",
         )  # fmt: skip
+
+
+def _utf8(data: bytes) -> bytes:
+    """What Windows programs write as UTF-16, as the rules read it. Known by its mark alone."""
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return data.decode(name, "replace").encode("utf-8", "replace")
+    return data
 
 
 def _finding(rule: str, path: str, line: int | None, message: str, fix: str) -> Finding:

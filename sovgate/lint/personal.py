@@ -6,6 +6,7 @@ only in company. Bytes in, no I/O; looks at the beginning only.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -231,16 +232,23 @@ def _text(data: bytes) -> list[str]:
 
 
 def _csv(data: bytes) -> dict[str, list[str]]:
-    """Columns by name; by number where the first line holds data itself."""
-    lines = _text(data)
+    """Columns by name; by number where the first line holds data itself, or is too short."""
+    lines = [line for line in _text(data) if line.strip()]
+    if lines and re.fullmatch(r"\W?sep=.\W?", lines[0]):  # what Excel wants there
+        del lines[0]
     if not lines:
         return {}
-    delimiter = max(",;\t|", key=lines[0].count)
-    try:
-        rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
-    except csv.Error:  # e.g. a field larger than the reader's limit
-        return {}
-    head = rows[0][:MAX_COLUMNS] if rows else []
+    # Of the first lines, since a title may stand above the table.
+    delimiter = max(",;\t|", key=lambda sign: sum(line.count(sign) for line in lines[:9]))
+    rows: list[list[str]] = []
+    # A field that is larger than the reader takes ends it, not what was read before.
+    with contextlib.suppress(csv.Error):
+        for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter):
+            rows.append(row)  # noqa: PERF402 - what was read stays
+    width = min(max(map(len, rows), default=0), MAX_COLUMNS)
+    while width > 1 and len(rows[0]) == 1:  # a title
+        del rows[0]
+    head = [*(rows[0] if rows else ()), *[""] * width][:width]
     table: dict[str, list[str]] = {}
     for index, name in enumerate(head):
         # The head is a value too, since it may be one: a name never passes a check digit.

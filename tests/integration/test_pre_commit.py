@@ -160,6 +160,19 @@ def test_what_is_wrong_is_not_committed(project: Path, path: str, text: str, say
     assert call("git", "rev-parse", "-q", "--verify", "HEAD", cwd=project).returncode != 0
 
 
+@pytest.mark.parametrize("name", ["--help", "-h", "--format=json", "--project=policies"])
+def test_a_file_that_is_called_like_an_option_is_a_file(tmp_path: Path, name: str) -> None:
+    """pre-commit passes names as they are: `--help` would be the end of its whole batch, with 0."""
+    (tmp_path / name).write_text("nothing")
+    (tmp_path / "kyc.key").write_text("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=\n")
+    for hook in yaml.safe_load(HOOKS.read_text()):
+        if hook.get("pass_filenames", True):
+            words = [*hook["entry"].split(), name, "kyc.key"]
+            done = call(sys.executable, "-m", *words, cwd=tmp_path, PYTHONPATH=str(ROOT))
+            assert done.returncode == 10, done.stdout + done.stderr
+            assert "2 files looked through, 1 finding" in done.stdout
+
+
 def test_pre_commit_itself_finds_the_hooks_file_valid(pre_commit: Path) -> None:
     done = call(pre_commit, "validate-manifest", HOOKS, cwd=ROOT)
     assert done.returncode == 0, done.stdout
