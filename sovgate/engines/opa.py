@@ -1,7 +1,8 @@
 """Rego by an `opa` program found on PATH: the same answers, by the reference implementation.
 
-Runs `opa eval` once a case, in a temporary folder, with a capabilities file that has our builtins
-alone and no network. A builtin's error is an error here as in regorus, and denies.
+Runs `opa eval` once a case, and once more for a project's own rules, in a temporary folder, with a
+capabilities file that has our builtins alone and no network. A builtin's error is an error here as
+in regorus, and denies.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sovgate.engines import _api
-from sovgate.engines._api import BUILTINS, UNDEFINED, Answer, Answers, PolicySet
+from sovgate.engines._api import BUILTINS, UNDEFINED, Answer, Answers, Module, PolicySet, Rule
 from sovgate.errors import EngineError
 
 JSON = Any
@@ -37,31 +38,49 @@ class Opa:
     name = "opa"
 
     def evaluate(self, case: JSON, policies: PolicySet) -> Answers:
+        """Asks about a project's own rules apart: the two are never loaded together."""
         from sovgate import strict
 
-        program = _program()
-        ids = [rule.id for rule in policies.rules]
-        with tempfile.TemporaryDirectory(prefix="sovgate-opa-") as folder:
-            base = Path(folder)
-            names = _write(base, policies, _capabilities(program))
-            said = _run(
-                program,
-                ["eval", "--format", "json", "--strict-builtin-errors",
-                 "--timeout", f"{TIMEOUT}s", "--capabilities", str(base / "capabilities.json"),
-                 *[part for name in names for part in ("--data", name)],
-                 "--stdin-input", _query(policies)],
-                strict.canonical(case),
-                base,
-            )  # fmt: skip
-        value = _value(said)
-        if isinstance(value, str):
-            failed = tuple(Answer(rule=rule, denies=(), error=value) for rule in ids)
-            return Answers(permits=(), permit_error=value, rules=failed)
-        permits, permit_error = _api.read_allow(_one(value.get("permit")))
-        rules = tuple(
-            _api.read_deny(rule, _one(value.get(f"r{index}"))) for index, rule in enumerate(ids)
+        text = strict.canonical(case)
+        ours = [rule for rule in policies.rules if rule.module.ours]
+        theirs = [rule for rule in policies.rules if not rule.module.ours]
+        modules = [module for module in policies.modules if module.ours]
+        value = _ask(modules, ours, text)
+        permits, permit_error = (
+            ((), value) if isinstance(value, str) else _api.read_allow(_one(value.get("permit")))
         )
-        return Answers(permits=permits, permit_error=permit_error, rules=rules)
+        rules = _answers(value, ours)
+        if theirs:
+            library = [module for module in modules if module.package == _api.LIBRARY]
+            own = [module for module in policies.modules if not module.ours]
+            rules += _answers(_ask([*library, *own], theirs, text), theirs)
+        return Answers(permits=permits, permit_error=permit_error, rules=tuple(rules))
+
+
+def _ask(modules: Sequence[Module], rules: Sequence[Rule], case: bytes) -> JSON:
+    """Permit and rules by the names of `_query`; or text, which is what went wrong."""
+    program = _program()
+    with tempfile.TemporaryDirectory(prefix="sovgate-opa-") as folder:
+        base = Path(folder)
+        names = _write(base, modules, _capabilities(program))
+        said = _run(
+            program,
+            ["eval", "--format", "json", "--strict-builtin-errors",
+             "--timeout", f"{TIMEOUT}s", "--capabilities", str(base / "capabilities.json"),
+             *[part for name in names for part in ("--data", name)],
+             "--stdin-input", _query(rules)],
+            case,
+            base,
+        )  # fmt: skip
+    return _value(said)
+
+
+def _answers(value: JSON, rules: Sequence[Rule]) -> list[Answer]:
+    if isinstance(value, str):
+        return [Answer(rule=rule.id, denies=(), error=value) for rule in rules]
+    return [
+        _api.read_deny(rule.id, _one(value.get(f"r{index}"))) for index, rule in enumerate(rules)
+    ]
 
 
 def _program() -> str:
@@ -76,12 +95,11 @@ def _program() -> str:
     return str(Path(found).resolve())
 
 
-def _query(policies: PolicySet) -> str:
+def _query(rules: Sequence[Rule]) -> str:
     """Every rule's set in a list, so that an undefined one is [] and hides no other."""
     parts = [f'"permit": [v | v := data.{_api.PERMIT}.allow]']
     parts += [
-        f'"r{index}": [v | v := data.{rule.package}.deny]'
-        for index, rule in enumerate(policies.rules)
+        f'"r{index}": [v | v := data.{rule.package}.deny]' for index, rule in enumerate(rules)
     ]
     return "{" + ", ".join(parts) + "}"
 
@@ -92,9 +110,9 @@ def _one(values: JSON) -> JSON:
     return values[0]
 
 
-def _write(base: Path, policies: PolicySet, capabilities: JSON) -> list[str]:
+def _write(base: Path, modules: Sequence[Module], capabilities: JSON) -> list[str]:
     names = []
-    for index, module in enumerate(policies.modules):
+    for index, module in enumerate(modules):
         name = f"{index:04d}.rego"
         (base / name).write_text(module.text, encoding="utf-8")
         names.append(name)

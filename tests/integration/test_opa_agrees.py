@@ -18,7 +18,7 @@ from sovgate.engines.regorus import Regorus
 from sovgate.engines.vet import tests_in as rego_tests
 from sovgate.errors import EngineError
 from sovgate.formats import case as cases
-from sovgate.pipeline.policies import TEST_SUFFIX, read_sources
+from sovgate.pipeline.policies import TEST_SUFFIX, load_policies, read_sources
 from sovgate.policy import decide
 from tests.policies import (
     ALL_PRESETS,
@@ -239,6 +239,28 @@ def test_the_opa_program_decides_the_same(engine: str, opa_program: Path) -> Non
         assert (theirs.allowed, theirs.denies) == (ours.allowed, ours.denies), one.name
         assert theirs.engine == engine
         assert theirs.policy_sha256 != ours.policy_sha256  # the engine's name is part of it
+
+
+def test_a_projects_own_rules_are_never_loaded_together_with_ours(
+    opa_program: Path, tmp_path: Path
+) -> None:
+    """One that fails takes no answer of ours away, in neither engine; it denies."""
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    (folder / "mine.rego").write_text(
+        "package user.mine\nimport rego.v1\nimport data.sovgate.lib\n"
+        'deny contains "no" if to_number(input.action) > count(lib.passed)\n'
+    )
+    one = next(one for one in golden() if one.allowed)
+    told = []
+    for engine in ("opa", "regorus"):
+        rules = load_policies(presets=(), rules=folder, engine=engine, base=tmp_path)
+        answers = open_engine(engine).evaluate(case_of(one.case).json(), rules)
+        told.append({answer.rule: answer.error is None for answer in answers.rules})
+        assert answers.permits
+        assert not decide(case_of(one.case), rules, open_engine(engine)).allowed
+    assert told[0] == told[1]
+    assert [rule for rule, answered in told[0].items() if not answered] == ["user.mine"]
 
 
 def test_without_an_opa_program_nothing_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
