@@ -197,7 +197,9 @@ def client(
         if given is not None and profile is None:
             session.set_credentials(*given)
         roots = _own_roots(session, kind)
-        proxies = botocore.utils.get_environ_proxies(place.url)
+        # This machine is never reached through another: http:// would then go over the network.
+        here = is_loopback(urlsplit(place.url).hostname or "")
+        proxies = {} if here else botocore.utils.get_environ_proxies(place.url)
         config = botocore.config.Config(
             region_name=place.region,
             signature_version="s3v4" if service == "s3" else "v4",
@@ -371,6 +373,11 @@ def explain(
         return kind(what, why="its TLS certificate is not one that the default roots vouch for",
                     fix="check the endpoint; AWS_CA_BUNDLE names roots of your own",
                     reason="tls")  # fmt: skip
+    if name in ("HTTPClientError", "ProxyConnectionError"):
+        return kind(what, why=f"the request did not get out ({name})",
+                    fix="check the proxy in HTTPS_PROXY, and whether a credential has a line end "
+                    "too much",
+                    reason="no-answer")  # fmt: skip
     if not code:
         said = (
             str(error)

@@ -28,6 +28,10 @@ _NEEDED = {
     "decrypt": ("Plaintext",),
 }
 
+#: Errors of the SDK that may quote what they could not send or parse, headers and a proxy's
+#: password among it: only their kind is told, under -v too (RULES 29).
+_QUOTING = ("HTTPClientError", "ProxyConnectionError")
+
 
 class BadAnswer(Exception):
     """Something came, and it is no answer to what was asked. Its text is ours, not the service's.
@@ -50,7 +54,11 @@ def ask(sdk: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     told: tuple[type[Exception], ...] = (SovgateError, OSError, *failures())
     try:
         answer: dict[str, Any] = getattr(sdk, operation)(**parameters)
-    except told:
+    except told as error:
+        inner = getattr(error, "kwargs", {}).get("error")
+        if type(error).__name__ in _QUOTING and inner is not None:
+            kind: Any = type(error)
+            raise kind(error=type(inner).__name__, proxy_url="a proxy") from None
         raise
     except Exception as error:  # the SDK trusts its service to speak well
         raise BadAnswer(f"its answer cannot be read ({type(error).__name__})") from error

@@ -39,6 +39,14 @@ def parse(text: str, *, what: str) -> Uri:
     if _CONTROL.search(text):
         raise ConfigError(f"the {what} URI holds control characters", reason="bad-uri")
     match = _SCHEME.match(text)
+    if match is None and "://" in text and not text.startswith("./"):
+        # A slip in the scheme must not make a folder of that name on this machine.
+        raise ConfigError(
+            f"what stands before :// in the {what} URI is no scheme",
+            why="schemes are written in small letters, with nothing before them",
+            fix="write s3://…, awskms://… or file://…; ./PATH for a path that holds ://",
+            reason="bad-uri",
+        )
     if match is None:
         return Uri(scheme="file", rest=text, text=text)
     scheme, rest = match.group(1), text[match.end() :].removeprefix("//")

@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import resource
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,47 @@ def test_an_entity_bomb_is_21_and_small(error: bool) -> None:
     with serving(lambda _: answer) as cloud, pytest.raises(StoreError):
         list(at(cloud).list("audit/"))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+# -- what may not leave this machine, or stand in a log
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_rule_15_this_machine_is_not_reached_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """http:// is for loopback alone: through a proxy, a key to wrap went over the network bare."""
+    for other in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
+    with serving(lambda _: Answer(status=500)) as proxy:
+        monkeypatch.setenv(name, proxy.url)
+        with serving(lambda _: Answer(status=404)) as cloud:
+            assert at(cloud).stat("blobs/x") is None
+            with pytest.raises(KeyServiceError):
+                KMS["wrap"][1](key_at(cloud))
+    assert not proxy.seen
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", "http://me:h1dden/word@proxy.bank.example:31"),
+        ("HTTPS_PROXY", "socks5://me:h1dden@127.0.0.1:1"),
+        ("HTTPS_PROXY", "http://me:h1dden@127.0.0.1:1"),
+        ("AWS_SESSION_TOKEN", "h1dden\n"),
+    ],
+)
+def test_rule_29_what_cannot_be_sent_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Not under -v either, which prints every cause."""
+    monkeypatch.setenv(name, value)
+    url = "https://kms.bank.example" if "PROXY" in name else "https://127.0.0.1:1"
+    with pytest.raises(KeyServiceError) as caught:
+        registry.open_signer(f"awskms://{url.removeprefix('https://')}/{ARN}", Path(), CENTRAL)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "h1dden" not in told
+    assert caught.value.reason == "no-answer"
 
 
 # -- where it lies

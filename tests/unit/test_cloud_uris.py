@@ -102,6 +102,17 @@ def test_rule_15_a_proxy_or_roots_of_ones_own_are_declared(
     assert s3("s3://kyc-eu")._client.grade == GRADE["declared"]
 
 
+@pytest.mark.parametrize(
+    "text", ["S3://kyc-eu", "AWSKMS:///alias/x", " s3://kyc-eu", "://x", "x y://z"]
+)
+def test_a_slip_in_the_scheme_makes_no_folder(text: str) -> None:
+    for what in ("key", "store"):
+        with pytest.raises(ConfigError) as caught:
+            parse(text, what=what)
+        assert caught.value.reason == "bad-uri"
+    assert parse("./a://b", what="store").rest == "./a://b"
+
+
 @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
 @pytest.mark.parametrize("text", ["", " "])
 def test_rule_15_roots_that_are_named_and_empty_are_the_default_ones(
