@@ -117,15 +117,24 @@ def flattened(
 
 
 def _merged(one: RecordedDataset, other: RecordedDataset) -> RecordedDataset:
-    """The same data set twice, maybe in two states. Where they differ on its category: unknown."""
-    known = {c for c in (one.category, other.category) if c is not None}
+    """The same data set twice, maybe in two states, and of two categories."""
     states = dict.fromkeys([*one.earlier, other.commitment, *other.earlier])
     return replace(
         one,
-        category=known.pop() if len(known) == 1 else None,
+        category=both_categories(one.category, other.category),
         stays_in=_both(one.stays_in, other.stays_in),
         earlier=tuple(state for state in states if state != one.commitment),
     )
+
+
+def both_categories(one: str | None, other: str | None) -> str | None:
+    """What two sayers call a data set. Where they differ both words stay, as one that is none.
+
+    Null would not do: it is "not said", and whoever says something next would be believed.
+    """
+    said = [category for category in (one, other) if category is not None]
+    words = {word for category in said for word in category.split(" or ")}
+    return " or ".join(sorted(words)) if words else None
 
 
 def _both(

@@ -25,7 +25,7 @@ from sovgate.errors import (
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
 from sovgate.formats.spki import MAX_PEM_BYTES
-from sovgate.record import DatasetFacts, Demand
+from sovgate.record import DatasetFacts, Demand, both_categories
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -217,7 +217,7 @@ class Project:
             demands.append(Demand(places=manifest.stays_in, where=_line(manifest.where)))
         return DatasetFacts(
             name=name,
-            category=declared.category or (manifest.category if manifest else None),
+            category=both_categories(declared.category, manifest.category if manifest else None),
             demands=tuple(demand for demand in demands if demand.places != ()),
             lifts=declared.lifts,
             pointer=manifest.pointer if manifest else None,

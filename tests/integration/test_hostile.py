@@ -193,6 +193,33 @@ def test_rule_18_a_category_that_is_no_known_word_counts_as_personal(
     assert crossing.push(code=10)["error"]["reason"] == "eu-personal-data"
 
 
+def test_rule_18_a_category_is_not_made_harmless_by_one_of_two_words(crossing: Crossing) -> None:
+    """First its manifest says personal, the project public. Then both public, but a base's record
+    knew more.
+    """
+    path = crossing.base / "kyc.yaml"
+    path.write_text("version: 1\nid: kyc\ncategory: personal\npointer: s3://kyc/\nstays-in: []\n")
+    crossing.edit(
+        "{category: personal, stays-in: [US]}", "{manifest: kyc.yaml, category: personal}"
+    )
+    crossing.edit("border:\n", "policy: {presets: [eu-personal-data]}\nborder:\n")
+    base = Crossing(base=crossing.base, model=crossing.base / "base")
+    shutil.copytree(crossing.model, base.model)
+    base.sign("kyc")
+    crossing.edit("category: personal}", "category: public}")
+    crossing.sign("kyc")
+    assert crossing.push(code=10)["error"]["reason"] == "eu-personal-data"
+    path.write_text(path.read_text().replace("personal", "public"))
+    crossing.sign("kyc")
+    more = ("--dataset", "kyc", "--base-model", "base", "--key", "keys/home.pem")
+    crossing.json("record", crossing.model, *more)
+    for provenance in attest.evidence_dir(crossing.model).glob("provenance-*"):
+        said = Statement.parse(Bundle.parse(provenance.read_bytes()).payload).predicate
+        if len(said["buildDefinition"]["resolvedDependencies"]) == 1:
+            provenance.unlink()  # the record without the base
+    assert crossing.push(code=10)["error"]["reason"] == "eu-personal-data"
+
+
 def test_rule_25_what_a_release_verified_is_what_it_moves(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

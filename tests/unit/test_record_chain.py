@@ -116,11 +116,17 @@ def test_both_states_of_a_data_set_are_kept() -> None:
     assert [one.commitment for one in ancestry(again, {})] == ["cd" * 32, "ab" * 32]
 
 
-def test_a_category_that_two_records_tell_differently_is_not_known() -> None:
+def test_a_category_that_two_records_tell_differently_is_neither() -> None:
+    """And stays so, whatever the project calls it today."""
     one = RecordedDataset(name="a", category="public", stays_in=(), pointer=None,
                           manifest_sha256=None, commitment=None)  # fmt: skip
     other = replace(one, category="personal")
-    assert flattened((one,), [trained((other,))], {})[0].category is None
+    both = flattened((one,), [trained((other,))], {})
+    assert both[0].category == "personal or public"
+    assert flattened((one,), [trained(both)], {})[0].category == "personal or public"
+    today = DatasetFacts(name="a", category="public", demands=(), lifts=(), pointer=None,
+                         manifest_sha256=None, commitment=None)  # fmt: skip
+    assert [a.category for a in ancestry(trained(both), {"a": today})] == [None]
     silent = replace(one, category=None)
     assert flattened((one,), [trained((silent,))], {})[0].category == "public"
 
