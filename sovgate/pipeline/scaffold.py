@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sovgate import __version__
 from sovgate.errors import InternalError
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def files(answers: Answers) -> dict[str, bytes]:
             "jactionlint.yaml", labels=", ".join(_text(zone.name) for zone in answers.zones)
         ),
         "tekton/train.yaml": _tekton_train(answers),
-        ".pre-commit-config.yaml": fill("pre-commit.yaml"),
+        ".pre-commit-config.yaml": fill("pre-commit.yaml", version=__version__),
         ".gitignore": fill("gitignore") + ("/stores/\n" if answers.local else ""),
         "keys/README.md": fill("keys.md"),
         "serving/base/kustomization.yaml": fill("serving-base.yaml"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sovgate import __version__
 from tests.components import MissingError, program
-from tests.workflows import wheels
+from tests.workflows import release_tree, wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 HOOKS = ROOT / ".pre-commit-hooks.yaml"
@@ -111,13 +111,11 @@ def commit(project: Path, **more: str) -> tuple[int, str]:
 
 @pytest.mark.slow
 def test_pre_commit_installs_us_itself(pre_commit: Path, tmp_path: Path) -> None:
-    """As `repo:` and `rev:` do it, `language: python` and all; pip finds wheels, and no index."""
-    repository = tmp_path / "sovgate"
-    for name in ("sovgate", "policies", "schemas"):
-        shutil.copytree(ROOT / name, repository / name,
-                        ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
-    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", HOOKS.name):
-        shutil.copy(ROOT / name, repository)
+    """As `repo:` and `rev:` do it, `language: python` and all; pip finds wheels, and no index.
+
+    From the tree that a release's tag points at, which is not that of main.
+    """
+    repository = release_tree(tmp_path / "sovgate")
     project = made(tmp_path / "project", committed(repository), pre_commit)
     offline = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull,
                "PIP_FIND_LINKS": f"{wheels()} {wheels('build')}"}  # fmt: skip
@@ -171,6 +169,10 @@ def test_a_file_that_is_called_like_an_option_is_a_file(tmp_path: Path, name: st
             done = call(sys.executable, "-m", *words, cwd=tmp_path, PYTHONPATH=str(ROOT))
             assert done.returncode == 10, done.stdout + done.stderr
             assert "2 files looked through, 1 finding" in done.stdout
+
+
+def test_the_page_names_the_tag_of_this_version() -> None:
+    assert f"rev: v{__version__} " in (ROOT / "docs/pre-commit.md").read_text()
 
 
 def test_pre_commit_itself_finds_the_hooks_file_valid(pre_commit: Path) -> None:
