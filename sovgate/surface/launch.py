@@ -13,6 +13,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -59,7 +60,9 @@ RUNNER = (
 _NEVER = re.compile(
     r"SOVGATE_|GITHUB_|RUNNER_|INPUT_|BASH|ENV$|SHELLOPTS|PS4|IFS|PATH$|LD_|DYLD_|GLIBC|GCONV"
     r"|LOCPATH|PYTHON|PIP_|OPENSSL|SSL|.*_CA_|.*PROXY|.*ENDPOINT|GIT_|HOME$|TMP|TEMP|.*CONFIG"
-    r"|AWS_(PROFILE|DATA_PATH|SHARED)|.*EXECUTABLE|GRPC|NODE_|PERL|RUBY",
+    r"|AWS_(PROFILE|DATA_PATH|SHARED|CONTAINER_CREDENTIALS_FULL)|.*EXECUTABLE|GRPC|NODE_|PERL|RUBY"
+    r"|(VAULT|BAO)_(ADDR|SKIP|TLS)|CDPATH|NLSPATH|GLOBIGNORE|VIRTUAL_ENV|TZ|SOURCE_DATE|LANG|LC_"
+    r"|MALLOC_|XDG_|SSH_ASKPASS|HOSTALIASES|RES_OPTIONS|LOCALDOMAIN",
     re.IGNORECASE,
 )
 
@@ -93,6 +96,9 @@ def main(arguments: Sequence[str]) -> int:
         what = f"the environment could not be built: {error.strerror or error}"
         _say(f"::error title=sovgate::{_escape(what)}. look at the runner's disk")
         return 24
+    except KeyboardInterrupt:
+        _say("interrupted; nothing half is left behind, run it again")
+        return 130
 
 
 def _run(arguments: Sequence[str], given: Mapping[str, str]) -> int:
@@ -333,4 +339,6 @@ def _escape(text: str) -> str:
 
 
 if __name__ == "__main__":
+    # A runner that cancels says INT, then TERM: both shall leave nothing behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -395,6 +397,25 @@ def test_a_complete_wheel_folder_needs_no_network(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "environment built from checked wheels" in done.stdout, done.stdout + done.stderr
     assert not list(tmp_path.glob("sovgate-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_step_that_is_cancelled_leaves_nothing(tmp_path: Path, number: int) -> None:
+    """The runner tells the step's process; what it had unpacked goes, without a traceback."""
+    process = subprocess.Popen(
+        ["/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "lint"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
+        env={"SOVGATE_ACTION_WHEELS": str(wheels()), "SOVGATE_ACTION_PYTHON": str(PYTHON),
+             "SOVGATE_LINT_PATH": str(ROOT / "sovgate"), "SOVGATE_ACTION_TEMP": str(tmp_path)},
+    )  # fmt: skip
+    while not list(tmp_path.glob("sovgate-*/env")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "interrupted" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_python_is_found_by_absolute_path_without_any_environment() -> None:

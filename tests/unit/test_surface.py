@@ -358,7 +358,9 @@ def test_only_what_pushes_commits_gets_the_credentials_of_git(tmp_path: Path) ->
     "name",
     ["LD_PRELOAD", "PYTHONPATH", "PATH", "BASH_ENV", "SOVGATE_KEY", "PIP_INDEX_URL", "HOME",
      "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE", "SSL_CERT_FILE", "https_proxy", "GIT_SSH_COMMAND",
-     "AWS_CA_BUNDLE", "a=b", "x;y", "TMPDIR", "GITHUB_OUTPUT", "OPENSSL_CONF", "KUBECONFIG"],
+     "AWS_CA_BUNDLE", "a=b", "x;y", "TMPDIR", "GITHUB_OUTPUT", "OPENSSL_CONF", "KUBECONFIG",
+     "HOSTALIASES", "LC_ALL", "XDG_DATA_HOME", "VAULT_SKIP_VERIFY", "MALLOC_TRACE",
+     *(name for names in actions.DANGEROUS.values() for name in names)],
 )  # fmt: skip
 def test_rule_21_a_variable_that_changes_programs_cannot_be_asked_for(
     name: str, tmp_path: Path
