@@ -315,8 +315,6 @@ def check(
         )
     folder = attest.evidence_dir(model)
     evidence, trusted = attest.read(folder), opened.trusted(source)
-    if action == "transfer":
-        select(evidence, trusted, manifest)  # RULES 6: a push ends there, whatever the rules say
     decision = decide(
         opened,
         action=action,
@@ -331,6 +329,8 @@ def check(
         signature=signature,
         facts=of_files(model, listed),
     )
+    if action == "transfer" and decision.allowed:
+        select(evidence, trusted, manifest)  # RULES 6: a push ends there, whatever the rules say
     saved = digest = None
     if key is not None or save:
         from sovgate.keys.registry import open_signer
