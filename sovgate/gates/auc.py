@@ -6,7 +6,9 @@ binomial. A bootstrap gives [1, 1] on five samples that happen to be in order; t
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Iterable
 
 from sovgate.errors import VerificationFailed
 from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure
@@ -14,7 +16,8 @@ from sovgate.intervals import clopper_pearson, text, text_high, text_low
 
 
 def measure(inputs: Inputs) -> Measure:
-    """The seed is the file's own digest: nobody can try seeds until one passes.
+    """The seed is a digest of the test set, its ids and labels: nobody can try seeds until one
+    passes, by writing the same predictions down in another order or spelling.
 
     A tie is half a win; so the lower end counts it as lost, the upper as won. `n` counts pairs.
     """
@@ -26,9 +29,10 @@ def measure(inputs: Inputs) -> Measure:
             fix="write id,label,prediction,score",
             reason="no-scores",
         )
-    above = [s for s, label in zip(rows.scores, rows.labels, strict=True) if label == positive]
-    below = [s for s, label in zip(rows.scores, rows.labels, strict=True) if label != positive]
-    seed = int(rows.sha256[:12], 16)
+    samples = sorted(zip(rows.ids, rows.labels, rows.scores, strict=True))
+    above = [score for _, label, score in samples if label == positive]
+    below = [score for _, label, score in samples if label != positive]
+    seed = _seed((name, label) for name, label, _ in samples)
     shuffled = random.Random(seed)  # noqa: S311 - reproducible on purpose, no secret
     shuffled.shuffle(above)
     shuffled.shuffle(below)
@@ -46,6 +50,13 @@ def measure(inputs: Inputs) -> Measure:
         seed=seed,
         counts={"positives": len(above), "others": len(below), "ties": ties},
     )
+
+
+def _seed(samples: Iterable[tuple[str, str]]) -> int:
+    digest = hashlib.sha256()
+    for name, label in samples:  # neither holds a line end, nor an unprintable separator
+        digest.update(f"{name}\x1f{label}\n".encode())
+    return int(digest.hexdigest()[:12], 16)
 
 
 GATE = Gate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from pathlib import Path
 from typing import Any
 
@@ -250,14 +251,23 @@ def test_order_of_rows_does_not_matter_to_a_pair() -> None:
     assert found.counts == {"lost": 1, "won": 0}
 
 
-def test_the_same_file_gives_the_same_auc_and_another_file_another_seed() -> None:
-    from dataclasses import replace
-
-    rows = table(*[("a", "a"), ("b", "a")] * 100, scores=[i * 37 % 101 for i in range(200)])
-    first = auc.measure(Inputs(confidence=0.95, predictions=rows, positive="a"))
-    assert first == auc.measure(Inputs(confidence=0.95, predictions=rows, positive="a"))
-    other = replace(rows, sha256="cd" * 32)
-    assert auc.measure(Inputs(confidence=0.95, predictions=other, positive="a")).seed != first.seed
+def test_nobody_finds_a_lucky_seed_by_writing_the_same_predictions_down_once_more(
+    tmp_path: Path,
+) -> None:
+    rows = [(i, "ab"[i % 2], i * 37 % 101 / 100) for i in range(200)]
+    found = set()
+    for number in range(20):
+        random.Random(number).shuffle(rows)
+        lines = [f"{i},{label},a,{score:.{2 + number}f}" for i, label, score in rows]
+        text = "\n".join(["id,label,prediction,score", *lines, ""])
+        inputs = Inputs(confidence=0.95, predictions=read(tmp_path, text), positive="a")
+        measured = auc.measure(inputs)
+        found.add((measured.seed, measured.low, measured.high))
+    assert len(found) == 1
+    other = read(tmp_path, text.replace("199,", "200,"))
+    assert (
+        auc.measure(Inputs(confidence=0.95, predictions=other, positive="a")).seed != measured.seed
+    )
 
 
 def test_ties_are_no_wins() -> None:
