@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sovgate.errors import ExitCode, InternalError, Where, disk_error
+from sovgate.errors import ExitCode, InternalError, UsageError, Where, disk_error
 
 FORMATS = ("text", "json", "github", "tekton")
 
@@ -35,6 +35,8 @@ _UNSAFE = re.compile(
 # Of a row of colons each is parted from the next: of three, two would be left standing.
 _COLONS = re.compile(":(?=:)")
 _TEKTON_LIMIT = 4096
+#: What Tekton itself says in the same message: when the step began, and how it ended.
+_TEKTON_OWN = 160
 _SUMMARY_LIMIT = 1024 * 1024
 
 
@@ -292,10 +294,22 @@ def _summary(report: Report) -> list[str]:
 
 
 def write_tekton_results(outputs: Mapping[str, str]) -> None:
-    """One file a result; all of a Task share 4,096 bytes, so only small scalars are outputs."""
+    """One file a result; all of a Task share 4,096 bytes, so only small scalars are outputs.
+
+    Raises UsageError, where a path is too long for that; DiskError.
+    """
     folder = Path(os.environ.get("SOVGATE_RESULTS_DIR") or "/tekton/results")
-    if sum(len(value.encode()) for value in outputs.values()) > _TEKTON_LIMIT:
-        raise InternalError("the results are larger than Tekton's 4,096 bytes")
+    # As the pod's termination message carries them; its writer escapes these three.
+    message = [{"key": name, "value": value, "type": 1} for name, value in outputs.items()]
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode("utf-8", "replace")) + 5 * sum(map(text.count, "<>&"))
+    if size + _TEKTON_OWN > _TEKTON_LIMIT:
+        raise UsageError(
+            f"the results do not fit into Tekton's {_TEKTON_LIMIT:,} bytes: they take {size:,}",
+            why="what was to be done is done, but no Task after this one would hear of it",
+            fix="shorter paths and names",
+            reason="results-too-large",
+        )
     for name, value in outputs.items():
         try:
             (folder / name).write_text(value, encoding="utf-8")

@@ -45,7 +45,19 @@ def _form(arguments: list[str]) -> str:
             return arguments[index + 1]
         if argument.startswith("--format="):
             return argument.partition("=")[2]
-    return os.environ.get("SOVGATE_FORMAT", "text")
+    return _variable(arguments, "FORMAT") or "text"
+
+
+def _variable(arguments: list[str], name: str) -> str:
+    """An option's environment variable, the command's own first, though there may be no command."""
+    words = [word.upper().replace("-", "_") for word in arguments if not word.startswith("-")]
+    own = ("_".join([*words[:count], name]) for count in (2, 1, 0))
+    return next((found for tail in own if (found := os.environ.get(f"SOVGATE_{tail}"))), "")
+
+
+def _verbose(arguments: list[str]) -> bool:
+    said = _variable(arguments, "VERBOSE").strip().lower() in {"1", "true", "t", "yes", "y", "on"}
+    return said or "-v" in arguments or "--verbose" in arguments
 
 
 def _lines(error: SovgateError, style: Style, form: str) -> list[str]:
@@ -115,7 +127,7 @@ def render(error: BaseException, arguments: list[str]) -> int:
     ours = _as_ours(error)
     if ours is None:
         raise error
-    if "-v" in arguments or "--verbose" in arguments:
+    if _verbose(arguments):
         _trace(error, _form(arguments))
     form = _form(arguments)
     if form == "json":

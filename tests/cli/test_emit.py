@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sovgate.cli import _emit
 from sovgate.cli._emit import Report, clean, clean_log, clean_markdown, emit
 from sovgate.cli._failure import render
-from sovgate.errors import ConfigError, ExitCode, InternalError, Where
+from sovgate.errors import ConfigError, ExitCode, UsageError, Where
 
 HOSTILE = "x\n::error::pwn\r##[group]\x1b[31m<script>|[a](b)\u202e\x9b\ud800"
 REPORT = Report(
@@ -98,8 +98,13 @@ def test_tekton_results_are_files_and_bounded(
     monkeypatch.setenv("SOVGATE_RESULTS_DIR", str(tmp_path))
     _emit.write_tekton_results({"digest": "sha256:ab"})
     assert (tmp_path / "digest").read_text() == "sha256:ab"
-    with pytest.raises(InternalError, match="4,096"):
-        _emit.write_tekton_results({"big": "x" * 5000})
+    # All that Tekton puts into the pod's termination message counts, names and quotes too.
+    for big in ({"big": "x" * 4090}, {f"n{n}": "y" * 8 for n in range(120)}, {"m": "<" * 700}):
+        with pytest.raises(UsageError, match="4,096") as caught:
+            _emit.write_tekton_results(big)
+        assert caught.value.fix
+        assert not {*big} & {path.name for path in tmp_path.iterdir()}
+    _emit.write_tekton_results({"path": "p" * 3800})
 
 
 @given(st.text())
@@ -109,6 +114,31 @@ def test_escapes_hold_for_any_text(text: str) -> None:
     assert "##[" not in clean_log(text)
     assert "<" not in clean_markdown(text)
     assert "|" not in re.sub(r"\\.", "", clean_markdown(text))
+
+
+@pytest.mark.parametrize("name", ["SOVGATE_FORMAT", "SOVGATE_AUDIT_FORMAT",
+                                  "SOVGATE_AUDIT_VERIFY_FORMAT"])  # fmt: skip
+def test_an_error_too_comes_in_the_form_that_the_environment_asks_for(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "json")
+    monkeypatch.setenv("SOVGATE_SIGN_FORMAT", "text")
+    assert render(ERROR, ["audit", "verify", "there"]) == ExitCode.CONFIG
+    assert json.loads(capsys.readouterr().out)["exit"] == 3
+    assert render(ERROR, ["audit", "verify", "--format", "text"]) == ExitCode.CONFIG
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["SOVGATE_VERBOSE", "SOVGATE_SIGN_VERBOSE"])
+def test_a_traceback_can_be_asked_for_by_the_environment(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "true")
+    render(RuntimeError("where"), ["sign", "model"])
+    assert "RuntimeError: where" in capsys.readouterr().err
+    monkeypatch.setenv(name, "false")
+    render(RuntimeError("where"), ["sign", "model"])
+    assert "RuntimeError: where" not in capsys.readouterr().err
 
 
 ERROR = ConfigError(
