@@ -56,7 +56,7 @@ def download(lock: str, wheels: Path, python: str, machine: str) -> None:
 def own_wheel(wheels: Path) -> str:
     """Ours, and the line that pins it."""
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)],
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels.absolute())],
         cwd=ROOT, check=True, capture_output=True,
     )  # fmt: skip
     (wheel,) = wheels.glob("sovgate-*.whl")

@@ -70,3 +70,22 @@ def test_without_a_network_namespace_the_tests_run_all_the_same(tmp_path: Path) 
     )
     assert (done.returncode, done.stdout) == (0, "42\n")
     assert "with the network on" in done.stderr
+
+
+def test_the_image_is_filled_from_any_folder(tmp_path: Path) -> None:
+    """Our own wheel goes where the others are, though it is built in the checkout."""
+    line = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import container; "
+        "from pathlib import Path; print(container.own_wheel(Path('wheels')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", line],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("sovgate==")
+    assert list((tmp_path / "wheels").glob("sovgate-*.whl"))
+    assert not (ROOT / "wheels").exists()
