@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -195,7 +196,7 @@ def _report(made: Made, answers: Answers) -> Report:
 
 def _next(made: Made, answers: Answers) -> list[str]:
     train, serve = answers.train.name, answers.serve[0].name
-    go = [] if made.folder.resolve() == Path.cwd() else [f"cd {made.folder}"]
+    go = [] if made.folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(made.folder))}"]
     if not answers.keys:
         return [*go, "sovgate doctor says what is missing: keys first"]
     return [

@@ -275,6 +275,22 @@ def test_a_repository_may_have_any_name(tmp_path: Path) -> None:
     assert lint["findings"] == []  # type: ignore[index]
 
 
+def test_a_repository_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    place = os.fsdecode(b"https://git.example/\xff")
+    words = [*PAIRS["central-local"], "--gitops", place]
+    found = sovgate("init", "kyc", *words, cwd=tmp_path, code=3)
+    assert found["error"]["reason"] == "bad-repo"  # type: ignore[index]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_to_do_next_can_be_pasted(tmp_path: Path) -> None:
+    said = sovgate("init", "it's; here", *PAIRS["central-local"], cwd=tmp_path, text=True)
+    (line,) = [line for line in str(said).splitlines() if "→ cd " in line]
+    script = f"{line.partition('→ ')[2]} && ls sovgate.yaml"
+    done = subprocess.run(["/bin/sh", "-c", script], cwd=tmp_path, capture_output=True, check=False)
+    assert done.stdout == b"sovgate.yaml\n", done.stderr
+
+
 # Never over another file; all or nothing.
 
 
