@@ -16,7 +16,9 @@ GITOPS = "    gitops: {repo: ../serving.git, path: overlays/eu}\ndatasets:\n"
 #: Whom a project trusts that names a signer of another zone without its `from:`.
 ANY_ZONE = """\
 trust:
-  - {name: central, key: keys/home.pem, may: [signature, provenance, transfer, receipt, promotion]}
+  - name: central
+    key: keys/home.pem
+    may: [signature, provenance, transfer, receipt, promotion, decision]
   - {name: eu-ci, key: keys/eu.pem, may: [receipt]}
 border:
 """

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from sovgate.errors import SovgateError
+from sovgate.formats.bundle import Bundle
 from sovgate.formats.promotion import Promotion
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys.registry import open_signer
@@ -429,6 +430,24 @@ def test_a_key_that_may_speak_for_any_zone_writes_no_record_in_the_place_of_this
     desk.forge(4, key="keys/home.pem")
     desk.forget_log()
     assert desk.stuck(11)["error"]["reason"] == "wrong-source"
+
+
+def test_a_decision_by_a_key_that_may_speak_for_any_zone_carries_no_promotion(desk: At) -> None:
+    """The same words as the zone's own, signed by another."""
+    desk.crossing.edit("border:\n", ANY_ZONE)
+    desk.forget_log()
+    blobs = desk.crossing.base / "eu-store/blobs/sha256"
+    said = Statement.parse(Bundle.parse((blobs / desk.promotion(2).decision).read_bytes()).payload)
+    data = seal(said, open_signer("keys/home.pem", desk.crossing.base))
+    digest = hashlib.sha256(data).hexdigest()
+    (blobs / digest).write_bytes(data)
+    desk.forge(2, decision=digest)
+    third = desk.promotion(3).previous
+    assert third is not None
+    desk.forge(3, previous=dataclasses.replace(
+        third, sha256=hashlib.sha256(desk.path(2).read_bytes()).hexdigest()))  # fmt: skip
+    found = desk.stuck(11, "--to-release", "churn/1.1.0")
+    assert found["error"]["reason"] == "wrong-decision"
 
 
 def test_rule_06_a_decision_of_another_zone_or_release_carries_no_promotion(desk: At) -> None:
