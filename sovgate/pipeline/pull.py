@@ -117,7 +117,7 @@ def pull(
     return Pulled(
         release=move.release,
         manifest=move.manifest.digest,
-        source=record.transfer.source,
+        source=place(opened.zone(record.transfer.source.zone)),  # our catalogue's word, not its own
         destination=place(here, located),
         store=store.uri,
         record=record.sha256,

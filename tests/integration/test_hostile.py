@@ -139,6 +139,15 @@ def test_rule_06_a_source_cannot_send_a_model_under_the_signature_of_another(
     assert tree(crossing.base) == before
 
 
+def test_where_a_release_came_from_is_told_by_the_zones_own_catalogue(crossing: Crossing) -> None:
+    crossing.push()
+    say_otherwise(
+        crossing, lambda said: said["source"].update(country="DE", operator="us", grade=3)
+    )
+    found = crossing.pull()["from"]
+    assert (found["country"], found["operator"], found["grade"]) == ("US", "aws", 1)
+
+
 def test_rule_03_a_source_cannot_call_one_statement_another(crossing: Crossing) -> None:
     """The record says that its training record is a passed gate."""
     crossing.push()
