@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -117,8 +118,9 @@ def _check_used(modules: Sequence[Module], rules: Sequence[Rule]) -> None:
     """A file that denies nothing and that no other imports is a rule that was misspelt."""
     able = {rule.module.name for rule in rules}
     for module in modules:
+        named = re.compile(rf"\bdata\.{re.escape(module.package)}\b")
         others = (other.text for other in modules if other is not module)
-        if module.name not in able and not any(f"data.{module.package}" in t for t in others):
+        if module.name not in able and not any(named.search(text) for text in others):
             raise ConfigError(
                 f"the policy {module.name!r} denies nothing",
                 why="it has no `deny contains …`, and no other file imports it",

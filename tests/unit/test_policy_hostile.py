@@ -206,6 +206,9 @@ def test_rule_18_a_rule_that_is_misspelt_is_no_silent_permission(tmp_path: Path)
     helper = "package user.helper\nimport rego.v1\nfrozen if input.facts.frozen\n"
     using = FINE.replace("import rego.v1", "import rego.v1\nimport data.user.helper")
     used = load(tmp_path, mine=using, helper=helper)
+    longer = helper.replace("user.helper", "user.help")
+    with pytest.raises(ConfigError, match=r"rules/longer\.rego"):
+        load(tmp_path, longer=longer)
     assert {"user.mine", "user.helper"} <= {module.package for module in used.modules}
 
 
