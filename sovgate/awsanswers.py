@@ -19,6 +19,8 @@ MAX_ANSWER = 16 * 1024 * 1024
 _NEEDED = {
     "head_object": ("ContentLength",),
     "get_object": ("ContentLength", "Body"),
+    # An answer that broke off before its first byte must not pass for an empty listing.
+    "list_objects_v2": ("IsTruncated",),
     "create_multipart_upload": ("UploadId",),
     "upload_part": ("ETag",),
     "describe_key": ("KeyMetadata",),
@@ -62,11 +64,11 @@ def ask(sdk: Any, operation: str, **parameters: Any) -> dict[str, Any]:
         raise
     except Exception as error:  # the SDK trusts its service to speak well
         raise BadAnswer(f"its answer cannot be read ({type(error).__name__})") from error
-    for name in _NEEDED.get(operation, ()):
-        if answer.get(name) in (None, "", b""):
-            raise BadAnswer(f"its answer has no {name}")
-    if answer.get("ContentLength", 0) < 0:
-        raise BadAnswer("its answer has a negative length")
+    lacking = [n for n in _NEEDED.get(operation, ()) if answer.get(n) in (None, "", b"")]
+    if lacking or answer.get("ContentLength", 0) < 0:
+        if "Body" in answer:
+            answer["Body"].close()
+        raise BadAnswer(f"its answer has no {(lacking or ['length of zero or more'])[0]}")
     return answer
 
 
@@ -118,6 +120,12 @@ def bounded(session: Any) -> Callable[..., Any]:
     exceptions = importlib.import_module("botocore.exceptions")
     http = importlib.import_module("urllib3.exceptions")
 
+    def broken_off(request: Any, why: object) -> Exception:
+        error: Exception = exceptions.ConnectionClosedError(
+            error=why, request=request, endpoint_url=request.url
+        )
+        return error
+
     def send(request: Any = None, **_: object) -> Any:
         streamed, request.stream_output = request.stream_output, True
         answer = session.send(request)
@@ -126,12 +134,15 @@ def bounded(session: Any) -> Callable[..., Any]:
         try:
             data = answer.raw.read(MAX_ANSWER + 1)
         except http.HTTPError as error:
-            raise exceptions.ConnectionClosedError(
-                error=error, request=request, endpoint_url=request.url
-            ) from error
+            answer.raw.close()
+            raise broken_off(request, error) from error
         if len(data) > MAX_ANSWER:
             answer.raw.close()
             raise BadAnswer(f"its answer is larger than {MAX_ANSWER} bytes")
+        length = answer.headers.get("Content-Length")
+        if request.method != "HEAD" and length not in (None, str(len(data))):
+            answer.raw.close()
+            raise broken_off(request, "it is shorter than it said")
         answer.raw = _Whole(data)
         return answer
 

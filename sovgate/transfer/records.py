@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sovgate.errors import NotFound, VerificationFailed
+from sovgate.errors import Malformed, NotFound, VerificationFailed
 from sovgate.formats.transfer import MAX_BYTES, Transfer, record_name
 from sovgate.records import Release
 from sovgate.trust import Trusted, open_statement
@@ -31,7 +31,15 @@ def read_record(store: Store, release: Release, trusted: Sequence[Trusted]) -> R
         data = store.get(record_name(release), most=MAX_BYTES)
     except NotFound:
         return None
-    return open_record(data, release, trusted)
+    try:
+        return open_record(data, release, trusted)
+    except Malformed as error:
+        raise Malformed(
+            f"what lies in {store.uri} as the record of {release} is none",
+            why=": ".join(text for text in (error.what, error.why) if text),
+            fix="find out who wrote it there; the release can be pushed under a new version",
+            reason=error.reason,
+        ) from error
 
 
 def open_record(data: bytes, release: Release, trusted: Sequence[Trusted]) -> Record:

@@ -172,3 +172,18 @@ def test_a_key_in_kms_is_shown_and_signs_at_the_desk(tmp_path: Path, ministack: 
     crossing.json("verify", "desk", "--key", uri)
     said = crossing.json("sign", "desk", "--key", uri + "?region=aws:us-east-1", code=3)
     assert said["error"]["reason"] == "bad-uri"
+
+
+def test_a_record_that_is_none_is_named(
+    tmp_path: Path, proxy: FaultProxy, seaweedfs: str, ministack: str
+) -> None:
+    crossing = cloud(tmp_path, seaweedfs, ministack, through=proxy.url)
+    crossing.push()
+    fault = proxy.fault(What.EDIT_REPLY, "GET", "releases/", 100)
+    fault.edit = lambda _: b"[]"
+    said = crossing.pull(code=11)["error"]
+    assert "churn/1.0.0" in said["what"]
+    assert "s3://" in said["what"]
+    assert said["why"]
+    assert said["fix"]
+    assert not (crossing.base / "pulled").exists()

@@ -51,11 +51,12 @@ S3: dict[str, Callable[[Store], Any]] = {
 
 
 def listing(inner: str) -> Answer:
-    return xml(f"<ListBucketResult>{inner}</ListBucketResult>")
+    end = "" if "IsTruncated" in inner else "<IsTruncated>false</IsTruncated>"
+    return xml(f"<ListBucketResult>{inner}{end}</ListBucketResult>")
 
 
-def sized(text: str | None) -> Answer:
-    return Answer(headers=(("Content-Length", text),), body=b"hello")
+def sized(text: str | None, body: bytes = b"hello") -> Answer:
+    return Answer(headers=(("Content-Length", text),), body=body)
 
 
 #: What no operation takes for an answer.
@@ -95,6 +96,10 @@ def test_no_answer_to_any_request_is_21(operation: str, answer: str) -> None:
         ("get", Answer(headers=(("x-amz-mp-parts-count", "garbage"),))),
         ("list", xml("<Error><Code>InternalError</Code></Error>")),
         ("list", Answer(body=b"hello")),
+        ("list", Answer()),
+        ("list", sized("5000", b"")),
+        ("list", sized("5000", b"<ListBucketResult><IsTruncated>false</IsTruncated>"
+                               b"</ListBucketResult>")),
         ("list", listing("<Contents><Key>p/audit/a</Key><Size>abc</Size></Contents>")),
         ("list", listing("<Contents><Key>p/audit/a</Key><Size/><LastModified>x</LastModified>"
                          "</Contents>")),

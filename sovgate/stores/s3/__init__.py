@@ -208,7 +208,10 @@ class S3Store:
             data = reader.read(most + 1) if reader.size <= most else b"x" * (most + 1)
         if len(data) > most:
             raise VerificationFailed(
-                f"object {name} of {self.uri} is larger than {most} bytes", reason="limits"
+                f"object {name} of {self.uri} is larger than {most} bytes",
+                why="nothing of its kind is; it is not read",
+                fix="find out who wrote it there",
+                reason="limits",
             )
         return data
 

@@ -79,6 +79,7 @@ class Reader(io.RawIOBase):
         status = answer["ResponseMetadata"]["HTTPStatusCode"]
         left = int(answer["ContentLength"])
         if status != 206 or left != self.size - self._offset:
+            answer["Body"].close()
             raise StoreError(
                 f"{self._what} could not be read on after a break",
                 why="the service gave another range than the one that was asked for",
