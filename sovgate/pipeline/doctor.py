@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
 from sovgate import uri
-from sovgate.errors import EngineError, SovgateError
+from sovgate.errors import ConfigError, EngineError, SovgateError
 
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
@@ -267,13 +267,36 @@ def _zone(found: _Doctor, opened: Project, name: str) -> None:
              lambda: opened.recipient(name).key_id)  # fmt: skip
     if name == found.zone:
         if keys.sign is not None:
+            trusted = keys.sign_public if opened.config.trust is None else None
             _key(found, opened, f"{name}: secret key to sign", keys.sign, "sign",
-                 lambda: opened.signer(name).public_key.key_id)  # fmt: skip
+                 lambda: _half(found, opened.signer(name).public_key.key_id, trusted,
+                               lambda text: open_public(text, opened.base, zone.region).key_id),
+                 )  # fmt: skip
         if keys.encrypt is not None:
             _key(found, opened, f"{name}: secret key to decrypt", keys.encrypt, "encrypt",
-                 lambda: opened.identity(name).key_id)  # fmt: skip
+                 lambda: _half(found, opened.identity(name).key_id, keys.encrypt_public,
+                               lambda _: opened.recipient(name).key_id))  # fmt: skip
     if zone.store is not None:
         _store(found, opened, name)
+
+
+def _half(found: _Doctor, key_id: str, public: str | None, open_it: Callable[[str], str]) -> str:
+    """The id of a secret key, which the public half that the file names has to have as well."""
+    if public is None or (found.offline and _remote(public, "key")):
+        return key_id
+    try:
+        other = open_it(public)
+    except SovgateError:  # was said of that key itself
+        return key_id
+    if other != key_id:
+        raise ConfigError(
+            f"it is not the other half of {public}",
+            why=f"its id is {key_id[:16]}…, and that one's is {other[:16]}…",
+            fix=f"bring back the key that belongs to {public}; or, where this is the right one, "
+            "`sovgate keys show` it into that file, and tell the other zones",
+            reason="half-a-key",
+        )
+    return key_id
 
 
 def _key(

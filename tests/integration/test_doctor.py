@@ -55,6 +55,23 @@ def test_each_missing_key_is_named_with_the_command_that_makes_it(crossing: Cros
     assert crossing.run("doctor", "--zone", "eu")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "label"),
+    [("eu", "sign", "secret key to sign"), ("eu-enc", "encrypt", "secret key to decrypt")],
+)
+def test_halves_of_two_keys_are_told_before_a_run_fails_by_them(
+    crossing: Crossing, name: str, kind: str, label: str
+) -> None:
+    crossing.edit("{sign: keys/eu.pem, ", "{sign: keys/eu.pem, sign-public: keys/eu.pub.pem, ")
+    assert crossing.run("doctor", "--zone", "eu")[0] == 0
+    assert crossing.run("keys", "generate", kind, "-o", "keys/other.pem")[0] == 0
+    (crossing.base / "keys/other.pem").replace(crossing.base / f"keys/{name}.pem")
+    (check,) = lines(crossing, "--zone", "eu", code=3)[f"eu: {label}"]
+    assert check["status"] == "missing"
+    assert f"not the other half of keys/{name}.pub.pem" in check["detail"]
+    assert "keys show" in check["fix"]
+
+
 def test_secret_keys_are_opened_only_for_the_zone_that_is_asked_for(crossing: Crossing) -> None:
     for name in ("eu", "eu-enc"):
         (crossing.base / f"keys/{name}.pem").unlink()
