@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
+from itertools import groupby
 
 import click
 
@@ -18,6 +20,8 @@ from sovgate.cli._emit import (
     write_json,
 )
 from sovgate.errors import ExitCode, InternalError, SovgateError, UsageError, disk_error
+
+_BLOCK = re.compile(r"  [ A-Za-z0-9_.:-]+")
 
 
 def _as_ours(error: BaseException) -> SovgateError | None:
@@ -76,6 +80,18 @@ def _lines(error: SovgateError, style: Style, form: str) -> list[str]:
 def _annotation(error: SovgateError) -> str:
     words = ". ".join(part for part in (error.what, error.why, error.fix) if part)
     return annotation("error", error.where, words)
+
+
+def _summary(error: SovgateError) -> list[str]:
+    """A list; what is indented and plain is to be pasted, and keeps its form as a block of code."""
+    lines = [f"#### ⛔ {clean_markdown(error.what)}", ""]
+    words = [word for word in (error.why, *error.details, error.fix) if word]
+    for block, some in groupby(words, key=lambda word: _BLOCK.fullmatch(word) is not None):
+        if block:
+            lines += ["", "```", *(word[2:] for word in some), "```", ""]
+        else:
+            lines += [f"- {clean_markdown(word)}" for word in some]
+    return lines
 
 
 def as_json(error: SovgateError) -> dict[str, object]:
@@ -139,7 +155,5 @@ def render(error: BaseException, arguments: list[str]) -> int:
     sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
     if form == "github":
         sys.stdout.write(_annotation(ours) + "\n")
-        words = [ours.what, ours.why, *ours.details, ours.fix]
-        shown = [clean_markdown(word) for word in words if word]
-        write_github_summary([f"#### ⛔ {shown[0]}", "", *(f"- {word}" for word in shown[1:])])
+        write_github_summary(_summary(ours))
     return int(ours.exit_code if ours.exit_code else ExitCode.INTERNAL)

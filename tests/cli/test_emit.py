@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sovgate.cli import _emit
 from sovgate.cli._emit import Report, clean, clean_log, clean_markdown, emit
 from sovgate.cli._failure import render
-from sovgate.errors import ConfigError, ExitCode, UsageError, Where
+from sovgate.errors import ConfigError, ExitCode, UsageError, Where, workflow_permissions
 
 HOSTILE = "x\n::error::pwn\r##[group]\x1b[31m<script>|[a](b)\u202e\x9b\ud800"
 REPORT = Report(
@@ -127,6 +127,22 @@ def test_an_error_too_comes_in_the_form_that_the_environment_asks_for(
     assert json.loads(capsys.readouterr().out)["exit"] == 3
     assert render(ERROR, ["audit", "verify", "--format", "text"]) == ExitCode.CONFIG
     assert capsys.readouterr().out == ""
+
+
+def test_a_block_to_paste_keeps_its_form_in_the_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    details = (*workflow_permissions("id-token: write", "contents: read"), "  ```", "  <b>")
+    render(ConfigError("no token", fix="do it", details=details), ["--format", "github"])
+    text = (tmp_path / "summary").read_text()
+    (block,) = re.findall(r"\n```\n(.*?)\n```\n", text, re.DOTALL)
+    assert block == "permissions:\n  id-token: write\n  contents: read"
+    assert "- paste into the job:\n" in text
+    assert text.count("```") == 2
+    assert "  &lt;b&gt;\n- do it\n" in text
+    assert "    id-token: write" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["SOVGATE_VERBOSE", "SOVGATE_SIGN_VERBOSE"])
