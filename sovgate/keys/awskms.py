@@ -222,13 +222,17 @@ class _Key:
 
         answer = self.call("get_public_key", "kms:GetPublicKey", "get the public half of")
         try:
-            return PublicKey.from_der(bytes(answer["PublicKey"]))
+            public = PublicKey.from_der(bytes(answer["PublicKey"]))
         except VerificationFailed as error:
             raise KeyServiceError(
                 f"the public half of {self.arn} is none that can be used",
                 why=error.why,
                 reason="bad-key",
             ) from error
+        named = public.algorithm.upper().replace("-", "_")  # "rsa-4096" as KMS writes it
+        if _SIGNING.get(public.algorithm, (named,))[0] != self.spec:
+            raise _another(f"a key of kind {self.spec}", public.algorithm)
+        return public
 
 
 class _Held:
@@ -250,8 +254,6 @@ class KmsSigner(_Held):
     def __init__(self, key: _Key) -> None:
         super().__init__(key)
         self.public_key = key.public
-        if _SIGNING.get(self.public_key.algorithm, ("",))[0] != key.spec:
-            raise _another(f"a key of kind {key.spec}", self.public_key.algorithm)
 
     def sign(self, message: bytes) -> bytes:
         from sovgate.formats.spki import low_s

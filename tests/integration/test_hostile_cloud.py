@@ -19,6 +19,7 @@ from sovgate.errors import ExitCode, KeyServiceError, ResidencyMismatch, Sovgate
 from sovgate.formats.transfer import blob_name
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
+from sovgate.pipeline.keys import generate
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 from tests.conformance.stores import put
@@ -377,6 +378,16 @@ def test_a_wrapped_key_that_no_reader_takes_is_20() -> None:
     with serving(play) as cloud, pytest.raises(KeyServiceError) as caught:
         KMS["wrap"][1](key_at(cloud))
     assert caught.value.reason == "bad-answer"
+
+
+@pytest.mark.parametrize(("spec", "kind"), [("RSA_4096", "ec-p256"), ("RSA_4096", "rsa-3072")])
+def test_rule_10_a_public_half_of_another_kind_is_20(tmp_path: Path, spec: str, kind: str) -> None:
+    generate("encrypt", out=tmp_path / "k.pem", algorithm=kind)
+    der = registry.open_public("k.pem", tmp_path).der
+    play = of(kms({**SAID, "PublicKey": base64.b64encode(der).decode()}), spec)
+    with serving(play) as cloud, pytest.raises(KeyServiceError) as caught:
+        KMS["wrap"][1](key_at(cloud))
+    assert caught.value.reason == "wrong-key"
 
 
 @pytest.mark.parametrize("facts", [{}, {"MultiRegionConfiguration": {"PrimaryKey": {}}}])

@@ -419,6 +419,16 @@ def test_a_missing_permission_is_named(
             store.get("first/one", most=100)
     assert caught.value.reason == "access-denied"
     assert permission in str(caught.value.why)
+    assert "account" not in str(caught.value.why)
+
+
+def test_a_bucket_of_another_account_is_called_so(store: Store, proxy: FaultProxy) -> None:
+    pinned = open_store(f"{store.uri}&account=444455556666", Path(), "aws:eu-central-1")
+    proxy.fault(What.DENY, "GET", "/", 100)
+    with pytest.raises(StoreError) as caught:
+        pinned.get(NAME, most=100)
+    assert caught.value.reason == "access-denied"
+    assert "not of account 444455556666" in str(caught.value.why)
 
 
 def test_a_bucket_that_is_not_there_is_told_from_an_object_that_is_not(store: Store) -> None:

@@ -345,7 +345,10 @@ class S3Store:
             if operation == "head_object":
                 action += f" (and s3:ListBucket on arn:{partition}:s3:::{self._bucket})"
             doing = f"{operation.replace('_', ' ')} {name or 'in'} {self.uri}"
-            raise aws.explain(error, doing, StoreError, permission=action, resource=arn) from error
+            told = aws.explain(error, doing, StoreError, permission=action, resource=arn)
+            if told.reason == "access-denied" and self._account is not None:
+                told.why = f"{told.why}, or the bucket is not of account {self._account}"
+            raise told from error
 
     def taken(self, name: str) -> AlreadyExists:
         return AlreadyExists(
