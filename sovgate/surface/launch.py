@@ -71,6 +71,7 @@ EXTRAS = {"awskms": "aws", "s3": "aws", "gcpkms": "gcp", "gs": "gcp"}
 _SCHEME = re.compile(r"(?<![\w+.-])([a-z0-9]+)://")
 #: A line that is a comment names nothing; what stands behind a value is looked through with it.
 _COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
+_PIN = re.compile(r"([A-Za-z0-9._-]+)==[^\s;]+( ;)?")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _PROJECT_BYTES = 1 << 20
 
@@ -267,18 +268,34 @@ def _note(report: Path, locks: list[Path], wheels: Path) -> None:
         pass  # an older pip, a folder that cannot be written: the next step asks pip again
 
 
+def _locked(locks: list[Path]) -> tuple[dict[str, str], set[str]]:
+    """Digest -> package, and the packages that no marker makes depend on the machine."""
+    packages: dict[str, str] = {}
+    wanted: set[str] = set()
+    for lock in locks:
+        name = ""
+        for line in lock.read_text("utf-8").splitlines():
+            if pin := _PIN.match(line):
+                name = pin[1]
+                wanted |= set() if pin[2] else {name}
+            packages |= dict.fromkeys(_HASH.findall(line), name)
+    return packages, wanted
+
+
 def _unpack(locks: list[Path], wheels: Path, environment: Path) -> bool:
     """Unpack the wheels that pip chose before, a quarter of its time; False asks it again.
 
-    The bytes that are unpacked are the bytes that were hashed, and the lock names their hash.
+    The bytes that are unpacked are the bytes that were hashed, and the lock names their hash. None
+    that the lock wants everywhere may be left out, whatever the note says.
     """
-    locked = {digest for lock in locks for digest in _HASH.findall(lock.read_text("utf-8"))}
+    locked, wanted = _locked(locks)
     try:
         names = json.loads(_choice(locks, wheels).read_text(encoding="utf-8"))
         checked = [(wheels / Path(name).name).read_bytes() for name in names]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
-    if not checked or any(hashlib.sha256(data).hexdigest() not in locked for data in checked):
+    found = {locked.get(hashlib.sha256(data).hexdigest()) for data in checked}
+    if not found or None in found or not wanted <= found:
         return False
     archives = [zipfile.ZipFile(io.BytesIO(data)) for data in checked]
     if any(".data/" in name for archive in archives for name in archive.namelist()):

@@ -443,9 +443,21 @@ def test_rule_22_what_is_unpacked_is_what_the_lock_names(
     assert [path.name for path in launch._site(environment).iterdir()] == ["a.py"]
 
 
+def test_a_package_that_not_every_machine_needs_may_be_left_out(
+    chosen: tuple[list[Path], Path, Path],
+) -> None:
+    locks, wheels, environment = chosen
+    more = f"b==1 ; python_version < '3' --hash=sha256:{'1' * 64}\n"
+    locks[0].write_text(locks[0].read_text() + more)
+    launch._choice(locks, wheels).write_text('["a-1-py3-none-any.whl"]')
+    assert launch._unpack(locks, wheels, environment)
+
+
 @pytest.mark.parametrize(
-    "fault", ["changed", "missing", "unlocked", "empty", "no list", "elsewhere", "other lock"]
-)
+    "fault",
+    ["changed", "missing", "unlocked", "empty", "no list", "deep", "elsewhere", "other lock",
+     "left out"],
+)  # fmt: skip
 def test_rule_22_anything_else_is_not_unpacked(
     chosen: tuple[list[Path], Path, Path], fault: str
 ) -> None:
@@ -464,6 +476,11 @@ def test_rule_22_anything_else_is_not_unpacked(
         note.write_text("[]")
     elif fault == "no list":
         note.write_text('{"a": 1')
+    elif fault == "deep":
+        note.write_text("[" * 100_000)
+    elif fault == "left out":
+        locks[0].write_text(f"{locks[0].read_text()}b==1 --hash=sha256:{'1' * 64}\n")
+        launch._choice(locks, wheels).write_text(f'["{name}"]')
     elif fault == "elsewhere":
         wheel(wheels.parent, "b-1-py3-none-any.whl", {"b.py": "evil"})
         note.write_text('["../b-1-py3-none-any.whl"]')
