@@ -24,6 +24,12 @@ from sovgate.regions import Region, all_regions, lookup
 
 #: Seconds. Four attempts in all, with at most twenty seconds between two of them.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 5, 60, 4
+_ONE_ENDPOINT = {
+    "ignore_configured_endpoint_urls": True,
+    "sts_regional_endpoints": "regional",
+    "use_dualstack_endpoint": False,
+    "use_fips_endpoint": False,
+}
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
 _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
@@ -190,9 +196,9 @@ def client(
     try:
         session = botocore.session.Session(profile=profile)
         session.register_component("data_loader", _loader())
-        # Also for the clients that fetch credentials: AWS_ENDPOINT_URL_STS leads nowhere.
-        session.set_config_variable("ignore_configured_endpoint_urls", True)
-        session.set_config_variable("region", place.region)
+        # Also for the clients that fetch credentials: they too ask one endpoint of that region.
+        for name, value in {**_ONE_ENDPOINT, "region": place.region}.items():
+            session.set_config_variable(name, value)
         given = _given_credentials(place, os.environ)
         if given is not None and profile is None:
             session.set_credentials(*given)

@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
             for piece in pieces:
                 self.wfile.write(piece)
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _play  # noqa: N815
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_CONNECT = _play  # noqa: N815
 
 
 @contextlib.contextmanager

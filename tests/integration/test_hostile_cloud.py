@@ -203,6 +203,34 @@ def test_rule_29_what_cannot_be_sent_is_not_told(
     assert caught.value.reason == "no-answer"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_REGION", "us-west-2"),
+        ("AWS_STS_REGIONAL_ENDPOINTS", "legacy"),
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+        ("AWS_ENDPOINT_URL_STS", "https://sts.us-east-1.amazonaws.com"),
+    ],
+)
+def test_rule_15_credentials_are_fetched_in_the_zones_region_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A proxy is told where they would be fetched: never at the global endpoint."""
+    (tmp_path / "token").write_text("a token of some length")
+    for given in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(given, raising=False)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/push")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv(name, value)
+    with serving(lambda _: Answer(status=403)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(StoreError):
+            open_store("s3://kyc-eu", Path(), CENTRAL).stat("blobs/x")
+    assert {asked.path for asked in proxy.seen} == {"sts.eu-central-1.amazonaws.com:443"}
+
+
 # -- where it lies
 
 
