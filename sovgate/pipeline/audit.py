@@ -61,7 +61,7 @@ def verify(
     if zone is None:
         there = {name for name, store in stores.items() if _has_log(store)}
         # A log that was removed whole is no reason to leave its zone out.
-        there |= {name for name in anchors if _keeps_log(opened, name)}
+        there |= {name for name in anchors if keeps_log(opened, name)}
         elsewhere = [
             f"zone {name}, of which {next(iter(heads.values()))} names a head"
             for name, heads in anchors.items()
@@ -99,7 +99,7 @@ def _head(text: str) -> str:
     return match.group(1)
 
 
-def _keeps_log(opened: Project, zone: str) -> bool:
+def keeps_log(opened: Project, zone: str) -> bool:
     """Whether the zone's log must be in reach: in its store, or here, where it signs."""
     config = opened.config.zones.get(zone)
     return config is not None and (config.store is not None or config.keys.sign is not None)

@@ -122,12 +122,15 @@ def _blobs(store: Store, told: Transfer) -> Node:
 
     sizes = {blob.sha256: blob.size for blob in told.blobs}
     sizes[told.keytable.sha256] = told.keytable.size
+    what = f"{len(sizes)} blobs, {sum(sizes.values())} bytes of ciphertext"
     missing = []
     for digest, size in sizes.items():
-        stat = store.stat(blob_name(digest))
+        try:
+            stat = store.stat(blob_name(digest))
+        except VerificationFailed as error:
+            return failed("weights", what, error, digest)
         if stat is None or stat.size != size:
             missing.append(digest)
-    what = f"{len(sizes)} blobs, {sum(sizes.values())} bytes of ciphertext"
     if missing:
         return Node(kind="weights", what=what, status=MISSING, sha256=missing[0],
                     why=f"{len(missing)} of them are not there, or of another size")  # fmt: skip

@@ -23,6 +23,7 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.pipeline import chapters
+from sovgate.pipeline.audit import keeps_log
 from sovgate.pipeline.chapters import FAILED, MISSING, STATED, VERIFIED, Node
 from sovgate.pipeline.entries import Found, read_entries
 from sovgate.pipeline.project import Project, open_project
@@ -70,7 +71,7 @@ def show(release: Release, *, zone: str | None = None, project: Path | None = No
     """
     opened = open_project(project)
     names = [opened.zone(zone).name] if zone is not None else list(opened.config.zones)
-    logs = {name: _Log(opened, name) for name in opened.config.zones}
+    logs = {name: _Log(opened, name, asked=name in names) for name in opened.config.zones}
     nodes = [
         node
         for name in names
@@ -91,11 +92,15 @@ def show(release: Release, *, zone: str | None = None, project: Path | None = No
 
 
 class _Log:
-    """A zone's log, read when it is asked for."""
+    """A zone's log, read when it is looked into. `asked`: the story is to be that of this zone too.
 
-    def __init__(self, opened: Project, zone: str) -> None:
-        self._opened, self.zone = opened, zone
+    `unread` says why nothing could be read, `broken` what lies there that no log holds.
+    """
+
+    def __init__(self, opened: Project, zone: str, *, asked: bool) -> None:
+        self._opened, self.zone, self._asked = opened, zone, asked
         self.unread: str | None = None
+        self.broken: VerificationFailed | None = None
 
     @cached_property
     def store(self) -> Store:
@@ -107,12 +112,14 @@ class _Log:
 
     @cached_property
     def entries(self) -> list[Found]:
-        """() where the log cannot be read from here; then `unread` says why."""
+        """Nothing where the log cannot be read; then `unread` or `broken` says why."""
         try:
             return list(read_entries(self.store, self.trusted))
         except _UNREADABLE as error:
             self.unread = error.what
-            return []
+        except VerificationFailed as error:
+            self.broken = error
+        return []
 
     def _node(self, found: Found) -> Node:
         return chapters.entry(found, self.zone, self.store, self.trusted)
@@ -120,13 +127,24 @@ class _Log:
     def head(self, sha256: str) -> Node:
         """Whether the entry that a document names as the head of its run is there."""
         if not self.entries:
-            return Node(kind="log", what=f"of zone {self.zone} is not to be had from here",
-                        status=STATED, sha256=sha256, why=self.unread)  # fmt: skip
+            return self._nothing(sha256)
         for found in self.entries:
             if found.sha256 == sha256:
                 return self._node(found)
         return Node(kind="log", what="the entry that it names", status=MISSING, sha256=sha256,
                     why=f"it is not in the log of zone {self.zone}: the log was cut")  # fmt: skip
+
+    def _nothing(self, sha256: str) -> Node:
+        """RULES 28: a log that was removed whole was cut, where it ought to be in reach."""
+        if self.broken is not None:
+            return chapters.failed("log", f"of zone {self.zone}", self.broken, sha256)
+        expected = self._asked and keeps_log(self._opened, self.zone)
+        if expected and self.unread is None:
+            return Node(kind="log", what="the entry that it names", status=MISSING, sha256=sha256,
+                        why=f"the log of zone {self.zone} is empty: it was removed")  # fmt: skip
+        return Node(kind="log", what=f"of zone {self.zone} is not to be had from here",
+                    status=MISSING if expected else STATED, sha256=sha256,
+                    why=self.unread)  # fmt: skip
 
     def about(self, release: Release) -> Node | None:
         """What was done, or denied, about the release, run after run; and what is wrong here."""
@@ -141,6 +159,8 @@ class _Log:
             if found.entry is not None and found.entry.release is not None
             if str(found.entry.release) == str(release)
         ]
+        if self.broken is not None:
+            return chapters.failed("log", f"of zone {self.zone}", self.broken)
         if not own:
             return None
         own.sort(key=lambda f: (begun.get(f.name.split("/")[1], _UNKNOWN), f.name))
@@ -170,9 +190,11 @@ class _Log:
 def _zone_or_why_not(
     opened: Project, zone: str, release: Release, logs: dict[str, _Log]
 ) -> Node | None:
-    """A store that does not answer is no reason to say nothing of the others."""
+    """A store that does not answer, or holds what no store does, hides nothing of the others."""
     try:
         return _zone(opened, zone, release, logs)
+    except VerificationFailed as error:
+        return chapters.failed("zone", f"{zone}, whose store cannot be read", error)
     except _UNREADABLE as error:
         why = ". ".join(part for part in (error.what, error.why) if part)
         what = f"{zone}, whose store cannot be read"
@@ -246,9 +268,9 @@ def _promotions(
 
     there: set[str] = set()
     for name in _names(store, f"promotions/{zone}/{release.model}/"):
-        data = store.get(name, most=MAX_BYTES)
-        there.add(chapters.sha256(data))
         try:
+            data = store.get(name, most=MAX_BYTES)
+            there.add(chapters.sha256(data))
             promotion = open_promotion(data, trusted)
         except VerificationFailed as error:
             yield chapters.failed("promotion", name, error)

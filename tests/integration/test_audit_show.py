@@ -236,6 +236,47 @@ def test_rule_28_a_log_that_was_cut_is_seen_by_the_heads_that_documents_name(
     assert cut["why"].startswith("audit-cut")
 
 
+def test_rule_28_a_log_that_was_removed_whole_is_missed(crossing: Crossing) -> None:
+    shutil.rmtree(store(crossing) / "audit")
+    gone = with_status(show(crossing, "1.0.0", code=14), "missing")
+    assert {node["why"] for node in gone if node["kind"] == "log"} == {
+        "the log of zone eu is empty: it was removed"
+    }
+
+
+def test_rule_28_the_log_of_a_zone_that_was_not_asked_for_is_not_missed(
+    crossing: Crossing,
+) -> None:
+    shutil.rmtree(crossing.base / ".sovgate/home/audit")
+    show(crossing, "1.0.0", "--zone", "eu")
+    show(crossing, "1.0.0", code=14)
+
+
+@pytest.mark.parametrize(
+    ("planted", "kind"),
+    [
+        ("promotions/eu/churn/000009.json", "zone"),
+        ("receipts/churn/1.0.0/x.json", "zone"),
+        ("audit/x.json", "log"),
+        ("blobs", "weights"),
+        ("large", "promotion"),
+    ],
+)
+def test_what_was_planted_in_a_store_is_a_node_and_hides_nothing_of_the_others(
+    crossing: Crossing, planted: str, kind: str
+) -> None:
+    if planted == "large":
+        (store(crossing) / "promotions/eu/churn/000009.json").write_bytes(b"x" * (2 << 20))
+    else:
+        if planted == "blobs":
+            planted = f"blobs/sha256/{record(crossing)['blobs'][0]['sha256']}"
+            (store(crossing) / planted).unlink()
+        (store(crossing) / planted).symlink_to("/etc/passwd")
+    said = show(crossing, "1.0.0", code=11)
+    assert kind in {node["kind"] for node in with_status(said, "failed")}
+    assert "log" in {node["kind"] for node in with_status(said, "stated")}
+
+
 def test_rule_28_a_promotion_record_that_was_removed_is_missed(crossing: Crossing) -> None:
     (store(crossing) / "promotions/eu/churn/000003.json").unlink()
     for version in ("1.0.0", "1.1.0"):
