@@ -188,18 +188,45 @@ def _parquet(file: BinaryIO, table: _Table) -> None:
             raise VerificationFailed(
                 f"more than {MAX_ROWS} {table.what}, or {MAX_BYTES} bytes of them", reason="limits"
             )
-        table.head(list(opened.schema_arrow.names))
-        columns = opened.schema_arrow.names
+        columns = list(opened.schema_arrow.names)
+        table.head(columns)
+        _check_types(pa.types, opened.schema_arrow, table)
+        # Text stays as the file holds it, each value once and rows that point at it: spelled out, a
+        # few kilobytes would become as many gigabytes as their writer likes.
+        opened = parquet.ParquetFile(file, read_dictionary=columns)
         for batch in opened.iter_batches(batch_size=8192):
             texts = [_texts(batch.column(i), columns[i], table) for i in range(len(columns))]
             for row in zip(*texts, strict=True):
                 table.add(row[0], row[1], row[2], row[3] if len(row) > len(COLUMNS) else None)
-    except (pa.ArrowException, ValueError, OverflowError) as error:
+    except (pa.ArrowException, ValueError, OverflowError, MemoryError) as error:
+        table.refuse(f"not Parquet: {str(error)[:120] or 'it unpacks to more than fits'}")
+    except OSError as error:
+        if error.errno is not None:  # the disk's; what Arrow says of damage has no number
+            raise
         table.refuse(f"not Parquet: {str(error)[:120]}")
+
+
+def _check_types(types: Any, schema: Any, table: _Table) -> None:
+    """Flat columns alone: the list in one row may claim a billion values in a few bytes."""
+    flat = (types.is_string, types.is_large_string, types.is_integer, types.is_boolean)
+    for field in schema:
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        if not any(is_(kind) for is_ in flat) and not (
+            field.name == SCORE and types.is_floating(kind)
+        ):
+            table.refuse(
+                f"the {field.name} is neither text nor a whole number, but {str(kind)[:40]!r}"
+            )
 
 
 def _texts(column: Any, name: str, table: _Table) -> Iterable[str]:
     """Text, whole numbers and truth values as text. A fraction has no one spelling: scores only."""
+    if hasattr(column, "dictionary"):
+        compute: Any = import_module("pyarrow.compute")
+        longest = compute.max(compute.binary_length(column.dictionary)).as_py() or 0
+        if longest > 4 * MAX_TEXT:  # UTF-8 takes four bytes at most
+            table.refuse(f"a value is longer than {MAX_TEXT}")
+        column = column.dictionary_decode()
     for value in column.to_pylist():
         if isinstance(value, bool):
             yield "true" if value else "false"

@@ -145,15 +145,51 @@ def test_hostile_parquet_is_refused(tmp_path: Path, columns: dict[str, list[Any]
         _predictions.read(parquet(tmp_path, **columns), "predictions")
 
 
-def test_damaged_parquet_is_refused_not_crashed_on(tmp_path: Path) -> None:
+def test_damaged_parquet_is_refused_and_is_not_the_disks_fault(tmp_path: Path) -> None:
     path = parquet(tmp_path, id=[1, 2], label=["a", "b"], prediction=["a", "a"])
     data = path.read_bytes()
+    refused = 0
     for place in range(4, len(data), 7):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
         try:
             _predictions.read(path, "predictions")
-        except SovgateError:
-            continue
+        except VerificationFailed:
+            refused += 1
+    assert refused
+
+
+@pytest.mark.parametrize("what", ["one long text in every row", "one row of many values"])
+def test_parquet_that_unpacks_to_gigabytes_is_refused_in_little_memory(
+    tmp_path: Path, what: str
+) -> None:
+    """Both files have a few kilobytes, and keep every bound that they themselves tell."""
+    pa = pytest.importorskip("pyarrow", reason="pip install 'sovgate[gates]'")
+    from pyarrow import parquet as pq
+
+    if what == "one long text in every row":
+        column = pa.DictionaryArray.from_arrays(
+            pa.array([0] * 8192, pa.int32()), pa.array(["x" * (8 << 20)])
+        )
+        columns = {"id": column, "label": column, "prediction": column}
+    else:
+        many = 10_000_000
+        column = pa.ListArray.from_arrays(
+            pa.array([0, many], pa.int32()), pa.array(memoryview(bytes(many)))
+        )
+        columns = {"id": column, "label": ["a"], "prediction": ["a"]}
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table(columns), path, compression="zstd", dictionary_pagesize_limit=1 << 30)
+    assert path.stat().st_size < 10_000
+    del column, columns
+    usual = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(counted)
+    try:
+        with pytest.raises(Malformed, match="not usable"):
+            _predictions.read(path, "predictions")
+    finally:
+        pa.set_memory_pool(usual)
+    assert counted.max_memory() < 40 << 20
 
 
 # The gates
