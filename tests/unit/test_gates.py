@@ -168,7 +168,7 @@ def test_parquet_that_unpacks_to_gigabytes_is_refused_in_little_memory(
 
     if what == "one long text in every row":
         column = pa.DictionaryArray.from_arrays(
-            pa.array([0] * 8192, pa.int32()), pa.array(["x" * (8 << 20)])
+            pa.array([0] * 8192, pa.int32()), pa.array(["x" * (2 << 20)])
         )
         columns = {"id": column, "label": column, "prediction": column}
     else:
