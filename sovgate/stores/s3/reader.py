@@ -37,9 +37,10 @@ class Reader(io.RawIOBase):
         super().__init__()
         self._fetch, self._errors, self._what = fetch, errors, what
         self._offset = 0
+        self._body: Any = None  # closed too where the service has no answer for us
         with errors():
             answer = fetch()
-        self._body: Any = answer["Body"]
+        self._body = answer["Body"]
         self._etag = answer.get("ETag")
         self.size = int(answer["ContentLength"])
 
@@ -89,7 +90,7 @@ class Reader(io.RawIOBase):
         self._body = answer["Body"]
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and self._body is not None:
             self._body.close()
         super().close()
 
