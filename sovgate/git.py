@@ -18,7 +18,15 @@ from pathlib import Path
 
 from sovgate.errors import DiskError, GitError, disk_error
 from sovgate.files import Staging
-from sovgate.gitrun import PROGRAM_DIRS, TOKEN, TOKEN_USER, Done, execute, find_program
+from sovgate.gitrun import (
+    PROGRAM_DIRS,
+    TOKEN,
+    TOKEN_USER,
+    Done,
+    execute,
+    find_program,
+    token_user,
+)
 from sovgate.gitrun import printable as printable
 from sovgate.giturl import Remote
 
@@ -178,7 +186,16 @@ class Git:
             stdin=stdin,
             most=most,
             seconds=seconds or (REMOTE_SECONDS if reaches_remote else LOCAL_SECONDS),
+            hide=self._headers(),
         )
+
+    def printable(self, data: bytes | str, *, most: int = 2000) -> str:
+        """`printable`, without the headers that log in either."""
+        return printable(data, most=most, hide=self._headers())
+
+    def _headers(self) -> tuple[str, ...]:
+        values = [value for key, value in self._settings if key.endswith(".extraheader")]
+        return tuple(value.split()[-1] for value in values if value.strip())
 
     def _environment(self, reaches_remote: bool) -> dict[str, str]:
         environment = {
@@ -218,7 +235,7 @@ class Git:
                 (f"credential.{origin}.helper", _HELPER),
             ]
             environment[TOKEN] = os.environ[TOKEN]
-            environment[TOKEN_USER] = os.environ.get(TOKEN_USER) or "x-access-token"
+            environment[TOKEN_USER] = token_user()
         # By environment, not by -c: these values may be secrets, and arguments are public.
         environment["GIT_CONFIG_COUNT"] = str(len(settings))
         for index, (key, value) in enumerate(settings):

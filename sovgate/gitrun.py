@@ -5,6 +5,7 @@ RULES 21, 24, 29: programs are found in fixed places, and what they print is mad
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -35,13 +36,33 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 _USERINFO = re.compile(r"://[^/\s@]*@")
 
 
-def printable(data: bytes | str, *, most: int = 2000) -> str:
-    """Foreign output made fit for a message: no control characters, no credentials, bounded."""
+def printable(data: bytes | str, *, most: int = 2000, hide: Sequence[str] = ()) -> str:
+    """Foreign output made fit for a message: no control characters, no credentials, bounded.
+
+    Of a longer text the middle goes: a server speaks first, and what git makes of it stands last.
+    `hide` are further secrets.
+    """
     text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
     text = _USERINFO.sub("://…@", _CONTROL.sub("", text.replace("\r", "\n")))
-    if token := os.environ.get(TOKEN):
-        text = text.replace(token, "…")
-    return text.strip()[:most]
+    for secret in (*_token(), *hide):
+        text = text.replace(secret, "…")
+    text = text.strip()
+    if len(text) <= most:
+        return text
+    first = most // 4
+    return f"{text[:first]}\n…\n{text[first - most :]}"
+
+
+def _token() -> tuple[str, ...]:
+    """The token as it is written, and as it goes over the wire, whence a server may echo it."""
+    token = os.environ.get(TOKEN)
+    if not token:
+        return ()
+    return token, base64.b64encode(f"{token_user()}:{token}".encode()).decode()
+
+
+def token_user() -> str:
+    return os.environ.get(TOKEN_USER) or "x-access-token"
 
 
 def find_program(name: str) -> str:
@@ -75,8 +96,12 @@ def execute(
     stdin: bytes,
     most: int,
     seconds: float,
+    hide: Sequence[str] = (),
 ) -> Done:
-    """Run one program to its end, or kill its whole process group at the limits."""
+    """Run one program to its end, or kill its whole process group at the limits.
+
+    `hide` are secrets that it must not show on its standard error.
+    """
     with tempfile.TemporaryFile(dir=folder) as source:
         source.write(stdin)
         source.seek(0)
@@ -110,7 +135,9 @@ def execute(
             fix="see whether the repository answers, and run it again",
             reason="git-timeout",
         ) from None
-    return Done(code=process.returncode, stdout=stdout, stderr=printable(stderr))
+    if len(stderr) == MAX_STDERR:  # its first line was cut, and a secret in it perhaps with it
+        stderr = stderr.partition(b"\n")[2]
+    return Done(code=process.returncode, stdout=stdout, stderr=printable(stderr, hide=hide))
 
 
 def _collect(process: subprocess.Popen[bytes], most: int, end: float) -> tuple[bytes, bytes]:

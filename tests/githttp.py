@@ -24,6 +24,8 @@ class GitServer(ThreadingHTTPServer):
         self.expected = token
         self.users: list[str] = []
         self.redirect_to: str | None = None
+        #: Says no with these words, if there are any; `{authorization}` is what it was sent.
+        self.refusal: str | None = None
 
     @property
     def url(self) -> str:
@@ -64,6 +66,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if not self._allowed():
             self._answer(401, [("WWW-Authenticate", 'Basic realm="x"')])
+            return
+        if self.server.refusal:
+            sent = self.headers.get("Authorization", "")
+            words = self.server.refusal.replace("{authorization}", sent)
+            self._answer(403, [("Content-Type", "text/plain")], words.encode())
             return
         path, _, query = self.path.partition("?")
         done = subprocess.run(

@@ -345,11 +345,11 @@ class Checkout:
             raise
         if done.code == 0:
             return None
-        said = f"{printable(done.stdout)}\n{done.stderr}"
+        said = f"{self._git.printable(done.stdout)}\n{done.stderr}"
         if re.search(r"^!\t", said, re.MULTILINE) and not _RACE.search(said):
             return GitError(
                 "the Git repository refused the commit",
-                why=said.strip()[:1500],
+                why=printable(said, most=1500),
                 fix=f"let this identity push to {branch!r}, or set gitops.via: pull-request",
                 reason="push-refused",
             )
@@ -374,7 +374,7 @@ class Checkout:
             reason, fix = "git-unreachable", "see whether the repository answers, and run it again"
         return GitError(
             f"could not {doing} the Git repository",
-            why=f"{target.remote.url}: {said.strip()[:1500]}",
+            why=f"{target.remote.url}: {printable(said, most=1500)}",
             fix=fix, where=target.where, reason=reason,
             details=workflow_permissions("contents: write") if reason == "git-access" else (),
         )  # fmt: skip

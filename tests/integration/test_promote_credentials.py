@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -9,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from sovgate import promote
+from sovgate import gitrun, promote
 from sovgate.errors import GitError
 from sovgate.formats.kustomize import Pin
+from sovgate.git import Git
 from sovgate.giturl import parse_remote
 from tests.githttp import git_server
 from tests.repositories import Repository, git
@@ -97,6 +101,65 @@ def test_a_wrong_token_or_none_is_refused_with_the_fix(
             assert caught.value.details[1:] == ("  permissions:", "    contents: write")
             assert "wrong-t0ken" not in f"{caught.value} {caught.value.why} {caught.value.fix}"
     assert set(server.users) == {"robot"}
+
+
+def test_a_notice_of_any_length_hides_nothing_of_what_git_says(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOVGATE_GIT_TOKEN", TOKEN)
+    with git_server(repository.path.parent, TOKEN) as server:
+        server.refusal = "You are entering the systems of the bank.\n" * 5000
+        with pytest.raises(GitError) as caught, promote.opened(target(server.url)):
+            pass
+    assert caught.value.reason == "git-access"
+    assert "returned error: 403" in str(caught.value.why)
+    assert "systems of the bank" in str(caught.value.why)
+    assert len(str(caught.value.why)) < 2000
+
+
+@pytest.mark.parametrize("before", ["", "no\n" * 30_000])
+def test_rule_29_what_a_server_echoes_shows_no_token(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    monkeypatch.setenv("SOVGATE_GIT_TOKEN", TOKEN)
+    sent = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+    with git_server(repository.path.parent, TOKEN) as server:
+        server.refusal = f"{before}your header was {{authorization}}, of {TOKEN}"
+        with pytest.raises(GitError) as caught, promote.opened(target(server.url)):
+            pass
+    said = f"{caught.value} {caught.value.why}"
+    assert "your header was Basic …, of …" in said
+    assert sent not in said
+    assert TOKEN not in said
+
+
+def test_rule_29_a_secret_that_is_cut_in_two_is_left_out_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOVGATE_GIT_TOKEN", TOKEN)
+    shown = (
+        f"printf '%s' '{TOKEN}' >&2; head -c {gitrun.MAX_STDERR - 17} /dev/zero | tr '\\0' x >&2"
+    )
+    done = gitrun.execute(
+        ["/bin/sh", "-c", f"{shown}; printf '\\nfatal\\n' >&2"],
+        environment={"PATH": "/usr/bin:/bin"}, folder=tmp_path, stdin=b"", most=1000, seconds=20,
+    )  # fmt: skip
+    assert done.stderr == "fatal"
+
+
+def test_rule_29_a_header_of_the_users_own_settings_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It logs in as a token does."""
+    secret = base64.b64encode(f"me:{TOKEN}".encode()).decode()
+    (tmp_path / ".gitconfig").write_text(
+        f'[http "https://git.example/"]\n\textraHeader = Authorization: Basic {secret}\n'
+    )
+    own = pwd.getpwuid(os.getuid())
+    here = pwd.struct_passwd((*own[:5], str(tmp_path), own[6]))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: here)
+    git_runner = Git(tmp_path, parse_remote("https://git.example/serving.git", Path("/")))
+    assert git_runner.printable(f"it was Basic {secret}") == "it was Basic …"
 
 
 def test_a_redirect_is_not_followed(
