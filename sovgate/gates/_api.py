@@ -58,6 +58,7 @@ class Gate:
     """`name` is that of the command, and of its entry under `gates` in the project.
 
     help      one line for people
+    metric    what its measure is called: a result of another one is none of this gate
     bound     which side of a threshold is good; None where there is none
     reads     "predictions"; "paired", a baseline's too; "binary", with a positive label; "junit"
     measure   pure; raises SovgateError where the inputs do not fit each other
@@ -65,6 +66,7 @@ class Gate:
 
     name: str
     help: str
+    metric: str
     bound: Literal["at-least", "at-most"] | None
     reads: Literal["predictions", "paired", "binary", "junit"]
     measure: Callable[[Inputs], Measure]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure
 from sovgate.intervals import clopper_pearson, text, text_high, text_low
 
+METRIC = "accuracy"
+
 
 def measure(inputs: Inputs) -> Measure:
     """Each row is a trial that succeeds or not, so the count of successes is binomial."""
@@ -14,7 +16,7 @@ def measure(inputs: Inputs) -> Measure:
     n = len(rows.ids)
     low, high = clopper_pearson(hits, n, inputs.confidence)
     return Measure(
-        metric="accuracy",
+        metric=METRIC,
         n=n,
         estimate=text(hits / n) if n else None,
         low=text_low(low),
@@ -27,6 +29,7 @@ def measure(inputs: Inputs) -> Measure:
 GATE = Gate(
     name="accuracy",
     help="The share that the model gets right is high enough.",
+    metric=METRIC,
     bound=AT_LEAST,
     reads="predictions",
     measure=measure,

@@ -14,6 +14,8 @@ from sovgate.errors import VerificationFailed
 from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure
 from sovgate.intervals import clopper_pearson, text, text_high, text_low
 
+METRIC = "auc"
+
 
 def measure(inputs: Inputs) -> Measure:
     """The seed is a digest of the test set, its ids and labels: nobody can try seeds until one
@@ -41,7 +43,7 @@ def measure(inputs: Inputs) -> Measure:
     ties = sum(high == low for high, low in pairs)
     n = len(pairs)
     return Measure(
-        metric="auc",
+        metric=METRIC,
         n=n,
         estimate=text((wins + ties / 2) / n) if n else None,
         low=text_low(clopper_pearson(wins, n, inputs.confidence)[0]),
@@ -62,6 +64,7 @@ def _seed(samples: Iterable[tuple[str, str]]) -> int:
 GATE = Gate(
     name="auc",
     help="Samples of one label score above the others often enough.",
+    metric=METRIC,
     bound=AT_LEAST,
     reads="binary",
     measure=measure,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure
 from sovgate.intervals import clopper_pearson, text, text_high, text_low
 
+METRIC = "f1"
+
 
 def measure(inputs: Inputs) -> Measure:
     """`n` counts the samples that the score is about: true negatives say nothing of it."""
@@ -22,7 +24,7 @@ def measure(inputs: Inputs) -> Measure:
     n = hits + misses + alarms
     low, high = (2.0 * j / (1.0 + j) for j in clopper_pearson(hits, n, inputs.confidence))
     return Measure(
-        metric="f1",
+        metric=METRIC,
         n=n,
         estimate=text(2 * hits / (n + hits)) if n else None,
         low=text_low(low),
@@ -35,6 +37,7 @@ def measure(inputs: Inputs) -> Measure:
 GATE = Gate(
     name="f1",
     help="The F1 score of one label is high enough.",
+    metric=METRIC,
     bound=AT_LEAST,
     reads="binary",
     measure=measure,

@@ -10,6 +10,7 @@ from sovgate.errors import VerificationFailed
 from sovgate.gates._api import AT_MOST, Gate, Inputs, Measure, Predictions
 from sovgate.intervals import clopper_pearson, text, text_high, text_low
 
+METRIC = "accuracy-drop"
 #: How the doubt is shared: between which of the two models is right where they differ, and how
 #: often they differ. The first decides the sign, so it gets the more.
 _WHICH = 0.8
@@ -35,7 +36,7 @@ def measure(inputs: Inputs) -> Measure:
     often = clopper_pearson(differing, n, 1.0 - doubt * (1.0 - _WHICH))
     ends = [(2.0 * side - 1.0) * size for side in which for size in often]
     return Measure(
-        metric="accuracy-drop",
+        metric=METRIC,
         n=n,
         estimate=text((lost - won) / n) if n else None,
         low=text_low(min(ends)),
@@ -81,6 +82,7 @@ def _different(why: str, ours: Predictions, before: Predictions) -> Verification
 GATE = Gate(
     name="regression",
     help="The model is hardly worse than a baseline on the same samples.",
+    metric=METRIC,
     bound=AT_MOST,
     reads="paired",
     measure=measure,

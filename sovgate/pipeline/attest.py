@@ -243,11 +243,16 @@ def _check(draft: _Draft, model: str, manifest: str, wanted: frozenset[str]) -> 
 def _read(role: str, statement: Statement) -> None:
     """Parse what policy will parse. Raises Malformed."""
     from sovgate.formats import legal, provenance, testresult
+    from sovgate.gates import registry
 
     if role == "provenance":
         provenance.parse(statement.predicate)
     elif role == "gate":
-        testresult.parse(statement.predicate)
+        why = registry.misfit(testresult.parse(statement.predicate))
+        if why is not None:
+            raise VerificationFailed("it is no result of the gate that it names", why=why,
+                                     fix="name that gate otherwise, or run: sovgate gate",
+                                     reason="other-measure")  # fmt: skip
     elif role == "legal":
         legal.parse(statement.predicate)
 

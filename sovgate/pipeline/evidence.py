@@ -163,10 +163,14 @@ def _signed_manifest(verified: Verified, manifest: str | None, signature: str | 
 def _gate_fields(said: Mapping[str, strict.JSON]) -> dict[str, str | None]:
     """Name, outcome and threshold of a test result. Only ours say which gate of a project it is."""
     from sovgate.formats import testresult
+    from sovgate.gates import registry
 
     if testresult.EXTENSION not in said:
         raise _Unfit("unnamed: it does not say which gate of the project it is")
     found = testresult.parse(said)
+    why = registry.misfit(found)
+    if why is not None:
+        raise _Unfit(f"other-measure: {why}")
     sign = ">=" if found.bound == testresult.AT_LEAST else "<="
     return {
         "gate": found.gate,

@@ -6,6 +6,7 @@ only if a signer that is trusted for gates signed it, and only at the project's 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -13,19 +14,19 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError, ExitCode, UsageError
 from sovgate.formats.testresult import (
-    AT_LEAST,
     FAIL,
     INCONCLUSIVE,
     LEAST_CONFIDENCE,
     PASS,
     TestResult,
 )
-from sovgate.gates.registry import open_gate
+from sovgate.gates.registry import GATES, open_gate
 from sovgate.pipeline.evidence import decimal
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Advance
 
 if TYPE_CHECKING:
+    from sovgate.config import ProjectConfig
     from sovgate.errors import Where
     from sovgate.gates._api import Gate, Inputs
 
@@ -128,20 +129,39 @@ def _asked(opened: Project, found: Gate) -> tuple[str | None, Where | None]:
     declared = opened.config.gates.get(found.name)
     if declared is None:
         return None, None
+    error = _misdeclared(opened.config, found)
+    if error is not None and error.reason == "wrong-threshold":
+        raise error
     where = opened.config.where(f"gates.{found.name}")
-    wrong = declared.at_most if found.bound == AT_LEAST else declared.at_least
-    if found.bound is None:
-        wrong = declared.at_least or declared.at_most
-    if wrong is not None or declared.dataset is not None:
-        raise ConfigError(
-            f"gates.{found.name} asks for what this gate does not measure",
-            fix=f"write gates.{found.name}: {{{found.bound}: …, before: {declared.before}}}"
-            if found.bound
-            else f"write gates.{found.name}: {{before: {declared.before}}}",
-            where=where,
-            reason="wrong-threshold",
-        )
     return decimal(declared.at_least or declared.at_most), where
+
+
+def misdeclared(config: ProjectConfig) -> Iterator[ConfigError]:
+    """Gates of ours that the project declares in a way in which nothing can pass them."""
+    for name in config.gates:
+        if name in GATES:
+            error = _misdeclared(config, open_gate(name))
+            if error is not None:
+                yield error
+
+
+def _misdeclared(config: ProjectConfig, found: Gate) -> ConfigError | None:
+    declared = config.gates[found.name]
+    asked = {"at-least": declared.at_least, "at-most": declared.at_most}
+    own = asked.pop(found.bound) if found.bound is not None else None
+    wrong = declared.dataset is not None or any(text is not None for text in asked.values())
+    if not wrong and (own is not None or found.bound is None):
+        return None
+    bound = f"{found.bound}: …, " if found.bound else ""
+    return ConfigError(
+        f"gates.{found.name} asks for what this gate does not measure"
+        if wrong
+        else f"gates.{found.name} has no threshold",
+        why=None if wrong else "so no result of it can be held to the project's own",
+        fix=f"write gates.{found.name}: {{{bound}before: {declared.before}}}",
+        where=config.where(f"gates.{found.name}"),
+        reason="wrong-threshold" if wrong else "no-threshold",
+    )
 
 
 def _threshold(opened: Project, found: Gate, asked: str | None, given: str | None) -> str | None:

@@ -13,6 +13,7 @@ from sovgate.files import read_bounded
 from sovgate.formats import dataset
 from sovgate.lint import datasets, project
 from sovgate.lint._api import Finding
+from sovgate.pipeline.gate import misdeclared
 
 MAX_FILES = 20_000
 _SKIP = frozenset({".git", ".sovgate", "node_modules", ".venv", "__pycache__"})
@@ -97,6 +98,7 @@ class _Run:
             return
         for rule in project.RULES:
             self.findings += [_in(path, finding) for finding in rule(config)]
+        self.findings += [Finding.of(_at(error, path), str(path)) for error in misdeclared(config)]
         for name, manifest in project.manifests(config):
             self.manifest(manifest, (config, name))
         if config.policy.rules is not None:

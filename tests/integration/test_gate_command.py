@@ -124,6 +124,60 @@ def test_a_statement_that_claims_a_pass_its_numbers_deny(crossing: Crossing) -> 
     assert ask(crossing) == {"gates-before-stage"}
 
 
+@pytest.mark.parametrize("change", [{"metric": "f1"}, {"metric": "auc"}, {"gate": "regression"}])
+def test_a_measure_of_something_else_is_no_pass_of_the_gate(
+    crossing: Crossing, change: dict[str, str]
+) -> None:
+    """An F1 of 0.95 does not say that 95 % were right, whatever gate it is signed as."""
+    from sovgate.formats.testresult import EXTENSION
+
+    crossing.edit(
+        "  accuracy: {at", "  regression: {at-least: 0.90, before: transfer}\n  accuracy: {at"
+    )
+    made = crossing.base / run(crossing, "good.csv")["result"]
+    predicate = json.loads(made.read_bytes())["predicate"]
+    predicate[EXTENSION].update(change)
+    crossing.evidence("gate", predicate)
+    code, said = crossing.run(
+        "check", crossing.model, "--zone", "home", "--to", "eu", "--format", "json"
+    )
+    assert (code, json.loads(said)["denies"][0]["rule"]) == (10, "gates-before-stage")
+    draft = json.loads(made.read_bytes())
+    draft["predicate"] = predicate
+    made.write_text(json.dumps(draft))
+    said = crossing.json(
+        "attest", crossing.model, "--all-unsigned", "--key", "keys/home.pem", code=11
+    )
+    assert said["error"]["reason"] == "other-measure"
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        ("accuracy: {before: transfer}", "no-threshold"),
+        ("accuracy: {at-most: 0.90, before: transfer}", "wrong-threshold"),
+        ("junit: {at-least: 1, before: transfer}", "wrong-threshold"),
+    ],
+)
+def test_a_gate_whose_bound_is_missing_or_on_the_wrong_side_lints_not(
+    crossing: Crossing, declared: str, reason: str
+) -> None:
+    crossing.edit("accuracy: {at-least: 0.90, before: transfer}", declared)
+    found = crossing.json("lint", code=3)["findings"]
+    assert [(one["rule"], one["severity"]) for one in found] == [(reason, "error")]
+
+
+def test_no_pass_without_a_bound_satisfies_a_gate_that_lost_its_own(crossing: Crossing) -> None:
+    """Whoever signs results could else pass it by anything, a test run under another name too."""
+    crossing.edit("accuracy: {at-least: 0.90, before: transfer}", "accuracy: {before: transfer}")
+    (crossing.base / "report.xml").write_text("<testsuite><testcase name='a'/></testsuite>")
+    made = crossing.json("gate", "junit", crossing.model, "--report", "report.xml")["result"]
+    predicate = json.loads((crossing.base / made).read_bytes())["predicate"]
+    predicate["https://sovgate.dev/gate/v0"] |= {"gate": "accuracy", "metric": "accuracy"}
+    crossing.evidence("gate", predicate)
+    assert ask(crossing) == {"gates-before-stage"}
+
+
 def test_a_changed_model_loses_its_pass(crossing: Crossing) -> None:
     run(crossing, "good.csv", "--key", "keys/home.pem")
     evidence = {p.name: p.read_bytes() for p in attest.evidence_dir(crossing.model).glob("gate-*")}
