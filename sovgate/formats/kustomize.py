@@ -176,9 +176,10 @@ def ensure_patch(data: bytes, name: str) -> bytes:
     if len(ours) > 1:
         raise _cannot(name, f"{RELEASE_FILE} is named twice among the patches")
     if ours:
-        target = ours[0].get("target")
-        if "patch" in ours[0] or not (target is None or _fits(target)):
+        if "patch" in ours[0] or ours[0].get("target") is not None:
             raise _cannot(name, f"the entry for {RELEASE_FILE} was changed")
+        if ours != (patches or [])[-1:]:
+            raise _cannot(name, f"a patch after {RELEASE_FILE} would have the last word")
         return data
     text = data.decode("utf-8")
     if text.startswith("\ufeff"):
@@ -199,15 +200,12 @@ def _is_ours(item: dict[str, Any]) -> bool:
     return isinstance(path, str) and posixpath.normpath(path) == RELEASE_FILE
 
 
-def _fits(target: object) -> bool:
-    return isinstance(target, dict) and target.get("kind") == "Deployment"
-
-
 def _cannot(name: str, why: str) -> ConfigError:
     return ConfigError(
         f"{name} cannot be edited",
         why=why,
-        fix=f"write `- path: {RELEASE_FILE}` as the last entry of `patches:` in it by hand",
+        fix=f"write `- path: {RELEASE_FILE}` as the last entry of `patches:` in it by hand, and "
+        "nothing else in that entry",
         where=Where(path=name),
         reason="bad-overlay",
     )

@@ -731,6 +731,27 @@ def test_hostile_yaml_in_the_repository_is_refused(repository: Repository) -> No
 # --- what goes wrong with people's repositories -------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "more", ["  target: {kind: Deployment, name: x}\n", "- path: other.yaml\n"]
+)
+def test_an_entry_by_which_another_release_would_run_is_refused(
+    repository: Repository, kubectl: Path, more: str
+) -> None:
+    """Kustomize builds both, without a word."""
+    promoted(target(repository), pin())
+    other = repository.show(RELEASE_FILE).replace(pin().release.encode(), b"evil")
+    text = repository.show(f"{OVERLAY}/kustomization.yaml").decode()
+    files = {f"{OVERLAY}/kustomization.yaml": text + more, f"{OVERLAY}/other.yaml": other}
+    repository.person_pushes(files)
+    built = subprocess.run(
+        [str(kubectl), "kustomize", str(repository.work / OVERLAY)], capture_output=True, check=True
+    ).stdout.decode()
+    assert pin().release not in built
+    before = repository.tip()
+    assert refused(target(repository), pin("1.1.0")).reason == "bad-overlay"
+    assert repository.tip() == before
+
+
 def test_a_repository_that_is_not_there(tmp_path: Path) -> None:
     where = promote.GitTarget(
         zone="eu", remote=parse_remote(str(tmp_path / "none"), Path("/")), path="x"

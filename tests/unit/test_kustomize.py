@@ -72,7 +72,7 @@ def test_only_our_entry_is_added(before: str, after: str) -> None:
     "text",
     [
         "patches:\n- path: sovgate-release.yaml\n",
-        "patches:\n- path: ./sovgate-release.yaml\n  target: {kind: Deployment, name: x}\n",
+        "patches:\n- path: a\n- path: ./sovgate-release.yaml\n",
         "patches: [{path: sovgate-release.yaml}]",
     ],
 )
@@ -90,6 +90,8 @@ def test_an_entry_that_is_there_stays_as_it_is(text: str) -> None:
         "patches: text\n",
         "patches:\n- path: sovgate-release.yaml\n- path: ./sovgate-release.yaml\n",
         "patches:\n- path: sovgate-release.yaml\n  target: {kind: Service}\n",
+        "patches:\n- path: sovgate-release.yaml\n  target: {kind: Deployment, name: x}\n",
+        "patches:\n- path: sovgate-release.yaml\n- path: a\n",
         "kind: Deployment\n",
         "- a\n",
         "",
