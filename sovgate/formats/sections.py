@@ -70,6 +70,8 @@ class Section:
         if type(value) is not str or not value or len(value) > MAX_TEXT:
             self.refuse(key, f"{self.title(key)} must be text, not {_kind(value)}",
                         fix=f'put it in quotes: {key}: "…"')  # fmt: skip
+        if "\0" in value:
+            self.refuse(key, f"{self.title(key)} holds a NUL, as no name and no path does")
         if pattern is not None and not pattern.fullmatch(value):
             self.refuse(key, f"{self.title(key)}: {value[:80]!r} does not match {pattern.pattern}")
         return value

@@ -7,6 +7,7 @@ that zone. With `offline`, nothing that would need the network.
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import shutil
 import sys
@@ -308,7 +309,7 @@ def _key(
             return
     else:
         path = uri.parse(text, what="key").rest
-        if not (opened.base / path).exists():
+        if not os.path.exists(opened.base / path):  # noqa: PTH110 (Path's raises if it is too long)
             private = path.removesuffix(".pub.pem") + ".pem" if path.endswith(".pub.pem") else path
             ask = "ask that zone for it; it is made there by: " if private != path else ""
             found.say(label, MISSING, f"{path} is not there",
@@ -327,7 +328,9 @@ def _store(found: _Doctor, opened: Project, name: str) -> None:
         if found.offline:
             found.say(label, SKIPPED, f"{zone.store}: needs the network")
             return
-    elif not (opened.base / uri.parse(str(zone.store), what="store").rest).is_dir():
+    elif not os.path.isdir(  # noqa: PTH112 (as above)
+        opened.base / uri.parse(str(zone.store), what="store").rest
+    ):
         found.say(label, WARN, f"{zone.store} is no folder yet", "the first push or pull makes it")
         return
     writes = found.zone is not None and (

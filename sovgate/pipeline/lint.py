@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -71,10 +72,10 @@ class _Run:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.read: list[str] = []
-        self.seen: set[Path] = set()
+        self.seen: set[str] = set()
 
     def _first(self, path: Path) -> bool:
-        key = path.resolve()
+        key = os.path.realpath(path)  # Path.resolve raises where links go round
         new = key not in self.seen
         self.seen.add(key)
         return new
@@ -105,7 +106,7 @@ class _Run:
             from sovgate.pipeline.policies import lint_folder
 
             folder = path.parent / config.policy.rules
-            if folder.is_dir():
+            if os.path.isdir(folder):  # noqa: PTH112 (Path's raises where a name is too long)
                 self.policies(sorted(folder.rglob("*.rego")))
                 self.findings += lint_folder(folder)
 

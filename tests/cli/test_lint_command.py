@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 HYBRID = ROOT / "tests" / "vectors" / "projects" / "hybrid"
+FILE = "sovgate.yaml"
 RULE = """# METADATA
 # title: A rule of the user's
 # custom: {id: quiet-hours, severity: error, stage: replication, fix: "wait"}
@@ -109,6 +110,39 @@ def test_a_rule_that_could_fetch_or_allow_is_a_finding(project: Path) -> None:
     code, document, _ = lint(project)
     assert code == 3
     assert "policies/bad.rego" in [path for _, path, _ in found(document)]
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ("keys/eu.pub.pem", LONG, "missing-file"),
+        ("rules: policies/", f"rules: {LONG}", "missing-file"),
+        ("rules: policies/", 'rules: "poli\\0cies/"', "bad-value"),
+        ("manifest: data/public.yaml", 'manifest: "data\\0"', "bad-value"),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_a_finding_at_its_line(
+    project: Path, old: str, new: str, rule: str
+) -> None:
+    text = (project / "sovgate.yaml").read_text()
+    assert old in text
+    (project / "sovgate.yaml").write_text(text.replace(old, new))
+    for words in ((), (".",)):
+        code, document, _ = lint(project, *words)
+        assert code == 3
+        lines = [line for name, path, line in found(document) if (name, path) == (rule, FILE)]
+        assert lines
+        assert all(lines)
+
+
+def test_a_link_that_goes_round_is_a_finding(project: Path) -> None:
+    (project / "policies" / "round.rego").symlink_to("round.rego")
+    code, document, _ = lint(project)
+    assert code == 3
+    assert "policies/round.rego" in [path for _, path, _ in found(document)]
 
 
 def test_paths_are_read_one_by_one(project: Path) -> None:

@@ -56,6 +56,24 @@ def test_each_missing_key_is_named_with_the_command_that_makes_it(crossing: Cros
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("encrypt: keys/eu-enc.pem", f"encrypt: {'a' * 300}", "eu: secret key to decrypt"),
+        ("store: eu-store", f"store: {'a' * 300}", "eu: store"),
+        ("store: eu-store", 'store: "eu\\0"', "project file"),
+        ("datasets:", 'policy: {rules: "a\\0b"}\ndatasets:', "project file"),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_one_line_of_many(
+    crossing: Crossing, old: str, new: str, name: str
+) -> None:
+    crossing.edit(old, new)
+    found = lines(crossing, "--zone", "eu", code=0 if name == "eu: store" else 3)
+    assert status(found, name) != "ok"
+    assert status(found, "packages") == "ok"
+
+
+@pytest.mark.parametrize(
     ("name", "kind", "label"),
     [("eu", "sign", "secret key to sign"), ("eu-enc", "encrypt", "secret key to decrypt")],
 )
