@@ -9,15 +9,13 @@ from __future__ import annotations
 import functools
 import importlib
 import ipaddress
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
-from sovgate import awsanswers
+from sovgate import awsanswers, awsenviron
 from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError, workflow_permissions
 from sovgate.records import GRADE
 from sovgate.regions import Region, all_regions, lookup
@@ -199,10 +197,10 @@ def client(
         # Also for the clients that fetch credentials: they too ask one endpoint of that region.
         for name, value in {**_ONE_ENDPOINT, "region": place.region}.items():
             session.set_config_variable(name, value)
-        given = _given_credentials(place, os.environ)
+        given = awsenviron.credentials(place.declared.provider) if place.declared else None
         if given is not None and profile is None:
             session.set_credentials(*given)
-        roots = _own_roots(session, kind)
+        roots = awsenviron.own_roots(session, kind)
         # This machine is never reached through another: http:// would then go over the network.
         here = is_loopback(urlsplit(place.url).hostname or "")
         proxies = {} if here else botocore.utils.get_environ_proxies(place.url)
@@ -244,21 +242,6 @@ def client(
     return Client(sdk=sdk, grade=GRADE["api" if known else "declared"])
 
 
-def _own_roots(session: Any, kind: type[SovgateError]) -> str | None:
-    """A file or folder of roots in place of the default ones. An empty name is none: it does not
-    turn off the check of certificates."""
-    named = str(session.get_config_variable("ca_bundle") or "").strip()
-    roots = named or os.environ.get("REQUESTS_CA_BUNDLE", "").strip() or None
-    if roots and not Path(roots).exists():
-        raise kind(
-            f"there are no TLS roots at {roots[:200]!r}",
-            why="AWS_CA_BUNDLE, ca_bundle in ~/.aws/config or REQUESTS_CA_BUNDLE names them",
-            fix="correct it, or take it out to have the default roots",
-            reason="tls",
-        )
-    return roots
-
-
 def _unusable(error: Exception, place: Endpoint, kind: type[SovgateError]) -> SovgateError:
     """A client that could not be made. Nothing was asked yet: it is what is written down here."""
     name = type(error).__name__
@@ -297,15 +280,6 @@ def _loader() -> Any:
     loaders = importlib.import_module("botocore.loaders")
     built_in = [loaders.Loader.BUILTIN_DATA_PATH]
     return loaders.Loader(extra_search_paths=built_in, include_default_search_paths=False)
-
-
-def _given_credentials(place: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    if place.declared is None:
-        return None
-    prefix = place.declared.provider.upper().replace("-", "_")
-    names = [f"{prefix}_{end}" for end in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")]
-    values = tuple(environ.get(name, "") for name in names)
-    return tuple(v for v in values if v) if values[0] and values[1] else None
 
 
 def _no_redirects(place: Endpoint) -> Callable[..., None]:

@@ -25,6 +25,7 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.formats import wrap
+from sovgate.records import GRADE
 from sovgate.regions import Region, all_regions, lookup
 from sovgate.uri import Uri
 
@@ -165,6 +166,8 @@ class _Key:
         self.usage = str(facts.get("KeyUsage", ""))
         self.region = named.row.id
         self.grade = _client(named.place, named.profile).grade
+        if facts.get("Origin") == "EXTERNAL_KEY_STORE":  # it lies wherever its owner keeps it
+            self.grade = min(self.grade, GRADE["declared"])
         self._check(facts)
 
     @classmethod
@@ -363,11 +366,9 @@ def _errors(doing: str, permission: str, key: str) -> Iterator[None]:
             # The cause is left out: nothing of what was sent belongs into a trace.
             raise wrap.damaged() from None
         if code == "NotFoundException":
-            raise KeyServiceError(
-                f"there is no key {key} in that account and region",
-                fix="check the URI in sovgate.yaml",
-                reason="no-such-key",
-            ) from error
+            raise KeyServiceError(f"there is no key {key} in that account and region",
+                                  fix="check the URI in sovgate.yaml",
+                                  reason="no-such-key") from error  # fmt: skip
         if code in ("DisabledException", "KMSInvalidStateException"):
             raise KeyServiceError(f"{key} cannot be used now", why=code,
                                   fix="enable it, or name another key",

@@ -11,7 +11,7 @@ from sovgate import aws
 from sovgate.errors import ConfigError, ExitCode, KeyServiceError, ResidencyMismatch, StoreError
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
-from sovgate.keys.awskms import _parse, encryption_context
+from sovgate.keys.awskms import _Key, _parse, encryption_context
 from sovgate.records import GRADE
 from sovgate.regions import all_regions
 from sovgate.stores.registry import open_store
@@ -308,3 +308,29 @@ def test_in_a_workflow_missing_credentials_print_the_block_to_paste(
     assert told.details == (
         "paste into the job:", "  permissions:", "    id-token: write", "    contents: read",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("origin", "grade"),
+    [("AWS_KMS", "api"), ("AWS_CLOUDHSM", "api"), ("EXTERNAL", "api"),
+     ("EXTERNAL_KEY_STORE", "declared")],
+)  # fmt: skip
+def test_where_a_key_of_an_external_store_lies_is_only_declared(origin: str, grade: str) -> None:
+    """KMS answers from its region for a key that is kept anywhere."""
+    facts = {"Arn": KEY, "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT",
+             "KeyState": "Enabled", "Origin": origin, "MultiRegion": False}  # fmt: skip
+    assert _Key(named(f"awskms:///{KEY}"), facts).grade == GRADE[grade]
+
+
+@pytest.mark.parametrize("name", ["AWS_EUSC_ACCESS_KEY_ID", "AWS_EUSC_SECRET_ACCESS_KEY"])
+def test_half_of_a_providers_credentials_are_not_filled_up_with_others(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for other in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(other, "of-the-other-partition")
+    monkeypatch.setenv(name, "hidden")
+    with pytest.raises(ConfigError) as caught:
+        _ = s3("s3://kyc-eu")._client
+    assert caught.value.reason == "half-credentials"
+    assert name in str(caught.value)
+    assert "hidden" not in f"{caught.value!r} {caught.value.why} {caught.value.fix}"

@@ -69,7 +69,8 @@ def read_exactly(source: BinaryIO, size: int, name: str) -> bytearray:
 
 
 def multipart(store: S3Store, name: str, source: BinaryIO, *, size: int, sha256: str) -> None:
-    """Create-only, as a put. Leaves its parts behind only where they can be taken up again.
+    """Create-only, as a put. Leaves its parts behind only where they may be taken up again: where
+    the service then lists them without their sums, they are left to the bucket's lifecycle rule.
 
     A service that ignored If-None-Match when an upload is completed could replace what came
     under the name meanwhile: only by the same bytes, for the name is their digest.

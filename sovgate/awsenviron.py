@@ -1,0 +1,46 @@
+"""What the environment may say to AWS's SDK: credentials of a provider, and TLS roots of one's own.
+
+Reads os.environ, and the settings of a session of the SDK's that it is given.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sovgate.errors import ConfigError, SovgateError
+
+
+def credentials(provider: str) -> tuple[str, ...] | None:
+    """Key id, secret and maybe token of PROVIDER_ACCESS_KEY_ID and its fellows; None if not set.
+
+    Raises ConfigError, reason "half-credentials": else the SDK would take whatever else it finds,
+    maybe somebody else's.
+    """
+    prefix = provider.upper().replace("-", "_")
+    names = [f"{prefix}_{end}" for end in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")]
+    values = tuple(os.environ.get(name, "") for name in names)
+    if bool(values[0]) != bool(values[1]):
+        there, missing = names[:2] if values[0] else names[1::-1]
+        raise ConfigError(
+            f"{there} is set, and {missing} is not",
+            fix="set both, or neither: then the SDK looks where it always does",
+            reason="half-credentials",
+        )
+    return tuple(value for value in values if value) if values[0] else None
+
+
+def own_roots(session: Any, kind: type[SovgateError]) -> str | None:
+    """A file or folder of roots in place of the default ones. An empty name is none: it does not
+    turn off the check of certificates."""
+    named = str(session.get_config_variable("ca_bundle") or "").strip()
+    roots = named or os.environ.get("REQUESTS_CA_BUNDLE", "").strip() or None
+    if roots and not Path(roots).exists():
+        raise kind(
+            f"there are no TLS roots at {roots[:200]!r}",
+            why="AWS_CA_BUNDLE, ca_bundle in ~/.aws/config or REQUESTS_CA_BUNDLE names them",
+            fix="correct it, or take it out to have the default roots",
+            reason="tls",
+        )
+    return roots
