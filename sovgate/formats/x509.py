@@ -6,6 +6,8 @@ the end of its certificate (RULES 7, 19). `cryptography` is imported inside func
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -41,7 +43,7 @@ def root_from_pem(data: bytes) -> tuple[bytes, PublicKey]:
         if len(data) > MAX_PEM_BYTES:
             raise ValueError(f"{len(data)} bytes")
         (certificate,) = x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Malformed(
             "not a PEM file with one certificate", why=str(error)[:200], reason="bad-certificate"
         ) from error
@@ -54,6 +56,13 @@ def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -
     `chain` is DER, leaf first; its own copy of the root counts for nothing. Raises
     VerificationFailed, reason "untrusted-certificate"; Malformed.
     """
+    if not 0 < len(chain) <= MAX_INTERMEDIATES + 2:
+        _refuse(f"a chain of {len(chain)} certificates")
+    with _parsing():
+        return _admitted(chain, rule, now)
+
+
+def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -> PublicKey:
     from cryptography import x509
     from cryptography.x509.verification import (
         Criticality,
@@ -63,13 +72,8 @@ def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -
         VerificationError,
     )
 
-    if not 0 < len(chain) <= MAX_INTERMEDIATES + 2:
-        _refuse(f"a chain of {len(chain)} certificates")
-    try:
-        leaf, *above = [x509.load_der_x509_certificate(der) for der in chain]
-        root = x509.load_der_x509_certificate(rule.root)
-    except ValueError as error:
-        raise Malformed("not a certificate", why=str(error)[:200]) from error
+    leaf, *above = [x509.load_der_x509_certificate(der) for der in chain]
+    root = x509.load_der_x509_certificate(rule.root)
     if leaf == root:
         _refuse("it is the root's own")
     # What a signer's certificate must be; the defaults of the web ask for TLS.
@@ -102,9 +106,32 @@ def leaf_key(chain: tuple[bytes, ...]) -> PublicKey:
     """The key of a chain's first certificate; nothing is said of its trust. Raises Malformed."""
     from cryptography import x509
 
-    try:
+    with _parsing():
         return _key(x509.load_der_x509_certificate(chain[0]))
-    except ValueError as error:
+
+
+@contextlib.contextmanager
+def _parsing() -> Iterator[None]:
+    """What the library says of malformed certificates: much of it only when a field is looked at,
+    not all of it as ValueError, and what it still puts up with as warnings."""
+    import warnings
+
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.utils import CryptographyDeprecationWarning
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            yield
+    except (
+        ValueError,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.ExtensionNotFound,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         raise Malformed("not a certificate", why=str(error)[:200]) from error
 
 

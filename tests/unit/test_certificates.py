@@ -69,6 +69,23 @@ def test_rule_05_a_certificate_of_another_key_cannot_be_put_in_place_of_the_hint
     assert reason(replace(plain, certificates=(b"x",)).emit(), raw) == "malformed"
 
 
+@pytest.mark.parametrize("value", [0, 1, 2, 0x30, 0x7F, 0x80, 0xFF])
+def test_a_damaged_certificate_is_refused_whichever_byte_it_is(value: int) -> None:
+    """Nothing signs a bundle's certificate: who can write the file can put any bytes there."""
+    plain, der = Bundle.parse(word()), LEAF.public_bytes(Encoding.DER)
+    raw = Trusted(name="ci", key=LEAF_KEY.public_key, may=frozenset({"legal"}))
+    for place in range(len(der)):
+        if der[place] == value:
+            continue
+        damaged = der[:place] + bytes([value]) + der[place + 1 :]
+        bundle = replace(plain, certificates=(damaged,)).emit()
+        assert reason(bundle) in ("malformed", "bad-key", "untrusted-certificate")
+        try:
+            assert open_statement(bundle, [raw]).signer is raw  # its key was not touched
+        except VerificationFailed as error:
+            assert error.reason in ("malformed", "bad-key", "wrong-hint")
+
+
 def test_a_signer_is_known_by_root_and_name_and_comes_back_with_the_own_key() -> None:
     for chain in ((LEAF,), (LEAF, ROOT)):
         verified = open_statement(word(*chain), [rule()])
