@@ -197,8 +197,12 @@ def _write_temporary(path: Path, data: bytes, mode: int) -> Path:
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644) -> None:
-    """The old bytes or the new ones, never half: temporary name, fsync, rename, fsync."""
+    """The old bytes or the new ones, never half: temporary name, fsync, rename, fsync.
+
+    What lies there is replaced if it is a file: UsageError where it is a folder, pipe or device.
+    """
     path = Path(path)
+    require_file(path)
     try:
         temporary = _write_temporary(path, data, mode)
         try:
@@ -322,6 +326,21 @@ def require_absent(path: str | os.PathLike[str]) -> None:
     """Refuse early to write where something lies. Raises UsageError."""
     if os.path.lexists(path):
         raise _taken(path)
+
+
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Refuse to replace what is no file: /dev/null would be one from then on. Raises UsageError."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:  # nothing there, or writing will say what is wrong with it
+        return
+    if not stat.S_ISREG(mode):
+        raise UsageError(
+            f"{os.fspath(path)!r} is no file",
+            why="writing there would put a file in its place",
+            fix="name a file, and read that",
+            reason="output-exists",
+        )
 
 
 def require_free(path: str | os.PathLike[str]) -> None:

@@ -56,6 +56,7 @@ def sbom(
     """
     from sovgate import __version__, attest, inventory
     from sovgate import sbom as stage
+    from sovgate.files import require_file
 
     timestamp = _source_date()
     libraries = stage.merged(
@@ -71,7 +72,9 @@ def sbom(
     if total is not None:
         total(survey.total)
     for path in (output, spdx):
-        _require_outside(survey.root, path)
+        if path is not None:
+            require_file(path)
+            _require_outside(survey.root, path)
     looked = stage.look(survey.root, survey.kind, [entry.name for entry in survey.entries])
     manifest = inventory.read(survey, advance=advance).manifest
     stage.unchanged(survey.root, survey.kind, looked)
@@ -149,9 +152,7 @@ def _source_date() -> datetime | None:
     )
 
 
-def _require_outside(root: Path, path: Path | None) -> None:
-    if path is None:
-        return
+def _require_outside(root: Path, path: Path) -> None:
     place = path.parent.resolve() / path.name
     if place == root or (root.is_dir() and place.is_relative_to(root)):
         raise UsageError(

@@ -128,6 +128,25 @@ def test_an_atomic_write_that_fails_leaves_the_old_bytes(
     assert [p.name for p in tmp_path.iterdir()] == ["name"]
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to a device"])
+def test_an_atomic_write_puts_no_file_in_the_place_of_something_else(
+    tmp_path: Path, kind: str
+) -> None:
+    """`-o /dev/null` or `-o /dev/stdout`, as root in a container, would cost all others theirs."""
+    target = tmp_path / "name"
+    if kind == "pipe":
+        os.mkfifo(target)
+    elif kind == "folder":
+        target.mkdir()
+    else:
+        target.symlink_to(os.devnull)
+    before = os.lstat(target)
+    with pytest.raises(UsageError, match="is no file"):
+        files.atomic_write(target, b"new")
+    assert files.same_file(before, os.lstat(target))
+    assert [p.name for p in tmp_path.iterdir()] == ["name"]
+
+
 def test_rule_11_staging_is_private_and_gone_after_a_failure(tmp_path: Path) -> None:
     final = tmp_path / "model"
     with pytest.raises(ValueError, match="x"), files.Staging(final) as staging:
