@@ -149,7 +149,9 @@ class Git:
         done = self.call(*arguments, stdin=stdin, most=most, identity=identity)
         if done.code != 0:
             raise GitError(
-                f"git {arguments[0]} failed", why=done.stderr or f"exit code {done.code}"
+                f"git {arguments[0]} failed",
+                why=done.stderr or f"exit code {done.code}",
+                fix="see what is wrong with the repository (git fsck), and run it again",
             )
         return done.stdout
 

@@ -14,7 +14,7 @@ from sovgate.git import Git
 from sovgate.giturl import is_oid
 
 REGULAR = ("100644", "100755")
-_WHAT = {"120000": "it is a link", "160000": "it is a submodule"}
+_WHAT = {"120000": "it is a link", "160000": "it is a submodule", "040000": "it is a folder"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ class Trees:
             raise GitError(
                 f"{name!r} is not a regular file in the Git repository",
                 why=_WHAT.get(item.mode),
-                fix="replace the link by the file that it points to",
+                fix="put a file there; where it is a link, the one that it points to",
                 reason="not-regular",
             )
         if item.size > most:

@@ -152,8 +152,9 @@ def init(folder: Path, answers: Answers, *, dry_run: bool = False) -> Made:
     DiskError. After a crash run it again with the same answers: it finishes.
     """
     wanted = files(check(answers))
-    created, kept, differ = _compare(folder, wanted)
     keys = [(kind, path) for kind, path in key_files(answers)]
+    _check_folders(folder, [*wanted, *(path for _, path in keys)])
+    created, kept, differ = _compare(folder, wanted)
     fresh = [(kind, path) for kind, path in keys if not os.path.lexists(folder / path)]
     old = [path for kind, path in keys if (kind, path) not in fresh]
     new_keys = [half for _, path in fresh for half in (path, _public(path))]
@@ -183,23 +184,35 @@ def _public(path: str) -> str:
     return f"{path.removesuffix('.pem')}.pub.pem"
 
 
-def _compare(
-    folder: Path, wanted: Mapping[str, bytes]
-) -> tuple[list[str], list[str], list[tuple[str, str]]]:
-    """What is new, what is there already, and what shared files lack."""
+def _check_folders(folder: Path, paths: list[str]) -> None:
+    """What is to hold files is a folder, or is not there yet."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise UsageError(
             f"{str(folder)!r} is no folder", fix="name another", reason="output-exists"
         )
+    for parent in dict.fromkeys(parent for path in paths for parent in Path(path).parents):
+        there = folder / parent
+        if parent == Path() or (there.is_dir() and not there.is_symlink()):
+            continue
+        if os.path.lexists(there):
+            what = "a link" if there.is_symlink() else "no folder"
+            raise UsageError(
+                f"{str(parent)!r} is {what}",
+                why="nothing was written",
+                fix="init writes into folders only: move it away, or name another folder",
+                reason="output-exists",
+            )
+
+
+def _compare(
+    folder: Path, wanted: Mapping[str, bytes]
+) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+    """What is new, what is there already, and what shared files lack."""
     created: list[str] = []
     kept: list[str] = []
     differ: list[tuple[str, str]] = []
     taken: list[str] = []
     for path, data in wanted.items():
-        for parent in Path(path).parents:
-            if (folder / parent).is_symlink() and parent != Path():
-                raise UsageError(f"{str(parent)!r} is a link", fix="init writes into folders only",
-                                 reason="output-exists")  # fmt: skip
         there = folder / path
         if not os.path.lexists(there):
             created.append(path)
@@ -258,7 +271,8 @@ def _write(
                 _take_back(made)
                 raise
     except FileExistsError as error:
-        raise _taken([os.path.relpath(str(error.filename2), folder)]) from error
+        name = error.filename2 or error.filename  # link(2) names two, mkdir(2) one
+        raise _taken([os.path.relpath(str(name), folder)]) from error
     except OSError as error:
         raise disk_error(error, f"write the project to {str(folder)!r}") from error
 

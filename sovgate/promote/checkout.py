@@ -350,7 +350,8 @@ class Checkout:
             return GitError(
                 "the Git repository refused the commit",
                 why=printable(said, most=1500),
-                fix=f"let this identity push to {branch!r}, or set gitops.via: pull-request",
+                fix=f"let this identity push to {branch!r}"
+                + ("" if new else ", or set gitops.via: pull-request"),
                 reason="push-refused",
             )
         return self._refused("push to", said)

@@ -306,6 +306,21 @@ def test_it_writes_over_nothing_and_then_nothing_at_all(tmp_path: Path, path: st
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", [".github", "keys", "data"])
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_to_be_a_folder_and_is_none_is_named(tmp_path: Path, name: str, link: bool) -> None:
+    folder = tmp_path / "kyc"
+    folder.mkdir()
+    if link:
+        (folder / name).symlink_to("elsewhere")
+    else:
+        (folder / name).write_text("mine")
+    error = dict(sovgate("init", "kyc", *PAIRS["hybrid"], cwd=tmp_path, code=2))["error"]
+    assert error["reason"] == "output-exists"
+    assert error["what"].startswith(repr(name))
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
 def test_shared_files_are_left_and_what_they_lack_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "kyc"
     folder.mkdir()

@@ -605,14 +605,18 @@ def test_rule_26_a_link_leads_nowhere(repository: Repository, tmp_path: Path) ->
     (work / "overlays" / "pin").mkdir()
     (work / "overlays" / "pin" / "kustomization.yaml").write_text(KUSTOMIZATION)
     (work / "overlays" / "pin" / "sovgate-release.yaml").symlink_to(outside / "new")
+    (work / "overlays" / "in" / "sovgate-release.yaml").mkdir(parents=True)
+    (work / "overlays" / "in" / "kustomization.yaml").write_text(KUSTOMIZATION)
+    (work / "overlays" / "in" / "sovgate-release.yaml" / "x").write_text("")
     git("add", "-A", cwd=work)
     git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},overlays/sub", cwd=work)
     repository.person_pushes_index()
     before = repository.tip()
     for path in ("linked", "up/eu", "overlays/file", "overlays/pin", "overlays/sub",
-                 "overlays/eu/kustomization.yaml"):  # fmt: skip
+                 "overlays/eu/kustomization.yaml", "overlays/in"):  # fmt: skip
         error = refused(target(repository, path=path))
         assert (error.exit_code, error.reason) == (23, "not-regular"), path
+        assert error.why, path
     assert repository.tip() == before
     assert [p.name for p in outside.iterdir()] == ["kustomization.yaml"]
 
