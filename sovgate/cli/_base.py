@@ -39,7 +39,11 @@ class LocalPath(Lines):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return Path(super().convert(value, param, ctx))
+        text = super().convert(value, param, ctx)
+        if not text:
+            # "$MODEL" that is unset, and not the folder we are in: that would be signed, keys too.
+            self.fail("the path is empty: say . for this folder", param, ctx)
+        return Path(text)
 
 
 class Option(click.Option):
