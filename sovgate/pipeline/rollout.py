@@ -15,6 +15,7 @@ from sovgate import audit
 from sovgate import promote as rollouts
 from sovgate.errors import (
     ConfigError,
+    GitError,
     Inconclusive,
     PolicyDenied,
     ResidencyMismatch,
@@ -231,7 +232,7 @@ class Rollout:
                     self.pin,
                     look,
                     rollouts.commit_message(self.pin, head, reason=self.reason),
-                    lambda: self.ask_again(decision),
+                    lambda: self._ask_again(decision, look),
                     proposal=self.proposal,
                 )
             with self.watch.step("record"):
@@ -279,6 +280,10 @@ class Rollout:
             destination=self.zone,
         )
 
+    def _ask_again(self, decision: Decision, look: rollouts.Look) -> None:
+        self.ask_again(decision)
+        self._require_unmoved(look)
+
     def ask_again(self, decision: Decision) -> None:
         """Just before each commit object: is it all still so? Raises what is not."""
         from sovgate import transfer
@@ -299,6 +304,20 @@ class Rollout:
                 reason="location-changed",
             )
         self.held.check_key()
+
+    def _require_unmoved(self, look: rollouts.Look) -> None:
+        """An overlay that was led away and back looks as it did; the records tell (RULES 26)."""
+        for promotion in rollouts.read_since(self.store, self.ledger, self.trusted):
+            pinned = promotion.release.pinned(promotion.manifest)
+            # A run whose commit we saw, or one that does the same as this, may record late.
+            expected = pinned in (look.pinned, self.pin.release)
+            if not expected or promotion.kind not in ("promote", self.kind):
+                raise GitError(
+                    f"zone {self.zone} went to {promotion.release} while this ran",
+                    why=promotion.reason or f"promotion {promotion.number} says so",
+                    fix="see what was promoted, and run it again if this release is still wanted",
+                    reason="release-changed",
+                )
 
     def _promotion(self, *, commit: str, branch: str, decision: str, head: str) -> Promotion:
         return Promotion(

@@ -11,7 +11,8 @@ In this order (pipeline/promote.py walks it; what is marked * is here):
  5. Policy decides the action `deploy`. A dry run stops here and shows the difference.
  6. An audit `intent` is durable before the first effect; its head goes into the commit.
  7. * The commit is made and pushed; location and key are asked again just before each commit
-    object. A lost race is run again on what the other left, unless the zone's release changed.
+    object. A lost race is run again on what the other left, unless the zone's release changed;
+    the records tell of it where it changed back.
  8. * The promotion record is written create-only, under the next number, naming the one before. A
     run that died before this is finished by the next one: it finds the overlay as it should be.
  9. An audit `outcome`.
@@ -38,7 +39,14 @@ from sovgate.promote.checkout import (
     Pushed,
     opened,
 )
-from sovgate.promote.ledger import Ledger, append, is_recorded, open_promotion, read_ledger
+from sovgate.promote.ledger import (
+    Ledger,
+    append,
+    is_recorded,
+    open_promotion,
+    read_ledger,
+    read_since,
+)
 from sovgate.promote.words import commit_message, proposal_branch, rollback_branch
 
 __all__ = [
@@ -55,5 +63,6 @@ __all__ = [
     "opened",
     "proposal_branch",
     "read_ledger",
+    "read_since",
     "rollback_branch",
 ]

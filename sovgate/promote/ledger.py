@@ -24,6 +24,7 @@ from sovgate.formats.promotion import (
     MAX_NUMBER,
     Previous,
     Promotion,
+    object_name,
     parse_object_name,
 )
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
@@ -151,6 +152,14 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
         promotions.append(promotion)
         digests.append(_sha256(data))
     return Ledger(zone=zone, model=model, promotions=tuple(promotions), digests=tuple(digests))
+
+
+def read_since(store: Store, ledger: Ledger, trusted: Sequence[Trusted]) -> tuple[Promotion, ...]:
+    """What was recorded after `ledger` was read. One look where that is nothing."""
+    known = len(ledger.promotions)
+    if store.stat(object_name(ledger.zone, ledger.model, known + 1)) is None:
+        return ()
+    return read_ledger(store, ledger.zone, ledger.model, trusted).promotions[known:]
 
 
 def _check_goes_back(back: Promotion, before: Sequence[Promotion], name: str) -> None:

@@ -545,6 +545,26 @@ def test_a_rollback_and_a_promotion_at_once_have_one_consistent_outcome(desk: At
         assert desk.pinned == {0: "1.3.0", 23: "1.1.0"}[forward[0]] or back[0] == 0
 
 
+def test_a_zone_that_went_away_and_back_meanwhile_stops_a_promotion(desk: At) -> None:
+    """The overlay is the very one that it looked at, yet somebody went back from a newer one."""
+    desk.back(reason="to 1.1.0")
+    desk.back(reason="to 1.0.0")
+    base, marker = desk.crossing.base, desk.crossing.base.parent / "once"
+    run = (f"env -i PYTHONPATH={ROOT} TMPDIR={os.environ['TMPDIR']} PATH=/usr/bin:/bin "
+           f"{sys.executable} -m sovgate")  # fmt: skip
+    desk.repository.hook(
+        "pre-receive",
+        f"mkdir {marker} || exit 0; cd {base} && {run} promote {desk.pins['1.3.0']} --zone eu && "
+        f"{run} rollback --zone eu --reason third",
+    )
+    error = desk.forward("1.2.0", code=23)["error"]
+    assert error["reason"] == "release-changed"
+    assert desk.repository.log()[0] == "Roll back to churn/1.0.0 in eu"
+    assert (desk.pinned, len(desk.records)) == ("1.0.0", 7)
+    desk.forward("1.2.0")
+    assert (desk.pinned, len(desk.records)) == ("1.2.0", 8)
+
+
 #: Each named step has several file-system steps, so every second one meets all of them.
 STRIDE = 2
 
