@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -121,10 +122,17 @@ def root() -> None:
 def main(args: list[str] | None = None) -> NoReturn:
     """Entry point: run, and render whatever went wrong. Exits with one of `errors.ExitCode`."""
     arguments = sys.argv[1:] if args is None else args
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    out = sys.stdout
     try:
         code = root.main(arguments, prog_name="sovgate", standalone_mode=False)
+        sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the edge: everything is rendered here
         from sovgate.cli._failure import render
 
-        code = render(error, arguments)
+        # Click answers a broken pipe by wrapping what broke and exit code 1: a defect in our table.
+        broken = sys.stdout is not out
+        code = render(BrokenPipeError() if broken else error, arguments)
     sys.exit(code if isinstance(code, int) else 0)

@@ -18,12 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sovgate.errors import ExitCode, InternalError, UsageError, Where, disk_error
+from sovgate.errors import DiskError, ExitCode, InternalError, UsageError, Where, disk_error
 
 FORMATS = ("text", "json", "github", "tekton")
 
 #: Tekton Chains looks for object results whose name ends so.
 ARTIFACT_RESULT = "MODEL_ARTIFACT_OUTPUTS"
+
+#: Reason of the error that standard output takes nothing, not even an error's JSON.
+NO_OUTPUT = "no-output"
 
 #: The folder that --project names, while a command runs.
 PROJECT: ContextVar[Path | None] = ContextVar("project", default=None)
@@ -213,17 +216,35 @@ def text_lines(report: Report, style: Style, escape: Any = clean) -> list[str]:
 
 
 def write_json(document: Mapping[str, Any]) -> None:
-    text = json.dumps(document, ensure_ascii=True, indent=2 if sys.stdout.isatty() else None)
-    sys.stdout.write(text + "\n")
+    _out(json.dumps(document, ensure_ascii=True, indent=2 if sys.stdout.isatty() else None))
 
 
 def write_lines(lines: list[str]) -> None:
     """To standard output, whatever its encoding can show."""
     if not lines:
         return
-    text = "\n".join(lines) + "\n"
+    text = "\n".join(lines)
     encoding = sys.stdout.encoding or "ascii"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    _out(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _out(text: str) -> None:
+    """To standard output at once, so that what it refuses is an error here and not at exit.
+
+    Raises DiskError, reason NO_OUTPUT; BrokenPipeError, where its reader went away.
+    """
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DiskError(
+            f"could not write to standard output: {error.strerror}",
+            why="the command itself had ended; only what it had to say is lost",
+            fix="free space where the output goes, and run it again",
+            reason=NO_OUTPUT,
+        ) from error
 
 
 def emit(report: Report, form: str, artifact: tuple[str, ...] | None = None) -> None:

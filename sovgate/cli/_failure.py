@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ from itertools import groupby
 import click
 
 from sovgate.cli._emit import (
+    NO_OUTPUT,
     Style,
     annotation,
     clean,
@@ -19,7 +21,17 @@ from sovgate.cli._emit import (
     write_github_summary,
     write_json,
 )
-from sovgate.errors import ExitCode, InternalError, SovgateError, UsageError, disk_error
+from sovgate.errors import (
+    DiskError,
+    ExitCode,
+    InternalError,
+    SovgateError,
+    UsageError,
+    disk_error,
+)
+
+#: Exit codes of a shell's own, for a signal that ended a command: 128 and its number.
+INTERRUPTED, BROKEN_PIPE = 130, 141
 
 _BLOCK = re.compile(r"  [ A-Za-z0-9_.:-]+")
 
@@ -119,9 +131,7 @@ def _trace(error: BaseException, form: str) -> None:
     """Where it came from, for -v. What a library says in it may quote a hostile file."""
     escape = clean_log if form == "github" else clean
     text = "".join(traceback.format_exception(error))
-    text = "".join(f"{escape(line)}\n" for line in text.split("\n") if line)
-    encoding = sys.stderr.encoding or "ascii"
-    sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    _say("".join(f"{escape(line)}\n" for line in text.split("\n") if line))
 
 
 def render(error: BaseException, arguments: list[str]) -> int:
@@ -131,29 +141,48 @@ def render(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        sys.stderr.write("\ninterrupted; nothing half is left behind, run it again\n")
-        return 130
+        _say("\ninterrupted; nothing half is left behind, run it again\n")
+        return _let_go(INTERRUPTED)
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output went away; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _let_go(BROKEN_PIPE)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        sys.stderr.write(error.format_message() + "\n")  # our own help: nothing to escape
-        return int(ExitCode.USAGE)
+        _say(error.format_message() + "\n")  # our own help: nothing to escape
+        return _let_go(int(ExitCode.USAGE))
+    return _let_go(_render(error, arguments))
+
+
+def _let_go(code: int) -> int:
+    """Flush what is left; a stream that takes no more is dropped, or Python would complain of it at
+    exit and end with a code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
+
+
+def _say(text: str) -> None:
+    """To standard error, if it takes it: the exit code says the same."""
+    encoding = sys.stderr.encoding or "ascii"
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _render(error: BaseException, arguments: list[str]) -> int:
     ours = _as_ours(error)
     if ours is None:
         raise error
     if _verbose(arguments):
         _trace(error, _form(arguments))
     form = _form(arguments)
-    if form == "json":
-        write_json(as_json(ours))
+    if form == "json" and ours.reason != NO_OUTPUT:
+        with contextlib.suppress(OSError, DiskError):
+            write_json(as_json(ours))
         return int(ours.exit_code)
-    style = Style(sys.stderr)
-    text = "\n".join(_lines(ours, style, form)) + "\n"
-    encoding = sys.stderr.encoding or "ascii"
-    sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    _say("\n".join(_lines(ours, Style(sys.stderr), form)) + "\n")
     if form == "github":
-        sys.stdout.write(_annotation(ours) + "\n")
-        write_github_summary(_summary(ours))
+        with contextlib.suppress(OSError, SovgateError):
+            sys.stdout.write(_annotation(ours) + "\n")
+            write_github_summary(_summary(ours))
     return int(ours.exit_code if ours.exit_code else ExitCode.INTERNAL)

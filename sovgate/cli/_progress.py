@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 
 _WIDTH = 24
+#: Columns that the words beside the bar may take before it gets shorter.
+_WORDS = 52
 
 
 def human_bytes(count: float) -> str:
@@ -54,14 +56,23 @@ class Bar:
         text = f"{self.label}  {human_bytes(self.done)}  {human_bytes(rate)}/s"
         if self.total:
             share = min(self.done / self.total, 1.0)
-            full = int(share * _WIDTH)
+            width = min(_WIDTH, max(self.columns() - _WORDS, 0))
+            full = int(share * width)
             left = (self.total - self.done) / rate if rate else 0
             text = (
-                f"{self.label}  {'█' * full}{'░' * (_WIDTH - full)} {share:4.0%}  "
+                f"{self.label}  {'█' * full}{'░' * (width - full)} {share:4.0%}  "
                 f"{human_bytes(self.total)}  {human_bytes(rate)}/s  {human_seconds(left)} left"
             )
-        sys.stderr.write(f"\r\x1b[2K{text}")
+        sys.stderr.write(f"\r\x1b[2K{text[: self.columns() - 1]}")
         sys.stderr.flush()
+
+    @staticmethod
+    def columns() -> int:
+        """A line that wrapped could not be drawn over."""
+        try:
+            return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        except (OSError, ValueError):
+            return 80
 
     def clear(self) -> None:
         sys.stderr.write("\r\x1b[2K")
