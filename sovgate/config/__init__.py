@@ -216,9 +216,7 @@ def _groups(section: Section, key: str) -> tuple[str, ...] | None:
         return None
     names = section.texts(key)
     for name in names:
-        if not regions.known_group(name):
-            section.refuse(key, f"{name[:80]!r} is no country and no group of countries",
-                           fix="ISO 3166 codes (DE, NO) or groups (EU, EEA)")  # fmt: skip
+        regions.group(name, where=section.document.where((*section.path, key)))
     return names
 
 

@@ -49,6 +49,7 @@ def _refused(name: str, error: object) -> ConfigError:
     return ConfigError(
         f"the policy {name!r} does not parse",
         why=_words(error),
+        fix="correct it there; `sovgate lint` reads it again",
         where=where or Where(path=name),
         reason="policy-syntax",
     )

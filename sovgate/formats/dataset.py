@@ -59,9 +59,7 @@ def parse(data: bytes, name: str) -> DatasetManifest:
     if top.raw("stays-in") is not None:
         stays_in = top.texts("stays-in")
         for place in stays_in:
-            if not regions.known_group(place):
-                top.refuse("stays-in", f"{place[:80]!r} is no country and no group of countries",
-                           fix="ISO 3166 codes (DE, NO) or groups (EU, EEA)")  # fmt: skip
+            regions.group(place, where=top.document.where((*top.path, "stays-in")))
     made = DatasetManifest(
         id=top.text("id", pattern=RELEASE_PART),
         category=top.text("category"),

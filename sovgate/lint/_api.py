@@ -12,7 +12,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """`rule` is kebab-case and has a heading of its own in docs/lint.md."""
+    """`rule` is a stable word, kebab-case: an error's `reason`, or a linter rule's own."""
 
     rule: str
     severity: Severity

@@ -91,12 +91,12 @@ def data_answer(text: str) -> DataAnswer:
     name, _, places = text.strip().partition("=")
     found = tuple(dict.fromkeys(place.strip().upper() for place in places.split(",")))
     for place in found:
-        if not regions.known_group(place):
+        try:
+            regions.group(place)
+        except ConfigError as error:
             raise UsageError(
-                f"{place[:40]!r} is no country and no group of countries",
-                fix=f"{name[:40] or 'NAME'}=EU: ISO 3166 codes (DE, NO) or groups (EU, EEA)",
-                reason="bad-place",
-            )
+                error.what, why=error.why, fix=error.fix, reason="bad-place"
+            ) from error
     if not RELEASE_PART.fullmatch(name) or name == PUBLIC:
         raise UsageError(f"{name[:60]!r} is no name for a data set", fix="e.g. customers-eu=EU",
                          reason="bad-name")  # fmt: skip

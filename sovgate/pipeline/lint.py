@@ -30,8 +30,7 @@ def lint(paths: Sequence[Path], folder: Path | None) -> tuple[list[Finding], lis
     if not paths:
         run.project(configuration.find(folder))
     for path in paths:
-        for file in _files(path):
-            run.file(file)
+        run.path(path)
     if not run.read:
         raise UsageError(
             "nothing to lint: no sovgate.yaml, dataset manifest or policy is there",
@@ -73,6 +72,7 @@ class _Run:
         self.findings: list[Finding] = []
         self.read: list[str] = []
         self.seen: set[str] = set()
+        self.folders: set[str] = set()
 
     def _first(self, path: Path) -> bool:
         key = os.path.realpath(path)  # Path.resolve raises where links go round
@@ -80,13 +80,29 @@ class _Run:
         self.seen.add(key)
         return new
 
-    def file(self, path: Path) -> None:
-        if path.name == FILE_NAME:
-            self.project(path)
-        elif path.suffix == ".rego":
-            self.policies((path,))
-        elif _is_manifest(path):
-            self.manifest(path, None)
+    def path(self, path: Path) -> None:
+        """A file, or all below a folder; the rules of one folder are judged together."""
+        rules: dict[Path, list[Path]] = {}
+        for file in _files(path):
+            if file.name == FILE_NAME:
+                self.project(file)
+            elif file.suffix == ".rego":
+                rules.setdefault(file.parent, []).append(file)
+            elif _is_manifest(file):
+                self.manifest(file, None)
+        for some in rules.values():
+            self.policies(some)
+        if path in rules:
+            self.folder(path)
+
+    def folder(self, path: Path) -> None:
+        """What shows only where all of a project's rules are read together."""
+        from sovgate.pipeline.policies import lint_folder
+
+        key = os.path.realpath(path)
+        if key not in self.folders:
+            self.folders.add(key)
+            self.findings += lint_folder(path)
 
     def project(self, path: Path) -> None:
         if not self._first(path):
@@ -102,13 +118,21 @@ class _Run:
         self.findings += [Finding.of(_at(error, path), str(path)) for error in misdeclared(config)]
         for name, manifest in project.manifests(config):
             self.manifest(manifest, (config, name))
+        self.presets(config)
         if config.policy.rules is not None:
-            from sovgate.pipeline.policies import lint_folder
-
             folder = path.parent / config.policy.rules
             if os.path.isdir(folder):  # noqa: PTH112 (Path's raises where a name is too long)
                 self.policies(sorted(folder.rglob("*.rego")))
-                self.findings += lint_folder(folder)
+                self.folder(folder)
+
+    def presets(self, config: ProjectConfig) -> None:
+        from sovgate.pipeline.policies import check_presets
+
+        try:
+            check_presets(config.policy.presets)
+        except ConfigError as error:
+            error.where = _join(config.path, config.where("policy.presets"))
+            self.findings.append(Finding.of(error, str(config.path)))
 
     def manifest(self, path: Path, declared: tuple[ProjectConfig, str] | None) -> None:
         first = self._first(path)

@@ -61,16 +61,8 @@ def load_policies(
     from sovgate.engines.vet import vet
 
     wanted = tuple(sorted({DEFAULT_PRESET, *presets}))
-    shipped = read_sources(files.resource_dir("policies"), prefix="policies/", ours=True)
-    modules, found = vet(shipped, json.loads(regorus.load(shipped).get_ast_as_json()))
-    known = sorted({rule.preset for rule in found if rule.preset})
-    for preset in wanted:
-        if preset not in known:
-            raise ConfigError(
-                f"there is no policy preset {preset[:80]!r}",
-                fix=f"policy.presets takes {', '.join(known)}",
-                reason="unknown-preset",
-            )
+    modules, found = _shipped()
+    _check_presets(wanted, found)
     kept = [rule for rule in found if rule.preset in wanted]
     dropped = {rule.package for rule in found if rule.preset not in wanted}
     used = [module for module in modules if module.package not in dropped]
@@ -91,6 +83,31 @@ def load_policies(
     )
 
 
+def _shipped() -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
+    from sovgate.engines import regorus
+    from sovgate.engines.vet import vet
+
+    shipped = read_sources(files.resource_dir("policies"), prefix="policies/", ours=True)
+    return vet(shipped, json.loads(regorus.load(shipped).get_ast_as_json()))
+
+
+def check_presets(presets: Sequence[str]) -> None:
+    """Raises ConfigError, reason "unknown-preset"."""
+    if set(presets) - {DEFAULT_PRESET}:
+        _check_presets(presets, _shipped()[1])
+
+
+def _check_presets(wanted: Sequence[str], found: Sequence[Rule]) -> None:
+    known = sorted({rule.preset for rule in found if rule.preset})
+    for preset in wanted:
+        if preset not in known:
+            raise ConfigError(
+                f"there is no policy preset {preset[:80]!r}",
+                fix=f"policy.presets takes {', '.join(known)}",
+                reason="unknown-preset",
+            )
+
+
 def _digest(modules: Sequence[Module], presets: Sequence[str], engine: str) -> str:
     value = {
         "format": "sovgate.policies/v0",
@@ -108,6 +125,7 @@ def _check_ids(rules: Sequence[Rule]) -> None:
             raise ConfigError(
                 f"two rules have the id {rule.id!r}",
                 why=f"{seen[rule.id]} and {rule.module.name}",
+                fix="give one of them another `id` in its METADATA block",
                 where=Where(path=rule.module.name),
                 reason="policy-metadata",
             )
@@ -171,7 +189,10 @@ def _source(data: bytes, name: str, ours: bool) -> Source:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"the policy {name!r} is not UTF-8", where=Where(path=name), reason="policy-syntax"
+            f"the policy {name!r} is not UTF-8",
+            fix="save it as UTF-8",
+            where=Where(path=name),
+            reason="policy-syntax",
         ) from error
     return Source(name=name, text=text, sha256=hashlib.sha256(data).hexdigest(), ours=ours)
 
@@ -269,10 +290,5 @@ def list_rules(project: Project | None) -> PolicySet:
     """What would be asked: the project's set, or every shipped rule where there is no project."""
     if project is not None:
         return project_policies(project)
-    from sovgate.engines import regorus
-    from sovgate.engines.vet import vet
-
-    shipped = read_sources(files.resource_dir("policies"), prefix="policies/", ours=True)
-    _, found = vet(shipped, json.loads(regorus.load(shipped).get_ast_as_json()))
-    presets = sorted({rule.preset for rule in found if rule.preset})
+    presets = sorted({rule.preset for rule in _shipped()[1] if rule.preset})
     return load_policies(presets=presets, rules=None, engine="regorus", base=Path())

@@ -171,3 +171,39 @@ def test_a_rule_that_is_misspelt_is_a_finding(project: Path) -> None:
     path.write_text(RULE.replace("deny contains", "denny contains"))
     code, document, _ = lint(project)
     assert (code, found(document)) == (3, [("policy-no-deny", "policies/quiet_hours.rego", None)])
+
+
+def test_a_preset_that_does_not_exist_is_a_finding(project: Path) -> None:
+    text = (project / "sovgate.yaml").read_text()
+    assert "presets: [eu-personal-data]" in text
+    (project / "sovgate.yaml").write_text(text.replace("[eu-personal-data]", "[eu-personal]"))
+    code, document, _ = lint(project)
+    assert (code, [f[0] for f in found(document)]) == (3, ["unknown-preset"])
+    assert document["findings"][0]["path"] == "sovgate.yaml"
+    assert document["findings"][0]["line"] == text[: text.index("presets:")].count("\n") + 1
+
+
+def test_a_folder_of_rules_is_judged_as_it_is_loaded(project: Path) -> None:
+    folder = project / "policies"
+    (folder / "same.rego").write_text(RULE)
+    code, document, _ = lint(project, "policies")
+    assert code == 3
+    assert [f[0] for f in found(document)] == ["policy-package"]
+    (folder / "same.rego").write_text(
+        RULE.replace("quiet_hours", "same").replace("quiet-hours", "same").replace("deny", "dny")
+    )
+    for paths in (["policies"], ["sovgate.yaml", "policies/"], ["."]):
+        code, document, _ = lint(project, *paths)
+        assert (code, [f[0] for f in found(document)]) == (3, ["policy-no-deny"])
+    (folder / "quiet_hours.rego").write_text(
+        RULE.replace("import rego.v1", "import rego.v1\n\nimport data.user.same")
+    )
+    assert lint(project, "policies")[0] == 0
+
+
+def test_a_country_in_anothers_spelling_is_named(project: Path) -> None:
+    path = project / "data" / "kyc-eu.yaml"
+    path.write_text(path.read_text().replace("stays-in: [DE, EU]", "stays-in: [UK]"))
+    _, document, _ = lint(project)
+    (finding,) = (f for f in document["findings"] if f["path"] == "data/kyc-eu.yaml")
+    assert "GB" in finding["fix"]
