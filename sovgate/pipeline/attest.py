@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING
 
 from sovgate import attest as evidence
 from sovgate import strict
-from sovgate.errors import ConfigError, InternalError, SovgateError, UsageError, VerificationFailed
+from sovgate.errors import (
+    ConfigError,
+    InternalError,
+    Malformed,
+    SovgateError,
+    UsageError,
+    VerificationFailed,
+)
 from sovgate.files import read_bounded
-from sovgate.formats.statement import PREDICATE_TYPES, STATEMENT_TYPE, Statement, role_of
+from sovgate.formats.statement import PREDICATE_TYPES, SPDX, STATEMENT_TYPE, Statement, role_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import ROLES, Advance, Release
 
@@ -25,6 +32,9 @@ if TYPE_CHECKING:
 
 #: What a person or a job may have signed. The others are words of sovgate about its own acts.
 BY_HAND = ("sbom", "provenance", "gate", "legal", "waiver")
+#: What tells a document of each kind from any other JSON.
+_CYCLONEDX_HEADS = ("bomFormat",)
+_SPDX_HEADS = ("@context", "spdxVersion")
 #: Never signed in passing, with all that lies there: a planted draft would become a lawyer's word.
 BY_NAME = frozenset({"legal", "waiver"})
 
@@ -120,7 +130,8 @@ def attest_legal(
     name = opened.zone(zone).name
     text = statement or f"{opened.config.model}, trained on {dataset}, may run in zone {name}"
     if len(text) > legal.MAX_STATEMENT:
-        raise UsageError(f"the statement is longer than {legal.MAX_STATEMENT} letters")
+        raise UsageError(f"the statement is longer than {legal.MAX_STATEMENT} letters",
+                         fix="say it in fewer, or name a document by its digest")  # fmt: skip
     word = legal.Legal(
         dataset=dataset,
         commitment=commitment,
@@ -224,7 +235,8 @@ def _check(draft: _Draft, model: str, manifest: str, wanted: frozenset[str]) -> 
             reason="role-not-by-hand",
         )
     if wanted and role not in wanted:
-        raise UsageError(f"{source} is of role {role}, which is not among --role")
+        raise UsageError(f"{source} is of role {role}, which is not among --role",
+                         fix=f"say --role {role} too, or name another file")  # fmt: skip
     if statement.subject_sha256 != manifest or statement.subject_name != model:
         raise VerificationFailed(
             f"{source} is about another model",
@@ -255,6 +267,14 @@ def _read(role: str, statement: Statement) -> None:
                                      reason="other-measure")  # fmt: skip
     elif role == "legal":
         legal.parse(statement.predicate)
+    elif role == "sbom":
+        heads = _SPDX_HEADS if statement.predicate_type == SPDX else _CYCLONEDX_HEADS
+        if not any(name in statement.predicate for name in heads):
+            raise Malformed(
+                "it is no SBOM of that type",
+                why=f"it does not say {' or '.join(heads)}",
+                fix="name a CycloneDX document in JSON, or with its predicate type an SPDX one",
+            )
 
 
 def _seal_all(
@@ -326,7 +346,11 @@ def _release(text: str | None, model: str) -> str | None:
         return None
     release = Release.parse(text)
     if release.model != model or release.pin is not None:
-        raise UsageError(f"{text[:160]!r} is not {model}/VERSION", reason="bad-release")
+        raise UsageError(
+            f"{text[:160]!r} is not {model}/VERSION",
+            fix=f"--release {model}/{release.version}",
+            reason="bad-release",
+        )
     return str(release)
 
 

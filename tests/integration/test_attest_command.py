@@ -334,6 +334,16 @@ def test_a_predicate_file_is_signed_as_what_it_is_said_to_be(crossing: Crossing)
     crossing.json(*words, "--type", "https://example.org/x", code=11)
 
 
+@pytest.mark.parametrize("kind", ["sbom", "https://spdx.dev/Document"])
+def test_what_is_no_sbom_is_not_signed_as_one(crossing: Crossing, kind: str) -> None:
+    file = crossing.base / "bom.json"
+    file.write_text('{"name": "no SBOM at all"}')
+    words = ("attest", crossing.model, file, "--key", "keys/home.pem", "--type", kind)
+    before = bundles(crossing)
+    assert "no SBOM" in crossing.json(*words, code=11)["error"]["what"]
+    assert bundles(crossing) == before
+
+
 def test_a_predicate_with_fractions_is_refused_with_the_way_out(crossing: Crossing) -> None:
     file = crossing.base / "bom.json"
     file.write_text('{"score": 0.5}')
