@@ -17,6 +17,7 @@ from sovgate import config as configuration
 from sovgate.config import DEFAULT_ROLES, OWN_ROLES, ProjectConfig, TrustEntry, ZoneConfig
 from sovgate.errors import (
     ConfigError,
+    DiskError,
     KeyServiceError,
     ResidencyMismatch,
     SovgateError,
@@ -66,7 +67,7 @@ class Project:
 
     def _placed(self, error: SovgateError, dotted: str) -> SovgateError:
         """A missing path is 2 on the command line, but 3 where the project file named it."""
-        if isinstance(error, (KeyServiceError, ResidencyMismatch)):
+        if isinstance(error, (KeyServiceError, ResidencyMismatch, DiskError)):
             error.where = error.where or self.config.where(dotted)
             return error
         return ConfigError(error.what, why=error.why, fix=error.fix, reason=error.reason,

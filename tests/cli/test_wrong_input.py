@@ -209,6 +209,15 @@ def test_no_permission_to_read_is_24(project: Path, name: str) -> None:
     assert ran.code == 24, ran
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o666])
+def test_a_zones_key_whose_mode_is_wrong_is_24_at_its_line(project: Path, mode: int) -> None:
+    (project / "keys" / "home.pem").chmod(mode)
+    ran = sovgate(project, "sign", "m", "--zone", "home")
+    (project / "keys" / "home.pem").chmod(0o600)
+    assert ran.code == 24, ran
+    assert ran.error["where"] == {"path": "sovgate.yaml", "line": 6, "column": 12}
+
+
 def test_no_permission_to_write_is_24_and_leaves_nothing(project: Path) -> None:
     project.chmod(0o500)
     ran = sovgate(project, "encrypt", "m", "--to", "eu", "-o", "out")
