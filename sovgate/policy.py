@@ -238,7 +238,7 @@ def _dataset(case: JSON, name: str) -> Iterator[_Remedy]:
     said = sorted({w for one in origins for w in (one["where"] or "").split(" and ") if w})
     files = [one for one in said if one != IN_RECORD]
     at = f" ({', '.join(files)})" if files else ""
-    again = ", and record the model again in place of its old record" if IN_RECORD in said else ""
+    again = _again(case) if IN_RECORD in said else ""
     lifts = {gate for origin in origins for gate in origin["lifts"]}
     for gate in case["project"]["gates"]:
         if gate["name"] in lifts and gate["dataset"] is None:
@@ -271,6 +271,14 @@ def _dataset(case: JSON, name: str) -> Iterator[_Remedy]:
             text=f"if the law lets {name} go to {country}, say so in its stays-in{at}{again}",
             patch=freed,
         )
+
+
+def _again(case: JSON) -> str:
+    """A new record loosens nothing beside an old one: which of the evidence goes, by its name."""
+    old = [one["sha256"][:16] for one in case["evidence"] if one["role"] == "provenance"]
+    names = ", ".join(f"provenance-{start}" for start in old[:4])
+    which = f"the old record {names}" if len(old) == 1 else f"the old records {names}"
+    return f", take {which} out of the model's evidence folder, and record the model again"
 
 
 def _with_evidence(old: JSON, **fields: JSON) -> JSON:

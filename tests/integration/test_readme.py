@@ -16,17 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.component
 
-DATASET = """\
-version: 1
-id: public
-category: public
-pointer: https://data.example/public
-stays-in: []
-records: 1
-source: made for this test
-date: 2026-01-01
-"""
-
 
 def blocks(language: str) -> list[str]:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,7 +28,6 @@ def test_the_first_workflow_releases_by_the_first_project_file(act: Path, tmp_pa
     repository, store = tmp_path / "repository", tmp_path / "store"
     (repository / "model").mkdir(parents=True)
     (repository / "model/weights.bin").write_bytes(b"weights")
-    (repository / "public.yaml").write_text(DATASET)
     store.mkdir()
     for kind, name in (("sign", "sign"), ("encrypt", "eu")):
         subprocess.run(
@@ -48,7 +36,6 @@ def test_the_first_workflow_releases_by_the_first_project_file(act: Path, tmp_pa
             cwd=ROOT, check=True, capture_output=True,
         )  # fmt: skip
     project = project.replace("/mnt/eu-store", str(store))
-    project += "datasets:\n  public: {manifest: public.yaml}\n"
     (repository / "sovgate.yaml").write_text(project)
     (step,) = yaml.safe_load(shown)
     assert set(step) == {"uses", "with"}
