@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sovgate.cli._emit import FORMATS, PROJECT, Report, emit
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,6 +47,13 @@ class LocalPath(Lines):
             # "$MODEL" that is unset, and not the folder we are in: that would be signed, keys too.
             self.fail("the path is empty: say . for this folder", param, ctx)
         return Path(text)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
 
 
 class Option(click.Option):
@@ -106,6 +116,15 @@ class Command(click.Command):
             emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)
             return int(result.exit)
         return result
+
+
+class Group(click.Group):
+    """Lists its commands with their whole first sentence."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        names = self.list_commands(ctx)
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, self.commands[n].get_short_help_str(200)) for n in names])
 
 
 def variable_name(param: click.Parameter) -> str:

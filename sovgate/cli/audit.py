@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sovgate.pipeline.story import Node
 
 
-@click.group("audit")
+@click.group("audit", cls=_base.Group)
 def command() -> None:
     """Verify the log of what was done, and read a release's story."""
 

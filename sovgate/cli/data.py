@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from sovgate.cli import _base
 from sovgate.cli._base import LocalPath, argument, declare, option, output_options, project_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
 
 
-@click.group("data")
+@click.group("data", cls=_base.Group)
 def command() -> None:
     """Commit to regulated data where it lies."""
 

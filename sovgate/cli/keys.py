@@ -13,7 +13,7 @@ _KINDS = ("sign", "encrypt")
 _ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096")
 
 
-@click.group("keys")
+@click.group("keys", cls=_base.Group)
 def command() -> None:
     """Make key files, and show public keys."""
 
@@ -39,7 +39,7 @@ def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> R
     made = generate(kind, out=output, algorithm=algorithm)
     return Report(
         command="keys generate",
-        headline=f"made a key to {kind}: {made.key.algorithm}",
+        headline=f"made a key to {kind}: {made.algorithm}",
         rows=(
             ("private", f"{made.private}  (keep it in this zone)"),
             ("public", f"{made.public}  (give it to the others)"),

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from sovgate.cli import _base
 from sovgate.cli._base import LocalPath, argument, declare, output_options, project_option
 from sovgate.cli._emit import Report
 from sovgate.errors import ConfigError, ExitCode, UsageError
 
 
-@click.group("policy")
+@click.group("policy", cls=_base.Group)
 def command() -> None:
     """Test and list the rules."""
 

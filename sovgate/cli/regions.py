@@ -16,7 +16,7 @@ from sovgate.regions import Region
 T = TypeVar("T")
 
 
-@click.group("regions")
+@click.group("regions", cls=_base.Group)
 def command() -> None:
     """List and show the regions that sovgate knows."""
 

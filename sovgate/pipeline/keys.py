@@ -24,6 +24,7 @@ class Generated:
     private: Path
     public: Path
     key: PublicKey
+    algorithm: str
 
 
 def generate(kind: str, *, out: Path, algorithm: str | None = None) -> Generated:
@@ -52,7 +53,7 @@ def generate(kind: str, *, out: Path, algorithm: str | None = None) -> Generated
         raise _taken(out)
     if not create_only(public_path, key.pem):
         raise _taken(public_path)
-    return Generated(private=out, public=public_path, key=key)
+    return Generated(private=out, public=public_path, key=key, algorithm=name)
 
 
 def show(uri: str) -> PublicKey:

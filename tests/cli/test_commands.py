@@ -108,6 +108,32 @@ def test_json_says_what_is_wrong_with_the_command_line(verb: Verb) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["audit", "data", "keys", "policy", "regions"])
+def test_a_group_lists_its_commands_with_whole_sentences(name: str) -> None:
+    listed = sovgate(name, "--help").stdout.partition("Commands:\n")[2]
+    assert listed
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("sovgate pu", {"plain,push", "plain,pull"}),
+        ("sovgate sign bu", {"file,bu"}),
+        ("sovgate push --signature bu", {"file,bu"}),
+        ("sovgate gate reg", {"plain,regression"}),
+    ],
+)
+def test_a_shell_completes_commands_choices_and_paths(words: str, offered: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from sovgate.cli import main; main()"], cwd=ROOT,
+        capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(ROOT), "_SOVGATE_COMPLETE": "bash_complete", "COMP_WORDS": words,
+             "COMP_CWORD": str(len(words.split()) - 1)},
+    )  # fmt: skip
+    assert set(done.stdout.split()) == offered
+
+
 def test_a_command_that_is_not_there_is_named_with_its_neighbour() -> None:
     done = sovgate("verfy")
     assert done.returncode == 2
