@@ -67,6 +67,7 @@ def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict
         pairs = parse_qsl(query or "?", strict_parsing=True, max_num_fields=8)
     except ValueError as error:
         raise ConfigError(f"what follows ? in the {what} URI is not name=value",
+                          fix="write ?NAME=VALUE; known are " + ", ".join(sorted(allowed)),
                           reason="bad-uri") from error  # fmt: skip
     options = dict(pairs)
     strange = sorted(set(options) - allowed)
@@ -74,7 +75,7 @@ def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict
         raise ConfigError(
             f"the {what} URI has an option {strange[0][:40]!r}" if strange
             else f"the {what} URI has an option twice",
-            why="known are " + ", ".join(sorted(allowed)),
+            fix="known are " + ", ".join(sorted(allowed)) + ", each once",
             reason="bad-uri",
         )  # fmt: skip
     for name, pattern, form in (

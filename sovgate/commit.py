@@ -38,17 +38,19 @@ def commit(
     "changed-while-reading"), ConfigError (key).
     """
     r = commitment.salt(key, dataset, epoch)
-    name = None
+    name, asked = None, str(folder)
     if not folder.is_dir():
         folder, name = folder.parent, folder.name
     with opened_dir(folder) as handle:
         try:
             entries = walk(handle) if name is None else [_one(handle, name)]
         except OSError as error:
-            raise disk_error(error, f"read {str(folder)!r}") from error
+            raise disk_error(error, f"read {asked!r}") from error
         entries.sort(key=lambda entry: entry.name.encode("utf-8", "surrogateescape"))
         if not entries:
-            raise UsageError(f"{str(folder)!r} holds no data", reason="empty")
+            raise UsageError(f"{str(folder)!r} holds no data",
+                             fix="name the folder or file where the data lies",
+                             reason="empty")  # fmt: skip
         with ThreadPoolExecutor(cores()) as pool:
             digests = pool.map(lambda entry: _content(handle, entry, r, advance), entries)
             leaves = (

@@ -52,6 +52,10 @@ MEANING: dict[ExitCode, str] = {
 }
 
 
+#: A shell's own codes for what a signal ended: 128 and its number.
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+
 @dataclass(frozen=True, kw_only=True)
 class Where:
     """A place in a file that a person wrote. `line` and `column` count from 1."""
@@ -202,7 +206,7 @@ def disk_error(error: OSError, doing: str) -> SovgateError:
     import errno
 
     fixes = {
-        errno.ENOSPC: "free space there, or name another place with -o, and run it again",
+        errno.ENOSPC: "free space there, and run it again",
         errno.EDQUOT: "free space under your quota, and run it again",
         errno.EACCES: "give this user access to that path, and run it again",
         errno.EPERM: "give this user access to that path, and run it again",

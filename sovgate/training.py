@@ -51,12 +51,15 @@ class Run:
 
     def _add(self, values: dict[str, str], name: str, value: object) -> None:
         if not name or not name.isascii() or name in values:
-            raise UsageError(f"the name {name[:80]!r} is empty, not ASCII, or given twice")
+            raise UsageError(f"the name {name[:80]!r} is empty, not ASCII, or given twice",
+                             fix="give each value a name of its own, in ASCII")  # fmt: skip
         text = _text(value)
         if text is None or len(text) > _MAX_VALUE:
             raise UsageError(
                 f"{name}: {str(value)[:80]!r} cannot be recorded",
-                why="a value is text, a truth value, or a finite number",
+                why="a value is text, a truth value, or a finite number, "
+                f"of at most {_MAX_VALUE} letters",
+                fix="leave it out, or record text that says it",
             )
         values[name] = text
 

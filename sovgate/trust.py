@@ -181,7 +181,7 @@ def _signers(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None) -
         why="trusted are " + ", ".join(f"{t.name} ({t.key.key_id[:16]}…)" for t in trusted[:8])
         if trusted
         else "no key is trusted at all",
-        fix="name the signer's public key with --key, or add it under `trust`",
+        fix="if you trust who signed it, add its public key under `trust` in sovgate.yaml",
         reason="wrong-signer",
     )
 

@@ -22,6 +22,8 @@ from sovgate.cli._emit import (
     write_json,
 )
 from sovgate.errors import (
+    BROKEN_PIPE,
+    INTERRUPTED,
     DiskError,
     ExitCode,
     InternalError,
@@ -29,9 +31,6 @@ from sovgate.errors import (
     UsageError,
     disk_error,
 )
-
-#: Exit codes of a shell's own, for a signal that ended a command: 128 and its number.
-INTERRUPTED, BROKEN_PIPE = 130, 141
 
 _BLOCK = re.compile(r"  [ A-Za-z0-9_.:-]+")
 

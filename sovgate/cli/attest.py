@@ -122,7 +122,8 @@ def command(
             )  # fmt: skip
         else:
             if dataset or release or statement or until:
-                raise UsageError("--dataset, --release, --statement and --until are --legal's")
+                raise UsageError("--dataset, --release, --statement and --until are --legal's",
+                                 fix="say --legal too, or leave them out")  # fmt: skip
             made = attest(
                 model, key=key, file=file, kind=kind, all_unsigned=all_unsigned, roles=roles,
                 project=project, advance=advance,

@@ -23,7 +23,10 @@ def _pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name or name in found or not name.isascii():
-            raise UsageError(f"{flag} {text[:80]!r} is not NAME=VALUE, or names one twice")
+            raise UsageError(
+                f"{flag} {text[:80]!r} is not NAME=VALUE, or names one twice",
+                fix=f"write {flag} NAME=VALUE, each NAME once and in ASCII",
+            )
         found[name] = value
     return found
 

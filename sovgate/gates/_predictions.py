@@ -77,9 +77,10 @@ class _Table:
         self.predicted: list[str] = []
         self.scores: list[float] | None = None
         self._seen: dict[str, str] = {}
+        self._headed = False
 
     def refuse(self, why: str) -> NoReturn:
-        row = f"row {len(self.ids) + 1}: " if self.ids or self.labels else ""
+        row = f"row {len(self.ids) + 1}: " if self._headed else ""
         raise Malformed(
             f"the {self.what} are not usable", why=row + why,
             fix="write id,label,prediction[,score]: one row a sample, each id once, no value empty",
@@ -91,6 +92,7 @@ class _Table:
             self.scores = []
         elif tuple(names) != COLUMNS:
             self.refuse(f"the columns are {','.join(names)[:120]!r}")
+        self._headed = True
 
     def add(self, name: str, label: str, answer: str, score: str | None) -> None:
         if len(self.ids) >= MAX_ROWS:

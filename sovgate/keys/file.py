@@ -54,7 +54,7 @@ def signer(uri: Uri, base: Path, region: str | None = None) -> FileSigner:
             f"{path} cannot sign",
             why=f"it is a key of kind {public.algorithm}; signatures are made with EC P-256, "
             "P-384 or P-521",
-            fix=f"make one with: sovgate keys generate sign -o {path}",
+            fix="name a key to sign; one is made with: sovgate keys generate sign -o FILE",
             reason="unsupported-key-use",
         )
     return FileSigner(key, public, path, _certificates(data, public, path))

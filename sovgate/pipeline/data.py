@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sovgate.errors import ConfigError, Malformed, SovgateError, UsageError
+from sovgate.errors import ConfigError, SovgateError, UsageError, VerificationFailed
 from sovgate.files import atomic_write, create_only, read_bounded
 from sovgate.formats import commitment, dataset
 from sovgate.pipeline.project import open_project
@@ -79,10 +79,11 @@ def _key(path: Path) -> bytes:
     try:
         text = read_bounded(path, most=1024, what="commitment key").decode("ascii").strip()
         key = b64decode(text)
-    except (Malformed, UnicodeDecodeError):
+    except (VerificationFailed, UnicodeDecodeError):  # too large, or not base64
         key = b""
     except UsageError as error:
-        raise ConfigError(error.what, fix="sovgate data key -o FILE") from error
+        error.fix = f"check the path; a new key is made by: sovgate data key -o {path}"
+        raise
     if len(key) != commitment.KEY_BYTES:
         raise ConfigError(
             f"{str(path)!r} is no commitment key",

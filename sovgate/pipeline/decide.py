@@ -311,7 +311,9 @@ def check(
     manifest = listed.digest
     if asked is not None and asked.pin not in (None, manifest):
         raise UsageError(
-            "the model is not the one that the release is pinned to", why=f"it is {manifest}"
+            "the model is not the one that the release is pinned to",
+            why=f"it is sha256:{manifest}",
+            fix="name the model that was pinned, or leave the pin out",
         )
     folder = attest.evidence_dir(model)
     evidence, trusted = attest.read(folder), opened.trusted(source)

@@ -60,10 +60,12 @@ class _Doctor:
     def say(self, name: str, status: str, detail: str, fix: str | None = None) -> None:
         self.checks.append(Check(name=name, status=status, detail=detail, fix=fix))
 
-    def run(self, name: str, work: Callable[[], str], *, worst: str = MISSING) -> bool:
+    def run(self, name: str, work: Callable[[], str | None], *, worst: str = MISSING) -> bool:
         """One line: what `work` found, or the error that it raised with that error's own fix."""
         try:
-            self.say(name, OK, work())
+            found = work()
+            if found is not None:
+                self.say(name, OK, found)
         except SovgateError as error:
             detail = error.what if error.why is None else f"{error.what} ({error.why})"
             where = f"{error.where}: " if error.where else ""
@@ -171,7 +173,7 @@ def _project(found: _Doctor, opened: Project) -> None:
 def _lint(found: _Doctor, config: ProjectConfig) -> None:
     from sovgate.pipeline.lint import lint
 
-    def judge() -> str:
+    def judge() -> str | None:
         findings, read = lint([], config.path.parent)
         errors = [finding for finding in findings if finding.severity == "error"]
         for finding in errors:
@@ -181,7 +183,7 @@ def _lint(found: _Doctor, config: ProjectConfig) -> None:
             if finding.severity != "error":
                 found.say("lint", WARN, f"{finding.where}: {finding.message}",
                           finding.fix or "sovgate lint")  # fmt: skip
-        return f"{len(read)} files read, {len(errors)} errors"
+        return None if errors else f"{len(read)} file{'s' * (len(read) != 1)} read, 0 errors"
 
     found.run("lint", judge)
 

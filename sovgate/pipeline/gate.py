@@ -221,7 +221,9 @@ def _number(text: str, option: str) -> str:
         if not number.is_finite() or abs(number) > 1_000_000 or len(text) > 30:
             raise InvalidOperation
     except InvalidOperation:
-        raise UsageError(f"{option} {text[:40]!r} is no decimal number") from None
+        raise UsageError(
+            f"{option} {text[:40]!r} is no decimal number", fix=f"for example {option} 0.95"
+        ) from None
     return decimal(format(number, "f")) or "0"
 
 
@@ -233,6 +235,7 @@ def _confidence(text: str | None) -> float:
         raise UsageError(
             f"--confidence {text[:40]} is not from {LEAST_CONFIDENCE} to {_MOST_CONFIDENCE}",
             why="a result of less confidence is none to policy",
+            fix=f"leave it out for {LEAST_CONFIDENCE}, or ask for more",
         )
     return float(number)
 
@@ -249,11 +252,11 @@ def _read(
     from sovgate.gates._api import Inputs
 
     if found.reads == "junit":
-        return Inputs(confidence=confidence, tests=_junit.read(_given(report, "--report")))
-    rows = _predictions.read(_given(predictions, "--predictions"), "predictions")
+        return Inputs(confidence=confidence, tests=_junit.read(_given(found, report, "--report")))
+    rows = _predictions.read(_given(found, predictions, "--predictions"), "predictions")
     before = None
     if found.reads == "paired":
-        before = _predictions.read(_given(baseline, "--baseline"), "baseline's predictions")
+        before = _predictions.read(_given(found, baseline, "--baseline"), "baseline's predictions")
     if found.reads == "binary":
         if positive is None:
             raise UsageError("which label is it about?", fix="say --positive LABEL")
@@ -266,9 +269,10 @@ def _read(
     return Inputs(confidence=confidence, predictions=rows, baseline=before, positive=positive)
 
 
-def _given(path: Path | None, option: str) -> Path:
+def _given(found: Gate, path: Path | None, option: str) -> Path:
     if path is None:
-        raise UsageError(f"{option} is missing")
+        raise UsageError(f"{option} is missing", why=f"the gate {found.name} reads it",
+                         fix=f"say {option} FILE")  # fmt: skip
     return path
 
 

@@ -129,7 +129,14 @@ def own_datasets(
     """
     from sovgate.record import NONE, recorded
 
-    if bool(datasets) == no_dataset:
+    if datasets and no_dataset:
+        raise UsageError(
+            "it adds data of its own, or none: not both",
+            why=f"data sets are named, and --no-dataset is said: {', '.join(datasets)[:80]}",
+            fix="leave out --no-dataset, or the data sets",
+            reason="no-dataset",
+        )
+    if not datasets and not no_dataset:
         raise UsageError(
             "name the data sets behind the model",
             why="a model whose data is unknown may go nowhere",
@@ -164,7 +171,8 @@ def _readable(training: TrainingRecord) -> dict[str, object]:
     for names in (training.parameters, training.metrics):
         for name in names:
             if not name.isascii():
-                raise UsageError(f"the name {name[:80]!r} is not ASCII")
+                raise UsageError(f"the name {name[:80]!r} is not ASCII",
+                                 fix="name it in ASCII letters")  # fmt: skip
     predicate = training.predicate()
     try:
         same = provenance.parse(predicate) == training

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sovgate.cli import COMMANDS
-from sovgate.errors import MEANING
+from sovgate.errors import BROKEN_PIPE, INTERRUPTED, MEANING
 from sovgate.surface._verbs import Input, Verb
 from sovgate.surface.actions import INSTALLING
 from sovgate.surface.launch import VERBS
@@ -39,8 +39,13 @@ def exit_codes() -> str:
         + "# Exit codes\n\nEvery command ends with one of these. All but 0 block: a step that "
         "cannot tell\nwhether something is allowed does not go on.\n\n"
         + table(("code", "name", "meaning"), rows)
-        + "\nWith `--format json` the same stands in the document as `exit`, beside "
-        "`error.reason`, a\nstable word for programs; `error.fix` says what to do.\n"
+        + f"\nA signal ends it as a shell tells it: {INTERRUPTED} after Ctrl-C, {BROKEN_PIPE} "
+        "where whoever read its output\nwent away, 143 if it was terminated.\n"
+        "\nWith `--format json` standard output is one document. `exit` in it is the same code. "
+        "Where a command\nended with a result, which may be a denial, a failed gate or findings, "
+        "`command` names it and its\nown keys follow. Where it could not, there is `error`: "
+        "`error.reason` is a stable word for programs,\n`error.what`, `error.why` and "
+        "`error.fix` are for people, `error.where` is the place that caused it.\n"
     )
 
 

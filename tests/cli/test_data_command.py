@@ -76,13 +76,15 @@ def test_rule_29_the_key_is_private_and_nowhere_in_what_is_printed(zone: Path) -
     [
         (("data", "nowhere"), 2),
         (("kyc-eu", "kyc"), 3),
-        (("z.key", "none.key"), 3),
+        (("z.key", "none.key"), 2),
         (("z.key", "kyc.yaml"), 3),
+        (("z.key", "large.key"), 3),
     ],
 )
 def test_wrong_input_has_its_exit_code_and_changes_nothing(
     zone: Path, change: tuple[str, str], code: int
 ) -> None:
+    (zone / "large.key").write_bytes(b"x" * 2000)
     words = list(COMMIT)
     words[len(words) - 1 - words[::-1].index(change[0])] = change[1]
     if change[0] == "data":
