@@ -73,8 +73,8 @@ def sbom(
         total(survey.total)
     for path in (output, spdx):
         if path is not None:
-            require_file(path)
             _require_outside(survey.root, path)
+            require_file(path)
     looked = stage.look(survey.root, survey.kind, [entry.name for entry in survey.entries])
     manifest = inventory.read(survey, advance=advance).manifest
     stage.unchanged(survey.root, survey.kind, looked)

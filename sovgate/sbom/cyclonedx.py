@@ -21,6 +21,7 @@ from sovgate.sbom._described import Described, iri, stays_in
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component
+    from cyclonedx.model.license import License
 
 JSON = dict[str, Any]
 MODEL = "model"
@@ -114,10 +115,8 @@ def _emit(bom: Bom) -> JSON:
 
 
 def _model(described: Described) -> Component:
-    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
-    from cyclonedx.model.license import LicenseAcknowledgement as Word
 
     manifest, looked = described.manifest, described.looked
     rows = [
@@ -139,13 +138,7 @@ def _model(described: Described) -> Component:
         bom_ref=MODEL,
         hashes=hashes,
         properties=[Property(name=_PREFIX + name, value=value) for name, value in rows],
-        licenses=[
-            LicenseFactory().make_from_string(
-                licence.text,
-                license_acknowledgement=Word.DECLARED if licence.declared else Word.CONCLUDED,
-            )
-            for licence in described.licences
-        ],
+        licenses=list(_licences(described)),
     )
     ancestors = list(_ancestors(described))
     if ancestors:
@@ -153,6 +146,21 @@ def _model(described: Described) -> Component:
 
         model.pedigree = Pedigree(ancestors=ancestors)
     return model
+
+
+def _licences(described: Described) -> Iterator[License]:
+    """An expression stands alone in CycloneDX: beside other licences it is a name."""
+    from cyclonedx.contrib.license.factories import LicenseFactory
+    from cyclonedx.model.license import LicenseAcknowledgement as Word
+    from cyclonedx.model.license import LicenseExpression
+
+    factory = LicenseFactory()
+    for licence in described.licences:
+        word = Word.DECLARED if licence.declared else Word.CONCLUDED
+        made = factory.make_from_string(licence.text, license_acknowledgement=word)
+        if isinstance(made, LicenseExpression) and len(described.licences) > 1:
+            made = factory.make_with_name(licence.text, acknowledgement=word)
+        yield made
 
 
 def _record_word(described: Described) -> str:

@@ -19,7 +19,7 @@ from sovgate.formats import pickles, tensors
 from sovgate.formats.manifest import FILE_NAME
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[^/]*", re.ASCII | re.IGNORECASE)
-_SPDX_LINE = re.compile(rb"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+() -]{1,200})")
+_SPDX_LINE = re.compile(rb"SPDX-License-Identifier:[ \t]*([A-Za-z0-9(][A-Za-z0-9.+() -]{0,199})")
 _HEAD = 64 * 1024
 #: Titles of licence texts, with white space folded.
 _TITLES = (

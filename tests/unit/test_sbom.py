@@ -472,10 +472,16 @@ def test_a_record_without_data_says_so(tmp_path: Path) -> None:
         ({"README.md": "---\nlicense: [mit, bsl-1.0]\n---\n"}, ("Apache-2.0 OR MIT",),
          [("Apache-2.0 OR MIT", True)]),
         ({"LICENSE": "x\nSPDX-License-Identifier: EUPL-1.2\n"}, (), [("EUPL-1.2", True)]),
+        ({"LICENSE": "SPDX-License-Identifier: MIT OR EUPL-1.2\n",
+          "NOTICE": "SPDX-License-Identifier: CC-BY-4.0\n"}, (),
+         [("MIT OR EUPL-1.2", True), ("CC-BY-4.0", True)]),
+        ({}, ("MIT OR ISC", "MIT AND ISC"), [("MIT OR ISC", True), ("MIT AND ISC", True)]),
         ({"LICENSE": "MIT License\n\nCopyright (c) 2026 A\n"}, (), [("MIT", False)]),
         ({"README.md": "---\nlicense: mit\n---\n", "LICENSE": "Apache License\nVersion 2.0, "},
          (), [("MIT", True)]),
         ({"LICENSE": "All rights reserved"}, (), []),
+        ({"LICENSE": "SPDX-License-Identifier:   \n", "NOTICE": "SPDX-License-Identifier: )"},
+         (), []),
     ],
 )  # fmt: skip
 def test_licences(
