@@ -7,7 +7,6 @@ RULES 26: the tree is read and written object by object, there is never a checko
 from __future__ import annotations
 
 import contextlib
-import difflib
 import posixpath
 import re
 import secrets
@@ -22,7 +21,7 @@ from sovgate.formats.kustomize import Pin
 from sovgate.git import Git, printable, workspace
 from sovgate.gittree import Item, Trees
 from sovgate.giturl import Remote, check_branch
-from sovgate.promote.words import proposal_branch
+from sovgate.promote.words import difference, proposal_branch
 
 MAX_SECONDS = 300.0  # for losing races to other pushes
 
@@ -229,7 +228,7 @@ class Checkout:
             kustomize.RELEASE_FILE: kustomize.release_patch(pin, deployment),
         }
         changes = {key: data for key, data in new.items() if data != old.get(key)}
-        return Plan(changes=changes, diff=_diff(self._folder, old, changes))
+        return Plan(changes=changes, diff=difference(self._folder, old, changes))
 
     # -- writing
 
@@ -379,20 +378,6 @@ class Checkout:
             fix=fix, where=target.where, reason=reason,
             details=workflow_permissions("contents: write") if reason == "git-access" else (),
         )  # fmt: skip
-
-
-def _diff(folder: str, old: dict[str, bytes], changes: dict[str, bytes]) -> str:
-    lines: list[str] = []
-    for name, data in changes.items():
-        path = posixpath.join(folder, name)
-        lines += difflib.unified_diff(
-            old.get(name, b"").decode("utf-8", "replace").splitlines(),
-            data.decode("utf-8").splitlines(),
-            f"a/{path}" if name in old else "/dev/null",
-            f"b/{path}",
-            lineterm="",
-        )
-    return "\n".join(lines)
 
 
 def _pause(attempts: int) -> None:

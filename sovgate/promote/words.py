@@ -1,16 +1,22 @@
-"""What a promotion is called in Git: the branch of a proposal and the message of the commit.
+"""What a promotion is called in Git, and what it changes: branch, message, difference.
 
 Pure: text in, text out.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import posixpath
 import re
+from collections.abc import Mapping
 
 from sovgate.errors import ConfigError
 from sovgate.formats.kustomize import Pin
 from sovgate.giturl import check_branch
+
+_CONTEXT = 3
+_HUNK = re.compile(r"@@ -([0-9]+)(.*) \+([0-9]+)(.*) @@", re.ASCII)
 
 
 def proposal_branch(zone: str, release: str) -> str:
@@ -44,3 +50,38 @@ def commit_message(pin: Pin, audit_head: str, *, reason: str | None = None) -> s
         f"Sovgate-Audit-Head: {audit_head}\n"
         + ("" if reason is None else f"Sovgate-Rollback: {reason}\n")
     )
+
+
+def difference(folder: str, old: Mapping[str, bytes], changes: Mapping[str, bytes]) -> str:
+    """What `changes` make of `old` in `folder`, for a person."""
+    lines: list[str] = []
+    for name, data in changes.items():
+        path = posixpath.join(folder, name)
+        lines += _unified(
+            old.get(name, b"").decode("utf-8", "replace").splitlines(),
+            data.decode("utf-8").splitlines(),
+            f"a/{path}" if name in old else "/dev/null",
+            f"b/{path}",
+        )
+    return "\n".join(lines)
+
+
+def _unified(old: list[str], new: list[str], before: str, after: str) -> list[str]:
+    """As `difflib.unified_diff`, which takes minutes where a hostile file repeats its lines: it
+    sees only what lies between the first line and the last one that differ.
+    """
+    least = min(len(old), len(new))
+    start = next((i for i in range(least) if old[i] != new[i]), least)
+    end = next((i for i in range(least - start) if old[-1 - i] != new[-1 - i]), least - start)
+    skip, spare = max(0, start - _CONTEXT), max(0, end - _CONTEXT)
+    found = difflib.unified_diff(
+        old[skip : len(old) - spare], new[skip : len(new) - spare], before, after,
+        n=_CONTEXT, lineterm="",
+    )  # fmt: skip
+    return [_HUNK.sub(lambda at: _moved(at, skip), line, count=1)
+            if line.startswith("@@ ") else line for line in found]  # fmt: skip
+
+
+def _moved(hunk: re.Match[str], by: int) -> str:
+    first, rest, second, more = hunk.groups()
+    return f"@@ -{int(first) + by}{rest} +{int(second) + by}{more} @@"

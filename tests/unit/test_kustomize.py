@@ -6,6 +6,7 @@ Hostile YAML is refused before anything is built of it, and nothing is edited by
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from sovgate.errors import ConfigError
 from sovgate.formats import kustomize, overlay
 from sovgate.formats.kustomize import Deployment, Pin, ensure_patch
 from sovgate.formats.yaml12 import load
+from sovgate.promote.words import difference
 
 ENTRY = "path: sovgate-release.yaml"
 HEX = "a" * 64
@@ -343,3 +345,36 @@ def test_a_file_of_ever_more_documents_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         kustomize.deployments(b"---\n" * 100_000, "base.yaml")
     assert caught.value.reason == "limits"
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=30), st.lists(st.sampled_from("abc"), max_size=9),
+       st.integers(0, 30))  # fmt: skip
+def test_a_difference_is_the_patch_that_makes_it(old: list[str], added: list[str], at: int) -> None:
+    """Applied by hand: every line of it stands where its header says."""
+    new = [*old[:at], *added, *old[at:]]
+    texts = ["".join(f"{line}\n" for line in lines).encode() for lines in (old, new)]
+    made = difference("o", {"k": texts[0]}, {"k": texts[1]}).splitlines()
+    rebuilt, here = list[str](), 0
+    for line in made[2:]:
+        if header := re.fullmatch(r"@@ -(\d+)(,\d+)? \+(\d+)(,\d+)? @@", line):
+            place = int(header[1]) - (header[2] != ",0")
+            rebuilt += old[here:place]
+            assert len(rebuilt) == int(header[3]) - (header[4] != ",0")
+            here = place
+        elif line[0] == "+":
+            rebuilt.append(line[1:])
+        else:
+            assert old[here] == line[1:]
+            here += 1
+            rebuilt += [line[1:]] if line[0] == " " else []
+    assert [*rebuilt, *old[here:]] == new
+
+
+def test_a_file_that_repeats_its_lines_is_told_apart_at_once() -> None:
+    lines = "".join(f"#{number % 120:x}\n" for number in range(90_000))
+    old = f"patches:\n{lines}- path: a\n{lines}namePrefix: z\n".encode()
+    began = time.monotonic()
+    made = difference("o", {"k": old}, {"k": ensure_patch(old, "k")}).splitlines()
+    assert time.monotonic() - began < 20
+    assert made[2:] == ["@@ -90000,6 +90000,7 @@", " #76", " #77", " - path: a", f"+- {ENTRY}",
+                        " #0", " #1", " #2"]  # fmt: skip
