@@ -6,8 +6,10 @@ its functions.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,6 +37,10 @@ _NEEDED = {
 _QUOTING = ("HTTPClientError", "ProxyConnectionError")
 
 
+#: The stream that the SDK was handed last, by thread: what it cannot read the head of, it drops.
+_handed = threading.local()
+
+
 class BadAnswer(Exception):
     """Something came, and it is no answer to what was asked. Its text is ours, not the service's.
 
@@ -54,6 +60,7 @@ def failures() -> tuple[type[Exception], ...]:
 def ask(sdk: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     """One request. Its answer has what the operation promises, or `failures()` is raised."""
     told: tuple[type[Exception], ...] = (SovgateError, OSError, *failures())
+    _handed.stream = None
     try:
         answer: dict[str, Any] = getattr(sdk, operation)(**parameters)
     except told as error:
@@ -63,6 +70,8 @@ def ask(sdk: Any, operation: str, **parameters: Any) -> dict[str, Any]:
             raise kind(error=type(inner).__name__, proxy_url="a proxy") from None
         raise
     except Exception as error:  # the SDK trusts its service to speak well
+        if _handed.stream is not None:
+            _handed.stream.close()  # nobody else has it
         raise BadAnswer(f"its answer cannot be read ({type(error).__name__})") from error
     lacking = [n for n in _NEEDED.get(operation, ()) if answer.get(n) in (None, "", b"")]
     if lacking or answer.get("ContentLength", 0) < 0:
@@ -130,19 +139,21 @@ def bounded(session: Any) -> Callable[..., Any]:
         streamed, request.stream_output = request.stream_output, True
         answer = session.send(request)
         if streamed and answer.status_code < 300:
+            _handed.stream = answer.raw
             return answer
-        try:
-            data = answer.raw.read(MAX_ANSWER + 1)
-        except http.HTTPError as error:
-            answer.raw.close()
-            raise broken_off(request, error) from error
-        if len(data) > MAX_ANSWER:
-            answer.raw.close()
-            raise BadAnswer(f"its answer is larger than {MAX_ANSWER} bytes")
-        length = answer.headers.get("Content-Length")
-        if request.method != "HEAD" and length not in (None, str(len(data))):
-            answer.raw.close()
-            raise broken_off(request, "it is shorter than it said")
+        with contextlib.ExitStack() as bad:
+            bad.callback(answer.raw.close)
+            try:
+                data = answer.raw.read(MAX_ANSWER + 1)
+            except http.HTTPError as error:
+                raise broken_off(request, error) from error
+            if len(data) > MAX_ANSWER:
+                raise BadAnswer(f"its answer is larger than {MAX_ANSWER} bytes")
+            length = answer.headers.get("Content-Length")
+            if request.method != "HEAD" and length not in (None, str(len(data))):
+                raise broken_off(request, "it is shorter than it said")
+            bad.pop_all()
+        answer.raw.release_conn()
         answer.raw = _Whole(data)
         return answer
 
