@@ -23,7 +23,9 @@ def check_name(name: str) -> tuple[str, ...]:
     parts = tuple(name.split("/"))
     if len(parts) > MAX_PARTS or not all(_PART.fullmatch(part) for part in parts):
         raise VerificationFailed(
-            f"{name[:160]!r} is no name of the store layout", reason="unsafe-name"
+            f"{name[:160]!r} is no name of the store layout",
+            fix="find out who put it into the store, and remove it",
+            reason="unsafe-name",
         )
     return parts
 

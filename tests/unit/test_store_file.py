@@ -80,6 +80,18 @@ def test_rule_4_a_planted_link_is_never_followed(
     assert all(path.read_bytes() == b"secret" for path in outside.rglob("a*") if path.is_file())
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "a b.json", "Übersicht"])
+def test_what_a_file_browser_left_is_named_with_the_fix(
+    store: FileStore, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "store/audit").mkdir(parents=True)
+    (tmp_path / "store/audit" / name).write_bytes(b"")
+    with pytest.raises(VerificationFailed) as caught:
+        list(store.list("audit/"))
+    assert f"audit/{name}" in caught.value.what
+    assert "remove it" in str(caught.value.fix)
+
+
 def test_a_pipe_in_place_of_an_object_does_not_hang(store: FileStore, tmp_path: Path) -> None:
     (tmp_path / "store" / "releases").mkdir(parents=True)
     os.mkfifo(tmp_path / "store" / "releases" / "m.json")
