@@ -139,7 +139,9 @@ class Style:
 
     def __init__(self, stream: Any) -> None:
         self.on = (
-            stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+            stream.isatty()
+            and not os.environ.get("NO_COLOR")  # no-color.org: present, and not empty
+            and os.environ.get("TERM") != "dumb"
         )
 
     def __call__(self, code: str, text: str) -> str:

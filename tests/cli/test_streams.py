@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sovgate.cli._emit import Style
 from sovgate.cli._progress import Bar
 
 ROOT = Path(__file__).parent.parent.parent
@@ -104,3 +105,16 @@ def test_json_is_whole_where_the_other_stream_is_closed() -> None:
     done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, check=True,
                           env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]})  # fmt: skip
     assert json.loads(done.stdout)["exit"] == 0
+
+
+@pytest.mark.parametrize(("value", "coloured"), [(None, True), ("", True), ("1", False)])
+def test_no_color_counts_where_it_is_not_empty(
+    value: str | None, coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NO_COLOR", value)
+    terminal = Terminal(80)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    assert Style(terminal).on is coloured
