@@ -68,6 +68,21 @@ def signature_path(model: str | os.PathLike[str]) -> Path:
     return evidence_dir(model) / SIGNATURE
 
 
+def read_signature(model: str | os.PathLike[str], named: Path | None = None) -> tuple[Path, bytes]:
+    """The model's signature bundle, by default from its evidence folder, and where it was read.
+
+    Raises UsageError, reason "missing-path"; VerificationFailed, DiskError.
+    """
+    path = signature_path(model) if named is None else named
+    try:
+        return path, read_bounded(path, most=strict.MAX_BYTES, what="signature")
+    except UsageError as error:
+        if error.reason == "missing-path" and named is None:
+            name = os.fspath(model)
+            error.fix = f"sign it: sovgate sign {name} --key URI; or name it with --signature"
+        raise
+
+
 def check_subject(statement: Statement, manifest: str) -> None:
     """Evidence that travels with a model is about that very model (RULES 6).
 

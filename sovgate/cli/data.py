@@ -79,7 +79,7 @@ def _commit(
         + ("" if made.changed else "; the manifest says so already"),
         rows=(
             ("commitment", made.value),
-            ("covers", f"{made.files} files, {human_bytes(made.bytes)}"),
+            ("covers", f"{made.files} file{'s' * (made.files != 1)}, {human_bytes(made.bytes)}"),
             ("manifest", str(made.manifest)),
         ),
         outputs={"commitment": made.value},

@@ -71,7 +71,7 @@ def command(
             ("model", str(done.output)),
             ("evidence", str(done.evidence)),
             ("receipt", done.receipt),
-            ("audit head", done.audit_head),
+            ("audit-head", done.audit_head),
             ("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)),
         ),
         outputs={

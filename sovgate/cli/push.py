@@ -79,7 +79,7 @@ def command(
     if done.sequence is not None:
         rows.append(("number", str(done.sequence)))
     if done.audit_head is not None:
-        rows.append(("audit head", done.audit_head))
+        rows.append(("audit-head", done.audit_head))
     if done.steps:
         rows.append(("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)))
     size = f"{_count(done.files, 'file')}, {human_bytes(done.bytes)}"

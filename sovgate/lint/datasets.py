@@ -23,7 +23,8 @@ def check(
     if manifest.category in PERSONAL and manifest.commitment is None:
         yield Finding(rule="personal-without-commitment", severity="warning", where=where,
                       message=f"{manifest.id} is {manifest.category} and has no commitment",
-                      fix="add the commitment that the zone makes where the data lies")  # fmt: skip
+                      fix=f"in its zone: sovgate data commit PATH --dataset {manifest.id} "
+                      "--epoch YYYY-MM --key FILE")  # fmt: skip
     if manifest.category in PERSONAL and manifest.stays_in == ():
         yield Finding(rule="personal-but-free", severity="warning", where=where,
                       message=f"{manifest.id} is {manifest.category}, but may go anywhere",

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING
 
 from sovgate import attest
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
-from sovgate.files import read_bounded
 from sovgate.pipeline.outbox import open_blob
 from sovgate.records import Advance, Release, Sized
-from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
     from sovgate.attest import RawEvidence
@@ -62,9 +60,16 @@ def is_sealed(source: Path, zone: str, signature: Path | None = None) -> bool:
     A model's author decides what lies in the model: one with such a folder in it must not have
     another release pushed in its place. Raises UsageError, reason "ambiguous-source".
     """
+    signed = signature is not None or os.path.lexists(attest.signature_path(source))
     if not (source / zone / "sealed.json").is_file():
+        if not signed and (source / "sealed.json").is_file():
+            raise UsageError(
+                f"{os.fspath(source)!r} is one zone's part of an encrypted copy",
+                fix=f"name the folder that encrypt -o wrote: {source.parent}",
+                reason="ambiguous-source",
+            )
         return False
-    if signature is not None or os.path.lexists(attest.signature_path(source)):
+    if signed:
         raise UsageError(
             f"{os.fspath(source)!r} is a signed model, and an encrypted copy for {zone}",
             why=f"it has a signature beside it, and {zone}/sealed.json in it",
@@ -90,13 +95,7 @@ def from_model(
     """
     from sovgate.verify import verify_listing, verify_model
 
-    path = attest.signature_path(model) if signature is None else signature
-    try:
-        bundle = read_bounded(path, most=MAX_BYTES, what="signature")
-    except UsageError as error:
-        if error.reason == "missing-path" and signature is None:
-            error.fix = f"sign it: sovgate sign {model} --key URI; or name it with --signature"
-        raise
+    path, bundle = attest.read_signature(model, signature)
     verified = verify_listing(model, bundle, trusted, signature=path, strict_git=True)
     if verified is None or not encrypts:
         verified = verify_model(
@@ -121,11 +120,10 @@ def from_sealed(source: Path, zone: str, release: Release, trusted: Sequence[Tru
     Its blobs are verified by digest as they are uploaded. Raises VerificationFailed, UsageError.
     """
     from sovgate.formats.manifest import Manifest
-    from sovgate.formats.sealed import Sealed
+    from sovgate.pipeline.decrypt import parse_sealed
 
     folder = source / zone
-    data = read_bounded(folder / "sealed.json", most=MAX_BYTES, what="encrypted copy")
-    sealed = Sealed.parse(data)
+    sealed = parse_sealed(folder / "sealed.json")
     if sealed.zone != zone or sealed.release != str(release):
         raise UsageError(
             f"{str(source)!r} was not encrypted as {release} for zone {zone}",

@@ -112,7 +112,8 @@ def _signature(store: Store, told: Transfer, trusted: Sequence[Trusted]) -> Node
                     why=error.what)  # fmt: skip
     except VerificationFailed as error:
         return failed("signature", "of the model", error, digest)
-    files = f"{len(manifest.resources)} files, {manifest.total} bytes"
+    count = len(manifest.resources)
+    files = f"{count} file{'s' * (count != 1)}, {manifest.total} bytes"
     return Node(kind="signature", what=f"of the model: {files}", status=VERIFIED, by=signer.name,
                 sha256=digest)  # fmt: skip
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from sovgate import strict
 from sovgate.errors import (
     ConfigError,
+    Malformed,
     UsageError,
     VerificationFailed,
     disk_error,
@@ -109,7 +110,6 @@ def decrypt(
 def read_sealed(folder: Path, zone: str) -> Sealed:
     """`folder/<zone>/sealed.json`. Raises UsageError where there is none, VerificationFailed."""
     from sovgate.encrypt import SEALED_NAME
-    from sovgate.formats.sealed import Sealed
 
     path = folder / zone / SEALED_NAME
     if not path.exists():
@@ -120,7 +120,7 @@ def read_sealed(folder: Path, zone: str) -> Sealed:
             fix="name the folder that encrypt -o wrote, and the zone that this is",
             reason="missing-path",
         )
-    sealed = Sealed.parse(read_bounded(path, most=strict.MAX_BYTES, what="encrypted copy's record"))
+    sealed = parse_sealed(path)
     if sealed.zone != zone:
         raise VerificationFailed(
             f"the copy in {zone} was encrypted for zone {sealed.zone}",
@@ -128,6 +128,22 @@ def read_sealed(folder: Path, zone: str) -> Sealed:
             reason="zone-mismatch",
         )
     return sealed
+
+
+def parse_sealed(path: Path) -> Sealed:
+    """Raises VerificationFailed, which names the file; UsageError, DiskError."""
+    from sovgate.formats.sealed import Sealed
+
+    data = read_bounded(path, most=strict.MAX_BYTES, what="encrypted copy's record")
+    try:
+        return Sealed.parse(data)
+    except Malformed as error:
+        raise Malformed(
+            f"{os.fspath(path)!r} is damaged: {error.what}",
+            why=error.why,
+            fix=error.fix or "get the encrypted copy again from its source",
+            reason=error.reason,
+        ) from error
 
 
 def blob_reader(folder: Path) -> ReadBlob:

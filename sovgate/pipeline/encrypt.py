@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate import strict
 from sovgate.errors import UsageError, VerificationFailed
-from sovgate.files import read_bounded, require_free
+from sovgate.files import require_free
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Advance, Release
 
@@ -64,8 +63,7 @@ def encrypt(
         raise UsageError("no zone to encrypt for", fix="name one with --to", reason="no-zone")
     zones = [ZoneKey(zone=opened.zone(name).name, recipient=opened.recipient(name)) for name in to]
     require_free(out)
-    path = signature or attest.signature_path(model)
-    bundle = read_bounded(path, most=strict.MAX_BYTES, what="signature")
+    path, bundle = attest.read_signature(model, signature)
     verified = _verified(model, bundle, path, opened, advance)
     if out.resolve().is_relative_to(verified.root):
         raise UsageError(

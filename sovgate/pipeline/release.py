@@ -222,7 +222,8 @@ class _Chain:
                 self._would(say, "write the SBOM")
                 return
             made = sbom(self.model, project=self.project, key=self._key, advance=self.advance)
-            say.said = f"{len(made.described.manifest.resources)} files listed"
+            count = len(made.described.manifest.resources)
+            say.said = f"{count} file{'s' * (count != 1)} listed"
 
     def _signed(self, role: str) -> list[dict[str, object]]:
         """Predicates of this role about this model that are there, by somebody trusted for it."""

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import attest
 from sovgate.errors import ConfigError, Malformed, UsageError, VerificationFailed
-from sovgate.files import read_bounded
 from sovgate.records import Advance
-from sovgate.strict import MAX_BYTES
 from sovgate.verify import Trusted, VerifiedModel, verify_model
 
 if TYPE_CHECKING:
@@ -38,13 +36,16 @@ def verify(
     signature are missing.
     """
     wanted = None if pin is None else _pinned(pin)
-    path = attest.signature_path(model) if signature is None else signature
     trusted = signers(key, project)
-    data = _bundle(path, model, named=signature is not None)
+    path, data = attest.read_signature(model, signature)
     try:
         verified = verify_model(model, data, trusted, advance, total=total, signature=path)
     except Malformed as error:
         error.fix = error.fix or f"{str(path)!r} is damaged or no signature: get it again"
+        raise
+    except VerificationFailed as error:
+        if error.reason == "wrong-signer" and key is not None:
+            error.fix = "if you trust who signed it, name that signer's public key with --key"
         raise
     if wanted is not None and verified.manifest.digest != wanted:
         raise VerificationFailed(
@@ -96,12 +97,3 @@ def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:
             ) from error
         raise
     return opened.trusted()
-
-
-def _bundle(path: Path, model: Path, *, named: bool) -> bytes:
-    try:
-        return read_bounded(path, most=MAX_BYTES, what="signature")
-    except UsageError as error:
-        if error.reason == "missing-path" and not named:
-            error.fix = f"sign it: sovgate sign {model} --key URI; or name it with --signature"
-        raise

@@ -5,11 +5,12 @@ RULES 13 and 14: after any doubt the object is read again; nothing is believed f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from sovgate.errors import AlreadyExists, SovgateError, StoreError, VerificationFailed
+from sovgate.errors import AlreadyExists, NotFound, SovgateError, StoreError, VerificationFailed
 from sovgate.formats.transfer import blob_name
 from sovgate.records import Advance, Sized
 
@@ -72,9 +73,22 @@ def put_document(store: Store, name: str, data: bytes) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def names_the_way_out() -> Iterator[None]:
+    """A store knows only that an object is not there; of a release's blob more can be said."""
+    try:
+        yield
+    except NotFound as error:
+        error.fix = (
+            error.fix or "have it pushed under a new version, and find out who removed that object"
+        )
+        raise
+
+
 def get_blob(store: Store, blob: Sized, *, what: str) -> bytes:
     """A blob's bytes, checked against digest and size. Raises NotFound, VerificationFailed."""
-    data = store.get(blob_name(blob.sha256), most=blob.size)
+    with names_the_way_out():
+        data = store.get(blob_name(blob.sha256), most=blob.size)
     if len(data) != blob.size or hashlib.sha256(data).hexdigest() != blob.sha256:
         raise VerificationFailed(
             f"the {what} in the store is not the one that the release record names",

@@ -244,3 +244,31 @@ def test_an_option_comes_from_the_environment_and_the_specific_name_wins(project
     assert sovgate(project, *words, SOVGATE_ZONE="home").code == 0
     assert sovgate(project, *words, SOVGATE_ZONE="mars", SOVGATE_PUSH_ZONE="home").code == 0
     assert sovgate(project, *words, SOVGATE_PUSH_ZONE="mars", SOVGATE_ZONE="home").code == 3
+
+
+def test_an_encrypted_copy_that_cannot_be_used_is_named_with_what_helps(project: Path) -> None:
+    release = ("--release", "churn/1.0.5")
+    assert sovgate(project, "encrypt", "m", "--to", "eu", *release, "-o", "sealed").code == 0
+    inner = sovgate(project, "push", "sealed/eu", *release, "--zone", "home", "--to", "eu")
+    assert inner.code == 2
+    assert str(inner.error["fix"]).endswith("-o wrote: sealed")
+    record = project / "sealed" / "eu" / "sealed.json"
+    record.write_bytes(record.read_bytes() + b"x")
+    damaged = sovgate(project, "decrypt", "sealed", "--zone", "eu", "-o", "out")
+    assert damaged.code == 11
+    assert "sealed/eu/sealed.json" in str(damaged.error["what"])
+    assert damaged.error["fix"]
+    assert sovgate(project, "push", "sealed", *release, "--zone", "home", "--to", "eu").code == 11
+
+
+def test_a_fix_names_only_options_that_the_command_has(project: Path) -> None:
+    by_key = sovgate(project, "verify", "m", "--key", "keys/evil.pub.pem")
+    assert "--key" in str(by_key.error["fix"])
+    shutil.rmtree(project / "m.evidence")
+    unsigned = sovgate(project, "encrypt", "m", "--to", "eu", "-o", "out")
+    assert str(unsigned.error["fix"]).startswith("sign it: sovgate sign m --key")
+    assert sovgate(project, "sign", "m", "--key", "keys/evil.pem").code == 0
+    by_trust = sovgate(project, "push", "m", "--release", "churn/1.0.6", "--zone", "home",
+                       "--to", "eu")  # fmt: skip
+    assert by_trust.error["reason"] == "wrong-signer"
+    assert "--key" not in str(by_trust.error["fix"])

@@ -42,6 +42,7 @@ from sovgate.transfer import (
     receipt_statement,
 )
 from sovgate.transfer.fetch import as_sealed
+from sovgate.transfer.objects import get_blob
 from sovgate.transfer.sequence import MAX_NEWER
 from sovgate.trust import seal
 from tests.conformance.stores import Fault, Faulty, put
@@ -387,6 +388,22 @@ def refused(attempt: Callable[[], Any], reason: str) -> None:
 def test_a_release_that_is_not_there_is_21(store: Store, ship: Shipment) -> None:
     with pytest.raises(NotFound):
         ship.fetch(store)
+
+
+def test_a_blob_that_is_gone_is_21_and_says_what_helps(
+    store: Store, ship: Shipment, tmp_path: Path
+) -> None:
+    ship.publish(store)
+    for path in (tmp_path / "eu-store" / "blobs" / "sha256").iterdir():
+        path.unlink()
+    told = ship.fetch(store).transfer
+    for attempt in (
+        lambda: get_blob(store, told.signature, what="signature"),
+        lambda: open_blob(store, told.keytable.sha256),
+    ):
+        with pytest.raises(NotFound) as caught:
+            attempt()
+        assert "under a new version" in str(caught.value.fix)
 
 
 def test_every_changed_byte_of_a_record_is_refused(
