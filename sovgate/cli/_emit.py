@@ -333,6 +333,13 @@ def write_tekton_results(outputs: Mapping[str, str]) -> None:
             fix="shorter paths and names",
             reason="results-too-large",
         )
+    if outputs and not folder.is_dir():
+        raise UsageError(
+            f"there is no folder {str(folder)!r} for the results",
+            why="what was to be done is done, but Tekton would read its results there",
+            fix="outside of a Tekton step set SOVGATE_RESULTS_DIR, or say another --format",
+            reason="missing-path",
+        )
     for name, value in outputs.items():
         try:
             (folder / name).write_text(value, encoding="utf-8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -358,8 +358,15 @@ def _until(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return strict.parse_time(text if "T" in text else f"{text}T00:00:00Z")
+        until = strict.parse_time(text if "T" in text else f"{text}T00:00:00Z")
     except VerificationFailed:
         raise UsageError(
             f"--until {text[:40]!r} is no date", fix="write 2027-01-31, or 2027-01-31T00:00:00Z"
         ) from None
+    if until <= datetime.now(UTC):
+        raise UsageError(
+            f"--until {text[:40]} is over already",
+            why="a word that has run out lets nothing through",
+            fix="name a day to come, or leave it out for no end",
+        )
+    return until

@@ -188,7 +188,7 @@ def _one_of(found: Gate, at_least: str | None, at_most: str | None) -> str | Non
         if text is not None:
             raise UsageError(
                 f"the gate {found.name} takes no --{side}",
-                fix=f"say --{found.bound}" if found.bound else "it has no threshold",
+                fix=f"say --{found.bound}" if found.bound else "leave it out: it has no threshold",
             )
     return threshold
 

@@ -107,6 +107,15 @@ def test_tekton_results_are_files_and_bounded(
     _emit.write_tekton_results({"path": "p" * 3800})
 
 
+def test_results_outside_of_tekton_say_where_they_could_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOVGATE_RESULTS_DIR", str(tmp_path / "none"))
+    with pytest.raises(UsageError) as caught:
+        emit(REPORT, "tekton")
+    assert "SOVGATE_RESULTS_DIR" in str(caught.value.fix)
+
+
 @given(st.text())
 def test_escapes_hold_for_any_text(text: str) -> None:
     assert "\n" not in clean(text)

@@ -368,6 +368,7 @@ def test_a_statement_file_is_signed_as_it_stands(crossing: Crossing) -> None:
         ("--legal", "--all-unsigned", "--dataset", "kyc", "--zone", "eu"),
         ("--legal", "--dataset", "kyc"),
         ("--legal", "--dataset", "kyc", "--zone", "eu", "--until", "soon"),
+        ("--legal", "--dataset", "kyc", "--zone", "eu", "--until", "2020-01-31"),
         ("--all-unsigned", "--dataset", "kyc"),
     ],
 )
