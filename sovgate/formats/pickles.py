@@ -32,7 +32,10 @@ _PACKED = frozenset({"gz", "bz2", "xz", "lzma", "z", "zst", "lz4"})
 #: What joblib compresses with and we cannot unpack; and what its own old form begins with.
 _LZ4, _ZFILE = b"\x04\x22\x4d\x18", b"ZF0x"
 _HARMLESS = (b"GGUF", b"\x89HDF\r\n\x1a\n")
-_OBJECT_DTYPE = re.compile(rb"""['"][|<>=]?O[0-9]*['"]""")
+_NUMPY = b"\x93NUMPY"
+#: No dtype of objects is spelled without one of these, and hardly any other with one: "|O",
+#: "i4,O", "object", and by escapes, since a header is read as a literal of Python.
+_OBJECT_DTYPE = re.compile(rb"O|object|\\")
 _OPCODES = {ord(op.code): op for op in pickletools.opcodes}
 #: What an unpickler takes in opcodes whose argument is a line; no form means any text.
 _NAMES = re.compile(rb"[\w.]+ [\w.]+")
@@ -57,7 +60,7 @@ def sniff(name: str, source: Source) -> str | None:
     named = ending in ENDINGS
     if head[:4] == b"PK\x03\x04" or (size >= 22 and source.read(size - 22, 4) == b"PK\x05\x06"):
         why = _in_zip(source)
-    elif head.startswith(b"\x93NUMPY"):
+    elif head.startswith(_NUMPY):
         why = "a NumPy array of Python objects" if _object_array(head) else None
         named = False
     else:
@@ -196,12 +199,12 @@ def _line(cursor: Cursor) -> bytes:
 
 
 def _object_array(head: bytes) -> bool:
+    """Whether it may be one: of a header that goes on behind `head`, nobody here knows."""
     if len(head) < 12:
         return False
-    length = struct.unpack_from("<H", head, 8)[0] if head[6] == 1 else 0
-    if head[6] != 1:
-        (length,) = struct.unpack_from("<I", head, 8)
-    return _OBJECT_DTYPE.search(head[: 12 + min(length, HEAD)]) is not None
+    start = 10 if head[6] == 1 else 12
+    end = start + int.from_bytes(head[8:start], "little")
+    return end > len(head) or _OBJECT_DTYPE.search(head, start, end) is not None
 
 
 # --- zip: torch.save, numpy.savez ---------------------------------------------------------------
@@ -212,10 +215,11 @@ def _in_zip(source: Source) -> str | None:
             ending = name.rpartition(b".")[2].lower()
             if ending in (b"pkl", b"pickle"):
                 return f"a zip archive with {name[:80].decode('utf-8', 'replace')!r}"
-            if ending == b"npy":
-                head = _member(source, method, offset, stored)
-                if head.startswith(b"\x93NUMPY") and _object_array(head):
-                    return "a zip archive with a NumPy array of Python objects"
+            # NumPy looks at what a member begins with, not at how it is called.
+            if _member(source, method, offset, stored, len(_NUMPY)) == _NUMPY and _object_array(
+                _member(source, method, offset, stored, _MEMBER_HEAD)
+            ):
+                return "a zip archive with a NumPy array of Python objects"
     except (Malformed, struct.error, zlib.error):
         return "a zip archive that cannot be read, and may hold a pickle"
     return None
@@ -231,11 +235,13 @@ def _members(source: Source) -> list[tuple[bytes, int, int, int]]:
     count, size, start = struct.unpack_from("<HII", tail, at + 10)
     end = source.size - tail_size + at
     if at >= 20 and tail[at - 20 : at - 16] == b"PK\x06\x07":  # zip64
-        record = tail.rfind(b"PK\x06\x06", 0, at)
-        if record < 0:
+        record = at - 76  # right before what points to it: some readers look there, some follow it
+        if record < 0 or tail[record : record + 4] != b"PK\x06\x06":
             raise Malformed("a zip64 archive without its record")
         count, size, start = struct.unpack_from("<QQQ", tail, record + 32)
         end = source.size - tail_size + record
+        if struct.unpack_from("<Q", tail, at - 12)[0] != start + size:
+            raise Malformed("a zip64 archive of two records")
     if count > MAX_MEMBERS or size > MAX_DIRECTORY or size > end:
         raise Malformed("a zip archive of too many files")
     directory = source.read(end - size, size)
@@ -244,10 +250,13 @@ def _members(source: Source) -> list[tuple[bytes, int, int, int]]:
     while at + 46 <= len(directory):
         if directory[at : at + 4] != b"PK\x01\x02":
             raise Malformed("a zip archive with a wrong directory")
-        method, _, _, _, stored, _, name_len, extra_len, comment_len, _, _, _, offset = (
+        method, _, _, _, stored, size, name_len, extra_len, comment_len, _, _, _, offset = (
             struct.unpack_from("<HHHIIIHHHHHII", directory, at + 10)
         )
         name = directory[at + 46 : at + 46 + name_len]
+        if 0xFFFFFFFF in (size, stored, offset):
+            extra = directory[at + 46 + name_len : at + 46 + name_len + extra_len]
+            size, stored, offset = _large(extra, size, stored, offset)
         found.append((name, method, offset + shift, stored))
         at += 46 + name_len + extra_len + comment_len
     if len(found) != count and count != 0xFFFF:
@@ -255,13 +264,31 @@ def _members(source: Source) -> list[tuple[bytes, int, int, int]]:
     return found
 
 
-def _member(source: Source, method: int, offset: int, stored: int) -> bytes:
-    """The first bytes of a member."""
+def _large(extra: bytes, *sizes: int) -> list[int]:
+    """The zip64 field has, in order, what does not fit where it belongs."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, at)
+        if kind == 1:
+            values = iter(struct.unpack_from(f"<{length // 8}Q", extra, at + 4))
+            return [next(values, n) if n == 0xFFFFFFFF else n for n in sizes]
+        at += 4 + length
+    return list(sizes)
+
+
+def _member(source: Source, method: int, offset: int, stored: int, most: int) -> bytes:
+    """The first `most` bytes of a member, or all of it."""
     name_len, extra_len = struct.unpack("<HH", source.read(offset + 26, 4))
     start = offset + 30 + name_len + extra_len
-    data = source.read(start, min(stored, _MEMBER_HEAD, max(0, source.size - start)))
+    # Packed, even a few bytes may follow a table; empty blocks without end may stand before them.
+    count = min(stored, most if method == 0 else _MEMBER_HEAD, max(0, source.size - start))
+    data = source.read(start, count)
     if method == 0:
         return data
     if method == 8:
-        return zlib.decompressobj(-15).decompress(data, _MEMBER_HEAD)
+        unpacker = zlib.decompressobj(-15)
+        found = unpacker.decompress(data, most)
+        if len(found) < min(most, len(_NUMPY)) and count < stored and not unpacker.eof:
+            raise Malformed("a zip member that begins with nothing")
+        return found
     raise Malformed("a zip member compressed in an unknown way")

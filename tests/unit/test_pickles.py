@@ -127,6 +127,61 @@ def test_wrappings_of_pickles() -> None:
     assert why("a.npy", structured.getvalue())
 
 
+def array(descr: str, *, version: int = 1, path: str) -> bytes:
+    """A NumPy file whose header spells its dtype as its author likes, and whose body is a trap."""
+    head = f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1,), }}\n".encode()
+    length = len(head).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + head + pickle.dumps(Trap(path))
+
+
+SPELLINGS = ["'|O'", r"'|\x4f'", r"'\117'", "'|' 'O'", "'object'", "'i4,O'", "('O', (1,))",
+             " " * 70_000 + "'|O'", "[('a', [('b', 'O')])]"]  # fmt: skip
+
+
+@pytest.mark.parametrize("descr", SPELLINGS, ids=lambda text: text.strip())
+@pytest.mark.filterwarnings("ignore")
+def test_no_spelling_of_a_dtype_hides_an_array_of_objects(descr: str, tmp_path: Path) -> None:
+    data = array(descr, version=2, path=str(tmp_path / "sprung"))
+    for name in ("a.npy", "weights.bin"):
+        assert why(name, data)
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        for member in ("a.npy", "a", "a.txt"):
+            made = io.BytesIO()
+            with zipfile.ZipFile(made, "w", method) as packed:
+                packed.writestr(member, data)
+            assert why("a.npz", made.getvalue()), (method, member)
+    with pytest.raises(Exception):  # noqa: B017 - after the trap NumPy may say anything
+        np.load(io.BytesIO(data), allow_pickle=True).tolist().nothing  # noqa: B018
+    assert (tmp_path / "sprung").exists()
+
+
+def test_empty_blocks_before_a_packed_array_do_not_hide_it(tmp_path: Path) -> None:
+    data = array("'|O'", path=str(tmp_path / "x"))
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = b"\x00\x00\x00\xff\xff" * 4000 + packer.compress(data) + packer.flush()
+    stored = bytearray(archive(("a.npy", packed)))
+    for at, mark in ((8, b"PK\x03\x04"), (10, b"PK\x01\x02")):
+        place = stored.rindex(mark) + at
+        stored[place : place + 2] = b"\x08\x00"
+    assert why("a.npz", bytes(stored))
+
+
+def test_a_zip64_archive_is_read_and_one_of_two_directories_counts_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)  # what else takes an archive of gigabytes
+    for before in (b"", b"something before"):
+        good = archive(("a/b", b"0" * 100), ("c", b"1" * 100), before=before)
+        assert b"PK\x06\x06" in good
+        assert why("a.bin", good) is None
+        assert why("a.bin", archive(("a/b", b"0" * 100), ("c.pkl", b"1" * 100), before=before))
+        locator = good.rindex(b"PK\x06\x07") + 8
+        assert why("a.bin", good[:locator] + b"\x01" + good[locator + 1 :])
+        # Readers that follow the locator, and readers that look before it, would differ.
+        planted = b"PK\x06\x06" + bytes(52)
+        assert why("a.bin", good[: locator - 8] + planted + good[locator - 8 :])
+
+
 @pytest.mark.parametrize("how", ["zlib", "gzip", "bz2", "xz", "lzma"])
 @pytest.mark.parametrize("protocol", range(6))
 def test_what_joblib_unpacks_unasked_is_looked_into(
