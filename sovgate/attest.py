@@ -78,7 +78,9 @@ def read_signature(model: str | os.PathLike[str], named: Path | None = None) -> 
         return path, read_bounded(path, most=strict.MAX_BYTES, what="signature")
     except UsageError as error:
         if error.reason == "missing-path" and named is None:
-            name = os.fspath(model)
+            import shlex
+
+            name = shlex.quote(os.fspath(model))
             error.fix = f"sign it: sovgate sign {name} --key URI; or name it with --signature"
         raise
 

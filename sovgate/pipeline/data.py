@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,9 @@ def _key(path: Path) -> bytes:
     except (VerificationFailed, UnicodeDecodeError):  # too large, or not base64
         key = b""
     except UsageError as error:
-        error.fix = f"check the path; a new key is made by: sovgate data key -o {path}"
+        error.fix = (
+            f"check the path; a new key is made by: sovgate data key -o {shlex.quote(str(path))}"
+        )
         raise
     if len(key) != commitment.KEY_BYTES:
         raise ConfigError(

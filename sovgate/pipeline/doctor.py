@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import sys
 import time
@@ -315,7 +316,7 @@ def _key(
             private = path.removesuffix(".pub.pem") + ".pem" if path.endswith(".pub.pem") else path
             ask = "ask that zone for it; it is made there by: " if private != path else ""
             found.say(label, MISSING, f"{path} is not there",
-                      f"{ask}sovgate keys generate {kind} -o {private}")  # fmt: skip
+                      f"{ask}sovgate keys generate {kind} -o {shlex.quote(private)}")  # fmt: skip
             return
     found.run(label, lambda: f"{text}, id {open_it()[:16]}…")
 

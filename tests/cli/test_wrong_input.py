@@ -267,6 +267,10 @@ def test_a_fix_names_only_options_that_the_command_has(project: Path) -> None:
     shutil.rmtree(project / "m.evidence")
     unsigned = sovgate(project, "encrypt", "m", "--to", "eu", "-o", "out")
     assert str(unsigned.error["fix"]).startswith("sign it: sovgate sign m --key")
+    (project / "m").rename(project / "my model")
+    spaced = sovgate(project, "encrypt", "my model", "--to", "eu", "-o", "out")
+    assert str(spaced.error["fix"]).startswith("sign it: sovgate sign 'my model' --key")
+    (project / "my model").rename(project / "m")
     assert sovgate(project, "sign", "m", "--key", "keys/evil.pem").code == 0
     by_trust = sovgate(project, "push", "m", "--release", "churn/1.0.6", "--zone", "home",
                        "--to", "eu")  # fmt: skip
