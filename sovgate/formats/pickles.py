@@ -64,7 +64,11 @@ def sniff(name: str, source: Source) -> str | None:
         why = "a NumPy array of Python objects" if _object_array(head) else None
         named = False
     else:
-        why = _raw(source, head, named=named) or _compressed(source, head, named=named)
+        why = (
+            _raw(source, head, named=named)
+            or _compressed(source, head, named=named)
+            or _in_tar(source, head)
+        )
     if why is None and ending == "joblib" and head.startswith(_LZ4):
         return "a compressed joblib pickle"
     if why is None and named and size and not head.startswith(_HARMLESS):
@@ -205,6 +209,40 @@ def _object_array(head: bytes) -> bool:
     start = 10 if head[6] == 1 else 12
     end = start + int.from_bytes(head[8:start], "little")
     return end > len(head) or _OBJECT_DTYPE.search(head, start, end) is not None
+
+
+# --- tar: torch.save of old, which torch.load still tells by its content --------------------------
+_IN_TARS = frozenset({"storages", "tensors", "pickle"})
+#: Where a checksum stands in a tar: all that Python takes for a number there.
+_TAR_SUM = re.compile(rb"[\s+0-7_oO-]{0,8}(?:\x00.*)?|[\x80\xff].*", re.DOTALL)
+#: Types of members that give the next another name or size.
+_RENAMING = b"xgXLKS"
+
+
+def _in_tar(source: Source, head: bytes) -> str | None:
+    """By its members' headers; one whose names stand elsewhere cannot be told, and counts."""
+    if not _TAR_SUM.fullmatch(head, 148, 156):  # most files end here, and quickly
+        return None
+    import tarfile
+
+    block, at, count = tarfile.BLOCKSIZE, 0, 0
+    while at + block <= source.size:
+        try:
+            member = tarfile.TarInfo.frombuf(source.read(at, block), "utf-8", "surrogateescape")
+        except tarfile.HeaderError:
+            return None  # readers stop here too
+        count += 1
+        name = member.name.rstrip("/").rpartition("/")[2]
+        if member.type in (bytes([kind]) for kind in _RENAMING) or count > MAX_MEMBERS:
+            return "a tar archive that cannot be looked through, and may hold a pickle"
+        if name in _IN_TARS or name.lower().rpartition(".")[2] in ENDINGS:
+            return f"a tar archive with {name[:80]!r}"
+        at += block
+        if member.isreg() or member.type not in tarfile.SUPPORTED_TYPES:
+            at += -(-member.size // block) * block
+        if member.size < 0:
+            return None
+    return None
 
 
 # --- zip: torch.save, numpy.savez ---------------------------------------------------------------

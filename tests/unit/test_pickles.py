@@ -9,6 +9,7 @@ import lzma
 import os
 import pickle
 import random
+import tarfile
 import time
 import tracemalloc
 import zipfile
@@ -153,6 +154,26 @@ def test_no_spelling_of_a_dtype_hides_an_array_of_objects(descr: str, tmp_path: 
     with pytest.raises(Exception):  # noqa: B017 - after the trap NumPy may say anything
         np.load(io.BytesIO(data), allow_pickle=True).tolist().nothing  # noqa: B018
     assert (tmp_path / "sprung").exists()
+
+
+def tar(*names: str, form: int = tarfile.USTAR_FORMAT) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=form) as packed:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 700
+            packed.addfile(member, io.BytesIO(bytes(700)))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_that_torch_takes_pickles_from_is_known_under_any_name(form: int) -> None:
+    """torch.load of anything that is no zip tries that first, and runs what is in `storages`."""
+    for names in (("storages", "tensors", "pickle"), ("a", "storages"), ("w/model.ckpt",)):
+        assert why("pytorch_model.bin", tar(*names, form=form)), names
+    assert why("images.tar", tar("a.jpg", "b/c.json", form=form)) is None
+    long = tar("a/" * 60 + "b", "c", form=form)
+    assert (why("images.tar", long) is None) is (form == tarfile.USTAR_FORMAT)
 
 
 def test_empty_blocks_before_a_packed_array_do_not_hide_it(tmp_path: Path) -> None:
