@@ -73,6 +73,8 @@ class _Counter:
         _refuse("it declares a document type or entities, which reports do not need")
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        if self.depth:  # a failure is one in whatever namespace
+            name = name.rpartition(" ")[2]
         self.depth += 1
         self.elements += 1
         if self.depth > MAX_DEPTH or self.elements > MAX_ELEMENTS:

@@ -365,6 +365,11 @@ def test_a_report_is_counted() -> None:
         ("<testsuite><testcase name='a'><skipped/><failure/></testcase></testsuite>", "fail"),
         ("<testsuite><testcase name='a'><failure/><skipped/></testcase></testsuite>", "fail"),
         ("<testsuite><testcase name='a'/><error>setup</error></testsuite>", "fail"),
+        ("<testsuite><testcase><x:failure xmlns:x='u:x'/></testcase></testsuite>", "fail"),
+        (
+            "<testsuite><testcase/><a xmlns='u:x'><testcase><error/></testcase></a></testsuite>",
+            "fail",
+        ),
     ],
 )
 def test_a_report_passes_only_by_tests_that_ran(body: str, expected: str) -> None:
