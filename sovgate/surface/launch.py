@@ -21,6 +21,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
@@ -116,8 +117,8 @@ def _run(arguments: Sequence[str], given: Mapping[str, str]) -> int:
         started = time.monotonic()
         python = _install(_locks(command, options, given), _wheels(given, here), folder)
         _say(f"environment built from checked wheels in {time.monotonic() - started:.1f} s")
-        # Bytecode goes to the private folder: nothing is read from, or left in, the checkout.
-        line = [str(python), "-I", "-X", f"pycache_prefix={folder}/pyc", "-m", "sovgate"]
+        # No bytecode is read from the checkout, nor written: nobody would run it a second time.
+        line = [str(python), "-I", "-B", "-X", f"pycache_prefix={folder}/pyc", "-m", "sovgate"]
         done = subprocess.run([*line, command, *options], env=environment, check=False)
         if done.returncode == 0:
             _ran(given)
@@ -294,14 +295,19 @@ def _unpack(locks: list[Path], wheels: Path, environment: Path) -> bool:
         checked = [(wheels / Path(name).name).read_bytes() for name in names]
     except (OSError, ValueError, TypeError, RecursionError):
         return False
-    found = {locked.get(hashlib.sha256(data).hexdigest()) for data in checked}
-    if not found or None in found or not wanted <= found:
-        return False
-    archives = [zipfile.ZipFile(io.BytesIO(data)) for data in checked]
-    if any(".data/" in name for archive in archives for name in archive.namelist()):
-        return False  # files for elsewhere than site-packages: pip knows where
-    for archive in archives:
-        archive.extractall(_site(environment))
+    with ThreadPoolExecutor() as threads:
+        digests = threads.map(lambda data: hashlib.sha256(data).hexdigest(), checked)
+        found = {locked.get(digest) for digest in digests}
+        if not found or None in found or not wanted <= found:
+            return False
+        archives = [zipfile.ZipFile(io.BytesIO(data)) for data in checked]
+        files = [name for archive in archives for name in archive.namelist()]
+        if any(".data/" in name or ".." in Path(name).parts for name in files):
+            return False  # files for elsewhere than site-packages: pip knows where
+        site = _site(environment)
+        for parent in {site / Path(name).parent for name in files}:
+            parent.mkdir(parents=True, exist_ok=True)  # else two threads may both want to make it
+        list(threads.map(lambda archive: archive.extractall(site), archives))
     return True
 
 
