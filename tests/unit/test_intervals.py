@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special, stats
 
@@ -25,6 +25,7 @@ SHARES = (0.001, 0.05, 0.5, 0.9, 0.99)
 )
 def test_the_incomplete_beta_function_is_scipys(a: float, b: float, share: float) -> None:
     x = float(special.betaincinv(a, b, share))  # where it is neither 0 nor 1
+    assume(not math.isnan(x))  # SciPy has no answer for some of the smallest shares
     assert math.isclose(beta(x, a, b), special.betainc(a, b, x), rel_tol=0, abs_tol=1e-9)
 
 

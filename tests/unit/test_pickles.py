@@ -99,7 +99,7 @@ def test_what_cannot_be_looked_through_counts_as_one() -> None:
     assert sniff("weights.bin", Endless(b"V"))
     assert sniff("weights.bin", Endless(b"(" * 200_000))
     assert sniff("weights.bin", Endless(b"words of a text")) is None
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 15  # five times a usual machine
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
