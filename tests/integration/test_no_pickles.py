@@ -15,6 +15,7 @@ from tests.crossing import FILES, Crossing, make_crossing, tree
 from tests.desks import GITOPS, Desk
 from tests.desks import pull as pull_to_desk
 from tests.desks import push as push_to_desk
+from tests.pace import pace
 from tests.repositories import Repository
 
 PICKLE = {**FILES, "weights.bin": pickle.dumps({"layer": [1.0, 2.0]})}
@@ -169,7 +170,7 @@ def test_a_thousand_files_are_looked_through_in_no_time(tmp_path: Path) -> None:
     manifest = inventory.take(folder).manifest
     started = time.monotonic()
     assert contents.of_files(folder, manifest) == {"pickles": 0, "pickle": None}
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 2 * pace()
 
 
 def test_what_was_let_in_is_not_deployed_once_the_zone_no_longer_allows_it(tmp_path: Path) -> None:

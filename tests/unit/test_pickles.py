@@ -26,6 +26,7 @@ from sovgate import inventory
 from sovgate import sbom as stage
 from sovgate.formats.pickles import sniff
 from sovgate.formats.tensors import BytesSource
+from tests.pace import pace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,7 +100,7 @@ def test_what_cannot_be_looked_through_counts_as_one() -> None:
     assert sniff("weights.bin", Endless(b"V"))
     assert sniff("weights.bin", Endless(b"(" * 200_000))
     assert sniff("weights.bin", Endless(b"words of a text")) is None
-    assert time.process_time() - started < 15  # five times a usual machine
+    assert time.process_time() - started < 3 * pace()
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))

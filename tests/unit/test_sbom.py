@@ -33,6 +33,7 @@ from sovgate.formats.statement import SPDX, Statement
 from sovgate.pipeline.sbom import sbom
 from sovgate.sbom import Looked, cyclonedx, spdx3
 from tests import headers, models
+from tests.pace import pace
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(models.MODELS)
@@ -542,7 +543,7 @@ def test_libraries_of_an_environment(tmp_path: Path) -> None:
 
 # --- scale ----------------------------------------------------------------------------------------
 @pytest.mark.slow
-def test_ten_thousand_files_take_seconds_and_bounded_memory(tmp_path: Path) -> None:
+def test_ten_thousand_files_take_under_two_seconds_and_bounded_memory(tmp_path: Path) -> None:
     model = tmp_path / "model"
     for index in range(10_000):
         folder = model / f"{index % 40:02}"
@@ -556,13 +557,14 @@ def test_ten_thousand_files_take_seconds_and_bounded_memory(tmp_path: Path) -> N
         "used = re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text()).group(1);"
         "print(time.process_time() - start, int(used) / 1024)"
     )
+    before = pace()
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True,
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     seconds, megabytes = map(float, done.stdout.split())
     assert megabytes < 200
-    assert seconds < 10  # of CPU, five times what it takes: no machine's mood may decide
+    assert seconds < 2 * max(before, pace())  # of CPU: a loaded machine must not decide
     document = json.loads((tmp_path / "bom.json").read_bytes())
     check_cyclonedx(document)
     assert len(document["components"]) == 10_000
