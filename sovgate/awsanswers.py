@@ -36,7 +36,6 @@ _NEEDED = {
 #: password among it: only their kind is told, under -v too (RULES 29).
 _QUOTING = ("HTTPClientError", "ProxyConnectionError")
 
-
 #: The stream that the SDK was handed last, by thread: what it cannot read the head of, it drops.
 _handed = threading.local()
 
@@ -64,14 +63,14 @@ def ask(sdk: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = getattr(sdk, operation)(**parameters)
     except told as error:
+        _drop()
         inner = getattr(error, "kwargs", {}).get("error")
         if type(error).__name__ in _QUOTING and inner is not None:
             kind: Any = type(error)
             raise kind(error=type(inner).__name__, proxy_url="a proxy") from None
         raise
     except Exception as error:  # the SDK trusts its service to speak well
-        if _handed.stream is not None:
-            _handed.stream.close()  # nobody else has it
+        _drop()
         raise BadAnswer(f"its answer cannot be read ({type(error).__name__})") from error
     lacking = [n for n in _NEEDED.get(operation, ()) if answer.get(n) in (None, "", b"")]
     if lacking or answer.get("ContentLength", 0) < 0:
@@ -79,6 +78,12 @@ def ask(sdk: Any, operation: str, **parameters: Any) -> dict[str, Any]:
             answer["Body"].close()
         raise BadAnswer(f"its answer has no {(lacking or ['length of zero or more'])[0]}")
     return answer
+
+
+def _drop() -> None:
+    """Close what the SDK was handed and did not hand on: nobody else has it."""
+    if _handed.stream is not None:
+        _handed.stream.close()
 
 
 def code_of(error: Exception) -> str:

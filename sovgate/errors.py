@@ -53,7 +53,11 @@ MEANING: dict[ExitCode, str] = {
 
 
 #: A shell's own codes for what a signal ended: 128 and its number.
-INTERRUPTED, BROKEN_PIPE = 130, 141
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """Whoever runs us asked us to end. What cleans up after Ctrl-C cleans up after this too."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -46,6 +47,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "data": ("data", "look", "Commit to regulated data where it lies."),
     "regions": ("regions", "look", "List and show the regions that sovgate knows."),
 }
+
+
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class LazyGroup(click.Group):
@@ -119,9 +123,28 @@ def root() -> None:
     """
 
 
+def _terminate(number: int, _: object) -> None:
+    """Once: a second word must not break off the cleaning up."""
+    from sovgate.errors import Terminated
+
+    for each in _ENDS:
+        signal.signal(each, signal.SIG_IGN)
+    raise Terminated
+
+
+def _hear_ends() -> None:
+    """A runner, a pod or a closed terminal ends us by a signal that would leave plaintext behind
+    in a staging folder. One that is ignored already (nohup) stays so."""
+    for number in _ENDS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
+
+
 def main(args: list[str] | None = None) -> NoReturn:
     """Entry point: run, and render whatever went wrong. Exits with one of `errors.ExitCode`."""
     arguments = sys.argv[1:] if args is None else args
+    if args is None:
+        _hear_ends()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

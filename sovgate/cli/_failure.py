@@ -24,10 +24,12 @@ from sovgate.cli._emit import (
 from sovgate.errors import (
     BROKEN_PIPE,
     INTERRUPTED,
+    TERMINATED,
     DiskError,
     ExitCode,
     InternalError,
     SovgateError,
+    Terminated,
     UsageError,
     disk_error,
 )
@@ -141,7 +143,8 @@ def render(error: BaseException, arguments: list[str]) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         _say("\ninterrupted; nothing half is left behind, run it again\n")
-        return _let_go(INTERRUPTED)
+        asked = error.__cause__ if isinstance(error, click.Abort) else error
+        return _let_go(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
     if isinstance(error, BrokenPipeError):
         return _let_go(BROKEN_PIPE)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):

@@ -119,12 +119,26 @@ def _run(arguments: Sequence[str], given: Mapping[str, str]) -> int:
         _say(f"environment built from checked wheels in {time.monotonic() - started:.1f} s")
         # No bytecode is read from the checkout, nor written: nobody would run it a second time.
         line = [str(python), "-I", "-B", "-X", f"pycache_prefix={folder}/pyc", "-m", "sovgate"]
-        done = subprocess.run([*line, command, *options], env=environment, check=False)
-        if done.returncode == 0:
+        code = _follow([*line, command, *options], environment)
+        if code == 0:
             _ran(given)
-        return done.returncode if done.returncode >= 0 else 128 - done.returncode
+        return code if code >= 0 else 128 - code
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _follow(line: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The command's exit code. A runner that cancels tells this process alone, so the command is
+    told from here, and may take its plaintext away before it ends; a second word kills it."""
+    command = subprocess.Popen(line, env=environment)
+    try:
+        return command.wait()
+    except KeyboardInterrupt:
+        command.terminate()
+        command.wait()
+        raise
+    finally:
+        command.kill()
 
 
 def _ran(given: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sovgate.cli import COMMANDS
-from sovgate.errors import BROKEN_PIPE, INTERRUPTED, MEANING
+from sovgate.errors import BROKEN_PIPE, INTERRUPTED, MEANING, TERMINATED
 from sovgate.surface._verbs import Input, Verb
 from sovgate.surface.actions import INSTALLING
 from sovgate.surface.launch import VERBS
@@ -40,7 +40,7 @@ def exit_codes() -> str:
         "cannot tell\nwhether something is allowed does not go on.\n\n"
         + table(("code", "name", "meaning"), rows)
         + f"\nA signal ends it as a shell tells it: {INTERRUPTED} after Ctrl-C, {BROKEN_PIPE} "
-        "where whoever read its output\nwent away, 143 if it was terminated.\n"
+        f"where whoever read its output\nwent away, {TERMINATED} if it was terminated.\n"
         "\nWith `--format json` standard output is one document. `exit` in it is the same code. "
         "Where a command\nended with a result, which may be a denial, a failed gate or findings, "
         "`command` names it and its\nown keys follow. Where it could not, there is `error`: "

@@ -97,7 +97,7 @@ class At(Desk):
 
     def forge(self, at: int, key: str = "keys/eu.pem", role: str = "promotion",
               **changes: Any) -> None:  # fmt: skip
-        """Put a record there that one of the zone's keys signed, and fit later ones to it."""
+        """Put a record there that one of the zone's keys signed."""
         made = dataclasses.replace(self.promotion(at), **changes)
         data = seal(
             Statement(
@@ -110,6 +110,13 @@ class At(Desk):
         )
         self.path(at).chmod(0o644)
         self.path(at).write_bytes(data)
+
+    def refit(self, at: int) -> None:
+        """Let a record name the one before it as that is now."""
+        before = self.promotion(at).previous
+        assert before is not None
+        digest = hashlib.sha256(self.path(at - 1).read_bytes()).hexdigest()
+        self.forge(at, previous=dataclasses.replace(before, sha256=digest))
 
     def forget_log(self) -> None:
         """As if the log had never heard of the promotions."""
@@ -442,10 +449,7 @@ def test_a_decision_by_a_key_that_may_speak_for_any_zone_carries_no_promotion(de
     digest = hashlib.sha256(data).hexdigest()
     (blobs / digest).write_bytes(data)
     desk.forge(2, decision=digest)
-    third = desk.promotion(3).previous
-    assert third is not None
-    desk.forge(3, previous=dataclasses.replace(
-        third, sha256=hashlib.sha256(desk.path(2).read_bytes()).hexdigest()))  # fmt: skip
+    desk.refit(3)
     found = desk.stuck(11, "--to-release", "churn/1.1.0")
     assert found["error"]["reason"] == "wrong-decision"
 
@@ -455,10 +459,7 @@ def test_rule_06_a_decision_of_another_zone_or_release_carries_no_promotion(desk
     other = desk.promotion(1)
     desk.forget_log()
     desk.forge(2, decision=other.decision)
-    third = desk.promotion(3).previous
-    assert third is not None
-    desk.forge(3, previous=dataclasses.replace(
-        third, sha256=hashlib.sha256(desk.path(2).read_bytes()).hexdigest()))  # fmt: skip
+    desk.refit(3)
     said = desk.stuck(11, "--to-release", "churn/1.1.0")
     assert said["error"]["reason"] == "wrong-decision"
     assert desk.back()["release"] == desk.pins["1.0.0"]
@@ -468,10 +469,7 @@ def test_rule_19_a_decision_that_had_run_out_carries_no_promotion(desk: At) -> N
     desk.forget_log()
     late = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     desk.forge(2, created=late)
-    third = desk.promotion(3).previous
-    assert third is not None
-    desk.forge(3, previous=dataclasses.replace(
-        third, sha256=hashlib.sha256(desk.path(2).read_bytes()).hexdigest()))  # fmt: skip
+    desk.refit(3)
     said = desk.stuck(11, "--to-release", "churn/1.1.0")
     assert said["error"]["reason"] == "decision-expired"
 
