@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sovgate import strict
-from sovgate.sbom.cyclonedx import NAMESPACE, validate
+from sovgate.stages.sbom.cyclonedx import NAMESPACE, validate
 
 DPKG = Path("/var/lib/dpkg/status")
 

@@ -23,7 +23,7 @@ from sovgate.errors import UsageError
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import Environment
-    from sovgate.pipeline.record import Recorded
+    from sovgate.pipeline.make.record import Recorded
 
 __all__ = ["Run", "record"]
 
@@ -103,9 +103,9 @@ def record(
 
     Raises what `sovgate record` ends with: UsageError, ConfigError, VerificationFailed.
     """
+    from sovgate.pipeline.make.record import open_base, own_datasets
+    from sovgate.pipeline.make.record import record as write
     from sovgate.pipeline.project import open_project
-    from sovgate.pipeline.record import open_base, own_datasets
-    from sovgate.pipeline.record import record as write
 
     folder = None if project is None else Path(project)
     opened = open_project(folder)

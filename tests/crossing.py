@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sovgate import attest, inventory, sign
 from sovgate.formats.provenance import TrainingRecord
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys import registry
-from sovgate.pipeline.keys import generate
-from sovgate.pipeline.record import record
+from sovgate.pipeline.look.keys import generate
+from sovgate.pipeline.make.record import record
 from sovgate.records import Release
+from sovgate.stages import attest, inventory, sign
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sovgate import inventory
-from sovgate import sbom as stage
 from sovgate.formats.provenance import BaseModel, RecordedDataset, TrainingRecord
-from sovgate.sbom import Described, Library, Licence, cyclonedx, spdx3
+from sovgate.stages import inventory
+from sovgate.stages import sbom as stage
+from sovgate.stages.sbom import Described, Library, Licence, cyclonedx, spdx3
 
 FOLDER = Path(__file__).parent / "vectors" / "sbom"
 

@@ -11,18 +11,18 @@ from typing import Any, BinaryIO
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from sovgate.encrypt import ZoneKey, blob_path, seal_model
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import Place
-from sovgate.inventory import take
 from sovgate.keys._api import Signer
 from sovgate.keys.registry import open_identity, open_recipient, open_signer
 from sovgate.records import ROLES, Release
-from sovgate.sign import sign
+from sovgate.stages.encrypt import ZoneKey, blob_path, seal_model
+from sovgate.stages.inventory import take
+from sovgate.stages.sign import sign
+from sovgate.stages.transfer import Document, Draft, Final, Published, Record, fetch_record, publish
+from sovgate.stages.trust import Trusted
+from sovgate.stages.trust import seal as seal_statement
 from sovgate.stores._api import Store
-from sovgate.transfer import Document, Draft, Final, Published, Record, fetch_record, publish
-from sovgate.trust import Trusted
-from sovgate.trust import seal as seal_statement
 
 
 def write_key(path: Path, kind: str = "sign") -> Path:

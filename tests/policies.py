@@ -15,7 +15,7 @@ from sovgate.engines import _api
 from sovgate.engines._api import Answer, Answers, PolicySet
 from sovgate.formats import case as cases
 from sovgate.formats.case import Case
-from sovgate.pipeline.policies import load_policies
+from sovgate.pipeline.decide.policies import load_policies
 
 JSON = Any
 VECTORS = Path(__file__).parent / "vectors" / "policy"

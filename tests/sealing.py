@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sovgate import attest, inventory, sign
-from sovgate.encrypt import ReadBlob, ZoneKey, open_model, seal_model
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.sealed import Sealed
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys import registry
-from sovgate.pipeline.decrypt import blob_reader
-from sovgate.pipeline.keys import generate
+from sovgate.pipeline.look.keys import generate
+from sovgate.pipeline.move.decrypt import blob_reader
+from sovgate.stages import attest, inventory, sign
+from sovgate.stages.encrypt import ReadBlob, ZoneKey, open_model, seal_model
 
 YAML = """\
 version: 1

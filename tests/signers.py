@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from sovgate.formats.spki import PublicKey
 from sovgate.records import ROLES
-from sovgate.trust import Trusted
+from sovgate.stages.trust import Trusted
 
 CURVES: dict[str, tuple[ec.EllipticCurve, hashes.HashAlgorithm, int]] = {
     "p256": (

@@ -12,44 +12,51 @@ from typing import NoReturn
 
 import click
 
-#: command -> (module under sovgate.cli, section of --help, one line). A test holds the line equal
-#: to the command's own help. Adding a command is one file and one line.
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "record": ("record", "make", "Write down which data sets are behind a model."),
-    "sbom": ("sbom", "make", "List what a model is made of: files, tensors, data, libraries."),
-    "gate": ("gate", "make", "Measure a model, and say whether it is good enough."),
-    "attest": ("attest", "make", "Sign statements about a model that were written without a key."),
-    "sign": ("sign", "make", "Sign a model directory or file."),
-    "check": ("check", "decide", "Ask policy whether an action is allowed, and why not."),
-    "lint": ("lint", "decide", "Check project file, dataset manifests and policies, offline."),
-    "guard": ("guard", "decide", "Refuse regulated data, keys, pickles and weights in Git."),
-    "policy": ("policy", "decide", "Test and list the rules."),
-    "encrypt": ("encrypt", "move", "Encrypt a signed model for one or more zones."),
-    "decrypt": ("decrypt", "move", "Decrypt what was encrypted for this zone, and verify it."),
-    "push": ("push", "move", "Decide, encrypt and upload a release to a zone's store."),
-    "pull": ("pull", "move", "Fetch a release, verify it, decide, decrypt, write a receipt."),
-    "verify": ("verify", "move", "Verify a model against its signature."),
-    "promote": ("promote", "roll out", "Commit a verified release to the zone's Git repository."),
+#: Heading of --help -> folder below sovgate/cli. A command of any other heading stands beside them.
+FOLDERS = {"make": "make", "decide": "decide", "move": "move", "roll out": "rollout",
+           "look": "look"}  # fmt: skip
+
+#: command -> (heading of --help, one line). A test holds the line equal to the command's own help.
+#: Adding a command is one file, of its name, in the heading's folder, and one line.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "record": ("make", "Write down which data sets are behind a model."),
+    "sbom": ("make", "List what a model is made of: files, tensors, data, libraries."),
+    "gate": ("make", "Measure a model, and say whether it is good enough."),
+    "attest": ("make", "Sign statements about a model that were written without a key."),
+    "sign": ("make", "Sign a model directory or file."),
+    "check": ("decide", "Ask policy whether an action is allowed, and why not."),
+    "lint": ("decide", "Check project file, dataset manifests and policies, offline."),
+    "guard": ("decide", "Refuse regulated data, keys, pickles and weights in Git."),
+    "policy": ("decide", "Test and list the rules."),
+    "encrypt": ("move", "Encrypt a signed model for one or more zones."),
+    "decrypt": ("move", "Decrypt what was encrypted for this zone, and verify it."),
+    "push": ("move", "Decide, encrypt and upload a release to a zone's store."),
+    "pull": ("move", "Fetch a release, verify it, decide, decrypt, write a receipt."),
+    "verify": ("move", "Verify a model against its signature."),
+    "promote": ("roll out", "Commit a verified release to the zone's Git repository."),
     "rollback": (
-        "rollback",
         "roll out",
         "Return a zone to the last promoted release that still stands.",
     ),
     "release": (
-        "release",
         "all of it",
         "Take a model the whole way: sign, record, list, decide, push, and on.",
     ),
-    "init": ("init", "look", "Write a project to start from, and never over another file."),
-    "doctor": ("doctor", "look", "Say what is missing for a run, and how to get it."),
-    "audit": ("audit", "look", "Verify the log of what was done, and read a release's story."),
-    "keys": ("keys", "look", "Make key files, and show public keys."),
-    "data": ("data", "look", "Commit to regulated data where it lies."),
-    "regions": ("regions", "look", "List and show the regions that sovgate knows."),
+    "init": ("look", "Write a project to start from, and never over another file."),
+    "doctor": ("look", "Say what is missing for a run, and how to get it."),
+    "audit": ("look", "Verify the log of what was done, and read a release's story."),
+    "keys": ("look", "Make key files, and show public keys."),
+    "data": ("look", "Commit to regulated data where it lies."),
+    "regions": ("look", "List and show the regions that sovgate knows."),
 }
 
 
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def module_name(command: str) -> str:
+    """The module that holds `command`, e.g. "sovgate.cli.rollout.promote"."""
+    return ".".join(filter(None, ("sovgate.cli", FOLDERS.get(COMMANDS[command][0]), command)))
 
 
 class LazyGroup(click.Group):
@@ -64,7 +71,7 @@ class LazyGroup(click.Group):
         from importlib import import_module
 
         try:
-            module = import_module(f"sovgate.cli.{COMMANDS[cmd_name][0]}")
+            module = import_module(module_name(cmd_name))
         except ModuleNotFoundError as error:
             if error.name and error.name.startswith("sovgate."):
                 raise
@@ -91,7 +98,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
-        for name, (_, section, line) in COMMANDS.items():
+        for name, (section, line) in COMMANDS.items():
             sections.setdefault(section, []).append((name, line))
         for section, rows in sections.items():
             with formatter.section(section):

@@ -18,7 +18,7 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds, progress
-from sovgate.cli.push import running_zone
+from sovgate.cli.move.push import running_zone
 from sovgate.records import Release
 
 

@@ -29,7 +29,7 @@ from sovgate.errors import ConfigError, SovgateError, UsageError, Where
 from sovgate.files import read_bounded
 from sovgate.formats.sections import Section, did_you_mean
 from sovgate.formats.yaml12 import load
-from sovgate.giturl import check_branch, parse_remote
+from sovgate.git.url import check_branch, parse_remote
 from sovgate.records import CLASSES, RELEASE_PART, ROLES, ZONE_NAME
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What a policy engine gives, and the policy files that it is given. Imports no engine.
 
 A rule package `sovgate.rules.<id>` answers with a set `deny`; `sovgate.permit` with a set `allow`.
-An engine says what each answered; whether that allows anything is `sovgate.policy`'s to say.
+An engine says what each answered; whether that allows anything is `sovgate.stages.policy`'s to say.
 """
 
 from __future__ import annotations

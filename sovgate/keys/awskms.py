@@ -16,7 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sovgate import aws, awsanswers, strict
+from sovgate import strict
+from sovgate.clouds.aws import answers
+from sovgate.clouds.aws import client as aws
 from sovgate.errors import (
     ConfigError,
     KeyServiceError,
@@ -42,8 +44,7 @@ _SIGNING = {
     "ecdsa-p384-sha384": ("ECC_NIST_P384", "ECDSA_SHA_384", "sha384"),
     "ecdsa-p521-sha512": ("ECC_NIST_P521", "ECDSA_SHA_512", "sha512"),
 }
-#: KMS's own limit, and that of the format that takes it.
-_MAX_CIPHERTEXT = 6144
+_MAX_CIPHERTEXT = 6144  # KMS's own limit, and that of the format that takes it
 _RSA = ("RSA_2048", "RSA_3072", "RSA_4096")
 
 
@@ -137,9 +138,9 @@ def _parse(uri: Uri, region: str | None) -> _Named:
 
 
 def _row(partition: str, region: str) -> Region:
-    for row in all_regions():
-        if (row.partition, row.region) == (partition, region):
-            return row
+    row = next((r for r in all_regions() if (r.partition, r.region) == (partition, region)), None)
+    if row:
+        return row
     raise ConfigError(
         f"no region {region!r} of partition {partition!r} is in the catalogue",
         fix="check the ARN; `sovgate regions list` shows them all",
@@ -153,8 +154,7 @@ def _client(place: aws.Endpoint, profile: str | None) -> aws.Client:
 
 
 class _Key:
-    """One key, resolved and pinned (RULES 10): every later call names its ARN, and every answer's
-    ARN is compared.
+    """One key, pinned (RULES 10): later calls name its ARN, and each answer's ARN is compared.
 
     region, grade   where the key lies, "provider:region", and how well that is known
     """
@@ -175,7 +175,7 @@ class _Key:
         named = _parse(uri, region)
         with _errors("look up", "kms:DescribeKey", named.name):
             sdk = _client(named.place, named.profile).sdk
-            facts = awsanswers.ask(sdk, "describe_key", KeyId=named.name)["KeyMetadata"]
+            facts = answers.ask(sdk, "describe_key", KeyId=named.name)["KeyMetadata"]
         return cls(named, facts)
 
     def _check(self, facts: dict[str, Any]) -> None:
@@ -214,7 +214,7 @@ class _Key:
         """One request about this key. Raises KeyServiceError; VerificationFailed on damage."""
         with _errors(doing, permission, self.arn):
             sdk = _client(self._named.place, self._named.profile).sdk
-            answer = awsanswers.ask(sdk, operation, KeyId=self.arn, **parameters)
+            answer = answers.ask(sdk, operation, KeyId=self.arn, **parameters)
         if answer.get("KeyId") != self.arn:
             raise _another(self.arn, str(answer.get("KeyId")))
         return answer
@@ -360,8 +360,8 @@ def _errors(doing: str, permission: str, key: str) -> Iterator[None]:
         yield
     except SovgateError:
         raise
-    except awsanswers.failures() as error:
-        code = awsanswers.code_of(error)
+    except answers.failures() as error:
+        code = answers.code_of(error)
         if code == "InvalidCiphertextException":
             # The cause is left out: nothing of what was sent belongs into a trace.
             raise wrap.damaged() from None

@@ -26,13 +26,13 @@ from sovgate.errors import (
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
 from sovgate.formats.spki import MAX_PEM_BYTES
-from sovgate.record import DatasetFacts, Demand, both_categories
+from sovgate.stages.record import DatasetFacts, Demand, both_categories
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
     from sovgate.keys._api import Identity, Recipient, Signer
+    from sovgate.stages.verify import Trusted
     from sovgate.stores._api import Store
-    from sovgate.verify import Trusted
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Project:
             raise self._placed(error, dotted) from error
 
     def _own(self, zone: ZoneConfig, may: frozenset[str]) -> Trusted | None:
-        from sovgate.verify import Trusted
+        from sovgate.stages.verify import Trusted
 
         uri = zone.keys.sign_public or zone.keys.sign
         if uri is None:
@@ -162,7 +162,7 @@ class Project:
         Without `trust` in the file: each zone's own key, for all but legal and waiver. With it:
         its entries alone, and the key of the running `zone` for words about its own acts.
         """
-        from sovgate.verify import Trusted
+        from sovgate.stages.verify import Trusted
 
         if self.config.trust is None:
             owns = [self._own(z, DEFAULT_ROLES) for z in self.config.zones.values()]
@@ -180,7 +180,7 @@ class Project:
 
     def _certified(self, entry: TrustEntry, dotted: str) -> Trusted:
         from sovgate.formats.x509 import CertificateRule, root_from_pem
-        from sovgate.verify import Trusted
+        from sovgate.stages.verify import Trusted
 
         path = self.base / str(entry.certificate_root)
         try:

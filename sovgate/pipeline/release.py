@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate import attest
 from sovgate.errors import SovgateError, UsageError, disk_error
-from sovgate.pipeline.outbox import alone
+from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.steps import ALREADY, LEFT, WOULD, Log, Said, Step
 from sovgate.records import Advance, Release
+from sovgate.stages import attest
 
 if TYPE_CHECKING:
-    from sovgate.trust import Trusted
+    from sovgate.stages.trust import Trusted
 
 THROUGH = ("push", "promote")
 
@@ -98,7 +98,7 @@ def _destinations(
     opened: Project, release: Release, zone: str, to: Sequence[str], through: str
 ) -> list[str]:
     """Each zone once, all of them known to be possible before anything is written."""
-    from sovgate.pipeline.push import check_call
+    from sovgate.pipeline.move.push import check_call
 
     if through not in THROUGH:
         raise UsageError(f"there is no step {through[:40]!r}", fix=f"one of {', '.join(THROUGH)}")
@@ -160,7 +160,7 @@ class _Chain:
         self._sbom()
 
     def _verify(self) -> None:
-        from sovgate.pipeline.verify import verify
+        from sovgate.pipeline.move.verify import verify
 
         with self.log.step("verify") as say:
             found, _ = verify(
@@ -171,8 +171,8 @@ class _Chain:
             say.outcome = ALREADY
 
     def _sign(self) -> None:
-        from sovgate import inventory
-        from sovgate.pipeline.sign import sign
+        from sovgate.pipeline.make.sign import sign
+        from sovgate.stages import inventory
 
         with self.log.step("sign") as say:
             if self.dry_run:
@@ -196,7 +196,7 @@ class _Chain:
 
     def _record(self, datasets: Sequence[str]) -> None:
         from sovgate.formats.provenance import parse
-        from sovgate.pipeline.record import record
+        from sovgate.pipeline.make.record import record
 
         names = ", ".join(datasets)
         with self.log.step("record") as say:
@@ -212,7 +212,7 @@ class _Chain:
             say.said = f"trained on {names}"
 
     def _sbom(self) -> None:
-        from sovgate.pipeline.sbom import sbom
+        from sovgate.pipeline.make.sbom import sbom
 
         with self.log.step("sbom") as say:
             if self._signed("sbom"):
@@ -227,7 +227,7 @@ class _Chain:
 
     def _signed(self, role: str) -> list[dict[str, object]]:
         """Predicates of this role about this model that are there, by somebody trusted for it."""
-        from sovgate.trust import open_statement
+        from sovgate.stages.trust import open_statement
 
         found = []
         trusted: tuple[Trusted, ...] = self.opened.trusted(self.zone)
@@ -242,8 +242,8 @@ class _Chain:
 
     def check(self, to: str) -> None:
         """Ask before anything goes anywhere. A denial is `push`'s to write down, and to raise."""
-        from sovgate.pipeline.decide import check
-        from sovgate.pipeline.judge import CLASSES
+        from sovgate.pipeline.decide.check import check
+        from sovgate.pipeline.decide.judge import CLASSES
 
         with self.log.step("check", to) as say:
             for cls in CLASSES:
@@ -264,7 +264,7 @@ class _Chain:
             decision.require()
 
     def push(self, to: str) -> None:
-        from sovgate.pipeline.push import push
+        from sovgate.pipeline.move.push import push
 
         with self.log.step("push", to) as say:
             made = push(self.model, release=self._pinned, zone=self.zone, to=to,
@@ -323,7 +323,7 @@ class _Chain:
             self.left.append(Handover(zone=zone, why=why, commands=commands))
 
     def _pull(self, zone: str, folder: Path) -> None:
-        from sovgate.pipeline.pull import pull
+        from sovgate.pipeline.move.pull import pull
 
         output = folder / zone / f"{self.release.model}-{self.release.version}"
         with self.log.step("pull", zone) as say:
@@ -340,7 +340,7 @@ class _Chain:
             self._head(zone, made.audit_head)
 
     def _promote(self, zone: str) -> None:
-        from sovgate.pipeline.promote import promote
+        from sovgate.pipeline.rollout.promote import promote
 
         with self.log.step("promote", zone) as say:
             made = promote(self._pinned, zone=zone, project=self.project)

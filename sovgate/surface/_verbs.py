@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import click
 
-from sovgate.cli import COMMANDS, root
+from sovgate.cli import COMMANDS, module_name, root
 from sovgate.cli._base import Argument, Command, Option, variable_name
 from sovgate.surface.launch import GIT_VERBS, VERBS
 
@@ -128,13 +127,11 @@ def commands() -> dict[str, list[Verb]]:
     """Every command there is, by its name in COMMANDS; a group's are those below it."""
     found: dict[str, list[Verb]] = {}
     context = click.Context(root, info_name="sovgate")
-    for name, (module, _, _) in COMMANDS.items():
-        if find_spec(f"sovgate.cli.{module}") is None:
-            continue
+    for name in COMMANDS:
         command = root.get_command(context, name)
         if command is None:
             raise LookupError(name)
-        found[name] = _below(command, name, f"sovgate/cli/{module}.py")
+        found[name] = _below(command, name, module_name(name).replace(".", "/") + ".py")
     return found
 
 

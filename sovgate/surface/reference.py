@@ -51,7 +51,7 @@ def exit_codes() -> str:
 
 def index(commands: Mapping[str, Sequence[Verb]]) -> str:
     rows = [
-        (f"[`{name}`]({name}.md)", cell(COMMANDS[name][2]), "yes" if name in VERBS else "")
+        (f"[`{name}`]({name}.md)", cell(COMMANDS[name][1]), "yes" if name in VERBS else "")
         for name in commands
     ]
     return (
@@ -66,7 +66,7 @@ def page(name: str, below: Sequence[Verb]) -> str:
     parts = [header(below[0].module)]
     if below[0].path == name:
         return "".join([*parts, _command(below[0], "#")]).rstrip("\n") + "\n"
-    parts.append(f"# sovgate {name}\n\n{COMMANDS[name][2]}\n\n")
+    parts.append(f"# sovgate {name}\n\n{COMMANDS[name][1]}\n\n")
     parts += [_command(verb, "##") for verb in below]
     return "".join(parts).rstrip("\n") + "\n"
 

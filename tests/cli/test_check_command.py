@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sovgate.formats.decision import parse_decision
-from sovgate.trust import open_statement
+from sovgate.stages.trust import open_statement
 from tests.signers import KeySigner
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from sovgate import attest
 from sovgate.cli import main
-from sovgate.encrypt import blob_path, seal_model
 from sovgate.formats.oms import Oms
 from sovgate.formats.sealed import Sealed
 from sovgate.keys import registry
-from sovgate.pipeline.decrypt import decrypt
-from sovgate.trust import seal
+from sovgate.pipeline.move.decrypt import decrypt
+from sovgate.stages import attest
+from sovgate.stages.encrypt import blob_path, seal_model
+from sovgate.stages.trust import seal
 from tests.sealing import FILES, Desk, in_memory, make_desk, tree
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sovgate import attest, inventory
 from sovgate.formats.statement import Statement
-from sovgate.trust import open_statement
+from sovgate.stages import attest, inventory
+from sovgate.stages.trust import open_statement
 from tests import headers, models
 from tests.signers import KeySigner
 

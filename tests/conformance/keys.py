@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sovgate.pipeline.keys import generate
+from sovgate.pipeline.look.keys import generate
 from tests import components, servers
 
 REGION = "aws:eu-central-1"

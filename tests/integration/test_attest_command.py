@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from sovgate import attest, strict
-from sovgate.cli.attest import ROLES
+from sovgate import strict
+from sovgate.cli.make.attest import ROLES
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
-from sovgate.pipeline.attest import BY_HAND
-from sovgate.pipeline.keys import generate
+from sovgate.pipeline.look.keys import generate
+from sovgate.pipeline.make.attest import BY_HAND
+from sovgate.stages import attest
 from tests.crossing import Crossing, make_crossing
 from tests.integration.test_gate_command import csv
 

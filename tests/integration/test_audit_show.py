@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from sovgate import attest
 from sovgate.formats import testresult
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys.registry import open_signer
+from sovgate.stages import attest
 from tests.crossing import Crossing, make_crossing
 from tests.desks import GITOPS
 from tests.repositories import Repository

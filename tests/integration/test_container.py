@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sovgate.sbom.cyclonedx import validate
+from sovgate.stages.sbom.cyclonedx import validate
 from sovgate.surface.tekton import USER
 from tests import components, containers
 from tests.steps import document, step

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from sovgate.pipeline import doctor as pipeline
-from sovgate.pipeline import init
+from sovgate.pipeline.look import doctor as pipeline
+from sovgate.pipeline.look import init
 from tests.crossing import Crossing, make_crossing
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sovgate.pipeline.keys import generate
+from sovgate.pipeline.look.keys import generate
 from tests.workflows import Act, release_tree, uses, workflow
 
 PROJECT = """\

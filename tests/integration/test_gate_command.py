@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sovgate import attest
-from sovgate.pipeline.keys import generate
+from sovgate.pipeline.look.keys import generate
+from sovgate.stages import attest
 from tests.crossing import Crossing, make_crossing
 
 TRUST = """

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from sovgate import attest, inventory
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.oms import Item, Oms
 from sovgate.formats.statement import PREDICATE_TYPES
 from sovgate.keys import registry
-from sovgate.pipeline import decide
-from sovgate.sign import sign
+from sovgate.pipeline.decide import check as decide
+from sovgate.stages import attest, inventory
+from sovgate.stages.sign import sign
 from tests.crossing import Crossing, Statement, make_crossing, tree
 from tests.repositories import Repository
 

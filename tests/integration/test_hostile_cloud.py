@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from sovgate import awsanswers
+from sovgate.clouds.aws import answers
 from sovgate.errors import ExitCode, KeyServiceError, ResidencyMismatch, SovgateError, StoreError
 from sovgate.formats.transfer import blob_name
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
-from sovgate.pipeline.keys import generate
+from sovgate.pipeline.look.keys import generate
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 from tests.conformance.stores import put
@@ -152,7 +152,7 @@ def test_an_endless_answer_is_not_read_into_memory(status: int) -> None:
     answer = Answer(status=status, headers=(("Content-Length", str(10**12)),), body=endless)
     with serving(lambda _: answer) as cloud, pytest.raises(StoreError) as caught:
         list(at(cloud).list("audit/"))
-    assert str(awsanswers.MAX_ANSWER) in str(caught.value.why)
+    assert str(answers.MAX_ANSWER) in str(caught.value.why)
     assert len(cloud.seen) == 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
 

@@ -22,8 +22,8 @@ import pytest
 import yaml
 
 from sovgate.errors import UsageError
-from sovgate.pipeline import init as pipeline
-from sovgate.pipeline import scaffold
+from sovgate.pipeline.look import init as pipeline
+from sovgate.pipeline.look import scaffold
 from tests.integration.test_tekton import schema_of
 from tests.kill import Killer, every_step
 
@@ -418,7 +418,7 @@ def fresh_folders(base: Path) -> Callable[[], Path]:
 
 def test_killed_at_every_step_there_is_no_half_a_project(tmp_path: Path) -> None:
     words = ["init", "kyc", *PAIRS["central"]]
-    with Killer(imports=["sovgate.pipeline.init"]) as killer:
+    with Killer(imports=["sovgate.pipeline.look.init"]) as killer:
         whole = None
         for work, step, _ in every_step(killer, fresh_folders(tmp_path), lambda _: words):
             there = tree(work)
@@ -434,7 +434,7 @@ def test_killed_at_every_step_there_is_no_half_a_project(tmp_path: Path) -> None
 
 def test_where_the_disk_is_full_at_any_step_no_file_stays(tmp_path: Path) -> None:
     words = ["init", "kyc", *PAIRS["central"]]
-    with Killer(imports=["sovgate.pipeline.init"]) as killer:
+    with Killer(imports=["sovgate.pipeline.look.init"]) as killer:
         for work, step, done in every_step(
             killer, fresh_folders(tmp_path), lambda _: words, fault=errno.ENOSPC
         ):

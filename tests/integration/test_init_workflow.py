@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sovgate.pipeline import init, scaffold
+from sovgate.pipeline.look import init, scaffold
 from tests import components, containers
 from tests.workflows import OFFLINE, PYTHON, Log, release_tree, wheels
 

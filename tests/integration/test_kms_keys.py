@@ -11,7 +11,7 @@ import pytest
 from sovgate.errors import ExitCode, KeyServiceError, ResidencyMismatch
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
-from sovgate.pipeline.keys import generate
+from sovgate.pipeline.look.keys import generate
 from tests import servers
 from tests.conformance.keys import kms_key
 from tests.faultproxy import FaultProxy, What, between

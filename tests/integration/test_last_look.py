@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sovgate import attest, audit
 from sovgate.errors import ConfigError, Inconclusive, PolicyDenied, ResidencyMismatch
-from sovgate.pipeline import contents
-from sovgate.pipeline.judge import Judged, confirm, judge
+from sovgate.pipeline.decide import contents
+from sovgate.pipeline.decide.judge import Judged, confirm, judge
 from sovgate.pipeline.project import open_project
-from sovgate.pipeline.rollout import Rollout
+from sovgate.pipeline.rollout.target import Rollout
 from sovgate.records import Release
-from sovgate.transfer import Located
+from sovgate.stages import attest, audit
+from sovgate.stages.transfer import Located
 from tests.crossing import Crossing, make_crossing
 
 DECLARED = Located(value="aws-eusc:eusc-de-east-1", grade=1, source="project file")

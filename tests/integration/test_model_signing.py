@@ -16,11 +16,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import utils
 
-from sovgate import inventory, verify
 from sovgate.errors import VerificationFailed
 from sovgate.formats.x509 import CertificateRule, root_from_pem
-from sovgate.sign import sign
-from sovgate.trust import Trusted
+from sovgate.stages import inventory, verify
+from sovgate.stages.sign import sign
+from sovgate.stages.trust import Trusted
 from tests.certificates import issue
 from tests.components import ModelSigning
 from tests.signers import CURVES, KeySigner

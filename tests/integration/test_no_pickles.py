@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sovgate import attest
-from sovgate.pipeline import contents, pull
+from sovgate.pipeline.decide import contents
+from sovgate.pipeline.move import pull
+from sovgate.stages import attest
 from tests.crossing import FILES, Crossing, make_crossing, tree
 from tests.desks import GITOPS, Desk
 from tests.desks import pull as pull_to_desk
@@ -161,7 +162,7 @@ def test_a_model_that_is_one_pickle_is_named_by_its_file(tmp_path: Path) -> None
 def test_a_thousand_files_are_looked_through_in_no_time(tmp_path: Path) -> None:
     import time
 
-    from sovgate import inventory
+    from sovgate.stages import inventory
 
     folder = tmp_path / "m"
     folder.mkdir()

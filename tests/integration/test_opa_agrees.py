@@ -18,8 +18,8 @@ from sovgate.engines.regorus import Regorus
 from sovgate.engines.vet import tests_in as rego_tests
 from sovgate.errors import EngineError
 from sovgate.formats import case as cases
-from sovgate.pipeline.policies import TEST_SUFFIX, load_policies, read_sources
-from sovgate.policy import decide
+from sovgate.pipeline.decide.policies import TEST_SUFFIX, load_policies, read_sources
+from sovgate.stages.policy import decide
 from tests.policies import (
     ALL_PRESETS,
     JSON,

@@ -21,8 +21,8 @@ from sovgate.formats.receipt import Check, Receipt
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys.registry import open_signer
 from sovgate.records import Release
-from sovgate.transfer import put_receipt, receipt_statement
-from sovgate.trust import seal
+from sovgate.stages.transfer import put_receipt, receipt_statement
+from sovgate.stages.trust import seal
 from tests.crossing import make_crossing, tree
 from tests.desks import ANY_ZONE, GITOPS, RELEASE_FILE, Desk, pull, push
 from tests.kill import Killer, every_step
@@ -403,7 +403,7 @@ def test_killed_before_any_step_it_leaves_old_or_new_and_finishes_when_run_again
     Path(temporary).mkdir()
     states: set[tuple[int, int]] = set()
     seen: set[tuple[object, ...]] = set()
-    with Killer(imports=["sovgate.pipeline.promote"]) as killer:
+    with Killer(imports=["sovgate.pipeline.rollout.promote"]) as killer:
         arguments = ["promote", "churn/1.0.0", "--zone", "eu"]
         for base, step, _ in every_step(
             killer, fresh, lambda _: arguments, env={"TMPDIR": temporary}
@@ -444,7 +444,7 @@ def test_a_disk_that_fails_at_any_step_is_one_clear_message(made: Path, tmp_path
 
     temporary = str(tmp_path / "temporary")
     Path(temporary).mkdir()
-    with Killer(imports=["sovgate.pipeline.promote"]) as killer:
+    with Killer(imports=["sovgate.pipeline.rollout.promote"]) as killer:
         arguments = ["promote", "churn/1.0.0", "--zone", "eu", "--format", "json"]
         for base, step, done in every_step(
             killer, fresh, lambda _: arguments, fault=errno.ENOSPC, env={"TMPDIR": temporary}

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from sovgate import gitrun, promote
 from sovgate.errors import GitError
 from sovgate.formats.kustomize import Pin
-from sovgate.git import Git
-from sovgate.giturl import parse_remote
+from sovgate.git import run as gitrun
+from sovgate.git.repo import Git
+from sovgate.git.url import parse_remote
+from sovgate.stages import promote
 from tests.githttp import git_server
 from tests.repositories import Repository, git
 
@@ -31,9 +32,9 @@ from pathlib import Path
 seen = []
 sys.addaudithook(lambda event, args: seen.append(repr(args[1])) if event == "subprocess.Popen"
                  else None)
-from sovgate import promote
 from sovgate.formats.kustomize import Pin
-from sovgate.giturl import parse_remote
+from sovgate.git.url import parse_remote
+from sovgate.stages import promote
 pin = Pin(release="churn/1.0.0@sha256:" + "a" * 64, manifest="a" * 64, record="b" * 64,
           key_uri="file:keys/eu.pem", zone="eu")
 target = promote.GitTarget(zone="eu", remote=parse_remote(sys.argv[1], Path("/")),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sovgate import attest
-from sovgate.pipeline.keys import generate
+from sovgate.pipeline.look.keys import generate
+from sovgate.stages import attest
 from tests.crossing import Crossing, make_crossing
 from tests.integration.test_attest_command import data
 from tests.integration.test_gate_command import csv

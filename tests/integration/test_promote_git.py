@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from sovgate import git as git_runner
-from sovgate import promote
 from sovgate.errors import ConfigError, GitError, SovgateError
 from sovgate.formats.kustomize import Pin
 from sovgate.formats.yaml12 import load
-from sovgate.giturl import check_branch, parse_remote
+from sovgate.git import repo as git_runner
+from sovgate.git.url import check_branch, parse_remote
+from sovgate.stages import promote
 from tests.repositories import KUSTOMIZATION, Repository, git
 
 OVERLAY = "overlays/eu"
@@ -299,10 +299,10 @@ def test_a_denied_check_just_before_the_commit_leaves_nothing(repository: Reposi
 RUN = """
 import json, sys
 from pathlib import Path
-from sovgate import promote
 from sovgate.errors import SovgateError
 from sovgate.formats.kustomize import Pin
-from sovgate.giturl import parse_remote
+from sovgate.git.url import parse_remote
+from sovgate.stages import promote
 repository, zone, version, digest = sys.argv[1:5]
 pin = Pin(release=f"churn/{version}@sha256:{digest}", manifest=digest, record="b" * 64,
           key_uri="file:keys/eu.pem", zone=zone)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sovgate import promote
 from sovgate.formats.kustomize import Pin
-from sovgate.giturl import parse_remote
+from sovgate.git.url import parse_remote
+from sovgate.stages import promote
 from tests.repositories import Repository, git
 
 PATTERNS = Path(__file__).parents[2] / "patterns"

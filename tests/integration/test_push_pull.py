@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from sovgate import attest, audit, inventory
 from sovgate.errors import Inconclusive
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import Claim
 from sovgate.keys import registry
-from sovgate.pipeline.outbox import Outbox
-from sovgate.pipeline.pull import pull
-from sovgate.pipeline.push import push
+from sovgate.pipeline.move.outbox import Outbox
+from sovgate.pipeline.move.pull import pull
+from sovgate.pipeline.move.push import push
+from sovgate.stages import attest, audit, inventory
 from tests.certificates import issue
 from tests.crossing import FILES, Crossing, make_crossing, tree
 from tests.signers import KeySigner

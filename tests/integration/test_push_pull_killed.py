@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from sovgate.errors import SovgateError
-from sovgate.pipeline.pull import pull
-from sovgate.pipeline.push import push
+from sovgate.pipeline.move.pull import pull
+from sovgate.pipeline.move.push import push
 from sovgate.records import Release
+from sovgate.stages.transfer import fetch_documents, read_record
 from sovgate.stores.registry import open_store
-from sovgate.transfer import fetch_documents, read_record
 from tests.crossing import Crossing, make_crossing, tree
 from tests.kill import Done, Killer, every_step
 
@@ -32,8 +32,12 @@ SECRET = b"weights that nobody outside may see " * 300
 
 @pytest.fixture(scope="module")
 def killer() -> Iterator[Killer]:
-    imports = ["sovgate.pipeline.push", "sovgate.pipeline.pull", "sovgate.pipeline.decide"]
-    with Killer(imports=[*imports, "sovgate.encrypt", "sovgate.cli._emit"]) as running:
+    imports = [
+        "sovgate.pipeline.move.push",
+        "sovgate.pipeline.move.pull",
+        "sovgate.pipeline.decide.check",
+    ]
+    with Killer(imports=[*imports, "sovgate.stages.encrypt", "sovgate.cli._emit"]) as running:
         yield running
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from sovgate import attest, strict, training
+from sovgate import strict, training
 from sovgate.errors import ConfigError, UsageError
-from sovgate.pipeline.keys import generate
+from sovgate.pipeline.look.keys import generate
+from sovgate.stages import attest
 from tests.crossing import Crossing, make_crossing
 
 ROOT = Path(__file__).resolve().parents[2]

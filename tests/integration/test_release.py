@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
-from sovgate import attest
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys.registry import open_signer
 from sovgate.pipeline.project import open_project
 from sovgate.records import Release
-from sovgate.transfer import fetch_documents, read_record
+from sovgate.stages import attest
+from sovgate.stages.transfer import fetch_documents, read_record
 from tests.crossing import Crossing, make_crossing, tree
 from tests.desks import GITOPS, RELEASE_FILE
 from tests.kill import ROOT, Killer
@@ -353,9 +353,10 @@ def test_four_at_once_are_one_release(shop: Shop) -> None:
 
 @pytest.fixture(scope="module")
 def killer() -> Iterator[Killer]:
-    names = ("push", "pull", "promote", "decide", "release", "sign", "record", "sbom", "verify")
+    names = ("move.push", "move.pull", "move.verify", "rollout.promote", "decide.check", "release",
+             "make.sign", "make.record", "make.sbom")  # fmt: skip
     imports = [f"sovgate.pipeline.{name}" for name in names]
-    imports += ["sovgate.encrypt", "sovgate.cli._emit", "sovgate.sbom.cyclonedx"]
+    imports += ["sovgate.stages.encrypt", "sovgate.cli._emit", "sovgate.stages.sbom.cyclonedx"]
     with Killer(imports=imports) as running:
         yield running
 

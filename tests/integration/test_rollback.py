@@ -26,8 +26,8 @@ from sovgate.formats.bundle import Bundle
 from sovgate.formats.promotion import Promotion
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys.registry import open_signer
-from sovgate.promote import open_promotion
-from sovgate.trust import seal
+from sovgate.stages.promote import open_promotion
+from sovgate.stages.trust import seal
 from tests.crossing import make_crossing, tree
 from tests.desks import ANY_ZONE, GITOPS, RELEASE_FILE, Desk, pull, push
 from tests.kill import ROOT, Killer
@@ -574,7 +574,9 @@ def test_killed_before_any_step_a_rollback_goes_back_once(made: Path, in_memory:
     arguments = ["rollback", "--zone", "eu", "--reason", WHY]
     states: set[tuple[int, int]] = set()
     seen: set[tuple[object, ...]] = set()
-    with Killer(imports=["sovgate.pipeline.rollback", "sovgate.pipeline.decide"]) as killer:
+    with Killer(
+        imports=["sovgate.pipeline.rollout.rollback", "sovgate.pipeline.decide.check"]
+    ) as killer:
         for step in range(1, 2000, STRIDE):
             folder = in_memory / str(step)
             folder.mkdir()
@@ -614,7 +616,7 @@ def in_memory(tmp_path: Path) -> Iterator[Path]:
 
 def test_an_error_is_an_error_of_ours(desk: At, monkeypatch: pytest.MonkeyPatch) -> None:
     """From Python: the same refusals as exceptions."""
-    from sovgate.pipeline.rollback import rollback
+    from sovgate.pipeline.rollout.rollback import rollback
 
     with pytest.raises(SovgateError) as caught:
         rollback(zone=None, reason=WHY, project=desk.crossing.base)

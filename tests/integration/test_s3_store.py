@@ -28,10 +28,10 @@ from sovgate.errors import (
 )
 from sovgate.formats.transfer import blob_name
 from sovgate.records import GRADE, Sized
+from sovgate.stages.transfer import locate, put_blob
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 from sovgate.stores.s3 import upload
-from sovgate.transfer import locate, put_blob
 from tests import servers
 from tests.conformance.stores import put
 from tests.faultproxy import FaultProxy, What, between

@@ -9,9 +9,9 @@ import random
 
 import pytest
 
-from sovgate.encrypt import open_keys
 from sovgate.formats import stream
 from sovgate.keys import registry
+from sovgate.stages.encrypt import open_keys
 from tests.sealing import FILES, in_memory, make_desk, memory_reader
 
 SIZES = [

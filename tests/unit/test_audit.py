@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from sovgate import audit
-from sovgate.audit import Log, Run, conclude
 from sovgate.errors import Inconclusive, StoreError, VerificationFailed
 from sovgate.formats.auditentry import MAX_SEEN, Ref
 from sovgate.keys._api import Signer
 from sovgate.records import Release
+from sovgate.stages import audit
+from sovgate.stages.audit import Log, Run, conclude
+from sovgate.stages.trust import Trusted
 from sovgate.stores.registry import open_store
-from sovgate.trust import Trusted
 from tests.conformance.stores import Fault, Faulty
 from tests.movement import Clock, make_signer, trusting
 

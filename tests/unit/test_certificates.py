@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sovgate import inventory
 from sovgate.errors import ConfigError, VerificationFailed
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.x509 import CertificateRule, root_from_pem
 from sovgate.pipeline.project import open_project
-from sovgate.sign import sign
-from sovgate.trust import Trusted, open_statement, seal
-from sovgate.verify import verify_model
+from sovgate.stages import inventory
+from sovgate.stages.sign import sign
+from sovgate.stages.trust import Trusted, open_statement, seal
+from sovgate.stages.verify import verify_model
 from tests.certificates import issue
 from tests.signers import KeySigner
 

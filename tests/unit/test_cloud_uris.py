@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from sovgate import aws
+from sovgate.clouds.aws import client as aws
 from sovgate.errors import ConfigError, ExitCode, KeyServiceError, ResidencyMismatch, StoreError
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
 from sovgate.keys.awskms import _Key, _parse, encryption_context
 from sovgate.records import GRADE
 from sovgate.regions import all_regions
+from sovgate.stages.transfer import locate
 from sovgate.stores.registry import open_store
 from sovgate.stores.s3 import S3Store
-from sovgate.transfer import locate
 from sovgate.uri import parse
 
 EUSC = "aws-eusc:eusc-de-east-1"

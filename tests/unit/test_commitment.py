@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sovgate.commit import commit
 from sovgate.errors import ConfigError, SovgateError, UsageError
 from sovgate.formats import commitment
+from sovgate.stages.commit import commit
 
 KEY = bytes(range(32))
 

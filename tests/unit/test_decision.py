@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sovgate import strict
-from sovgate.attest import RawEvidence
 from sovgate.engines.regorus import Regorus
 from sovgate.errors import EngineError, InternalError, Malformed, VerificationFailed
 from sovgate.formats import case as cases
@@ -30,14 +29,15 @@ from sovgate.formats.provenance import RecordedDataset, TrainingRecord
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.testresult import EXTENSION as GATE
 from sovgate.formats.testresult import Measure, TestResult
-from sovgate.pipeline.contents import CLEAN
-from sovgate.pipeline.decide import build_case, clock, decide
-from sovgate.pipeline.evidence import Sorted, decimal, sort_evidence
+from sovgate.pipeline.decide.check import build_case, clock, decide
+from sovgate.pipeline.decide.contents import CLEAN
+from sovgate.pipeline.decide.evidence import Sorted, decimal, sort_evidence
 from sovgate.pipeline.project import Project, open_project
-from sovgate.policy import decide as judge
 from sovgate.records import Release
+from sovgate.stages.attest import RawEvidence
+from sovgate.stages.policy import decide as judge
+from sovgate.stages.trust import seal
 from sovgate.stores._api import Location
-from sovgate.trust import seal
 from tests.policies import case_of, golden, policies
 from tests.signers import KeySigner
 

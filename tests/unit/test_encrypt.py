@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sovgate.encrypt import ZoneKey, blob_path, open_keys, open_model, seal_model
 from sovgate.errors import (
     ConfigError,
     ExitCode,
@@ -26,6 +25,7 @@ from sovgate.formats.manifest import Manifest, Resource
 from sovgate.formats.sealed import Blob, Sealed
 from sovgate.keys import registry
 from sovgate.records import Release, Sized
+from sovgate.stages.encrypt import ZoneKey, blob_path, open_keys, open_model, seal_model
 from tests.sealing import FILES, Desk, in_memory, make_desk, memory_reader, sha256, tree
 
 

@@ -22,8 +22,8 @@ from sovgate.errors import ConfigError, UsageError
 from sovgate.formats.guardfile import parse
 from sovgate.formats.tensors._source import BytesSource
 from sovgate.lint import guard, personal, secrets
-from sovgate.pipeline.data import make_key
-from sovgate.pipeline.guard import guard as run
+from sovgate.pipeline.decide.guard import guard as run
+from sovgate.pipeline.look.data import make_key
 from tests.headers import safetensors
 
 # Made up, and so built here: a check digit that passes is what the guard looks for.

@@ -22,10 +22,10 @@ import joblib
 import numpy as np
 import pytest
 
-from sovgate import inventory
-from sovgate import sbom as stage
 from sovgate.formats.pickles import sniff
 from sovgate.formats.tensors import BytesSource
+from sovgate.stages import inventory
+from sovgate.stages import sbom as stage
 from tests.pace import pace
 
 ROOT = Path(__file__).resolve().parents[2]

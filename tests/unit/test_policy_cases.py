@@ -13,7 +13,7 @@ from sovgate.engines.regorus import Regorus
 from sovgate.errors import EngineError, ExitCode, PolicyDenied
 from sovgate.formats import case as cases
 from sovgate.formats import schema
-from sovgate.policy import decide
+from sovgate.stages.policy import decide
 from tests.policies import (
     ALL_PRESETS,
     JSON,

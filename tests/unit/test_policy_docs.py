@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from sovgate.formats import case as cases
-from sovgate.pipeline.evidence import sort_evidence
-from sovgate.pipeline.policies import lint_rules, run_tests
+from sovgate.pipeline.decide.evidence import sort_evidence
+from sovgate.pipeline.decide.policies import lint_rules, run_tests
 from tests.policies import ALL_PRESETS, golden, policies
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ from sovgate.errors import ConfigError, EngineError, ExitCode
 from sovgate.formats import case as cases
 from sovgate.formats.case import Case
 from sovgate.formats.metadata import metadata
-from sovgate.pipeline.policies import lint_rules, load_policies, read_sources, run_tests
-from sovgate.policy import decide
+from sovgate.pipeline.decide.policies import lint_rules, load_policies, read_sources, run_tests
+from sovgate.stages.policy import decide
 from tests.policies import JSON, case_of, golden, policies
 
 ROOT = Path(__file__).resolve().parents[2]

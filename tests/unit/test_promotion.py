@@ -25,11 +25,11 @@ from sovgate.errors import (
 )
 from sovgate.formats.promotion import Previous, Promotion, object_name, parse_object_name
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
-from sovgate.promote import append, is_recorded, read_ledger
 from sovgate.records import Release
+from sovgate.stages.promote import append, is_recorded, read_ledger
+from sovgate.stages.trust import seal
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
-from sovgate.trust import seal
 from tests.conformance.stores import Fault, Faulty, put
 from tests.signers import KeySigner
 

@@ -11,7 +11,7 @@ from sovgate import strict
 from sovgate.errors import ConfigError, Malformed
 from sovgate.formats import provenance
 from sovgate.formats.provenance import BaseModel, RecordedDataset, TrainingRecord
-from sovgate.record import NONE, UNKNOWN, DatasetFacts, Demand, ancestry, recorded
+from sovgate.stages.record import NONE, UNKNOWN, DatasetFacts, Demand, ancestry, recorded
 
 EU = RecordedDataset(
     name="kyc-eu", category="personal", stays_in=(("EU",),), pointer="s3://kyc",

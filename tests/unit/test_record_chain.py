@@ -13,7 +13,15 @@ from sovgate import strict
 from sovgate.errors import ConfigError, Malformed
 from sovgate.formats import provenance, trainingfile
 from sovgate.formats.provenance import BaseModel, Environment, RecordedDataset, TrainingRecord
-from sovgate.record import NONE, Ancestor, DatasetFacts, Demand, ancestry, flattened, recorded
+from sovgate.stages.record import (
+    NONE,
+    Ancestor,
+    DatasetFacts,
+    Demand,
+    ancestry,
+    flattened,
+    recorded,
+)
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 NAMES = ("a", "b", "c", "d")

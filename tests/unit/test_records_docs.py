@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sovgate import strict
 from sovgate.cli import COMMANDS
-from sovgate.commit import commit
 from sovgate.formats import legal, provenance, testresult
 from sovgate.gates.registry import GATES
+from sovgate.stages.commit import commit
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")

@@ -26,12 +26,13 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from spdx_python_model import v3_0_1 as spdx
 
-from sovgate import attest, inventory, strict
-from sovgate import sbom as stage
+from sovgate import strict
 from sovgate.errors import ExitCode, InternalError, Malformed, UsageError, VerificationFailed
 from sovgate.formats.statement import SPDX, Statement
-from sovgate.pipeline.sbom import sbom
-from sovgate.sbom import Looked, cyclonedx, spdx3
+from sovgate.pipeline.make.sbom import sbom
+from sovgate.stages import attest, inventory
+from sovgate.stages import sbom as stage
+from sovgate.stages.sbom import Looked, cyclonedx, spdx3
 from tests import headers, models
 from tests.pace import pace
 
@@ -552,7 +553,7 @@ def test_ten_thousand_files_take_under_two_seconds_and_bounded_memory(tmp_path: 
         (folder / f"{index:05}.{'safetensors' if index % 4 == 0 else 'bin'}").write_bytes(data)
     program = (
         "import re, time; from pathlib import Path; start = time.process_time();"
-        "from sovgate.pipeline.sbom import sbom; sbom(Path('model'), output=Path('bom.json'));"
+        "from sovgate.pipeline.make.sbom import sbom; sbom(Path('model'), output=Path('bom.json'));"
         # VmHWM and not ru_maxrss, which counts what the parent had before exec.
         "used = re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text()).group(1);"
         "print(time.process_time() - start, int(used) / 1024)"

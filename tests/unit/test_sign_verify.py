@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sovgate import attest, hashing, inventory, verify
 from sovgate.errors import Inconclusive, SovgateError, UsageError, VerificationFailed
 from sovgate.formats.oms import Oms
 from sovgate.formats.statement import Statement
-from sovgate.sign import sign
-from sovgate.trust import seal
+from sovgate.stages import attest, hashing, inventory, verify
+from sovgate.stages.sign import sign
+from sovgate.stages.trust import seal
 from tests.signers import KeySigner
 
 SIGNER = KeySigner()

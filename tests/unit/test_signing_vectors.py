@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from sovgate import inventory
 from sovgate.errors import VerificationFailed
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.oms import Oms
 from sovgate.formats.spki import PublicKey
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
-from sovgate.trust import Trusted
-from sovgate.verify import verify_model
+from sovgate.stages import inventory
+from sovgate.stages.trust import Trusted
+from sovgate.stages.verify import verify_model
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "tests" / "vectors" / "signing"

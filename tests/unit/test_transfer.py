@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from sovgate.encrypt import open_model
 from sovgate.errors import (
     Inconclusive,
     NotFound,
@@ -26,9 +25,8 @@ from sovgate.formats.receipt import Check, Receipt
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import Claim, record_name, sequence_name
 from sovgate.records import Release, Sized
-from sovgate.stores._api import Location, Store
-from sovgate.stores.registry import open_store
-from sovgate.transfer import (
+from sovgate.stages.encrypt import open_model
+from sovgate.stages.transfer import (
     claim,
     fetch_documents,
     find_receipt,
@@ -41,10 +39,12 @@ from sovgate.transfer import (
     put_receipt,
     receipt_statement,
 )
-from sovgate.transfer.fetch import as_sealed
-from sovgate.transfer.objects import get_blob
-from sovgate.transfer.sequence import MAX_NEWER
-from sovgate.trust import seal
+from sovgate.stages.transfer.fetch import as_sealed
+from sovgate.stages.transfer.objects import get_blob
+from sovgate.stages.transfer.sequence import MAX_NEWER
+from sovgate.stages.trust import seal
+from sovgate.stores._api import Location, Store
+from sovgate.stores.registry import open_store
 from tests.conformance.stores import Fault, Faulty, put
 from tests.movement import Shipment, make_signer, trusting
 

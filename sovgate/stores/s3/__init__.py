@@ -18,7 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sovgate import aws, awsanswers
+from sovgate.clouds.aws import answers
+from sovgate.clouds.aws import client as aws
 from sovgate.errors import (
     AlreadyExists,
     ConfigError,
@@ -136,7 +137,7 @@ class S3Store:
         """One request on the bucket; SDK exceptions pass, for whoever can tell them apart."""
         if self._account is not None:
             parameters["ExpectedBucketOwner"] = self._account
-        return awsanswers.ask(self._client.sdk, operation, Bucket=self._bucket, **parameters)
+        return answers.ask(self._client.sdk, operation, Bucket=self._bucket, **parameters)
 
     def key(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
@@ -271,11 +272,11 @@ class S3Store:
             try:
                 self.conditional("put_object", Key=self.key(name), Body=data,
                                  ChecksumSHA256=upload.checksum(data))  # fmt: skip
-            except awsanswers.failures() as error:
+            except answers.failures() as error:
                 self.settle(name, len(data), sha256, error)
                 return
         if not checked and not self.holds(name, len(data), sha256):
-            with contextlib.suppress(*awsanswers.failures()):
+            with contextlib.suppress(*answers.failures()):
                 self.call("delete_object", Key=self.key(name))
             raise self.damaged(name)
 
@@ -284,8 +285,8 @@ class S3Store:
         for wait in _WAITS:
             try:
                 return self.call(operation, IfNoneMatch="*", **parameters)
-            except awsanswers.failures() as error:
-                if awsanswers.status_of(error) != 409 or not wait:
+            except answers.failures() as error:
+                if answers.status_of(error) != 409 or not wait:
                     raise
                 time.sleep(wait)
         raise AssertionError  # pragma: no cover - the last round returns or raises
@@ -296,10 +297,10 @@ class S3Store:
         Raises AlreadyExists where the name was taken, else `error`. Where no answer came, or an
         earlier try of the SDK may have gone through unheard, reading back decides (RULES 13).
         """
-        taken = awsanswers.status_of(error) == 412
-        if not taken and not awsanswers.unheard(error) and not awsanswers.retried(error):
+        taken = answers.status_of(error) == 412
+        if not taken and not answers.unheard(error) and not answers.retried(error):
             raise error
-        if taken and not awsanswers.retried(error):
+        if taken and not answers.retried(error):
             raise self.taken(name) from error
         try:
             same = self.holds(name, size, sha256)
@@ -328,8 +329,8 @@ class S3Store:
             yield
         except SovgateError:
             raise
-        except awsanswers.failures() as error:
-            code = awsanswers.code_of(error)
+        except answers.failures() as error:
+            code = answers.code_of(error)
             if code == "NoSuchBucket" or (operation == "head_bucket" and code == "404"):
                 raise StoreError(
                     f"there is no bucket {self._bucket!r} at {self._place.url}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sovgate import aws
+from sovgate.clouds.aws import client as aws
 from sovgate.errors import ResidencyMismatch
 from sovgate.records import GRADE
 from sovgate.regions import Region

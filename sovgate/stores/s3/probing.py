@@ -7,7 +7,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from sovgate import awsanswers
+from sovgate.clouds.aws import answers
 from sovgate.errors import StoreError
 from sovgate.stores.s3 import upload
 
@@ -43,8 +43,8 @@ def _taken(store: S3Store, name: str, data: bytes, digest: str | None = None) ->
         try:
             store.conditional("put_object", Key=store.key(name), Body=data,
                               ChecksumSHA256=digest or upload.checksum(data))  # fmt: skip
-        except awsanswers.failures() as error:
-            code, status = awsanswers.code_of(error), awsanswers.status_of(error)
+        except answers.failures() as error:
+            code, status = answers.code_of(error), answers.status_of(error)
             if code == "NotImplemented":
                 raise _not_create_only(store, "the service has no If-None-Match") from error
             if status == 412 or (digest is not None and status == 400 and code):

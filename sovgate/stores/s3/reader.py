@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sovgate import awsanswers
+from sovgate.clouds.aws import answers
 from sovgate.errors import StoreError, VerificationFailed
 from sovgate.files import MAX_ENTRIES
 
@@ -54,7 +54,7 @@ class Reader(io.RawIOBase):
             with self._errors():
                 try:
                     data = self._body.read(min(len(view), self.size - self._offset))
-                except awsanswers.failures():
+                except answers.failures():
                     data = b""
                 if data:
                     view[: len(data)] = data

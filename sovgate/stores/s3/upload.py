@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sovgate import awsanswers
+from sovgate.clouds.aws import answers
 from sovgate.errors import SovgateError, StoreError, disk_error
 
 if TYPE_CHECKING:
@@ -208,8 +208,8 @@ def _complete(
                 UploadId=upload,
                 MultipartUpload={"Parts": parts},
             )
-        except awsanswers.failures() as error:
-            if awsanswers.status_of(error) == 400:
+        except answers.failures() as error:
+            if answers.status_of(error) == 400:
                 # Parts that it does not take now it will not take later: the next run starts anew.
                 _abort(store, name, upload)
             store.settle(name, size, sha256, error)

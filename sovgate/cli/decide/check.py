@@ -1,0 +1,161 @@
+"""`sovgate check`: what policy says about an action, and what would change its mind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sovgate.cli._base import (
+    Option,
+    declare,
+    key_option,
+    model_argument,
+    option,
+    output_options,
+    project_option,
+    zone_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import progress
+from sovgate.records import ACTIONS
+
+if TYPE_CHECKING:
+    from sovgate.formats.decision import Decision, Denial
+    from sovgate.pipeline.decide.check import Checked
+
+
+@declare(
+    "check",
+    example="""
+sovgate check build/kyc-risk --action transfer --zone us-train --to eu
+sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0""",
+    outputs={
+        "allowed": "true or false.",
+        "rules": "The rules that denied, apart by commas.",
+        "case": "Digest of the case that was decided, sha256:…",
+        "policy": "Digest of the policy that decided, sha256:…",
+        "decision": "Path of the signed decision; empty where none was asked for.",
+    },
+)
+@model_argument
+@option("--action", type=click.Choice(ACTIONS), default="transfer", show_default=True,
+        help="What would be done.")  # fmt: skip
+@zone_option()
+@option("--to", metavar="ZONE", help="Where it would go (default: it stays in --zone).")
+@option("--class", "cls", metavar="CLASS", default="weights", show_default=True,
+        help="What it is: weights, metadata, gradient, a class of the project's own …")  # fmt: skip
+@option("--release", metavar="NAME/VERSION", help="As which release.")
+@key_option(help="Sign the decision with this key, and add it to the model's evidence.")
+@option("--save", is_flag=True, cls=Option,
+        help="Sign the decision with the zone's own key, and add it to the evidence.")  # fmt: skip
+@project_option
+@output_options
+def command(
+    model: Path,
+    action: str,
+    zone: str | None,
+    to: str | None,
+    cls: str,
+    release: str | None,
+    key: str | None,
+    save: bool,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    """Ask policy whether an action is allowed, and why not."""
+    from sovgate.pipeline.decide.check import check
+
+    with progress("reading the model") as advance:
+        checked = check(
+            model, action=action, zone=zone, to=to, cls=cls, release=release, project=project,
+            key=key, save=save, advance=advance,
+        )  # fmt: skip
+    if checked.decision.unanswered:
+        checked.decision.require()
+    return _report(checked)
+
+
+def _report(checked: Checked) -> Report:
+    from sovgate.formats.decision import parse_where
+
+    decision = checked.decision
+    verdict = "allowed" if decision.allowed else "denied"
+    rows = [("action", decision.case.action), *_places(decision)]
+    rows += _permits(decision)
+    for deny in decision.denies:
+        rows += _denial("denied by", deny)
+    for deny in decision.warnings:
+        rows += _denial("warned by", deny)
+    rows += _rejected(decision)
+    rows.append(("policy", f"sha256:{decision.policy_sha256} ({decision.engine})"))
+    if checked.saved is not None:
+        rows.append(("decision", str(checked.saved)))
+    return Report(
+        command="check",
+        headline=f"{verdict}: {decision.case.action} {decision.question}",
+        rows=tuple(rows),
+        outputs={
+            "allowed": "true" if decision.allowed else "false",
+            "rules": ",".join(dict.fromkeys(deny.rule for deny in decision.denies)),
+            "case": f"sha256:{decision.case_sha256}",
+            "policy": f"sha256:{decision.policy_sha256}",
+            "decision": str(checked.saved or ""),
+        },
+        data={**decision.json(), "saved": None if checked.saved is None else str(checked.saved)},
+        notes=_notes(decision),
+        annotations=tuple(
+            ("error", where, f"{deny.rule}: {deny.message}")
+            for deny in decision.denies
+            if (where := parse_where(deny.where)) is not None
+        ),
+        exit=decision.exit,
+    )
+
+
+def _places(decision: Decision) -> list[tuple[str, str]]:
+    case = decision.case
+    rows = []
+    for label, place in (("from", case.source), ("to", case.destination)):
+        rows.append((label, f"{place.zone}: {place.region} ({', '.join(place.groups) or '?'})"))
+    if case.source.zone == case.destination.zone:
+        rows = [("in", rows[0][1])]
+    behind = [origin.name for origin in case.subject.derived_from]
+    rows.append(("data", ", ".join(dict.fromkeys(behind))))
+    return rows
+
+
+def _permits(decision: Decision) -> list[tuple[str, str]]:
+    return [
+        ("permitted", f"{permit.id} ({permit.where})" if permit.where else permit.id)
+        for permit in decision.permits
+    ]
+
+
+def _denial(label: str, deny: Denial) -> list[tuple[str, str]]:
+    rows = [(label, f"{deny.rule}: {deny.message}")]
+    if deny.where:
+        rows.append(("", f"at {deny.where}"))
+    if deny.fix:
+        rows.append(("", f"fix: {deny.fix}"))
+    return rows
+
+
+def _rejected(decision: Decision) -> list[tuple[str, str]]:
+    """Evidence that counted for nothing; decisions that ran out are no news."""
+    told = [item for item in decision.case.rejected if not item.reason.startswith("expired")]
+    return [("not counted", f"{item.name}: {item.reason}") for item in told]
+
+
+def _notes(decision: Decision) -> tuple[str, ...]:
+    if decision.allowed:
+        return ()
+    if decision.together:
+        return (
+            "no single change would allow it; all of these together would:",
+            *decision.together,
+        )
+    if not any(deny.fix for deny in decision.denies):
+        return ("no change that sovgate can name would allow it",)
+    return ()

@@ -1,0 +1,72 @@
+"""`sovgate guard`: what pre-commit runs as `sovgate-no-regulated-data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sovgate.cli._base import LocalPath, argument, declare, output_options, project_option
+from sovgate.cli._emit import Report
+from sovgate.errors import ExitCode
+
+
+@declare(
+    "guard",
+    example="""
+sovgate guard                          # all that Git tracks here
+sovgate guard data/kyc.csv keys/us.pem""",
+    outputs={"refused": "How many findings."},
+)
+@argument(
+    "file",
+    type=LocalPath(),
+    nargs=-1,
+    metavar="[FILE]...",
+    help="Files (default: all that Git tracks here and below).",
+)
+@project_option
+@output_options
+def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Report:
+    """Refuse regulated data, keys, pickles and weights in Git.
+
+    Exits 10 where it refuses a file. Exceptions, each with its reason, stand in
+    `.sovgate-guard.yaml`. No network.
+    """
+    from sovgate.pipeline.decide.guard import guard
+
+    done = guard(file, project)
+    rows: list[tuple[str, str]] = []
+    for finding in done.findings:
+        rows.append(("refused", f"{finding.where}: {finding.message} [{finding.rule}]"))
+        if finding.fix:
+            rows.append(("", f"fix: {finding.fix}"))
+    rows += [
+        ("allowed", f"{finding.where}: {finding.rule}, because {reason}")
+        for finding, reason in done.allowed
+    ]
+    refused = len(done.findings)
+    return Report(
+        command="guard",
+        headline=f"{done.files} file{'s' if done.files != 1 else ''} looked through, "
+        f"{refused} finding{'s' if refused != 1 else ''}",
+        rows=tuple(rows),
+        outputs={"refused": str(refused)},
+        data={
+            "files": done.files,
+            "findings": [
+                {"rule": finding.rule, "path": finding.where.path, "line": finding.where.line,
+                 "message": finding.message, "fix": finding.fix}
+                for finding in done.findings
+            ],
+            "allowed": [
+                {"rule": finding.rule, "path": finding.where.path, "reason": reason}
+                for finding, reason in done.allowed
+            ],
+        },
+        exit=ExitCode.DENIED if refused else ExitCode.OK,
+        notes=(
+            "where one is meant to be there, say so with its reason in .sovgate-guard.yaml",
+        )
+        if refused
+        else (),
+        annotations=tuple(("error", f.where, f.message) for f in done.findings),
+    )  # fmt: skip

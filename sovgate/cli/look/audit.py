@@ -1,0 +1,165 @@
+"""`sovgate audit verify` and `sovgate audit show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sovgate.cli import _base
+from sovgate.cli._emit import Branch, Report
+from sovgate.errors import Inconclusive
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.look.story import Node
+
+
+@click.group("audit", cls=_base.Group)
+def command() -> None:
+    """Verify the log of what was done, and read a release's story."""
+
+
+@_base.command(
+    "verify",
+    path="audit verify",
+    help="Verify every entry, chain and anchor of the audit log.",
+    example="""
+sovgate audit verify --zone eu
+sovgate audit verify --against 5f2c…e1""",
+)
+@_base.option(
+    "--zone", metavar="ZONE", help="The zone whose log it is (default: every zone that has one)."
+)
+@_base.option(
+    "--against",
+    multiple=True,
+    weakens_trust=True,
+    metavar="HEAD",
+    help="A head that you noted, as push, pull and promote print it. Repeat for each.",
+)
+@_base.project_option
+@_base.output_options
+def _verify(
+    zone: str | None, against: tuple[str, ...], project: Path | None, format_: str
+) -> Report:
+    from sovgate.pipeline.look.audit import verify
+
+    found = verify(zone=zone, against=against, project=project)
+    runs = [(log, run) for log in found.logs for run in log.found.runs]
+    data = {
+        "logs": [
+            {
+                "zone": log.zone,
+                "store": log.store,
+                "entries": log.found.entries,
+                "anchors": log.found.anchors,
+                "runs": [
+                    {
+                        "run": run.run,
+                        "entries": run.entries,
+                        "head": run.head,
+                        "anchored": run.anchored,
+                        "open": run.open,
+                        "last": {
+                            "kind": run.last.kind,
+                            "action": run.last.action,
+                            "release": run.last.release and str(run.last.release),
+                            "exit": run.last.exit,
+                        },
+                    }
+                    for run in log.found.runs
+                ],
+            }
+            for log in found.logs
+        ],
+        "passed-over": list(found.passed_over),
+        "elsewhere": list(found.elsewhere),
+    }
+    if found.open_end is not None:
+        end = found.open_end
+        raise Inconclusive(end.what, why=end.why, fix=end.fix, reason=end.reason,
+                           details=end.details, data=data)  # fmt: skip
+    entries = sum(log.found.entries for log in found.logs)
+    head = ("zone", "run", "entries", "ends with", "release", "exit", "head")
+    return Report(
+        command="audit verify",
+        headline=f"all {entries} entries verify, up to the heads that are known from elsewhere",
+        table=(
+            head,
+            *(
+                (
+                    log.zone,
+                    run.run[:12],
+                    str(run.entries),
+                    f"{run.last.kind} of {run.last.action}",
+                    str(run.last.release or ""),
+                    "" if run.last.exit is None else str(run.last.exit),
+                    run.head[:16],
+                )
+                for log, run in runs
+            ),
+        ),
+        notes=(
+            *(
+                f"run {run.run} was killed: its intent has no outcome"
+                for _, run in runs
+                if run.open
+            ),
+            *(f"passed over, since it does not verify: {line}" for line in found.passed_over),
+            *(
+                f"not looked at, since it is kept elsewhere: the log of {line}"
+                for line in found.elsewhere
+            ),
+        ),
+        outputs={"entries": str(entries)},
+        data=data,
+    )
+
+
+@_base.command(
+    "show",
+    path="audit show",
+    help="Read a release's whole story: who, what, when, why, from data to commit.",
+    example="""
+sovgate audit show churn/1.4.0
+sovgate audit show churn/1.4.0@sha256:9f86…0a08 --zone eu --format json""",
+)
+@_base.argument("release", metavar="NAME/VERSION[@sha256:…]", help="The release.")
+@_base.option("--zone", metavar="ZONE", help="One zone's story (default: of every zone).")
+@_base.project_option
+@_base.output_options
+def _show(release: str, zone: str | None, project: Path | None, format_: str) -> Report:
+    from sovgate.pipeline.look.story import FAILED, MISSING, VERIFIED, show
+    from sovgate.records import Release
+
+    story = show(Release.parse(release), zone=zone, project=project)
+    counts = {status: story.count(status) for status in (VERIFIED, FAILED, MISSING)}
+    said = f"{counts[VERIFIED]} signatures verify"
+    if counts[FAILED]:
+        said += f", {counts[FAILED]} things do not verify"
+    if counts[MISSING]:
+        said += f", {counts[MISSING]} are missing"
+    return Report(
+        command="audit show",
+        headline=f"the story of {story.release}: {said}",
+        tree=(_branch(story.root),),
+        data={"release": str(story.release), **counts, "story": story.root.json()},
+        exit=story.exit,
+    )
+
+
+def _branch(node: Node) -> Branch:
+    tail = [f"by {node.by}"] if node.by else []
+    tail += [node.when] if node.when else []
+    return Branch(
+        label=node.kind,
+        text=node.what + (f"  ({', '.join(tail)})" if tail else ""),
+        status=node.status,
+        more=(node.why,) if node.why else (),
+        branches=tuple(_branch(child) for child in node.children),
+    )
+
+
+command.add_command(_verify)
+command.add_command(_show)

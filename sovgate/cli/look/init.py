@@ -1,0 +1,208 @@
+"""`sovgate init`: asks on a terminal, takes flags elsewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from sovgate.cli._base import LocalPath, Option, argument, declare, option, output_options
+from sovgate.cli._emit import Report
+from sovgate.errors import UsageError
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.look.init import Answers, Made
+
+T = TypeVar("T")
+
+_TRAIN, _SERVE = "aws:us-east-1", "aws-eusc:eusc-de-east-1"
+
+
+@declare(
+    "init",
+    example="""
+sovgate init                                     # asks
+sovgate init try-it --pattern central --local    # folders and key files on this machine
+sovgate init kyc --pattern hybrid --train aws:us-east-1 --serve eu=aws-eusc:eusc-de-east-1 \\
+    --data customers-eu=EU""",
+)
+@argument("folder", type=LocalPath(), required=False, metavar="[DIR]",
+          help="Where the project goes (default: here).")  # fmt: skip
+@option("--pattern", type=click.Choice(["central", "hybrid"]),
+        help="central: trained once, served in zones. hybrid: fine-tuned there too.")  # fmt: skip
+@option("--model", metavar="NAME", help="The model's name (default: that of the folder).")
+@option("--train", metavar="[ZONE=]REGION", help="Where you train, e.g. aws:us-east-1.")
+@option("--serve", multiple=True, metavar="[ZONE=]REGION",
+        help="Where you serve. Repeat for each.")  # fmt: skip
+@option("--data", multiple=True, metavar="NAME=PLACE[,PLACE]",
+        help="Data that may not leave a place: EU, EEA, DE … Repeat for each.")  # fmt: skip
+@option("--gitops", metavar="URL", help="Repository that drives the rollout.")
+@option("--keys", is_flag=True, cls=Option, help="Make key files for each zone.")
+@option("--local", is_flag=True, cls=Option,
+        help="To try it here: key files, and folders as stores.")  # fmt: skip
+@option("--dry-run", is_flag=True, cls=Option, help="Say what would be written, and write nothing.")
+@output_options
+def command(
+    folder: Path | None,
+    pattern: str | None,
+    model: str | None,
+    train: str | None,
+    serve: tuple[str, ...],
+    data: tuple[str, ...],
+    gitops: str | None,
+    keys: bool,
+    local: bool,
+    dry_run: bool,
+    format_: str,
+) -> Report:
+    """Write a project to start from, and never over another file."""
+    from sovgate.pipeline.look import init as pipeline
+
+    target = folder or Path()
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and format_ == "text"
+    name = model or _slug(target)
+    if asks and not local:
+        answers = _asked(pattern, model, name, train, serve, data, gitops, keys)
+    else:
+        missing = [
+            flag
+            for flag, given in (("--pattern", pattern), ("--train", train or local),
+                                ("--serve", serve or local))
+            if not given
+        ]  # fmt: skip
+        if missing:
+            raise UsageError(
+                f"it is not said: {', '.join(missing)}",
+                why="this is no terminal, so nobody can be asked",
+                fix="sovgate init DIR --pattern central --train REGION --serve REGION; "
+                "`sovgate regions list` has the regions",
+                reason="missing-answer",
+            )
+        if not data and local and pattern == "hybrid":
+            data = (f"{name}-local=EU",)
+        answers = pipeline.Answers(
+            pattern=str(pattern),
+            model=pipeline.model_name(name),
+            train=pipeline.zone_answer(train or _TRAIN, suffix="-train"),
+            serve=tuple(pipeline.zone_answer(text) for text in serve or (f"eu={_SERVE}",)),
+            data=tuple(pipeline.data_answer(text) for text in data),
+            gitops=gitops,
+            keys=keys or local,
+            local=local,
+        )
+    return _report(pipeline.init(target, answers, dry_run=dry_run), answers)
+
+
+def _slug(folder: Path) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower())[:40].strip("-") or "model"
+
+
+def _asked(
+    pattern: str | None,
+    model: str | None,
+    name: str,
+    train: str | None,
+    serve: tuple[str, ...],
+    data: tuple[str, ...],
+    gitops: str | None,
+    keys: bool,
+) -> Answers:
+    """What no flag said is asked for, again and again until it can be used."""
+    from sovgate.pipeline.look import init as pipeline
+
+    click.echo("A region is provider:region; `sovgate regions list` has them all.", err=True)
+    said_model = _ask("What is the model called?", model, name, pipeline.model_name)
+    said_train = _ask("Where do you train?", train, _TRAIN,
+                      lambda text: pipeline.zone_answer(text, suffix="-train"))  # fmt: skip
+    said_serve = _ask("Where do you serve? (several apart by commas)", ",".join(serve), _SERVE,
+                      lambda text: tuple(map(pipeline.zone_answer, _parts(text))))  # fmt: skip
+    place = said_serve[0].region.groups[-1]
+    said_pattern = _ask("Is it fine-tuned where it is served? central (no) or hybrid (yes)",
+                        pattern, "hybrid" if data else "central", _pattern)  # fmt: skip
+    hint = f"{said_model}-local={place}" if said_pattern == "hybrid" else "none"
+    said_data = _ask(
+        f"Which data may not leave? (e.g. customers={place}; several apart by spaces; or none)",
+        " ".join(data), hint,
+        lambda text: () if text == "none" else tuple(map(pipeline.data_answer, text.split())),
+    )  # fmt: skip
+    if not keys:
+        keys = click.confirm("Make key files for each zone now? (no: keys are in a KMS)",
+                             default=True, err=True)  # fmt: skip
+    return pipeline.Answers(
+        pattern=said_pattern, model=said_model, train=said_train, serve=said_serve, data=said_data,
+        gitops=gitops, keys=keys,
+    )  # fmt: skip
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _pattern(text: str) -> str:
+    known = {"no": "central", "n": "central", "yes": "hybrid", "y": "hybrid"}
+    text = known.get(text.lower(), text.lower())
+    if text not in ("central", "hybrid"):
+        raise UsageError(f"{text[:40]!r} is no pattern", fix="central or hybrid")
+    return text
+
+
+def _ask(question: str, given: str | None, default: str, check: Callable[[str], T]) -> T:
+    if given:
+        return check(given)
+    while True:
+        text = click.prompt(question, default=default, err=True, type=str)
+        try:
+            return check(str(text).strip())
+        except UsageError as error:
+            said = ". ".join(part for part in (error.what, error.fix) if part)
+            click.echo(f"  {said}", err=True)
+
+
+def _report(made: Made, answers: Answers) -> Report:
+    word = "would write" if made.dry_run else "wrote"
+    rows = [("new", path) for path in made.created] + [("there", path) for path in made.kept]
+    notes = [
+        f"{path} is there and is left as it is; it lacks: "
+        + " · ".join(line.strip() for line in text.splitlines() if line.strip())
+        for path, text in made.differ
+    ]
+    if not made.dry_run:
+        notes += _next(made, answers)
+    return Report(
+        command="init",
+        headline=f"{word} {len(made.created)} file{'s' if len(made.created) != 1 else ''} for "
+        f"{answers.model}, {answers.pattern}: {answers.train.name} → "
+        + ", ".join(zone.name for zone in answers.serve),
+        rows=tuple(rows),
+        data={
+            "folder": str(made.folder),
+            "created": list(made.created),
+            "kept": list(made.kept),
+            "differ": {path: text.splitlines() for path, text in made.differ},
+            "pattern": answers.pattern,
+            "model": answers.model,
+            "zones": {zone.name: zone.region.id for zone in answers.zones},
+            "datasets": {one.name: list(one.stays_in) for one in answers.data},
+            "dry-run": made.dry_run,
+        },
+        notes=tuple(notes),
+    )
+
+
+def _next(made: Made, answers: Answers) -> list[str]:
+    train, serve = answers.train.name, answers.serve[0].name
+    go = [] if made.folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(made.folder))}"]
+    if not answers.keys:
+        return [*go, "sovgate doctor says what is missing: keys first"]
+    return [
+        *go,
+        f"sovgate record MODEL --dataset public-train --key file:keys/{train}-sign.pem",
+        f"sovgate sign MODEL --key file:keys/{train}-sign.pem",
+        f"sovgate push MODEL --release {answers.model}/1.0.0 --zone {train} --to {serve}",
+        "docs/getting-started.md goes through it",
+    ]

@@ -1,0 +1,91 @@
+"""`sovgate keys generate|show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sovgate.cli import _base
+from sovgate.cli._emit import Report
+
+_KINDS = ("sign", "encrypt")
+_ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096")
+
+
+@click.group("keys", cls=_base.Group)
+def command() -> None:
+    """Make key files, and show public keys."""
+
+
+@_base.command(
+    "generate",
+    path="keys generate",
+    help="Make a private key file, and its public half beside it. Never overwrites.",
+    example="""
+sovgate keys generate sign -o keys/us.pem
+sovgate keys generate encrypt -o keys/eu.pem""",
+)
+@_base.argument("kind", type=click.Choice(_KINDS), metavar="KIND", help="sign or encrypt.")
+@_base.option("-o", "--output", type=_base.LocalPath(), required=True, metavar="FILE",
+              help="Private key file (mode 0600); the public half goes beside it.")  # fmt: skip
+@_base.option("--algorithm", type=click.Choice(_ALGORITHMS), metavar="NAME",
+              help="sign: ec-p256 (default), ec-p384, ec-p521; "
+              "encrypt: rsa-3072 (default), rsa-4096, ec-p256.")  # fmt: skip
+@_base.output_options
+def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> Report:
+    from sovgate.pipeline.look.keys import generate
+
+    made = generate(kind, out=output, algorithm=algorithm)
+    return Report(
+        command="keys generate",
+        headline=f"made a key to {kind}: {made.algorithm}",
+        rows=(
+            ("private", f"{made.private}  (keep it in this zone)"),
+            ("public", f"{made.public}  (give it to the others)"),
+            ("key id", made.key.key_id),
+        ),
+        outputs={"key-id": made.key.key_id, "public-key": str(made.public)},
+        data={
+            "private": str(made.private),
+            "public": str(made.public),
+            "key-id": made.key.key_id,
+            "algorithm": made.key.algorithm,
+        },
+        notes=(f"the private key is not encrypted; keep {made.private} out of Git",),
+    )
+
+
+@_base.command(
+    "show",
+    path="keys show",
+    help="Show the public half of a key: algorithm, key id, hint. Never the secret.",
+    example="sovgate keys show file:keys/us.pem",
+)
+@_base.argument("uri", metavar="URI", help="Key URI or path of a PEM file.")
+@_base.output_options
+def _show(uri: str, format_: str) -> Report:
+    from sovgate.pipeline.look.keys import show
+
+    key = show(uri)
+    pem = key.pem.decode("ascii")
+    return Report(
+        command="keys show",
+        headline=f"{key.algorithm} key",
+        rows=(
+            ("key id", key.key_id),
+            ("OMS hint", key.oms_hint),
+            *(("public" if n == 0 else "", line) for n, line in enumerate(pem.splitlines())),
+        ),
+        outputs={"key-id": key.key_id},
+        data={
+            "algorithm": key.algorithm,
+            "key-id": key.key_id,
+            "oms-hint": key.oms_hint,
+            "pem": pem,
+        },
+    )
+
+
+command.add_command(_generate)
+command.add_command(_show)

@@ -1,0 +1,155 @@
+"""`sovgate attest`: one key signs what others wrote down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sovgate.cli._base import (
+    LocalPath,
+    argument,
+    declare,
+    key_option,
+    model_argument,
+    option,
+    output_options,
+    project_option,
+    zone_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import progress
+from sovgate.errors import UsageError
+
+#: As `pipeline.attest.BY_HAND`; a test holds the two equal.
+ROLES = ("sbom", "provenance", "gate", "legal", "waiver")
+
+_DESK = "it belongs to --legal, which a person says at a desk"
+
+
+@declare(
+    "attest",
+    example="""
+sovgate attest build/kyc-risk --all-unsigned --key file:keys/ci.pem
+sovgate attest build/kyc-risk report.json --type gate --key file:keys/ci.pem
+sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.pem""",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "signed": "How many statements were signed.",
+        "key-id": "SHA-256 of the public key (DER SPKI), hex.",
+    },
+)
+@model_argument
+@argument(
+    "file",
+    type=LocalPath(),
+    required=False,
+    metavar="[FILE]",
+    help="A predicate (with --type) or a whole statement, as JSON.",
+)
+@option(
+    "--all-unsigned",
+    is_flag=True,
+    help="Sign what lies in MODEL.evidence/unsigned/, but for legal words and waivers.",
+)
+@option(
+    "--type",
+    "kind",
+    metavar="TYPE",
+    weakens_trust=True,
+    help="What the predicate in FILE is: a role (sbom, gate …) or a predicate type.",
+)
+@option(
+    "--role",
+    "roles",
+    type=click.Choice(ROLES),
+    multiple=True,
+    weakens_trust=True,
+    help="Sign statements of this role only. Repeat for each.",
+)
+@option(
+    "--legal",
+    is_flag=True,
+    weakens_trust=True,
+    help="Attest that --zone may run this model, trained on --dataset as it is now.",
+)
+@option("--dataset", metavar="NAME", help="With --legal: the data set.", no_action=_DESK)
+@zone_option(help="With --legal: the zone that it is about.", no_action=_DESK)
+@option(
+    "--release", metavar="NAME/VERSION", help="With --legal: this release alone.", no_action=_DESK
+)
+@option(
+    "--statement", metavar="TEXT", help="With --legal: the words that are signed.", no_action=_DESK
+)
+@option(
+    "--until",
+    metavar="DATE",
+    help="With --legal: the day when it ends (default: no end).",
+    no_action=_DESK,
+)
+@key_option(required=True, help="Sign with this key, e.g. file:keys/ci.pem.")
+@project_option
+@output_options
+def command(
+    model: Path,
+    file: Path | None,
+    all_unsigned: bool,
+    kind: str | None,
+    roles: tuple[str, ...],
+    legal: bool,
+    dataset: str | None,
+    zone: str | None,
+    release: str | None,
+    statement: str | None,
+    until: str | None,
+    key: str,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    """Sign statements about a model that were written without a key."""
+    from sovgate.pipeline.make.attest import attest, attest_legal
+
+    with progress("reading the model") as advance:
+        if legal:
+            if file is not None or all_unsigned or kind or roles:
+                raise UsageError("--legal makes its own statement", fix="leave out the others")
+            if dataset is None or zone is None:
+                raise UsageError("a legal word is about a data set and a zone",
+                                 fix="say --dataset NAME --zone ZONE")  # fmt: skip
+            made = attest_legal(
+                model, key=key, dataset=dataset, zone=zone, release=release,
+                statement=statement, until=until, project=project, advance=advance,
+            )  # fmt: skip
+        else:
+            if dataset or release or statement or until:
+                raise UsageError("--dataset, --release, --statement and --until are --legal's",
+                                 fix="say --legal too, or leave them out")  # fmt: skip
+            made = attest(
+                model, key=key, file=file, kind=kind, all_unsigned=all_unsigned, roles=roles,
+                project=project, advance=advance,
+            )  # fmt: skip
+    rows = [("manifest", f"sha256:{made.manifest}"), ("key", f"{made.key_id[:16]}…")]
+    rows += [("signed", f"{item.role}: {item.source} → {item.path}") for item in made.signed]
+    rows += [("left", f"{item.role}: {item.source}: {item.why}") for item in made.left]
+    count = len(made.signed)
+    return Report(
+        command="attest",
+        headline=f"signed {count} statement{'' if count == 1 else 's'} about {made.model.name}",
+        rows=tuple(rows),
+        outputs={
+            "manifest": f"sha256:{made.manifest}",
+            "signed": str(count),
+            "key-id": made.key_id,
+        },
+        data={
+            "manifest": made.manifest,
+            "key-id": made.key_id,
+            "signed": [
+                {"role": item.role, "source": item.source, "path": str(item.path)}
+                for item in made.signed
+            ],
+            "left": [
+                {"role": item.role, "source": item.source, "why": item.why} for item in made.left
+            ],
+        },
+    )

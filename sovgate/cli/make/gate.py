@@ -1,0 +1,181 @@
+"""`sovgate gate accuracy|regression|…`: measure a model, and say whether it is good enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sovgate.cli._base import (
+    LocalPath,
+    argument,
+    declare,
+    key_option,
+    model_argument,
+    option,
+    output_options,
+    project_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import progress
+from sovgate.gates.registry import GATES
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.make.gate import Gated
+
+_WORDS = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive"}
+
+
+@declare(
+    "gate",
+    example="""
+sovgate gate accuracy build/kyc-risk --predictions test.csv
+sovgate gate regression build/kyc-risk --predictions new.csv --baseline old.csv
+sovgate gate junit build/kyc-risk --report report.xml --key file:keys/ci.pem""",
+    outputs={
+        "outcome": "pass, fail or inconclusive.",
+        "result": "Path of the test result in MODEL.evidence/.",
+        "manifest": "Manifest digest of the model, sha256:….",
+    },
+)
+@argument(
+    "gate",
+    type=click.Choice(tuple(GATES)),
+    metavar="GATE",
+    help=f"Which gate: {', '.join(GATES)}.",
+)
+@model_argument
+@option(
+    "--predictions",
+    type=LocalPath(),
+    metavar="FILE",
+    help="CSV id,label,prediction[,score], or Parquet, of a test set (all gates but junit).",
+)
+@option(
+    "--baseline",
+    type=LocalPath(),
+    metavar="FILE",
+    help="The same of the model before, on the same samples (regression).",
+)
+@option("--positive", metavar="LABEL", help="The label that it is about (f1, auc).")
+@option("--report", type=LocalPath(), metavar="FILE", help="The test run's JUnit XML (junit).")
+@option(
+    "--at-least",
+    metavar="NUMBER",
+    weakens_trust=True,
+    help="Another threshold than the project's; policy takes no pass of one.",
+)
+@option(
+    "--at-most",
+    metavar="NUMBER",
+    weakens_trust=True,
+    help="The same, for gates whose threshold is an upper one (regression).",
+)
+@option(
+    "--confidence",
+    metavar="NUMBER",
+    weakens_trust=True,
+    help="Confidence of the interval, 0.95 or more (default: 0.95).",
+)
+@key_option(help="Sign the result with this key; without it, it goes to unsigned/.")
+@project_option
+@output_options
+def command(
+    gate: str,
+    model: Path,
+    predictions: Path | None,
+    baseline: Path | None,
+    positive: str | None,
+    report: Path | None,
+    at_least: str | None,
+    at_most: str | None,
+    confidence: str | None,
+    key: str | None,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    """Measure a model, and say whether it is good enough."""
+    from sovgate.pipeline.make.gate import gate as run
+
+    with progress("reading the model") as advance:
+        made = run(
+            gate, model, predictions=predictions, baseline=baseline, positive=positive,
+            report=report, at_least=at_least, at_most=at_most, confidence=confidence,
+            project=project, key=key, advance=advance,
+        )  # fmt: skip
+    return _report(made)
+
+
+def _report(made: Gated) -> Report:
+    result, found = made.result, made.result.measure
+    rows = [("gate", _asked(made))]
+    if found.low is not None:
+        share = f"{found.estimate or '?'}, from {found.low} to {found.high}"
+        rows.append((found.metric, f"{share} ({found.confidence} confidence)"))
+    rows.append(("n", str(found.n)))
+    rows += [(name, str(count)) for name, count in found.counts.items()]
+    rows += [("failed test", name) for name in found.failed[:10]]
+    rows += [("manifest", f"sha256:{made.manifest}"), ("result", str(made.path))]
+    return Report(
+        command="gate",
+        headline=f"{_WORDS[result.outcome]}: {result.gate} of {made.model.name}",
+        rows=tuple(rows),
+        outputs={
+            "outcome": result.outcome,
+            "result": str(made.path),
+            "manifest": f"sha256:{made.manifest}",
+        },
+        data={
+            "gate": result.gate,
+            "outcome": result.outcome,
+            "bound": result.bound,
+            "threshold": result.threshold,
+            "project-threshold": made.asked,
+            "metric": found.metric,
+            "estimate": found.estimate,
+            "low": found.low,
+            "high": found.high,
+            "confidence": found.confidence,
+            "n": found.n,
+            "seed": found.seed,
+            "counts": dict(found.counts),
+            "failed": list(found.failed),
+            "inputs": dict(result.inputs),
+            "manifest": made.manifest,
+            "result": str(made.path),
+            "signed-by": made.signed_by,
+        },
+        notes=tuple(_notes(made)),
+        exit=made.exit,
+    )
+
+
+def _asked(made: Gated) -> str:
+    result = made.result
+    if result.bound is None:
+        return "no failure"
+    at = f" ({made.where.path}:{made.where.line})" if made.where and _own(made) else ""
+    return f"{result.bound.replace('-', ' ')} {result.threshold}{at}"
+
+
+def _own(made: Gated) -> bool:
+    return made.asked == made.result.threshold
+
+
+def _notes(made: Gated) -> list[str]:
+    notes, result = [], made.result
+    if result.outcome == "inconclusive":
+        notes.append(
+            "nothing ran" if result.measure.n == 0
+            else "the threshold lies inside the interval: more samples would decide it"
+        )  # fmt: skip
+    if result.bound is not None and not _own(made):
+        asked = f"asks for {made.asked}" if made.asked else "has no threshold for this gate"
+        notes.append(f"the project {asked}: policy takes this for no pass of it")
+    if made.strange:
+        names = ", ".join(repr(text[:40]) for text in made.strange[:5])
+        notes.append(f"no sample is labelled {names}: are labels and predictions spelled alike?")
+    if made.signed_by is None:
+        notes.append("unsigned: policy does not read it; sign it with --key or sovgate attest")
+    return notes

@@ -1,0 +1,157 @@
+"""`sovgate record`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sovgate.cli._base import (
+    LocalPath,
+    declare,
+    key_option,
+    model_argument,
+    option,
+    output_options,
+    project_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import progress
+from sovgate.errors import UsageError
+
+
+def _pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or name in found or not name.isascii():
+            raise UsageError(
+                f"{flag} {text[:80]!r} is not NAME=VALUE, or names one twice",
+                fix=f"write {flag} NAME=VALUE, each NAME once and in ASCII",
+            )
+        found[name] = value
+    return found
+
+
+@declare(
+    "record",
+    example="""
+sovgate record build/kyc-risk --dataset public-pretrain --key file:keys/us.pem
+sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from run.yaml""",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "record": "Path of the record in MODEL.evidence/.",
+    },
+)
+@model_argument
+@option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="A data set behind the model, as sovgate.yaml declares it. Repeat for each.",
+)
+@option(
+    "--no-dataset",
+    is_flag=True,
+    weakens_trust=True,
+    help="State that no data set is behind the model, but those of its base.",
+)
+@option(
+    "--base-model",
+    "bases",
+    multiple=True,
+    type=LocalPath(),
+    metavar="PATH",
+    help="A model that it was made from, or its evidence folder. Repeat for each.",
+)
+@option(
+    "--from",
+    "source",
+    type=LocalPath(),
+    metavar="FILE",
+    help="YAML or JSON with datasets, base-models, parameters, metrics, commit, environment.",
+)
+@option(
+    "--environment",
+    type=LocalPath(),
+    metavar="DIR",
+    help="Virtual environment in which it was trained: names and versions are kept.",
+)
+@option("--commit", metavar="SHA", help="Git commit of the training code.")
+@option(
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A hyper-parameter. Repeat for each.",
+)
+@option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A metric of the trained model. Repeat for each.",
+)
+@key_option(help="Sign the record with this key; without it, it goes to unsigned/.")
+@project_option
+@output_options
+def command(
+    model: Path,
+    datasets: tuple[str, ...],
+    no_dataset: bool,
+    bases: tuple[Path, ...],
+    source: Path | None,
+    environment: Path | None,
+    commit: str | None,
+    parameters: tuple[str, ...],
+    metrics: tuple[str, ...],
+    key: str | None,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    """Write down which data sets are behind a model."""
+    from sovgate.pipeline.make.record import record
+
+    with progress("reading the model") as advance:
+        made = record(
+            model, datasets=datasets, no_dataset=no_dataset, bases=bases, source=source,
+            environment=environment, project=project, key=key, commit=commit,
+            parameters=_pairs(parameters, "--parameter"),
+            metrics=_pairs(metrics, "--metric"), advance=advance,
+        )  # fmt: skip
+    rows = [("manifest", f"sha256:{made.manifest}")]
+    for dataset in made.datasets:
+        stays = (
+            "unknown: it may go nowhere"
+            if dataset.stays_in is None
+            else " and ".join("in " + " or ".join(demand) for demand in dataset.stays_in) or "free"
+        )
+        rows.append(("data set", f"{dataset.name} ({dataset.category or 'no category'}), {stays}"))
+    for base in made.bases:
+        known = "its record verified" if base.records else "unknown: no record of it verified"
+        rows.append(("base model", f"{base.name} (sha256:{base.manifest[:16]}…), {known}"))
+    rows.append(("record", str(made.path)))
+    notes = [
+        f"nobody knows what {name} derives from, so it may go nowhere" for name in made.unknown
+    ]
+    if not made.signed_by:
+        notes.append("unsigned: policy does not read it; sign it with --key")
+    return Report(
+        command="record",
+        headline=f"recorded what is behind {made.model.name}",
+        rows=tuple(rows),
+        outputs={"manifest": f"sha256:{made.manifest}", "record": str(made.path)},
+        data={
+            "manifest": made.manifest,
+            "record": str(made.path),
+            "signed-by": made.signed_by,
+            "datasets": [
+                {"name": d.name, "category": d.category, "stays-in": d.stays_in}
+                for d in made.datasets
+            ],
+            "base-models": [
+                {"name": b.name, "manifest": b.manifest, "records": list(b.records)}
+                for b in made.bases
+            ],
+        },
+        notes=tuple(notes),
+    )

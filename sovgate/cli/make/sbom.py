@@ -1,0 +1,134 @@
+"""`sovgate sbom`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.cli._base import (
+    LocalPath,
+    declare,
+    key_option,
+    model_argument,
+    option,
+    output_options,
+    project_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import progress
+
+if TYPE_CHECKING:
+    from sovgate.stages.sbom import Described
+
+
+@declare(
+    "sbom",
+    example="""
+sovgate sbom build/kyc-risk --requirements requirements.txt --key file:keys/us.pem
+sovgate sbom build/kyc-risk -o kyc-risk.cdx.json --spdx kyc-risk.spdx.json""",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "sbom": "Path of the SBOM in MODEL.evidence/.",
+        "pickles": "How many files of the model are pickles.",
+    },
+)
+@model_argument
+@option(
+    "--requirements",
+    multiple=True,
+    type=LocalPath(),
+    metavar="FILE",
+    help="Lock file of the training environment. Repeat for each.",
+)
+@option(
+    "--environment",
+    type=LocalPath(),
+    metavar="DIR",
+    help="Virtual environment in which the model was trained.",
+)
+@option(
+    "--license",
+    "licences",
+    multiple=True,
+    metavar="SPDX",
+    help="Licence of the model, in place of what its card says. Repeat for each.",
+)
+@option("-o", "--output", type=LocalPath(), metavar="FILE", help="Write the bare CycloneDX here.")
+@option("--spdx", type=LocalPath(), metavar="FILE", help="Make an SPDX 3 document too, here.")
+@key_option(help="Sign the SBOM with this key; without it, it goes to unsigned/.")
+@project_option
+@output_options
+def command(
+    model: Path,
+    requirements: tuple[Path, ...],
+    environment: Path | None,
+    licences: tuple[str, ...],
+    output: Path | None,
+    spdx: Path | None,
+    key: str | None,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    """List what a model is made of: files, tensors, data, libraries."""
+    from sovgate.pipeline.make.sbom import sbom
+
+    with progress("reading the model") as advance:
+        made = sbom(
+            model, project=project, key=key, requirements=requirements, environment=environment,
+            licences=licences, output=output, spdx=spdx, advance=advance,
+            total=advance and advance.expect,
+        )  # fmt: skip
+    described = made.described
+    notes = [] if made.signed_by else ["unsigned: policy does not read it; sign it with --key"]
+    if described.record is None:
+        notes.append("no training record: neither data sets nor metrics; run sovgate record first")
+    if made.ignored_records:
+        notes.append(f"passed over {made.ignored_records} other or unverified training records")
+    if described.looked.pickles:
+        notes.append("a pickle runs code when it is loaded; save the weights as safetensors")
+    written = [*made.paths, *(path for path in (output, spdx) if path is not None)]
+    return Report(
+        command="sbom",
+        headline=f"wrote the SBOM of {described.name}",
+        rows=(
+            ("manifest", f"sha256:{made.manifest}"),
+            *_rows(described),
+            *(("SBOM" if not index else "", str(path)) for index, path in enumerate(written)),
+        ),
+        outputs={
+            "manifest": f"sha256:{made.manifest}",
+            "sbom": str(made.paths[0]),
+            "pickles": str(len(described.looked.pickles)),
+        },
+        data={
+            "manifest": made.manifest,
+            "serial-number": made.serial,
+            "statements": [str(path) for path in made.paths],
+            "signed-by": made.signed_by,
+            "files": len(described.manifest.resources),
+            "parameters": described.parameters,
+            "libraries": len(described.libraries),
+            "licences": [licence.text for licence in described.licences],
+            "pickles": dict(sorted(described.looked.pickles.items())),
+            "training-record": described.record is not None,
+        },
+        notes=tuple(notes),
+    )
+
+
+def _rows(described: Described) -> list[tuple[str, str]]:
+    rows = [("files", str(len(described.manifest.resources)))]
+    kind = ", ".join(part for part in (described.family, described.architecture) if part)
+    if kind:
+        rows.append(("model", kind))
+    if described.parameters is not None:
+        types = ", ".join(described.dtypes) or "no tensors"
+        rows.append(("parameters", f"{described.parameters:,} ({types})"))
+    if described.record is not None:
+        names = ", ".join(dataset.name for dataset in described.datasets) or "none"
+        rows.append(("data sets", names))
+    if described.libraries:
+        rows.append(("libraries", str(len(described.libraries))))
+    rows += [("licence", licence.text) for licence in described.licences]
+    rows += [("pickle", f"{name}: {why}") for name, why in sorted(described.looked.pickles.items())]
+    return rows

@@ -1,0 +1,86 @@
+"""`sovgate sign`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sovgate.cli._base import (
+    LocalPath,
+    declare,
+    key_option,
+    model_argument,
+    option,
+    output_options,
+    project_option,
+    zone_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import human_bytes, progress
+
+
+@declare(
+    "sign",
+    example="""
+sovgate sign build/kyc-risk --key file:keys/us.pem
+sovgate sign build/kyc-risk --zone us-train""",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "signature": "Path of the signature.",
+        "key-id": "SHA-256 of the public key (DER SPKI), hex.",
+    },
+)
+@model_argument
+@key_option(help="Sign with this key, e.g. file:keys/sign.pem.")
+@option(
+    "--signature",
+    type=LocalPath(),
+    metavar="FILE",
+    help="Where to write it (default: MODEL.evidence/signature.sigstore.json).",
+)
+@zone_option(help="Without --key: sign with this zone's key.")
+@project_option
+@output_options
+def command(
+    model: Path,
+    key: str | None,
+    signature: Path | None,
+    zone: str | None,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    """Sign a model directory or file."""
+    from sovgate.pipeline.make.sign import sign
+
+    with progress("reading the model") as advance:
+        made = sign(
+            model, key=key, zone=zone, project=project, signature=signature, advance=advance,
+            total=advance and advance.expect,
+        )  # fmt: skip
+    manifest = made.manifest
+    notes = ("an older signature was replaced",) if made.replaced else ()
+    return Report(
+        command="sign",
+        headline=f"signed {made.model.name}",
+        rows=(
+            ("manifest", f"sha256:{manifest.digest}"),
+            ("files", f"{len(manifest.resources)}, {human_bytes(manifest.total)}"),
+            ("key", f"{made.key_id[:16]}… ({made.algorithm})"),
+            ("signature", str(made.path)),
+        ),
+        outputs={
+            "manifest": f"sha256:{manifest.digest}",
+            "signature": str(made.path),
+            "key-id": made.key_id,
+        },
+        data={
+            "model": str(made.model),
+            "manifest": manifest.digest,
+            "files": len(manifest.resources),
+            "bytes": manifest.total,
+            "signature": {"path": str(made.path), **made.signature.json()},
+            "key-id": made.key_id,
+            "algorithm": made.algorithm,
+            "replaced": made.replaced,
+        },
+        notes=notes,
+    )

@@ -1,0 +1,67 @@
+"""`sovgate decrypt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sovgate.cli._base import (
+    LocalPath,
+    argument,
+    declare,
+    option,
+    output_options,
+    project_option,
+    zone_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import human_bytes, progress
+
+
+@declare(
+    "decrypt",
+    example="sovgate decrypt build/sealed --zone eu -o serving/kyc-risk",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "model": "Path of the decrypted model.",
+    },
+)
+@argument("sealed", type=LocalPath(), metavar="DIR", help="The folder that encrypt -o wrote.")
+@zone_option()
+@option("-o", "--output", type=LocalPath(), required=True, metavar="MODEL",
+        help="Where the model goes; nothing may be there.")  # fmt: skip
+@project_option
+@output_options
+def command(
+    sealed: Path, zone: str | None, output: Path, project: Path | None, format_: str
+) -> Report:
+    """Decrypt what was encrypted for this zone, and verify it."""
+    from sovgate.pipeline.move.decrypt import decrypt
+
+    with progress("decrypting") as advance:
+        made = decrypt(
+            sealed, zone=zone, out=output, project=project, advance=advance,
+            total=advance and advance.expect,
+        )  # fmt: skip
+    files = "1 file" if made.files == 1 else f"{made.files} files"
+    return Report(
+        command="decrypt",
+        headline=f"decrypted and verified {files}, {human_bytes(made.size)}",
+        rows=(
+            ("manifest", f"sha256:{made.manifest}"),
+            ("signed by", made.signed_by),
+            ("release", made.release or "none"),
+            ("model", str(made.model)),
+            ("evidence", str(made.evidence)),
+        ),
+        outputs={"manifest": f"sha256:{made.manifest}", "model": str(made.model)},
+        data={
+            "zone": made.zone,
+            "manifest": made.manifest,
+            "signed-by": made.signed_by,
+            "release": made.release,
+            "size": made.size,
+            "files": made.files,
+            "model": str(made.model),
+            "evidence": str(made.evidence),
+        },
+    )

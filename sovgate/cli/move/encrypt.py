@@ -1,0 +1,95 @@
+"""`sovgate encrypt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sovgate.cli._base import (
+    LocalPath,
+    declare,
+    model_argument,
+    option,
+    output_options,
+    project_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import human_bytes, progress
+
+
+@declare(
+    "encrypt",
+    example="""
+sovgate encrypt build/kyc-risk --to eu --release kyc-risk/1.4.0 -o build/sealed
+sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
+    outputs={
+        "manifest": "Manifest digest of the model, sha256:…",
+        "sealed": "Folder of the encrypted copies, one below it a zone.",
+    },
+)
+@model_argument
+@option("--to", "to", multiple=True, required=True, metavar="ZONE",
+        help="Zone to encrypt for. Repeat for each; the model is read once.")  # fmt: skip
+@option("--release", metavar="NAME/VERSION",
+        help="The release that this is. Without it the copy cannot be pushed.")  # fmt: skip
+@option("-o", "--output", type=LocalPath(), required=True, metavar="DIR",
+        help="Folder to write; it must not exist, or be empty.")  # fmt: skip
+@option("--signature", type=LocalPath(), metavar="FILE",
+        help="The model's signature (default: in MODEL.evidence/).")  # fmt: skip
+@option("--dry-run", is_flag=True, help="Say what would be encrypted, and write nothing.")
+@project_option
+@output_options
+def command(
+    model: Path,
+    to: tuple[str, ...],
+    release: str | None,
+    output: Path,
+    signature: Path | None,
+    dry_run: bool,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    """Encrypt a signed model for one or more zones."""
+    from sovgate.pipeline.move.encrypt import encrypt
+
+    with progress("encrypting") as advance:
+        made = encrypt(
+            model, to=to, out=output, release=release, signature=signature, project=project,
+            dry_run=dry_run, advance=advance,
+            total=advance and advance.expect,
+        )  # fmt: skip
+    rows = [
+        ("manifest", f"sha256:{made.manifest}"),
+        ("signed by", made.signed_by),
+        ("release", made.release or "none: this copy cannot be pushed"),
+        ("evidence", f"the signature and {made.evidence} more, as they are"),
+    ]
+    for zone, (key_id, algorithm) in made.keys.items():
+        rows.append((f"zone {zone}", f"{algorithm}, key {key_id}"))
+    if not dry_run:
+        rows.append(("written", str(made.out)))
+    verb = "would encrypt" if dry_run else "encrypted"
+    files = "1 file" if made.files == 1 else f"{made.files} files"
+    return Report(
+        command="encrypt",
+        headline=f"{verb} {files}, {human_bytes(made.size)}, for {', '.join(made.keys)}",
+        rows=tuple(rows),
+        outputs={"manifest": f"sha256:{made.manifest}", "sealed": str(made.out)},
+        data={
+            "manifest": made.manifest,
+            "signed-by": made.signed_by,
+            "release": made.release,
+            "size": made.size,
+            "files": made.files,
+            "evidence": made.evidence,
+            "dry-run": dry_run,
+            "output": str(made.out),
+            "zones": {
+                zone: {
+                    "key-id": key_id,
+                    "algorithm": algorithm,
+                    "blobs": len(made.copies[zone].blobs) if zone in made.copies else None,
+                }
+                for zone, (key_id, algorithm) in made.keys.items()
+            },
+        },
+    )

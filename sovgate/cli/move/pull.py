@@ -1,0 +1,107 @@
+"""`sovgate pull`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sovgate.cli._base import (
+    LocalPath,
+    argument,
+    declare,
+    option,
+    output_options,
+    project_option,
+    zone_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import human_bytes, human_seconds, progress
+from sovgate.cli.move.push import running_zone
+from sovgate.records import Release
+
+
+@declare(
+    "pull",
+    example="""
+sovgate pull churn/1.4.0 --zone eu -o models/churn
+sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn""",
+    outputs={
+        "release": "The release, pinned: NAME/VERSION@sha256:…",
+        "manifest": "Manifest digest of the model, sha256:…",
+        "model": "Where the decrypted model lies.",
+        "record": "SHA-256 of the release record in the store.",
+        "receipt": "SHA-256 of the receipt.",
+        "audit-head": "Head of this run in the audit log; note it.",
+    },
+)
+@argument("release", metavar="NAME/VERSION[@sha256:…]", help="The release, best with its pin.")
+@zone_option()
+@option("-o", "--output", type=LocalPath(), required=True, metavar="MODEL",
+        help="Where the model goes; its evidence goes beside it.")  # fmt: skip
+@project_option
+@output_options
+def command(
+    release: str, zone: str | None, output: Path, project: Path | None, format_: str
+) -> Report:
+    """Fetch a release, verify it, decide, decrypt, write a receipt."""
+    from sovgate.pipeline.move.pull import pull
+
+    with progress("pulling") as advance:
+        done = pull(
+            Release.parse(release), zone=running_zone(zone), output=output, project=project,
+            advance=advance, total=advance and advance.expect,
+        )  # fmt: skip
+    pinned = done.release.pinned(done.manifest)
+    source = done.source
+    size = f"{done.files} file{'' if done.files == 1 else 's'}, {human_bytes(done.bytes)}"
+    notes = []
+    if not done.pinned:
+        notes.append(f"this was not pinned, so the store chose the bytes; next time: {pinned}")
+    notes += [f"the store has a newer release: {newer}" for newer in done.newer[:3]]
+    if done.already:
+        notes.append("the model was there and verifies; only what was missing was written")
+    return Report(
+        command="pull",
+        headline=f"pulled {done.release}, {size}, verified and decrypted",
+        rows=(
+            ("release", pinned),
+            ("from", f"zone {source.zone}, {source.provider_region}, {source.country}, "
+                     f"run by {source.operator}"),
+            *((f"{role} by", name) for role, name in done.signers),
+            *(("decision", line) for line in done.decisions),
+            ("model", str(done.output)),
+            ("evidence", str(done.evidence)),
+            ("receipt", done.receipt),
+            ("audit-head", done.audit_head),
+            ("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)),
+        ),
+        outputs={
+            "release": pinned,
+            "manifest": f"sha256:{done.manifest}",
+            "model": str(done.output),
+            "record": done.record,
+            "receipt": done.receipt,
+            "audit-head": done.audit_head,
+        },
+        data={
+            "release": str(done.release),
+            "manifest": done.manifest,
+            "pinned": done.pinned,
+            "record": done.record,
+            "sequence": done.sequence,
+            "newer": [str(newer) for newer in done.newer],
+            "already": done.already,
+            "from": vars(done.source),
+            "to": vars(done.destination),
+            "store": done.store,
+            "signers": dict(done.signers),
+            "model": str(done.output),
+            "evidence": str(done.evidence),
+            "files": done.files,
+            "bytes": done.bytes,
+            "decisions": list(done.decisions),
+            "receipt": done.receipt,
+            "audit-head": done.audit_head,
+            "steps": [{"step": name, "seconds": round(s, 6)} for name, s in done.steps],
+        },
+        notes=tuple(notes),
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""`sovgate push`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sovgate.cli._base import (
+    LocalPath,
+    argument,
+    declare,
+    option,
+    output_options,
+    project_option,
+    zone_option,
+)
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import human_bytes, human_seconds, progress
+from sovgate.errors import ConfigError
+from sovgate.records import Release
+
+
+@declare(
+    "push",
+    example="""
+sovgate push build/churn --release churn/1.4.0 --zone home --to eu
+sovgate push build/churn --release churn/1.4.0 --zone home --to eu --dry-run
+sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
+    outputs={
+        "release": "The release, pinned: NAME/VERSION@sha256:…",
+        "manifest": "Manifest digest of the model, sha256:…",
+        "record": "SHA-256 of the release record in the store; empty on a dry run.",
+        "audit-head": "Head of this run in the audit log, to be noted; empty on a dry run.",
+    },
+    artifact=("release", "manifest", "record"),
+)
+@argument("source", type=LocalPath(), metavar="MODEL|DIR",
+          help="The model, or a folder that encrypt --release wrote.")  # fmt: skip
+@option("--release", required=True, metavar="NAME/VERSION", help="The release that this is.")
+@zone_option()
+@option("--to", "to", required=True, metavar="ZONE", help="The zone where it goes.")
+@option("--signature", type=LocalPath(), metavar="FILE",
+        help="The model's signature (default: in MODEL.evidence/).")  # fmt: skip
+@option("--dry-run", is_flag=True, help="Say what would cross, and write nothing anywhere.")
+@project_option
+@output_options
+def command(
+    source: Path,
+    release: str,
+    zone: str | None,
+    to: str,
+    signature: Path | None,
+    dry_run: bool,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    """Decide, encrypt and upload a release to a zone's store."""
+    from sovgate.pipeline.move.push import push
+
+    with progress("pushing") as advance:
+        done = push(
+            source, release=Release.parse(release), zone=running_zone(zone), to=to,
+            project=project, signature=signature, dry_run=dry_run, advance=advance,
+            total=advance and advance.expect,
+        )  # fmt: skip
+    pinned = done.release.pinned(done.manifest)
+    target = done.destination
+    rows = [
+        ("release", pinned),
+        ("to", f"zone {target.zone}, {target.provider_region}, {target.country}, "
+               f"run by {target.operator}"),
+        ("store", done.store),
+        ("for key", f"{done.recipient[0]} ({done.recipient[1]})"),
+        ("crosses" if dry_run else "crossed",
+         f"{_count(done.blobs, 'object')}, {human_bytes(done.crossed)} of ciphertext and evidence"
+         + (", and the key table, decisions and record" if dry_run and done.blobs else "")),
+        ("evidence", ", ".join(role for role, _ in done.evidence) or "none but the signature"),
+        *(("decision", line) for line in done.decisions),
+    ]  # fmt: skip
+    if done.sequence is not None:
+        rows.append(("number", str(done.sequence)))
+    if done.audit_head is not None:
+        rows.append(("audit-head", done.audit_head))
+    if done.steps:
+        rows.append(("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)))
+    size = f"{_count(done.files, 'file')}, {human_bytes(done.bytes)}"
+    if done.already:
+        headline = f"{done.release} is in zone {target.zone} already, the same and whole"
+    elif dry_run:
+        headline = f"would push {done.release}, {size}, to zone {target.zone}; nothing was written"
+    else:
+        headline = f"pushed {done.release}, {size}, to zone {target.zone}"
+    notes = [f"left behind: {line}" for line in done.left_behind]
+    if done.reused:
+        notes.append("the encrypted copy of an earlier run was complete, and was used")
+    if not dry_run:
+        notes.append(f"there: sovgate pull {pinned} --zone {target.zone} -o DIR")
+    return Report(
+        command="push",
+        headline=headline,
+        rows=tuple(rows),
+        outputs={
+            "release": pinned,
+            "manifest": f"sha256:{done.manifest}",
+            "record": done.record or "",
+            "audit-head": done.audit_head or "",
+        },
+        data={
+            "release": str(done.release),
+            "manifest": done.manifest,
+            "record": done.record,
+            "sequence": done.sequence,
+            "already": done.already,
+            "dry-run": done.dry_run,
+            "reused": done.reused,
+            "from": vars(done.source),
+            "to": vars(done.destination),
+            "store": done.store,
+            "recipient": {"key-id": done.recipient[0], "algorithm": done.recipient[1]},
+            "files": done.files,
+            "bytes": done.bytes,
+            "objects": done.blobs,
+            "crossed": done.crossed,
+            "evidence": [{"role": role, "sha256": sha256} for role, sha256 in done.evidence],
+            "left-behind": list(done.left_behind),
+            "decisions": list(done.decisions),
+            "audit-head": done.audit_head,
+            "steps": [{"step": name, "seconds": round(s, 6)} for name, s in done.steps],
+        },
+        notes=tuple(notes),
+    )
+
+
+def running_zone(zone: str | None) -> str:
+    """A border command that does not know where it runs stops."""
+    if zone is None:
+        raise ConfigError(
+            "in which zone does this run?",
+            fix="name it with --zone, or set SOVGATE_ZONE",
+            reason="no-zone",
+        )
+    return zone
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

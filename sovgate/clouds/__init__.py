@@ -1,0 +1,1 @@
+"""What the keys and stores of one vendor share, a folder each."""

@@ -1,0 +1,1 @@
+"""AWS and what speaks its protocols: client, answers, environment."""

@@ -1,0 +1,372 @@
+"""Opens clients of AWS's SDK that cannot be led elsewhere, and puts its errors into our words.
+
+What keys and stores that speak AWS's protocols stand on. Imports botocore inside its functions;
+each client goes to one endpoint, follows no redirect, and takes no endpoint from its surroundings.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl, urlsplit
+
+from sovgate.clouds.aws import answers, environ
+from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError, workflow_permissions
+from sovgate.records import GRADE
+from sovgate.regions import Region, all_regions, lookup
+
+#: Seconds. Four attempts in all, with at most twenty seconds between two of them.
+CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 5, 60, 4
+_ONE_ENDPOINT = {
+    "ignore_configured_endpoint_urls": True,
+    "sts_regional_endpoints": "regional",
+    "use_dualstack_endpoint": False,
+    "use_fips_endpoint": False,
+}
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
+_PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_WRONG = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "UnrecognizedClientException",
+          "InvalidClientTokenId", "InvalidSignatureException", "IncompleteSignature",
+          "MissingAuthenticationToken", "MissingAuthenticationTokenException"}  # fmt: skip
+_DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403", "Forbidden"}
+_CLOCK = {"RequestTimeTooSkewed", "RequestInTheFuture"}
+#: How KMS says it, under the code of a wrong signature.
+_TOO_OLD = re.compile(r"Signature (expired|not yet current)")
+_ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "Redirect",
+              "IllegalLocationConstraintException"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a client goes.
+
+    region     what requests are signed for, "eusc-de-east-1"
+    declared   the row of the zone's region, if one was named
+    catalogued whether `url` is that row's own endpoint, over TLS
+    """
+
+    url: str
+    region: str
+    declared: Region | None
+    catalogued: bool
+
+
+def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict[str, str]]:
+    """`rest?name=value&…` -> rest, options. Raises ConfigError, reason "bad-uri"."""
+    rest, mark, query = text.partition("?")
+    if not mark:
+        return rest, {}
+    try:
+        pairs = parse_qsl(query or "?", strict_parsing=True, max_num_fields=8)
+    except ValueError as error:
+        raise ConfigError(f"what follows ? in the {what} URI is not name=value",
+                          fix="write ?NAME=VALUE; known are " + ", ".join(sorted(allowed)),
+                          reason="bad-uri") from error  # fmt: skip
+    options = dict(pairs)
+    strange = sorted(set(options) - allowed)
+    if strange or len(options) != len(pairs):
+        raise ConfigError(
+            f"the {what} URI has an option {strange[0][:40]!r}" if strange
+            else f"the {what} URI has an option twice",
+            fix="known are " + ", ".join(sorted(allowed)) + ", each once",
+            reason="bad-uri",
+        )  # fmt: skip
+    for name, pattern, form in (
+        ("profile", _PROFILE, "a profile of ~/.aws/config"),
+        ("account", _ACCOUNT, "twelve digits"),
+    ):
+        if name in options and not pattern.fullmatch(options[name]):
+            raise ConfigError(f"{name}= in the {what} URI is not {form}", reason="bad-uri")
+    return rest, options
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name without its port is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def custom_endpoint(url: str, *, what: str) -> str:
+    """An endpoint that a person wrote, checked. Raises ConfigError.
+
+    RULES 15: `http://` only to this machine; no global, accelerated or multi-Region front door.
+    """
+
+    def refuse(why: str) -> NoReturn:
+        raise ConfigError(f"the endpoint of the {what} cannot be used", why=why,
+                          fix="write https://HOST[:PORT]", reason="bad-endpoint")  # fmt: skip
+
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        refuse("it is no URL")
+    if parts.username is not None or parts.password is not None or "@" in url:
+        raise ConfigError(f"the endpoint of the {what} carries credentials",
+                          fix="take them out of the URI", reason="secret-in-uri")  # fmt: skip
+    written = f"[{host}]" if ":" in host else host
+    if not _HOST.fullmatch(written) or parts.path not in ("", "/") or parts.query:
+        refuse("it is no URL of a host alone")
+    if parts.scheme not in ("https", "http"):
+        refuse("it begins with neither https:// nor http://")
+    if parts.scheme == "http" and not is_loopback(host):
+        refuse("http:// can be read and changed by anyone on the way")
+    words = set(re.split(r"[.-]", host))
+    if words & {"accelerate", "accesspoint", "mrap", "website"} or "s3-global" in host or (
+        re.fullmatch(r"(s3|kms)\.(amazonaws\.(com|eu|com\.cn))", host)
+    ):  # fmt: skip
+        refuse("it leads to no one region")
+    return f"{parts.scheme}://{written}" + (f":{port}" if port is not None else "")
+
+
+def endpoint(
+    service: str,
+    region: str | None,
+    custom: str | None,
+    *,
+    what: str,
+    aws_region: str | None = None,
+) -> Endpoint:
+    """Where to go for a zone in `region` ("provider:region"), or to `custom`, which is checked.
+
+    Raises ConfigError where neither says it: an endpoint is never guessed.
+    """
+    row = lookup(region) if region is not None else None
+    if custom is not None:
+        signed = aws_region or (row.region if row else "us-east-1")
+        return Endpoint(url=custom_endpoint(custom, what=what), region=signed,
+                        declared=row, catalogued=False)  # fmt: skip
+    if row is None:
+        raise ConfigError(
+            f"the region of the {what} is not known",
+            why="its URI does not say it, and no zone does",
+            fix="name the zone, or write the region into the URI",
+            reason="no-region",
+        )
+    host = row.endpoint(service)
+    if host is None:
+        raise ConfigError(
+            f"{row.id} has no {service} endpoint in the catalogue",
+            fix=f"name it in the URI of the {what}, and the location is then only declared",
+            reason="no-endpoint",
+        )
+    return Endpoint(url=f"https://{host}", region=row.region, declared=row, catalogued=True)
+
+
+def elsewhere(service: str, place: Endpoint) -> Region | None:
+    """The catalogued region that a custom endpoint belongs to, if that is not the declared one."""
+    if place.catalogued or place.declared is None:
+        return None
+    host = urlsplit(place.url).hostname or ""
+    owners = [row for row in all_regions() if row.serves(service, host)]
+    return None if not owners or place.declared in owners else owners[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """An SDK client, and how well its answers about places are known (records.GRADE)."""
+
+    sdk: Any
+    grade: int
+
+
+def client(
+    service: str, place: Endpoint, *, kind: type[SovgateError], profile: str | None = None,
+    path_style: bool = True, connections: int = 10,
+) -> Client:  # fmt: skip
+    """A client for one endpoint.
+
+    Credentials: the profile, if one is named; else PROVIDER_ACCESS_KEY_ID and its fellows (for
+    aws-eusc AWS_EUSC_ACCESS_KEY_ID, AWS_EUSC_SECRET_ACCESS_KEY, AWS_EUSC_SESSION_TOKEN); else the
+    SDK's own chain. Raises `kind`.
+    """
+    botocore = _sdk(service)
+    try:
+        session = botocore.session.Session(profile=profile)
+        session.register_component("data_loader", _loader())
+        # Also for the clients that fetch credentials: they too ask one endpoint of that region.
+        for name, value in {**_ONE_ENDPOINT, "region": place.region}.items():
+            session.set_config_variable(name, value)
+        given = environ.credentials(place.declared.provider) if place.declared else None
+        if given is not None and profile is None:
+            session.set_credentials(*given)
+        roots = environ.own_roots(session, kind)
+        # This machine is never reached through another: http:// would then go over the network.
+        here = is_loopback(urlsplit(place.url).hostname or "")
+        proxies = {} if here else botocore.utils.get_environ_proxies(place.url)
+        config = botocore.config.Config(
+            region_name=place.region,
+            signature_version="s3v4" if service == "s3" else "v4",
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            max_pool_connections=connections,
+            ignore_configured_endpoint_urls=True,
+            use_dualstack_endpoint=False,
+            use_fips_endpoint=False,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={
+                "addressing_style": "path" if path_style else "virtual",
+                "use_arn_region": False,
+                "use_accelerate_endpoint": False,
+                "us_east_1_regional_endpoint": "regional",
+            },
+        )
+        sdk = session.create_client(
+            service, region_name=place.region, endpoint_url=place.url, config=config,
+            verify=roots or True,
+        )  # fmt: skip
+    except SovgateError:
+        raise
+    except (botocore.exceptions.BotoCoreError, ValueError, TypeError, AttributeError) as error:
+        raise _unusable(error, place, kind) from error
+    # What the grade says of proxies and roots is what this session is given, and no more.
+    http = botocore.httpsession.URLLib3Session(
+        verify=roots or True, proxies=proxies, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+        max_pool_connections=connections,
+    )  # fmt: skip
+    sdk.meta.events.register_first(f"before-send.{service}", answers.bounded(http))
+    sdk.meta.events.register_first(f"needs-retry.{service}", _no_redirects(place))
+    known = place.catalogued and not roots and not proxies
+    return Client(sdk=sdk, grade=GRADE["api" if known else "declared"])
+
+
+def _unusable(error: Exception, place: Endpoint, kind: type[SovgateError]) -> SovgateError:
+    """A client that could not be made. Nothing was asked yet: it is what is written down here."""
+    name = type(error).__name__
+    if "Credential" in name or name == "ProfileNotFound":
+        return explain(error, f"open {place.url}", kind)
+    return kind(
+        f"could not open {place.url}",
+        why=f"the SDK's own configuration cannot be used ({name})",
+        fix="put ~/.aws/config and the AWS_… variables of the environment right",
+        reason="aws-config",
+    )
+
+
+def _sdk(service: str) -> Any:
+    try:
+        for name in ("config", "exceptions", "httpsession", "parsers", "utils"):
+            importlib.import_module(f"botocore.{name}")
+        importlib.import_module("botocore.session")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{'an s3:// store' if service == 's3' else 'an awskms:// key'} needs a package that "
+            "is not installed",
+            why=str(error),
+            fix="pip install 'sovgate[aws]'",
+            reason="missing-package",
+        ) from error
+    return importlib.import_module("botocore")
+
+
+@functools.cache
+def _loader() -> Any:
+    """Service models of the installed package alone, read once a process.
+
+    AWS_DATA_PATH and ~/.aws/models could put others in their place.
+    """
+    loaders = importlib.import_module("botocore.loaders")
+    built_in = [loaders.Loader.BUILTIN_DATA_PATH]
+    return loaders.Loader(extra_search_paths=built_in, include_default_search_paths=False)
+
+
+def _no_redirects(place: Endpoint) -> Callable[..., None]:
+    """Runs before the SDK's own handler, which would follow (RULES 15)."""
+
+    def refuse(response: Any = None, **_: object) -> None:
+        if response is None:
+            return
+        http, parsed = response
+        error = parsed.get("Error", {})
+        headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        there = error.get("Region") or headers.get("x-amz-bucket-region")
+        code = str(error.get("Code"))
+        moved = http.status_code in (301, 302, 303, 307, 308) or code in _ELSEWHERE
+        if moved or (http.status_code >= 400 and there and there != place.region):
+            raise ResidencyMismatch(
+                f"{place.url} sends us elsewhere",
+                why=f"it says that this lies in {str(there)[:80]!r}, not in {place.region!r}"
+                if there else f"it answered with a redirect ({http.status_code})",
+                fix="name the region where it really lies, and see whether policy allows that",
+                reason="redirected",
+            )  # fmt: skip
+
+    return refuse
+
+
+def explain(
+    error: Exception,
+    doing: str,
+    kind: type[SovgateError],
+    *,
+    permission: str = "",
+    resource: str = "",
+) -> SovgateError:
+    """An SDK's error in our words; `doing` completes "could not …". Never holds a secret.
+
+    The text of a service goes in shortened; the emitter escapes it.
+    """
+    code, name = answers.code_of(error), type(error).__name__
+    what = f"could not {doing}"
+    needed = f"{permission} on {resource}" if permission else "the permission for it"
+    if code in _DENIED or (
+        answers.status_of(error) == 403 and code not in _EXPIRED | _WRONG | _CLOCK
+    ):
+        return kind(what, why=f"access denied: these credentials lack {needed}",
+                    fix=f"allow {needed} (docs/aws.md has the whole policy)",
+                    reason="access-denied")  # fmt: skip
+    if code in _EXPIRED:
+        return kind(what, why="the credentials have expired",
+                    fix="get new ones, and run it again", reason="credentials-expired")  # fmt: skip
+    if code in _CLOCK or (code in _WRONG and _TOO_OLD.search(answers.message(error))):
+        return kind(what, why="the clock here is wrong", fix="set the clock right",
+                    reason="clock")  # fmt: skip
+    if code in _WRONG:
+        return kind(what, why=f"the service does not accept these credentials ({code})",
+                    fix="check that they belong to this account and partition",
+                    reason="bad-credentials")  # fmt: skip
+    if "Credential" in name or name in ("TokenRetrievalError", "UnauthorizedSSOTokenError",
+                                        "SSOTokenLoadError"):  # fmt: skip
+        return kind(what, why="no credentials were found",
+                    fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of the zone's "
+                    "provider (docs/aws.md), or in GitHub Actions: permissions: id-token: write "
+                    "and aws-actions/configure-aws-credentials",
+                    details=workflow_permissions("id-token: write", "contents: read"),
+                    reason="no-credentials")  # fmt: skip
+    if name == "ProfileNotFound":
+        return kind(what, why="there is no such profile in ~/.aws/config",
+                    fix="add it, or take it out of the URI (profile=) or AWS_PROFILE",
+                    reason="no-profile")  # fmt: skip
+    if name == "SSLError":
+        return kind(what, why="its TLS certificate is not one that the default roots vouch for",
+                    fix="check the endpoint; AWS_CA_BUNDLE names roots of your own",
+                    reason="tls")  # fmt: skip
+    if name in ("HTTPClientError", "ProxyConnectionError"):
+        return kind(what, why=f"the request did not get out ({name})",
+                    fix="check the proxy in HTTPS_PROXY, and whether a credential has a line end "
+                    "too much",
+                    reason="no-answer")  # fmt: skip
+    if not code:
+        said = (
+            str(error) if isinstance(error, answers.BadAnswer) else f"no whole answer came ({name})"
+        )
+        return kind(what, why=said,
+                    fix="check the network and the endpoint, and run it again",
+                    reason="no-answer")  # fmt: skip
+    message = answers.message(error)
+    return kind(what, why=f"{code}: {message}" if message else code,
+                fix="run it again; if it stays, ask whoever runs the service",
+                reason="service")  # fmt: skip

@@ -1,0 +1,1 @@
+"""Whether a thing may happen: the question to policy, and what is checked before anybody asks."""

@@ -1,0 +1,201 @@
+"""Sorts evidence: what a case may rest on, and what not, with the reason. No I/O.
+
+Only what verified, is about this manifest and release, and is by a signer trusted for its role
+counts (RULES 5, 6); everything else is named as rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sovgate import strict
+from sovgate.errors import Malformed, SovgateError, UsageError
+from sovgate.formats.case import Evidence, Rejected
+from sovgate.formats.decision import parse_decision
+from sovgate.records import Release
+
+if TYPE_CHECKING:
+    from sovgate.formats.provenance import TrainingRecord
+    from sovgate.stages.attest import RawEvidence
+    from sovgate.stages.trust import Trusted, Verified
+
+#: Seconds that another machine's clock may be ahead.
+_SKEW = 300
+#: How many rejected statements a case names.
+MAX_REJECTED = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sorted:
+    """Evidence for one subject: what counts, what does not and why, and the training records."""
+
+    evidence: tuple[Evidence, ...]
+    rejected: tuple[Rejected, ...]
+    records: tuple[TrainingRecord, ...]
+
+
+class _Unfit(Exception):
+    """Why a verified statement does not count for this subject."""
+
+
+def sort_evidence(
+    raws: Iterable[RawEvidence],
+    *,
+    trusted: Sequence[Trusted],
+    manifest: str | None,
+    release: Release | None,
+    now: int,
+    signature: str | None = None,
+) -> Sorted:
+    """Open every statement; those of a trusted signer about this manifest and release count.
+
+    `signature` is the digest of a bundle that the caller has verified against the model's very
+    files: that is how a signature by a tool that tells no sizes gets in.
+    """
+    from sovgate.stages.trust import open_statement
+
+    evidence: list[Evidence] = []
+    rejected: list[Rejected] = []
+    records: list[TrainingRecord] = []
+    for raw in raws:
+        try:
+            verified = open_statement(raw.data, trusted)
+            found, record = _judge(verified, manifest, release, now, signature)
+        except (SovgateError, _Unfit) as error:
+            why = str(error) if isinstance(error, _Unfit) else f"{error.reason}: {error.what}"
+            rejected.append(Rejected(name=raw.name[:256], sha256=raw.sha256, reason=why[:1024]))
+            continue
+        evidence.append(found)
+        if record is not None:
+            records.append(record)
+    evidence.sort(key=lambda item: (item.role, item.sha256))
+    # No rule looks at what is rejected, so leaving some out changes no decision.
+    rejected.sort(key=lambda item: (item.reason.startswith("expired"), item.name, item.sha256))
+    del rejected[MAX_REJECTED:]
+    return Sorted(evidence=tuple(evidence), rejected=tuple(rejected), records=tuple(records))
+
+
+def _judge(
+    verified: Verified,
+    manifest: str | None,
+    release: Release | None,
+    now: int,
+    signature: str | None,
+) -> tuple[Evidence, TrainingRecord | None]:
+    """One verified statement as evidence. Raises _Unfit, or Malformed where it is ill-formed."""
+    statement, role = verified.statement, verified.role
+    about, said = statement.subject_sha256, statement.predicate
+    fields: dict[str, str | None] = {}
+    named: str | None = None
+    created: datetime | None = None
+    record = None
+    if role == "signature":
+        about = _signed_manifest(verified, manifest, signature)
+    elif role == "provenance":
+        from sovgate.formats import provenance
+
+        record = provenance.parse(said)
+        created = record.finished
+    elif role == "gate":
+        fields = _gate_fields(said)
+    elif role == "decision":
+        decision = parse_decision(statement)
+        named, created = decision.release, decision.time
+        if decision.expires.timestamp() < now:
+            raise _Unfit("expired: the decision was for " + strict.format_time(decision.expires))
+    elif role == "legal":
+        from sovgate.formats import legal
+
+        word = legal.parse(said)
+        if word.until is not None and word.until.timestamp() <= now:
+            raise _Unfit("lapsed: the attestation ended " + strict.format_time(word.until))
+        fields = {
+            "dataset": word.dataset,
+            "commitment": word.commitment,
+            "about_zone": word.zone,
+        }
+        named = word.release
+    elif role in ("transfer", "receipt", "promotion"):
+        named = said.get("release") if type(said.get("release")) is str else None
+    _check_release(named)
+    if manifest is None or about != manifest:
+        raise _Unfit("other-model: it is about another manifest, " + about[:16] + "…")
+    if release is not None and named is not None and named != str(release):
+        raise _Unfit(f"other-release: it is about {named[:160]}")
+    if created is not None and created.timestamp() > now + _SKEW:
+        raise _Unfit("from-the-future: it was made " + strict.format_time(created))
+    made = Evidence(
+        role=role,
+        predicate_type=statement.predicate_type,
+        sha256=verified.sha256,
+        manifest=about,
+        release=named,
+        signer=verified.signer.name[:256] or "unnamed",
+        zone=verified.signer.zone,
+        created=None if created is None else strict.format_time(created),
+        **fields,
+    )
+    return made, record
+
+
+def _check_release(named: str | None) -> None:
+    if named is not None:
+        try:
+            Release.parse(named)
+        except UsageError as error:
+            raise Malformed(error.what) from error
+
+
+def _signed_manifest(verified: Verified, manifest: str | None, signature: str | None) -> str:
+    from sovgate.formats.oms import Oms
+
+    told = Oms.parse(verified.statement).manifest()
+    if told is not None:
+        return told.digest
+    if verified.sha256 == signature and manifest is not None:
+        return manifest
+    raise _Unfit("unsized: it tells no sizes, and was not compared with the model's files")
+
+
+def _gate_fields(said: Mapping[str, strict.JSON]) -> dict[str, str | None]:
+    """Name, outcome and threshold of a test result. Only ours say which gate of a project it is."""
+    from sovgate.formats import testresult
+    from sovgate.gates import registry
+
+    if testresult.EXTENSION not in said:
+        raise _Unfit("unnamed: it does not say which gate of the project it is")
+    found = testresult.parse(said)
+    why = registry.misfit(found)
+    if why is not None:
+        raise _Unfit(f"other-measure: {why}")
+    sign = ">=" if found.bound == testresult.AT_LEAST else "<="
+    return {
+        "gate": found.gate,
+        "result": found.outcome,
+        "threshold": bound(sign, found.threshold),
+    }
+
+
+def bound(sign: str, text: str | None) -> str | None:
+    """What a gate is held to, in one spelling: ">=0.9". None where it is held to no number."""
+    number = decimal(text)
+    return None if number is None else sign + number
+
+
+def decimal(text: str | None) -> str | None:
+    """Decimal text in its one spelling: "0.90" is "0.9". Raises Malformed."""
+    if text is None:
+        return None
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        number = Decimal(text)
+        if len(text) > 64 or not number.is_finite() or abs(number.adjusted()) > 40:
+            raise InvalidOperation
+    except InvalidOperation:
+        raise Malformed(f"{text[:40]!r} is no decimal number") from None
+    spelled = format(number.normalize(), "f")
+    return "0" if number == 0 else spelled

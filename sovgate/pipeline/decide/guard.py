@@ -1,0 +1,151 @@
+"""guard: files that are about to go into Git, looked through for what must not. No network.
+
+Reads the files, `.sovgate-guard.yaml`, and where data sets of the project lie; writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import Malformed, SovgateError, UsageError, disk_error
+from sovgate.files import read_bounded
+from sovgate.formats import guardfile
+from sovgate.formats.guardfile import GuardFile
+from sovgate.lint import guard as rules
+
+if TYPE_CHECKING:
+    from sovgate.lint._api import Finding
+
+MAX_LISTING = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarded:
+    """`allowed`: what an exception let through, with its reason."""
+
+    files: int
+    findings: tuple[Finding, ...]
+    allowed: tuple[tuple[Finding, str], ...]
+
+
+class _File:
+    """A descriptor as bytes at random."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def read(self, offset: int, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            more = os.pread(self.descriptor, count - len(data), offset + len(data))
+            if not more:
+                raise Malformed("the file ends too early")
+            data += more
+        return data
+
+
+def guard(files: Sequence[Path], project: Path | None) -> Guarded:
+    """Look through `files`, or without any through all that Git tracks here and below.
+
+    Links, folders and submodules are passed over: Git holds no content for them. Raises UsageError
+    (a file is not there), ConfigError (the guard file, the project file), GitError, DiskError.
+    """
+    base = Path.cwd()
+    settings = _settings(base)
+    declared = tuple(_declared(base, project))
+    findings: list[Finding] = []
+    allowed: list[tuple[Finding, str]] = []
+    count = 0
+    for path in files or _tracked(base):
+        name = Path(os.path.relpath(path, base)).as_posix()
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if path.is_symlink() or (not files and not path.exists()):
+                continue
+            raise disk_error(error, f"read {name!r}") from error
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                continue
+            count += 1
+            found = rules.look(
+                name, _File(descriptor), declared=declared, weights_over=settings.weights_over
+            )
+            for finding in found:
+                reason = settings.reason(name, finding.rule)
+                if reason is None:
+                    findings.append(finding)
+                else:
+                    allowed.append((finding, reason))
+        except OSError as error:
+            raise disk_error(error, f"read {name!r}") from error
+        finally:
+            os.close(descriptor)
+    return Guarded(files=count, findings=tuple(findings), allowed=tuple(allowed))
+
+
+def _settings(base: Path) -> GuardFile:
+    path = base / guardfile.FILE_NAME
+    if not os.path.lexists(path):
+        return GuardFile()
+    data = read_bounded(path, most=guardfile.MAX_BYTES, what="guard file")
+    return guardfile.parse(data, guardfile.FILE_NAME)
+
+
+def _declared(base: Path, project: Path | None) -> Iterator[rules.Declared]:
+    """Local places that data sets point to. A project that does not read is `lint`'s to report."""
+    from sovgate import config as configuration
+    from sovgate.formats import dataset
+
+    try:
+        config = configuration.read(configuration.find(project))
+    except SovgateError:
+        if project is not None:
+            raise
+        return
+    for name, ref in config.datasets.items():
+        if ref.manifest is None:
+            continue
+        path = config.path.parent / ref.manifest
+        try:
+            data = read_bounded(path, most=dataset.MAX_BYTES, what="dataset manifest")
+            pointer = dataset.parse(data, ref.manifest).pointer
+        except SovgateError:
+            continue
+        scheme, _, rest = pointer.partition(":")
+        if scheme == "file" and rest:
+            place = config.path.parent / rest.removeprefix("//")
+            yield rules.Declared(path=Path(os.path.relpath(place, base)).as_posix(), dataset=name)
+
+
+def _tracked(base: Path) -> list[Path]:
+    """What Git tracks here and below. Raises UsageError where there is no repository."""
+    import tempfile
+
+    from sovgate.git.run import execute, find_program
+
+    with tempfile.TemporaryDirectory() as folder:
+        done = execute(
+            [find_program("git"), "-c", "core.fsmonitor=false", "-c", "safe.directory=*",
+             "-C", str(base), "ls-files", "-z"],
+            environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1",
+                         "HOME": folder, "GIT_OPTIONAL_LOCKS": "0"},
+            folder=Path(folder),
+            stdin=b"",
+            most=MAX_LISTING,
+            seconds=120,
+        )  # fmt: skip
+    if done.code != 0:
+        raise UsageError(
+            "it is not known which files to look through",
+            why=done.stderr or None,
+            fix="name files, or run it in a Git repository",
+            reason="nothing-to-do",
+        )
+    return [base / os.fsdecode(name) for name in done.stdout.split(b"\0") if name]

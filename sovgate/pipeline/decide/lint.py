@@ -1,0 +1,195 @@
+"""lint: every file that people write, read and judged; no network, no extras, nothing changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sovgate import config as configuration
+from sovgate.config import FILE_NAME, ProjectConfig
+from sovgate.errors import ConfigError, SovgateError, UsageError, Where, disk_error
+from sovgate.files import read_bounded
+from sovgate.formats import dataset
+from sovgate.lint import datasets, project
+from sovgate.lint._api import Finding
+from sovgate.pipeline.make.gate import misdeclared
+
+MAX_FILES = 20_000
+_SKIP = frozenset({".git", ".sovgate", "node_modules", ".venv", "__pycache__"})
+
+
+def lint(paths: Sequence[Path], folder: Path | None) -> tuple[list[Finding], list[str]]:
+    """Findings, and the files that were read, in order.
+
+    Without paths: the project file, and the manifests and rules that it names. Raises UsageError
+    where a path is not there, or nothing is there to read.
+    """
+    run = _Run()
+    if not paths:
+        run.project(configuration.find(folder))
+    for path in paths:
+        run.path(path)
+    if not run.read:
+        raise UsageError(
+            "nothing to lint: no sovgate.yaml, dataset manifest or policy is there",
+            fix="name one of them, or a folder that holds them",
+            reason="nothing-to-do",
+        )
+    run.findings.sort(key=lambda f: (f.where.path, f.where.line or 0, f.where.column or 0, f.rule))
+    return run.findings, run.read
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The file named, or what lies below the folder named; links are not followed."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise disk_error(error, f"read {str(path)!r}") from error
+    if not stat.S_ISDIR(mode):
+        yield path
+        return
+    count = 0
+    folders = [path]
+    while folders:
+        folder = folders.pop()
+        for item in sorted(folder.iterdir()):
+            if item.is_symlink():
+                continue
+            if item.is_dir():
+                if item.name not in _SKIP:
+                    folders.append(item)
+            elif item.suffix in (".yaml", ".yml", ".rego") and item.is_file():
+                count += 1
+                if count > MAX_FILES:
+                    raise UsageError(f"more than {MAX_FILES} files", fix="name a smaller folder")
+                yield item
+
+
+class _Run:
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.read: list[str] = []
+        self.seen: set[str] = set()
+        self.folders: set[str] = set()
+
+    def _first(self, path: Path) -> bool:
+        key = os.path.realpath(path)  # Path.resolve raises where links go round
+        new = key not in self.seen
+        self.seen.add(key)
+        return new
+
+    def path(self, path: Path) -> None:
+        """A file, or all below a folder; the rules of one folder are judged together."""
+        rules: dict[Path, list[Path]] = {}
+        for file in _files(path):
+            if file.name == FILE_NAME:
+                self.project(file)
+            elif file.suffix == ".rego":
+                rules.setdefault(file.parent, []).append(file)
+            elif _is_manifest(file):
+                self.manifest(file, None)
+        for some in rules.values():
+            self.policies(some)
+        if path in rules:
+            self.folder(path)
+
+    def folder(self, path: Path) -> None:
+        """What shows only where all of a project's rules are read together."""
+        from sovgate.pipeline.decide.policies import lint_folder
+
+        key = os.path.realpath(path)
+        if key not in self.folders:
+            self.folders.add(key)
+            self.findings += lint_folder(path)
+
+    def project(self, path: Path) -> None:
+        if not self._first(path):
+            return
+        self.read.append(str(path))
+        try:
+            config = configuration.read(path)
+        except SovgateError as error:
+            self.findings.append(Finding.of(_at(error, path), str(path)))
+            return
+        for rule in project.RULES:
+            self.findings += [_in(path, finding) for finding in rule(config)]
+        self.findings += [Finding.of(_at(error, path), str(path)) for error in misdeclared(config)]
+        for name, manifest in project.manifests(config):
+            self.manifest(manifest, (config, name))
+        self.presets(config)
+        if config.policy.rules is not None:
+            folder = path.parent / config.policy.rules
+            if os.path.isdir(folder):  # noqa: PTH112 (Path's raises where a name is too long)
+                self.policies(sorted(folder.rglob("*.rego")))
+                self.folder(folder)
+
+    def presets(self, config: ProjectConfig) -> None:
+        from sovgate.pipeline.decide.policies import check_presets
+
+        try:
+            check_presets(config.policy.presets)
+        except ConfigError as error:
+            error.where = _join(config.path, config.where("policy.presets"))
+            self.findings.append(Finding.of(error, str(config.path)))
+
+    def manifest(self, path: Path, declared: tuple[ProjectConfig, str] | None) -> None:
+        first = self._first(path)
+        try:
+            data = read_bounded(path, most=dataset.MAX_BYTES, what="dataset manifest")
+        except SovgateError as error:
+            if declared is not None:
+                config, name = declared
+                place = _join(config.path, config.where(f"datasets.{name}.manifest"))
+                error = ConfigError(error.what, fix="check the path; it starts at the folder of "
+                                    "sovgate.yaml", where=place, reason="missing-file")  # fmt: skip
+            self.findings.append(Finding.of(error, str(path)))
+            return
+        if not first:
+            return
+        self.read.append(str(path))
+        try:
+            read = dataset.parse(data, str(path))
+        except SovgateError as error:
+            self.findings.append(Finding.of(error, str(path)))
+            return
+        ref = declared[0].datasets[declared[1]] if declared else None
+        self.findings += datasets.check(read, Where(path=str(path), line=1), ref)
+
+    def policies(self, paths: Sequence[Path]) -> None:
+        from sovgate.pipeline.decide.policies import lint_rules
+
+        new = [path for path in paths if self._first(path)]
+        self.read += [str(path) for path in new]
+        self.findings += lint_rules(new)
+
+
+def _is_manifest(path: Path) -> bool:
+    """A dataset manifest is known by its own words; other YAML is not ours to judge."""
+    try:
+        data = read_bounded(path, most=dataset.MAX_BYTES, what="file")
+    except SovgateError:
+        return False
+    lines = data.splitlines()
+    return any(line.startswith(b"pointer:") for line in lines) and any(
+        line.startswith(b"stays-in:") for line in lines
+    )
+
+
+def _join(config_path: Path, where: Where) -> Where:
+    """The project file's own places name the file alone; a linter's reader wants its path."""
+    return Where(path=str(config_path), line=where.line, column=where.column)
+
+
+def _at(error: SovgateError, path: Path) -> SovgateError:
+    if error.where is not None and error.where.path == path.name:
+        error.where = _join(path, error.where)
+    return error
+
+
+def _in(path: Path, finding: Finding) -> Finding:
+    if finding.where.path != path.name:
+        return finding
+    return Finding(rule=finding.rule, severity=finding.severity, where=_join(path, finding.where),
+                   message=finding.message, fix=finding.fix)  # fmt: skip

@@ -1,0 +1,206 @@
+"""audit verify: each zone's log, and the heads that records and receipts elsewhere know of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import Inconclusive, UsageError, VerificationFailed
+from sovgate.pipeline.project import Project, open_project
+from sovgate.records import Release
+from sovgate.stages import audit
+
+if TYPE_CHECKING:
+    from sovgate.stages.trust import Trusted
+    from sovgate.stores._api import Store
+
+_HEAD = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.ASCII)
+#: Records and receipts that are looked through for heads, a store.
+MAX_DOCUMENTS = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneLog:
+    """`found` is what verified in the zone's log; `store` where it lies."""
+
+    zone: str
+    store: str
+    found: audit.Verified
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audited:
+    """`passed_over`: records and receipts that do not verify, and so anchor nothing. `elsewhere`:
+    zones whose log is not to be had from here, and so was not looked at.
+
+    `open_end` is set where a cut could hide: it is what `audit verify` ends with (14).
+    """
+
+    logs: tuple[ZoneLog, ...]
+    passed_over: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+    open_end: Inconclusive | None
+
+
+def verify(
+    *, zone: str | None = None, against: Sequence[str] = (), project: Path | None = None
+) -> Audited:
+    """Verify the log of `zone`, or of every zone that has one here.
+
+    Raises VerificationFailed (11) where something is wrong, UsageError, ConfigError, StoreError.
+    """
+    opened = open_project(project)
+    heads = [_head(text) for text in against]
+    zones = [opened.zone(zone).name] if zone is not None else list(opened.config.zones)
+    stores = {name: opened.audit_store(name) for name in zones}
+    anchors, passed_over = _anchors(opened)
+    elsewhere: list[str] = []
+    if zone is None:
+        there = {name for name, store in stores.items() if _has_log(store)}
+        # A log that was removed whole is no reason to leave its zone out.
+        there |= {name for name in anchors if keeps_log(opened, name)}
+        elsewhere = [
+            f"zone {name}, of which {next(iter(heads.values()))} names a head"
+            for name, heads in anchors.items()
+            if name in stores and name not in there
+        ]
+        stores = {name: store for name, store in stores.items() if name in there}
+    owners = _owners(stores, heads)
+    logs = []
+    for name, store in stores.items():
+        trusted = opened.trusted(name)
+        found = audit.verify(
+            store,
+            trusted,
+            zone=name,
+            anchors=anchors.get(name, {}),
+            against=[head for head in heads if owners[head] == name],
+        )
+        logs.append(ZoneLog(zone=name, store=store.uri, found=found))
+    return Audited(
+        logs=tuple(logs),
+        passed_over=tuple(passed_over),
+        elsewhere=tuple(elsewhere),
+        open_end=_conclude(logs),
+    )
+
+
+def _head(text: str) -> str:
+    match = _HEAD.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"{text[:80]!r} is not the head of a log",
+            fix="a head is the 64 hex digits that push, pull and promote print as audit-head",
+            reason="bad-head",
+        )
+    return match.group(1)
+
+
+def keeps_log(opened: Project, zone: str) -> bool:
+    """Whether the zone's log must be in reach: in its store, or here, where it signs."""
+    config = opened.config.zones.get(zone)
+    return config is not None and (config.store is not None or config.keys.sign is not None)
+
+
+def _has_log(store: Store) -> bool:
+    return next(iter(store.list(audit.PREFIX)), None) is not None
+
+
+def _owners(stores: dict[str, Store], heads: list[str]) -> dict[str, str]:
+    """Which zone's log each head is in. A head in none is a cut, wherever it was."""
+    if not heads:
+        return {}
+    known = {name: audit.digests(store) for name, store in stores.items()}
+    owners = {}
+    for head in heads:
+        owner = next((name for name, digests in known.items() if head in digests), None)
+        if owner is None:
+            raise VerificationFailed(
+                "the audit log does not verify",
+                why=f"the entry {head} was noted by you, but is in no log here "
+                f"({', '.join(stores) or 'there is none'})",
+                fix="find out who changed the log; restore it from a copy that verifies",
+                reason="audit-cut",
+            )
+        owners[head] = owner
+    return owners
+
+
+def _anchors(opened: Project) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Zone -> head -> where it stands, from every store of the project; and what was passed over.
+
+    A document that does not verify anchors nothing: that can only make the answer less sure.
+    """
+    anchors: dict[str, dict[str, str]] = {}
+    passed_over: list[str] = []
+    for config in opened.config.zones.values():
+        if config.store is None:
+            continue
+        store = opened.store(config.name)
+        trusted = opened.trusted(config.name)
+        for prefix in ("releases/", "receipts/", "promotions/"):
+            for count, name in enumerate(store.list(prefix)):
+                if count >= MAX_DOCUMENTS:
+                    passed_over.append(f"{prefix} of zone {config.name} beyond {MAX_DOCUMENTS}")
+                    break
+                try:
+                    zone, head = _head_in(store, name, trusted)
+                except VerificationFailed as error:
+                    passed_over.append(f"{name} of zone {config.name}: {error.what}")
+                    continue
+                anchors.setdefault(zone, {})[head] = f"{name} of zone {config.name}"
+    return anchors, passed_over
+
+
+def _head_in(store: Store, name: str, trusted: Sequence[Trusted]) -> tuple[str, str]:
+    from sovgate.formats import promotion as promotions
+    from sovgate.formats import receipt as receipts
+    from sovgate.formats import transfer as transfers
+    from sovgate.stages.promote import open_promotion
+    from sovgate.stages.transfer import open_receipt, open_record
+
+    kind, _, rest = name.partition("/")
+    if kind == "receipts":
+        found = open_receipt(store.get(name, most=receipts.MAX_BYTES), trusted)
+        return found.zone, found.audit_head
+    if kind == "promotions":
+        promoted = open_promotion(store.get(name, most=promotions.MAX_BYTES), trusted)
+        return promoted.zone, promoted.audit_head
+    try:
+        release = Release.parse(rest.removesuffix(".json"))
+    except UsageError as error:
+        raise VerificationFailed(error.what, reason="unsafe-name") from error
+    record = open_record(store.get(name, most=transfers.MAX_BYTES), release, trusted)
+    return record.transfer.source.zone, record.transfer.audit_head
+
+
+def _conclude(logs: Sequence[ZoneLog]) -> Inconclusive | None:
+    """The verdicts of all logs as one."""
+    errors = []
+    for log in logs:
+        try:
+            audit.conclude(log.found)
+        except Inconclusive as error:
+            errors.append((log, error))
+    if not logs:
+        return Inconclusive(
+            "there is no audit log here, and nothing tells whether there should be one",
+            fix="name the zone whose log it is with --zone, and the head that you noted with "
+            "--against",
+            reason="no-anchor",
+        )
+    if not errors:
+        return None
+    _, first = errors[0]
+    return Inconclusive(
+        first.what,
+        why="; ".join(f"zone {log.zone}: {error.why}" for log, error in errors if error.why),
+        fix=first.fix,
+        reason=first.reason,
+        details=tuple(
+            f"zone {log.zone}: {line}" for log, error in errors for line in error.details
+        ),
+    )

@@ -1,0 +1,278 @@
+"""What `init` writes, as text: answers in, files out. Reads the templates of the package, no more.
+
+Every value that a person gave has passed its check before it gets here, so nothing needs escaping.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import __version__
+from sovgate.errors import InternalError
+
+if TYPE_CHECKING:
+    from sovgate.regions import Region
+
+PATTERNS = ("central", "hybrid")
+PUBLIC = "public-train"
+#: Where a zone's runners hand a model from job to job.
+HANDOVER = "/srv/sovgate"
+
+_TEMPLATES = Path(__file__).parents[2] / "templates"
+_FIELD = re.compile(r"@\{([a-z]+)\}")
+#: A field that is a whole YAML value, and names that some reader of YAML takes for something else
+#: than text: Norway is `no`.
+_WHOLE = re.compile(r"(?<=[:,] )@\{[a-z]+\}(?=[,}\]\n])")
+_NO_TEXT = re.compile(r"y|n|yes|no|on|off|true|false|null|[0-9][a-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneAnswer:
+    name: str
+    region: Region
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAnswer:
+    """A data set that may not leave `stays_in` (countries or groups of them)."""
+
+    name: str
+    stays_in: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """`keys`: key files are made for each zone; `local`: stores are folders of the project."""
+
+    pattern: str
+    model: str
+    train: ZoneAnswer
+    serve: tuple[ZoneAnswer, ...]
+    data: tuple[DataAnswer, ...]
+    gitops: str | None = None
+    keys: bool = False
+    local: bool = False
+
+    @property
+    def zones(self) -> tuple[ZoneAnswer, ...]:
+        return (self.train, *self.serve)
+
+    @property
+    def hybrid(self) -> bool:
+        return self.pattern == "hybrid"
+
+
+def fill(name: str, /, **values: str) -> str:
+    """A template with its `@{fields}` filled in; all of them, and no others."""
+    text = (_TEMPLATES / name).read_text(encoding="utf-8")
+    if set(_FIELD.findall(text)) - set(values):
+        raise InternalError(f"the template {name} wants a value that nobody gives")
+    whole = {match.start() for match in _WHOLE.finditer(text)}
+    return _FIELD.sub(
+        lambda match: (_text if match.start() in whole else str)(values[match.group(1)]), text
+    )
+
+
+def _text(name: str) -> str:
+    """A name as a YAML value, in quotes where it needs them."""
+    return json.dumps(name) if _NO_TEXT.fullmatch(name) else name
+
+
+def files(answers: Answers) -> dict[str, bytes]:
+    """Path -> content of every file but the keys. The same answers give the same bytes."""
+    made = {
+        "sovgate.yaml": _project(answers),
+        "policies/named_release.rego": fill("named_release.rego"),
+        "policies/named_release_test.rego": fill("named_release_test.rego"),
+        f"data/{PUBLIC}.yaml": fill(
+            "dataset.yaml", name=PUBLIC, category="public", stays="",
+            pointer="https://example.org/where-it-is", note="free: it may go anywhere",
+        ),
+        ".github/workflows/sovgate-check.yml": fill("check.yml"),
+        ".github/workflows/sovgate-release.yml": _workflow(answers),
+        ".github/zizmor.yml": fill("zizmor.yml"),
+        ".github/jactionlint.yaml": fill(
+            "jactionlint.yaml", labels=", ".join(_text(zone.name) for zone in answers.zones)
+        ),
+        "tekton/train.yaml": _tekton_train(answers),
+        ".pre-commit-config.yaml": fill("pre-commit.yaml", version=__version__),
+        ".gitignore": fill("gitignore") + ("/stores/\n" if answers.local else ""),
+        "keys/README.md": fill("keys.md"),
+        "serving/base/kustomization.yaml": fill("serving-base.yaml"),
+        "serving/base/deployment.yaml": fill("serving-deployment.yaml", model=answers.model),
+    }  # fmt: skip
+    for data in answers.data:
+        pointer = f"file:data/{data.name}" if answers.local else f"s3://{data.name}/"
+        made[f"data/{data.name}.yaml"] = fill(
+            "dataset.yaml", name=data.name, category="personal", pointer=pointer,
+            stays=", ".join(data.stays_in), note="and so must every model made from it",
+        )  # fmt: skip
+    for zone in answers.serve:
+        made[f"tekton/{zone.name}.yaml"] = _tekton_serve(answers, zone)
+        if answers.hybrid:
+            made[f"tekton/{zone.name}-release.yaml"] = fill(
+                "tekton-release.yaml", model=answers.model, zone=zone.name,
+                data=answers.data[0].name,
+            )  # fmt: skip
+        made[f"serving/overlays/{zone.name}/kustomization.yaml"] = fill(
+            "serving-overlay.yaml", zone=zone.name, model=answers.model, place=_place(zone)
+        )
+    if answers.hybrid or answers.gitops is not None:
+        made[".github/workflows/sovgate-rollback.yml"] = _rollback(answers)
+    return {path: text.encode() for path, text in made.items()}
+
+
+def key_files(answers: Answers) -> tuple[tuple[str, str], ...]:
+    """(kind, path) of each private key; the public half stands beside it."""
+    if not answers.keys:
+        return ()
+    return tuple(
+        pair
+        for zone in answers.zones
+        for pair in (("sign", f"keys/{zone.name}-sign.pem"), ("encrypt", f"keys/{zone.name}.pem"))
+    )
+
+
+def _place(zone: ZoneAnswer) -> str:
+    region = zone.region
+    return f"{region.name}, {region.country}; operated from {region.operator_country}"
+
+
+def _project(answers: Answers) -> str:
+    pairs = [f"{answers.train.name} -> {zone.name}" for zone in answers.serve]
+    back = [f"{zone.name} -> {answers.train.name}" for zone in answers.serve]
+    sets = f"  {PUBLIC}: {{manifest: data/{PUBLIC}.yaml}}\n" + "".join(
+        f"  {data.name}:\n    manifest: data/{data.name}.yaml\n    category: personal\n"
+        f"    stays-in: [{', '.join(data.stays_in)}]\n"
+        "    lifts: []                        # gates that would free a model trained on it; none\n"
+        for data in answers.data
+    )
+    european = any({"EU", "EEA"} & set(_groups(data.stays_in)) for data in answers.data)
+    return fill(
+        "sovgate.yaml", model=answers.model, pattern=answers.pattern,
+        zones="".join(_zone(answers, zone) for zone in answers.zones), datasets=sets,
+        weights=", ".join(pairs), metadata=", ".join([*pairs, *back]),
+        presets="eu-personal-data" if european else "default", audit=answers.serve[0].name,
+    )  # fmt: skip
+
+
+def _groups(places: Sequence[str]) -> list[str]:
+    from sovgate.regions import groups_of
+
+    return [group for place in places for group in (place, *groups_of(place))]
+
+
+def _zone(answers: Answers, zone: ZoneAnswer) -> str:
+    name = zone.name
+    public = (
+        f"      sign-public: keys/{name}-sign.pub.pem\n      encrypt-public: keys/{name}.pub.pem\n"
+    )
+    if not answers.keys:
+        public = (
+            "      # Once they are made (keys/README.md), so that nobody else needs a secret:\n"
+            + re.sub(r"(?m)^      ", "      # ", public)
+        )
+    gitops = ""
+    if zone in answers.serve:
+        gitops = _gitops(name, answers.gitops)
+    return fill(
+        "zone.yaml", zone=name, region=zone.region.id, place=_place(zone), public=public,
+        store=f"file:stores/{name}" if answers.local else f"s3://{answers.model}-{name}",
+        gitops=gitops,
+    )  # fmt: skip
+
+
+def _gitops(zone: str, repo: str | None) -> str:
+    line = "gitops: {repo: @, path: serving/overlays/" + zone + ", kind: kustomize"
+    if repo is None:
+        return f"    # {line.replace('@', 'https://git.example/ml/serving.git')}}}\n"
+    return f"    {line.replace('@', json.dumps(repo, ensure_ascii=False))}}}\n"
+
+
+def _trained_on(answers: Answers) -> str:
+    """The data sets of the training, one a line, as a quoted YAML text."""
+    names = [PUBLIC]
+    if answers.pattern == "central":
+        names += [data.name for data in answers.data]
+    return json.dumps("\n".join(names))
+
+
+def _tuned_on(answers: Answers) -> str:
+    return json.dumps("\n".join(data.name for data in answers.data))
+
+
+def _secret(zone: str) -> str:
+    return zone.upper().replace("-", "_")
+
+
+def _workflow(answers: Answers) -> str:
+    train, hybrid = answers.train.name, answers.hybrid
+    common = {"model": answers.model, "handover": HANDOVER}
+    more = fill("head-hybrid.yml", dataset=answers.data[0].name, **common) if hybrid else ""
+    text = fill(
+        "release.yml", train=train, served=" and ".join(zone.name for zone in answers.serve),
+        handover=HANDOVER, more=more,
+        **{"and": ";\n# there fine-tuned, and released within the zone" if hybrid else ""},
+    ) + fill("job-train.yml", zone=train, dataset=_trained_on(answers), **common)  # fmt: skip
+    text += fill("job-send.yml", zone=train, secret=_secret(train), **common)
+    text += "".join(fill("step-push.yml", zone=train, to=zone.name) for zone in answers.serve)
+    text += _forget(train)
+    for zone in answers.serve:
+        name, secret = zone.name, _secret(zone.name)
+        text += fill("job-receive.yml", zone=name, secret=secret,
+                     output="base" if hybrid else answers.model, **common)  # fmt: skip
+        if answers.gitops is not None and not hybrid:
+            text += fill("step-promote.yml", zone=name, secret=secret)
+        text += _forget(name, decrypts=True)
+        if hybrid:
+            text += fill("job-tune.yml", zone=name, **common)
+            text += fill("job-sign.yml", zone=name, secret=secret, dataset=_tuned_on(answers),
+                         **common)  # fmt: skip
+            text += _forget(name)
+            text += fill("job-release.yml", zone=name, secret=secret, **common)
+            text += _forget(name, decrypts=True)
+    return text
+
+
+def _rollback(answers: Answers) -> str:
+    text = fill("rollback.yml", zones=", ".join(_text(zone.name) for zone in answers.serve))
+    for zone in answers.serve:
+        text += fill("job-rollback.yml", zone=zone.name, secret=_secret(zone.name))
+        text += _forget(zone.name, decrypts=True)
+    return text
+
+
+def _forget(zone: str, *, decrypts: bool = False) -> str:
+    keys = f"keys/{zone}-sign.pem" + (f" keys/{zone}.pem" if decrypts else "")
+    return fill("step-forget.yml", keys=keys)
+
+
+def _tekton_train(answers: Answers) -> str:
+    common = {"model": answers.model, "zone": answers.train.name}
+    text = fill("tekton-train.yaml", dataset=_trained_on(answers), **common)
+    return text + "".join(
+        fill("tekton-push.yaml", to=zone.name, **common) for zone in answers.serve
+    )
+
+
+def _tekton_serve(answers: Answers, zone: ZoneAnswer) -> str:
+    hybrid = answers.hybrid
+    promotes = answers.gitops is not None and not hybrid
+    and_ = ", fine-tune it and sign that" if hybrid else ""
+    name = {"model": answers.model, "zone": zone.name}
+    text = fill(
+        "tekton-serve.yaml", output="base" if hybrid else answers.model,
+        params=fill("tekton-tune-param.yaml") if hybrid else "",
+        results=fill("tekton-tune-result.yaml", **name) if hybrid else "",
+        **{"and": ", and promote it" if promotes else and_}, **name,
+    )  # fmt: skip
+    if hybrid:
+        text += fill("tekton-tune.yaml", dataset=_tuned_on(answers), **name)
+    elif promotes:
+        text += fill("tekton-promote.yaml", zone=zone.name)
+    return text

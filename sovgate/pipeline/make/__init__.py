@@ -1,0 +1,1 @@
+"""What is made beside a model: record, SBOM, measurements, attestations, signature."""

@@ -1,0 +1,372 @@
+"""attest: signs statements that were written without a key, predicate files, and legal words.
+
+What is signed is about this very model, is of a role that people sign, and reads as its format
+says. All of it is checked before anything is signed; what this key signed before is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import strict
+from sovgate.errors import (
+    ConfigError,
+    InternalError,
+    Malformed,
+    SovgateError,
+    UsageError,
+    VerificationFailed,
+)
+from sovgate.files import read_bounded
+from sovgate.formats.statement import PREDICATE_TYPES, SPDX, STATEMENT_TYPE, Statement, role_of
+from sovgate.pipeline.project import Project, open_project
+from sovgate.records import ROLES, Advance, Release
+from sovgate.stages import attest as evidence
+
+if TYPE_CHECKING:
+    from sovgate.keys._api import Signer
+
+#: What a person or a job may have signed. The others are words of sovgate about its own acts.
+BY_HAND = ("sbom", "provenance", "gate", "legal", "waiver")
+#: What tells a document of each kind from any other JSON.
+_CYCLONEDX_HEADS = ("bomFormat",)
+_SPDX_HEADS = ("@context", "spdxVersion")
+#: Never signed in passing, with all that lies there: a planted draft would become a lawyer's word.
+BY_NAME = frozenset({"legal", "waiver"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One statement. `path` is where it lies signed; None where it was left, and `why`."""
+
+    role: str
+    source: str
+    path: Path | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attested:
+    model: Path
+    manifest: str
+    key_id: str
+    signed: tuple[Item, ...]
+    left: tuple[Item, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draft:
+    source: str
+    statement: Statement
+
+
+def attest(
+    model: Path,
+    *,
+    key: str,
+    file: Path | None = None,
+    kind: str | None = None,
+    all_unsigned: bool = False,
+    roles: Sequence[str] = (),
+    project: Path | None = None,
+    advance: Advance | None = None,
+) -> Attested:
+    """Sign a predicate or statement in `file`, or the drafts in `MODEL.evidence/unsigned/`.
+
+    `kind` is the role or predicate type of a predicate in `file`; `roles` restricts which are
+    signed, and names legal and waiver where drafts of those are to be.
+
+    Raises UsageError; VerificationFailed "other-model", "role-not-by-hand", Malformed: then nothing
+    was signed. KeyServiceError.
+    """
+    if (file is None) == (not all_unsigned):
+        raise UsageError("what shall be signed?", fix="name a file, or say --all-unsigned")
+    wanted = _roles(roles)
+    opened = open_project(project)
+    manifest = _manifest(model, advance)
+    folder = evidence.evidence_dir(model)
+    left: list[Item] = []
+    if file is not None:
+        drafts = [_from_file(file, kind, opened.config.model, manifest)]
+    else:
+        drafts = []
+        for raw in evidence.read_unsigned(folder):
+            draft = _Draft(source=raw.name, statement=_statement(raw.data, raw.name))
+            role = draft.statement.role
+            if (wanted and role not in wanted) or (not wanted and role in BY_NAME):
+                why = "not among --role" if wanted else f"only with --role {role}"
+                left.append(Item(role=role, source=raw.name, why=why))
+                continue
+            drafts.append(draft)
+    for draft in drafts:
+        _check(draft, opened.config.model, manifest, wanted)
+    return _seal_all(model, folder, manifest, drafts, left, key)
+
+
+def attest_legal(
+    model: Path,
+    *,
+    key: str,
+    dataset: str,
+    zone: str,
+    release: str | None = None,
+    statement: str | None = None,
+    until: str | None = None,
+    project: Path | None = None,
+    advance: Advance | None = None,
+) -> Attested:
+    """Sign that `zone` may run this model, trained on `dataset` as its manifest commits to it now.
+
+    Raises ConfigError (no such data set or zone, or no commitment), UsageError, KeyServiceError.
+    """
+    from sovgate.formats import legal
+
+    opened = open_project(project)
+    commitment = _commitment(opened, dataset)
+    name = opened.zone(zone).name
+    text = statement or f"{opened.config.model}, trained on {dataset}, may run in zone {name}"
+    if len(text) > legal.MAX_STATEMENT:
+        raise UsageError(f"the statement is longer than {legal.MAX_STATEMENT} letters",
+                         fix="say it in fewer, or name a document by its digest")  # fmt: skip
+    word = legal.Legal(
+        dataset=dataset,
+        commitment=commitment,
+        zone=name,
+        release=_release(release, opened.config.model),
+        statement=text,
+        until=_until(until),
+    )
+    manifest = _manifest(model, advance)
+    made = Statement(
+        subject_name=opened.config.model,
+        subject_sha256=manifest,
+        predicate_type=PREDICATE_TYPES["legal"],
+        predicate=word.predicate(),
+    )
+    draft = _Draft(source=f"{dataset} in {name}", statement=made)
+    _check(draft, opened.config.model, manifest, frozenset())
+    return _seal_all(model, evidence.evidence_dir(model), manifest, [draft], [], key)
+
+
+def _roles(names: Sequence[str]) -> frozenset[str]:
+    for name in names:
+        if name not in BY_HAND:
+            raise UsageError(
+                f"{name[:40]!r} is no role that is signed by hand",
+                fix=f"one of {', '.join(BY_HAND)}",
+                reason="role-not-by-hand",
+            )
+    return frozenset(names)
+
+
+def _manifest(model: Path, advance: Advance | None) -> str:
+    from sovgate.stages import inventory
+
+    return inventory.take(model, advance=advance).manifest.digest
+
+
+def _from_file(file: Path, kind: str | None, model: str, manifest: str) -> _Draft:
+    """A whole statement, or a predicate whose type was told."""
+    data = read_bounded(file, most=strict.MAX_BYTES, what="predicate")
+    value = strict.loads(data, floats=True)
+    predicate_type = None if kind is None else PREDICATE_TYPES.get(kind, kind)
+    if type(value) is dict and value.get("_type") == STATEMENT_TYPE:
+        statement = _statement(data, file.name)
+        if predicate_type not in (None, statement.predicate_type):
+            raise UsageError(
+                f"{file.name} is of type {statement.predicate_type[:80]}", fix="leave out --type"
+            )
+        return _Draft(source=file.name, statement=statement)
+    if predicate_type is None:
+        raise UsageError(
+            f"what kind of predicate is {file.name}?", fix=f"say --type {' | '.join(BY_HAND)}"
+        )
+    if type(value) is not dict:
+        raise VerificationFailed(f"{file.name} is no predicate: not an object", reason="malformed")
+    role_of(predicate_type)
+    statement = Statement(
+        subject_name=model,
+        subject_sha256=manifest,
+        predicate_type=predicate_type,
+        predicate=value,
+    )
+    # Read back, so that what would be refused when it is verified is refused now.
+    return _Draft(source=file.name, statement=_statement(_payload(statement, file.name), file.name))
+
+
+def _statement(data: bytes, source: str) -> Statement:
+    try:
+        return Statement.parse(data)
+    except VerificationFailed as error:
+        raise _named(error, source) from error
+
+
+def _named(error: SovgateError, source: str) -> SovgateError:
+    return type(error)(
+        f"{source} cannot be signed: {error.what}", why=error.why, fix=error.fix,
+        reason=error.reason,
+    )  # fmt: skip
+
+
+def _payload(statement: Statement, source: str) -> bytes:
+    try:
+        return statement.payload()
+    except InternalError as error:
+        raise VerificationFailed(
+            f"{source} has no canonical form: {error.what}",
+            fix="write fractions as text, and keys in ASCII",
+            reason="not-canonical",
+        ) from error
+
+
+def _check(draft: _Draft, model: str, manifest: str, wanted: frozenset[str]) -> None:
+    """About this model, of a role that is signed by hand, and of that role's format."""
+    statement, source = draft.statement, draft.source
+    role = statement.role
+    if role not in BY_HAND:
+        raise VerificationFailed(
+            f"{source} is of role {role}, which nobody signs by hand",
+            why="such a statement is signed by the command that does what it says",
+            fix=f"take it away; signed by hand are {', '.join(BY_HAND)}",
+            reason="role-not-by-hand",
+        )
+    if wanted and role not in wanted:
+        raise UsageError(f"{source} is of role {role}, which is not among --role",
+                         fix=f"say --role {role} too, or name another file")  # fmt: skip
+    if statement.subject_sha256 != manifest or statement.subject_name != model:
+        raise VerificationFailed(
+            f"{source} is about another model",
+            why=f"about {statement.subject_name[:80]!r}, {statement.subject_sha256[:16]}…; this is "
+            f"{model!r}, {manifest[:16]}…",
+            fix="take it out of the evidence of this model, or make it again",
+            reason="other-model",
+        )
+    try:
+        _read(role, statement)
+    except VerificationFailed as error:
+        raise _named(error, source) from error
+    _payload(statement, source)
+
+
+def _read(role: str, statement: Statement) -> None:
+    """Parse what policy will parse. Raises Malformed."""
+    from sovgate.formats import legal, provenance, testresult
+    from sovgate.gates import registry
+
+    if role == "provenance":
+        provenance.parse(statement.predicate)
+    elif role == "gate":
+        why = registry.misfit(testresult.parse(statement.predicate))
+        if why is not None:
+            raise VerificationFailed("it is no result of the gate that it names", why=why,
+                                     fix="name that gate otherwise, or run: sovgate gate",
+                                     reason="other-measure")  # fmt: skip
+    elif role == "legal":
+        legal.parse(statement.predicate)
+    elif role == "sbom":
+        heads = _SPDX_HEADS if statement.predicate_type == SPDX else _CYCLONEDX_HEADS
+        if not any(name in statement.predicate for name in heads):
+            raise Malformed(
+                "it is no SBOM of that type",
+                why=f"it does not say {' or '.join(heads)}",
+                fix="name a CycloneDX document in JSON, or with its predicate type an SPDX one",
+            )
+
+
+def _seal_all(
+    model: Path,
+    folder: Path,
+    manifest: str,
+    drafts: Sequence[_Draft],
+    left: list[Item],
+    key: str,
+) -> Attested:
+    from sovgate.keys.registry import open_signer
+
+    signer = open_signer(key, Path.cwd())
+    there = _signed_before(folder, signer)
+    signed: list[Item] = []
+    for draft in drafts:
+        role, payload = draft.statement.role, draft.statement.payload()
+        if payload in there:
+            left.append(Item(role=role, source=draft.source, why="signed by this key already"))
+            continue
+        path = evidence.add(folder, role, evidence.seal(draft.statement, signer))
+        there.add(payload)
+        signed.append(Item(role=role, source=draft.source, path=path))
+    return Attested(
+        model=model, manifest=manifest, key_id=signer.public_key.key_id, signed=tuple(signed),
+        left=tuple(left),
+    )  # fmt: skip
+
+
+def _signed_before(folder: Path, signer: Signer) -> set[bytes]:
+    """Payloads that this very key signed; a bundle that only looks so counts for nothing."""
+    from sovgate.stages.trust import Trusted, open_statement
+
+    own = [Trusted(name="this key", key=signer.public_key, may=frozenset(ROLES))]
+    found = set()
+    for raw in evidence.read(folder):
+        try:
+            found.add(open_statement(raw.data, own).statement.payload())
+        except (VerificationFailed, InternalError):
+            continue
+    return found
+
+
+def _commitment(opened: Project, dataset: str) -> str:
+    from sovgate.formats.sections import did_you_mean
+
+    facts = opened.datasets().get(dataset)
+    if facts is None:
+        raise ConfigError(
+            f"there is no data set {dataset[:80]!r} under datasets",
+            fix=did_you_mean(dataset, list(opened.config.datasets)),
+            where=opened.config.where("datasets"),
+            reason="unknown-dataset",
+        )
+    if facts.commitment is None:
+        raise ConfigError(
+            f"nothing commits to the data of {dataset}",
+            why="a legal word is about one state of the data",
+            fix=f"where the data lies: sovgate data commit PATH --dataset {dataset} --epoch … "
+            "--key FILE",
+            where=opened.config.where(f"datasets.{dataset}"),
+            reason="no-commitment",
+        )
+    return facts.commitment
+
+
+def _release(text: str | None, model: str) -> str | None:
+    if text is None:
+        return None
+    release = Release.parse(text)
+    if release.model != model or release.pin is not None:
+        raise UsageError(
+            f"{text[:160]!r} is not {model}/VERSION",
+            fix=f"--release {model}/{release.version}",
+            reason="bad-release",
+        )
+    return str(release)
+
+
+def _until(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        until = strict.parse_time(text if "T" in text else f"{text}T00:00:00Z")
+    except VerificationFailed:
+        raise UsageError(
+            f"--until {text[:40]!r} is no date", fix="write 2027-01-31, or 2027-01-31T00:00:00Z"
+        ) from None
+    if until <= datetime.now(UTC):
+        raise UsageError(
+            f"--until {text[:40]} is over already",
+            why="a word that has run out lets nothing through",
+            fix="name a day to come, or leave it out for no end",
+        )
+    return until

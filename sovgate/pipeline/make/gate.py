@@ -1,0 +1,283 @@
+"""gate: reads what a gate needs, holds its measure to the project's threshold, writes the result.
+
+The result lies beside the model whatever it says: a failure is evidence too. It counts for policy
+only if a signer that is trusted for gates signed it, and only at the project's own threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import ConfigError, ExitCode, UsageError
+from sovgate.formats.testresult import (
+    FAIL,
+    INCONCLUSIVE,
+    LEAST_CONFIDENCE,
+    PASS,
+    TestResult,
+)
+from sovgate.gates.registry import GATES, open_gate
+from sovgate.pipeline.decide.evidence import decimal
+from sovgate.pipeline.project import Project, open_project
+from sovgate.records import Advance
+
+if TYPE_CHECKING:
+    from sovgate.config import ProjectConfig
+    from sovgate.errors import Where
+    from sovgate.gates._api import Gate, Inputs
+
+_EXITS = {PASS: ExitCode.OK, FAIL: ExitCode.GATE, INCONCLUSIVE: ExitCode.INCONCLUSIVE}
+_MOST_CONFIDENCE = Decimal("0.999999")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gated:
+    """`asked` is the project's own threshold, None where it has none; `where` its line.
+
+    strange   answers that no sample has as its label: usually a wrong spelling
+    """
+
+    model: Path
+    manifest: str
+    result: TestResult
+    path: Path
+    signed_by: str | None
+    asked: str | None
+    where: Where | None
+    strange: tuple[str, ...]
+
+    @property
+    def exit(self) -> ExitCode:
+        return _EXITS[self.result.outcome]
+
+
+def gate(
+    name: str,
+    model: Path,
+    *,
+    predictions: Path | None = None,
+    baseline: Path | None = None,
+    report: Path | None = None,
+    positive: str | None = None,
+    at_least: str | None = None,
+    at_most: str | None = None,
+    confidence: str | None = None,
+    project: Path | None = None,
+    key: str | None = None,
+    advance: Advance | None = None,
+) -> Gated:
+    """Run one gate on a model, and write its result to `MODEL.evidence/`.
+
+    Signed with `key`, else under `unsigned/`. `at_least` or `at_most` takes the place of the
+    project's threshold; policy will not take that for a pass of the project's gate.
+
+    Raises UsageError, ConfigError (no threshold), VerificationFailed (what it read is not usable,
+    or does not belong together), KeyServiceError. A failure of the gate itself is a result.
+    """
+    from sovgate.formats.statement import PREDICATE_TYPES, Statement
+    from sovgate.stages import attest, inventory
+
+    found = open_gate(name)
+    opened = open_project(project)
+    asked, where = _asked(opened, found)
+    threshold = _one_of(found, at_least, at_most)
+    _refuse_unused(found, predictions, baseline, report, positive, confidence)
+    limit = _threshold(opened, found, asked, threshold)
+    inputs = _read(found, _confidence(confidence), predictions, baseline, report, positive)
+    digests = {
+        what: item.sha256
+        for what, item in (
+            ("predictions", inputs.predictions),
+            ("baseline", inputs.baseline),
+            ("report", inputs.tests),
+        )
+        if item is not None
+    }
+    if threshold is None:
+        digests["thresholds"] = opened.digest
+    result = TestResult(
+        gate=name, measure=found.measure(inputs), bound=found.bound, threshold=limit, inputs=digests
+    )
+    taken = inventory.take(model, advance=advance)
+    statement = Statement(
+        subject_name=opened.config.model,
+        subject_sha256=taken.manifest.digest,
+        predicate_type=PREDICATE_TYPES["gate"],
+        predicate=result.predicate(),
+    )
+    folder, signed_by = attest.evidence_dir(model), None
+    if key is None:
+        path = attest.add_unsigned(folder, "gate", statement.payload())
+    else:
+        from sovgate.keys.registry import open_signer
+
+        signer = open_signer(key, Path.cwd())
+        signed_by = signer.public_key.key_id
+        path = attest.add(folder, "gate", attest.seal(statement, signer))
+    return Gated(
+        model=model, manifest=taken.manifest.digest, result=result, path=path, signed_by=signed_by,
+        asked=asked, where=where, strange=_strange(inputs),
+    )  # fmt: skip
+
+
+def _asked(opened: Project, found: Gate) -> tuple[str | None, Where | None]:
+    """The project's threshold for this gate, and its line. Raises ConfigError."""
+    declared = opened.config.gates.get(found.name)
+    if declared is None:
+        return None, None
+    error = _misdeclared(opened.config, found)
+    if error is not None and error.reason == "wrong-threshold":
+        raise error
+    where = opened.config.where(f"gates.{found.name}")
+    return decimal(declared.at_least or declared.at_most), where
+
+
+def misdeclared(config: ProjectConfig) -> Iterator[ConfigError]:
+    """Gates of ours that the project declares in a way in which nothing can pass them."""
+    for name in config.gates:
+        if name in GATES:
+            error = _misdeclared(config, open_gate(name))
+            if error is not None:
+                yield error
+
+
+def _misdeclared(config: ProjectConfig, found: Gate) -> ConfigError | None:
+    declared = config.gates[found.name]
+    asked = {"at-least": declared.at_least, "at-most": declared.at_most}
+    own = asked.pop(found.bound) if found.bound is not None else None
+    wrong = declared.dataset is not None or any(text is not None for text in asked.values())
+    if not wrong and (own is not None or found.bound is None):
+        return None
+    bound = f"{found.bound}: …, " if found.bound else ""
+    return ConfigError(
+        f"gates.{found.name} asks for what this gate does not measure"
+        if wrong
+        else f"gates.{found.name} has no threshold",
+        why=None if wrong else "so no result of it can be held to the project's own",
+        fix=f"write gates.{found.name}: {{{bound}before: {declared.before}}}",
+        where=config.where(f"gates.{found.name}"),
+        reason="wrong-threshold" if wrong else "no-threshold",
+    )
+
+
+def _threshold(opened: Project, found: Gate, asked: str | None, given: str | None) -> str | None:
+    if found.bound is None:
+        return None
+    if given is not None:
+        return _number(given, f"--{found.bound}")
+    if asked is None:
+        raise ConfigError(
+            f"the project has no threshold for the gate {found.name}",
+            fix=f"add gates.{found.name}: {{{found.bound}: …, before: transfer}} to "
+            f"{opened.config.document.name}, or say --{found.bound} to try one",
+            where=opened.config.where("gates"),
+            reason="no-threshold",
+        )
+    return asked
+
+
+def _one_of(found: Gate, at_least: str | None, at_most: str | None) -> str | None:
+    """The threshold that was given, on the side that this gate has."""
+    given = {"at-least": at_least, "at-most": at_most}
+    threshold = given.pop(found.bound) if found.bound is not None else None
+    for side, text in given.items():
+        if text is not None:
+            raise UsageError(
+                f"the gate {found.name} takes no --{side}",
+                fix=f"say --{found.bound}" if found.bound else "leave it out: it has no threshold",
+            )
+    return threshold
+
+
+def _refuse_unused(
+    found: Gate,
+    predictions: Path | None,
+    baseline: Path | None,
+    report: Path | None,
+    positive: str | None,
+    confidence: str | None,
+) -> None:
+    """What a gate would not look at is a mistake on the command line."""
+    junit = found.reads == "junit"
+    for option, value, used in (
+        ("--predictions", predictions, not junit),
+        ("--baseline", baseline, found.reads == "paired"),
+        ("--report", report, junit),
+        ("--positive", positive, found.reads == "binary"),
+        ("--confidence", confidence, not junit),
+    ):
+        if value is not None and not used:
+            raise UsageError(f"the gate {found.name} takes no {option}", fix="leave it out")
+
+
+def _number(text: str, option: str) -> str:
+    """Decimal text in its one spelling."""
+    try:
+        number = Decimal(text)
+        if not number.is_finite() or abs(number) > 1_000_000 or len(text) > 30:
+            raise InvalidOperation
+    except InvalidOperation:
+        raise UsageError(
+            f"{option} {text[:40]!r} is no decimal number", fix=f"for example {option} 0.95"
+        ) from None
+    return decimal(format(number, "f")) or "0"
+
+
+def _confidence(text: str | None) -> float:
+    if text is None:
+        return float(LEAST_CONFIDENCE)
+    number = Decimal(_number(text, "--confidence"))
+    if not LEAST_CONFIDENCE <= number <= _MOST_CONFIDENCE:
+        raise UsageError(
+            f"--confidence {text[:40]} is not from {LEAST_CONFIDENCE} to {_MOST_CONFIDENCE}",
+            why="a result of less confidence is none to policy",
+            fix=f"leave it out for {LEAST_CONFIDENCE}, or ask for more",
+        )
+    return float(number)
+
+
+def _read(
+    found: Gate,
+    confidence: float,
+    predictions: Path | None,
+    baseline: Path | None,
+    report: Path | None,
+    positive: str | None,
+) -> Inputs:
+    from sovgate.gates import _junit, _predictions
+    from sovgate.gates._api import Inputs
+
+    if found.reads == "junit":
+        return Inputs(confidence=confidence, tests=_junit.read(_given(found, report, "--report")))
+    rows = _predictions.read(_given(found, predictions, "--predictions"), "predictions")
+    before = None
+    if found.reads == "paired":
+        before = _predictions.read(_given(found, baseline, "--baseline"), "baseline's predictions")
+    if found.reads == "binary":
+        if positive is None:
+            raise UsageError("which label is it about?", fix="say --positive LABEL")
+        if rows.ids and positive not in rows.labels:
+            raise UsageError(
+                f"no sample is labelled {positive[:80]!r}",
+                why="labels are " + ", ".join(sorted(set(rows.labels))[:8]),
+                fix="name one of them with --positive",
+            )
+    return Inputs(confidence=confidence, predictions=rows, baseline=before, positive=positive)
+
+
+def _given(found: Gate, path: Path | None, option: str) -> Path:
+    if path is None:
+        raise UsageError(f"{option} is missing", why=f"the gate {found.name} reads it",
+                         fix=f"say {option} FILE")  # fmt: skip
+    return path
+
+
+def _strange(inputs: Inputs) -> tuple[str, ...]:
+    rows = inputs.predictions
+    if rows is None:
+        return ()
+    return tuple(sorted(set(rows.predicted) - set(rows.labels)))

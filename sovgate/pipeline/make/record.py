@@ -1,0 +1,245 @@
+"""record: a statement beside a model, of the data behind it and behind its base models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import Malformed, UsageError, VerificationFailed
+from sovgate.files import read_bounded
+from sovgate.pipeline.project import Project, open_project
+from sovgate.records import Advance
+
+if TYPE_CHECKING:
+    from sovgate.formats.provenance import BaseModel, Environment, RecordedDataset, TrainingRecord
+    from sovgate.formats.trainingfile import TrainingFile
+    from sovgate.stages.trust import Trusted
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+_PYTHON = re.compile(r"version(?:_info)?\s*=\s*([0-9][0-9A-Za-z.+]{0,30})\s*", re.ASCII)
+_EVIDENCE = ".evidence"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """`datasets` with those of the bases; `unknown` names bases whose own record did not verify."""
+
+    model: Path
+    manifest: str
+    path: Path
+    signed_by: str | None
+    datasets: tuple[RecordedDataset, ...]
+    bases: tuple[BaseModel, ...]
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A base model, the bases behind it, and its training records where they verified."""
+
+    entries: tuple[BaseModel, ...]
+    records: tuple[TrainingRecord, ...]
+
+
+def record(
+    model: Path,
+    *,
+    datasets: Sequence[str],
+    no_dataset: bool = False,
+    bases: Sequence[Path | Base] = (),
+    source: Path | None = None,
+    project: Path | None = None,
+    key: str | None = None,
+    commit: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+    metrics: Mapping[str, str] | None = None,
+    environment: Environment | Path | None = None,
+    advance: Advance | None = None,
+) -> Recorded:
+    """Write a training record to `MODEL.evidence/`: signed with `key`, else under `unsigned/`.
+
+    `bases` are models or their evidence folders; what their own verified records say is flattened
+    into this one, so that demands travel on. `source` is a file that says some of the rest.
+    `environment` is what it was, or the folder of a virtual environment.
+
+    Raises UsageError, ConfigError (a data set that is not declared), VerificationFailed (a base
+    whose signature does not verify), KeyServiceError.
+    """
+    from sovgate.formats import provenance
+    from sovgate.formats.statement import PREDICATE_TYPES, Statement
+    from sovgate.stages import attest, inventory
+    from sovgate.stages.record import flattened
+
+    told = _told(source)
+    opened = open_project(project)
+    own = own_datasets(opened, [*datasets, *told.datasets], no_dataset, commit or told.commit)
+    above = source.parent if source is not None else Path()
+    found = [
+        one if isinstance(one, Base) else open_base(one, opened, advance)
+        for one in (*bases, *(above / name for name in told.bases))
+    ]
+    entries = tuple(dict.fromkeys(entry for base in found for entry in base.entries))
+    training = provenance.TrainingRecord(
+        datasets=flattened(own, [one for base in found for one in base.records], opened.datasets()),
+        base_models=entries,
+        commit=commit or told.commit,
+        parameters=_joined(told.parameters, parameters or {}, "parameter"),
+        metrics=_joined(told.metrics, metrics or {}, "metric"),
+        environment=_environment(environment) or told.environment,
+        finished=datetime.now(UTC).replace(microsecond=0),
+    )
+    taken = inventory.take(model, advance=advance)
+    statement = Statement(
+        subject_name=opened.config.model,
+        subject_sha256=taken.manifest.digest,
+        predicate_type=PREDICATE_TYPES["provenance"],
+        predicate=_readable(training),
+    )
+    folder = attest.evidence_dir(model)
+    signed_by = None
+    if key is None:
+        path = attest.add_unsigned(folder, "provenance", statement.payload())
+    else:
+        from sovgate.keys.registry import open_signer
+
+        signer = open_signer(key, Path.cwd())
+        signed_by = signer.public_key.key_id
+        path = attest.add(folder, "provenance", attest.seal(statement, signer))
+    return Recorded(
+        model=model,
+        manifest=taken.manifest.digest,
+        path=path,
+        signed_by=signed_by,
+        datasets=training.datasets,
+        bases=entries,
+        unknown=tuple(entry.name for entry in entries if not entry.records),
+    )
+
+
+def own_datasets(
+    opened: Project, datasets: Sequence[str], no_dataset: bool, commit: str | None
+) -> tuple[RecordedDataset, ...]:
+    """The model's own data sets, as the project declares them; before a training run is paid for.
+
+    Raises UsageError, ConfigError.
+    """
+    from sovgate.stages.record import NONE, recorded
+
+    if datasets and no_dataset:
+        raise UsageError(
+            "it adds data of its own, or none: not both",
+            why=f"data sets are named, and --no-dataset is said: {', '.join(datasets)[:80]}",
+            fix="leave out --no-dataset, or the data sets",
+            reason="no-dataset",
+        )
+    if not datasets and not no_dataset:
+        raise UsageError(
+            "name the data sets behind the model",
+            why="a model whose data is unknown may go nowhere",
+            fix="--dataset NAME for each, or --no-dataset where there is none of its own",
+            reason="no-dataset",
+        )
+    if commit is not None and not _COMMIT.fullmatch(commit):
+        raise UsageError("--commit is not a full Git commit", fix="git rev-parse HEAD")
+    return (NONE,) if no_dataset else tuple(recorded(datasets, opened.datasets()))
+
+
+def _told(source: Path | None) -> TrainingFile:
+    from sovgate.formats import trainingfile
+
+    if source is None:
+        return trainingfile.parse(b"{}", "nothing")
+    data = read_bounded(source, most=trainingfile.MAX_BYTES, what="training file")
+    return trainingfile.parse(data, source.name)
+
+
+def _joined(first: Mapping[str, str], second: Mapping[str, str], what: str) -> dict[str, str]:
+    both = set(first) & set(second)
+    if both:
+        raise UsageError(f"the {what} {min(both)[:80]!r} is given twice", fix="give it once")
+    return {**first, **second}
+
+
+def _readable(training: TrainingRecord) -> dict[str, object]:
+    """The predicate, sure to be read back as it was meant."""
+    from sovgate.formats import provenance
+
+    for names in (training.parameters, training.metrics):
+        for name in names:
+            if not name.isascii():
+                raise UsageError(f"the name {name[:80]!r} is not ASCII",
+                                 fix="name it in ASCII letters")  # fmt: skip
+    predicate = training.predicate()
+    try:
+        same = provenance.parse(predicate) == training
+    except Malformed as error:
+        raise UsageError(f"this cannot be recorded: {error.what}", why=error.why) from error
+    if not same:
+        raise UsageError("this cannot be recorded", why="it would not be read back the same")
+    return predicate
+
+
+def open_base(path: Path, opened: Project, advance: Advance | None = None) -> Base:
+    """What a base model derives from, by records that this project trusts.
+
+    One without such a record stays unknown; it is named all the same, and denies.
+    """
+    from sovgate.formats.provenance import BaseModel
+    from sovgate.pipeline.decide.check import clock
+    from sovgate.pipeline.decide.evidence import sort_evidence
+    from sovgate.stages import attest, inventory
+
+    trusted = opened.trusted()
+    if path.name.endswith(_EVIDENCE) and path.is_dir():
+        folder, name = path, path.name.removesuffix(_EVIDENCE)
+        manifest = _signed(path, trusted)
+    else:
+        folder, name = attest.evidence_dir(path), path.resolve().name
+        manifest = inventory.take(path, advance=advance).manifest.digest
+    found = sort_evidence(
+        attest.read(folder), trusted=trusted, manifest=manifest, release=None, now=clock()
+    )
+    digests = tuple(item.sha256 for item in found.evidence if item.role == "provenance")
+    known = bool(found.records) and all(one.datasets for one in found.records)
+    entry = BaseModel(name=name, manifest=manifest, records=digests if known else ())
+    behind = (base for one in found.records for base in one.base_models)
+    return Base(entries=(entry, *behind), records=found.records)
+
+
+def _signed(folder: Path, trusted: Sequence[Trusted]) -> str:
+    """The manifest that the signature in an evidence folder tells of, without the model's files."""
+    from sovgate.stages import attest
+    from sovgate.stages.verify import model_manifest
+    from sovgate.strict import MAX_BYTES
+
+    bundle = read_bounded(folder / attest.SIGNATURE, most=MAX_BYTES, what="base model's signature")
+    manifest = model_manifest(bundle, trusted)
+    if manifest is None:
+        raise VerificationFailed(
+            "the signature of the base model tells no sizes, so not which model it is",
+            fix="name the model itself with --base-model",
+            reason="unsized",
+        )
+    return manifest.digest
+
+
+def _environment(given: Environment | Path | None) -> Environment | None:
+    """Names and versions of what is installed below a folder; nothing there is run."""
+    from sovgate.formats.provenance import Environment
+
+    if given is None or isinstance(given, Environment):
+        return given
+    from sovgate.stages.sbom import from_environment
+
+    packages = {library.name: library.version for library in from_environment(given)}
+    python = None
+    settings = given / "pyvenv.cfg"
+    if settings.is_file():
+        text = read_bounded(settings, most=64 * 1024, what="pyvenv.cfg").decode("utf-8", "replace")
+        found = [m.group(1) for line in text.splitlines() if (m := _PYTHON.fullmatch(line.strip()))]
+        python = found[0] if found else None
+    return Environment(python=python, packages=packages)

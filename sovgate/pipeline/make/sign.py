@@ -1,0 +1,105 @@
+"""sign: read the model once, sign its manifest, write the bundle where `verify` looks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import UsageError, VerificationFailed
+from sovgate.files import atomic_write, read_bounded
+from sovgate.formats.bundle import Bundle
+from sovgate.formats.manifest import Manifest
+from sovgate.records import Advance, Sized
+from sovgate.stages import attest, inventory
+from sovgate.stages.sign import sign as sign_inventory
+from sovgate.strict import MAX_BYTES
+
+if TYPE_CHECKING:
+    from sovgate.keys._api import Signer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """`path` is the bundle; `replaced` tells whether an older one stood there."""
+
+    model: Path
+    manifest: Manifest
+    path: Path
+    signature: Sized
+    key_id: str
+    algorithm: str
+    replaced: bool
+
+
+def sign(
+    model: Path,
+    *,
+    key: str | None = None,
+    zone: str | None = None,
+    project: Path | None = None,
+    signature: Path | None = None,
+    advance: Advance | None = None,
+    total: Callable[[int], None] | None = None,
+) -> Signed:
+    """Sign `model` with a key URI, or with the `sign` key of a zone of the project.
+
+    The key is opened before the model is read, so that a wrong one costs no minutes.
+    Raises UsageError, ConfigError, VerificationFailed (a model that may not be signed),
+    KeyServiceError, DiskError. Nothing is written unless all went well.
+    """
+    signer = _signer(key, zone, project)
+    path = attest.signature_path(model) if signature is None else signature
+    replaced = _older_bundle(path)
+    taken = inventory.take(model, advance=advance, total=total, signature=path, strict_git=True)
+    data = sign_inventory(taken, signer)
+    atomic_write(path, data)
+    return Signed(
+        model=taken.root,
+        manifest=taken.manifest,
+        path=path,
+        signature=_sized(data),
+        key_id=signer.public_key.key_id,
+        algorithm=signer.public_key.algorithm,
+        replaced=replaced,
+    )
+
+
+def _sized(data: bytes) -> Sized:
+    import hashlib
+
+    return Sized(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def _signer(key: str | None, zone: str | None, project: Path | None) -> Signer:
+    if key is not None:
+        from sovgate.keys.registry import open_signer
+
+        signer: Signer = open_signer(key, Path.cwd())
+        return signer
+    if zone is None:
+        raise UsageError(
+            "which key signs?",
+            fix="name it with --key, e.g. --key file:keys/sign.pem, or a zone of the project with "
+            "--zone; sovgate keys generate makes one",
+            reason="no-key",
+        )
+    from sovgate.pipeline.project import open_project
+
+    return open_project(project).signer(zone)
+
+
+def _older_bundle(path: Path) -> bool:
+    """Whether a signature stands there. Anything else under that name is not ours to replace."""
+    if not path.exists() and not path.is_symlink():
+        return False
+    try:
+        Bundle.parse(read_bounded(path, most=MAX_BYTES, what="signature file"))
+    except (VerificationFailed, UsageError) as error:
+        raise UsageError(
+            f"{str(path)!r} is there already, and is no signature",
+            fix="name another place with --signature",
+            reason="output-exists",
+        ) from error
+    return True

@@ -1,0 +1,1 @@
+"""From one zone to another: encrypt, push, pull, decrypt, verify."""

@@ -1,0 +1,256 @@
+"""What a push takes up: a signed model with its evidence, or what `encrypt` made of one.
+
+Everything here has verified against the source's own trust; nothing has crossed yet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import SovgateError, UsageError, VerificationFailed
+from sovgate.pipeline.move.outbox import open_blob
+from sovgate.records import Advance, Release, Sized
+from sovgate.stages import attest
+
+if TYPE_CHECKING:
+    from sovgate.formats.manifest import Manifest
+    from sovgate.formats.sealed import Sealed
+    from sovgate.stages.attest import RawEvidence
+    from sovgate.stages.transfer import Document
+    from sovgate.stages.trust import Trusted
+
+#: What is said of a model wherever it is. What is said of another movement stays behind.
+CARRIED = frozenset({"sbom", "provenance", "gate", "legal", "waiver"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cargo:
+    """`root` is what is still to be encrypted; `sealed` and `folder` what was already.
+
+    evidence     statements as found, for policy, which judges each
+    documents    those that verify and travel along
+    left_behind  the names of the others, each with the reason
+    """
+
+    manifest: Manifest
+    signature: bytes
+    signer: Trusted
+    evidence: tuple[RawEvidence, ...]
+    documents: tuple[Document, ...]
+    left_behind: tuple[str, ...]
+    root: Path | None = None
+    sealed: Sealed | None = None
+    folder: Path | None = None
+
+    @property
+    def signature_sized(self) -> Sized:
+        import hashlib
+
+        digest = hashlib.sha256(self.signature).hexdigest()
+        return Sized(sha256=digest, size=len(self.signature))
+
+
+def is_sealed(source: Path, zone: str, signature: Path | None = None) -> bool:
+    """Whether `source` is a folder that `encrypt` made, with a copy for `zone`.
+
+    A model's author decides what lies in the model: one with such a folder in it must not have
+    another release pushed in its place. Raises UsageError, reason "ambiguous-source".
+    """
+    signed = signature is not None or os.path.lexists(attest.signature_path(source))
+    if not (source / zone / "sealed.json").is_file():
+        if not signed and (source / "sealed.json").is_file():
+            raise UsageError(
+                f"{os.fspath(source)!r} is one zone's part of an encrypted copy",
+                fix=f"name the folder that encrypt -o wrote: {source.parent}",
+                reason="ambiguous-source",
+            )
+        return False
+    if signed:
+        raise UsageError(
+            f"{os.fspath(source)!r} is a signed model, and an encrypted copy for {zone}",
+            why=f"it has a signature beside it, and {zone}/sealed.json in it",
+            fix="take that folder out of the model, or name the folder that encrypt -o wrote",
+            reason="ambiguous-source",
+        )
+    return True
+
+
+def from_model(
+    model: Path,
+    trusted: Sequence[Trusted],
+    *,
+    signature: Path | None,
+    encrypts: bool,
+    advance: Advance | None,
+    total: Callable[[int], None] | None,
+) -> Cargo:
+    """Verify a model and read its evidence. Raises as `verify.verify_model` does, UsageError.
+
+    `encrypts`: the bytes are going to be read, hashed and compared anyway, so a signature that
+    tells sizes is held against the list of files only, and the model is read once.
+    """
+    from sovgate.stages.verify import verify_listing, verify_model
+
+    path, bundle = attest.read_signature(model, signature)
+    verified = verify_listing(model, bundle, trusted, signature=path, strict_git=True)
+    if verified is None or not encrypts:
+        verified = verify_model(
+            model, bundle, trusted, advance, total=total, signature=path, strict_git=True
+        )
+    raw = attest.read(attest.evidence_dir(model))
+    documents, left_behind = select(raw, trusted, verified.manifest.digest)
+    return Cargo(
+        manifest=verified.manifest,
+        signature=bundle,
+        signer=verified.signer,
+        evidence=raw,
+        documents=documents,
+        left_behind=left_behind,
+        root=verified.root,
+    )
+
+
+def from_sealed(source: Path, zone: str, release: Release, trusted: Sequence[Trusted]) -> Cargo:
+    """Verify what `encrypt --release` made for `zone`: its signature, manifest and evidence.
+
+    Its blobs are verified by digest as they are uploaded. Raises VerificationFailed, UsageError.
+    """
+    from sovgate.formats.manifest import Manifest
+    from sovgate.pipeline.move.decrypt import parse_sealed
+
+    folder = source / zone
+    sealed = parse_sealed(folder / "sealed.json")
+    if sealed.zone != zone or sealed.release != str(release):
+        raise UsageError(
+            f"{str(source)!r} was not encrypted as {release} for zone {zone}",
+            why=f"it is for zone {sealed.zone}, as {sealed.release or 'no release'}",
+            fix=f"encrypt the model with --to {zone} --release {release}",
+            reason="wrong-release",
+        )
+    bundle = _blob(folder, sealed.signature, "signature")
+    manifest = Manifest.parse(_blob(folder, sealed.manifest, "manifest"))
+    signer = check_signed(bundle, manifest, trusted)
+    _require_told_digests(bundle, trusted)
+    raw = tuple(
+        attest.RawEvidence(
+            name=f"{item.role}-{item.sha256[:16]}.sigstore.json",
+            data=_blob(folder, Sized(sha256=item.sha256, size=item.size), "evidence"),
+            sha256=item.sha256,
+        )
+        for item in sealed.evidence
+    )
+    documents, left_behind = select(raw, trusted, manifest.digest)
+    return Cargo(
+        manifest=manifest,
+        signature=bundle,
+        signer=signer,
+        evidence=raw,
+        documents=documents,
+        left_behind=left_behind,
+        sealed=sealed,
+        folder=folder,
+    )
+
+
+def _require_told_digests(bundle: bytes, trusted: Sequence[Trusted]) -> None:
+    """The signature alone must tell the SHA-256 of each file, since the files cannot be read here.
+
+    Whoever has the zone's public key could else encrypt other files under the same names.
+    """
+    from sovgate.stages.verify import open_signature
+
+    algorithm = open_signature(bundle, trusted).oms.algorithm
+    if algorithm != "sha256":
+        raise VerificationFailed(
+            "the signature cannot be compared with what was encrypted",
+            why=f"it tells digests in {algorithm}, and the files cannot be read any more",
+            fix="push the model itself, or sign it with sovgate before it is encrypted",
+            reason="unsupported",
+        )
+
+
+def check_signed(bundle: bytes, manifest: Manifest, trusted: Sequence[Trusted]) -> Trusted:
+    """The signature is about this very manifest, before the model's bytes are at hand.
+
+    Bundles of other tools tell no sizes, or other digests; what they tell must agree, and the rest
+    is compared once the bytes are there. Raises VerificationFailed, reason "wrong-manifest".
+    """
+    from sovgate.stages.verify import open_signature
+
+    signed = open_signature(bundle, trusted)
+    oms = signed.oms
+    there = [(r.name, r.digest, r.size) for r in manifest.resources]
+    same = oms.kind == manifest.kind and len(oms.items) == len(there)
+    for item, (name, digest, size) in zip(oms.items, there, strict=False):
+        same = same and item.name == name and item.size in (None, size)
+        same = same and (oms.algorithm != "sha256" or item.digest == digest)
+    if not same:
+        raise VerificationFailed(
+            "the signature is that of another model",
+            why=f"{signed.signer.name} signed other files than those of manifest {manifest.digest}",
+            fix="sign the model again, and push it under a new version",
+            reason="wrong-manifest",
+        )
+    return signed.signer
+
+
+def tells_all(bundle: bytes, trusted: Sequence[Trusted]) -> bool:
+    """Whether a signature alone tells sizes and SHA-256 of all files, as ours do."""
+    from sovgate.stages.verify import model_manifest
+
+    return model_manifest(bundle, trusted) is not None
+
+
+def select(
+    raw: Sequence[RawEvidence], trusted: Sequence[Trusted], manifest: str
+) -> tuple[tuple[Document, ...], tuple[str, ...]]:
+    """The statements that travel along, and why the others do not.
+
+    Raises VerificationFailed, reason "evidence-subject" where one is about another model (RULES 6).
+    """
+    from sovgate.stages.transfer import Document
+    from sovgate.stages.trust import open_statement
+
+    documents: dict[str, Document] = {}
+    left_behind: list[str] = []
+    for item in raw:
+        try:
+            verified = open_statement(item.data, trusted)
+        except SovgateError as error:
+            left_behind.append(f"{item.name}: {error.what}")
+            continue
+        statement = verified.statement
+        if verified.role not in CARRIED:
+            continue
+        if statement.subject_sha256 != manifest:
+            raise VerificationFailed(
+                f"the evidence {item.name!r} is about another model",
+                why=f"its subject is {statement.subject_sha256}; this model is {manifest}",
+                fix="remove it from the evidence folder",
+                reason="evidence-subject",
+            )
+        documents[item.sha256] = Document(
+            role=verified.role,
+            predicate_type=statement.predicate_type,
+            data=item.data,
+            sha256=item.sha256,
+        )
+    return tuple(documents.values()), tuple(left_behind)
+
+
+def _blob(folder: Path, blob: Sized, what: str) -> bytes:
+    import hashlib
+
+    with open_blob(folder, blob.sha256) as reader:
+        data = reader.read(blob.size + 1)
+    if len(data) != blob.size or hashlib.sha256(data).hexdigest() != blob.sha256:
+        raise VerificationFailed(
+            f"the {what} in {str(folder)!r} was changed since it was encrypted",
+            fix="encrypt the model again",
+            reason="digest-mismatch",
+        )
+    return data

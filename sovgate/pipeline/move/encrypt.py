@@ -1,0 +1,168 @@
+"""encrypt: the signature verified, evidence read, and one read of the model for all its zones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import UsageError, VerificationFailed
+from sovgate.files import require_free
+from sovgate.pipeline.project import Project, open_project
+from sovgate.records import Advance, Release
+
+if TYPE_CHECKING:
+    from sovgate.formats.sealed import Evidence, Sealed
+    from sovgate.stages.encrypt import ZoneKey
+    from sovgate.stages.verify import VerifiedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encrypted:
+    """`copies` is empty on a dry run; `size` is the model's plaintext in bytes."""
+
+    model: Path
+    out: Path
+    manifest: str
+    signed_by: str
+    release: str | None
+    size: int
+    files: int
+    evidence: int
+    keys: Mapping[str, tuple[str, str]]  # zone -> (key id, algorithm)
+    copies: Mapping[str, Sealed]
+
+
+def encrypt(
+    model: Path,
+    *,
+    to: Sequence[str],
+    out: Path,
+    release: str | None = None,
+    signature: Path | None = None,
+    project: Path | None = None,
+    dry_run: bool = False,
+    advance: Advance | None = None,
+    total: Callable[[int], None] | None = None,
+) -> Encrypted:
+    """Write an encrypted copy of a signed model for each zone of `to` to the folder `out`.
+
+    The model's signature is verified first, by a key that the project trusts. A bundle of ours
+    tells sizes, so the bytes are read once: hashed, compared and encrypted. Another tool's takes
+    one read more.
+
+    Raises UsageError, ConfigError, VerificationFailed, KeyServiceError, DiskError.
+    """
+    from sovgate.stages import attest
+    from sovgate.stages.encrypt import ZoneKey, seal_model
+
+    opened = open_project(project)
+    if not to:
+        raise UsageError("no zone to encrypt for", fix="name one with --to", reason="no-zone")
+    zones = [ZoneKey(zone=opened.zone(name).name, recipient=opened.recipient(name)) for name in to]
+    require_free(out)
+    path, bundle = attest.read_signature(model, signature)
+    verified = _verified(model, bundle, path, opened, advance)
+    if out.resolve().is_relative_to(verified.root):
+        raise UsageError(
+            f"{str(out)!r} lies inside the model",
+            fix="name a folder outside it with -o",
+            reason="output-inside",
+        )
+    manifest = verified.manifest
+    named = _release(release, opened, manifest.digest)
+    evidence = read_evidence(model, manifest.digest, bundle)
+    if not dry_run:
+        if total is not None:
+            total(manifest.total)
+        copies = seal_model(
+            manifest, verified.root, bundle, zones, named, out, evidence=evidence, advance=advance
+        )
+    return Encrypted(
+        model=model,
+        out=out,
+        manifest=manifest.digest,
+        signed_by=verified.signer.name,
+        release=str(named) if named else None,
+        size=manifest.total,
+        files=len(manifest.resources),
+        evidence=len(evidence),
+        keys=_keys(zones),
+        copies={} if dry_run else copies,
+    )
+
+
+def _keys(zones: Sequence[ZoneKey]) -> dict[str, tuple[str, str]]:
+    return {zone.zone: (zone.recipient.key_id, zone.recipient.algorithm) for zone in zones}
+
+
+def _verified(
+    model: Path,
+    bundle: bytes,
+    signature: Path,
+    opened: Project,
+    advance: Advance | None,
+) -> VerifiedModel:
+    from sovgate.stages.verify import verify_listing, verify_model
+
+    trusted = opened.trusted()
+    verified = verify_listing(model, bundle, trusted, signature=signature, strict_git=True)
+    if verified is None:
+        # Read twice: to know its sizes, and again to encrypt it.
+        return verify_model(model, bundle, trusted, None, signature=signature, strict_git=True)
+    return verified
+
+
+def _release(text: str | None, opened: Project, manifest: str) -> Release | None:
+    if text is None:
+        return None
+    release = Release.parse(text)
+    if release.model != opened.config.model:
+        raise UsageError(
+            f"{text[:160]!r} is no release of this project",
+            why=f"its model is {opened.config.model!r}",
+            fix=f"write {opened.config.model}/VERSION",
+            reason="bad-release",
+        )
+    if release.pin not in (None, manifest):
+        raise VerificationFailed(
+            "the model is not the one that the release is pinned to",
+            why=f"its manifest is {manifest}",
+            reason="manifest-mismatch",
+        )
+    return release
+
+
+def read_evidence(model: Path, manifest: str, signature: bytes) -> list[tuple[Evidence, bytes]]:
+    """The statements beside a model, but for its signature: those travel with it as they are.
+
+    RULES 6: one that is about another model is refused. Whom to believe is the destination's own
+    decision, so nobody's signature is checked here. Raises VerificationFailed.
+    """
+    from sovgate.formats.bundle import Bundle
+    from sovgate.formats.sealed import Evidence
+    from sovgate.formats.statement import Statement
+    from sovgate.stages import attest
+
+    found = []
+    for raw in attest.read(attest.evidence_dir(model)):
+        if raw.sha256 == hashlib.sha256(signature).hexdigest():
+            continue
+        statement = Statement.parse(Bundle.parse(raw.data).payload)
+        if statement.role != "signature" and statement.subject_sha256 != manifest:
+            raise VerificationFailed(
+                f"the evidence {raw.name!r} is about another model",
+                why=f"its subject is {statement.subject_sha256}; this model is {manifest}",
+                fix=f"remove it from {attest.evidence_dir(model)}",
+                reason="evidence-subject",
+            )
+        record = Evidence(
+            role=statement.role,
+            predicate_type=statement.predicate_type,
+            sha256=raw.sha256,
+            size=len(raw.data),
+        )
+        found.append((record, raw.data))
+    return found

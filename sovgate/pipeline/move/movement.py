@@ -1,0 +1,158 @@
+"""What push and pull share: places, the clock of steps, and the end of an audited run."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sovgate import regions
+from sovgate.errors import ConfigError, PolicyDenied, SovgateError, VerificationFailed
+from sovgate.formats.auditentry import Ref
+from sovgate.stages.trust import certified
+
+if TYPE_CHECKING:
+    from sovgate.config import ZoneConfig
+    from sovgate.formats.transfer import Place
+    from sovgate.keys._api import Signer
+    from sovgate.pipeline.decide.judge import Judged
+    from sovgate.pipeline.project import Project
+    from sovgate.records import Release
+    from sovgate.stages.audit import Run
+    from sovgate.stages.transfer import Located
+    from sovgate.stages.trust import Trusted
+
+
+@dataclass
+class Watch:
+    """How long each step took, in seconds, in their order."""
+
+    steps: list[tuple[str, float]] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.steps.append((name, time.monotonic() - started))
+
+    @property
+    def seconds(self) -> float:
+        return sum(seconds for _, seconds in self.steps)
+
+
+def place(zone: ZoneConfig, located: Located | None = None) -> Place:
+    """A zone for the transfer statement; without `located` it is where it was declared to be."""
+    from sovgate.formats.transfer import Place
+    from sovgate.records import GRADE
+
+    region = regions.lookup(zone.region)
+    return Place(
+        zone=zone.name,
+        provider_region=zone.region,
+        country=region.country,
+        operator=region.operator,
+        grade=GRADE["declared"] if located is None else located.grade,
+    )
+
+
+def require_own_role(
+    opened: Project, trusted: Sequence[Trusted], signer: Signer, zone: str, role: str,
+    *, within: bool = False,
+) -> None:  # fmt: skip
+    """The zone's own key may say what it is about to say, by its own file, or nobody believes it.
+
+    `within`: that nothing leaves the zone, which is believed of an entry `from:` it alone. Raises
+    ConfigError, reason "own-role".
+    """
+    entries = [entry for entry in trusted if entry.certificate is None]
+    if signer.certificates:
+        with contextlib.suppress(VerificationFailed):  # then by its key alone
+            entries += certified(signer.certificates, trusted)
+    own = signer.public_key.der
+    able = [entry for entry in entries if entry.key.der == own and role in entry.may]
+    if any(entry.zone == zone or (entry.zone is None and not within) for entry in able):
+        return
+    if any(entry.zone is None for entry in able):
+        raise ConfigError(
+            f"the key of zone {zone} may not say that nothing leaves the zone",
+            why=f"it may say {role} for any zone, and only the zone's own signer is believed there",
+            fix=f"add from: {zone} to its entry under trust",
+            where=opened.config.where("trust"),
+            reason="own-role",
+        )
+    raise ConfigError(
+        f"the key of zone {zone} may not say {role}",
+        why="no entry under trust has this key with that role, so its word could not be checked",
+        fix=f"add {role} to `may` of its entry, with from: {zone}",
+        where=opened.config.where("trust"),
+        reason="own-role",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What all entries of one audited run are about."""
+
+    action: str
+    release: Release
+    manifest: str
+    source: str
+    destination: str
+
+
+def note(run: Run, kind: str, about: About, *, exit_code: int | None = None,
+         refs: Iterable[tuple[str, str]] = ()) -> str:  # fmt: skip
+    """Write an audit entry about `about`; `refs` are (role, SHA-256). Returns the head."""
+    return run.write(
+        kind,  # type: ignore[arg-type]
+        about.action,
+        model=about.release.model,
+        manifest=about.manifest,
+        release=about.release,
+        source=about.source,
+        destination=about.destination,
+        exit_code=exit_code,
+        refs=[Ref(role=role, sha256=sha256) for role, sha256 in refs],
+    )
+
+
+def refuse(judged: Judged, run: Run, about: About, refs: Iterable[tuple[str, str]]) -> None:
+    """Where policy said no: write it down, and raise what it is. Nothing where it is allowed.
+
+    The signed decision goes beside the log, so that why it was can be read later.
+    """
+    denial = judged.denial
+    if denial is None:
+        return
+    for item in judged.documents:
+        keep(run, item.data, item.sha256)
+    head = note(run, "denied", about, exit_code=int(denial.exit_code), refs=refs)
+    denial.data = {**denial.data, "audit-head": head}
+    raise denial
+
+
+def keep(run: Run, data: bytes, sha256: str) -> None:
+    """A document that entries of the run name, where the run's log lies: the zone's own store."""
+    from sovgate.formats.transfer import blob_name
+    from sovgate.stages.transfer import put_document
+
+    put_document(run.store, blob_name(sha256), data)
+
+
+@contextlib.contextmanager
+def outcome_of_failure(run: Run, about: About) -> Iterator[None]:
+    """Write down how the run ended if it fails. The failure itself is what the user hears.
+
+    If even that cannot be written, the log shows an intent without an outcome, as after a kill.
+    """
+    try:
+        yield
+    except SovgateError as error:
+        kind = "denied" if isinstance(error, PolicyDenied) else "outcome"
+        with contextlib.suppress(SovgateError):
+            note(run, kind, about, exit_code=int(error.exit_code))
+        raise

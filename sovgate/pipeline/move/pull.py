@@ -1,0 +1,378 @@
+"""pull: the rulebook of `sovgate.stages.transfer`, walked from the destination's side.
+
+Everything is checked before a key is unwrapped, and all bytes before the model has its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import SovgateError, UsageError, VerificationFailed
+from sovgate.files import Staging, create_only, read_bounded
+from sovgate.pipeline.decide import contents
+from sovgate.pipeline.decide.judge import Judged, confirm, judge
+from sovgate.pipeline.move import cargo as cargos
+from sovgate.pipeline.move.movement import (
+    About,
+    Watch,
+    note,
+    outcome_of_failure,
+    place,
+    refuse,
+    require_own_role,
+)
+from sovgate.pipeline.project import Project, open_project
+from sovgate.records import Advance, Release
+from sovgate.stages import attest, audit
+from sovgate.strict import MAX_BYTES
+
+if TYPE_CHECKING:
+    from sovgate.formats.manifest import Manifest
+    from sovgate.formats.transfer import Place
+    from sovgate.keys._api import Signer
+    from sovgate.stages.transfer import Fetched, Located, Record
+    from sovgate.stages.trust import Trusted
+    from sovgate.stores._api import Store
+
+#: What a receipt says was checked, in this order.
+CHECKS = ("record", "sequence", "signature", "evidence", "policy", "key", "plaintext")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """What a pull did.
+
+    already  the model was there and verifies: only what was missing was done
+    pinned   the release was named with its manifest digest
+    newer    releases of the model in this store with a higher number
+    steps    (step, seconds)
+    """
+
+    release: Release
+    manifest: str
+    source: Place
+    destination: Place
+    store: str
+    record: str
+    sequence: int
+    signers: tuple[tuple[str, str], ...]
+    output: Path
+    evidence: Path
+    files: int
+    bytes: int
+    receipt: str
+    decisions: tuple[str, ...]
+    already: bool
+    pinned: bool
+    newer: tuple[Release, ...]
+    audit_head: str
+    steps: tuple[tuple[str, float], ...]
+
+
+def pull(
+    release: Release,
+    *,
+    zone: str,
+    output: Path,
+    project: Path | None = None,
+    advance: Advance | None = None,
+    total: Callable[[int], None] | None = None,
+) -> Pulled:
+    """Bring a release from the zone's store to `output`, verified and decrypted, with a receipt.
+
+    Raises UsageError ("output-exists"), ConfigError, NotFound, VerificationFailed,
+    ResidencyMismatch, PolicyDenied, Inconclusive, KeyServiceError, StoreError, DiskError. After a
+    crash at any step run it again: there is the old state or the new one, and it finishes.
+    """
+    from sovgate.stages import transfer
+
+    opened = open_project(project)
+    watch = Watch()
+    here = opened.zone(zone)
+    trusted = opened.trusted(zone)
+    store = opened.store(zone)
+    with watch.step("check the record"):
+        located = transfer.locate(store, zone=zone, declared=here.region)
+        record = transfer.fetch_record(
+            store,
+            release,
+            trusted,
+            zone=zone,
+            regions={name: config.region for name, config in opened.config.zones.items()},
+            now=audit.utc_now(),
+        )
+    move = _Move(opened, store, record, trusted, located, output)
+    with watch.step("check signature and evidence"):
+        move.fetch()
+        already = move.is_there()
+    with watch.step("decide"):
+        judged = move.judge()
+    if total is not None:
+        total(move.manifest.total)
+    receipt, head = move.run(judged, watch, already, advance)
+    return Pulled(
+        release=move.release,
+        manifest=move.manifest.digest,
+        source=place(opened.zone(record.transfer.source.zone)),  # our catalogue's word, not its own
+        destination=place(here, located),
+        store=store.uri,
+        record=record.sha256,
+        sequence=record.transfer.sequence,
+        signers=(("transfer", record.signer.name), ("signature", move.model_signer.name)),
+        output=output,
+        evidence=move.evidence_dir,
+        files=len(move.manifest.resources),
+        bytes=move.manifest.total,
+        receipt=receipt,
+        decisions=judged.lines,
+        already=already,
+        pinned=release.pin is not None,
+        newer=transfer.newer(store, release.model, record.transfer.sequence),
+        audit_head=head,
+        steps=tuple(watch.steps),
+    )
+
+
+class _Move:
+    """One pull under way: what is known of it so far."""
+
+    manifest: Manifest
+    fetched: Fetched
+    model_signer: Trusted
+
+    def __init__(self, opened: Project, store: Store, record: Record,
+                 trusted: tuple[Trusted, ...], located: Located, output: Path) -> None:  # fmt: skip
+        self.opened, self.store, self.record = opened, store, record
+        self.trusted, self.located, self.output = trusted, located, output
+        self.contents = contents.UNOPENED
+        self.release = record.transfer.release
+        self.zone = record.transfer.destination.zone
+        absolute = Path(os.path.abspath(output))  # noqa: PTH100 (resolve() would follow a link)
+        self.evidence_dir = absolute.parent / f"{absolute.name}.evidence"
+
+    def fetch(self) -> None:
+        """Signature, manifest and evidence, each against the record and against its signer."""
+        from sovgate.formats.manifest import Manifest
+        from sovgate.stages import transfer
+
+        self.fetched = transfer.fetch_documents(self.store, self.record.transfer)
+        self.manifest = Manifest.parse(self.fetched.manifest)
+        if self.manifest.digest != self.record.transfer.manifest.sha256:
+            raise VerificationFailed("the record names another manifest", reason="wrong-manifest")
+        self.model_signer = cargos.check_signed(self.fetched.signature, self.manifest, self.trusted)
+        self._check_roles()
+
+    def _check_roles(self) -> None:
+        """RULES 3, 6: each statement is of the role that the record gives it, about this model."""
+        from sovgate.formats.bundle import Bundle
+        from sovgate.formats.statement import Statement
+
+        for ref, data in self.fetched.evidence:
+            found = Statement.parse(Bundle.parse(data).payload)
+            if (found.role, found.predicate_type) != (ref.role, ref.predicate_type):
+                raise VerificationFailed(
+                    f"the record calls a statement of role {found.role} one of role {ref.role}",
+                    reason="wrong-role",
+                )
+            attest.check_subject(found, self.manifest.digest)
+
+    def is_there(self) -> bool:
+        """Whether an earlier run has put this very model there. Raises UsageError if another is."""
+        from sovgate.stages.verify import verify_model
+
+        self._refuse_other_evidence()
+        if not os.path.lexists(self.output):
+            return False
+        try:
+            found = verify_model(self.output, self.fetched.signature, self.trusted)
+            if found.manifest.digest == self.manifest.digest:
+                return True
+            why = f"its manifest is sha256:{found.manifest.digest}"
+        except SovgateError as error:
+            why = error.what
+        raise UsageError(
+            f"{str(self.output)!r} is there already, and is not {self.release}",
+            why=why,
+            fix="name another place with -o, or remove it",
+            reason="output-exists",
+        )
+
+    def _refuse_other_evidence(self) -> None:
+        """Evidence of two models is never mixed. RULES 6. Raises UsageError."""
+        path = self.evidence_dir / attest.SIGNATURE
+        if not os.path.lexists(path):
+            return
+        there = read_bounded(path, most=MAX_BYTES, what="signature")
+        if there != self.fetched.signature:
+            raise UsageError(
+                f"{str(path)!r} is there already, and is another signature",
+                why="an earlier model's evidence still lies there",
+                fix=f"name another place with -o, or remove {str(self.evidence_dir)!r}",
+                reason="output-exists",
+            )
+
+    def judge(self) -> Judged:
+        """Our own policy, on our own facts. What the source decided is information."""
+        return judge(
+            self.opened,
+            source=self.record.transfer.source.zone,
+            destination=self.zone,
+            located=self.located,
+            release=self.release,
+            manifest=self.manifest.digest,
+            signature=self.fetched.signature,
+            evidence=tuple(
+                attest.RawEvidence(
+                    name=f"{ref.role}-{ref.sha256[:16]}.sigstore.json", data=data, sha256=ref.sha256
+                )
+                for ref, data in self.fetched.evidence
+            ),
+            trusted=self.trusted,
+            signer=self.opened.signer(self.zone),
+            contents=self.contents,
+        )
+
+    @property
+    def about(self) -> About:
+        return About(
+            action="pull",
+            release=self.release,
+            manifest=self.manifest.digest,
+            source=self.record.transfer.source.zone,
+            destination=self.zone,
+        )
+
+    def run(
+        self, judged: Judged, watch: Watch, already: bool, advance: Advance | None
+    ) -> tuple[str, str]:
+        """From the audit intent to the outcome. Returns the receipt's SHA-256 and the last head."""
+        signer = self.opened.signer(self.zone)
+        require_own_role(self.opened, self.trusted, signer, self.zone, "receipt")
+        log = audit.Log(self.opened.audit_store(self.zone), signer, trusted=self.trusted)
+        refs = (*judged.refs, ("transfer", self.record.sha256))
+        run = log.begin()
+        refuse(judged, run, self.about, refs)
+        head = note(run, "intent", self.about, refs=refs)
+        with outcome_of_failure(run, self.about):
+            if already:
+                # Entering sweeps what a killed run left beside the model. RULES 11.
+                with Staging(self.output):
+                    self._check_key()
+                    judged = self._recheck(judged, self.output)
+                    self._evidence(judged)
+            else:
+                with watch.step("decrypt and verify"):
+                    judged = self._open(judged, advance)
+            refs = (*judged.refs, ("transfer", self.record.sha256))
+            with watch.step("receipt"):
+                receipt = self._receipt(judged, signer, head)
+            end = note(run, "outcome", self.about, exit_code=0,
+                       refs=(*refs, ("receipt", receipt)))  # fmt: skip
+        return receipt, end
+
+    def _check_key(self) -> None:
+        """The model is there: what is left to show is that our key opens its key table."""
+        from sovgate.stages.encrypt import open_keys
+        from sovgate.stages.transfer import as_sealed, open_blob
+
+        open_keys(
+            as_sealed(self.record.transfer),
+            lambda sha256: open_blob(self.store, sha256),
+            self.opened.identity(self.zone),
+        )
+
+    def _recheck(self, judged: Judged, model: Path) -> Judged:
+        """Just before the model gets its name: location and policy again, now that it is open.
+
+        Before, policy could not know what is in it.
+        """
+        from sovgate.stages import transfer
+
+        self.contents = contents.of_files(model, self.manifest)
+
+        declared = self.opened.zone(self.zone).region
+        self.located = transfer.locate(self.store, zone=self.zone, declared=declared)
+        final, _ = confirm(judged, self.located, self.judge, anew=True)
+        return final
+
+    def _open(self, judged: Judged, advance: Advance | None) -> Judged:
+        """Decrypt into a private folder; only what verified whole gets its name. RULES 11.
+
+        Returns the decision that was acted on.
+        """
+        from sovgate.stages.encrypt import open_model
+        from sovgate.stages.transfer import as_sealed, open_blob
+        from sovgate.stages.verify import verify_model
+
+        identity = self.opened.identity(self.zone)
+        with Staging(self.output) as staging:
+            model = open_model(
+                as_sealed(self.record.transfer),
+                lambda sha256: open_blob(self.store, sha256),
+                identity,
+                staging.path,
+                self.manifest,
+                advance=advance,
+            )
+            if not cargos.tells_all(self.fetched.signature, self.trusted):
+                # Another tool's signature: it is compared with the bytes, not with the manifest.
+                found = verify_model(model, self.fetched.signature, self.trusted)
+                if found.manifest.digest != self.manifest.digest:
+                    raise VerificationFailed(
+                        "the model is not the one that was signed", reason="wrong-manifest"
+                    )
+            judged = self._recheck(judged, model)
+            self._evidence(judged)
+            staging.commit(model.name)
+        return judged
+
+    def _evidence(self, judged: Judged) -> None:
+        """What came along, the record and our decision, beside the model; the same twice is one."""
+        folder = self.evidence_dir
+        if not create_only(folder / attest.SIGNATURE, self.fetched.signature):
+            self._refuse_other_evidence()
+        for ref, data in self.fetched.evidence:
+            attest.add(folder, ref.role, data)
+        attest.add(folder, "transfer", self.record.data)
+        for item in judged.documents:
+            attest.add(folder, item.role, item.data)
+
+    def _checks(self) -> tuple[str, ...]:
+        """A model with pickles, which the project allows, did not pass that check."""
+        return CHECKS if self.contents["pickles"] else (*CHECKS, contents.NO_PICKLES)
+
+    def _receipt(self, judged: Judged, signer: Signer, head: str) -> str:
+        """Our word that it was opened here. An earlier run's receipt for this record is kept."""
+        from sovgate.formats.receipt import Check, Receipt
+        from sovgate.formats.statement import PREDICATE_TYPES
+        from sovgate.formats.transfer import blob_name
+        from sovgate.stages import transfer
+
+        found = transfer.find_receipt(self.store, self.record, self.trusted, zone=self.zone)
+        if found is not None:
+            data, digest = found
+            attest.add(self.evidence_dir, "receipt", data)
+            return digest
+        receipt = Receipt(
+            release=self.release,
+            record=self.record.sha256,
+            manifest=self.manifest.digest,
+            zone=self.zone,
+            location=self.located.value,
+            grade=self.located.grade,
+            checks=tuple(Check(id=name, passed=True) for name in self._checks()),
+            decision=judged.decision,
+            opened=audit.utc_now().replace(microsecond=0),
+            audit_head=head,
+        )
+        statement = transfer.receipt_statement(receipt, PREDICATE_TYPES["receipt"])
+        data = attest.seal(statement, signer)
+        for item in judged.documents:  # what the receipt names can be read where it lies
+            transfer.put_document(self.store, blob_name(item.sha256), item.data)
+        digest = transfer.put_receipt(self.store, self.release, data)
+        attest.add(self.evidence_dir, "receipt", data)
+        return digest

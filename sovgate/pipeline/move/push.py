@@ -1,0 +1,391 @@
+"""push: the rulebook of `sovgate.stages.transfer`, walked from the source's side.
+
+Opens the project's keys and stores, asks policy, writes the audit log, and keeps the outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import KeyServiceError, UsageError
+from sovgate.pipeline.decide import contents
+from sovgate.pipeline.decide.judge import Judged, confirm, judge
+from sovgate.pipeline.move import cargo as cargos
+from sovgate.pipeline.move.movement import (
+    About,
+    Watch,
+    note,
+    outcome_of_failure,
+    place,
+    refuse,
+    require_own_role,
+)
+from sovgate.pipeline.move.outbox import Outbox, open_blob
+from sovgate.pipeline.project import Project, open_project
+from sovgate.records import Advance, Release
+from sovgate.stages import audit
+
+if TYPE_CHECKING:
+    from sovgate.formats.sealed import Sealed
+    from sovgate.formats.transfer import Place
+    from sovgate.keys._api import Recipient, Signer
+    from sovgate.pipeline.move.cargo import Cargo
+    from sovgate.stages.transfer import Final, Located, Record, Wanted
+    from sovgate.stages.trust import Trusted
+    from sovgate.stores._api import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """What a push did; of a dry run, what it would do (then `record` and `audit_head` are None).
+
+    already      the release was there before, and is the same
+    bytes        of plaintext; `crossed` are those of all blobs that were written (or would be)
+    reused       the encrypted copy of an earlier run was complete and was used
+    left_behind  statements that did not travel along, each with the reason
+    steps        (step, seconds)
+    """
+
+    release: Release
+    manifest: str
+    source: Place
+    destination: Place
+    store: str
+    recipient: tuple[str, str]
+    files: int
+    bytes: int
+    blobs: int
+    crossed: int
+    evidence: tuple[tuple[str, str], ...]
+    left_behind: tuple[str, ...]
+    decisions: tuple[str, ...]
+    sequence: int | None
+    record: str | None
+    already: bool
+    reused: bool
+    dry_run: bool
+    audit_head: str | None
+    steps: tuple[tuple[str, float], ...]
+
+
+def push(
+    source: Path,
+    *,
+    release: Release,
+    zone: str,
+    to: str,
+    project: Path | None = None,
+    signature: Path | None = None,
+    dry_run: bool = False,
+    advance: Advance | None = None,
+    total: Callable[[int], None] | None = None,
+) -> Pushed:
+    """Push a model, or what `encrypt --release` made of it, from `zone` to the store of zone `to`.
+
+    Raises UsageError, ConfigError, VerificationFailed, ResidencyMismatch, PolicyDenied,
+    KeyServiceError, StoreError, DiskError, EngineError. Run it again after any of them: what was
+    done stays done, and nothing half is visible.
+    """
+    opened = open_project(project)
+    watch = Watch()
+    check_call(opened, release, zone, to)
+    trusted = opened.trusted(zone)
+    with watch.step("verify"):
+        if cargos.is_sealed(source, to, signature):
+            cargo = cargos.from_sealed(source, to, release, trusted)
+        else:
+            cargo = cargos.from_model(source, trusted, signature=signature, encrypts=not dry_run,
+                                      advance=advance, total=total)  # fmt: skip
+    move = _Move(opened, release, zone, to, trusted, cargo)
+    with watch.step("ask where the store lies"):
+        move.locate()
+        if not dry_run:
+            move.probe()
+    with watch.step("decide"):
+        judged = move.judge(sign=not dry_run)
+    if dry_run:
+        if judged.denial is not None:
+            raise judged.denial
+        return move.plan(judged, watch)
+    return move.run(judged, watch, source, advance, total)
+
+
+def check_call(opened: Project, release: Release, zone: str, to: str) -> None:
+    """What can be told from the words alone. Raises ConfigError, UsageError."""
+    opened.zone(zone)
+    opened.zone(to)
+    if release.model != opened.config.model:
+        raise UsageError(
+            f"{release} is not a release of {opened.config.model}",
+            why=f"the project's model is {opened.config.model}",
+            fix=f"--release {opened.config.model}/{release.version}",
+            reason="wrong-model",
+        )
+
+
+class _Move:
+    """One push under way: what is known of it so far."""
+
+    def __init__(self, opened: Project, release: Release, zone: str, to: str,
+                 trusted: tuple[Trusted, ...], cargo: Cargo) -> None:  # fmt: skip
+        if release.pin is not None and release.pin != cargo.manifest.digest:
+            raise UsageError(
+                f"the model is not the one that {release} is pinned to",
+                why=f"its manifest is sha256:{cargo.manifest.digest}",
+                fix="leave the pin out, or name the model that it belongs to",
+                reason="wrong-pin",
+            )
+        self.opened, self.trusted, self.cargo = opened, trusted, cargo
+        self.release = Release(model=release.model, version=release.version)
+        self.zone, self.to = opened.zone(zone), opened.zone(to)
+        self.store: Store = opened.store(to)
+        self.recipient: Recipient = opened.recipient(to)
+        self.located: Located | None = None
+        self.final: Judged | None = None
+        # Of a copy that was encrypted before, only what somebody signed is known.
+        self.contents = (
+            contents.of_evidence(cargo.evidence, trusted, cargo.manifest.digest)
+            if cargo.root is None
+            else contents.of_files(cargo.root, cargo.manifest)
+        )
+        if cargo.sealed is not None and cargo.sealed.recipient.key_id != self.recipient.key_id:
+            raise _other_key(cargo.sealed.recipient.key_id, self.recipient.key_id, to)
+
+    def locate(self) -> Located:
+        from sovgate.stages import transfer
+
+        self.located = transfer.locate(self.store, zone=self.to.name, declared=self.to.region)
+        return self.located
+
+    def probe(self) -> None:
+        self.store.probe()
+        home = self.opened.audit_store(self.zone.name)
+        if home.uri != self.store.uri:
+            home.probe()
+
+    def judge(self, *, sign: bool) -> Judged:
+        assert self.located is not None  # noqa: S101 - locate comes first
+        return judge(
+            self.opened,
+            source=self.zone.name,
+            destination=self.to.name,
+            located=self.located,
+            release=self.release,
+            manifest=self.cargo.manifest.digest,
+            signature=self.cargo.signature,
+            evidence=self.cargo.evidence,
+            trusted=self.trusted,
+            signer=self.opened.signer(self.zone.name) if sign else None,
+            contents=self.contents,
+        )
+
+    @property
+    def about(self) -> About:
+        return About(
+            action="push",
+            release=self.release,
+            manifest=self.cargo.manifest.digest,
+            source=self.zone.name,
+            destination=self.to.name,
+        )
+
+    def wanted(self, judged: Judged) -> Wanted:
+        from sovgate.stages.transfer import Wanted
+
+        return Wanted(
+            release=self.release,
+            manifest=self.cargo.manifest.digest,
+            source=self.zone.name,
+            destination=self.to.name,
+            policy=judged.policy,
+        )
+
+    def plan(self, judged: Judged, watch: Watch) -> Pushed:
+        """What a push would do. Reads only."""
+        from sovgate.formats.stream import Layout
+        from sovgate.stages import transfer
+
+        with watch.step("look at the store"):
+            found = transfer.existing(self.store, self.wanted(judged), self.trusted, read=False)
+        contents = {(r.digest, r.size) for r in self.cargo.manifest.resources}
+        sizes = [Layout(size=size).ciphertext_size for _, size in contents]
+        sizes += [len(self.cargo.signature), self.cargo.manifest.sized.size]
+        sizes += [len(item.data) for item in self.cargo.documents]
+        return self._pushed(
+            watch,
+            judged,
+            blobs=0 if found else len(sizes),
+            crossed=0 if found else sum(sizes),
+            sequence=found.transfer.sequence if found else None,
+            already=found is not None,
+            dry_run=True,
+        )
+
+    def run(self, judged: Judged, watch: Watch, source: Path, advance: Advance | None,
+            total: Callable[[int], None] | None) -> Pushed:  # fmt: skip
+        """From the audit intent to the outcome."""
+        if total is not None:  # read once to encrypt, and once more to upload
+            total(self.cargo.manifest.total * (1 if self.cargo.root is None else 2))
+        signer = self.opened.signer(self.zone.name)
+        require_own_role(self.opened, self.trusted, signer, self.zone.name, "transfer",
+                         within=self.zone.name == self.to.name)  # fmt: skip
+        log = audit.Log(self.opened.audit_store(self.zone.name), signer, trusted=self.trusted)
+        run = log.begin()
+        refuse(judged, run, self.about, judged.refs)
+        head = note(run, "intent", self.about, refs=judged.refs)
+        with outcome_of_failure(run, self.about), Outbox(
+            self.opened.base, self.to.name, self.release
+        ) as outbox:  # fmt: skip
+            done = self._deliver(judged, watch, outbox, signer, head, advance)
+            judged = self.final or judged
+            if self.cargo.root is not None:
+                self._keep_evidence(source, judged, done.record)
+            end = note(run, "outcome", self.about, exit_code=0,
+                       refs=(*judged.refs, ("transfer", done.record.sha256)))  # fmt: skip
+            outbox.remove()
+        return self._pushed(
+            watch,
+            judged,
+            blobs=done.written,
+            crossed=done.written_bytes,
+            sequence=done.record.transfer.sequence,
+            record=done.record.sha256,
+            already=done.already,
+            reused=done.reused,
+            audit_head=end,
+        )
+
+    def _deliver(self, judged: Judged, watch: Watch, outbox: Outbox, signer: Signer, head: str,
+                 advance: Advance | None) -> _Delivered:  # fmt: skip
+        from sovgate.stages import transfer
+
+        with watch.step("look at the store"):
+            found = transfer.existing(self.store, self.wanted(judged), self.trusted)
+        if found is not None:
+            return _Delivered(record=found, already=True)
+        with watch.step("encrypt"):
+            sealed, folder, reused = self._sealed(outbox, advance)
+        draft = transfer.Draft(
+            release=self.release,
+            source=place(self.zone),
+            evidence=self.cargo.documents,
+            policy=judged.policy,
+            project=self.opened.digest,
+            audit_head=head,
+        )
+        with watch.step("upload"):
+            done = transfer.publish(
+                self.store,
+                sealed,
+                lambda sha256: open_blob(folder, sha256),
+                draft,
+                lambda: self._recheck(judged),
+                signer=signer,
+                trusted=self.trusted,
+                advance=advance,
+            )
+        return _Delivered(
+            record=done.record,
+            already=done.already,
+            written=done.written,
+            written_bytes=done.written_bytes,
+            reused=reused,
+        )
+
+    def _sealed(self, outbox: Outbox, advance: Advance | None) -> tuple[Sealed, Path, bool]:
+        """The encrypted copy: given, complete in the outbox, or made anew with new keys."""
+        from sovgate.stages.encrypt import ZoneKey, seal_model
+
+        cargo = self.cargo
+        if cargo.sealed is not None and cargo.folder is not None:
+            return cargo.sealed, cargo.folder, False
+        assert cargo.root is not None  # noqa: S101 - a cargo is one or the other
+        there = outbox.complete(cargo.manifest.digest, self.recipient.key_id)
+        if there is not None and there.signature == cargo.signature_sized:
+            return there, outbox.folder, True
+        outbox.remove()
+        made = seal_model(
+            cargo.manifest,
+            cargo.root,
+            cargo.signature,
+            [ZoneKey(zone=self.to.name, recipient=self.recipient)],
+            self.release,
+            outbox.path,
+            advance=advance,
+        )
+        return made[self.to.name], outbox.folder, False
+
+    def _recheck(self, judged: Judged) -> Final:
+        """Just before the record: location and key again, and policy if its word has run out."""
+        from sovgate.stages.transfer import Final
+
+        located = self.locate()
+        now = self.opened.recipient(self.to.name).key_id
+        if now != self.recipient.key_id:
+            raise _other_key(self.recipient.key_id, now, self.to.name)
+        final, moment = confirm(judged, located, lambda: self.judge(sign=True))
+        self.final = final
+        return Final(
+            destination=place(self.to, located),
+            decisions=final.documents,
+            decision=final.decision,
+            created=moment,
+        )
+
+    def _keep_evidence(self, model: Path, judged: Judged, record: Record) -> None:
+        """Decisions and the record also go to the evidence beside the model."""
+        from sovgate.stages import attest
+
+        folder = attest.evidence_dir(model)
+        for item in judged.documents:
+            attest.add(folder, item.role, item.data)
+        attest.add(folder, "transfer", record.data)
+
+    def _pushed(self, watch: Watch, judged: Judged, *, blobs: int, crossed: int,
+                sequence: int | None, already: bool, record: str | None = None,
+                reused: bool = False, dry_run: bool = False,
+                audit_head: str | None = None) -> Pushed:  # fmt: skip
+        manifest = self.cargo.manifest
+        return Pushed(
+            release=self.release,
+            manifest=manifest.digest,
+            source=place(self.zone),
+            destination=place(self.to, self.located),
+            store=self.store.uri,
+            recipient=(self.recipient.key_id, self.recipient.algorithm),
+            files=len(manifest.resources),
+            bytes=manifest.total,
+            blobs=blobs,
+            crossed=crossed,
+            evidence=tuple((item.role, item.sha256) for item in self.cargo.documents),
+            left_behind=self.cargo.left_behind,
+            decisions=judged.lines,
+            sequence=sequence,
+            record=record,
+            already=already,
+            reused=reused,
+            dry_run=dry_run,
+            audit_head=audit_head,
+            steps=tuple(watch.steps),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Delivered:
+    record: Record
+    already: bool
+    written: int = 0
+    written_bytes: int = 0
+    reused: bool = False
+
+
+def _other_key(old: str, new: str, zone: str) -> KeyServiceError:
+    return KeyServiceError(
+        f"zone {zone} has another key than the one that this was encrypted for",
+        why=f"encrypted for {old}; the project now names {new}",
+        fix="encrypt it again, or correct the key in sovgate.yaml",
+        reason="wrong-key",
+    )

@@ -1,0 +1,99 @@
+"""verify: the bundle beside the model, the keys that are trusted, and the files themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import ConfigError, Malformed, UsageError, VerificationFailed
+from sovgate.records import Advance
+from sovgate.stages import attest
+from sovgate.stages.verify import Trusted, VerifiedModel, verify_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def verify(
+    model: Path,
+    *,
+    signature: Path | None = None,
+    pin: str | None = None,
+    key: str | None = None,
+    project: Path | None = None,
+    advance: Advance | None = None,
+    total: Callable[[int], None] | None = None,
+) -> tuple[VerifiedModel, Path]:
+    """Verify `model` by one public key, or by the project's trust for the role `signature`.
+
+    `pin` is the manifest digest that it must have, "sha256:…" (RULES 25: a step that takes a model
+    from a folder which others can write takes its digest from elsewhere).
+
+    Returns what verified, and the path of the bundle that was read.
+    Raises as `verify.verify_model` does, and reason "other-manifest"; UsageError where model or
+    signature are missing.
+    """
+    wanted = None if pin is None else _pinned(pin)
+    trusted = signers(key, project)
+    path, data = attest.read_signature(model, signature)
+    try:
+        verified = verify_model(model, data, trusted, advance, total=total, signature=path)
+    except Malformed as error:
+        error.fix = error.fix or f"{str(path)!r} is damaged or no signature: get it again"
+        raise
+    except VerificationFailed as error:
+        if error.reason == "wrong-signer" and key is not None:
+            error.fix = "if you trust who signed it, name that signer's public key with --key"
+        raise
+    if wanted is not None and verified.manifest.digest != wanted:
+        raise VerificationFailed(
+            f"{verified.root.name!r} is signed by {verified.signer.name}, but is another model",
+            why=f"its manifest digest is sha256:{verified.manifest.digest}, asked for was "
+            f"sha256:{wanted}",
+            fix="fetch the model that was asked for, or ask for this one",
+            reason="other-manifest",
+        )
+    return verified, path
+
+
+def _pinned(text: str) -> str:
+    match = re.fullmatch(r"sha256:([0-9a-f]{64})", text)
+    if match is None:
+        raise UsageError(
+            f"--manifest {text[:80]!r} is no digest",
+            fix="give it as sign prints it: sha256: and 64 lower-case hex digits",
+            reason="bad-digest",
+        )
+    return match[1]
+
+
+def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:
+    """Who may have signed: the holder of `key` alone, else whom sovgate.yaml trusts."""
+    if key is not None:
+        from sovgate.keys.registry import open_public
+
+        public = open_public(key, Path.cwd())
+        if not public.can_verify:
+            raise UsageError(
+                f"{key!r} is a key of type {public.algorithm}, which signs no models",
+                fix="name the signer's ECDSA key",
+                reason="unsupported-key",
+            )
+        entry = Trusted(name=Path(key).name, key=public, may=frozenset({"signature"}))
+        return (entry,)
+    from sovgate.pipeline.project import open_project
+
+    try:
+        opened = open_project(project)
+    except ConfigError as error:
+        if error.reason == "no-project" and project is None:
+            raise UsageError(
+                "whose signature should it be?",
+                why="no --key is named, and there is no sovgate.yaml here or above",
+                fix="name the signer's public key: --key signer.pub.pem",
+                reason="no-key",
+            ) from error
+        raise
+    return opened.trusted()

@@ -1,0 +1,1 @@
+"""From a received release to the Git commit that serves it, and back."""

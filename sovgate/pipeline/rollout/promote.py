@@ -1,0 +1,136 @@
+"""promote: walks the rulebook of `sovgate.stages.promote` from the record to the commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.pipeline.project import open_project
+from sovgate.pipeline.rollout.target import Done, Rollout
+from sovgate.records import Release
+from sovgate.stages import promote as rollouts
+
+if TYPE_CHECKING:
+    from sovgate.formats.decision import Decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promoted:
+    """What a promotion did, or with `dry_run` would do.
+
+    already     the overlay pinned this release before, and nothing was committed
+    previous    what the zone was promoted to before; None the first time
+    promotion   SHA-256 of the signed promotion record; None in a dry run
+    audit_head  None where nothing was written to the log
+    diff        what the commit changes; empty where `already`
+    """
+
+    release: Release
+    manifest: str
+    zone: str
+    record: str
+    sequence: int
+    receipt: str
+    repo: str
+    path: str
+    branch: str
+    onto: str
+    via: str
+    commit: str | None
+    previous: Release | None
+    promotion: str | None
+    decision: str | None
+    permits: tuple[str, ...]
+    pinned: bool
+    already: bool
+    dry_run: bool
+    diff: str
+    attempts: int
+    audit_head: str | None
+    steps: tuple[tuple[str, float], ...]
+    seconds: float
+
+
+def promote(
+    release: Release,
+    *,
+    zone: str | None,
+    model: Path | None = None,
+    project: Path | None = None,
+    dry_run: bool = False,
+) -> Promoted:
+    """Commit a release that this zone received to the repository that drives its rollout.
+
+    Evidence beside `model` counts too, and what the decision rests on is kept in the store.
+
+    Raises ConfigError, NotFound, VerificationFailed ("no-receipt" and what does not verify),
+    PolicyDenied, ResidencyMismatch, Inconclusive, KeyServiceError, StoreError, EngineError,
+    GitError, DiskError. After a crash at any step run it again: the branch has the old state or
+    the new one, and it finishes.
+    """
+    work = Rollout(open_project(project), zone)
+    with work.watch.step("check the record"):
+        work.read(release, model)
+    with rollouts.opened(work.target) as checkout:
+        with work.watch.step("look at the overlay"):
+            look = checkout.look()
+            work.require_forward(look)
+            plan = checkout.plan(work.pin)
+        if plan.unchanged and work.recorded(look.branch):
+            return _result(work, release, look=look, already=True, dry_run=dry_run)
+        with work.watch.step("decide"):
+            decision = work.decide()
+        if dry_run:
+            decision.require()
+            return _result(
+                work, release, look=look, already=plan.unchanged, dry_run=True, diff=plan.diff,
+                decision=decision,
+            )  # fmt: skip
+        done = work.run(checkout, look, decision)
+        return _result(
+            work, release, look=look, already=done.pushed.already, dry_run=False,
+            diff="" if done.pushed.already else plan.diff, decision=decision, done=done,
+        )  # fmt: skip
+
+
+def _result(
+    work: Rollout,
+    release: Release,
+    *,
+    look: rollouts.Look,
+    already: bool,
+    dry_run: bool,
+    diff: str = "",
+    decision: Decision | None = None,
+    done: Done | None = None,
+) -> Promoted:
+    last = work.ledger.last
+    commit = look.tip if already else None
+    promotion = work.ledger.digests[-1] if already and last else None
+    return Promoted(
+        release=work.release,
+        manifest=work.manifest,
+        zone=work.zone,
+        record=work.held.record.sha256,
+        sequence=work.held.record.transfer.sequence,
+        receipt=work.held.receipt,
+        repo=work.target.remote.url,
+        path=work.target.path or ".",
+        branch=done.pushed.branch if done else look.branch,
+        onto=look.branch,
+        via=work.target.via,
+        commit=done.pushed.commit if done else commit,
+        previous=last.release if last else None,
+        promotion=done.promotion if done else promotion,
+        decision=done.decision if done else None,
+        permits=tuple(p.where or p.id for p in decision.permits) if decision else (),
+        pinned=release.pin is not None,
+        already=already,
+        dry_run=dry_run,
+        diff=diff,
+        attempts=done.pushed.attempts if done else 0,
+        audit_head=done.audit_head if done else None,
+        steps=tuple(work.watch.steps),
+        seconds=work.watch.seconds,
+    )

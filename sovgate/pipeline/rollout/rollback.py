@@ -1,0 +1,349 @@
+"""rollback: back to what a zone was promoted to before, by signed records alone (RULES 26, 27).
+
+Walks the rulebook of `sovgate.stages.promote`, part "Rollback".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import (
+    KeyServiceError,
+    NotFound,
+    PolicyDenied,
+    SovgateError,
+    UsageError,
+    VerificationFailed,
+)
+from sovgate.formats.promotion import KINDS, REASON, Promotion
+from sovgate.pipeline.look.entries import read_entries
+from sovgate.pipeline.project import Project, open_project
+from sovgate.pipeline.rollout.promoted import check_decision
+from sovgate.pipeline.rollout.target import Done, Rollout
+from sovgate.records import Release
+from sovgate.stages import promote as rollouts
+
+if TYPE_CHECKING:
+    from sovgate.formats.decision import Decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolledBack:
+    """What a rollback did, or with `dry_run` would do.
+
+    left        what the zone had; None where `already`, since then it is long gone
+    skipped     (release, why) that were promoted later than this one, and cannot be gone back to
+    already     this very rollback was done before
+    promotion   SHA-256 of the signed record of kind "rollback"; None in a dry run
+    audit_head  None where nothing was written to the log
+    """
+
+    release: Release
+    manifest: str
+    zone: str
+    left: Release | None
+    reason: str
+    skipped: tuple[tuple[Release, str], ...]
+    record: str
+    sequence: int
+    receipt: str
+    repo: str
+    path: str
+    branch: str
+    onto: str
+    via: str
+    commit: str | None
+    promotion: str | None
+    decision: str | None
+    permits: tuple[str, ...]
+    already: bool
+    dry_run: bool
+    diff: str
+    audit_head: str | None
+    steps: tuple[tuple[str, float], ...]
+    seconds: float
+
+
+def rollback(
+    *,
+    zone: str | None,
+    reason: str,
+    to_release: Release | None = None,
+    project: Path | None = None,
+    dry_run: bool = False,
+) -> RolledBack:
+    """Commit the last release of `zone` that it can go back to; or `to_release`, if it is one.
+
+    Raises PolicyDenied "no-way-back" (or what stands against the one candidate there is),
+    VerificationFailed (records that were tampered with: "promotion-…"), and as `promote` does.
+    After a crash at any step run it again, with the same reason: it goes back once.
+    """
+    reason = _reason(reason)
+    opened = open_project(project)
+    _require_own(opened, to_release)
+    work = Rollout(opened, zone, reason=reason)
+    with rollouts.opened(work.target) as checkout:
+        with work.watch.step("look at the overlay"):
+            look = checkout.look()
+        with work.watch.step("read the records"):
+            _read_whole(work)
+            here = _has(work, look)
+        again = work.ledger.gone_back_to(reason, to_release and replace(to_release, pin=None))
+        if again is not None and _stands(work, again, look):
+            return _already(work, again, look, dry_run)
+        with work.watch.step("find the way back"):
+            decision, skipped = _choose(work, here, to_release, dry_run)
+            plan = checkout.plan(work.pin)
+        done = None if dry_run else work.run(checkout, look, decision)
+        return _result(work, look, here.release, skipped, decision, done, plan.diff)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Here:
+    """What the zone has now, by its records, or by the overlay where that is ahead of them."""
+
+    release: Release
+    sequence: int
+
+
+def _reason(text: str) -> str:
+    text = text.strip()
+    if not REASON.fullmatch(text) or not text.isprintable():
+        raise UsageError(
+            "the reason is not one line of at most 1024 letters",
+            fix='say why in one line, for example --reason "P95 at 240 ms since 14:05"',
+            reason="bad-reason",
+        )
+    return text
+
+
+def _require_own(opened: Project, release: Release | None) -> None:
+    if release is not None and release.model != opened.config.model:
+        raise UsageError(
+            f"{release} is not a release of {opened.config.model}",
+            fix=f"--to-release {opened.config.model}/{release.version}",
+            reason="wrong-model",
+        )
+
+
+def _read_whole(work: Rollout) -> None:
+    """The records, and that none is missing of which the audit log knows.
+
+    The log is read first: a run that ends meanwhile has its record before its outcome.
+    """
+    known: dict[str, str] = {}
+    for found in read_entries(work.opened.audit_store(work.zone), work.trusted):
+        entry, said = found.entry, found.said
+        if entry is None or said is None or said.speaking_for(work.zone) is None:
+            continue
+        ours = (entry.model, entry.destination) == (work.opened.config.model, work.zone)
+        if ours and entry.action in KINDS and (entry.kind, entry.exit) == ("outcome", 0):
+            known |= {ref.sha256: found.name for ref in entry.refs if ref.role == "promotion"}
+    work.read_ledger()
+    missing = {digest: name for digest, name in known.items() if digest not in work.ledger.digests}
+    if missing:
+        digest, name = next(iter(missing.items()))
+        raise VerificationFailed(
+            "a promotion record was removed",
+            why=f"{name} in the audit log of zone {work.zone} says that sha256:{digest} was "
+            "written; it is not among the records",
+            fix="find out who changed the store; restore the record from a copy that verifies",
+            reason="promotion-cut",
+        )
+
+
+def _has(work: Rollout, look: rollouts.Look) -> _Here:
+    last = work.ledger.last
+    if last is None:
+        raise PolicyDenied(
+            f"zone {work.zone} was never promoted to anything",
+            why=f"there is no promotion record of {work.opened.config.model} in {work.store.uri}",
+            fix=f"sovgate promote NAME/VERSION --zone {work.zone}",
+            reason="no-way-back",
+        )
+    claimed = work.claimed(look)
+    if claimed is not None and claimed.transfer.sequence > last.sequence:
+        return _Here(release=claimed.transfer.release, sequence=claimed.transfer.sequence)
+    return _Here(release=last.release, sequence=last.sequence)
+
+
+def _stands(work: Rollout, again: Promotion, look: rollouts.Look) -> bool:
+    """Whether the rollback is still what the overlay says; a proposal waits for a person."""
+    return look.pinned == again.release.pinned(again.manifest) or (
+        work.target.via == "pull-request" and again.branch != look.branch
+    )
+
+
+def _choose(
+    work: Rollout, here: _Here, asked: Release | None, dry_run: bool
+) -> tuple[Decision, tuple[tuple[Release, str], ...]]:
+    """The first candidate that still stands, left in `work`, with policy's word of today.
+
+    Raises what stands against the only one, or PolicyDenied "no-way-back" with all reasons.
+    """
+    refused: list[tuple[Release, SovgateError]] = []
+    for promotion, left in work.ledger.candidates(here.sequence):
+        if asked is not None and promotion.release != replace(asked, pin=None):
+            continue
+        try:
+            if left is not None and asked is None:
+                _was_left(promotion, left)
+            decision = _reconsider(work, promotion, asked, dry_run)
+        except (VerificationFailed, PolicyDenied, NotFound, KeyServiceError) as error:
+            if isinstance(error, KeyServiceError) and error.reason != "wrong-key":
+                raise
+            refused.append((promotion.release, error))
+            continue
+        return decision, tuple((release, _words(error)) for release, error in refused)
+    raise _no_way(work, here, asked, refused)
+
+
+def _was_left(promotion: Promotion, left: Promotion) -> None:
+    raise PolicyDenied(
+        f"zone {promotion.zone} was rolled back from {promotion.release}",
+        why=f"on {left.created:%Y-%m-%d}: {left.reason}",
+        fix=f"--to-release {promotion.release} goes back to it all the same",
+        reason="was-left",
+    )
+
+
+def _reconsider(
+    work: Rollout, promotion: Promotion, asked: Release | None, dry_run: bool
+) -> Decision:
+    """Does it verify today as it did then, and is it allowed today?"""
+    pin = promotion.manifest if asked is None else asked.pin or promotion.manifest
+    work.read(replace(promotion.release, pin=pin))
+    if work.held.record.sha256 != promotion.record:
+        raise VerificationFailed(
+            f"{promotion.release} was promoted with another release record",
+            why=f"then sha256:{promotion.record}, now sha256:{work.held.record.sha256}",
+            fix="find out who replaced the release record in the store",
+            reason="record-changed",
+        )
+    check_decision(work.store, promotion, work.trusted)
+    decision = work.decide()
+    try:
+        decision.require()
+    except PolicyDenied:
+        if not dry_run:
+            work.write_denial(decision)
+        raise
+    return decision
+
+
+def _words(error: SovgateError) -> str:
+    return ": ".join(part for part in (error.what, error.why) if part)
+
+
+def _no_way(
+    work: Rollout, here: _Here, asked: Release | None, refused: list[tuple[Release, SovgateError]]
+) -> SovgateError:
+    if len(refused) == 1:
+        release, error = refused[0]
+        error.details = (f"so zone {work.zone} cannot go back to {release}", *error.details)
+        error.fix = error.fix or "find out why; push and promote a newer release"
+        error.data = {**error.data, "candidates": _candidates(refused)}
+        return error
+    to = f" to {replace(asked, pin=None)}" if asked else ""
+    why = f"it has {here.release}; none of what it had before is possible"
+    fix = "see the reasons below; push and promote a newer release"
+    if not refused:
+        why = f"it has {here.release}, and was promoted to nothing older"
+        fix = "push and promote a newer release"
+        if asked is not None:
+            why, fix = _why_not(work, here, replace(asked, pin=None))
+    return PolicyDenied(
+        f"zone {work.zone} cannot be rolled back{to}",
+        why=why,
+        fix=fix,
+        reason="no-way-back",
+        details=tuple(f"{release}: {_words(error)}" for release, error in refused),
+        data={"candidates": _candidates(refused)},
+    )
+
+
+def _why_not(work: Rollout, here: _Here, asked: Release) -> tuple[str, str]:
+    if asked == here.release:
+        return "it is what the zone has now", "name an older one"
+    if any(p.release == asked for p in work.ledger.promotions):
+        return (
+            f"it is newer than {here.release}, which the zone has now",
+            f"sovgate promote {asked} --zone {work.zone}",
+        )
+    had = ", ".join(dict.fromkeys(str(p.release) for p in work.ledger.promotions[-20:]))
+    return f"the zone was never promoted to it, only to {had}", "name one of those"
+
+
+def _candidates(refused: list[tuple[Release, SovgateError]]) -> list[dict[str, object]]:
+    return [
+        {"release": str(r), "reason": e.reason, "why": _words(e), "exit": int(e.exit_code)}
+        for r, e in refused
+    ]
+
+
+def _already(work: Rollout, again: Promotion, look: rollouts.Look, dry_run: bool) -> RolledBack:
+    return RolledBack(
+        release=again.release,
+        manifest=again.manifest,
+        zone=work.zone,
+        left=None,
+        reason=str(again.reason),
+        skipped=(),
+        record=again.record,
+        sequence=again.sequence,
+        receipt=again.receipt,
+        repo=again.repo,
+        path=again.path,
+        branch=again.branch,
+        onto=look.branch,
+        via=work.target.via,
+        commit=again.commit,
+        promotion=work.ledger.digests[-1],
+        decision=again.decision,
+        permits=(),
+        already=True,
+        dry_run=dry_run,
+        diff="",
+        audit_head=None,
+        steps=tuple(work.watch.steps),
+        seconds=work.watch.seconds,
+    )
+
+
+def _result(
+    work: Rollout,
+    look: rollouts.Look,
+    left: Release,
+    skipped: tuple[tuple[Release, str], ...],
+    decision: Decision,
+    done: Done | None,
+    diff: str,
+) -> RolledBack:
+    return RolledBack(
+        release=work.release,
+        manifest=work.manifest,
+        zone=work.zone,
+        left=left,
+        reason=str(work.reason),
+        skipped=skipped,
+        record=work.held.record.sha256,
+        sequence=work.held.record.transfer.sequence,
+        receipt=work.held.receipt,
+        repo=work.target.remote.url,
+        path=work.target.path or ".",
+        branch=done.pushed.branch if done else look.branch,
+        onto=look.branch,
+        via=work.target.via,
+        commit=done.pushed.commit if done else None,
+        promotion=done.promotion if done else None,
+        decision=done.decision if done else None,
+        permits=tuple(p.where or p.id for p in decision.permits),
+        already=False,
+        dry_run=done is None,
+        diff=diff,
+        audit_head=done.audit_head if done else None,
+        steps=tuple(work.watch.steps),
+        seconds=work.watch.seconds,
+    )

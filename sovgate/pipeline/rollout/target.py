@@ -1,0 +1,353 @@
+"""What promote and rollback share: a zone's target, the release it holds, the decision, the commit.
+
+The one place that opens the zone's store, keys, policy and Git target for a rollout. Walks the
+rulebook of `sovgate.stages.promote` from the audit intent on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import (
+    ConfigError,
+    GitError,
+    Inconclusive,
+    PolicyDenied,
+    ResidencyMismatch,
+    UsageError,
+    VerificationFailed,
+)
+from sovgate.formats.kustomize import Pin
+from sovgate.formats.promotion import Kind, Promotion
+from sovgate.git.url import parse_remote
+from sovgate.pipeline.move.movement import About, Watch, keep, note, outcome_of_failure
+from sovgate.pipeline.rollout.held import Held, hold
+from sovgate.records import Release
+from sovgate.stages import audit
+from sovgate.stages import promote as rollouts
+
+if TYPE_CHECKING:
+    from sovgate.config import GitOps, ZoneConfig
+    from sovgate.formats.decision import Decision
+    from sovgate.keys._api import Signer
+    from sovgate.pipeline.project import Project
+    from sovgate.stages.transfer import Record
+    from sovgate.stages.trust import Trusted
+    from sovgate.stores._api import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What was committed and recorded. `promotion` and `decision` are SHA-256; `audit_head` the
+    head of the run's log after its outcome.
+    """
+
+    pushed: rollouts.Pushed
+    promotion: str
+    decision: str
+    audit_head: str
+
+
+class Rollout:
+    """One promotion or rollback under way: what is known of it so far.
+
+    `reason` makes it a rollback.
+    """
+
+    held: Held
+    release: Release
+    manifest: str
+    ledger: rollouts.Ledger
+    pin: Pin
+
+    def __init__(self, opened: Project, zone: str | None, *, reason: str | None = None) -> None:
+        if zone is None:
+            raise ConfigError(
+                "it is not known which zone this is",
+                fix="say --zone ZONE, or set SOVGATE_ZONE",
+                reason="no-zone",
+            )
+        self.opened, self.zone, self.reason = opened, zone, reason
+        self.here: ZoneConfig = opened.zone(zone)
+        self.gitops = self._gitops()
+        self.key_uri = self._key_uri()
+        self.watch = Watch()
+        self.store: Store = opened.store(zone)
+        self.trusted: tuple[Trusted, ...] = opened.trusted(zone)
+        where = opened.config.where(f"zones.{zone}.gitops")
+        self.target = rollouts.GitTarget(
+            zone=zone,
+            remote=parse_remote(
+                self.gitops.repo,
+                opened.base.absolute(),
+                where=opened.config.where(f"zones.{zone}.gitops.repo"),
+            ),
+            path=self.gitops.path,
+            branch=self.gitops.branch,
+            via=self.gitops.via,
+            deployment=self.gitops.deployment,
+            container=self.gitops.container,
+            where=where,
+        )
+
+    def _gitops(self) -> GitOps:
+        if self.here.gitops is None:
+            raise ConfigError(
+                f"zone {self.zone} has no Git repository to promote to",
+                fix=f"add zones.{self.zone}.gitops: {{repo: URL, path: overlays/{self.zone}}} to "
+                + self.opened.config.document.name,
+                where=self.opened.config.where(f"zones.{self.zone}"),
+                reason="no-gitops",
+            )
+        return self.here.gitops
+
+    def _key_uri(self) -> str:
+        if self.here.keys.encrypt is None:
+            raise ConfigError(
+                f"zone {self.zone} names no key that could open the release where it is served",
+                fix=f"add zones.{self.zone}.keys.encrypt to {self.opened.config.document.name}",
+                where=self.opened.config.where(f"zones.{self.zone}"),
+                reason="no-key",
+            )
+        return self.here.keys.encrypt
+
+    # -- before anything is written
+
+    def read(self, release: Release, model: Path | None = None) -> None:
+        """The release as this zone holds it, and evidence that was added beside `model`."""
+        self.held = hold(self.opened, self.zone, release, self.trusted, model)
+        self.release = self.held.release
+        self.manifest = self.held.manifest
+        self.pin = Pin(
+            release=self.release.pinned(self.manifest),
+            manifest=self.manifest,
+            record=self.held.record.sha256,
+            key_uri=self.key_uri,
+            zone=self.zone,
+        )
+
+    def read_ledger(self) -> None:
+        """The zone's promotion records, whole.
+
+        Read after the overlay was looked at, so that whoever wrote what we saw has either written
+        its record too, or left the claim.
+        """
+        self.ledger = rollouts.read_ledger(
+            self.store, self.zone, self.opened.config.model, self.trusted
+        )
+
+    def require_forward(self, look: rollouts.Look) -> None:
+        """RULES 27: never back without a signed rollback. Raises PolicyDenied."""
+        self.read_ledger()
+        claimed = self.claimed(look)
+        self.ledger.require_forward(
+            self.release,
+            self.held.record.transfer.sequence,
+            self.held.record.sha256,
+            claimed=claimed.transfer.sequence if claimed else 0,
+        )
+
+    def claimed(self, look: rollouts.Look) -> Record | None:
+        """The record of what the overlay says it pins, if this store bears it out.
+
+        A run that died between its push and its record leaves that trace; anybody may have written
+        it, so it only ever raises the bar.
+        """
+        from sovgate.stages import transfer
+
+        if look.pinned is None:
+            return None
+        try:
+            claimed = Release.parse(look.pinned)
+            if claimed.model != self.opened.config.model:
+                return None
+            found = transfer.read_record(self.store, claimed, self.trusted)
+        except (UsageError, VerificationFailed):
+            return None
+        if found is None or found.transfer.manifest.sha256 != claimed.pin:
+            return None
+        return found
+
+    def recorded(self, *branches: str) -> bool:
+        """Whether the last promotion record says this already, for one of these branches."""
+        names = {*branches, self.target.branch, self.proposal}
+        wanted = self._promotion(commit="0" * 40, branch="-", decision="0" * 64, head="0" * 64)
+        last = self.ledger.last
+        return any(rollouts.is_recorded(last, replace(wanted, branch=name)) for name in names)
+
+    @property
+    def proposal(self) -> str:
+        """The branch of a pull request. One that was merged or closed before is not used again."""
+        plain = rollouts.proposal_branch(self.zone, self.pin.release)
+        last = self.ledger.last
+        ours = last is not None and (last.release, last.kind) == (self.release, self.kind)
+        if ours and last and (last.branch == plain or last.branch.startswith(f"{plain}-again-")):
+            return last.branch
+        if self.reason is None and all(p.branch != plain for p in self.ledger.promotions):
+            return plain
+        number = len(self.ledger.promotions) + 1
+        return rollouts.rollback_branch(self.zone, self.pin.release, number)
+
+    def decide(self) -> Decision:
+        """This zone's own policy, on the zone's own facts."""
+        from sovgate.pipeline.decide.check import decide
+
+        return decide(
+            self.opened,
+            action="deploy",
+            cls="weights",
+            manifest=self.manifest,
+            release=self.release,
+            evidence=self.held.evidence,
+            source=self.zone,
+            destination=self.zone,
+            locations={self.zone: self.held.located},
+            trusted=self.trusted,
+            signature=self.held.signature,
+            facts=self.held.contents,
+        )
+
+    # -- from the intent on
+
+    def run(self, checkout: rollouts.Checkout, look: rollouts.Look, decision: Decision) -> Done:
+        """The intent, the commit, the record, the outcome. A denial is written down and raised."""
+        signer = self.opened.signer(self.zone)
+        signed, refs = self._signed(decision, signer)
+        digest = refs[0][1]
+        run = self._begin(signer)
+        try:
+            decision.require()
+        except PolicyDenied:
+            keep(run, signed, digest)
+            note(run, "denied", self.about, refs=refs)
+            raise
+        head = note(run, "intent", self.about, refs=refs)
+        with outcome_of_failure(run, self.about):
+            self.held.keep(signed, {item.sha256 for item in decision.case.evidence})
+            with self.watch.step("commit and push"):
+                pushed = checkout.push(
+                    self.pin,
+                    look,
+                    rollouts.commit_message(self.pin, head, reason=self.reason),
+                    lambda: self._ask_again(decision, look),
+                    proposal=self.proposal,
+                )
+            with self.watch.step("record"):
+                promotion = self._write(pushed, digest, head, signer)
+            end = note(run, "outcome", self.about, exit_code=0,
+                       refs=(*refs, ("promotion", promotion)))  # fmt: skip
+        return Done(pushed=pushed, promotion=promotion, decision=digest, audit_head=end)
+
+    def write_denial(self, decision: Decision) -> None:
+        """A denial that does not end the run is written down all the same."""
+        signer = self.opened.signer(self.zone)
+        signed, refs = self._signed(decision, signer)
+        run = self._begin(signer)
+        keep(run, signed, refs[0][1])
+        note(run, "denied", self.about, refs=refs)
+
+    def _begin(self, signer: Signer) -> audit.Run:
+        home = self.opened.audit_store(self.zone)
+        return audit.Log(home, signer, trusted=self.trusted).begin()
+
+    def _signed(
+        self, decision: Decision, signer: Signer
+    ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+        """The signed decision, and what all entries of this run are about, the decision first."""
+        from sovgate.pipeline.decide.check import sign_decision
+
+        signed = sign_decision(decision, signer)
+        return signed, (
+            ("decision", hashlib.sha256(signed).hexdigest()),
+            ("transfer", self.held.record.sha256),
+            ("receipt", self.held.receipt),
+        )
+
+    @property
+    def kind(self) -> Kind:
+        return "promote" if self.reason is None else "rollback"
+
+    @property
+    def about(self) -> About:
+        return About(
+            action=self.kind,
+            release=self.release,
+            manifest=self.manifest,
+            source=self.zone,
+            destination=self.zone,
+        )
+
+    def _ask_again(self, decision: Decision, look: rollouts.Look) -> None:
+        self.ask_again(decision)
+        self._require_unmoved(look)
+
+    def ask_again(self, decision: Decision) -> None:
+        """Just before each commit object: is it all still so? Raises what is not."""
+        from sovgate.stages import transfer
+
+        now = audit.utc_now().timestamp()
+        if not decision.time <= now < decision.expires:
+            raise Inconclusive(
+                "the decision has run out, or the clock was set back",
+                fix="run it again",
+                reason="decision-expired",
+            )
+        located = transfer.locate(self.store, zone=self.zone, declared=self.here.region)
+        if located != self.held.located:
+            raise ResidencyMismatch(
+                f"the location of zone {self.zone}'s store changed while this ran",
+                why=f"it was {self.held.located.value}, it is {located.value}",
+                fix="find out why, and run it again",
+                reason="location-changed",
+            )
+        self.held.check_key()
+
+    def _require_unmoved(self, look: rollouts.Look) -> None:
+        """An overlay that was led away and back looks as it did; the records tell (RULES 26)."""
+        for promotion in rollouts.read_since(self.store, self.ledger, self.trusted):
+            pinned = promotion.release.pinned(promotion.manifest)
+            # A run whose commit we saw, or one that does the same as this, may record late.
+            expected = pinned in (look.pinned, self.pin.release)
+            if not expected or promotion.kind not in ("promote", self.kind):
+                raise GitError(
+                    f"zone {self.zone} went to {promotion.release} while this ran",
+                    why=promotion.reason or f"promotion {promotion.number} says so",
+                    fix="see what was promoted, and run it again if this release is still wanted",
+                    reason="release-changed",
+                )
+
+    def _promotion(self, *, commit: str, branch: str, decision: str, head: str) -> Promotion:
+        return Promotion(
+            number=1,  # this and `previous` are filled in when it is written
+            kind=self.kind,
+            reason=self.reason,
+            release=self.release,
+            sequence=self.held.record.transfer.sequence,
+            record=self.held.record.sha256,
+            manifest=self.manifest,
+            zone=self.zone,
+            repo=self.target.remote.url,
+            path=self.target.path or ".",
+            branch=branch,
+            commit=commit,
+            previous=None,
+            decision=decision,
+            receipt=self.held.receipt,
+            audit_head=head,
+            created=audit.utc_now().replace(microsecond=0),
+        )
+
+    def _write(self, pushed: rollouts.Pushed, decision: str, head: str, signer: Signer) -> str:
+        """The promotion record; none where the last one says it all already. Its SHA-256."""
+        wanted = self._promotion(
+            commit=pushed.commit, branch=pushed.branch, decision=decision, head=head
+        )
+        if pushed.already:  # by an earlier run, or by one at the same time
+            now = rollouts.read_ledger(self.store, self.zone, self.release.model, self.trusted)
+            if rollouts.is_recorded(now.last, wanted):
+                return now.digests[-1]
+        known = len(self.ledger.promotions)
+        return rollouts.append(self.store, signer, self.trusted, wanted, known=known)[1]

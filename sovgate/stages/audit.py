@@ -1,0 +1,398 @@
+"""The audit log: numbered, chained, signed, create-only entries, one prefix a run. Touches a Store.
+
+Runs share no writer: each notes the heads of other runs that it saw, so they form a DAG. What
+verifies here was said by a trusted key and is whole *up to its anchors*: a head that is known from
+elsewhere (another run, a release record, a receipt, `--against`). Beyond the last anchor a cut
+cannot be seen, and that is said (Inconclusive), never passed over (RULES 28).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NoReturn
+
+from sovgate.errors import (
+    ExitCode,
+    Inconclusive,
+    InternalError,
+    SovgateError,
+    StoreError,
+    VerificationFailed,
+)
+from sovgate.formats.auditentry import (
+    MAX_BYTES,
+    MAX_INDEX,
+    MAX_SEEN,
+    Entry,
+    Head,
+    Kind,
+    Ref,
+    object_name,
+    parse_object_name,
+)
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.records import Release
+from sovgate.stages.trust import Trusted, open_statement, seal
+from sovgate.stages.trust import Verified as Said
+
+if TYPE_CHECKING:
+    from sovgate.keys._api import Signer
+    from sovgate.stores._api import Store
+
+PREFIX = "audit/"
+#: Runs and entries that a reader takes from one store.
+MAX_RUNS = 100_000
+MAX_ENTRIES = 1_000_000
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The clock, and nothing else: SOURCE_DATE_EPOCH moves no time here (RULES 19)."""
+    return datetime.now(UTC)
+
+
+class Log:
+    """Where a zone writes down what it does. `trusted` tells which runs of others are noted."""
+
+    def __init__(
+        self,
+        store: Store,
+        signer: Signer,
+        *,
+        trusted: Sequence[Trusted] = (),
+        clock: Clock = utc_now,
+    ) -> None:
+        self.store = store
+        self.signer = signer
+        self.clock = clock
+        own = Trusted(name="this run", key=signer.public_key, may=frozenset({"audit"}))
+        self.trusted = (*trusted, own)
+
+    def begin(self) -> Run:
+        """A new run, which remembers the heads of other runs. Writes nothing yet.
+
+        Raises StoreError, DiskError.
+        """
+        return Run(self, secrets.token_hex(16), self._heads())
+
+    def _heads(self) -> tuple[Head, ...]:
+        """Heads of at most MAX_SEEN other runs that verify; of more, a random choice.
+
+        With more runs than that no entry can name them all; each new run anchors another choice.
+        """
+        last: dict[str, int] = {}
+        for name in self.store.list(PREFIX):
+            try:
+                run, index = parse_object_name(name)
+            except VerificationFailed:
+                continue  # `verify` complains about it; a run must still be able to write
+            last[run] = max(index, last.get(run, 0))
+        runs = sorted(last)
+        if len(runs) > MAX_SEEN:
+            runs = sorted(secrets.SystemRandom().sample(runs, MAX_SEEN))
+        heads = []
+        for run in runs:
+            try:
+                data = self.store.get(object_name(run, last[run]), most=MAX_BYTES)
+                entry, _ = read_entry(data, self.trusted, run=run, index=last[run])
+            except VerificationFailed:
+                continue
+            heads.append(Head(run=run, index=entry.index, sha256=_sha256(data)))
+        return tuple(heads)
+
+
+class Run:
+    """One run's part of the log. Use once, from one thread."""
+
+    def __init__(self, log: Log, run: str, seen: tuple[Head, ...]) -> None:
+        self._log, self.store = log, log.store
+        self.run = run
+        self.head: Head | None = None
+        self._seen = seen
+        self._last: datetime | None = None
+
+    def write(
+        self,
+        kind: Kind,
+        action: str,
+        *,
+        model: str,
+        manifest: str,
+        release: Release | None = None,
+        source: str | None = None,
+        destination: str | None = None,
+        exit_code: int | None = None,
+        refs: Iterable[Ref] = (),
+    ) -> str:
+        """Append an entry; returns its head, the SHA-256 of its bytes. Durable when it returns.
+
+        An intent has no `exit_code`; a denied entry has 10 unless told otherwise. Raises
+        StoreError, DiskError, KeyServiceError; Inconclusive "clock" where the clock ran backwards
+        within the run.
+        """
+        index = 0 if self.head is None else self.head.index + 1
+        if index > MAX_INDEX:
+            raise InternalError("a run has written more audit entries than it may")
+        now = self._log.clock().replace(microsecond=0)
+        if self._last is not None and now < self._last:
+            raise Inconclusive(
+                "the clock was set back during this run",
+                why=f"it says {now.isoformat()}, and said {self._last.isoformat()} before",
+                fix="set the clock right, and run it again",
+                reason="clock",
+            )
+        entry = Entry(
+            run=self.run,
+            index=index,
+            previous=None if self.head is None else self.head.sha256,
+            seen=self._seen,
+            kind=kind,
+            action=action,
+            model=model,
+            release=release and Release(model=release.model, version=release.version),
+            manifest=manifest,
+            source=source,
+            destination=destination,
+            exit=ExitCode.DENIED.value if kind == "denied" and exit_code is None else exit_code,
+            refs=tuple(refs),
+            time=now,
+        )
+        entry.check(manifest)
+        data = seal(
+            Statement(
+                subject_name=model,
+                subject_sha256=manifest,
+                predicate_type=PREDICATE_TYPES["audit"],
+                predicate=entry.predicate(),
+            ),
+            self._log.signer,
+        )
+        digest = _sha256(data)
+        self._put(entry.object_name, data, digest)
+        self.head = Head(run=self.run, index=index, sha256=digest)
+        self._seen, self._last = (), now
+        return digest
+
+    def _put(self, name: str, data: bytes, digest: str) -> None:
+        try:
+            self._log.store.put(name, data, size=len(data), sha256=digest)
+        except StoreError:
+            # The answer may have been lost after the write: only the very bytes are success.
+            try:
+                found = self._log.store.get(name, most=MAX_BYTES)
+            except SovgateError:
+                found = b""
+            if found != data:
+                raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """`open`: it ends with an intent, as a run that was killed, or whose outcome was cut.
+
+    `anchored`: its end is known from elsewhere. Records and other runs know of intents while they
+    are under way, so an open end is anchored only by a head that the auditor noted.
+    """
+
+    run: str
+    entries: int
+    head: str
+    last: Entry
+    anchored: bool
+    open: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """`anchors`: how many heads from outside of the log were found in it."""
+
+    runs: tuple[RunSummary, ...]
+    entries: int
+    anchors: int
+
+    @property
+    def tips(self) -> tuple[RunSummary, ...]:
+        """Runs beyond whose last entry a cut could not be seen."""
+        return tuple(run for run in self.runs if not run.anchored)
+
+
+def verify(
+    store: Store,
+    trusted: Sequence[Trusted],
+    *,
+    zone: str | None = None,
+    anchors: Mapping[str, str] | None = None,
+    against: Iterable[str] = (),
+) -> Verified:
+    """Check every entry, chain, number and anchor. Returns what is there; see `conclude`.
+
+    `zone`: the zone whose log it is; entries of another zone's key are refused. `anchors`: heads
+    that release records and receipts name, each with where it stands; `against`: heads that the
+    auditor noted. Raises
+    VerificationFailed, reasons "audit-name", "audit-gap", "audit-foreign", "audit-number",
+    "audit-chain", "audit-cut", "audit-rewritten", or as a statement that does not verify.
+    """
+    entries: dict[str, dict[int, tuple[Entry, str]]] = {}
+    for run, count in _runs(store).items():
+        entries[run] = _verify_run(store, trusted, run, count, zone)
+    anchored: set[str] = set()
+    for chain in entries.values():
+        for entry, _ in chain.values():
+            for head in entry.seen:
+                _check_seen(head, entries, entry)
+                anchored.add(head.sha256)
+    known = {sha256 for chain in entries.values() for _, sha256 in chain.values()}
+    against = tuple(against)
+    outside = {**dict.fromkeys(against, "--against"), **(anchors or {})}
+    for sha256, place in sorted(outside.items()):
+        if sha256 not in known:
+            _cut(f"the entry {sha256} is known from {place}, but is not in the log")
+    noted = frozenset(against)
+    anchored |= set(outside)
+    return Verified(
+        runs=tuple(_summary(r, chain, anchored, noted) for r, chain in sorted(entries.items())),
+        entries=sum(len(chain) for chain in entries.values()),
+        anchors=len(outside),
+    )
+
+
+def digests(store: Store) -> frozenset[str]:
+    """SHA-256 of everything that lies in the log, verified or not: to tell whose log a head is."""
+    return frozenset(_sha256(store.get(name, most=MAX_BYTES)) for name in store.list(PREFIX))
+
+
+def conclude(found: Verified) -> None:
+    """Nothing where every run's end is anchored; Inconclusive (14) where a cut could hide.
+
+    An empty log shows nothing either: it may have been removed whole.
+    """
+    if found.runs and not found.tips:
+        return
+    tips = found.tips
+    raise Inconclusive(
+        "that nothing was cut off the end of the log cannot be shown"
+        if tips
+        else "the log is empty, and nothing tells whether it should be",
+        why=f"all {found.entries} entries in {len(found.runs)} runs verify, but "
+        f"{len(tips)} of the runs end without an anchor"
+        if tips
+        else None,
+        fix="name the heads that you know to be ends, as the last command printed its own: "
+        "sovgate audit verify --against HEAD",
+        reason="no-anchor",
+        details=tuple(
+            f"run {run.run} ends with {run.last.kind} of {run.last.action} at "
+            f"{run.last.time:%Y-%m-%dT%H:%M:%SZ}, head {run.head}"
+            for run in tips[:20]
+        ),
+    )
+
+
+def _runs(store: Store) -> dict[str, int]:
+    """Run -> number of entries; gaps and strange names are refused."""
+    found: dict[str, list[int]] = {}
+    for count, name in enumerate(store.list(PREFIX)):
+        if count >= MAX_ENTRIES:
+            _refuse("the log is larger than a reader takes", "limits")
+        try:
+            run, index = parse_object_name(name)
+        except VerificationFailed as error:
+            _refuse(error.what, "audit-name")
+        found.setdefault(run, []).append(index)
+        if len(found) > MAX_RUNS:
+            _refuse("the log has more runs than a reader takes", "limits")
+    for run, indices in found.items():
+        missing = sorted(set(range(max(indices) + 1)) - set(indices))
+        if missing:
+            _refuse(f"run {run} lacks its entry {missing[0]}", "audit-gap")
+    return {run: len(indices) for run, indices in found.items()}
+
+
+def _verify_run(
+    store: Store, trusted: Sequence[Trusted], run: str, count: int, zone: str | None
+) -> dict[int, tuple[Entry, str]]:
+    chain: dict[int, tuple[Entry, str]] = {}
+    previous: str | None = None
+    for index in range(count):
+        name = object_name(run, index)
+        try:
+            data = store.get(name, most=MAX_BYTES)
+            entry, said = read_entry(data, trusted, run=run, index=index)
+        except VerificationFailed as error:
+            raise VerificationFailed(
+                f"the audit entry {name} does not verify",
+                why=". ".join(part for part in (error.what, error.why) if part),
+                fix="find out who changed the log; restore it from a copy that verifies",
+                reason=error.reason,
+            ) from error
+        if zone is not None and said.speaking_for(zone) is None:
+            _refuse(f"{name} was signed for zone {said.signer.zone}, not {zone}", "audit-foreign")
+        if entry.previous != previous:
+            _refuse(f"{name} does not follow the entry before it", "audit-chain")
+        previous = _sha256(data)
+        chain[index] = (entry, previous)
+    return chain
+
+
+def read_entry(
+    data: bytes, trusted: Sequence[Trusted], *, run: str, index: int
+) -> tuple[Entry, Said]:
+    """One entry and who said it, checked to be the one of that run and number."""
+    verified = open_statement(data, trusted, role="audit")
+    statement = verified.statement
+    entry = Entry.parse(
+        statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
+    )
+    if entry.run != run:
+        _refuse(f"an entry of run {entry.run} lies among those of {run}", "audit-foreign")
+    if entry.index != index:
+        _refuse(f"entry {entry.index} lies under the number {index}", "audit-number")
+    return entry, verified
+
+
+def _check_seen(
+    head: Head, entries: dict[str, dict[int, tuple[Entry, str]]], witness: Entry
+) -> None:
+    found = entries.get(head.run, {}).get(head.index)
+    by = f"run {witness.run} saw entry {head.index} of run {head.run}"
+    if found is None:
+        _cut(f"{by}, which is gone")
+    if found[1] != head.sha256:
+        _refuse(f"{by} with other bytes", "audit-rewritten")
+
+
+def _summary(
+    run: str, chain: dict[int, tuple[Entry, str]], anchored: set[str], noted: frozenset[str]
+) -> RunSummary:
+    last, head = chain[len(chain) - 1]
+    is_open = last.kind == "intent"
+    return RunSummary(
+        run=run,
+        entries=len(chain),
+        head=head,
+        last=last,
+        anchored=head in noted or (head in anchored and not is_open),
+        open=is_open,
+    )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _cut(why: str) -> NoReturn:
+    _refuse(why, "audit-cut")
+
+
+def _refuse(why: str, reason: str) -> NoReturn:
+    raise VerificationFailed(
+        "the audit log does not verify",
+        why=why,
+        fix="find out who changed the log; restore it from a copy that verifies",
+        reason=reason,
+    )

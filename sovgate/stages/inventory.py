@@ -1,0 +1,186 @@
+"""Reads a model once and says what it is: names, sizes, digests. Opens files for reading only.
+
+RULES 1, 2, 4: what counts as a file of the model, and what its name may be. `hashing` reads them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sovgate.errors import DiskError, VerificationFailed, disk_error
+from sovgate.files import Entry, check_name, opened_dir, walk
+from sovgate.formats.manifest import FILE_NAME, Kind, Manifest, Resource, check_resources, oms_key
+from sovgate.formats.oms import GIT_NAMES
+from sovgate.records import Advance
+from sovgate.stages.hashing import hash_files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What lies there, not read yet. `entries` are in OMS order.
+
+    root     the resolved path of the directory or file
+    ignored  names at the root that were left out, git's apart
+    """
+
+    root: Path
+    kind: Kind
+    entries: tuple[Entry, ...]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return sum(entry.size for entry in self.entries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """A model that was read. `root` is its resolved path: the directory, or the file itself.
+
+    foreign   digests by name in the algorithm that `take` was asked for beside SHA-256
+    ignored   paths inside the model that were left out, git's apart
+    """
+
+    manifest: Manifest
+    root: Path
+    kind: Kind
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+
+def take(
+    path: str | os.PathLike[str],
+    *,
+    advance: Advance | None = None,
+    total: Callable[[int], None] | None = None,
+    signature: Path | None = None,
+    strict_git: bool = False,
+) -> Inventory:
+    """Read the model at `path` and make its manifest.
+
+    `total` is told the number of bytes before the first is read, `advance` each number done, from
+    any thread. `signature` is left out if it lies inside the model. `strict_git` refuses names with
+    a part that begins with `.git` below the root, which git would act on where they are unpacked
+    (RULES 2): for what is signed, encrypted or pushed.
+
+    Raises VerificationFailed, reasons "empty-model", "unsafe-name", "not-regular", "git-name",
+    "changed-while-reading", "limits"; UsageError (no such path), DiskError.
+    """
+    found = survey(path, signature=signature)
+    if strict_git:
+        refuse_git(entry.name for entry in found.entries)
+    if total is not None:
+        total(found.total)
+    return read(found, advance=advance)
+
+
+def survey(
+    path: str | os.PathLike[str],
+    *,
+    signature: Path | None = None,
+    skip: frozenset[str] = frozenset(GIT_NAMES),
+    ignore: tuple[str, ...] = (),
+) -> Survey:
+    """List the model's files without reading them; names are checked (RULES 4).
+
+    `skip` are names at the root, `ignore` relative paths; what lies below an ignored path is left
+    out too. Raises as `take` does.
+    """
+    root = resolved(path)
+    if not root.is_dir():
+        size = _file_size(root)
+        return Survey(root=root, kind="file", entries=(Entry(name=FILE_NAME, size=size),))
+    left_out = list(ignore)
+    inside = signature_inside(root, signature)
+    if inside is not None:
+        left_out.append(inside)
+    try:
+        with opened_dir(root) as handle:
+            entries = walk(handle, skip=skip)
+    except OSError as error:
+        raise disk_error(error, f"list the model {str(root)!r}") from error
+    entries = [entry for entry in entries if not any(below(entry.name, p) for p in left_out)]
+    entries.sort(key=lambda entry: oms_key(entry.name))
+    check_resources("directory", [entry.name for entry in entries])
+    return Survey(root=root, kind="directory", entries=tuple(entries), ignored=tuple(left_out))
+
+
+def read(found: Survey, *, algorithm: str = "sha256", advance: Advance | None = None) -> Inventory:
+    """Hash what a survey found; `algorithm` may name a second digest, taken in the same pass."""
+    results = hash_files(
+        found.root,
+        found.entries,
+        alone=found.kind == "file",
+        algorithm=algorithm,
+        advance=advance,
+    )
+    resources, foreign = [], {}
+    for entry in found.entries:
+        hashed = results[entry.name]
+        resources.append(Resource(name=entry.name, size=entry.size, digest=hashed.sha256))
+        if hashed.other is not None:
+            foreign[entry.name] = hashed.other
+    return Inventory(
+        manifest=Manifest(kind=found.kind, resources=tuple(resources)),
+        root=found.root,
+        kind=found.kind,
+        foreign=foreign,
+        ignored=found.ignored,
+    )
+
+
+def below(name: str, path: str) -> bool:
+    """Whether `name` is `path` or lies in it."""
+    return name == path or name.startswith(path + "/")
+
+
+def refuse_git(names: Iterable[str]) -> None:
+    """RULES 2: no part that begins with `.git`, in any case of letters."""
+    for name in names:
+        if any(part.casefold().startswith(".git") for part in name.split("/")):
+            raise VerificationFailed(
+                f"{name[:160]!r} has a name that git acts on",
+                why="where the model is unpacked, git would read it",
+                fix="remove it, or rename it",
+                reason="git-name",
+            )
+
+
+def signature_inside(root: Path, signature: Path | None) -> str | None:
+    """The signature's path relative to the model's resolved root, or None if it lies elsewhere."""
+    if signature is None:
+        return None
+    place = signature.parent.resolve() / signature.name
+    if not place.is_relative_to(root) or place == root:
+        return None
+    name = place.relative_to(root).as_posix()
+    check_name(name)
+    return name
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """The model's own path, links followed. Raises UsageError, DiskError, VerificationFailed."""
+    try:
+        root = Path(path).resolve(strict=True)
+    except OSError as error:
+        raise disk_error(error, f"open the model {os.fspath(path)!r}") from error
+    except RuntimeError as error:  # Python 3.11 and 3.12 say so of a loop of links
+        raise DiskError(f"could not open the model {os.fspath(path)!r}", why=str(error)) from error
+    if not root.name:
+        raise VerificationFailed(
+            "the whole file system is not a model", fix="name its folder", reason="not-a-model"
+        )
+    return root
+
+
+def _file_size(root: Path) -> int:
+    state = root.stat(follow_symlinks=False)
+    if not stat.S_ISREG(state.st_mode):
+        raise VerificationFailed(
+            f"{root.name[:160]!r} is neither a directory nor a regular file", reason="not-regular"
+        )
+    return state.st_size

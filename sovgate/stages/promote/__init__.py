@@ -1,0 +1,61 @@
+"""Rolls a release out by a Git commit. This is the rulebook; touches Git, and a Store for records.
+
+In this order (pipeline/promote.py walks it; what is marked * is here):
+
+ 1. The release record is read from the zone's own store and verified; the pin must fit.
+ 2. The zone's own receipt for that very record must be there: it pulled, verified and opened it.
+ 3. * The signed promotion records are read. A lower sequence than theirs needs a signed rollback
+    (RULES 27); what the overlay claims can only raise that bar, since anybody may have written it.
+ 4. * The target is fetched into a private folder and looked at. Where it pins this release and a
+    promotion record says so, all is done.
+ 5. Policy decides the action `deploy`. A dry run stops here and shows the difference.
+ 6. An audit `intent` is durable before the first effect; its head goes into the commit.
+ 7. * The commit is made and pushed; location and key are asked again just before each commit
+    object. A lost race is run again on what the other left, unless the zone's release changed;
+    the records tell of it where it changed back.
+ 8. * The promotion record is written create-only, under the next number, naming the one before. A
+    run that died before this is finished by the next one: it finds the overlay as it should be.
+ 9. An audit `outcome`.
+
+Rollback (pipeline/rollback.py walks it) goes the same way from 4 on, and before that:
+
+ a. * The overlay is looked at, then the promotion records are read, whole and chained. A record
+    that the audit log says was written, but is not there, stops it.
+ b. * Candidates are the releases that were promoted before with a lower sequence than the zone has
+    now, the last one first; one that the zone was rolled back from only where it is named.
+ c. Each must still stand today: record, receipt, signature, evidence and key as in 1 and 2, the
+    same bytes as then, promoted by a decision of this zone that held then; and policy, asked again,
+    allows `deploy`. A store or key service that does not answer ends the run: it is no reason to go
+    back further.
+ d. The record is of kind `rollback` with its reason. It starts the count of 3 anew, so a newer
+    release can be promoted again. The same rollback for the same reason once more is done already.
+"""
+
+from sovgate.stages.promote.checkout import Checkout, GitTarget, Look, Plan, Pushed, opened
+from sovgate.stages.promote.ledger import (
+    Ledger,
+    append,
+    is_recorded,
+    open_promotion,
+    read_ledger,
+    read_since,
+)
+from sovgate.stages.promote.words import commit_message, proposal_branch, rollback_branch
+
+__all__ = [
+    "Checkout",
+    "GitTarget",
+    "Ledger",
+    "Look",
+    "Plan",
+    "Pushed",
+    "append",
+    "commit_message",
+    "is_recorded",
+    "open_promotion",
+    "opened",
+    "proposal_branch",
+    "read_ledger",
+    "read_since",
+    "rollback_branch",
+]

@@ -1,0 +1,385 @@
+"""A release pinned in a zone's overlay by one Git commit, pushed so that nothing is lost or mixed.
+
+Touches a private temporary folder and the remote repository, by `sovgate.git`; no store, no key.
+RULES 26: the tree is read and written object by object, there is never a checkout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import re
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from sovgate import files
+from sovgate.errors import ConfigError, GitError, VerificationFailed, Where, workflow_permissions
+from sovgate.formats import kustomize, overlay
+from sovgate.formats.kustomize import Pin
+from sovgate.git.repo import Git, printable, workspace
+from sovgate.git.tree import Item, Trees
+from sovgate.git.url import Remote, check_branch
+from sovgate.stages.promote.words import difference, proposal_branch
+
+MAX_SECONDS = 300.0  # for losing races to other pushes
+
+_BASE, _PROPOSAL = "refs/sovgate/base", "refs/sovgate/proposal"
+_RACE = re.compile(
+    r"fetch first|non-fast-forward|stale info|failed to update ref|cannot lock ref|"
+    r"incorrect old value|reference already exists|failed to lock|unable to lock"
+)
+_ACCESS = re.compile(
+    r"[Pp]ermission denied|[Aa]uthentication failed|could not read (Username|Password)|"
+    r"returned error: 40[13]|denied to|not allowed|insufficient permission"
+)
+_MISSING = re.compile(
+    r"does not appear to be a git repository|[Rr]epository .*not found|does not exist|"
+    r"not a git repository|returned error: 404"
+)
+_SILENT = re.compile(r"Could not resolve|unable to access|Connection|[Tt]imed out|hung up")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitTarget:
+    """Where a zone's rollout is driven from. `path` is relative to the repository's root.
+
+    `deployment` is `NAME` or `NAMESPACE/NAME`; it and `container` are found in the overlay's bases
+    where None. `where` is the line of `sovgate.yaml`.
+    """
+
+    zone: str
+    remote: Remote
+    path: str
+    branch: str = "main"
+    via: str = "push"
+    deployment: str | None = None
+    container: str | None = None
+    where: Where | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """The overlay as it stands at `tip`. `pinned` is what it claims: a hint, never a proof."""
+
+    tip: str
+    branch: str
+    pinned: str | None
+    release_file: str | None  # object id of sovgate-release.yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The new bytes of the files that change, and the difference for a person."""
+
+    changes: dict[str, bytes]
+    diff: str
+
+    @property
+    def unchanged(self) -> bool:
+        return not self.changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """`commit` pins the release: the one pushed, or where `already`, the tip that has it."""
+
+    commit: str
+    branch: str
+    already: bool
+    attempts: int
+
+
+@contextlib.contextmanager
+def opened(target: GitTarget) -> Iterator[Checkout]:
+    """The target's repository, fetched shallowly into a private folder that is removed after.
+
+    Raises GitError, ConfigError, DiskError.
+    """
+    check_branch(target.branch, where=target.where)
+    _check_path(target)
+    with workspace() as folder:
+        checkout = Checkout(Git(folder, target.remote), target)
+        checkout.fetch()
+        yield checkout
+
+
+def _check_path(target: GitTarget) -> None:
+    if target.path in ("", "."):
+        return
+    try:
+        files.check_name(target.path)
+        bad = any(part.lower().startswith(".git") for part in target.path.split("/"))
+    except VerificationFailed:
+        bad = True
+    if bad:
+        raise ConfigError(
+            f"{target.path[:80]!r} is not a folder inside the repository",
+            fix="name the overlay relative to the repository's root, for example overlays/eu",
+            where=target.where,
+            reason="bad-path",
+        )
+
+
+@contextlib.contextmanager
+def _placed(where: Where | None) -> Iterator[None]:
+    """Errors of the repository say which line of the project file named it."""
+    try:
+        yield
+    except (ConfigError, GitError) as error:
+        error.where = error.where or where
+        raise
+
+
+class Checkout:
+    """One private copy of the target's branch. Made by `opened`."""
+
+    def __init__(self, git: Git, target: GitTarget) -> None:
+        self._git = git
+        self._trees = Trees(git)
+        self._target = target
+        self._folder = target.path or "."
+        self._parts = [] if self._folder == "." else target.path.split("/")
+        git.init()
+
+    def fetch(self) -> None:
+        """Bring the branch's tip. Raises GitError."""
+        self._fetch(self._target.branch, _BASE)
+
+    def look(self) -> Look:
+        """What the overlay says at the last fetched tip. Raises GitError, ConfigError."""
+        with _placed(self._target.where):
+            return self._look(_BASE, self._target.branch)
+
+    def plan(self, pin: Pin) -> Plan:
+        """What would change at the last fetched tip. Raises ConfigError, GitError."""
+        with _placed(self._target.where):
+            return self._plan(pin, self._trees.resolve(_BASE))
+
+    def push(
+        self,
+        pin: Pin,
+        first: Look,
+        message: str,
+        before_commit: Callable[[], None],
+        *,
+        proposal: str | None = None,
+    ) -> Pushed:
+        """Commit the pin and push it; safe to run again after any death.
+
+        `proposal` names the branch of a pull request, by default after the release.
+
+        `first` is what the caller's decision rests on: where the zone's own release has changed
+        since, GitError "release-changed". `before_commit` is called just before each commit object
+        is made, and may raise. Raises GitError, ConfigError.
+        """
+        with _placed(self._target.where):
+            if self._target.via == "pull-request":
+                branch = proposal or proposal_branch(self._target.zone, pin.release)
+                return self._propose(pin, first, message, before_commit, branch)
+            return self._advance(pin, first, message, before_commit)
+
+    # -- reading
+
+    def _fetch(self, branch: str, ref: str) -> None:
+        refspec = f"+refs/heads/{branch}:{ref}"
+        arguments = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
+                     "--no-write-fetch-head", "--", self._target.remote.url, refspec]  # fmt: skip
+        done = self._git.call(*arguments, reaches_remote=True)
+        if "mismatched algorithms" in done.stderr and not self._git.sha256:
+            self._git.init("sha256")
+            done = self._git.call(*arguments, reaches_remote=True)
+        if done.code != 0:
+            raise self._refused("fetch from", done.stderr)
+
+    def _look(self, ref: str, branch: str) -> Look:
+        tip = self._trees.resolve(ref)
+        item = self._trees.chain(tip, self._parts)[-1].get(kustomize.RELEASE_FILE)
+        data = self._blob(item, kustomize.RELEASE_FILE) if item else None
+        return Look(
+            tip=tip,
+            branch=branch,
+            pinned=kustomize.pinned_release(data) if data is not None else None,
+            release_file=item.oid if item else None,
+        )
+
+    def _blob(self, item: Item, name: str) -> bytes:
+        return self._trees.blob(item, posixpath.join(self._folder, name), most=kustomize.MAX_BYTES)
+
+    def _plan(self, pin: Pin, tip: str) -> Plan:
+        here = self._trees.chain(tip, self._parts)[-1]
+        name = overlay.kustomization_in(here, self._folder)
+        old = {
+            key: self._blob(here[key], key) for key in (name, kustomize.RELEASE_FILE) if key in here
+        }
+
+        def read(path: str) -> bytes | Collection[str]:
+            item = self._trees.at(tip, path)
+            if isinstance(item, Item):
+                return self._trees.blob(item, path, most=kustomize.MAX_BYTES)
+            return item.keys()
+
+        deployment = overlay.choose(
+            read, self._folder, self._target.deployment, self._target.container
+        )
+        new = {
+            name: kustomize.ensure_patch(old[name], posixpath.join(self._folder, name)),
+            kustomize.RELEASE_FILE: kustomize.release_patch(pin, deployment),
+        }
+        changes = {key: data for key, data in new.items() if data != old.get(key)}
+        return Plan(changes=changes, diff=difference(self._folder, old, changes))
+
+    # -- writing
+
+    def _commit(self, plan: Plan, tip: str, message: str) -> str:
+        tree = self._trees.replace(tip, self._parts, plan.changes)
+        return self._trees.commit(tree, tip, message, self._git.user())
+
+    def _advance(
+        self, pin: Pin, first: Look, message: str, before_commit: Callable[[], None]
+    ) -> Pushed:
+        """Commit onto the branch; where others were faster, onto what they left."""
+        end = time.monotonic() + MAX_SECONDS
+        mine: set[str] = set()
+        refusal: GitError | None = None
+        raced = False
+        while True:
+            look = self._look(_BASE, self._target.branch)
+            plan = self._plan(pin, look.tip)
+            if plan.unchanged:
+                return Pushed(
+                    commit=look.tip,
+                    branch=look.branch,
+                    already=look.tip not in mine,
+                    attempts=len(mine),
+                )
+            self._same_release(first, look)
+            if refusal is not None and (not raced or time.monotonic() > end):
+                raise refusal
+            before_commit()
+            commit = self._commit(plan, look.tip, message)
+            mine.add(commit)
+            refusal = self._push(commit, look.branch)
+            if refusal is None:
+                return Pushed(commit=commit, branch=look.branch, already=False, attempts=len(mine))
+            if refusal.reason in ("git-access", "push-refused"):
+                raise refusal
+            # Lost a race, or lost the answer: what the remote holds now says which.
+            raced = _RACE.search(refusal.why or "") is not None
+            _pause(len(mine))
+            self.fetch()
+
+    def _same_release(self, first: Look, now: Look) -> None:
+        if now.release_file != first.release_file:
+            raise GitError(
+                "the zone's release in Git changed while this ran",
+                why=f"it was {printable(first.pinned or 'none', most=300)}, "
+                f"it is {printable(now.pinned or 'none', most=300)}",
+                fix="see what was promoted, and run it again if this release is still wanted",
+                reason="release-changed",
+            )
+
+    def _propose(
+        self,
+        pin: Pin,
+        first: Look,
+        message: str,
+        before_commit: Callable[[], None],
+        branch: str,
+    ) -> Pushed:
+        """Commit onto a new branch of our own, for a person to merge."""
+        look = self._look(_BASE, self._target.branch)
+        plan = self._plan(pin, look.tip)
+        if plan.unchanged:
+            return Pushed(commit=look.tip, branch=look.branch, already=True, attempts=0)
+        self._same_release(first, look)
+        if there := self._proposed(pin, branch):
+            return Pushed(commit=there, branch=branch, already=True, attempts=0)
+        before_commit()
+        commit = self._commit(plan, look.tip, message)
+        refusal = self._push(commit, branch, new=True)
+        if refusal is None:
+            return Pushed(commit=commit, branch=branch, already=False, attempts=1)
+        if there := self._proposed(pin, branch):
+            return Pushed(commit=there, branch=branch, already=there != commit, attempts=1)
+        raise refusal
+
+    def _proposed(self, pin: Pin, branch: str) -> str | None:
+        """The tip of the proposal where it is on the remote and pins exactly this."""
+        ref = f"refs/heads/{branch}"
+        done = self._git.call(
+            "ls-remote", "--refs", "--", self._target.remote.url, ref, reaches_remote=True
+        )
+        if done.code != 0:
+            raise self._refused("read", done.stderr)
+        lines = done.stdout.decode("utf-8", "replace").split("\n")
+        if ref not in [line.partition("\t")[2] for line in lines]:
+            return None
+        self._fetch(branch, _PROPOSAL)
+        look = self._look(_PROPOSAL, branch)
+        if self._plan(pin, look.tip).unchanged:
+            return look.tip
+        raise GitError(
+            f"the branch {branch} is there already and pins something else",
+            why=f"it pins {printable(look.pinned or 'nothing', most=300)}",
+            fix=f"merge or close its pull request, delete the branch {branch}, and run it again",
+            reason="branch-exists",
+        )
+
+    def _push(self, commit: str, branch: str, *, new: bool = False) -> GitError | None:
+        """None where the remote took it. A push of one ref is atomic: all of it or nothing."""
+        # Never forced; the lease of a new branch is that it is not there.
+        lease = [f"--force-with-lease=refs/heads/{branch}:"] if new else []
+        try:
+            done = self._git.call(
+                "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags",
+                "--recurse-submodules=no", *lease,
+                "--", self._target.remote.url, f"{commit}:refs/heads/{branch}",
+                reaches_remote=True,
+            )  # fmt: skip
+        except GitError as error:
+            if error.reason == "git-timeout":
+                return error
+            raise
+        if done.code == 0:
+            return None
+        said = f"{self._git.printable(done.stdout)}\n{done.stderr}"
+        if re.search(r"^!\t", said, re.MULTILINE) and not _RACE.search(said):
+            return GitError(
+                "the Git repository refused the commit",
+                why=printable(said, most=1500),
+                fix=f"let this identity push to {branch!r}"
+                + ("" if new else ", or set gitops.via: pull-request"),
+                reason="push-refused",
+            )
+        return self._refused("push to", said)
+
+    def _refused(self, doing: str, said: str) -> GitError:
+        target = self._target
+        reason, fix = "git", "read what git said, and run it again"
+        if "couldn't find remote ref" in said:
+            reason = "no-branch"
+            fix = f"create the branch {target.branch!r} there, or correct gitops.branch"
+        elif "Host key verification failed" in said:
+            reason, fix = "git-host", "check the host's key and add it to ~/.ssh/known_hosts"
+        elif "dubious ownership" in said:
+            reason, fix = "git-owner", "reach the repository by ssh or https"
+        elif _ACCESS.search(said):
+            reason = "git-access"
+            fix = "give this identity access: an ssh agent, or SOVGATE_GIT_TOKEN for https"
+        elif _MISSING.search(said):
+            reason, fix = "no-repository", "correct the gitops repo of the zone"
+        elif _SILENT.search(said):
+            reason, fix = "git-unreachable", "see whether the repository answers, and run it again"
+        return GitError(
+            f"could not {doing} the Git repository",
+            why=f"{target.remote.url}: {printable(said, most=1500)}",
+            fix=fix, where=target.where, reason=reason,
+            details=workflow_permissions("contents: write") if reason == "git-access" else (),
+        )  # fmt: skip
+
+
+def _pause(attempts: int) -> None:
+    """Full jitter: the more often the race was lost, the wider they spread."""
+    time.sleep(secrets.randbelow(1000) / 1000 * min(2.0, 0.05 * 2 ** min(attempts, 6)))

@@ -1,0 +1,296 @@
+"""The signed promotion records of a zone: read whole, appended create-only. Touches a Store.
+
+They alone say which release a zone was promoted to (RULES 26): trailers and the overlay's text are
+anybody's. Each names the one before by digest, so none can be taken out or put between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
+
+from sovgate.errors import (
+    AlreadyExists,
+    GitError,
+    PolicyDenied,
+    SovgateError,
+    StoreError,
+    VerificationFailed,
+)
+from sovgate.formats.promotion import (
+    MAX_BYTES,
+    MAX_NUMBER,
+    Previous,
+    Promotion,
+    object_name,
+    parse_object_name,
+)
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.records import Release
+from sovgate.stages.trust import Trusted, open_statement, seal
+
+if TYPE_CHECKING:
+    from sovgate.keys._api import Signer
+    from sovgate.stores._api import Store
+
+_ATTEMPTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """The promotions of a model in a zone, oldest first; `digests` beside them."""
+
+    zone: str
+    model: str
+    promotions: tuple[Promotion, ...]
+    digests: tuple[str, ...]
+
+    @property
+    def last(self) -> Promotion | None:
+        return self.promotions[-1] if self.promotions else None
+
+    @property
+    def floor(self) -> int:
+        """The sequence below which nothing may be promoted; 0 where nothing was.
+
+        Two runs may write their records in another order than their commits, so the highest one
+        counts; only a rollback, which is signed as one, lowers it.
+        """
+        return _floor(self.promotions)
+
+    def gone_back_to(self, reason: str, release: Release | None) -> Promotion | None:
+        """The last record, where it is the rollback that is asked for once more."""
+        last = self.last
+        if last is None or last.kind != "rollback" or last.reason != reason:
+            return None
+        return last if release in (None, last.release) else None
+
+    def candidates(self, below: int) -> tuple[tuple[Promotion, Promotion | None], ...]:
+        """What the zone was promoted to with a sequence lower than `below`, the last one first.
+
+        Each release once, by its last record; beside it the rollback that left it since, if any.
+        """
+        left: dict[Release, Promotion] = {}
+        found: dict[Release, Promotion] = {}
+        for before, promotion in zip((None, *self.promotions), self.promotions, strict=False):
+            if promotion.kind == "rollback" and before is not None:
+                left[before.release] = promotion
+            left.pop(promotion.release, None)
+            found.pop(promotion.release, None)
+            found[promotion.release] = promotion
+        return tuple(
+            (promotion, left.get(promotion.release))
+            for promotion in reversed(found.values())
+            if promotion.sequence < below
+        )
+
+    def require_forward(
+        self, release: Release, sequence: int, record: str, *, claimed: int = 0
+    ) -> None:
+        """RULES 27. `claimed` is the sequence of the release that the overlay says it pins, 0 where
+        that is unknown: it can only raise the bar. Raises PolicyDenied "sequence-went-back".
+        """
+        floor = max(self.floor, claimed)
+        same = [p.release for p in self.promotions if p.sequence == sequence]
+        if sequence < floor or (sequence == floor and any(r != release for r in same)):
+            last = max(self.promotions, key=lambda p: p.sequence, default=None)
+            named = f"{last.release} has" if last and last.sequence == floor else "the overlay pins"
+            raise PolicyDenied(
+                f"{release} is older than what zone {self.zone} was promoted to",
+                why=f"it has sequence {sequence}; {named} sequence {floor}",
+                fix="promote a newer release: push these weights again under a new version; going "
+                f"back to this one needs a signed rollback: sovgate rollback --zone {self.zone} "
+                f"--to-release {release} --reason TEXT",
+                reason="sequence-went-back",
+            )
+        wrong = [p for p in self.promotions if p.release == release and p.record != record]
+        if wrong:
+            raise VerificationFailed(
+                f"{release} was promoted before with another record",
+                why=f"then sha256:{wrong[-1].record}, now sha256:{record}",
+                fix="find out who replaced the release record in the store",
+                reason="record-changed",
+            )
+
+
+def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted]) -> Ledger:
+    """All promotions of a model in a zone, each verified, numbered and chained.
+
+    Raises VerificationFailed, reasons "promotion-gap", "promotion-chain", "promotion-foreign",
+    "promotion-rollback" (it goes back to what was not there before), "limits", or as a statement
+    that does not verify; StoreError.
+    """
+    promotions: list[Promotion] = []
+    digests: list[str] = []
+    prefix = f"promotions/{zone}/{model}/"
+    for name in store.list(prefix):
+        number = len(promotions) + 1
+        if number > MAX_NUMBER:
+            _refuse("there are more promotions than a reader takes", "limits")
+        if parse_object_name(name) != (zone, model, number):
+            _refuse(f"promotion {number} is missing: {name} stands in its place", "promotion-gap")
+        try:
+            data = store.get(name, most=MAX_BYTES)
+            promotion = open_promotion(data, trusted)
+        except VerificationFailed as error:
+            raise VerificationFailed(
+                f"the promotion record {name} does not verify",
+                why=". ".join(part for part in (error.what, error.why) if part),
+                fix="find out who changed the store; restore the record from a copy that verifies",
+                reason=error.reason,
+            ) from error
+        if (promotion.zone, promotion.release.model, promotion.number) != (zone, model, number):
+            _refuse(f"{name} is the record of another promotion", "promotion-foreign")
+        if (promotion.previous.sha256 if promotion.previous else None) != (
+            digests[-1] if digests else None
+        ):
+            _refuse(f"{name} does not follow the promotion before it", "promotion-chain")
+        if promotion.kind == "rollback":
+            _check_goes_back(promotion, promotions, name)
+        promotions.append(promotion)
+        digests.append(_sha256(data))
+    return Ledger(zone=zone, model=model, promotions=tuple(promotions), digests=tuple(digests))
+
+
+def read_since(store: Store, ledger: Ledger, trusted: Sequence[Trusted]) -> tuple[Promotion, ...]:
+    """What was recorded after `ledger` was read. One look where that is nothing."""
+    known = len(ledger.promotions)
+    if store.stat(object_name(ledger.zone, ledger.model, known + 1)) is None:
+        return ()
+    return read_ledger(store, ledger.zone, ledger.model, trusted).promotions[known:]
+
+
+def _check_goes_back(back: Promotion, before: Sequence[Promotion], name: str) -> None:
+    """A rollback is to what was promoted before, and no newer: else it would be a way forward."""
+    same = [
+        p
+        for p in before
+        if (p.release, p.record, p.manifest, p.sequence)
+        == (back.release, back.record, back.manifest, back.sequence)
+    ]
+    if not same or back.sequence > _floor(before):
+        _refuse(f"{name} goes back to {back.release}, which was not there", "promotion-rollback")
+
+
+def _floor(promotions: Sequence[Promotion]) -> int:
+    floor = 0
+    for promotion in promotions:
+        back = promotion.kind == "rollback"
+        floor = promotion.sequence if back else max(floor, promotion.sequence)
+    return floor
+
+
+def open_promotion(data: bytes, trusted: Sequence[Trusted]) -> Promotion:
+    """Raises VerificationFailed, reason "wrong-source" where the signer is not that zone's own."""
+    verified = open_statement(data, trusted, role="promotion")
+    statement = verified.statement
+    promotion = Promotion.parse(
+        statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
+    )
+    if verified.own_word(promotion.zone) is None:
+        _refuse(f"{verified.signer.name} signed one of zone {promotion.zone}", "wrong-source")
+    return promotion
+
+
+def is_recorded(last: Promotion | None, wanted: Promotion) -> bool:
+    """Whether the last record says all that `wanted` would: the same release, in the same place."""
+    return last is not None and all(
+        getattr(last, name) == getattr(wanted, name)
+        for name in ("release", "record", "manifest", "kind", "repo", "path", "branch")
+    )
+
+
+def append(
+    store: Store,
+    signer: Signer,
+    trusted: Sequence[Trusted],
+    wanted: Promotion,
+    *,
+    known: int | None = None,
+) -> tuple[Promotion, str]:
+    """Write `wanted` under the next free number, signed; its `number` and `previous` are filled in.
+
+    `known`: how many records there were when the branch was looked at. If since then another run
+    recorded the same, that is returned; if one went back from here, GitError "rolled-back".
+
+    Returns it with the SHA-256 of its bytes. Raises StoreError, KeyServiceError,
+    VerificationFailed.
+    """
+    may = frozenset({"promotion"})
+    own = Trusted(name="this zone", key=signer.public_key, may=may, zone=wanted.zone)
+    for _ in range(_ATTEMPTS):
+        ledger = read_ledger(store, wanted.zone, wanted.release.model, (*trusted, own))
+        last = ledger.last
+        since = ledger.promotions[known:] if known is not None else ()
+        if since and last is not None:
+            if is_recorded(last, wanted):
+                return last, ledger.digests[-1]
+            _refuse_undone(since, wanted)
+        previous = None
+        if last is not None:
+            previous = Previous(
+                release=last.release, manifest=last.manifest, sha256=ledger.digests[-1]
+            )
+        promotion = replace(wanted, number=len(ledger.promotions) + 1, previous=previous)
+        promotion.check()
+        data = seal(
+            Statement(
+                subject_name=promotion.release.model,
+                subject_sha256=promotion.manifest,
+                predicate_type=PREDICATE_TYPES["promotion"],
+                predicate=promotion.predicate(),
+            ),
+            signer,
+        )
+        if _put(store, promotion.object_name, data):
+            return promotion, _sha256(data)
+    raise StoreError(
+        f"no promotion record could be written in {store.uri}",
+        why=f"{_ATTEMPTS} others were faster, one after the other",
+        fix="run it again",
+        reason="promotion-busy",
+    )
+
+
+def _refuse_undone(since: Sequence[Promotion], wanted: Promotion) -> None:
+    """Whoever went back since we looked did so after our push, or ours would have been refused."""
+    for promotion in since:
+        if promotion.kind == "rollback":
+            raise GitError(
+                f"zone {wanted.zone} was rolled back to {promotion.release} while this ran",
+                why=f"{promotion.reason}",
+                fix="see why; run it again if this release is still wanted",
+                reason="rolled-back",
+            )
+
+
+def _put(store: Store, name: str, data: bytes) -> bool:
+    """False where another run took the name."""
+    try:
+        store.put(name, data, size=len(data), sha256=_sha256(data))
+    except StoreError as error:
+        # The answer may have been lost after the write: only the very bytes are ours.
+        try:
+            found = store.get(name, most=MAX_BYTES)
+        except SovgateError:
+            raise error from None
+        if found != data:
+            if isinstance(error, AlreadyExists):
+                return False
+            raise
+    return True
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _refuse(why: str, reason: str) -> NoReturn:
+    raise VerificationFailed(
+        "the promotion records do not verify",
+        why=why,
+        fix="find out who changed the store; restore the records from a copy that verifies",
+        reason=reason,
+    )

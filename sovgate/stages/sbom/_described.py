@@ -1,0 +1,136 @@
+"""All that an SBOM says, whatever its format: the one input of both writers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from sovgate.formats.manifest import Manifest
+from sovgate.formats.provenance import RecordedDataset, TrainingRecord
+from sovgate.stages.sbom.libraries import Library
+from sovgate.stages.sbom.look import Licence, Looked, Summary
+
+UNKNOWN, FREE = "unknown", "free"
+_AUTHORITY = re.compile(r"[^:/?#]*://([^/?#]*)")
+_HOST = re.compile(r"(?:[^:@]*@)?[^:@]*(?::[0-9]*)?", re.ASCII)
+_STRAY = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """`record_signer` is None where the training record is an unsigned draft, or there is none.
+
+    `filename` is the name of a model that is one file; `timestamp` only ever what
+    SOURCE_DATE_EPOCH says (RULES 19).
+    """
+
+    name: str
+    manifest: Manifest
+    looked: Looked
+    filename: str
+    record: TrainingRecord | None = None
+    record_signer: str | None = None
+    libraries: tuple[Library, ...] = ()
+    licences: tuple[Licence, ...] = ()
+    timestamp: datetime | None = None
+    tool_version: str
+
+    def file_name(self, name: str) -> str:
+        return self.filename if name == "." else name
+
+    @property
+    def datasets(self) -> tuple[RecordedDataset, ...]:
+        """Those of the training record; () also where it states that there are none."""
+        found = self.record.datasets if self.record is not None else ()
+        return () if self.without_data else found
+
+    @property
+    def without_data(self) -> bool:
+        """Whether the record states that no data set is behind the model."""
+        found = self.record.datasets if self.record is not None else ()
+        return [(one.name, one.category) for one in found] == [("none", "none")]
+
+    @property
+    def summaries(self) -> list[Summary]:
+        return self.looked.of_format(self.looked.format)
+
+    @property
+    def parameters(self) -> int | None:
+        """Elements of all tensors in the model's own format; None where no header says."""
+        return sum(s.parameters for s in self.summaries) if self.summaries else None
+
+    @property
+    def dtypes(self) -> dict[str, tuple[int, int]]:
+        found: dict[str, tuple[int, int]] = {}
+        for summary in self.summaries:
+            for dtype, (count, elements) in summary.dtypes.items():
+                before = found.get(dtype, (0, 0))
+                found[dtype] = (before[0] + count, before[1] + elements)
+        return dict(sorted(found.items()))
+
+    @property
+    def family(self) -> str | None:
+        config = self.looked.configs.get("config")
+        if config is not None and config.model_type:
+            return config.model_type
+        for summary in self.summaries:
+            if family := summary.facts.get("general.architecture"):
+                return family
+        return None
+
+    @property
+    def architecture(self) -> str | None:
+        config = self.looked.configs.get("config")
+        if config is not None and config.architectures:
+            return ", ".join(config.architectures)
+        for summary in self.summaries:
+            if graph := summary.facts.get("graph"):
+                return graph
+        return None
+
+    @property
+    def ports(self) -> tuple[list[str], list[str]]:
+        """Inputs and outputs, of ONNX graphs."""
+        onnx = self.looked.of_format("onnx")
+        return [p for s in onnx for p in s.inputs], [p for s in onnx for p in s.outputs]
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What has no field of its own in either format, as (name, value), in a fixed order."""
+        rows: list[tuple[str, str]] = []
+        if self.looked.format:
+            rows.append(("format", self.looked.format))
+            rows.append(("parameters", str(self.parameters)))
+            rows.append(("tensors", str(sum(s.tensors for s in self.summaries))))
+        for dtype, (count, elements) in self.dtypes.items():
+            rows.append((f"dtype:{dtype}", f"{count} tensors, {elements} elements"))
+        for kind, config in sorted(self.looked.configs.items()):
+            rows += [(f"{kind}:{key}", value) for key, value in config.facts.items()]
+        if self.without_data:
+            rows.append(("data-sets", "none"))
+        if self.looked.card.library:
+            rows.append(("library", self.looked.card.library))
+        rows += [("card-dataset", name) for name in self.looked.card.datasets]
+        if not self.looked.card.readable:
+            rows.append(("card", "its front matter is not readable YAML"))
+        return rows
+
+
+def iri(text: str) -> str:
+    """A pointer as an IRI: what may not stand in one is percent-encoded."""
+    path, mark, fragment = text.partition("#")
+    quoted = [quote(part, safe="!$%&'()*+,/:;=?@~") for part in (path, fragment)]
+    made = _STRAY.sub("%25", quoted[0] + mark + quoted[1])
+    where = _AUTHORITY.match(made)
+    if where is not None and not _HOST.fullmatch(where[1]):
+        host = where[1].replace(":", "%3A").replace("@", "%40")
+        made = made[: where.start(1)] + host + made[where.end(1) :]
+    return made
+
+
+def stays_in(demands: tuple[tuple[str, ...], ...] | None) -> list[str]:
+    """One text a demand on where data must stay: "DE or EU"; "free", or "unknown"."""
+    if demands is None:
+        return [UNKNOWN]
+    return [" or ".join(demand) for demand in demands] or [FREE]
