@@ -136,11 +136,17 @@ def main(quick: bool) -> None:
             )
             for tool, run in runs.items():
                 gigabytes = mib * MIB / 1e9
-                rows.append([
-                    f"{action} {mib} MiB", tool, f"{gigabytes / run.seconds:.2f} GB/s",
-                    f"{run.seconds / runs['sovgate'].seconds:.2f}x", f"{run.spread:.0%}",
-                    f"{run.cpu / gigabytes:.2f} s/GB", f"{run.peak_mib:.0f} MiB",
-                ])  # fmt: skip
+                rows.append(
+                    [
+                        f"{action} {mib} MiB",
+                        tool,
+                        f"{gigabytes / run.seconds:.2f} GB/s",
+                        f"{run.seconds / runs['sovgate'].seconds:.2f}x",
+                        f"{run.spread:.0%}",
+                        f"{run.cpu / gigabytes:.2f} s/GB",
+                        f"{run.peak_mib:.0f} MiB",
+                    ]
+                )
     print(f"\nsovgate against age and Tink, medians of {repeats}, {machine()}\n")
     head = ["what", "tool", "speed", "sovgate is faster", "spread", "CPU", "peak memory"]
     print(table(head, rows))

@@ -43,26 +43,49 @@ def compare(label: str, model: Path, work: Path, peer: Path, repeats: int) -> li
     commands = {
         "sign": {
             "us": [*us, "sign", str(model), "--key", key, "--signature", ours],
-            "them": [str(peer), "sign", "key", str(model), "--private_key", key,
-                     "--signature", theirs],
+            "them": [
+                str(peer),
+                "sign",
+                "key",
+                str(model),
+                "--private_key",
+                key,
+                "--signature",
+                theirs,
+            ],
         },
         # Each verifies what the other signed.
         "verify": {
             "us": [*us, "verify", str(model), "--key", public, "--signature", theirs],
-            "them": [str(peer), "verify", "key", str(model), "--public_key", public,
-                     "--signature", ours],
+            "them": [
+                str(peer),
+                "verify",
+                "key",
+                str(model),
+                "--public_key",
+                public,
+                "--signature",
+                ours,
+            ],
         },
-    }  # fmt: skip
+    }
     rows = []
     for verb, pair in commands.items():
         runs = in_turn(pair, repeats)
         mine, other = runs["us"], runs["them"]
-        rows.append([
-            f"{verb} {label}", f"{mine.seconds:.2f} s", f"{other.seconds:.2f} s",
-            f"{other.seconds / mine.seconds:.2f}x", f"{max(mine.spread, other.spread):.0%}",
-            f"{mine.cpu:.1f} s", f"{other.cpu:.1f} s",
-            f"{mine.peak_mib:.0f} MiB", f"{other.peak_mib:.0f} MiB",
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{verb} {label}",
+                f"{mine.seconds:.2f} s",
+                f"{other.seconds:.2f} s",
+                f"{other.seconds / mine.seconds:.2f}x",
+                f"{max(mine.spread, other.spread):.0%}",
+                f"{mine.cpu:.1f} s",
+                f"{other.cpu:.1f} s",
+                f"{mine.peak_mib:.0f} MiB",
+                f"{other.peak_mib:.0f} MiB",
+            ]
+        )
     return rows
 
 
@@ -91,6 +114,15 @@ def main(quick: bool) -> None:
             make(model, size)
             rows += compare(label, model, work, peer, repeats)
     print(f"\nsovgate against model_signing 1.1.1, medians of {repeats}, {machine()}\n")
-    head = ["what", "sovgate", "model_signing", "faster", "spread", "CPU", "CPU, theirs",
-            "peak memory", "theirs"]  # fmt: skip
+    head = [
+        "what",
+        "sovgate",
+        "model_signing",
+        "faster",
+        "spread",
+        "CPU",
+        "CPU, theirs",
+        "peak memory",
+        "theirs",
+    ]
     print(table(head, rows))

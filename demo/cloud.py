@@ -71,12 +71,25 @@ class Cloud:
     def _seaweedfs(self) -> str:
         folder = self._folder / "seaweedfs"
         folder.mkdir()
-        (folder / "s3.json").write_text(json.dumps({"identities": [
-            {"name": side, "actions": may, "credentials": [{
-                "accessKey": credentials(side)["AWS_ACCESS_KEY_ID"],
-                "secretKey": credentials(side)["AWS_SECRET_ACCESS_KEY"]}]}
-            for side, may in (("demo", ["Admin"]), ("us-train", MAY), ("eu", MAY))
-        ]}))  # fmt: skip
+        (folder / "s3.json").write_text(
+            json.dumps(
+                {
+                    "identities": [
+                        {
+                            "name": side,
+                            "actions": may,
+                            "credentials": [
+                                {
+                                    "accessKey": credentials(side)["AWS_ACCESS_KEY_ID"],
+                                    "secretKey": credentials(side)["AWS_SECRET_ACCESS_KEY"],
+                                }
+                            ],
+                        }
+                        for side, may in (("demo", ["Admin"]), ("us-train", MAY), ("eu", MAY))
+                    ]
+                }
+            )
+        )
         options = ["-logtostderr=true", "server", f"-dir={folder}", "-ip=127.0.0.1"]
         options += ["-ip.bind=127.0.0.1", "-filer=true", "-s3", f"-s3.config={folder}/s3.json"]
         options += [
@@ -107,9 +120,13 @@ class Cloud:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SOVGATE_"))}
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [str(program), *options], cwd=self._folder, env=clean, stdout=out, stderr=out,
+                [str(program), *options],
+                cwd=self._folder,
+                env=clean,
+                stdout=out,
+                stderr=out,
                 stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
         self._running.append(process)
         url = f"http://127.0.0.1:{port}"
         for _ in range(300):
@@ -132,9 +149,11 @@ class Cloud:
         given = credentials("demo")
         session.set_credentials(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"])
         return session.create_client(
-            service, region_name=REGIONS[zone], endpoint_url=url,
+            service,
+            region_name=REGIONS[zone],
+            endpoint_url=url,
             config=Config(s3={"addressing_style": "path"}),
-        )  # fmt: skip
+        )
 
     def _bucket(self, zone: str, bucket: str) -> None:
         sdk = self._sdk("s3", self._s3, zone)

@@ -51,8 +51,18 @@ def ask_for_more(records: Records) -> str:
             rows.writerow([*(f"{value:.6g}" for value in features), int(label)])
     sovgate(EU, "keys", "generate", "sign", "-o", "keys/dpo.pem")
     sovgate(EU, "data", "key", "-o", "keys/kyc-eu.key")
-    made = sovgate(EU, "data", "commit", "kyc", "--dataset", DATASET, "--epoch", "2026-11",
-                   "--key", "keys/kyc-eu.key")  # fmt: skip
+    made = sovgate(
+        EU,
+        "data",
+        "commit",
+        "kyc",
+        "--dataset",
+        DATASET,
+        "--epoch",
+        "2026-11",
+        "--key",
+        "keys/kyc-eu.key",
+    )
     project = EU / "sovgate.yaml"
     project.write_text(project.read_text() + MORE)
     sovgate(EU, "lint")
@@ -84,8 +94,10 @@ def evidence(name: str, records: Records, baseline: str) -> str:
     sovgate(EU, "record", name, "--dataset", DATASET, "--base-model", NAME)
     sovgate(EU, "sbom", name)
     tested = predictions(name, records, name)
-    said = [gate(name, "accuracy", "--predictions", tested),
-            gate(name, "regression", "--predictions", tested, "--baseline", baseline)]  # fmt: skip
+    said = [
+        gate(name, "accuracy", "--predictions", tested),
+        gate(name, "regression", "--predictions", tested, "--baseline", baseline),
+    ]
     made = sovgate(EU, "attest", name, "--all-unsigned", *key)
     return f"{', '.join(said)}; {len(made['signed'])} statements signed"
 
@@ -97,15 +109,38 @@ def gate(name: str, which: str, *words: str, expect: int = 0) -> str:
 
 
 def legal(name: str) -> str:
-    sovgate(EU, "attest", name, "--legal", "--dataset", DATASET, "--zone", "eu",
-            "--statement", STATEMENT, "--key", "file:keys/dpo.pem")  # fmt: skip
+    sovgate(
+        EU,
+        "attest",
+        name,
+        "--legal",
+        "--dataset",
+        DATASET,
+        "--zone",
+        "eu",
+        "--statement",
+        STATEMENT,
+        "--key",
+        "file:keys/dpo.pem",
+    )
     return f"the DPO's own key attests: eu may run it, trained on {DATASET} as it is now"
 
 
 def roll_out(name: str, version: str) -> str:
     """Into eu's own store, opened and receipted there, committed: one command."""
-    made = sovgate(EU, "release", name, "--release", f"{NAME}/{version}", "--zone", "eu",
-                   "--to", "eu", "--through", "promote")  # fmt: skip
+    made = sovgate(
+        EU,
+        "release",
+        name,
+        "--release",
+        f"{NAME}/{version}",
+        "--zone",
+        "eu",
+        "--to",
+        "eu",
+        "--through",
+        "promote",
+    )
     commit = next(one["said"] for one in made["steps"] if one["name"] == "promote")
     return f"{NAME}/{version}: push, pull, promote; {commit[:17]}"
 

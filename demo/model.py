@@ -15,8 +15,10 @@ def load_data() -> Any:
 
     data = load_breast_cancer()
     half = len(data.target) // 2
-    return (data.data[:half + 1], data.target[:half + 1]), (data.data[half + 1:],
-                                                            data.target[half + 1:])  # fmt: skip
+    return (data.data[: half + 1], data.target[: half + 1]), (
+        data.data[half + 1 :],
+        data.target[half + 1 :],
+    )
 
 
 def fit(folder: Path, features: Any, target: Any) -> None:
@@ -25,8 +27,15 @@ def fit(folder: Path, features: Any, target: Any) -> None:
 
     scaler = StandardScaler().fit(features)
     model = LogisticRegression(max_iter=500).fit(scaler.transform(features), target)
-    save(folder, {"mean": scaler.mean_, "scale": scaler.scale_, "weight": model.coef_[0],
-                  "bias": model.intercept_})  # fmt: skip
+    save(
+        folder,
+        {
+            "mean": scaler.mean_,
+            "scale": scaler.scale_,
+            "weight": model.coef_[0],
+            "bias": model.intercept_,
+        },
+    )
 
 
 def tune(base: Path, folder: Path, features: Any, target: Any, steps: int) -> None:

@@ -54,8 +54,11 @@ def main() -> None:
 
 def story() -> None:
     started = time.perf_counter()
-    print(paint("1", "A model crosses a border: us-train (aws:us-east-1, US)"
-                     f" → eu ({EU_REGION}, DE)\n"))  # fmt: skip
+    print(
+        paint(
+            "1", f"A model crosses a border: us-train (aws:us-east-1, US) → eu ({EU_REGION}, DE)\n"
+        )
+    )
     model, release = US / "kyc-risk", "kyc-risk/1.0.0"
     facts: dict[str, Any] = {}
     step("set up", lay_out)
@@ -69,20 +72,23 @@ def story() -> None:
 
     def sign() -> str:
         made = sovgate(US, "sign", "kyc-risk", "--key", sign_key("us-train"))
-        sovgate(US, "record", "kyc-risk", "--dataset", "public-pretrain",
-                "--key", sign_key("us-train"))  # fmt: skip
+        sovgate(
+            US, "record", "kyc-risk", "--dataset", "public-pretrain", "--key", sign_key("us-train")
+        )
         facts["manifest"] = made["manifest"]
         return f"model and training record; manifest sha256:{made['manifest'][:16]}…"
 
     def check() -> str:
-        made = sovgate(US, "check", "kyc-risk", "--action", "transfer",
-                       "--zone", "us-train", "--to", "eu")  # fmt: skip
+        made = sovgate(
+            US, "check", "kyc-risk", "--action", "transfer", "--zone", "us-train", "--to", "eu"
+        )
         by = ", ".join(f"{p['id']} ({p['where']})" for p in made["permits"])
         return f"us-train → eu allowed by {by}; {len(made['rules'])} rules asked"
 
     def push() -> str:
-        made = sovgate(US, "push", "kyc-risk", "--release", release,
-                       "--zone", "us-train", "--to", "eu")  # fmt: skip
+        made = sovgate(
+            US, "push", "kyc-risk", "--release", release, "--zone", "us-train", "--to", "eu"
+        )
         facts["us-train"] = [made["audit-head"]]
         return f"{made['crossed']:,} bytes for eu's key alone; record sha256:{made['record'][:16]}…"
 
@@ -111,8 +117,12 @@ def story() -> None:
         if kubectl is None:
             return " (kubectl is not here, so not rendered)"
         git("clone", "-q", "serving.git", "serving")
-        out = subprocess.run([kubectl, "kustomize", str(HERE / "serving" / "overlays" / "eu")],
-                             capture_output=True, text=True, check=True).stdout  # fmt: skip
+        out = subprocess.run(
+            [kubectl, "kustomize", str(HERE / "serving" / "overlays" / "eu")],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         for needle in (facts["manifest"], "MODEL_KEY_URI", "kind: Deployment"):
             if needle not in out:
                 raise SystemExit(f"the rendered overlay lacks {needle}")
@@ -127,10 +137,15 @@ def story() -> None:
         return f"{' and '.join(said)} verify, none cut off: the heads were noted"
 
     for name, run, decision in (
-        ("train", train, ""), ("sign", sign, ""), ("decide", check, "allowed"),
-        ("push", push, "allowed"), ("pull", pull, "allowed"), ("predict", load, ""),
-        ("promote", promote, "allowed"), ("audit", audit, ""),
-    ):  # fmt: skip
+        ("train", train, ""),
+        ("sign", sign, ""),
+        ("decide", check, "allowed"),
+        ("push", push, "allowed"),
+        ("pull", pull, "allowed"),
+        ("predict", load, ""),
+        ("promote", promote, "allowed"),
+        ("audit", audit, ""),
+    ):
         step(name, run, decision)
     hybrid.story(local_x, local_y)
     denied()
@@ -147,9 +162,12 @@ def denied() -> None:
     )
     print(paint("2", f"$ sovgate {' '.join(push)}"), flush=True)
     subprocess.run(
-        [sys.executable, "-m", "sovgate", *push], cwd=EU, check=False, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "sovgate", *push],
+        cwd=EU,
+        check=False,
+        stderr=subprocess.STDOUT,
         env={**environment(EU), "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
-    )  # fmt: skip
+    )
     # us-train's own audit log lies there too, and the object on which create-only was tried out.
     left = [name for name in in_store("us-train") if name.split("/")[0] not in ("audit", ".probe")]
     if left:

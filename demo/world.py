@@ -69,9 +69,12 @@ def sovgate(folder: Path, *arguments: str, expect: int = 0) -> dict[str, Any]:
     """
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", *arguments, "--format", "json"],
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
         env=environment(folder),
-    )  # fmt: skip
+    )
     if done.returncode != expect:
         raise SystemExit(
             f"sovgate {' '.join(arguments)}\nexited {done.returncode}, not {expect}\n"
@@ -241,12 +244,20 @@ def key_files() -> None:
 
 
 def git(*arguments: str, cwd: Path = HERE) -> str:
-    identity = {"GIT_AUTHOR_NAME": "demo", "GIT_AUTHOR_EMAIL": "demo@localhost",
-                "GIT_COMMITTER_NAME": "demo", "GIT_COMMITTER_EMAIL": "demo@localhost"}  # fmt: skip
+    identity = {
+        "GIT_AUTHOR_NAME": "demo",
+        "GIT_AUTHOR_EMAIL": "demo@localhost",
+        "GIT_COMMITTER_NAME": "demo",
+        "GIT_COMMITTER_EMAIL": "demo@localhost",
+    }
     return subprocess.run(
         ["git", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false", *arguments],
-        cwd=cwd, capture_output=True, text=True, check=True, env={**os.environ, **identity},
-    ).stdout  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **identity},
+    ).stdout
 
 
 def serving_repository() -> None:

@@ -43,12 +43,22 @@ def download(lock: str, wheels: Path, python: str, machine: str) -> None:
     glibc = [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC, 4, -1)]
     platforms = [*glibc, *(f"manylinux{old}_{machine}" for old in ("2014", "2010", "1"))]
     command = [
-        sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check",
-        "--require-hashes", "--only-binary=:all:", "--no-deps", f"--dest={wheels}",
-        f"--requirement={bare}", f"--python-version={python}", "--implementation=cp",
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-qq",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--no-deps",
+        f"--dest={wheels}",
+        f"--requirement={bare}",
+        f"--python-version={python}",
+        "--implementation=cp",
         *(f"--abi={abi}" for abi in (version, "abi3", "none")),
         *(f"--platform={one}" for one in platforms),
-    ]  # fmt: skip
+    ]
     subprocess.run(command, check=True)
     bare.unlink()
 
@@ -57,8 +67,10 @@ def own_wheel(wheels: Path) -> str:
     """Ours, and the line that pins it."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels.absolute())],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     (wheel,) = wheels.glob("sovgate-*.whl")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return f"sovgate=={wheel.name.split('-')[1]} --hash=sha256:{digest}\n"

@@ -49,9 +49,10 @@ def debian_packages(distribution: str) -> list[dict[str, Any]]:
     found = []
     for paragraph in DPKG.read_text("utf-8").split("\n\n") if DPKG.exists() else []:
         fields = dict(
-            line.split(": ", 1) for line in paragraph.splitlines() if ": " in line[1:]
-            and not line.startswith(" ")
-        )  # fmt: skip
+            line.split(": ", 1)
+            for line in paragraph.splitlines()
+            if ": " in line[1:] and not line.startswith(" ")
+        )
         if fields.get("Status") != "install ok installed":
             continue
         name, version, machine = (fields[key] for key in ("Package", "Version", "Architecture"))

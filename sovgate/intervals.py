@@ -34,8 +34,10 @@ def _front(x: float, a: float, b: float) -> float:
         0.5 * math.log(a / n * b / (2.0 * math.pi))
         + a * _log_ratio(x * n, a)
         + b * _log_ratio((1.0 - x) * n, b)
-        + _stirling(n) - _stirling(a) - _stirling(b)
-    )  # fmt: skip
+        + _stirling(n)
+        - _stirling(a)
+        - _stirling(b)
+    )
 
 
 def _log_ratio(value: float, of: float) -> float:

@@ -51,8 +51,10 @@ class Run:
 
     def _add(self, values: dict[str, str], name: str, value: object) -> None:
         if not name or not name.isascii() or name in values:
-            raise UsageError(f"the name {name[:80]!r} is empty, not ASCII, or given twice",
-                             fix="give each value a name of its own, in ASCII")  # fmt: skip
+            raise UsageError(
+                f"the name {name[:80]!r} is empty, not ASCII, or given twice",
+                fix="give each value a name of its own, in ASCII",
+            )
         text = _text(value)
         if text is None or len(text) > _MAX_VALUE:
             raise UsageError(

@@ -35,8 +35,11 @@ def parse(text: str, *, what: str) -> Uri:
     The offending text is not repeated where it may hold a secret.
     """
     if not text or len(text) > MAX_LENGTH:
-        raise ConfigError(f"the {what} URI is empty or longer than {MAX_LENGTH}",
-                          fix="name it, e.g. file:PATH", reason="bad-uri")  # fmt: skip
+        raise ConfigError(
+            f"the {what} URI is empty or longer than {MAX_LENGTH}",
+            fix="name it, e.g. file:PATH",
+            reason="bad-uri",
+        )
     if _CONTROL.search(text):
         raise ConfigError(f"the {what} URI holds control characters", reason="bad-uri")
     match = _SCHEME.match(text)
@@ -66,7 +69,9 @@ def parse(text: str, *, what: str) -> Uri:
             reason="secret-in-uri",
         )
     if not rest:
-        raise ConfigError(f"the {what} URI {text!r} names nothing",
-                          fix=f"write what it names behind {scheme}:, as in file:PATH",
-                          reason="bad-uri")  # fmt: skip
+        raise ConfigError(
+            f"the {what} URI {text!r} names nothing",
+            fix=f"write what it names behind {scheme}:, as in file:PATH",
+            reason="bad-uri",
+        )
     return Uri(scheme=scheme, rest=rest, text=text)

@@ -46,10 +46,16 @@ def issue(
     )
     if key_usage:
         usage = x509.KeyUsage(
-            digital_signature=digital_signature and not ca, key_cert_sign=ca, crl_sign=ca,
-            content_commitment=not ca, key_encipherment=False, data_encipherment=False,
-            key_agreement=False, encipher_only=False, decipher_only=False,
-        )  # fmt: skip
+            digital_signature=digital_signature and not ca,
+            key_cert_sign=ca,
+            crl_sign=ca,
+            content_commitment=not ca,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
         builder = builder.add_extension(usage, critical=True)
     if not ca:
         code = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])

@@ -30,9 +30,13 @@ IMAGE = "localhost/sovgate"
 BASE = "localhost/debian-python"
 #: What the Tasks ask of Kubernetes, in podman's words (`LOCKED_DOWN` in sovgate/surface/tekton.py).
 LOCKED_DOWN = (
-    "--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges",
-    "--tmpfs=/tmp:rw,size=64m,mode=1777", "--pull=never",
-)  # fmt: skip
+    "--network=none",
+    "--read-only",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+    "--tmpfs=/tmp:rw,size=64m,mode=1777",
+    "--pull=never",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,25 +64,46 @@ class Podman:
 
     def command(self, *words: str | Path) -> list[str | Path]:
         return [
-            HERE / "usr/bin/podman", "--root", HERE / f"storage-{self.driver}",
-            "--runroot", self.state / self.driver, "--tmpdir", self.state / "tmp",
-            "--storage-driver", self.driver, "--cgroup-manager", "cgroupfs",
-            "--conmon", HERE / "home/conmon", "--runtime", HERE / "usr/sbin/runc", *words,
-        ]  # fmt: skip
+            HERE / "usr/bin/podman",
+            "--root",
+            HERE / f"storage-{self.driver}",
+            "--runroot",
+            self.state / self.driver,
+            "--tmpdir",
+            self.state / "tmp",
+            "--storage-driver",
+            self.driver,
+            "--cgroup-manager",
+            "cgroupfs",
+            "--conmon",
+            HERE / "home/conmon",
+            "--runtime",
+            HERE / "usr/sbin/runc",
+            *words,
+        ]
 
     def __call__(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            self.command(*words), env=self.env, capture_output=True, text=True, check=False,
-            stdin=subprocess.DEVNULL, timeout=600,
-        )  # fmt: skip
+            self.command(*words),
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=600,
+        )
         assert not check or done.returncode == 0, done.stderr[-4000:]
         return done
 
     def run(
-        self, image: str, *words: str, mounts: Mapping[Path, str] | None = None,
-        env: Mapping[str, str] | None = None, workdir: str | None = None,
+        self,
+        image: str,
+        *words: str,
+        mounts: Mapping[Path, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
         entrypoint: Sequence[str] = (),
-    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    ) -> subprocess.CompletedProcess[str]:
         """A container as locked down as the Tasks are; `mounts`: a folder -> "/place[:ro]"."""
         options = [*LOCKED_DOWN]
         options += [f"--volume={folder}:{place}" for folder, place in (mounts or {}).items()]
@@ -95,9 +120,12 @@ class Podman:
         socket.unlink(missing_ok=True)
         words = self.command("system", "service", "--time=0", f"unix://{socket}")
         with subprocess.Popen(
-            words, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            words,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        ) as server:  # fmt: skip
+        ) as server:
             try:
                 until = time.monotonic() + 30
                 while not socket.exists():
@@ -169,8 +197,9 @@ def image(engine: Podman, *, fresh: bool = False) -> str:
         python = re.sub(r"^Python (\d+\.\d+)\..*\n", r"\1", version)
         subprocess.run(
             [sys.executable, "scripts/container.py", context, "--python", python],
-            cwd=ROOT, check=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            check=True,
+        )
         made_of = hashlib.sha256()
         for path in sorted(p for p in context.rglob("*") if p.is_file()):
             made_of.update(
@@ -182,9 +211,16 @@ def image(engine: Podman, *, fresh: bool = False) -> str:
                 engine("image", "rm", "--force", old, check=False)
         if fresh or engine("image", "exists", tag, check=False).returncode != 0:
             engine(
-                "build", "--network=none", "--pull-never", "--timestamp=0", "--layers=false",
-                "--no-cache", f"--build-arg=BASE={BASE}", f"--tag={tag}", context,
-            )  # fmt: skip
+                "build",
+                "--network=none",
+                "--pull-never",
+                "--timestamp=0",
+                "--layers=false",
+                "--no-cache",
+                f"--build-arg=BASE={BASE}",
+                f"--tag={tag}",
+                context,
+            )
         return tag
 
 

@@ -137,8 +137,18 @@ class Crossing:
         self.json("sbom", self.model, "--key", "keys/home.pem")
 
     def push(self, *more: object, code: int = 0) -> dict[str, Any]:
-        return self.json("push", self.model, "--release", "churn/1.0.0", "--zone", "home",
-                         "--to", "eu", *more, code=code)  # fmt: skip
+        return self.json(
+            "push",
+            self.model,
+            "--release",
+            "churn/1.0.0",
+            "--zone",
+            "home",
+            "--to",
+            "eu",
+            *more,
+            code=code,
+        )
 
     def pull(self, *more: object, release: str = "churn/1.0.0", code: int = 0) -> dict[str, Any]:
         return self.json("pull", release, "--zone", "eu", "-o", "pulled", *more, code=code)

@@ -25,8 +25,9 @@ border:
 
 
 def push(crossing: Crossing, version: str) -> str:
-    found = crossing.json("push", crossing.model, "--release", f"churn/{version}",
-                          "--zone", "home", "--to", "eu")  # fmt: skip
+    found = crossing.json(
+        "push", crossing.model, "--release", f"churn/{version}", "--zone", "home", "--to", "eu"
+    )
     return f"churn/{version}@sha256:{found['manifest']}"
 
 

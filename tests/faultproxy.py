@@ -100,8 +100,11 @@ class _Handler(BaseHTTPRequestHandler):
         if what is What.LOSE_REQUEST:
             self._hang_up()
         elif what is What.REDIRECT:
-            self._answer(301, [("x-amz-bucket-region", "us-east-1")],
-                         b"<Error><Code>PermanentRedirect</Code></Error>")  # fmt: skip
+            self._answer(
+                301,
+                [("x-amz-bucket-region", "us-east-1")],
+                b"<Error><Code>PermanentRedirect</Code></Error>",
+            )
         elif what is What.BUSY:
             self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
         elif what is What.DENY:
@@ -135,8 +138,15 @@ class _Handler(BaseHTTPRequestHandler):
         length = reply.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
         self._answer(reply.status, kept, data, length or "0", cut=what is What.CUT_REPLY)
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], data: bytes,
-                length: str | None = None, *, cut: bool = False) -> None:  # fmt: skip
+    def _answer(
+        self,
+        status: int,
+        headers: list[tuple[str, str]],
+        data: bytes,
+        length: str | None = None,
+        *,
+        cut: bool = False,
+    ) -> None:
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)

@@ -139,7 +139,8 @@ def vectors() -> dict[str, bytes]:
         "good-empty.gguf": gguf(),
         "good-tensors.gguf": padded(
             gguf(info(b"a", [8], 0, 0) + info(b"b", [32], 2, 32), tensors=2)
-        ) + bytes(64),
+        )
+        + bytes(64),
         "good-words.gguf": gguf(array(b"words", 8, 3, text(b"x") * 3), keys=2),
         "magic-only.gguf": b"GGUF",
         "not-gguf.gguf": b"GGML" + bytes(40),
@@ -161,27 +162,22 @@ def vectors() -> dict[str, bytes]:
         "alignment-float.gguf": gguf(
             text(b"general.alignment") + struct.pack("<If", 6, 32.0), keys=2
         ),
-        "alignment-0.gguf": gguf(
-            text(b"general.alignment") + struct.pack("<II", 4, 0), keys=2
-        ),
-        "alignment-odd.gguf": gguf(
-            text(b"general.alignment") + struct.pack("<II", 4, 33), keys=2
-        ),
+        "alignment-0.gguf": gguf(text(b"general.alignment") + struct.pack("<II", 4, 0), keys=2),
+        "alignment-odd.gguf": gguf(text(b"general.alignment") + struct.pack("<II", 4, 33), keys=2),
         "dimensions.gguf": gguf(text(b"a") + struct.pack("<I", 2**31), tensors=1),
         "huge-shape.gguf": gguf(info(b"a", [2**62, 2**62], 0, 0), tensors=1),
         "unknown-type.gguf": padded(gguf(info(b"a", [8], 999, 0), tensors=1)) + bytes(32),
         "broken-block.gguf": padded(gguf(info(b"a", [8], 2, 0), tensors=1)) + bytes(32),
-        "overlap.gguf": padded(
-            gguf(info(b"a", [8], 0, 0) + info(b"b", [8], 0, 0), tensors=2)
-        ) + bytes(64),
-        "hole.gguf": padded(
-            gguf(info(b"a", [8], 0, 0) + info(b"b", [8], 0, 64), tensors=2)
-        ) + bytes(96),
+        "overlap.gguf": padded(gguf(info(b"a", [8], 0, 0) + info(b"b", [8], 0, 0), tensors=2))
+        + bytes(64),
+        "hole.gguf": padded(gguf(info(b"a", [8], 0, 0) + info(b"b", [8], 0, 64), tensors=2))
+        + bytes(96),
         "outside.gguf": padded(gguf(info(b"a", [4096], 0, 0), tensors=1)) + bytes(32),
         "trailing.gguf": padded(gguf(info(b"a", [8], 0, 0), tensors=1)) + bytes(4096),
         "duplicate-tensor.gguf": padded(
             gguf(info(b"a", [8], 0, 0) + info(b"a", [8], 0, 32), tensors=2)
-        ) + bytes(64),
+        )
+        + bytes(64),
         "good-small.onnx": onnx(field(2, b"g") + field(5, a)),
         "good-nested.onnx": onnx(nested(field(2, b"g"), 5)),
         "empty.onnx": b"",
@@ -218,20 +214,27 @@ def vectors() -> dict[str, bytes]:
         ).encode(),
         "index-deep.safetensors.index.json": b'{"weight_map":' + b"[" * 5000 + b"]" * 5000 + b"}",
         "index-number.safetensors.index.json": b'{"weight_map":{"a":1}}',
-    }  # fmt: skip
+    }
 
 
 #: Reasons of those that are refused for another one than "bad-header".
 REASONS = {
     "malformed": (
-        "array-text-2-63.gguf", "lone-surrogate.safetensors", "index-deep.safetensors.index.json",
-        "index-no-map.safetensors.index.json", "index-number.safetensors.index.json",
+        "array-text-2-63.gguf",
+        "lone-surrogate.safetensors",
+        "index-deep.safetensors.index.json",
+        "index-no-map.safetensors.index.json",
+        "index-number.safetensors.index.json",
     ),
     "unsafe-path": (
-        "external-above.onnx", "external-absolute.onnx", "external-nameless.onnx",
-        "external-in-node.onnx", "external-in-subgraph.onnx", "index-above.safetensors.index.json",
+        "external-above.onnx",
+        "external-absolute.onnx",
+        "external-nameless.onnx",
+        "external-in-node.onnx",
+        "external-in-subgraph.onnx",
+        "index-above.safetensors.index.json",
     ),
-}  # fmt: skip
+}
 
 
 def expected() -> dict[str, dict[str, object]]:

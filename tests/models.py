@@ -23,15 +23,27 @@ FOLDER = Path(__file__).parent / "vectors" / "sbom"
 RECORD = TrainingRecord(
     datasets=(
         RecordedDataset(
-            name="kyc-eu", category="personal", stays_in=(("EU",), ("DE", "FR")),
-            pointer="s3://kyc-eu/2026-10/", manifest_sha256="ab" * 32, commitment="cd" * 32,
+            name="kyc-eu",
+            category="personal",
+            stays_in=(("EU",), ("DE", "FR")),
+            pointer="s3://kyc-eu/2026-10/",
+            manifest_sha256="ab" * 32,
+            commitment="cd" * 32,
         ),
         RecordedDataset(
-            name="public-pretrain", category="public", stays_in=(), pointer=None,
-            manifest_sha256=None, commitment=None,
+            name="public-pretrain",
+            category="public",
+            stays_in=(),
+            pointer=None,
+            manifest_sha256=None,
+            commitment=None,
         ),
         RecordedDataset(
-            name="scraped", category=None, stays_in=None, pointer=None, manifest_sha256=None,
+            name="scraped",
+            category=None,
+            stays_in=None,
+            pointer=None,
+            manifest_sha256=None,
             commitment=None,
         ),
     ),
@@ -40,7 +52,7 @@ RECORD = TrainingRecord(
     parameters={"epochs": "3", "learning-rate": "0.0005"},
     metrics={"accuracy": "0.93", "f1": "0.91"},
     finished=datetime(2026, 10, 1, 12, tzinfo=UTC),
-)  # fmt: skip
+)
 LIBRARIES = (
     Library(name="numpy", version="2.4.6", hashes=("11" * 32,), licence="BSD-3-Clause"),
     Library(name="torch", version="2.12.0+cpu", hashes=("22" * 32, "33" * 32)),
@@ -67,19 +79,29 @@ def transformer(folder: Path) -> None:
         save_file(arrays, folder / name, {"format": "pt"})
         weight_map |= dict.fromkeys(arrays, name)
         total += sum(array.nbytes for array in arrays.values())
-    _json(folder / "model.safetensors.index.json",
-          {"metadata": {"total_size": total}, "weight_map": weight_map})  # fmt: skip
+    _json(
+        folder / "model.safetensors.index.json",
+        {"metadata": {"total_size": total}, "weight_map": weight_map},
+    )
     _json(
         folder / "config.json",
         {
-            "architectures": ["BertForSequenceClassification"], "model_type": "bert",
-            "hidden_size": 4, "num_hidden_layers": 1, "vocab_size": 8, "layer_norm_eps": 1e-12,
-            "id2label": {"0": "no", "1": "yes"}, "torch_dtype": "float16", "use_cache": True,
+            "architectures": ["BertForSequenceClassification"],
+            "model_type": "bert",
+            "hidden_size": 4,
+            "num_hidden_layers": 1,
+            "vocab_size": 8,
+            "layer_norm_eps": 1e-12,
+            "id2label": {"0": "no", "1": "yes"},
+            "torch_dtype": "float16",
+            "use_cache": True,
         },
-    )  # fmt: skip
+    )
     _json(folder / "generation_config.json", {"temperature": 0.7, "eos_token_id": 2})
-    _json(folder / "tokenizer_config.json",
-          {"model_max_length": 10**30, "tokenizer_class": "BertTokenizer"})  # fmt: skip
+    _json(
+        folder / "tokenizer_config.json",
+        {"model_max_length": 10**30, "tokenizer_class": "BertTokenizer"},
+    )
     (folder / "README.md").write_text(
         "---\nlicense: apache-2.0\nbase_model: google/bert-tiny\ndatasets:\n- glue\n"
         "library_name: transformers\npipeline_tag: text-classification\n---\n# Risk\n",
@@ -127,9 +149,12 @@ def scorer(folder: Path) -> None:
         graph, producer_name="trainer", opset_imports=[helper.make_opsetid("", 17)], ir_version=8
     )
     onnx.save_model(
-        model, folder / "model.onnx", save_as_external_data=True, location="model.onnx_data",
+        model,
+        folder / "model.onnx",
+        save_as_external_data=True,
+        location="model.onnx_data",
         size_threshold=0,
-    )  # fmt: skip
+    )
 
 
 def legacy(folder: Path) -> None:

@@ -71,9 +71,12 @@ def ordered(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ready = [
             name
             for name, entry in left.items()
-            if not (set(entry.get("runAfter", [])) | set(re.findall(r"\$\(tasks\.([a-z-]+)\.",
-                                                                    str(entry)))) & set(left)
-        ]  # fmt: skip
+            if not (
+                set(entry.get("runAfter", []))
+                | set(re.findall(r"\$\(tasks\.([a-z-]+)\.", str(entry)))
+            )
+            & set(left)
+        ]
         if not ready:
             raise LookupError(f"a circle among {sorted(left)}")
         done += [left.pop(name) for name in ready]
@@ -81,9 +84,13 @@ def ordered(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def run(
-    name: str | Path, given: Mapping[str, str | list[str]], execute: Execute, scratch: Path,
-    *, other: Mapping[str, dict[str, Any]] | None = None,
-) -> Finished:  # fmt: skip
+    name: str | Path,
+    given: Mapping[str, str | list[str]],
+    execute: Execute,
+    scratch: Path,
+    *,
+    other: Mapping[str, dict[str, Any]] | None = None,
+) -> Finished:
     """Run all Tasks until one fails. `other`: the user's Tasks, where not the samples.
 
     `name` is that of one of ours, or the file of another pipeline.
@@ -111,10 +118,14 @@ def run(
             label = f"{entry['name']}-{number}" if "matrix" in entry else entry["name"]
             into = scratch / label
             into.mkdir(parents=True)
-            done = execute(Work(
-                name=label, step=step(what, {**fixed, **{n: put(v) for n, v in varied.items()}}),
-                workspaces=spaces, results=into,
-            ))  # fmt: skip
+            done = execute(
+                Work(
+                    name=label,
+                    step=step(what, {**fixed, **{n: put(v) for n, v in varied.items()}}),
+                    workspaces=spaces,
+                    results=into,
+                )
+            )
             ran.append(label)
             if done.returncode != 0:
                 return Finished(results={}, ran=tuple(ran), failed=(label, done))

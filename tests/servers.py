@@ -68,9 +68,19 @@ def seaweedfs() -> str:
     program = components.peer_program("seaweedfs", "weed")
     folder = Path(tempfile.mkdtemp(prefix="weed-"))
     key = {"accessKey": "test", "secretKey": "testtest"}
-    (folder / "s3.json").write_text(json.dumps({"identities": [
-        {"name": "test", "credentials": [key], "actions": ["Admin", "Read", "Write", "List"]},
-    ]}))  # fmt: skip
+    (folder / "s3.json").write_text(
+        json.dumps(
+            {
+                "identities": [
+                    {
+                        "name": "test",
+                        "credentials": [key],
+                        "actions": ["Admin", "Read", "Write", "List"],
+                    },
+                ]
+            }
+        )
+    )
     options = ["-logtostderr=true", "server", f"-dir={folder}", "-ip=127.0.0.1"]
     options += ["-ip.bind=127.0.0.1", "-filer=true", "-s3", f"-s3.config={folder / 's3.json'}"]
     options += ["-volume.max=200", "-master.volumeSizeLimitMB=256"]
@@ -122,10 +132,14 @@ def _start(command: Sequence[Any], folder: Path | None = None) -> None:
     folder = folder or Path(tempfile.mkdtemp(prefix="server-"))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [str(word) for word in command], cwd=folder, stdout=log, stderr=log,
-            stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,  # noqa: PLW1509 (one call, no locks)
+            [str(word) for word in command],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 (one call, no locks)
             env={k: v for k, v in os.environ.items() if not k.startswith("AWS_")},
-        )  # fmt: skip
+        )
     _running.append((process, folder))
 
 

@@ -47,8 +47,11 @@ class Log:
         return _STYLE.sub("", "".join(raw))
 
     def result(self, *step: str) -> str:
-        found = [r["stepResult"] for r in self.of(*step) if r.get("stage") == "Main"
-                 and "stepResult" in r]  # fmt: skip
+        found = [
+            r["stepResult"]
+            for r in self.of(*step)
+            if r.get("stage") == "Main" and "stepResult" in r
+        ]
         assert found, f"step {step} did not run:\n{self}"
         return str(found[-1])
 
@@ -82,11 +85,21 @@ def wheels(of: str = "base") -> Path:
         fcntl.flock(file, fcntl.LOCK_EX)  # several workers of pytest may come here at once
         if not stamp.exists():
             subprocess.run(
-                [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                 "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:",
-                 f"--dest={folder}", f"--requirement={lock}"],
+                [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--no-deps",
+                    "--disable-pip-version-check",
+                    "--require-hashes",
+                    "--only-binary=:all:",
+                    f"--dest={folder}",
+                    f"--requirement={lock}",
+                ],
                 check=True,
-            )  # fmt: skip
+            )
             stamp.touch()
     return folder
 
@@ -120,17 +133,40 @@ class Act:
             where = [*OFFLINE]
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "work"]):
             subprocess.run(
-                ["git", "-c", "user.name=t", "-c", "user.email=t@example.org",
-                 "-c", "commit.gpgsign=false", *command],
-                cwd=repository, env=environment, check=False, capture_output=True,
-            )  # fmt: skip
+                [
+                    "git",
+                    "-c",
+                    "user.name=t",
+                    "-c",
+                    "user.email=t@example.org",
+                    "-c",
+                    "commit.gpgsign=false",
+                    *command,
+                ],
+                cwd=repository,
+                env=environment,
+                check=False,
+                capture_output=True,
+            )
         done = subprocess.run(
-            [self.program, "push", "--json", "-P", "ubuntu-latest=-self-hosted",
-             "--no-cache-server", *where,
-             "--local-repository", f"org/sovgate@v1={self.tree}"],
-            cwd=repository, env=environment, capture_output=True, text=True, check=False,
+            [
+                self.program,
+                "push",
+                "--json",
+                "-P",
+                "ubuntu-latest=-self-hosted",
+                "--no-cache-server",
+                *where,
+                "--local-repository",
+                f"org/sovgate@v1={self.tree}",
+            ],
+            cwd=repository,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
             timeout=300,
-        )  # fmt: skip
+        )
         records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         assert records, done.stderr
         return Log(code=done.returncode, records=tuple(r for r in records if "msg" in r))

@@ -124,10 +124,20 @@ def make_sides(tmp_path: Path) -> Path:
         (tmp_path / f"store-{side}").mkdir()
         for kind, name in (("sign", f"{side}-sign"), ("encrypt", side)):
             subprocess.run(
-                [sys.executable, "-m", "sovgate", "keys", "generate", kind,
-                 "-o", folder / "keys" / f"{name}.pem"],
-                cwd=ROOT, check=True, capture_output=True,
-            )  # fmt: skip
+                [
+                    sys.executable,
+                    "-m",
+                    "sovgate",
+                    "keys",
+                    "generate",
+                    kind,
+                    "-o",
+                    folder / "keys" / f"{name}.pem",
+                ],
+                cwd=ROOT,
+                check=True,
+                capture_output=True,
+            )
     for side, other in (("us", "eu"), ("eu", "us")):
         for public in (tmp_path / side / "keys").glob("*.pub.pem"):
             shutil.copy(public, tmp_path / other / "keys")

@@ -13,8 +13,13 @@ from typing import NoReturn
 import click
 
 #: Heading of --help -> folder below sovgate/cli. A command of any other heading stands beside them.
-FOLDERS = {"make": "make", "decide": "decide", "move": "move", "roll out": "rollout",
-           "look": "look"}  # fmt: skip
+FOLDERS = {
+    "make": "make",
+    "decide": "decide",
+    "move": "move",
+    "roll out": "rollout",
+    "look": "look",
+}
 
 #: command -> (heading of --help, one line). A test holds the line equal to the command's own help.
 #: Adding a command is one file, of its name, in the heading's folder, and one line.
@@ -120,8 +125,14 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     "location, 13 gate failed, 14 inconclusive, 20 key, 21 store, 22 engine, 23 Git, 24 disk. "
     "All but 0 block.",
 )
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
-              help="Print the version and exit.")  # fmt: skip
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print the version and exit.",
+)
 def root() -> None:
     """The gate at the border that a model crosses.
 

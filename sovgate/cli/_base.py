@@ -62,8 +62,9 @@ class Option(click.Option):
     `no_action`: why Actions and Tasks leave it out; None where they have it as an input.
     """
 
-    def __init__(self, *args: Any, weakens_trust: bool = False, no_action: str | None = None,
-                 **kwargs: Any) -> None:  # fmt: skip
+    def __init__(
+        self, *args: Any, weakens_trust: bool = False, no_action: str | None = None, **kwargs: Any
+    ) -> None:
         self.weakens_trust = weakens_trust
         self.no_action = no_action
         super().__init__(*args, **kwargs)
@@ -167,13 +168,18 @@ def argument(name: str, **attrs: Any) -> Callable[[F], F]:
 
 
 def model_argument(function: F) -> F:
-    return argument("model", type=LocalPath(), metavar="MODEL",
-                    help="The model: a directory or a file.")(function)  # fmt: skip
+    return argument(
+        "model", type=LocalPath(), metavar="MODEL", help="The model: a directory or a file."
+    )(function)
 
 
 def project_option(function: F) -> F:
-    return option("--project", type=LocalPath(), metavar="DIR",
-                  help="Folder of sovgate.yaml (default: here or above).")(function)  # fmt: skip
+    return option(
+        "--project",
+        type=LocalPath(),
+        metavar="DIR",
+        help="Folder of sovgate.yaml (default: here or above).",
+    )(function)
 
 
 def key_option(**attrs: Any) -> Callable[[F], F]:
@@ -188,8 +194,22 @@ def zone_option(**attrs: Any) -> Callable[[F], F]:
 
 def output_options(function: F) -> F:
     """`--format` and `-v`: what every command has."""
-    function = click.option("--format", "format_", cls=Option, type=click.Choice(FORMATS),
-                            default="text", show_default=True, no_action="the Action sets it",
-                            help="How the result is printed.")(function)  # fmt: skip
-    return click.option("-v", "--verbose", cls=Option, is_flag=True, expose_value=False,
-                        no_action="for a desk", help="Show tracebacks.")(function)  # fmt: skip
+    function = click.option(
+        "--format",
+        "format_",
+        cls=Option,
+        type=click.Choice(FORMATS),
+        default="text",
+        show_default=True,
+        no_action="the Action sets it",
+        help="How the result is printed.",
+    )(function)
+    return click.option(
+        "-v",
+        "--verbose",
+        cls=Option,
+        is_flag=True,
+        expose_value=False,
+        no_action="for a desk",
+        help="Show tracebacks.",
+    )(function)

@@ -171,8 +171,9 @@ def aligned(rows: tuple[tuple[str, str], ...], style: Style, escape: Any = clean
 def columns(table: tuple[tuple[str, ...], ...], style: Style, escape: Any = clean) -> list[str]:
     cells = [[escape(cell) for cell in row] for row in table]
     widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-             for row in cells]  # fmt: skip
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
+    ]
     return [style.bold(lines[0]), *lines[1:]]
 
 
@@ -185,8 +186,9 @@ def tree_lines(branches: tuple[Branch, ...], style: Style, escape: Any = clean) 
         shown = style(colour, mark) if style.on else word.ljust(7)
         rows.append((lead, escape(branch.label), shown, escape(branch.text)))
         stem = ("│ " if style.on else "| ") if branch.branches else "  "
-        rows.extend((below + stem, "", "" if style.on else " " * 7, escape(line))
-                    for line in branch.more)  # fmt: skip
+        rows.extend(
+            (below + stem, "", "" if style.on else " " * 7, escape(line)) for line in branch.more
+        )
         for number, child in enumerate(branch.branches):
             last = number == len(branch.branches) - 1
             if style.on:
@@ -308,8 +310,10 @@ def _summary(report: Report) -> list[str]:
         lines += [f"| {clean_markdown(a)} | {clean_markdown(b)} |" for a, b in report.rows]
     if report.table:
         head, *body = report.table
-        lines += ["| " + " | ".join(clean_markdown(c) for c in head) + " |",
-                  "|" + "---|" * len(head)]  # fmt: skip
+        lines += [
+            "| " + " | ".join(clean_markdown(c) for c in head) + " |",
+            "|" + "---|" * len(head),
+        ]
         lines += ["| " + " | ".join(clean_markdown(c) for c in row) + " |" for row in body]
     if report.notes:
         lines += ["", *(f"- {clean_markdown(note)}" for note in report.notes)]

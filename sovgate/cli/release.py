@@ -38,17 +38,41 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
 @model_argument
 @option("--release", required=True, metavar="NAME/VERSION", help="The release that this is.")
 @zone_option()
-@option("--to", "to", required=True, multiple=True, metavar="ZONE",
-        help="A zone where it goes. Repeat for each.")  # fmt: skip
-@option("--through", type=click.Choice(("push", "promote")), default="push", show_default=True,
-        help="How far to go; promote goes on in each zone whose keys are at hand.")  # fmt: skip
-@option("--dataset", "datasets", multiple=True, metavar="NAME",
-        help="A data set behind the model, to be recorded. Repeat for each.")  # fmt: skip
+@option(
+    "--to",
+    "to",
+    required=True,
+    multiple=True,
+    metavar="ZONE",
+    help="A zone where it goes. Repeat for each.",
+)
+@option(
+    "--through",
+    type=click.Choice(("push", "promote")),
+    default="push",
+    show_default=True,
+    help="How far to go; promote goes on in each zone whose keys are at hand.",
+)
+@option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="A data set behind the model, to be recorded. Repeat for each.",
+)
 @key_option(help="Signs model, record and SBOM (default: the key of --zone).")
-@option("-o", "--output", type=LocalPath(), metavar="DIR",
-        help="Where --through promote opens the model (default: .sovgate/pulled).")  # fmt: skip
-@option("--dry-run", is_flag=True,
-        help="Say what would be written and what would cross, and write nothing.")  # fmt: skip
+@option(
+    "-o",
+    "--output",
+    type=LocalPath(),
+    metavar="DIR",
+    help="Where --through promote opens the model (default: .sovgate/pulled).",
+)
+@option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be written and what would cross, and write nothing.",
+)
 @project_option
 @output_options
 def command(
@@ -70,10 +94,19 @@ def command(
 
     with progress("releasing") as advance:
         made = run(
-            model, release=Release.parse(release), zone=running_zone(zone), to=to, through=through,
-            datasets=datasets, key=key, output=output, project=project, dry_run=dry_run,
-            advance=advance, total=advance and advance.expect,
-        )  # fmt: skip
+            model,
+            release=Release.parse(release),
+            zone=running_zone(zone),
+            to=to,
+            through=through,
+            datasets=datasets,
+            key=key,
+            output=output,
+            project=project,
+            dry_run=dry_run,
+            advance=advance,
+            total=advance and advance.expect,
+        )
     zones = ", ".join(made.to)
     written = [step for step in made.steps if step.outcome not in (ALREADY, LEFT)]
     if made.dry_run:
@@ -94,8 +127,10 @@ def command(
         headline=headline,
         rows=(
             ("release", made.pinned),
-            *(("decision", line) for line in dict.fromkeys(d for s in made.steps
-                                                           for d in s.decisions)),
+            *(
+                ("decision", line)
+                for line in dict.fromkeys(d for s in made.steps for d in s.decisions)
+            ),
             *(("audit-head", f"{head} ({where})") for where, head in heads.items()),
         ),
         table=(
@@ -125,4 +160,4 @@ def command(
             "audit-heads": [{"zone": z, "head": h} for z, h in made.heads],
         },
         notes=tuple(notes),
-    )  # fmt: skip
+    )

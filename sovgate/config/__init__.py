@@ -71,8 +71,11 @@ def find(start: Path | None) -> Path:
     if start is not None:
         path = start if start.name == FILE_NAME and not start.is_dir() else start / FILE_NAME
         if not path.is_file():
-            raise UsageError(f"there is no {FILE_NAME} in {str(start)!r}",
-                             fix="name its folder with --project", reason="no-project")  # fmt: skip
+            raise UsageError(
+                f"there is no {FILE_NAME} in {str(start)!r}",
+                fix="name its folder with --project",
+                reason="no-project",
+            )
         return path
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -80,8 +83,11 @@ def find(start: Path | None) -> Path:
             if folder != here:
                 _refuse_stranger(folder / FILE_NAME)
             return Path(os.path.relpath(folder / FILE_NAME))  # as a person would write it
-    raise ConfigError(f"there is no {FILE_NAME} here or above",
-                      fix="name its folder with --project", reason="no-project")  # fmt: skip
+    raise ConfigError(
+        f"there is no {FILE_NAME} here or above",
+        fix="name its folder with --project",
+        reason="no-project",
+    )
 
 
 def _refuse_stranger(path: Path) -> None:
@@ -124,7 +130,8 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
     config = ProjectConfig(
         version=version,
         model=top.text("model", pattern=RELEASE_PART),
-        pattern=top.choice("pattern", ("central", "federated", "hybrid")) if top.has("pattern")
+        pattern=top.choice("pattern", ("central", "federated", "hybrid"))
+        if top.has("pattern")
         else None,
         zones=zones,
         datasets=datasets,
@@ -136,7 +143,7 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
         document=document,
-    )  # fmt: skip
+    )
     top.done()
     return config
 
@@ -149,8 +156,9 @@ def _uri(section: Section, key: str, what: str) -> str | None:
         uri.parse(text, what=what)
     except ConfigError as error:
         where = section.document.where((*section.path, key))
-        raise ConfigError(error.what, why=error.why, fix=error.fix, where=where,
-                          reason=error.reason) from error  # fmt: skip
+        raise ConfigError(
+            error.what, why=error.why, fix=error.fix, where=where, reason=error.reason
+        ) from error
     return text
 
 
@@ -162,8 +170,9 @@ def _zone(name: str, section: Section) -> ZoneConfig:
         regions.lookup(region)
     except ConfigError as error:
         where = section.document.where((*section.path, "region"))
-        raise ConfigError(error.what, why=error.why, fix=error.fix, where=where,
-                          reason=error.reason) from error  # fmt: skip
+        raise ConfigError(
+            error.what, why=error.why, fix=error.fix, where=where, reason=error.reason
+        ) from error
     keys = ZoneKeys(sign=None, sign_public=None, encrypt=None, encrypt_public=None)
     if section.has("keys"):
         below = section.section("keys")
@@ -194,8 +203,11 @@ def _gitops(section: Section) -> GitOps:
     parse_remote(repo, Path("/"), where=where("repo"))
     path = section.text("path")
     if path.startswith(("/", "-")) or ".." in path.split("/") or "\\" in path:
-        section.refuse("path", "gitops.path must lie inside the repository",
-                       fix="name the overlay from the root, for example overlays/eu")  # fmt: skip
+        section.refuse(
+            "path",
+            "gitops.path must lie inside the repository",
+            fix="name the overlay from the root, for example overlays/eu",
+        )
     branch = section.text("branch") if section.has("branch") else "main"
     made = GitOps(
         repo=repo,
@@ -238,8 +250,7 @@ def _border(
     name: str, section: Section, zones: Mapping[str, ZoneConfig], classes: tuple[str, ...]
 ) -> BorderRule:
     if name not in classes or not _CLASS.fullmatch(name):
-        section.refuse(None, f"{name[:80]!r} is no class of data",
-                       fix=did_you_mean(name, classes))  # fmt: skip
+        section.refuse(None, f"{name[:80]!r} is no class of data", fix=did_you_mean(name, classes))
     allow = []
     for text in section.texts("allow"):
         match = _ARROW.fullmatch(text)
@@ -247,8 +258,9 @@ def _border(
             section.refuse("allow", f"{text[:80]!r} is no border", fix="write: from -> to")
         for zone in match.groups():
             if zone not in zones:
-                section.refuse("allow", f"there is no zone {zone[:80]!r}",
-                               fix=did_you_mean(zone, list(zones)))  # fmt: skip
+                section.refuse(
+                    "allow", f"there is no zone {zone[:80]!r}", fix=did_you_mean(zone, list(zones))
+                )
         allow.append((match.group(1), match.group(2)))
     made = BorderRule(
         allow=tuple(allow), fields=section.texts("fields") if section.has("fields") else ()
@@ -289,11 +301,15 @@ def _gate(name: str, section: Section, datasets: Mapping[str, DatasetRef]) -> Ga
     if made.dataset is not None:
         for bound in ("at-least", "at-most"):
             if section.has(bound):
-                section.refuse(bound, "a gate with dataset: is a legal word, and has no bound",
-                               fix="make two gates of it")  # fmt: skip
+                section.refuse(
+                    bound,
+                    "a gate with dataset: is a legal word, and has no bound",
+                    fix="make two gates of it",
+                )
     if made.at_least is not None and made.at_most is not None:
-        section.refuse("at-most", "a gate has one bound, at-least or at-most",
-                       fix="make two gates of it")  # fmt: skip
+        section.refuse(
+            "at-most", "a gate has one bound, at-least or at-most", fix="make two gates of it"
+        )
     section.done()
     return made
 

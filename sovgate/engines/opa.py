@@ -26,10 +26,27 @@ TIMEOUT = 20
 MAX_OUTPUT = 64 * 1024 * 1024
 
 #: What `opa` calls the operators of the language.
-_OPERATORS = frozenset({
-    "and", "assign", "div", "eq", "equal", "gt", "gte", "internal.member_2", "internal.member_3",
-    "lt", "lte", "minus", "mul", "neq", "or", "plus", "rem",
-})  # fmt: skip
+_OPERATORS = frozenset(
+    {
+        "and",
+        "assign",
+        "div",
+        "eq",
+        "equal",
+        "gt",
+        "gte",
+        "internal.member_2",
+        "internal.member_3",
+        "lt",
+        "lte",
+        "minus",
+        "mul",
+        "neq",
+        "or",
+        "plus",
+        "rem",
+    }
+)
 
 
 class Opa:
@@ -65,13 +82,22 @@ def _ask(modules: Sequence[Module], rules: Sequence[Rule], case: bytes) -> JSON:
         names = _write(base, modules, _capabilities(program))
         said = _run(
             program,
-            ["eval", "--format", "json", "--strict-builtin-errors",
-             "--timeout", f"{TIMEOUT}s", "--capabilities", str(base / "capabilities.json"),
-             *[part for name in names for part in ("--data", name)],
-             "--stdin-input", _query(rules)],
+            [
+                "eval",
+                "--format",
+                "json",
+                "--strict-builtin-errors",
+                "--timeout",
+                f"{TIMEOUT}s",
+                "--capabilities",
+                str(base / "capabilities.json"),
+                *[part for name in names for part in ("--data", name)],
+                "--stdin-input",
+                _query(rules),
+            ],
             case,
             base,
-        )  # fmt: skip
+        )
     return _value(said)
 
 

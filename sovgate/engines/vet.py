@@ -29,12 +29,40 @@ from sovgate.formats.metadata import metadata
 JSON = Any
 
 
-_TAGS = frozenset({
-    "Array", "ArithExpr", "ArrayCompr", "AssignExpr", "BinExpr", "Bool", "BoolExpr", "Call",
-    "Compr", "Default", "Every", "Expr", "Func", "Membership", "NotExpr", "Null", "Number",
-    "Object", "ObjectCompr", "RawString", "RefBrack", "RefDot", "Set", "SetCompr", "SomeIn",
-    "SomeVars", "Spec", "String", "UnaryExpr", "Var",
-})  # fmt: skip
+_TAGS = frozenset(
+    {
+        "Array",
+        "ArithExpr",
+        "ArrayCompr",
+        "AssignExpr",
+        "BinExpr",
+        "Bool",
+        "BoolExpr",
+        "Call",
+        "Compr",
+        "Default",
+        "Every",
+        "Expr",
+        "Func",
+        "Membership",
+        "NotExpr",
+        "Null",
+        "Number",
+        "Object",
+        "ObjectCompr",
+        "RawString",
+        "RefBrack",
+        "RefDot",
+        "Set",
+        "SetCompr",
+        "SomeIn",
+        "SomeVars",
+        "Spec",
+        "String",
+        "UnaryExpr",
+        "Var",
+    }
+)
 _RESERVED = frozenset({"input", "data", "rego", "future"})
 _ROOTS = frozenset(name.split(".", 1)[0] for name in BUILTINS)
 _FREE_IMPORTS = ("rego.v1", "future.keywords")

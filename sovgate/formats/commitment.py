@@ -27,9 +27,11 @@ def salt(key: bytes, dataset: str, epoch: str) -> bytes:
     """r = HMAC(zone key, id ‖ epoch). Who holds r can open the commitment: it is a secret."""
     if len(key) != KEY_BYTES:
         raise ConfigError(
-            f"a commitment key has {KEY_BYTES} bytes", why=f"this one has {len(key)}",
-            fix="sovgate data key -o FILE", reason="bad-key",
-        )  # fmt: skip
+            f"a commitment key has {KEY_BYTES} bytes",
+            why=f"this one has {len(key)}",
+            fix="sovgate data key -o FILE",
+            reason="bad-key",
+        )
     return hmac.digest(key, _sized(dataset) + _sized(epoch), "sha256")
 
 

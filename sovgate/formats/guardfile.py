@@ -57,9 +57,13 @@ def parse(data: bytes, name: str) -> GuardFile:
         if len(reason.strip()) < 3:
             row.refuse("reason", "say why")
         allow.append(
-            Allow(path=path, rule=row.choice("rule", RULES), reason=reason.strip(),
-                  pattern=_pattern(path))
-        )  # fmt: skip
+            Allow(
+                path=path,
+                rule=row.choice("rule", RULES),
+                reason=reason.strip(),
+                pattern=_pattern(path),
+            )
+        )
         row.done()
     made = GuardFile(
         allow=tuple(allow),

@@ -21,8 +21,11 @@ MAX_FACTS = 200
 MAX_TEXT = 512
 
 #: Files at the model's root, and what their facts are called.
-CONFIGS = {"config.json": "config", "generation_config.json": "generation-config",
-           "tokenizer_config.json": "tokenizer-config"}  # fmt: skip
+CONFIGS = {
+    "config.json": "config",
+    "generation_config.json": "generation-config",
+    "tokenizer_config.json": "tokenizer-config",
+}
 INDEX_ENDING = ".safetensors.index.json"
 CARD = "README.md"
 
@@ -89,9 +92,11 @@ def index(data: bytes, name: str) -> ShardIndex:
             check_name(shard)
         except VerificationFailed as error:
             raise Malformed(
-                f"{name[:160]!r} names a file outside the model", why=error.why,
-                fix="do not load this model", reason="unsafe-path",
-            ) from error  # fmt: skip
+                f"{name[:160]!r} names a file outside the model",
+                why=error.why,
+                fix="do not load this model",
+                reason="unsafe-path",
+            ) from error
     if not all(type(shard) is str for shard in weight_map.values()):
         raise Malformed(f"the weight_map of {name[:160]!r} does not map names to files")
     return ShardIndex(weight_map=weight_map)

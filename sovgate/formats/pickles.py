@@ -41,10 +41,15 @@ _OPCODES = {ord(op.code): op for op in pickletools.opcodes}
 _NAMES = re.compile(rb"[\w.]+ [\w.]+")
 _NUMBER = re.compile(rb"\s*[-+]?[0-9_]+[lL]?\s*")
 _LINES = {
-    "GLOBAL": _NAMES, "INST": _NAMES, "INT": _NUMBER, "LONG": _NUMBER, "GET": _NUMBER,
-    "PUT": _NUMBER, "FLOAT": re.compile(rb"\s*[-+0-9.eEinfaINFA_]+\s*"),
+    "GLOBAL": _NAMES,
+    "INST": _NAMES,
+    "INT": _NUMBER,
+    "LONG": _NUMBER,
+    "GET": _NUMBER,
+    "PUT": _NUMBER,
+    "FLOAT": re.compile(rb"\s*[-+0-9.eEinfaINFA_]+\s*"),
     "STRING": re.compile(rb"\s*(?:'.*|\".*)", re.DOTALL),
-}  # fmt: skip
+}
 #: What runs code, once something was named that can be called.
 _CALLS = frozenset({"INST", "OBJ", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"})
 _CALLABLES = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})

@@ -156,9 +156,15 @@ def parse(predicate: JSON) -> TrainingRecord:
         metrics[name] = entry.object("annotations").text("value")
         entry.done()
     details.done()
-    return TrainingRecord(datasets=tuple(datasets), base_models=tuple(bases), commit=commit,
-                          parameters=parameters, metrics=metrics, environment=environment,
-                          finished=finished)  # fmt: skip
+    return TrainingRecord(
+        datasets=tuple(datasets),
+        base_models=tuple(bases),
+        commit=commit,
+        parameters=parameters,
+        metrics=metrics,
+        environment=environment,
+        finished=finished,
+    )
 
 
 def _environment(internal: Fields) -> Environment | None:
@@ -251,6 +257,11 @@ def _parse_dataset(name: str, entry: Fields) -> RecordedDataset:
         manifest = digest.sha256("sha256")
         digest.done()
     return RecordedDataset(
-        name=name, category=category, stays_in=stays_in, commitment=commitment, earlier=earlier,
-        pointer=entry.text("uri") if entry.has("uri") else None, manifest_sha256=manifest,
-    )  # fmt: skip
+        name=name,
+        category=category,
+        stays_in=stays_in,
+        commitment=commitment,
+        earlier=earlier,
+        pointer=entry.text("uri") if entry.has("uri") else None,
+        manifest_sha256=manifest,
+    )

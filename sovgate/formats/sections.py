@@ -62,14 +62,18 @@ class Section:
         from difflib import get_close_matches
 
         for near in get_close_matches(key, [k for k in self.value if k not in self.known], n=1):
-            self.refuse(near, f"{self.title()} has no key {near[:80]!r}",
-                        fix=f"did you mean {key!r}?")  # fmt: skip
+            self.refuse(
+                near, f"{self.title()} has no key {near[:80]!r}", fix=f"did you mean {key!r}?"
+            )
 
     def text(self, key: str, *, pattern: re.Pattern[str] | None = None) -> str:
         value = self.raw(key)
         if type(value) is not str or not value or len(value) > MAX_TEXT:
-            self.refuse(key, f"{self.title(key)} must be text, not {_kind(value)}",
-                        fix=f'put it in quotes: {key}: "…"')  # fmt: skip
+            self.refuse(
+                key,
+                f"{self.title(key)} must be text, not {_kind(value)}",
+                fix=f'put it in quotes: {key}: "…"',
+            )
         if "\0" in value:
             self.refuse(key, f"{self.title(key)} holds a NUL, as no name and no path does")
         if pattern is not None and not pattern.fullmatch(value):
@@ -84,8 +88,11 @@ class Section:
             return default
         value = self.text(key)
         if value not in choices:
-            self.refuse(key, f"{self.title(key)}: {value[:80]!r} is not one of the choices",
-                        fix=did_you_mean(value, choices))  # fmt: skip
+            self.refuse(
+                key,
+                f"{self.title(key)}: {value[:80]!r} is not one of the choices",
+                fix=did_you_mean(value, choices),
+            )
         return value
 
     def integer(self, key: str, *, least: int = 0, most: int = 2**53 - 1) -> int:
@@ -106,14 +113,20 @@ class Section:
     def texts(self, key: str, choices: Sequence[str] | None = None) -> tuple[str, ...]:
         values = self.raw(key)
         if type(values) is not list:
-            self.refuse(key, f"{self.title(key)} must be a list, not {_kind(values)}",
-                        fix=f"write {key}: [a, b]")  # fmt: skip
+            self.refuse(
+                key,
+                f"{self.title(key)} must be a list, not {_kind(values)}",
+                fix=f"write {key}: [a, b]",
+            )
         for index, value in enumerate(values):
             if type(value) is not str or not value or len(value) > MAX_TEXT:
                 self.refuse(key, f"{self.title(key)}[{index}] must be text, not {_kind(value)}")
             if choices is not None and value not in choices:
-                self.refuse(key, f"{self.title(key)}: {value[:80]!r} is not known",
-                            fix=did_you_mean(value, choices))  # fmt: skip
+                self.refuse(
+                    key,
+                    f"{self.title(key)}: {value[:80]!r} is not known",
+                    fix=did_you_mean(value, choices),
+                )
         if len(set(values)) != len(values):
             self.refuse(key, f"{self.title(key)} names something twice")
         return tuple(values)
@@ -142,8 +155,11 @@ class Section:
     def done(self) -> None:
         for key in self.value:
             if key not in self.known:
-                self.refuse(key, f"{self.title()} has no key {key[:80]!r}",
-                            fix=did_you_mean(key, self.known))  # fmt: skip
+                self.refuse(
+                    key,
+                    f"{self.title()} has no key {key[:80]!r}",
+                    fix=did_you_mean(key, self.known),
+                )
 
 
 def _kind(value: Any) -> str:
@@ -151,6 +167,12 @@ def _kind(value: Any) -> str:
         return "nothing"
     if value == "":
         return "empty text"
-    names = {bool: "true/false", int: "a number", Decimal: "a number", str: "text",
-             list: "a list", dict: "a mapping"}  # fmt: skip
+    names = {
+        bool: "true/false",
+        int: "a number",
+        Decimal: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a mapping",
+    }
     return names.get(type(value), type(value).__name__)

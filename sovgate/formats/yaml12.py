@@ -125,11 +125,16 @@ class _Builder:
             raise _refuse(self.name, event.start_mark, "a key must be a word")
         key = event.value  # as written: the key `NO` is the text "NO", `1` is "1"
         if key == "<<" and not event.style:
-            raise _refuse(self.name, event.start_mark, "merge keys are not supported",
-                          "write the keys out")  # fmt: skip
+            raise _refuse(
+                self.name, event.start_mark, "merge keys are not supported", "write the keys out"
+            )
         if key in container:
-            raise _refuse(self.name, event.start_mark, f"the key {key[:80]!r} is there twice",
-                          "remove one of the two")  # fmt: skip
+            raise _refuse(
+                self.name,
+                event.start_mark,
+                f"the key {key[:80]!r} is there twice",
+                "remove one of the two",
+            )
         self.keys[-1] = key
         self._place((*above, key), event.start_mark)
 

@@ -52,10 +52,11 @@ def parse(data: bytes) -> Tests:
 
 def _refuse(why: str) -> NoReturn:
     raise Malformed(
-        "the test report is not usable", why=why,
+        "the test report is not usable",
+        why=why,
         fix="let the test runner write JUnit XML, e.g. pytest --junit-xml=report.xml",
         reason="bad-report",
-    )  # fmt: skip
+    )
 
 
 class _Counter:

@@ -51,9 +51,10 @@ def read(path: Path, what: str) -> Predictions:
     with open(descriptor, "rb") as file:
         if state.st_size > MAX_BYTES:
             raise VerificationFailed(
-                f"the {what} file is larger than {MAX_BYTES} bytes", why=f"{state.st_size}",
+                f"the {what} file is larger than {MAX_BYTES} bytes",
+                why=f"{state.st_size}",
                 reason="limits",
-            )  # fmt: skip
+            )
         table = _Table(what)
         try:
             if file.peek(4)[:4] == _PARQUET:
@@ -82,10 +83,11 @@ class _Table:
     def refuse(self, why: str) -> NoReturn:
         row = f"row {len(self.ids) + 1}: " if self._headed else ""
         raise Malformed(
-            f"the {self.what} are not usable", why=row + why,
+            f"the {self.what} are not usable",
+            why=row + why,
             fix="write id,label,prediction[,score]: one row a sample, each id once, no value empty",
             reason="bad-predictions",
-        )  # fmt: skip
+        )
 
     def head(self, names: list[str]) -> None:
         if tuple(names) == (*COLUMNS, SCORE):

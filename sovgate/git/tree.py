@@ -140,10 +140,16 @@ class Trees:
     def commit(self, tree: str, parent: str, message: str, identity: tuple[str, str]) -> str:
         return _oid(
             self._git.run(
-                "commit-tree", tree, "-p", parent, "-F", "-",
-                stdin=message.encode(), identity=identity,
+                "commit-tree",
+                tree,
+                "-p",
+                parent,
+                "-F",
+                "-",
+                stdin=message.encode(),
+                identity=identity,
             )
-        )  # fmt: skip
+        )
 
 
 def _oid(data: bytes) -> str:

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 ALGORITHM = "aws-kms-symmetric-default"
 _ID = r"key/[A-Za-z0-9-]{1,64}|alias/[A-Za-z0-9/_-]{1,250}"
-_ARN = re.compile(rf"arn:(aws[a-z0-9-]{{0,20}}):kms:([a-z0-9-]{{1,40}}):([0-9]{{12}}):({_ID})",
-                  re.ASCII)  # fmt: skip
+_ARN = re.compile(
+    rf"arn:(aws[a-z0-9-]{{0,20}}):kms:([a-z0-9-]{{1,40}}):([0-9]{{12}}):({_ID})", re.ASCII
+)
 _BARE = re.compile(r"(alias/[A-Za-z0-9/_-]{1,250})|((?:mrk-)?[0-9a-f-]{32,36})", re.ASCII)
 _SIGNING = {
     "ecdsa-p256-sha256": ("ECC_NIST_P256", "ECDSA_SHA_256", "sha256"),
@@ -52,8 +53,11 @@ def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     """Needs kms:DescribeKey and kms:GetPublicKey."""
     key = _Key.open(uri, region)
     if key.spec == "SYMMETRIC_DEFAULT":
-        _cannot(key, "it is symmetric, and has no public half",
-                "name the encryption key under encrypt:, not encrypt-public:")  # fmt: skip
+        _cannot(
+            key,
+            "it is symmetric, and has no public half",
+            "name the encryption key under encrypt:, not encrypt-public:",
+        )
     return key.public
 
 
@@ -263,10 +267,13 @@ class KmsSigner(_Held):
 
         _, algorithm, digest = _SIGNING[self.public_key.algorithm]
         answer = self._key.call(
-            "sign", "kms:Sign", "sign with",
-            Message=hashlib.new(digest, message).digest(), MessageType="DIGEST",
+            "sign",
+            "kms:Sign",
+            "sign with",
+            Message=hashlib.new(digest, message).digest(),
+            MessageType="DIGEST",
             SigningAlgorithm=algorithm,
-        )  # fmt: skip
+        )
         try:
             signature = low_s(bytes(answer["Signature"]), self.public_key.algorithm)
             self.public_key.verify(message, signature)
@@ -293,8 +300,13 @@ class KmsRecipient(_Symmetric):
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
         wrap.check_key(key)
-        answer = self._key.call("encrypt", "kms:Encrypt", "wrap a key with", Plaintext=key,
-                                EncryptionContext=encryption_context(context))  # fmt: skip
+        answer = self._key.call(
+            "encrypt",
+            "kms:Encrypt",
+            "wrap a key with",
+            Plaintext=key,
+            EncryptionContext=encryption_context(context),
+        )
         wrapped = bytes(answer["CiphertextBlob"])
         if len(wrapped) > _MAX_CIPHERTEXT:
             raise KeyServiceError(
@@ -308,9 +320,13 @@ class KmsRecipient(_Symmetric):
 
 class KmsIdentity(_Symmetric):
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        answer = self._key.call("decrypt", "kms:Decrypt", "unwrap a key with",
-                                CiphertextBlob=wrapped,
-                                EncryptionContext=encryption_context(context))  # fmt: skip
+        answer = self._key.call(
+            "decrypt",
+            "kms:Decrypt",
+            "unwrap a key with",
+            CiphertextBlob=wrapped,
+            EncryptionContext=encryption_context(context),
+        )
         key = bytes(answer["Plaintext"])
         if len(key) != wrap.KEY_SIZE:
             raise wrap.damaged()
@@ -334,9 +350,13 @@ class RsaRecipient(_Rsa):
 
 class RsaIdentity(_Rsa):
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        answer = self._key.call("decrypt", "kms:Decrypt", "unwrap a key with",
-                                CiphertextBlob=wrapped,
-                                EncryptionAlgorithm="RSAES_OAEP_SHA_256")  # fmt: skip
+        answer = self._key.call(
+            "decrypt",
+            "kms:Decrypt",
+            "unwrap a key with",
+            CiphertextBlob=wrapped,
+            EncryptionAlgorithm="RSAES_OAEP_SHA_256",
+        )
         return wrap.oaep_opened(bytes(answer["Plaintext"]), context)
 
 
@@ -366,20 +386,30 @@ def _errors(doing: str, permission: str, key: str) -> Iterator[None]:
             # The cause is left out: nothing of what was sent belongs into a trace.
             raise wrap.damaged() from None
         if code == "NotFoundException":
-            raise KeyServiceError(f"there is no key {key} in that account and region",
-                                  fix="check the URI in sovgate.yaml",
-                                  reason="no-such-key") from error  # fmt: skip
+            raise KeyServiceError(
+                f"there is no key {key} in that account and region",
+                fix="check the URI in sovgate.yaml",
+                reason="no-such-key",
+            ) from error
         if code in ("DisabledException", "KMSInvalidStateException"):
-            raise KeyServiceError(f"{key} cannot be used now", why=code,
-                                  fix="enable it, or name another key",
-                                  reason="key-disabled") from error  # fmt: skip
-        raise aws.explain(error, f"{doing} {key}", KeyServiceError, permission=permission,
-                          resource=key) from error  # fmt: skip
+            raise KeyServiceError(
+                f"{key} cannot be used now",
+                why=code,
+                fix="enable it, or name another key",
+                reason="key-disabled",
+            ) from error
+        raise aws.explain(
+            error, f"{doing} {key}", KeyServiceError, permission=permission, resource=key
+        ) from error
 
 
 def _cannot(key: _Key, why: str, fix: str = "name a key of another kind there") -> NoReturn:
-    raise ConfigError(f"{key.arn} cannot do that", why=f"{why}; it is {key.spec} for {key.usage}",
-                      fix=fix, reason="unsupported-key-use")  # fmt: skip
+    raise ConfigError(
+        f"{key.arn} cannot do that",
+        why=f"{why}; it is {key.spec} for {key.usage}",
+        fix=fix,
+        reason="unsupported-key-use",
+    )
 
 
 def _outside(name: str, found: str, declared: str) -> ResidencyMismatch:

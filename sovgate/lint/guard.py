@@ -20,12 +20,35 @@ SCAN = 8 * 1024 * 1024
 TABLE = 1024 * 1024
 _TEXT = 1024
 
-_WEIGHTS = frozenset({"safetensors", "gguf", "onnx", "pt", "pth", "ckpt", "h5", "hdf5", "keras",
-                      "tflite", "mlmodel", "npz", "npy", "pb", "msgpack", "joblib", "pkl",
-                      "pickle"})  # fmt: skip
+_WEIGHTS = frozenset(
+    {
+        "safetensors",
+        "gguf",
+        "onnx",
+        "pt",
+        "pth",
+        "ckpt",
+        "h5",
+        "hdf5",
+        "keras",
+        "tflite",
+        "mlmodel",
+        "npz",
+        "npy",
+        "pb",
+        "msgpack",
+        "joblib",
+        "pkl",
+        "pickle",
+    }
+)
 #: UTF-32's begins like UTF-16's.
-_MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _MAGIC = (b"GGUF", b"\x89HDF\r\n\x1a\n")
 
 
@@ -55,19 +78,24 @@ def look(
     for place in declared:
         if path == place.path or path.startswith(f"{place.path.rstrip('/')}/"):
             yield _finding(
-                "declared-data", path, None,
+                "declared-data",
+                path,
+                None,
                 f"it is data of {place.dataset}, which the project declares: Git holds its pointer "
                 "and commitment alone",
                 "keep it in its zone's storage: git rm --cached it, and add it to .gitignore",
-            )  # fmt: skip
+            )
     head = source.read(0, min(source.size, SCAN))
     text = _utf8(head)
     if (secret := secrets.find(path, text)) is not None:
         what, line = secret
         yield _finding(
-            "key-material", path, line, f"it holds {what}",
+            "key-material",
+            path,
+            line,
+            f"it holds {what}",
             "take it out and replace that key: who ever saw this commit has it",
-        )  # fmt: skip
+        )
     ending = path.rpartition(".")[2].lower()
     table = text[:TABLE]
     if ending in ("parquet", "pq"):
@@ -75,22 +103,30 @@ def look(
         table = source.read(start, source.size - start)
     if (people := personal.find(path, table)) is not None:
         yield _finding(
-            "personal-data", path, None, f"it looks like records about people: {people}",
+            "personal-data",
+            path,
+            None,
+            f"it looks like records about people: {people}",
             "keep it in its zone's storage, and declare a data set that points there",
-        )  # fmt: skip
+        )
     # A small text by a pickle's name is a Git LFS pointer, or one of Python's own .pth files.
     note = source.size <= _TEXT and not any(byte < 9 or byte > 126 for byte in head)
     if not (note and ending in _WEIGHTS) and (why := pickles.sniff(path, source)) is not None:
         yield _finding(
-            "pickle", path, None, f"it is {why}: loading it runs whatever program is in it",
+            "pickle",
+            path,
+            None,
+            f"it is {why}: loading it runs whatever program is in it",
             "save it in a format that runs no code, outside of Git",
-        )  # fmt: skip
+        )
     if source.size > weights_over and (ending in _WEIGHTS or head.startswith(_MAGIC)):
         yield _finding(
-            "model-weights", path, None,
+            "model-weights",
+            path,
+            None,
             f"it is a model of {source.size} bytes: Git copies it into every clone",
             "keep it in its zone's store: sovgate push",
-        )  # fmt: skip
+        )
 
 
 def _utf8(data: bytes) -> bytes:

@@ -73,8 +73,12 @@ def _dni(text: str) -> bool:  # Spain: DNI, NIE
 
 
 def _fiscal(text: str) -> bool:  # Italy: codice fiscale
-    return re.fullmatch(r"[A-Z]{6}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]", text.upper(),
-                        re.ASCII) is not None  # fmt: skip
+    return (
+        re.fullmatch(
+            r"[A-Z]{6}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]", text.upper(), re.ASCII
+        )
+        is not None
+    )
 
 
 def _nir(text: str) -> bool:  # France
@@ -109,13 +113,21 @@ def _personnummer(text: str) -> bool:  # Sweden
 
 
 def _ssn(text: str) -> bool:  # United States
-    return re.fullmatch(r"(?!000|666|9)[0-9]{3}-?(?!00)[0-9]{2}-?(?!0000)[0-9]{4}", text,
-                        re.ASCII) is not None  # fmt: skip
+    return (
+        re.fullmatch(r"(?!000|666|9)[0-9]{3}-?(?!00)[0-9]{2}-?(?!0000)[0-9]{4}", text, re.ASCII)
+        is not None
+    )
 
 
 def _nino(text: str) -> bool:  # United Kingdom
-    return re.fullmatch(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][0-9]{6}[A-D]",
-                        text.replace(" ", "").upper(), re.ASCII) is not None  # fmt: skip
+    return (
+        re.fullmatch(
+            r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][0-9]{6}[A-D]",
+            text.replace(" ", "").upper(),
+            re.ASCII,
+        )
+        is not None
+    )
 
 
 def _number(text: str) -> bool:  # any other document's
@@ -129,23 +141,52 @@ Check = Callable[[str], bool]
 _BY_VALUE: Mapping[str, Check] = {"IBANs": _iban, "e-mail addresses": _email}
 #: Values that need a name above them: kind, names (no separators), check.
 _BY_NAME: tuple[tuple[str, frozenset[str], Check], ...] = (
-    ("card numbers", frozenset({"card", "cardnumber", "cardno", "creditcard", "creditcardnumber",
-                                "pan", "ccnumber"}), _card),
+    (
+        "card numbers",
+        frozenset(
+            {"card", "cardnumber", "cardno", "creditcard", "creditcardnumber", "pan", "ccnumber"}
+        ),
+        _card,
+    ),
     ("social security numbers", frozenset({"ssn", "socialsecurity", "socialsecuritynumber"}), _ssn),
-    ("national ids", frozenset({"nationalid", "nationalidnumber", "nationalnumber", "idnumber",
-                                "personalid", "personalnumber", "passport", "passportnumber",
-                                "passportno", "taxid", "taxnumber", "steuerid", "steueridnr", "tin",
-                                "driverslicense", "drivinglicence", "sozialversicherungsnummer",
-                                "svnr"}), _number),
+    (
+        "national ids",
+        frozenset(
+            {
+                "nationalid",
+                "nationalidnumber",
+                "nationalnumber",
+                "idnumber",
+                "personalid",
+                "personalnumber",
+                "passport",
+                "passportnumber",
+                "passportno",
+                "taxid",
+                "taxnumber",
+                "steuerid",
+                "steueridnr",
+                "tin",
+                "driverslicense",
+                "drivinglicence",
+                "sozialversicherungsnummer",
+                "svnr",
+            }
+        ),
+        _number,
+    ),
     ("DNI numbers", frozenset({"dni", "nie", "nif"}), _dni),
     ("codici fiscali", frozenset({"codicefiscale", "cf"}), _fiscal),
     ("NIR numbers", frozenset({"nir", "numerosecu", "numerosecuritesociale", "insee"}), _nir),
     ("BSN numbers", frozenset({"bsn", "burgerservicenummer"}), _bsn),
     ("PESEL numbers", frozenset({"pesel"}), _pesel),
-    ("personnummer", frozenset({"personnummer", "personnr", "fodselsnummer", "henkilotunnus"}),
-     _personnummer),
+    (
+        "personnummer",
+        frozenset({"personnummer", "personnr", "fodselsnummer", "henkilotunnus"}),
+        _personnummer,
+    ),
     ("NINO numbers", frozenset({"nino", "nationalinsurance", "nationalinsurancenumber"}), _nino),
-)  # fmt: skip
+)
 #: Names that say "person" only together.
 _COMPANY: Mapping[str, str] = {
     name: kind
@@ -161,8 +202,19 @@ _COMPANY: Mapping[str, str] = {
     }.items()
     for name in names.split()
 }
-_TELLING = frozenset({"iban", "bsn", "pesel", "codicefiscale", "personnummer", "nationalid",
-                      "socialsecuritynumber", "passportnumber", "creditcardnumber"})  # fmt: skip
+_TELLING = frozenset(
+    {
+        "iban",
+        "bsn",
+        "pesel",
+        "codicefiscale",
+        "personnummer",
+        "nationalid",
+        "socialsecuritynumber",
+        "passportnumber",
+        "creditcardnumber",
+    }
+)
 _PARQUET_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_ .-]{1,60}")
 
 

@@ -70,8 +70,13 @@ class Project:
         if isinstance(error, (KeyServiceError, ResidencyMismatch, DiskError)):
             error.where = error.where or self.config.where(dotted)
             return error
-        return ConfigError(error.what, why=error.why, fix=error.fix, reason=error.reason,
-                           where=error.where or self.config.where(dotted))  # fmt: skip
+        return ConfigError(
+            error.what,
+            why=error.why,
+            fix=error.fix,
+            reason=error.reason,
+            where=error.where or self.config.where(dotted),
+        )
 
     def signer(self, zone: str) -> Signer:
         """The zone's `sign` key. Raises ConfigError, KeyServiceError."""

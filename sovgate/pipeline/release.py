@@ -116,9 +116,17 @@ class _Chain:
 
     manifest: str = ""
 
-    def __init__(self, opened: Project, model: Path, release: Release, zone: str, key: str | None,
-                 advance: Advance | None, total: Callable[[int], None] | None,
-                 dry_run: bool) -> None:  # fmt: skip
+    def __init__(
+        self,
+        opened: Project,
+        model: Path,
+        release: Release,
+        zone: str,
+        key: str | None,
+        advance: Advance | None,
+        total: Callable[[int], None] | None,
+        dry_run: bool,
+    ) -> None:
         self.opened, self.model, self.zone = opened, model, zone
         self.release = Release(model=release.model, version=release.version)
         self.pin = release.pin
@@ -180,9 +188,13 @@ class _Chain:
                 self.manifest = inventory.take(self.model, advance=self.advance).manifest.digest
                 return
             made = sign(
-                self.model, key=self.key, zone=None if self.key else self.zone,
-                project=self.project, advance=self.advance, total=self.total,
-            )  # fmt: skip
+                self.model,
+                key=self.key,
+                zone=None if self.key else self.zone,
+                project=self.project,
+                advance=self.advance,
+                total=self.total,
+            )
             self.manifest = made.manifest.digest
             say.said = f"by the key {made.key_id[:16]}…"
 
@@ -207,8 +219,13 @@ class _Chain:
             if self.dry_run:
                 self._would(say, f"record {names}")
                 return
-            record(self.model, datasets=datasets, project=self.project, key=self._key,
-                   advance=self.advance)  # fmt: skip
+            record(
+                self.model,
+                datasets=datasets,
+                project=self.project,
+                key=self._key,
+                advance=self.advance,
+            )
             say.said = f"trained on {names}"
 
     def _sbom(self) -> None:
@@ -247,9 +264,16 @@ class _Chain:
 
         with self.log.step("check", to) as say:
             for cls in CLASSES:
-                decision = check(self.model, action="transfer", zone=self.zone, to=to, cls=cls,
-                                 release=self.release.pinned(self.manifest), project=self.project,
-                                 advance=self.advance).decision  # fmt: skip
+                decision = check(
+                    self.model,
+                    action="transfer",
+                    zone=self.zone,
+                    to=to,
+                    cls=cls,
+                    release=self.release.pinned(self.manifest),
+                    project=self.project,
+                    advance=self.advance,
+                ).decision
                 if self.dry_run:
                     decision.require()
                 by = ", ".join(permit.where or permit.id for permit in decision.permits)
@@ -267,9 +291,16 @@ class _Chain:
         from sovgate.pipeline.move.push import push
 
         with self.log.step("push", to) as say:
-            made = push(self.model, release=self._pinned, zone=self.zone, to=to,
-                        project=self.project, dry_run=self.dry_run, advance=self.advance,
-                        total=self.total)  # fmt: skip
+            made = push(
+                self.model,
+                release=self._pinned,
+                zone=self.zone,
+                to=to,
+                project=self.project,
+                dry_run=self.dry_run,
+                advance=self.advance,
+                total=self.total,
+            )
             say.decisions = made.decisions
             self._head(self.zone, made.audit_head)
             if made.already:
@@ -331,8 +362,14 @@ class _Chain:
                 output.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise disk_error(error, f"make the folder {str(output.parent)!r}") from error
-            made = pull(self._pinned, zone=zone, output=output, project=self.project,
-                        advance=self.advance, total=self.total)  # fmt: skip
+            made = pull(
+                self._pinned,
+                zone=zone,
+                output=output,
+                project=self.project,
+                advance=self.advance,
+                total=self.total,
+            )
             say.decisions = made.decisions
             say.said = f"verified and opened at {output}; receipt signed"
             if made.already:

@@ -58,8 +58,16 @@ class Log:
             self._tell(ours, name, zone)
             raise ours from error
         seconds = time.monotonic() - started
-        self.steps.append(Step(name=name, zone=zone, outcome=said.outcome, said=said.said,
-                               decisions=said.decisions, seconds=seconds))  # fmt: skip
+        self.steps.append(
+            Step(
+                name=name,
+                zone=zone,
+                outcome=said.outcome,
+                said=said.said,
+                decisions=said.decisions,
+                seconds=seconds,
+            )
+        )
 
     def _tell(self, error: SovgateError, name: str, zone: str | None) -> None:
         """What was done before it, for a person and for a program."""

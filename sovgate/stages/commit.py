@@ -48,9 +48,11 @@ def commit(
             raise disk_error(error, f"read {asked!r}") from error
         entries.sort(key=lambda entry: entry.name.encode("utf-8", "surrogateescape"))
         if not entries:
-            raise UsageError(f"{str(folder)!r} holds no data",
-                             fix="name the folder or file where the data lies",
-                             reason="empty")  # fmt: skip
+            raise UsageError(
+                f"{str(folder)!r} holds no data",
+                fix="name the folder or file where the data lies",
+                reason="empty",
+            )
         with ThreadPoolExecutor(cores()) as pool:
             digests = pool.map(lambda entry: _content(handle, entry, r, advance), entries)
             leaves = (

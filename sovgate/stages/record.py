@@ -63,11 +63,19 @@ class Ancestor:
 
 
 #: What a record says where no data set at all is behind a model: an explicit, signed claim.
-NONE = RecordedDataset(name="none", category="none", stays_in=(), pointer=None,
-                       manifest_sha256=None, commitment=None)  # fmt: skip
+NONE = RecordedDataset(
+    name="none", category="none", stays_in=(), pointer=None, manifest_sha256=None, commitment=None
+)
 
-UNKNOWN = Ancestor(name="unknown", kind="unknown", category=None, stays_in=None, lifts=(),
-                   commitment=None, where=None)  # fmt: skip
+UNKNOWN = Ancestor(
+    name="unknown",
+    kind="unknown",
+    category=None,
+    stays_in=None,
+    lifts=(),
+    commitment=None,
+    where=None,
+)
 
 
 def recorded(names: Sequence[str], declared: Mapping[str, DatasetFacts]) -> list[RecordedDataset]:

@@ -21,8 +21,18 @@ ROOT = Path(__file__).resolve().parents[2]
 OWNED = ("actions", "tekton/tasks", "tekton/stepactions", "docs/reference")
 #: What a release's tree holds beside the verbs at its root. The last three are for pre-commit,
 #: which installs the tree of the tag that it is given.
-SHIPPED = ("sovgate", "actions", "policies", "schemas", "requirements", "LICENSE", "action.yml",
-           ".pre-commit-hooks.yaml", "pyproject.toml", "README.md")  # fmt: skip
+SHIPPED = (
+    "sovgate",
+    "actions",
+    "policies",
+    "schemas",
+    "requirements",
+    "LICENSE",
+    "action.yml",
+    ".pre-commit-hooks.yaml",
+    "pyproject.toml",
+    "README.md",
+)
 
 
 def files() -> dict[str, str]:

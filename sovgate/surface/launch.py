@@ -29,18 +29,41 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parents[2]
 
 #: The commands that are Actions and Tasks.
-VERBS = ("record", "sbom", "gate", "attest", "sign", "verify", "check", "encrypt", "decrypt",
-         "push", "pull", "promote", "rollback", "release", "lint", "guard")  # fmt: skip
+VERBS = (
+    "record",
+    "sbom",
+    "gate",
+    "attest",
+    "sign",
+    "verify",
+    "check",
+    "encrypt",
+    "decrypt",
+    "push",
+    "pull",
+    "promote",
+    "rollback",
+    "release",
+    "lint",
+    "guard",
+)
 
 #: Credentials that another action may have put into the environment; they choose who asks a
 #: service, never which one. Keys and stores are pinned by the project file.
 CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
     "GOOGLE_APPLICATION_CREDENTIALS",
-    "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE",
-    "VAULT_TOKEN", "BAO_TOKEN",
-    "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-)  # fmt: skip
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "VAULT_TOKEN",
+    "BAO_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+)
 
 #: The same, for the commands that push to a Git repository.
 GIT_VERBS = frozenset({"promote", "rollback", "release"})
@@ -51,11 +74,26 @@ OURS = ("SOVGATE_FORMAT", "SOVGATE_KEY_PASSPHRASE")
 
 #: What the runner itself says, and does not let a step overwrite.
 RUNNER = (
-    "CI", "GITHUB_ACTIONS", "GITHUB_ACTOR", "GITHUB_EVENT_NAME", "GITHUB_JOB", "GITHUB_OUTPUT",
-    "GITHUB_REF", "GITHUB_REPOSITORY", "GITHUB_RUN_ATTEMPT", "GITHUB_RUN_ID", "GITHUB_SERVER_URL",
-    "GITHUB_SHA", "GITHUB_STEP_SUMMARY", "GITHUB_WORKFLOW", "GITHUB_WORKFLOW_REF",
-    "GITHUB_WORKSPACE", "RUNNER_ARCH", "RUNNER_ENVIRONMENT", "RUNNER_OS",
-)  # fmt: skip
+    "CI",
+    "GITHUB_ACTIONS",
+    "GITHUB_ACTOR",
+    "GITHUB_EVENT_NAME",
+    "GITHUB_JOB",
+    "GITHUB_OUTPUT",
+    "GITHUB_REF",
+    "GITHUB_REPOSITORY",
+    "GITHUB_RUN_ATTEMPT",
+    "GITHUB_RUN_ID",
+    "GITHUB_SERVER_URL",
+    "GITHUB_SHA",
+    "GITHUB_STEP_SUMMARY",
+    "GITHUB_WORKFLOW",
+    "GITHUB_WORKFLOW_REF",
+    "GITHUB_WORKSPACE",
+    "RUNNER_ARCH",
+    "RUNNER_ENVIRONMENT",
+    "RUNNER_OS",
+)
 
 #: Names that pass-env may not bring back: they change what programs do, not what they know.
 _NEVER = re.compile(
@@ -230,16 +268,21 @@ def _wheels(given: Mapping[str, str], here: str | None) -> Path:
 def _install(locks: list[Path], wheels: Path, folder: Path) -> Path:
     """A new environment with the locked packages. Returns the path of its Python."""
     environment = folder / "env"
-    clean = {"PATH": "/usr/bin:/bin", "HOME": pwd.getpwuid(os.getuid()).pw_dir,
-             "LC_ALL": "C.UTF-8", "TMPDIR": str(folder)}  # fmt: skip
+    clean = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": pwd.getpwuid(os.getuid()).pw_dir,
+        "LC_ALL": "C.UTF-8",
+        "TMPDIR": str(folder),
+    }
     venv = [sys.executable, "-I", "-m", "venv", "--without-pip", str(environment)]
     made = subprocess.run(venv, env=clean, capture_output=True, text=True, check=False)
     python = environment / "bin" / "python"
     if made.returncode != 0 or not python.exists():
         raise Refused(
-            "this Python cannot make a virtual environment", output=made.stdout + made.stderr,
+            "this Python cannot make a virtual environment",
+            output=made.stdout + made.stderr,
             fix="install its venv package, or name another Python with the input python",
-        )  # fmt: skip
+        )
     if _unpack(locks, wheels, environment):
         return _with_sovgate(environment, python)
     pip = [*_pip(python), "--no-input", "--disable-pip-version-check"]
@@ -247,21 +290,31 @@ def _install(locks: list[Path], wheels: Path, folder: Path) -> Path:
     asked += [f"--requirement={lock}" for lock in locks]
     # Where the wheels are all there, no index and no configuration is looked at.
     report = folder / "report.json"
-    offline = [*pip, "install", "--no-compile", "--no-index", "--quiet", "--no-cache-dir",
-               f"--report={report}", f"--find-links={wheels}", *asked]  # fmt: skip
+    offline = [
+        *pip,
+        "install",
+        "--no-compile",
+        "--no-index",
+        "--quiet",
+        "--no-cache-dir",
+        f"--report={report}",
+        f"--find-links={wheels}",
+        *asked,
+    ]
     alone = {**clean, "PIP_CONFIG_FILE": os.devnull}
     if any(wheels.glob("*.whl")) and _does(offline, alone) is None:
         _note(report, locks, wheels)
         return _with_sovgate(environment, python)
-    fetch = [*pip, "download", "--quiet", "--retries=2", "--timeout=20",
-             f"--dest={wheels}", *asked]  # fmt: skip
+    fetch = [*pip, "download", "--quiet", "--retries=2", "--timeout=20", f"--dest={wheels}", *asked]
     failed = _does(fetch, clean) or _does(offline, alone)
     if failed is not None:
         raise Refused(
-            "the locked packages could not be had", output=failed, code=14,
+            "the locked packages could not be had",
+            output=failed,
+            code=14,
             fix=f"let the runner reach a package index, or put the wheels of "
             f"{' and '.join(lock.name for lock in locks)} into the folder of the input wheels",
-        )  # fmt: skip
+        )
     _note(report, locks, wheels)
     return _with_sovgate(environment, python)
 

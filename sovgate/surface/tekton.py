@@ -194,10 +194,12 @@ def _env(verb: Verb) -> list[dict[str, Any]]:
     """Values of parameters first: Kubernetes replaces $(NAME) in a value by what stands above, so
     that a hostile one can name other parameters and nothing else."""
     env: list[dict[str, Any]] = [
-        {"name": item.shell if item.weakens_trust else item.variables[0],
-         "value": f"$(params.{item.name})"}
+        {
+            "name": item.shell if item.weakens_trust else item.variables[0],
+            "value": f"$(params.{item.name})",
+        }
         for item in verb.inputs
-    ]  # fmt: skip
+    ]
     env.append({"name": "SOVGATE_FORMAT", "value": "tekton"})
     for secret in verb.secrets:
         place = {"name": "$(params.secret)", "key": secret.name, "optional": True}

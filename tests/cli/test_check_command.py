@@ -36,8 +36,12 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     return subprocess.run(
         [sys.executable, "-m", "sovgate", *arguments],
-        capture_output=True, text=True, check=False, env=env, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+        timeout=120,
+    )
 
 
 def said(code: int, *arguments: str, **environment: str) -> str:
@@ -111,8 +115,18 @@ def test_json_says_everything(place: Path) -> None:
 
 def test_a_saved_decision_is_signed_by_the_zone(place: Path) -> None:
     made("open")
-    said(0, "check", "model", "--zone", "us-train", "--to", "eu", "--save",
-         "--release", "kyc-risk/1.0.0")  # fmt: skip
+    said(
+        0,
+        "check",
+        "model",
+        "--zone",
+        "us-train",
+        "--to",
+        "eu",
+        "--save",
+        "--release",
+        "kyc-risk/1.0.0",
+    )
     (path,) = (place / "model.evidence").glob("decision-*.sigstore.json")
     verified = open_statement(path.read_bytes(), [US.trusted("decision")])
     decision = parse_decision(verified.statement)

@@ -24,8 +24,11 @@ HEAVY = ("cryptography", "yaml", "regorus", "jsonschema", "cyclonedx", "rich", "
 def sovgate(*words: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *python, "-m", "sovgate", *words],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_table_and_the_modules_agree() -> None:
@@ -127,11 +130,18 @@ def test_a_group_lists_its_commands_with_whole_sentences(name: str) -> None:
 )
 def test_a_shell_completes_commands_choices_and_paths(words: str, offered: set[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from sovgate.cli import main; main()"], cwd=ROOT,
-        capture_output=True, text=True, check=False,
-        env={"PYTHONPATH": str(ROOT), "_SOVGATE_COMPLETE": "bash_complete", "COMP_WORDS": words,
-             "COMP_CWORD": str(len(words.split()) - 1)},
-    )  # fmt: skip
+        [sys.executable, "-c", "from sovgate.cli import main; main()"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "PYTHONPATH": str(ROOT),
+            "_SOVGATE_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        },
+    )
     assert set(done.stdout.split()) == offered
 
 

@@ -30,8 +30,12 @@ stays-in: [NO, "EU"]
 def sovgate(folder: Path, *arguments: str) -> tuple[int, dict[str, object]]:
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", *arguments, "--format", "json"],
-        cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(ROOT)},
+    )
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -125,8 +125,9 @@ def test_escapes_hold_for_any_text(text: str) -> None:
     assert "|" not in re.sub(r"\\.", "", clean_markdown(text))
 
 
-@pytest.mark.parametrize("name", ["SOVGATE_FORMAT", "SOVGATE_AUDIT_FORMAT",
-                                  "SOVGATE_AUDIT_VERIFY_FORMAT"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["SOVGATE_FORMAT", "SOVGATE_AUDIT_FORMAT", "SOVGATE_AUDIT_VERIFY_FORMAT"]
+)
 def test_an_error_too_comes_in_the_form_that_the_environment_asks_for(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,9 +168,13 @@ def test_a_traceback_can_be_asked_for_by_the_environment(
 
 
 ERROR = ConfigError(
-    "no zone\n::x", why="w\x1b[0m", fix="f", where=Where(path="a,b:c.yaml", line=3),
-    data={"more": 1}, details=("d\n##[x]",),
-)  # fmt: skip
+    "no zone\n::x",
+    why="w\x1b[0m",
+    fix="f",
+    where=Where(path="a,b:c.yaml", line=3),
+    data={"more": 1},
+    details=("d\n##[x]",),
+)
 
 
 @pytest.mark.parametrize("form", ["text", "github", "tekton", "json"])

@@ -48,8 +48,23 @@ def told(capsys) -> dict:
 
 
 def test_a_model_crosses_with_its_evidence(desk, capsys):
-    assert run("encrypt", "model", "--to", "eu", "--to", "ch", "--release", "churn/1.0",
-               "-o", "sealed", "--format", "json") == 0  # fmt: skip
+    assert (
+        run(
+            "encrypt",
+            "model",
+            "--to",
+            "eu",
+            "--to",
+            "ch",
+            "--release",
+            "churn/1.0",
+            "-o",
+            "sealed",
+            "--format",
+            "json",
+        )
+        == 0
+    )
     made = told(capsys)
     assert made["manifest"] == desk.manifest().digest
     assert made["release"] == "churn/1.0"
@@ -115,8 +130,11 @@ def test_a_model_that_is_not_the_signed_one_is_not_encrypted(desk, capsys, tampe
     tamper(desk.model)
     assert run("encrypt", "model", "--to", "eu", "-o", "sealed") == 11
     assert {item.name for item in desk.base.iterdir()} == {
-        "sovgate.yaml", "keys", "model", "model.evidence",
-    }  # fmt: skip
+        "sovgate.yaml",
+        "keys",
+        "model",
+        "model.evidence",
+    }
 
 
 def test_a_model_signed_by_a_stranger_is_not_encrypted(desk, tmp_path, capsys):
@@ -178,14 +196,22 @@ def test_a_signature_without_sizes_does_not_carry_another_models_files(desk, tmp
     signature = without_sizes(desk)
     other = make_desk(tmp_path / "other", FILES | {"config.json": b'{"layers": 9}'})
     seal_model(
-        other.manifest(), other.model, signature, [desk.zone_key("eu")], None,
+        other.manifest(),
+        other.model,
+        signature,
+        [desk.zone_key("eu")],
+        None,
         desk.base / "sealed",
-    )  # fmt: skip
+    )
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 11
     assert "not the one that was signed" in capsys.readouterr().err
     assert {item.name for item in desk.base.iterdir()} == {
-        "sovgate.yaml", "keys", "model", "model.evidence", "sealed",
-    }  # fmt: skip
+        "sovgate.yaml",
+        "keys",
+        "model",
+        "model.evidence",
+        "sealed",
+    }
 
 
 def test_a_link_among_the_blobs_is_not_followed(desk, capsys):
@@ -222,8 +248,12 @@ def test_every_flipped_byte_of_a_copy_is_refused_before_a_name_appears(tmp_path,
                 decrypt(desk.base / "sealed", zone="eu", out=desk.base / "got")
             assert refused.value.exit_code in (ExitCode.VERIFICATION, ExitCode.KEY), position
             assert {item.name for item in desk.base.iterdir()} == {
-                "sovgate.yaml", "keys", "model", "model.evidence", "sealed",
-            }  # fmt: skip
+                "sovgate.yaml",
+                "keys",
+                "model",
+                "model.evidence",
+                "sealed",
+            }
         path.write_bytes(good)
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 0
 

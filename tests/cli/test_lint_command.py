@@ -32,8 +32,12 @@ open if input.now.epoch > 0
 def lint(folder: Path, *arguments: str) -> tuple[int, dict[str, object], str]:
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", "lint", *arguments, "--format", "json"],
-        cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(ROOT)},
+    )
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
@@ -149,8 +153,10 @@ def test_paths_are_read_one_by_one(project: Path) -> None:
     code, document, _ = lint(project, "data", "policies/quiet_hours.rego")
     assert code == 0
     assert document["files"] == [
-        "data/kyc-eu.yaml", "data/public.yaml", "policies/quiet_hours.rego",
-    ]  # fmt: skip
+        "data/kyc-eu.yaml",
+        "data/public.yaml",
+        "policies/quiet_hours.rego",
+    ]
 
 
 def test_nothing_to_lint_and_a_missing_path_are_usage(tmp_path: Path) -> None:

@@ -20,12 +20,18 @@ def outputs(folder: Path, *words: str) -> dict[str, str]:
     path.write_text("")
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", *words, "--format", "github"],
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), "GITHUB_OUTPUT": str(path)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = re.findall(r"^([a-z-]+)<<(sovgate-[0-9a-f]{32})\n(.*?)\n\2$", path.read_text(),
-                       re.MULTILINE | re.DOTALL)  # fmt: skip
+    found = re.findall(
+        r"^([a-z-]+)<<(sovgate-[0-9a-f]{32})\n(.*?)\n\2$",
+        path.read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
     return {name: value for name, _, value in found}
 
 

@@ -48,8 +48,12 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     env.pop("SOURCE_DATE_EPOCH", None)
     return subprocess.run(
         [sys.executable, "-m", "sovgate", *arguments],
-        capture_output=True, text=True, check=False, env=env, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+        timeout=60,
+    )
 
 
 def ok(*arguments: str, **environment: str) -> str:
@@ -87,8 +91,18 @@ def test_a_signed_sbom_names_the_model_that_was_signed(place: Path) -> None:
 
 
 def test_it_takes_data_sets_and_metrics_from_the_record(place: Path) -> None:
-    ok("record", "model", "--dataset", "kyc-eu", "--metric", "accuracy=0.93",
-       "--parameter", "epochs=3", "--key", "file:sign.pem")  # fmt: skip
+    ok(
+        "record",
+        "model",
+        "--dataset",
+        "kyc-eu",
+        "--metric",
+        "accuracy=0.93",
+        "--parameter",
+        "epochs=3",
+        "--key",
+        "file:sign.pem",
+    )
     text = ok("sbom", "model", "-o", "bom.json")
     assert "data sets   kyc-eu" in text
     document = json.loads((place / "bom.json").read_bytes())
@@ -175,9 +189,11 @@ def test_rule_19_source_date_epoch_moves_nothing_else(
     """The times of a record are the clock's, whatever the variable says."""
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", "record", "model", "--dataset", "public"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "SOURCE_DATE_EPOCH": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0
     (draft,) = attest.read_unsigned(place / "model.evidence")
     assert b"1970" not in draft.data

@@ -45,8 +45,12 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     return subprocess.run(
         [sys.executable, "-m", "sovgate", *arguments],
-        capture_output=True, text=True, check=False, env=env, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+        timeout=60,
+    )
 
 
 def ok(*arguments: str, **environment: str) -> str:
@@ -111,8 +115,13 @@ def test_a_failed_sign_leaves_nothing(place: Path) -> None:
     refused(2, "sign", "nothing", "--key", "sign.pem")
     refused(3, "sign", "churn", "--key", "sign.pub.pem")
     assert sorted(path.name for path in place.iterdir()) == [
-        "churn", "other.pem", "other.pub.pem", "project", "sign.pem", "sign.pub.pem",
-    ]  # fmt: skip
+        "churn",
+        "other.pem",
+        "other.pub.pem",
+        "project",
+        "sign.pem",
+        "sign.pub.pem",
+    ]
 
 
 def test_a_key_for_encryption_verifies_nothing(place: Path) -> None:
@@ -163,8 +172,12 @@ def test_a_small_verify_starts_fast(place: Path) -> None:
         times = []
         for _ in range(7):
             begun = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True,
-                           env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+            subprocess.run(
+                [sys.executable, *arguments],
+                check=True,
+                capture_output=True,
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+            )
             times.append(time.perf_counter() - begun)
         return min(times)
 

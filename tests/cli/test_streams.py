@@ -29,9 +29,13 @@ def run(words: tuple[str, ...], redirect: str, form: str) -> tuple[int, str]:
     """Exit code and standard error of a command whose streams a shell redirected."""
     line = " ".join((sys.executable, "-m", "sovgate", *words, "--format", form, redirect))
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line], cwd=ROOT, capture_output=True, text=True,
-        check=False, env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
-    )  # fmt: skip
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+    )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     return done.returncode, done.stderr
@@ -102,8 +106,13 @@ def test_a_bar_never_wraps(columns: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_json_is_whole_where_the_other_stream_is_closed() -> None:
     line = f"{sys.executable} -m sovgate regions list --format json 2>&-"
-    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, check=True,
-                          env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]})  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+    )
     assert json.loads(done.stdout)["exit"] == 0
 
 

@@ -42,8 +42,9 @@ class Ran:
     stderr: str
 
 
-def sovgate(folder: Path, *words: str, form: str = "json", limit: int | None = None,
-            **environ: str) -> Ran:  # fmt: skip
+def sovgate(
+    folder: Path, *words: str, form: str = "json", limit: int | None = None, **environ: str
+) -> Ran:
     def bound() -> None:
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -53,9 +54,13 @@ def sovgate(folder: Path, *words: str, form: str = "json", limit: int | None = N
 
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", *words, "--format", form],
-        cwd=folder, capture_output=True, text=True, check=False, preexec_fn=bound,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=bound,
         env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **environ},
-    )  # fmt: skip
+    )
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     document = json.loads(done.stdout) if form == "json" and done.stdout else {}
     return Ran(done.returncode, document.get("error", {}), done.stderr)
@@ -272,7 +277,8 @@ def test_a_fix_names_only_options_that_the_command_has(project: Path) -> None:
     assert str(spaced.error["fix"]).startswith("sign it: sovgate sign 'my model' --key")
     (project / "my model").rename(project / "m")
     assert sovgate(project, "sign", "m", "--key", "keys/evil.pem").code == 0
-    by_trust = sovgate(project, "push", "m", "--release", "churn/1.0.6", "--zone", "home",
-                       "--to", "eu")  # fmt: skip
+    by_trust = sovgate(
+        project, "push", "m", "--release", "churn/1.0.6", "--zone", "home", "--to", "eu"
+    )
     assert by_trust.error["reason"] == "wrong-signer"
     assert "--key" not in str(by_trust.error["fix"])

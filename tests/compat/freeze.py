@@ -52,17 +52,23 @@ def freeze(target: Path) -> None:
 
     def sovgate(*words: str) -> None:
         subprocess.run(
-            [sys.executable, "-m", "sovgate", *words], cwd=target, check=True,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-m", "sovgate", *words],
+            cwd=target,
+            check=True,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+        )
 
     (target / "data").mkdir(parents=True)
     (target / "sovgate.yaml").write_text(PROJECT)
     (target / "data" / "public.yaml").write_text(MANIFEST)
     for kind, name, more in (
-        ("sign", "home", ()), ("sign", "eu", ("--algorithm", "ec-p384")), ("sign", "fr", ()),
-        ("encrypt", "eu-rsa", ()), ("encrypt", "fr-ec", ("--algorithm", "ec-p256")),
-    ):  # fmt: skip
+        ("sign", "home", ()),
+        ("sign", "eu", ("--algorithm", "ec-p384")),
+        ("sign", "fr", ()),
+        ("encrypt", "eu-rsa", ()),
+        ("encrypt", "fr-ec", ("--algorithm", "ec-p256")),
+    ):
         sovgate("keys", "generate", kind, "-o", f"keys/{name}.pem", *more)
     model = target / "model"
     (model / "sub").mkdir(parents=True)

@@ -16,9 +16,13 @@ FROZEN = sorted(path for path in (Path(__file__).parent / "v0").glob("*") if pat
 
 def sovgate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sovgate", *words], cwd=folder, capture_output=True, text=True,
-        check=False, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        [sys.executable, "-m", "sovgate", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+    )
 
 
 def files(folder: Path) -> dict[str, bytes]:

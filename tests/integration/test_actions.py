@@ -39,8 +39,11 @@ def repository(tmp_path: Path) -> Path:
 def sovgate(*words: str | Path, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", *map(str, words)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == code, done.stderr
     return done.stdout
 
@@ -58,11 +61,16 @@ def test_a_model_is_signed_and_verified_in_two_steps(runner: Act, repository: Pa
     log = runner.run(
         workflow(
             uses("sign", "sign", model="build/churn", key=key(repository)),
-            uses("actions/verify", "verify", model="build/churn", key=public(repository),
-                 manifest="${{ steps.sign.outputs.manifest }}"),
+            uses(
+                "actions/verify",
+                "verify",
+                model="build/churn",
+                key=public(repository),
+                manifest="${{ steps.sign.outputs.manifest }}",
+            ),
         ),
         repository,
-    )  # fmt: skip
+    )
     assert log.code == 0, str(log)
     signed, verified = log.outputs("sign"), log.outputs("verify")
     assert set(signed) == {"manifest", "signature", "key-id", "ran"}
@@ -119,11 +127,16 @@ def test_rule_25_another_model_by_the_same_hand_is_refused(runner: Act, reposito
     log = runner.run(
         workflow(
             uses("sign", "sign", model="build/churn", key=key(repository)),
-            uses("verify", "verify", model="build/churn", key=public(repository),
-                 manifest="sha256:" + "0" * 64),
+            uses(
+                "verify",
+                "verify",
+                model="build/churn",
+                key=public(repository),
+                manifest="sha256:" + "0" * 64,
+            ),
         ),
         repository,
-    )  # fmt: skip
+    )
     assert log.result("sign") == "success"
     assert log.result("verify") == "failure"
     assert "is another model" in log.annotations("verify", "run")[0]
@@ -331,9 +344,15 @@ def test_rule_21_a_loader_that_is_told_to_run_nothing_fails_the_step(
 
 @pytest.mark.parametrize(
     ("trap", "planted"),
-    [("BASH_ENV=", "BASH_ENV"), ("PS4= SHELLOPTS=", "PS4"), ("PYTHONPATH=", "PYTHONPATH"),
-     ("LD_PRELOAD=", "LD_PRELOAD"), ("BASH_FUNC_exec", "function"), ("GITHUB_PATH", "python3")],
-)  # fmt: skip
+    [
+        ("BASH_ENV=", "BASH_ENV"),
+        ("PS4= SHELLOPTS=", "PS4"),
+        ("PYTHONPATH=", "PYTHONPATH"),
+        ("LD_PRELOAD=", "LD_PRELOAD"),
+        ("BASH_FUNC_exec", "function"),
+        ("GITHUB_PATH", "python3"),
+    ],
+)
 def test_each_trap_of_the_test_above_does_work(
     runner: Act, repository: Path, trap: str, planted: str
 ) -> None:
@@ -391,10 +410,17 @@ def test_a_complete_wheel_folder_needs_no_network(tmp_path: Path) -> None:
         pytest.skip("no network namespace to be had here (unshare --net)")
     done = subprocess.run(
         ["unshare", "--net", "/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "lint"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={"SOVGATE_ACTION_WHEELS": str(wheels()), "SOVGATE_ACTION_PYTHON": str(PYTHON),
-             "SOVGATE_LINT_PATH": str(ROOT / "sovgate"), "RUNNER_TEMP": str(tmp_path)},
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "SOVGATE_ACTION_WHEELS": str(wheels()),
+            "SOVGATE_ACTION_PYTHON": str(PYTHON),
+            "SOVGATE_LINT_PATH": str(ROOT / "sovgate"),
+            "RUNNER_TEMP": str(tmp_path),
+        },
+    )
     assert "environment built from checked wheels" in done.stdout, done.stdout + done.stderr
     assert not list(tmp_path.glob("sovgate-*"))
 
@@ -404,10 +430,17 @@ def test_a_step_that_is_cancelled_leaves_nothing(tmp_path: Path, number: int) ->
     """The runner tells the step's process; what it had unpacked goes, without a traceback."""
     process = subprocess.Popen(
         ["/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "lint"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
-        env={"SOVGATE_ACTION_WHEELS": str(wheels()), "SOVGATE_ACTION_PYTHON": str(PYTHON),
-             "SOVGATE_LINT_PATH": str(ROOT / "sovgate"), "SOVGATE_ACTION_TEMP": str(tmp_path)},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env={
+            "SOVGATE_ACTION_WHEELS": str(wheels()),
+            "SOVGATE_ACTION_PYTHON": str(PYTHON),
+            "SOVGATE_LINT_PATH": str(ROOT / "sovgate"),
+            "SOVGATE_ACTION_TEMP": str(tmp_path),
+        },
+    )
     while not list(tmp_path.glob("sovgate-*/env")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
@@ -421,8 +454,11 @@ def test_a_step_that_is_cancelled_leaves_nothing(tmp_path: Path, number: int) ->
 def test_a_python_is_found_by_absolute_path_without_any_environment() -> None:
     done = subprocess.run(
         ["/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "none"],
-        capture_output=True, text=True, check=False, env={},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={},
+    )
     if "no Python 3.11 or newer on this runner" in done.stdout:
         pytest.skip(done.stdout.strip())
     assert "there is no action for the command" in done.stdout
@@ -435,8 +471,11 @@ def test_a_python_is_found_by_absolute_path_without_any_environment() -> None:
 def test_the_python_that_is_named_must_be_one(python: str, words: str) -> None:
     done = subprocess.run(
         ["/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "lint"],
-        capture_output=True, text=True, check=False, env={"SOVGATE_ACTION_PYTHON": python},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"SOVGATE_ACTION_PYTHON": python},
+    )
     assert done.returncode == 2
     assert words in done.stdout
     assert done.stdout.startswith("::error ")
@@ -449,8 +488,10 @@ FILES = sorted([ROOT / "action.yml", *(ROOT / "actions").glob("*/action.yml")])
 def test_zizmor_finds_nothing(zizmor: Path) -> None:
     done = subprocess.run(
         [zizmor, "--offline", "--persona=pedantic", "--no-progress", *FILES],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No findings to report" in done.stdout + done.stderr
 
@@ -463,6 +504,8 @@ def test_jactionlint_finds_nothing(jactionlint: Path) -> None:
 def test_each_action_fits_the_schema_of_actions(check_jsonschema: Path) -> None:
     done = subprocess.run(
         [check_jsonschema, "--builtin-schema", "vendor.github-actions", *FILES],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

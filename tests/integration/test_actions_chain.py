@@ -42,20 +42,35 @@ def chain(sides: Path, **more: str) -> dict[str, Any]:
     key = f"file:{us}/keys/us-sign.pem"
     train = job(
         uses("sign", "sign", model=model, key=key, **more),
-        uses("record", "record", model=model, key=key, dataset="screening-public",
-             project=str(us), **more),
+        uses(
+            "record",
+            "record",
+            model=model,
+            key=key,
+            dataset="screening-public",
+            project=str(us),
+            **more,
+        ),
         uses("check", "check", model=model, action="transfer", to="eu", release=pinned, **here),
         uses("push", "push", source=model, release=pinned, to="eu", **here),
-        outputs={"release": "${{ steps.push.outputs.release }}",
-                 "manifest": "${{ steps.push.outputs.manifest }}"},
-    )  # fmt: skip
+        outputs={
+            "release": "${{ steps.push.outputs.release }}",
+            "manifest": "${{ steps.push.outputs.manifest }}",
+        },
+    )
     serve = job(
         uses("pull", "pull", release="${{ needs.train.outputs.release }}", output=there, **target),
-        uses("verify", "verify", model=there, project=str(eu),
-             manifest="${{ needs.train.outputs.manifest }}", **more),
+        uses(
+            "verify",
+            "verify",
+            model=there,
+            project=str(eu),
+            manifest="${{ needs.train.outputs.manifest }}",
+            **more,
+        ),
         uses("promote", "promote", release="${{ needs.train.outputs.release }}", **target),
         needs="train",
-    )  # fmt: skip
+    )
     return {"on": "push", "jobs": {"train": train, "serve": serve}}
 
 
@@ -76,8 +91,10 @@ def arrived(log: Log, sides: Path) -> None:
     shown = git("show", commit, cwd=sides / "serving.git")
     assert "MODEL_KEY_URI" in shown
     assert signed in shown
-    seconds = [log.seconds(name) for name in ("sign", "record", "check", "push", "pull", "verify",
-                                              "promote")]  # fmt: skip
+    seconds = [
+        log.seconds(name)
+        for name in ("sign", "record", "check", "push", "pull", "verify", "promote")
+    ]
     each = " ".join(f"{s:.1f}" for s in seconds)
     print(f"five steps: {sum(seconds[:5]):.1f} s, seven: {sum(seconds):.1f} s, {each}")
 
@@ -98,8 +115,10 @@ def test_the_same_in_two_containers_that_share_nothing_but_a_store(
     image = containers.runner(engine)
     probe = {"id": "probe", "run": f"ls /sys/class/net; ls {sides}"}
     workflow = chain(sides, python="")  # each finds the image's own
-    for name, folders in (("train", ("us", "store-us", "store-eu")),
-                          ("serve", ("eu", "store-eu", "serving.git"))):  # fmt: skip
+    for name, folders in (
+        ("train", ("us", "store-us", "store-eu")),
+        ("serve", ("eu", "store-eu", "serving.git")),
+    ):
         seen = {wheels(): f"{wheels()}:ro", **{sides / f: sides / f for f in folders}}
         workflow["jobs"][name]["container"] = containers.of_job(image, seen)
         workflow["jobs"][name]["steps"].insert(0, probe)

@@ -60,27 +60,40 @@ def data(crossing: Crossing, content: str, epoch: str = "2026-10") -> str:
     key = crossing.base / "kyc.key"
     if not key.exists():
         crossing.json("data", "key", "-o", key)
-    made = crossing.json("data", "commit", folder, "--dataset", "kyc", "--epoch", epoch, "--key",
-                         key)  # fmt: skip
+    made = crossing.json(
+        "data", "commit", folder, "--dataset", "kyc", "--epoch", epoch, "--key", key
+    )
     return str(made["commitment"])
 
 
 def retrain(crossing: Crossing) -> None:
     crossing.sign("kyc")
-    crossing.json("gate", "accuracy", crossing.model, "--predictions", "good.csv", "--key",
-                  "keys/home.pem")  # fmt: skip
+    crossing.json(
+        "gate", "accuracy", crossing.model, "--predictions", "good.csv", "--key", "keys/home.pem"
+    )
 
 
 def ask(crossing: Crossing, zone: str = "eu") -> set[str]:
     """The rules that deny the deployment in a zone."""
-    _, text = crossing.run("check", crossing.model, "--action", "deploy", "--zone", zone,
-                           "--format", "json")  # fmt: skip
+    _, text = crossing.run(
+        "check", crossing.model, "--action", "deploy", "--zone", zone, "--format", "json"
+    )
     return {deny["rule"] for deny in json.loads(text)["denies"]}
 
 
 def word(crossing: Crossing, *more: str, zone: str = "eu", key: str = "dpo") -> dict[str, Any]:
-    return crossing.json("attest", crossing.model, "--legal", "--dataset", "kyc", "--zone", zone,
-                         "--key", f"keys/{key}.pem", *more)  # fmt: skip
+    return crossing.json(
+        "attest",
+        crossing.model,
+        "--legal",
+        "--dataset",
+        "kyc",
+        "--zone",
+        zone,
+        "--key",
+        f"keys/{key}.pem",
+        *more,
+    )
 
 
 def legal_says(crossing: Crossing, **changes: Any) -> None:
@@ -156,8 +169,18 @@ def test_a_legal_word_about_other_data_is_none(crossing: Crossing) -> None:
 def test_a_legal_word_for_one_release_is_none_for_the_next(crossing: Crossing) -> None:
     word(crossing, "--release", "churn/1.0.0")
     for version, rules in (("1.0.0", set()), ("1.0.1", {"legal-before-deploy"})):
-        _, text = crossing.run("check", crossing.model, "--action", "deploy", "--zone", "eu",
-                               "--release", f"churn/{version}", "--format", "json")  # fmt: skip
+        _, text = crossing.run(
+            "check",
+            crossing.model,
+            "--action",
+            "deploy",
+            "--zone",
+            "eu",
+            "--release",
+            f"churn/{version}",
+            "--format",
+            "json",
+        )
         assert {deny["rule"] for deny in json.loads(text)["denies"]} == rules
 
 
@@ -189,16 +212,27 @@ def test_a_legal_word_that_says_something_else_is_none(
 
 def test_without_a_commitment_there_is_nothing_to_attest(crossing: Crossing) -> None:
     (crossing.base / "kyc.yaml").write_text(MANIFEST)
-    said = crossing.json("attest", crossing.model, "--legal", "--dataset", "kyc", "--zone", "eu",
-                         "--key", "keys/dpo.pem", code=3)  # fmt: skip
+    said = crossing.json(
+        "attest",
+        crossing.model,
+        "--legal",
+        "--dataset",
+        "kyc",
+        "--zone",
+        "eu",
+        "--key",
+        "keys/dpo.pem",
+        code=3,
+    )
     assert said["error"]["reason"] == "no-commitment"
 
 
 # Drafts
 
 
-def draft(crossing: Crossing, role: str, predicate: Any, *, about: str | None = None,
-          name: str = "churn") -> Path:  # fmt: skip
+def draft(
+    crossing: Crossing, role: str, predicate: Any, *, about: str | None = None, name: str = "churn"
+) -> Path:
     statement = Statement(
         subject_name=name,
         subject_sha256=about or crossing.manifest,
@@ -210,8 +244,9 @@ def draft(crossing: Crossing, role: str, predicate: Any, *, about: str | None = 
 
 
 def sign_all(crossing: Crossing, *more: str, code: int = 0) -> dict[str, Any]:
-    return crossing.json("attest", crossing.model, "--all-unsigned", "--key", "keys/home.pem",
-                         *more, code=code)  # fmt: skip
+    return crossing.json(
+        "attest", crossing.model, "--all-unsigned", "--key", "keys/home.pem", *more, code=code
+    )
 
 
 def bundles(crossing: Crossing) -> set[str]:
@@ -260,15 +295,15 @@ def test_words_of_sovgate_about_its_own_acts_are_not_signed_by_hand(
     assert bundles(crossing) == before, "all is checked before anything is signed"
     file = crossing.base / "p.json"
     file.write_text("{}")
-    crossing.json("attest", crossing.model, file, "--type", role, "--key", "keys/home.pem",
-                  code=11)  # fmt: skip
+    crossing.json("attest", crossing.model, file, "--type", role, "--key", "keys/home.pem", code=11)
 
 
 def test_a_signature_is_made_by_sign_alone(crossing: Crossing) -> None:
     file = crossing.base / "p.json"
     file.write_text("{}")
-    crossing.json("attest", crossing.model, file, "--type", "signature", "--key", "keys/home.pem",
-                  code=11)  # fmt: skip
+    crossing.json(
+        "attest", crossing.model, file, "--type", "signature", "--key", "keys/home.pem", code=11
+    )
 
 
 @pytest.mark.parametrize("changes", [{"about": "0" * 64}, {"name": "other"}])
@@ -348,8 +383,9 @@ def test_what_is_no_sbom_is_not_signed_as_one(crossing: Crossing, kind: str) -> 
 def test_a_predicate_with_fractions_is_refused_with_the_way_out(crossing: Crossing) -> None:
     file = crossing.base / "bom.json"
     file.write_text('{"score": 0.5}')
-    said = crossing.json("attest", crossing.model, file, "--type", "sbom", "--key",
-                         "keys/home.pem", code=11)  # fmt: skip
+    said = crossing.json(
+        "attest", crossing.model, file, "--type", "sbom", "--key", "keys/home.pem", code=11
+    )
     assert "fractions as text" in said["error"]["fix"]
 
 
@@ -402,8 +438,16 @@ def test_each_state_of_the_data_behind_a_chain_needs_its_word(crossing: Crossing
     november = (crossing.base / "kyc.yaml").read_text()
     for path in attest.evidence_dir(crossing.model).glob("provenance-*"):
         path.unlink()
-    crossing.json("record", crossing.model, "--dataset", "kyc", "--base-model", "base", "--key",
-                  "keys/home.pem")  # fmt: skip
+    crossing.json(
+        "record",
+        crossing.model,
+        "--dataset",
+        "kyc",
+        "--base-model",
+        "base",
+        "--key",
+        "keys/home.pem",
+    )
     word(crossing)
     assert ask(crossing) == {"legal-before-deploy"}, "nobody spoke of October's"
     (crossing.base / "kyc.yaml").write_text(october)

@@ -63,12 +63,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def gate() -> dict[str, Any]:
-    measure = testresult.Measure(metric="accuracy", n=500, estimate="0.95", low="0.92",
-                                 high="0.97", confidence="0.95")  # fmt: skip
+    measure = testresult.Measure(
+        metric="accuracy", n=500, estimate="0.95", low="0.92", high="0.97", confidence="0.95"
+    )
     return testresult.TestResult(
-        gate="accuracy", measure=measure, bound="at-least", threshold="0.9",
+        gate="accuracy",
+        measure=measure,
+        bound="at-least",
+        threshold="0.9",
         inputs={"predictions": "d" * 64},
-    ).predicate()  # fmt: skip
+    ).predicate()
 
 
 @pytest.fixture
@@ -226,8 +230,11 @@ def test_rule_28_a_log_that_was_cut_is_seen_by_the_heads_that_documents_name(
 ) -> None:
     promoted = store(crossing) / "promotions/eu/churn/000001.json"
     head = Statement.parse(Bundle.parse(promoted.read_bytes()).payload).predicate["audit-head"]
-    (path,) = [p for p in (store(crossing) / "audit").rglob("*.json")
-               if hashlib.sha256(p.read_bytes()).hexdigest() == head]  # fmt: skip
+    (path,) = [
+        p
+        for p in (store(crossing) / "audit").rglob("*.json")
+        if hashlib.sha256(p.read_bytes()).hexdigest() == head
+    ]
     shutil.rmtree(path.parent)
     said = show(crossing, "1.0.0", code=11)
     (gone,) = with_status(said, "missing")
@@ -289,10 +296,11 @@ def forge(crossing: Crossing, path: Path, key: str, **changes: Any) -> None:
     """The statement at `path` with other fields, signed again by a key of the project."""
     old = Statement.parse(Bundle.parse(path.read_bytes()).payload)
     made = Statement(
-        subject_name=old.subject_name, subject_sha256=changes.get("manifest", old.subject_sha256),
+        subject_name=old.subject_name,
+        subject_sha256=changes.get("manifest", old.subject_sha256),
         predicate_type=PREDICATE_TYPES[changes.pop("role", old.role)],
         predicate={**old.predicate, **changes},
-    )  # fmt: skip
+    )
     overwrite(path, attest.seal(made, open_signer(key, crossing.base)))
 
 

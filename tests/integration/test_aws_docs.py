@@ -70,9 +70,10 @@ def test_the_policies_allow_what_push_and_pull_ask_for(
         crossing = cloud(tmp_path, seaweedfs, ministack, through=s3.url, recipient="RSA_4096")
         text = (crossing.base / "sovgate.yaml").read_text()
         (crossing.base / "sovgate.yaml").write_text(
-            text.replace(f"awskms://{urlsplit(ministack).netloc}/",
-                         f"awskms://{urlsplit(kms.url).netloc}/")
-        )  # fmt: skip
+            text.replace(
+                f"awskms://{urlsplit(ministack).netloc}/", f"awskms://{urlsplit(kms.url).netloc}/"
+            )
+        )
         (crossing.model / "large.bin").write_bytes(bytes(17 * 1024 * 1024))
         crossing.sign()
         s3.fault(What.LOSE_REPLY, "PUT", "/blobs/")
@@ -86,8 +87,11 @@ def test_the_policies_allow_what_push_and_pull_ask_for(
         wanted = {asked(method, path) for method, path in requests}
         assert [each for each in sorted(wanted) if not allows(statements, *each)] == []
     assert {action for action, _ in {asked(*each) for each in pushing}} == {
-        "s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject", "s3:PutObject",
+        "s3:GetBucketLocation",
+        "s3:ListBucket",
+        "s3:GetObject",
+        "s3:PutObject",
         "s3:ListBucketMultipartUploads",
-    }  # fmt: skip
+    }
     kms_actions = {a for s in role("**Whoever pulls") for a in s["Action"] if a.startswith("kms:")}
     assert targets == {action.removeprefix("kms:") for action in kms_actions}

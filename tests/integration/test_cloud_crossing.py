@@ -19,9 +19,14 @@ CENTRAL = "aws:eu-central-1"
 
 
 def cloud(
-    tmp: Path, s3: str, kms: str, *, through: str = "", region: str = "eu-central-1",
+    tmp: Path,
+    s3: str,
+    kms: str,
+    *,
+    through: str = "",
+    region: str = "eu-central-1",
     recipient: str = "SYMMETRIC_DEFAULT",
-) -> Crossing:  # fmt: skip
+) -> Crossing:
     """`s3`, `kms`: the servers; `through`: what the store's URI names in place of the first."""
     crossing = make_crossing(tmp / "project")
     bucket = servers.bucket(s3, region)

@@ -54,13 +54,18 @@ def in_image(
     prepared = step(document("Task", verb), given)
     script = prepared.written(top / "scripts")
     mounts = {
-        source: "/workspace/source", top / "keys": "/keys:ro",
-        top / "scripts": "/tekton/scripts:ro", top / "results": "/tekton/results",
-    }  # fmt: skip
+        source: "/workspace/source",
+        top / "keys": "/keys:ro",
+        top / "scripts": "/tekton/scripts:ro",
+        top / "results": "/tekton/results",
+    }
     return podman.run(
-        image, mounts=mounts, env=prepared.env, workdir="/workspace/source",
+        image,
+        mounts=mounts,
+        env=prepared.env,
+        workdir="/workspace/source",
         entrypoint=[f"/tekton/scripts/{script.name}"],
-    )  # fmt: skip
+    )
 
 
 def results(source: Path) -> dict[str, str]:
@@ -111,11 +116,20 @@ def test_a_key_of_a_cloud_finds_its_sdk(
     """It gets as far as the network, which is not there: the key service cannot be asked (20)."""
     key = "awskms:///arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-4000-8000-000000000000"
     done = podman.run(
-        image, "sign", "build/churn", "--key", key, mounts={source: "/workspace/source"},
+        image,
+        "sign",
+        "build/churn",
+        "--key",
+        key,
+        mounts={source: "/workspace/source"},
         workdir="/workspace/source",
-        env={"HOME": "/tmp", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-             "AWS_MAX_ATTEMPTS": "1"},
-    )  # fmt: skip
+        env={
+            "HOME": "/tmp",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_MAX_ATTEMPTS": "1",
+        },
+    )
     assert done.returncode == 20, done.stderr
     assert "sovgate[" not in done.stderr  # else it asks to have the SDK installed
     assert not list(source.rglob("signature*"))
@@ -136,9 +150,14 @@ def test_nothing_is_installed_that_installs(podman: containers.Podman, image: st
 
 def test_a_tasks_steps_sign_and_verify(podman: containers.Podman, image: str, source: Path) -> None:
     made = podman.run(
-        image, "keys", "generate", "sign", "-o", "/keys/sign.pem",
+        image,
+        "keys",
+        "generate",
+        "sign",
+        "-o",
+        "/keys/sign.pem",
         mounts={source.parent / "keys": "/keys"},
-    )  # fmt: skip
+    )
     assert made.returncode == 0, made.stderr
     given = {"model": "build/churn", "key": "file:/keys/sign.pem"}
     done = in_image(podman, image, "sign", given, source)

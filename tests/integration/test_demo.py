@@ -23,9 +23,12 @@ def told(demo: Path) -> str:
     pytest.importorskip("sklearn", reason="the demo's packages: make venv")
     done = subprocess.run(
         [sys.executable, str(ROOT / "demo" / "run.py")],
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "DEMO_DIR": str(demo)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -33,19 +36,44 @@ def told(demo: Path) -> str:
 def test_every_step_is_one_line_with_its_time(told: str, demo: Path) -> None:
     steps = [line for line in told.splitlines() if line[:2] in ("✓ ", "✗ ") and line[-2:] == " s"]
     assert [line.split()[1] for line in steps] == [
-        "set", "train", "sign", "decide", "push", "pull", "predict", "promote", "audit",
-        "commit", "tune", "evidence", "legal", "release", "worse", "stopped", "better",
-        "evidence", "release", "rollback", "story",
-    ]  # fmt: skip
+        "set",
+        "train",
+        "sign",
+        "decide",
+        "push",
+        "pull",
+        "predict",
+        "promote",
+        "audit",
+        "commit",
+        "tune",
+        "evidence",
+        "legal",
+        "release",
+        "worse",
+        "stopped",
+        "better",
+        "evidence",
+        "release",
+        "rollback",
+        "story",
+    ]
 
 
 def test_the_zone_serves_what_the_last_signed_word_says(told: str, demo: Path) -> None:
     """1.2.0 was rolled back, the worse version never came: the branch pins 1.1.0."""
     shown = subprocess.run(
-        ["git", "--git-dir", str(demo / "serving.git"), "show",
-         "main:overlays/eu/sovgate-release.yaml"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        [
+            "git",
+            "--git-dir",
+            str(demo / "serving.git"),
+            "show",
+            "main:overlays/eu/sovgate-release.yaml",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert "kyc-risk/1.1.0@sha256:" in shown
     assert "1.2.0" not in shown
     assert "regression fail" in told
@@ -103,10 +131,18 @@ def test_the_same_story_on_an_object_store_with_keys_in_kms(
     place = tmp_path / "demo"
     done = subprocess.run(
         [sys.executable, str(ROOT / "demo" / "run.py")],
-        capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "DEMO_DIR": str(place),
-             "DEMO_STORE": "s3"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "NO_COLOR": "1",
+            "DEMO_DIR": str(place),
+            "DEMO_STORE": "s3",
+        },
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "two buckets, four KMS keys" in done.stdout
     assert "nothing reached store-us" in done.stdout

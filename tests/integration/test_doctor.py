@@ -139,8 +139,11 @@ def test_variables_are_told_by_name_and_a_slip_is_noticed(
 
 def test_offline_opens_no_connection(crossing: Crossing, monkeypatch: pytest.MonkeyPatch) -> None:
     crossing.edit("store: eu-store", "store: s3://churn-eu")
-    crossing.edit("keys: {sign: keys/home.pem}", "keys: {sign: keys/home.pem, encrypt-public: "
-                  '"awskms:///arn:aws:kms:us-east-1:111122223333:key/0"}')  # fmt: skip
+    crossing.edit(
+        "keys: {sign: keys/home.pem}",
+        "keys: {sign: keys/home.pem, encrypt-public: "
+        '"awskms:///arn:aws:kms:us-east-1:111122223333:key/0"}',
+    )
 
     def refused(*_: object) -> None:
         raise AssertionError("a connection")
@@ -161,10 +164,14 @@ def test_an_extra_that_is_not_installed_is_named(
 
 def test_a_project_from_init_is_whole(tmp_path: Path) -> None:
     answers = init.Answers(
-        pattern="hybrid", model="kyc", train=init.zone_answer("aws:us-east-1", suffix="-train"),
+        pattern="hybrid",
+        model="kyc",
+        train=init.zone_answer("aws:us-east-1", suffix="-train"),
         serve=(init.zone_answer("eu=aws-eusc:eusc-de-east-1"),),
-        data=(init.data_answer("kyc=EU"),), keys=True, local=True,
-    )  # fmt: skip
+        data=(init.data_answer("kyc=EU"),),
+        keys=True,
+        local=True,
+    )
     init.init(tmp_path / "kyc", answers)
     made = Crossing(base=tmp_path / "kyc", model=tmp_path)
     for zone in ("us-train", "eu"):

@@ -23,9 +23,13 @@ ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """A model large enough that nobody has opened it before he is told to stop."""
     made = make_desk(tmp_path_factory.mktemp("desk") / "d", {"w.bin": bytes(128 * 1024 * 1024)})
-    subprocess.run([sys.executable, "-m", "sovgate", "encrypt", "model", "--to", "eu", "-o",
-                    "sealed"], cwd=made.base, check=True, capture_output=True,
-                   env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "sovgate", "encrypt", "model", "--to", "eu", "-o", "sealed"],
+        cwd=made.base,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     return made
 
 
@@ -34,9 +38,13 @@ def ended(
 ) -> tuple[int, str]:
     """Its exit code and words, where the signal found plaintext in its staging folder."""
     process = subprocess.Popen(
-        [str(word) for word in command], cwd=desk.base, env=env, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [str(word) for word in command],
+        cwd=desk.base,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     while not list(out.glob(".*/model/w.bin")):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.002)
@@ -50,10 +58,22 @@ def test_a_command_that_is_told_to_end_leaves_no_plaintext(
     desk: Desk, tmp_path: Path, number: int
 ) -> None:
     code, said = ended(
-        [sys.executable, "-m", "sovgate", "decrypt", "sealed", "--zone", "eu", "-o",
-         tmp_path / "out"],
-        number, desk, tmp_path, {**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "sovgate",
+            "decrypt",
+            "sealed",
+            "--zone",
+            "eu",
+            "-o",
+            tmp_path / "out",
+        ],
+        number,
+        desk,
+        tmp_path,
+        {**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert code == (130 if number == signal.SIGINT else 143)
     assert "interrupted; nothing half is left behind" in said
     assert "Traceback" not in said
@@ -69,11 +89,19 @@ def test_a_step_that_is_cancelled_leaves_no_plaintext(
     for folder in (out, temporary):
         folder.mkdir()
     code, said = ended(
-        ["/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "decrypt"], number, desk, out,
-        {"SOVGATE_ACTION_WHEELS": str(wheels()), "SOVGATE_ACTION_PYTHON": str(PYTHON),
-         "SOVGATE_ACTION_TEMP": str(temporary), "SOVGATE_DECRYPT_SEALED": "sealed",
-         "SOVGATE_DECRYPT_ZONE": "eu", "SOVGATE_DECRYPT_OUTPUT": str(out / "m")},
-    )  # fmt: skip
+        ["/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "decrypt"],
+        number,
+        desk,
+        out,
+        {
+            "SOVGATE_ACTION_WHEELS": str(wheels()),
+            "SOVGATE_ACTION_PYTHON": str(PYTHON),
+            "SOVGATE_ACTION_TEMP": str(temporary),
+            "SOVGATE_DECRYPT_SEALED": "sealed",
+            "SOVGATE_DECRYPT_ZONE": "eu",
+            "SOVGATE_DECRYPT_OUTPUT": str(out / "m"),
+        },
+    )
     assert code == 130, said
     assert "Traceback" not in said
     assert list(out.iterdir()) == []

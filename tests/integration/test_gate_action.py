@@ -44,9 +44,14 @@ def predictions(root: Path, right: int) -> None:
 def steps(repository: Path) -> dict[str, Any]:
     return workflow(
         uses("gate", "measure", gate="accuracy", model="build/churn", predictions="test.csv"),
-        uses("attest", "attest", model="build/churn", key=f"file:{repository.parent / 'sign.pem'}",
-             **{"all-unsigned": "true"}),
-    )  # fmt: skip
+        uses(
+            "attest",
+            "attest",
+            model="build/churn",
+            key=f"file:{repository.parent / 'sign.pem'}",
+            **{"all-unsigned": "true"},
+        ),
+    )
 
 
 @pytest.mark.slow

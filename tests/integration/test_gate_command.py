@@ -106,8 +106,9 @@ def test_rule_06_a_pass_of_another_model(crossing: Crossing) -> None:
     other = crossing.base / "other"
     shutil.copytree(crossing.model, other)
     (other / "model.bin").write_bytes(b"others")
-    made = crossing.json("gate", "accuracy", other, "--predictions", "good.csv", "--key",
-                         "keys/home.pem")  # fmt: skip
+    made = crossing.json(
+        "gate", "accuracy", other, "--predictions", "good.csv", "--key", "keys/home.pem"
+    )
     shutil.copy(crossing.base / made["result"], attest.evidence_dir(crossing.model))
     assert ask(crossing) == {"gates-before-stage"}
 
@@ -204,8 +205,10 @@ def test_a_junit_gate_has_no_threshold_and_still_binds(crossing: Crossing) -> No
 
 
 def test_regression_against_a_baseline_before_deploy(crossing: Crossing) -> None:
-    crossing.edit("accuracy: {at-least: 0.90, before: transfer}",
-                  "regression: {at-most: 0.01, before: deploy}")  # fmt: skip
+    crossing.edit(
+        "accuracy: {at-least: 0.90, before: transfer}",
+        "regression: {at-most: 0.01, before: deploy}",
+    )
     words = ("gate", "regression", crossing.model, "--baseline", "good.csv", "--predictions")
     assert crossing.json(*words, "bad.csv", code=13)["estimate"] == "0.16"
     assert crossing.json(*words, "good.csv")["outcome"] == "pass"
@@ -258,7 +261,8 @@ def test_names_from_files_cannot_command_the_runner(crossing: Crossing) -> None:
     (crossing.base / "p.csv").write_text(
         "id,label,prediction\n1,yes,::add-mask::x\n2,yes,<img src=x>\n"
     )
-    code, text = crossing.run("gate", "accuracy", crossing.model, "--predictions", "p.csv",
-                              "--format", "github")  # fmt: skip
+    code, text = crossing.run(
+        "gate", "accuracy", crossing.model, "--predictions", "p.csv", "--format", "github"
+    )
     assert code in (13, 14)
     assert "::add-mask" not in text

@@ -19,9 +19,13 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     script = f'set -eu\nsovgate() {{ "{sys.executable}" -m sovgate "$@"; }}\n{text}'
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SOVGATE_")}
     done = subprocess.run(
-        ["/bin/sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False,
+        ["/bin/sh", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**environment, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "churn/served/weights.bin").read_text() == "weights"
     assert "customers may go only to US" in done.stderr

@@ -35,15 +35,23 @@ def evidence_of_another_model(crossing: Crossing, role: str) -> bytes:
         path.mkdir()
         (path / "x.bin").write_bytes(b"other")
         return sign(inventory.take(path), signer)
-    statement = Statement(subject_name="churn", subject_sha256="0" * 64, predicate={"x": 1},
-                          predicate_type=PREDICATE_TYPES[role])  # fmt: skip
+    statement = Statement(
+        subject_name="churn",
+        subject_sha256="0" * 64,
+        predicate={"x": 1},
+        predicate_type=PREDICATE_TYPES[role],
+    )
     return attest.seal(statement, signer)
 
 
 def reference(role: str, data: bytes) -> dict[str, Any]:
     digest = hashlib.sha256(data).hexdigest()
-    return {"role": role, "predicateType": PREDICATE_TYPES[role], "sha256": digest,
-            "size": len(data)}  # fmt: skip
+    return {
+        "role": role,
+        "predicateType": PREDICATE_TYPES[role],
+        "sha256": digest,
+        "size": len(data),
+    }
 
 
 def overwrite(path: Path, data: bytes) -> None:
@@ -64,8 +72,9 @@ def test_a_model_that_holds_an_encrypted_copy_is_not_pushed_as_that_copy(
     crossing: Crossing,
 ) -> None:
     """A model's author put an older release, encrypted for eu, into the new model's folder."""
-    code, said = crossing.run("encrypt", crossing.model, "--to", "eu", "--release",
-                              "churn/1.0.0", "-o", "sealed")  # fmt: skip
+    code, said = crossing.run(
+        "encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", "sealed"
+    )
     assert code == 0, said
     shutil.copytree(crossing.base / "sealed/eu", crossing.model / "eu")
     (crossing.model / "model.bin").write_bytes(b"new weights")
@@ -90,8 +99,9 @@ def test_an_encrypted_copy_is_pushed_only_if_its_signature_tells_what_is_in_it(
     oms = dataclasses.replace(Oms.of(taken, subject_name="model"), algorithm="blake2b", items=items)
     signer = registry.open_signer("keys/home.pem", crossing.base)
     attest.signature_path(crossing.model).write_bytes(attest.seal(oms.statement(), signer))
-    code, said = crossing.run("encrypt", crossing.model, "--to", "eu", "--release",
-                              "churn/1.0.0", "-o", "sealed")  # fmt: skip
+    code, said = crossing.run(
+        "encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", "sealed"
+    )
     assert code == 0, said
     arguments = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
     error = crossing.json("push", "sealed", *arguments, code=11)["error"]
@@ -234,8 +244,10 @@ def test_rule_25_what_a_release_verified_is_what_it_moves(
 ) -> None:
     """Another model by the same hand is put in its place after it was asked about."""
     evidence = attest.evidence_dir(crossing.model)
-    kept = [shutil.copytree(path, crossing.base / f"kept{path.suffix}")
-            for path in (crossing.model, evidence)]  # fmt: skip
+    kept = [
+        shutil.copytree(path, crossing.base / f"kept{path.suffix}")
+        for path in (crossing.model, evidence)
+    ]
     (crossing.model / "model.bin").write_bytes(b"another model")
     crossing.sign()
     check = decide.check
@@ -250,8 +262,17 @@ def test_rule_25_what_a_release_verified_is_what_it_moves(
         return done
 
     monkeypatch.setattr(decide, "check", then_swap)
-    error = crossing.json("release", crossing.model, "--release", "churn/1.0.0", "--zone", "home",
-                          "--to", "eu", code=2)["error"]  # fmt: skip
+    error = crossing.json(
+        "release",
+        crossing.model,
+        "--release",
+        "churn/1.0.0",
+        "--zone",
+        "home",
+        "--to",
+        "eu",
+        code=2,
+    )["error"]
     assert error["reason"] == "wrong-pin"
     assert crossing.objects("releases/") == []
 
@@ -271,9 +292,13 @@ def test_rule_20_a_waiver_sets_no_rule_aside(crossing: Crossing, rule: str) -> N
     crossing.sign("kyc")
     crossing.evidence(
         "waiver",
-        {"rule": rule, "manifest": crossing.manifest, "zone": "eu",
-         "expires": "2099-01-01T00:00:00Z"},
-    )  # fmt: skip
+        {
+            "rule": rule,
+            "manifest": crossing.manifest,
+            "zone": "eu",
+            "expires": "2099-01-01T00:00:00Z",
+        },
+    )
     assert crossing.push(code=10)["error"]["reason"] == "weights-inherit"
 
 
@@ -313,8 +338,9 @@ def test_a_spoilt_store_is_refused_or_changes_nothing(crossing: Crossing) -> Non
     model = tree(crossing.model)
     (crossing.model / "model.bin").write_bytes(b"another release" * 700)
     crossing.sign()
-    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home",
-                  "--to", "eu")  # fmt: skip
+    crossing.json(
+        "push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to", "eu"
+    )
     store = crossing.base / "eu-store"
     whole = tree(store)
     allowed = refused = 0
@@ -349,8 +375,9 @@ def test_a_spoilt_store_lets_nothing_be_promoted_that_was_denied(
     repository = Repository(tmp_path)
     crossing.edit("datasets:\n", GITOPS)
     for version in ("1.0.0", "1.1.0"):
-        crossing.json("push", crossing.model, "--release", f"churn/{version}", "--zone", "home",
-                      "--to", "eu")  # fmt: skip
+        crossing.json(
+            "push", crossing.model, "--release", f"churn/{version}", "--zone", "home", "--to", "eu"
+        )
         crossing.pull(release=f"churn/{version}")
         for name in ("pulled", "pulled.evidence"):
             shutil.rmtree(crossing.base / name)

@@ -77,9 +77,10 @@ NEVER = {
     "a-teapot": Answer(status=418, body=b"tea"),
     "not-modified": Answer(status=304),
     "no-status-of-http": Answer(status=999),
-    "bad-chunks": Answer(headers=(("Transfer-Encoding", "chunked"), ("Content-Length", None)),
-                         body=b"zzz\r\nhello"),
-}  # fmt: skip
+    "bad-chunks": Answer(
+        headers=(("Transfer-Encoding", "chunked"), ("Content-Length", None)), body=b"zzz\r\nhello"
+    ),
+}
 
 
 @pytest.mark.parametrize("operation", S3)
@@ -108,18 +109,24 @@ def test_no_answer_to_any_request_is_21(operation: str, answer: str) -> None:
         ("list", Answer(body=b"hello")),
         ("list", Answer()),
         ("list", sized("5000", b"")),
-        ("list", sized("5000", b"<ListBucketResult><IsTruncated>false</IsTruncated>"
-                               b"</ListBucketResult>")),
+        (
+            "list",
+            sized("5000", b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"),
+        ),
         ("list", listing("<Contents><Key>p/audit/a</Key><Size>abc</Size></Contents>")),
-        ("list", listing("<Contents><Key>p/audit/a</Key><Size/><LastModified>x</LastModified>"
-                         "</Contents>")),
+        (
+            "list",
+            listing(
+                "<Contents><Key>p/audit/a</Key><Size/><LastModified>x</LastModified></Contents>"
+            ),
+        ),
         ("list", listing("<IsTruncated>true</IsTruncated>")),
         ("location", Answer()),
         ("location", Answer(body=b"hello")),
         ("location", Answer(body=b"<a>" * 100_000)),
         ("put", Answer(body=b"hello")),
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_makes_no_sense_is_21(operation: str, answer: Answer) -> None:
     with serving(lambda _: answer) as cloud, pytest.raises(StoreError) as caught:
         S3[operation](at(cloud))
@@ -133,8 +140,9 @@ def test_a_listing_of_what_was_not_asked_for_is_11(key: str) -> None:
     with serving(lambda _: page) as cloud, pytest.raises(SovgateError) as caught:
         list(at(cloud).list("audit/"))
     assert (caught.value.exit_code, caught.value.reason) == (
-        ExitCode.VERIFICATION, "unsafe-name",
-    )  # fmt: skip
+        ExitCode.VERIFICATION,
+        "unsafe-name",
+    )
 
 
 def test_a_page_that_is_not_found_is_no_missing_object() -> None:
@@ -271,8 +279,11 @@ class Parts:
     def __call__(self, asked: Asked) -> Answer:
         query = asked.path.partition("?")[2]
         if asked.path.partition("?")[0].endswith(".probe/checksum"):
-            return Answer(status=404) if asked.method == "HEAD" else xml(
-                "<Error><Code>BadDigest</Code></Error>", 400)  # fmt: skip
+            return (
+                Answer(status=404)
+                if asked.method == "HEAD"
+                else xml("<Error><Code>BadDigest</Code></Error>", 400)
+            )
         if asked.method == "DELETE":
             self.aborted += 1
             return Answer(status=204)
@@ -368,11 +379,15 @@ def of(answer: Answer, spec: str) -> Callable[[Asked], Answer]:
 
 KMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "sign": ("ECC_NIST_P256", lambda uri: registry.open_signer(uri, Path(), CENTRAL)),
-    "wrap": ("SYMMETRIC_DEFAULT", lambda uri: registry.open_recipient(uri, Path(), CENTRAL).wrap(
-        bytes(32), CONTEXT)),
-    "unwrap": ("SYMMETRIC_DEFAULT", lambda uri: registry.open_identity(
-        uri, Path(), CENTRAL).unwrap(b"x" * 50, CONTEXT)),
-}  # fmt: skip
+    "wrap": (
+        "SYMMETRIC_DEFAULT",
+        lambda uri: registry.open_recipient(uri, Path(), CENTRAL).wrap(bytes(32), CONTEXT),
+    ),
+    "unwrap": (
+        "SYMMETRIC_DEFAULT",
+        lambda uri: registry.open_identity(uri, Path(), CENTRAL).unwrap(b"x" * 50, CONTEXT),
+    ),
+}
 
 
 def key_at(cloud: HostileCloud) -> str:

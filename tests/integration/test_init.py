@@ -31,13 +31,36 @@ ROOT = Path(__file__).resolve().parents[2]
 PAIRS = {
     "central-local": ["--pattern", "central", "--local"],
     "hybrid-local": ["--pattern", "hybrid", "--local"],
-    "central": ["--pattern", "central", "--train", "aws:us-east-1", "--serve", "ovh:gra",
-                "--serve", "ch=azure:switzerlandnorth",
-                "--gitops", "git@git.example:ml/serving.git"],
-    "hybrid": ["--pattern", "hybrid", "--train", "gpu=gcp:europe-west4", "--data", "kyc=DE,FR",
-               "--serve", "eu=aws-eusc:eusc-de-east-1", "--serve", "aws:eu-west-3", "--keys",
-               "--data", "notes=EU", "--gitops", "https://git.example/ml/serving.git"],
-}  # fmt: skip
+    "central": [
+        "--pattern",
+        "central",
+        "--train",
+        "aws:us-east-1",
+        "--serve",
+        "ovh:gra",
+        "--serve",
+        "ch=azure:switzerlandnorth",
+        "--gitops",
+        "git@git.example:ml/serving.git",
+    ],
+    "hybrid": [
+        "--pattern",
+        "hybrid",
+        "--train",
+        "gpu=gcp:europe-west4",
+        "--data",
+        "kyc=DE,FR",
+        "--serve",
+        "eu=aws-eusc:eusc-de-east-1",
+        "--serve",
+        "aws:eu-west-3",
+        "--keys",
+        "--data",
+        "notes=EU",
+        "--gitops",
+        "https://git.example/ml/serving.git",
+    ],
+}
 
 
 def sovgate(
@@ -46,9 +69,13 @@ def sovgate(
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SOVGATE_")}
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", *map(str, words), "--format", "text" if text else "json"],
-        cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
         env={**environment, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert code is None or done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr if text else json.loads(done.stdout)
 
@@ -75,8 +102,9 @@ def test_lint_policy_test_and_guard_pass_on_what_it_wrote(project: Path) -> None
     subprocess.run(["git", "init", "-q", "."], cwd=project, check=True)
     subprocess.run(["git", "add", "."], cwd=project, check=True)
     sovgate("guard", cwd=project)
-    tracked = subprocess.run(["git", "ls-files", "keys"], cwd=project, capture_output=True,
-                             text=True, check=True).stdout.split()  # fmt: skip
+    tracked = subprocess.run(
+        ["git", "ls-files", "keys"], cwd=project, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert all(name.endswith((".pub.pem", "README.md")) for name in tracked)
 
 
@@ -92,11 +120,18 @@ def test_zizmor_jactionlint_and_the_schema_find_nothing(
     for command in (
         [zizmor, "--offline", "--persona", "pedantic", "--no-progress", "."],
         [jactionlint, *workflows],
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows",
-         *workflows],
-    ):  # fmt: skip
-        done = subprocess.run(list(map(str, command)), cwd=project, capture_output=True, text=True,
-                              check=False)  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "check_jsonschema",
+            "--builtin-schema",
+            "vendor.github-workflows",
+            *workflows,
+        ],
+    ):
+        done = subprocess.run(
+            list(map(str, command)), cwd=project, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -183,8 +218,9 @@ def test_tekton_accepts_the_pipelines_and_each_task_gets_what_it_has(
 def test_tekton_lint_finds_nothing(project: Path, tekton_lint: Path) -> None:
     tasks = [str(path) for path in ROOT.glob("tekton/tasks/*/*/*.yaml")]
     mine = [str(path) for path in (project / "tekton").iterdir()]
-    done = subprocess.run([str(tekton_lint), *mine, *tasks], capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        [str(tekton_lint), *mine, *tasks], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in done.stdout, done.stdout
 
@@ -193,8 +229,9 @@ def test_the_overlays_build(project: Path, kubectl: Path) -> None:
     overlays = sorted((project / "serving/overlays").iterdir())
     assert overlays
     for overlay in overlays:
-        done = subprocess.run([kubectl, "kustomize", overlay], capture_output=True, text=True,
-                              check=False)  # fmt: skip
+        done = subprocess.run(
+            [kubectl, "kustomize", overlay], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert "kind: Deployment" in done.stdout
 
@@ -212,8 +249,15 @@ def test_a_local_project_pushes_and_pulls_at_once(tmp_path: Path) -> None:
     assert {deny["rule"] for deny in denied["denies"]} == {"user.named-release"} or denied["denies"]  # type: ignore[index]
     pushed = sovgate("push", "model", "--release", "kyc/1.0.0", *place, cwd=project)
     assert isinstance(pushed, dict)
-    sovgate("pull", f"kyc/1.0.0@sha256:{pushed['manifest']}", "--zone", "eu", "-o", "served",
-            cwd=project)  # fmt: skip
+    sovgate(
+        "pull",
+        f"kyc/1.0.0@sha256:{pushed['manifest']}",
+        "--zone",
+        "eu",
+        "-o",
+        "served",
+        cwd=project,
+    )
     assert (project / "served/weights.bin").read_bytes() == b"weights" * 1000
     sovgate("audit", "verify", "--against", pushed["audit-head"], cwd=project, code=None)
 
@@ -227,8 +271,18 @@ def test_a_local_hybrid_project_keeps_the_tuned_model_where_its_data_is(tmp_path
     sovgate("record", "tuned", "--dataset", "kyc-local", "--key", key, cwd=project)
     sovgate("sign", "tuned", "--key", key, cwd=project)
     sovgate("check", "tuned", "--action", "deploy", "--zone", "eu", cwd=project)
-    denied = sovgate("check", "tuned", "--zone", "eu", "--to", "us-train", "--release", "kyc/1",
-                     cwd=project, code=10)  # fmt: skip
+    denied = sovgate(
+        "check",
+        "tuned",
+        "--zone",
+        "eu",
+        "--to",
+        "us-train",
+        "--release",
+        "kyc/1",
+        cwd=project,
+        code=10,
+    )
     assert "weights-inherit" in {deny["rule"] for deny in denied["denies"]}  # type: ignore[index]
 
 
@@ -252,15 +306,42 @@ def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, patte
     zone = name if name.isalpha() else "no"
     place, norway = "aws:us-east-1", "azure:norwayeast"
     words = ("--pattern", pattern, "--gitops", "https://git.example/ml/serving.git")
-    sovgate("init", odd, *words, "--model", name, "--data", f"{name}=EU",
-            "--train", place, "--serve", f"{zone}={norway}", cwd=tmp_path)  # fmt: skip
-    sovgate("init", plain, *words, "--model", "abc", "--data", "abc=EU",
-            "--train", place, "--serve", f"abd={norway}", cwd=tmp_path)  # fmt: skip
+    sovgate(
+        "init",
+        odd,
+        *words,
+        "--model",
+        name,
+        "--data",
+        f"{name}=EU",
+        "--train",
+        place,
+        "--serve",
+        f"{zone}={norway}",
+        cwd=tmp_path,
+    )
+    sovgate(
+        "init",
+        plain,
+        *words,
+        "--model",
+        "abc",
+        "--data",
+        "abc=EU",
+        "--train",
+        place,
+        "--serve",
+        f"abd={norway}",
+        cwd=tmp_path,
+    )
 
     def kinds(folder: Path) -> Counter[str]:
         files = [*folder.rglob("*.yml"), *folder.rglob("*.yaml")]
-        read = [yaml.safe_load(path.read_text()) for path in files if path.parent != folder
-                and path.parent.name != "data"]  # fmt: skip
+        read = [
+            yaml.safe_load(path.read_text())
+            for path in files
+            if path.parent != folder and path.parent.name != "data"
+        ]
         return Counter(type(value).__name__ for value in every_value(read))
 
     assert kinds(odd) == kinds(plain)
@@ -355,9 +436,13 @@ def test_secret_keys_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 def answers() -> pipeline.Answers:
     return pipeline.Answers(
-        pattern="central", model="kyc", train=pipeline.zone_answer("aws:us-east-1", suffix="-t"),
-        serve=(pipeline.zone_answer("aws:eu-west-3"),), data=(), keys=True,
-    )  # fmt: skip
+        pattern="central",
+        model="kyc",
+        train=pipeline.zone_answer("aws:us-east-1", suffix="-t"),
+        serve=(pipeline.zone_answer("aws:eu-west-3"),),
+        data=(),
+        keys=True,
+    )
 
 
 def test_where_one_file_cannot_be_written_none_stays(tmp_path: Path) -> None:
@@ -454,13 +539,25 @@ def test_the_same_answers_give_the_same_bytes() -> None:
     [
         (["--pattern", "central"], "missing-answer"),
         (["--pattern", "central", "--train", "us-east-1", "--serve", "ovh:gra"], "bare-region"),
-        (["--pattern", "central", "--train", "aws:us-east-1", "--serve", "aws:eu-west-33"],
-         "unknown-region"),
+        (
+            ["--pattern", "central", "--train", "aws:us-east-1", "--serve", "aws:eu-west-33"],
+            "unknown-region",
+        ),
         (["--pattern", "central", "--local", "--data", "kyc=EUU"], "bad-place"),
         (["--pattern", "central", "--local", "--data", "KYC=EU"], "bad-name"),
         (["--pattern", "central", "--local", "--model", "a b"], "bad-name"),
-        (["--pattern", "central", "--local", "--train", "a=aws:us-east-1", "--serve",
-          "a=aws:eu-west-3"], "bad-name"),
+        (
+            [
+                "--pattern",
+                "central",
+                "--local",
+                "--train",
+                "a=aws:us-east-1",
+                "--serve",
+                "a=aws:eu-west-3",
+            ],
+            "bad-name",
+        ),
         (["--pattern", "central", "--local", "--train", "eu-release=aws:us-east-1"], "bad-name"),
         (["--pattern", "hybrid", "--train", "aws:us-east-1", "--serve", "ovh:gra"], "no-data"),
         (["--pattern", "central", "--local", "--train", "x: y=aws:us-east-1"], "bad-name"),
@@ -468,10 +565,20 @@ def test_the_same_answers_give_the_same_bytes() -> None:
         (["--pattern", "central", "--local", "--serve", "1eu=aws:eu-west-3"], "bad-name"),
         (["--pattern", "central", "--local", "--serve", "github=aws:eu-west-3"], "bad-name"),
         (["--pattern", "central", "--local", "--serve", "eu-=aws:eu-west-3"], "bad-name"),
-        (["--pattern", "central", "--local", "--model", "m" * 40, "--serve",
-          f"{'z' * 16}=aws:eu-west-3"], "bad-name"),
+        (
+            [
+                "--pattern",
+                "central",
+                "--local",
+                "--model",
+                "m" * 40,
+                "--serve",
+                f"{'z' * 16}=aws:eu-west-3",
+            ],
+            "bad-name",
+        ),
     ],
-)  # fmt: skip
+)
 def test_answers_that_cannot_be_are_refused(tmp_path: Path, words: list[str], reason: str) -> None:
     found = sovgate("init", "kyc", *words, cwd=tmp_path, code=2)
     assert found["error"]["reason"] == reason  # type: ignore[index]
@@ -516,9 +623,16 @@ def talk(folder: Path, *lines: str) -> tuple[int, str]:
 
 def test_a_person_is_asked_and_asked_again(tmp_path: Path) -> None:
     code, said = talk(
-        tmp_path, "", "us-east-1", "aws:us-east-1", "eu=aws-eusc:eusc-de-east-1", "yes",
-        "customers=EUROPE", "customers=EU", "y",
-    )  # fmt: skip
+        tmp_path,
+        "",
+        "us-east-1",
+        "aws:us-east-1",
+        "eu=aws-eusc:eusc-de-east-1",
+        "yes",
+        "customers=EUROPE",
+        "customers=EU",
+        "y",
+    )
     assert code == 0, said
     assert "Where do you train?" in said
     assert "Which data may not leave?" in said

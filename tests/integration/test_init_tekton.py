@@ -25,10 +25,12 @@ class Project:
     def __init__(self, top: Path) -> None:
         self.top, self.folder = top, top / "kyc"
         self.serving = Repository(top)
-        self.serving.person_pushes({"serving/overlays/eu/kustomization.yaml":
-                                    "resources:\n  - ../../../base\n"})  # fmt: skip
-        self.sovgate("init", "kyc", "--pattern", "hybrid", "--local", "--gitops",
-                     str(self.serving.path))  # fmt: skip
+        self.serving.person_pushes(
+            {"serving/overlays/eu/kustomization.yaml": "resources:\n  - ../../../base\n"}
+        )
+        self.sovgate(
+            "init", "kyc", "--pattern", "hybrid", "--local", "--gitops", str(self.serving.path)
+        )
         (top / "keys").mkdir()
         for key in (self.folder / "keys").glob("*.pem"):
             if not key.name.endswith(".pub.pem"):
@@ -47,8 +49,13 @@ class Project:
         (image / "sovgate").chmod(0o755)
 
     def sovgate(self, *words: str) -> None:
-        subprocess.run([sys.executable, "-m", "sovgate", *words], cwd=self.top, check=True,
-                       capture_output=True, env={"PYTHONPATH": str(ROOT)})  # fmt: skip
+        subprocess.run(
+            [sys.executable, "-m", "sovgate", *words],
+            cwd=self.top,
+            check=True,
+            capture_output=True,
+            env={"PYTHONPATH": str(ROOT)},
+        )
 
     def start(self, work: Work) -> Completed:
         script = work.step.script.replace("/keys/", f"{self.top}/keys/")
@@ -60,15 +67,22 @@ class Project:
             keys.rename(hidden)
         try:
             return subprocess.run(
-                [path], cwd=self.folder / work.workspaces["source"], capture_output=True, text=True,
+                [path],
+                cwd=self.folder / work.workspaces["source"],
+                capture_output=True,
+                text=True,
                 check=False,
                 env={
-                    **{name: value.replace("file:/keys/", f"file:{keys}/")
-                       for name, value in work.step.env.items()},
-                    "PATH": f"{self.top}/image:/usr/bin:/bin", "TMPDIR": str(self.top),
-                    "HOME": str(self.top), "SOVGATE_RESULTS_DIR": str(work.results),
+                    **{
+                        name: value.replace("file:/keys/", f"file:{keys}/")
+                        for name, value in work.step.env.items()
+                    },
+                    "PATH": f"{self.top}/image:/usr/bin:/bin",
+                    "TMPDIR": str(self.top),
+                    "HOME": str(self.top),
+                    "SOVGATE_RESULTS_DIR": str(work.results),
                 },
-            )  # fmt: skip
+            )
         finally:
             if hidden.exists():
                 hidden.rename(keys)
@@ -117,10 +131,17 @@ def test_tuned_in_the_zone_and_released_by_another_run(project: Project) -> None
     assert released.ran == ("verify", "check", "release")
     assert released.results["release"] == f"kyc/1.0.0-eu@{manifest}"
     shown = subprocess.run(
-        ["git", "-C", project.serving.path, "show",
-         "main:serving/overlays/eu/sovgate-release.yaml"],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        [
+            "git",
+            "-C",
+            project.serving.path,
+            "show",
+            "main:serving/overlays/eu/sovgate-release.yaml",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     assert released.results["release"] in shown
     served = project.folder / "build/served/eu/kyc-1.0.0-eu/weights.bin"
     assert served.read_bytes() == b"weightstuned\n"

@@ -40,10 +40,15 @@ def project(folder: Path, pattern: str, gitops: Path | None = None) -> dict[str,
     """A project from `init`, its secret keys taken away; they are what is returned, as secrets."""
     data = (init.data_answer("kyc-local=EU"),) if pattern == "hybrid" else ()
     answers = init.Answers(
-        pattern=pattern, model="kyc", train=init.zone_answer("aws:us-east-1", suffix="-train"),
-        serve=(init.zone_answer("eu=aws-eusc:eusc-de-east-1"),), data=data, keys=True, local=True,
+        pattern=pattern,
+        model="kyc",
+        train=init.zone_answer("aws:us-east-1", suffix="-train"),
+        serve=(init.zone_answer("eu=aws-eusc:eusc-de-east-1"),),
+        data=data,
+        keys=True,
+        local=True,
         gitops=None if gitops is None else str(gitops),
-    )  # fmt: skip
+    )
     init.init(folder, answers)
     secrets = {}
     for zone in ("us-train", "eu"):
@@ -77,10 +82,17 @@ def prepared(folder: Path, handover: Path, name: str = "release") -> dict[str, A
 
 
 def run(
-    act: Path, tree: Path, folder: Path, secrets: dict[str, str], work: Path,
-    *, name: str = "release", tag: str = "v1.0.0", inputs: dict[str, str] | None = None,
+    act: Path,
+    tree: Path,
+    folder: Path,
+    secrets: dict[str, str],
+    work: Path,
+    *,
+    name: str = "release",
+    tag: str = "v1.0.0",
+    inputs: dict[str, str] | None = None,
     docker: str | None = None,
-) -> Log:  # fmt: skip
+) -> Log:
     """One workflow at a tag; by hand, where there are inputs; in containers, with a DOCKER_HOST."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -90,21 +102,44 @@ def run(
         **secrets,
         **({"DOCKER_HOST": docker} if docker else {}),
     }
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "--allow-empty", "-m", "work"],
-                    ["tag", "-f", tag]):  # fmt: skip
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["commit", "-q", "--allow-empty", "-m", "work"],
+        ["tag", "-f", tag],
+    ):
         git(folder, *command)
     event = work / "event.json"
     event.write_text(json.dumps({"ref": f"refs/tags/{tag}", "inputs": inputs or {}}))
     done = subprocess.run(
-        [act, "push" if inputs is None else "workflow_dispatch", "--json", "-e", event,
-         "--no-cache-server", *(OFFLINE if docker else ()),
-         "-W", f".github/workflows/sovgate-{name}.yml",
-         "--local-repository", f"org/sovgate@v1={tree}",
-         *(word for label in ("self-hosted", "us-train", "eu")
-           for word in ("-P", f"{label}=-self-hosted")), "-P", "ubuntu-latest=-self-hosted",
-         *(word for name in secrets for word in ("-s", name))],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        [
+            act,
+            "push" if inputs is None else "workflow_dispatch",
+            "--json",
+            "-e",
+            event,
+            "--no-cache-server",
+            *(OFFLINE if docker else ()),
+            "-W",
+            f".github/workflows/sovgate-{name}.yml",
+            "--local-repository",
+            f"org/sovgate@v1={tree}",
+            *(
+                word
+                for label in ("self-hosted", "us-train", "eu")
+                for word in ("-P", f"{label}=-self-hosted")
+            ),
+            "-P",
+            "ubuntu-latest=-self-hosted",
+            *(word for name in secrets for word in ("-s", name)),
+        ],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert records, done.stderr
     return Log(code=done.returncode, records=tuple(r for r in records if "msg" in r))
@@ -112,16 +147,34 @@ def run(
 
 def git(folder: Path, *words: str) -> str:
     return subprocess.run(
-        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false",
-         "-c", "init.defaultBranch=main", *words],
-        cwd=folder, check=True, capture_output=True, text=True,
+        [
+            "git",
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "-c",
+            "commit.gpgsign=false",
+            "-c",
+            "init.defaultBranch=main",
+            *words,
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
         env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"},
-    ).stdout  # fmt: skip
+    ).stdout
 
 
 def sovgate(folder: Path, *words: str) -> None:
-    subprocess.run([sys.executable, "-m", "sovgate", *words], cwd=folder, check=True,
-                   capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "sovgate", *words],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 def test_a_tag_takes_a_model_from_training_into_the_zone(
@@ -170,8 +223,18 @@ def zone(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
     sovgate(tmp_path, "keys", "generate", "sign", "-o", "dpo/dpo.pem")
     shutil.copy(tmp_path / "dpo/dpo.pub.pem", folder / "keys")
     sovgate(folder, "data", "key", "-o", "../dpo/data.key")
-    sovgate(folder, "data", "commit", "../records", "--dataset", "kyc-local", "--epoch", "2026-11",
-            "--key", "../dpo/data.key")  # fmt: skip
+    sovgate(
+        folder,
+        "data",
+        "commit",
+        "../records",
+        "--dataset",
+        "kyc-local",
+        "--epoch",
+        "2026-11",
+        "--key",
+        "../dpo/data.key",
+    )
     with (folder / "sovgate.yaml").open("a") as file:
         file.write(TRUST)
     with (folder / "tune.sh").open("a") as file:
@@ -190,8 +253,10 @@ def sign_at_a_desk(folder: Path) -> None:
     """What the lawyer does while the job waits for its reviewer: act asks none, so a first step."""
     path = folder / ".github/workflows/sovgate-release.yml"
     workflow = yaml.safe_load(path.read_text())
-    words = (f'PYTHONPATH={ROOT} {sys.executable} -m sovgate attest "$MODEL" --legal --dataset '
-             f"kyc-local --zone eu --key file:{folder.parent}/dpo/dpo.pem")  # fmt: skip
+    words = (
+        f'PYTHONPATH={ROOT} {sys.executable} -m sovgate attest "$MODEL" --legal --dataset '
+        f"kyc-local --zone eu --key file:{folder.parent}/dpo/dpo.pem"
+    )
     steps = workflow["jobs"]["release-eu"]["steps"]
     workflow["jobs"]["release-eu"]["steps"] = [steps[0], {"run": words}, *steps[1:]]
     path.write_text(yaml.safe_dump(workflow, sort_keys=False))
@@ -224,8 +289,9 @@ def test_tuned_in_the_zone_released_there_and_rolled_back(
     log = run(act, tree, folder, secrets, tmp_path, name="rollback", inputs=inputs)
     assert log.code == 0, str(log)
     assert pinned[1] in served_by(serving)
-    log = run(act, tree, folder, secrets, tmp_path, name="rollback",
-              inputs={**inputs, "dry-run": "false"})  # fmt: skip
+    log = run(
+        act, tree, folder, secrets, tmp_path, name="rollback", inputs={**inputs, "dry-run": "false"}
+    )
     assert log.code == 0, str(log)
     assert log.outputs("rollback")["release"] == pinned[0]
     assert pinned[0] in served_by(serving)
@@ -250,29 +316,36 @@ def test_the_same_in_containers_of_two_zones_and_a_desk(
     both, git_of_eu = {store: store}, {serving: serving}
     here, there = {us: scaffold.HANDOVER}, {eu: scaffold.HANDOVER}
     sees: dict[str, dict[Path, Any]] = {
-        "train": here, "send": here | both,
-        "receive-eu": there | both, "tune-eu": there, "sign-eu": there,
+        "train": here,
+        "send": here | both,
+        "receive-eu": there | both,
+        "tune-eu": there,
+        "sign-eu": there,
         "desk": there | {tmp_path / "dpo": tmp_path / "dpo"},
         "release-eu": there | both | git_of_eu,
-    }  # fmt: skip
+    }
     path = folder / ".github/workflows/sovgate-release.yml"
     text = path.read_text().replace(str(tmp_path / "handover"), scaffold.HANDOVER)
     workflow = yaml.safe_load(text.replace(f"python: {PYTHON}", "python: ''"))
     jobs = workflow["jobs"]
-    words = (f"sovgate attest {jobs['release-eu']['env']['MODEL']} --legal --dataset kyc-local "
-             f"--zone eu --key file:{tmp_path}/dpo/dpo.pem")  # fmt: skip
+    words = (
+        f"sovgate attest {jobs['release-eu']['env']['MODEL']} --legal --dataset kyc-local "
+        f"--zone eu --key file:{tmp_path}/dpo/dpo.pem"
+    )
     checkout = jobs["sign-eu"]["steps"][0]
     jobs["desk"] = {
-        **jobs["receive-eu"], "needs": "sign-eu",
+        **jobs["receive-eu"],
+        "needs": "sign-eu",
         "steps": [checkout, {"id": "attest", "run": words}],
-    }  # fmt: skip
+    }
     jobs["release-eu"]["needs"] = ["sign-eu", "desk"]
     for job, spec in jobs.items():
         seen = {wheels(): f"{wheels()}:ro", **sees[job]}
         spec["container"] = (
-            containers.of_job(desk, seen, user="0") if job == "desk"
+            containers.of_job(desk, seen, user="0")
+            if job == "desk"
             else containers.of_job(image, seen)
-        )  # fmt: skip
+        )
         spec["steps"].insert(0, {"id": "look", "run": f"ls /sys/class/net {tmp_path}"})
     path.write_text(yaml.safe_dump(workflow, sort_keys=False))
     with engine.service() as docker:

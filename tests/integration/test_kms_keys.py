@@ -124,8 +124,10 @@ def test_a_service_that_signs_wrongly_is_found_out_here(moto: str) -> None:
     assert caught.value.reason == "wrong-key"  # it answers with the bare id, unlike KMS
     with between(moto) as proxy:
         bare = f'"{arn.rpartition("/")[2]}"'.encode()
-        proxy.edits("POST", lambda answer: answer.replace(
-            b'"KeyId": ' + bare, b'"KeyId": "' + arn.encode() + b'"'))  # fmt: skip
+        proxy.edits(
+            "POST",
+            lambda answer: answer.replace(b'"KeyId": ' + bare, b'"KeyId": "' + arn.encode() + b'"'),
+        )
         signer = registry.open_signer(through(proxy, uri), Path(), CENTRAL)
         with pytest.raises(KeyServiceError) as caught:
             signer.sign(b"message")

@@ -67,24 +67,29 @@ class Peer:
 
     def sign(self, model: Path, *more: str | Path, to: Path | None = None) -> bytes:
         to = to or self.folder / "theirs.sig"
-        done = self.run("sign", "key", model, "--private_key", self.folder / "key.pem",
-                        "--signature", to, *more)  # fmt: skip
+        done = self.run(
+            "sign", "key", model, "--private_key", self.folder / "key.pem", "--signature", to, *more
+        )
         assert done.returncode == 0, done.stderr
         return to.read_bytes()
 
     def accepts(self, model: Path, bundle: bytes, at: Path | None = None) -> bool:
         at = at or self.folder / "ours.sig"
         at.write_bytes(bundle)
-        done = self.run("verify", "key", model, "--signature", at,
-                        "--public_key", self.folder / "key.pub")  # fmt: skip
+        done = self.run(
+            "verify", "key", model, "--signature", at, "--public_key", self.folder / "key.pub"
+        )
         return done.returncode == 0
 
     def api(self, script: str, *arguments: str | Path) -> None:
         """Runs Python there, for what its command line does not offer."""
         done = subprocess.run(
             [self.tool.python, "-I", "-c", script, *arguments],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -285,9 +290,19 @@ def test_certificate_bundles_both_ways(model: Path, p256: Peer) -> None:
     (folder / "root.pem").write_bytes(root.public_bytes(pem))
     (folder / "leaf.pem").write_bytes(leaf.public_bytes(pem))
 
-    done = p256.run("sign", "certificate", model, "--private_key", folder / "key.pem",
-                    "--signing_certificate", folder / "leaf.pem", "--certificate_chain",
-                    folder / "root.pem", "--signature", folder / "theirs.sig")  # fmt: skip
+    done = p256.run(
+        "sign",
+        "certificate",
+        model,
+        "--private_key",
+        folder / "key.pem",
+        "--signing_certificate",
+        folder / "leaf.pem",
+        "--certificate_chain",
+        folder / "root.pem",
+        "--signature",
+        folder / "theirs.sig",
+    )
     assert done.returncode == 0, done.stderr
     theirs = (folder / "theirs.sig").read_bytes()
     assert we_verify(model, theirs, p256)  # by the pinned key of the leaf
@@ -300,8 +315,15 @@ def test_certificate_bundles_both_ways(model: Path, p256: Peer) -> None:
     mine = ours(model, KeySigner("p256", p256.signer.private, certificates=chain))
     (folder / "ours.sig").write_bytes(mine)
     assert we_verify(model, mine, p256)
-    done = p256.run("verify", "certificate", model, "--signature", folder / "ours.sig",
-                    "--certificate_chain", folder / "root.pem")  # fmt: skip
+    done = p256.run(
+        "verify",
+        "certificate",
+        model,
+        "--signature",
+        folder / "ours.sig",
+        "--certificate_chain",
+        folder / "root.pem",
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -97,13 +97,15 @@ def test_the_receipt_says_that_there_was_none_only_where_there_was_none(tmp_path
 
 
 def sealed(crossing: Crossing) -> None:
-    crossing.json("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
-                  "-o", "sealed")  # fmt: skip
+    crossing.json(
+        "encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", "sealed"
+    )
 
 
 def push_sealed(crossing: Crossing, code: int = 0) -> dict[str, object]:
-    return crossing.json("push", "sealed", "--release", "churn/1.0.0", "--zone", "home",
-                         "--to", "eu", code=code)  # fmt: skip
+    return crossing.json(
+        "push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu", code=code
+    )
 
 
 def test_of_an_encrypted_copy_a_trusted_sbom_has_to_say_it(tmp_path: Path) -> None:
@@ -191,7 +193,18 @@ def test_what_was_let_in_is_not_deployed_once_the_zone_no_longer_allows_it(tmp_p
 
 def test_release_stops_at_a_pickle_too(crossing: Crossing) -> None:
     shutil.rmtree(attest.evidence_dir(crossing.model))
-    found = crossing.json("release", crossing.model, "--release", "churn/1.0.0", "--zone", "home",
-                          "--to", "eu", "--dataset", "public", code=10)  # fmt: skip
+    found = crossing.json(
+        "release",
+        crossing.model,
+        "--release",
+        "churn/1.0.0",
+        "--zone",
+        "home",
+        "--to",
+        "eu",
+        "--dataset",
+        "public",
+        code=10,
+    )
     assert found["error"]["reason"] == "no-pickles"
     assert crossing.objects("releases/") == []

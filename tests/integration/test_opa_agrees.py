@@ -113,26 +113,33 @@ def made_up(rng: random.Random) -> JSON:
     def origin() -> JSON:
         kind = rng.choice(["dataset"] * 6 + ["base-model", "unknown"])
         return {
-            "name": rng.choice(sets), "kind": kind,
+            "name": rng.choice(sets),
+            "kind": kind,
             "category": rng.choice([None, "", "public", "personal", "special-category"]),
             "stays_in": rng.choice([None, [], rng.sample(places, 1), rng.sample(places, 3)]),
             "lifts": rng.sample(gates, rng.randint(0, 2)),
             "commitment": rng.choice([None, "c3" * 32, "c4" * 32]),
             "where": rng.choice([None, "sovgate.yaml:17"]),
-        }  # fmt: skip
+        }
 
     def evidence() -> JSON:
         role = rng.choice(["gate", "legal", "signature", "provenance", "sbom", "waiver"])
         return {
-            "role": role, "predicate_type": "https://example.test/" + role,
-            "sha256": f"{rng.randrange(256):02x}" * 32, "manifest": rng.choice(manifests * 3),
-            "release": rng.choice(releases[:2]), "signer": "ci", "zone": rng.choice([None, "eu"]),
-            "created": None, "gate": rng.choice([None, *gates]),
+            "role": role,
+            "predicate_type": "https://example.test/" + role,
+            "sha256": f"{rng.randrange(256):02x}" * 32,
+            "manifest": rng.choice(manifests * 3),
+            "release": rng.choice(releases[:2]),
+            "signer": "ci",
+            "zone": rng.choice([None, "eu"]),
+            "created": None,
+            "gate": rng.choice([None, *gates]),
             "result": rng.choice([None, "pass", "pass", "fail", "inconclusive"]),
-            "threshold": rng.choice([None, ">=0.9", "<=0.6"]), "dataset": rng.choice([None, *sets]),
+            "threshold": rng.choice([None, ">=0.9", "<=0.6"]),
+            "dataset": rng.choice([None, *sets]),
             "commitment": rng.choice([None, "c3" * 32]),
             "about_zone": rng.choice([None, "eu", "us-train"]),
-        }  # fmt: skip
+        }
 
     def gate() -> JSON:
         return {

@@ -143,9 +143,13 @@ def linted(lint: Path, top: Path, path: Path, cache: Path) -> Completed:
     """A pipeline with all that it refers to, by the .tektonlintrc.yaml of the folder `tekton`."""
     own = f"{path.relative_to(ROOT / 'tekton').parents[1]}/**/*.yaml"
     return subprocess.run(
-        [lint, "--max-warnings=0", "{tasks,stepactions,samples}/**/*.yaml", own], cwd=top,
-        env={**os.environ, "TL_CACHE_DIR": str(cache)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [lint, "--max-warnings=0", "{tasks,stepactions,samples}/**/*.yaml", own],
+        cwd=top,
+        env={**os.environ, "TL_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.component
@@ -186,9 +190,12 @@ class Sides:
         params = {name.replace("_", "-"): value for name, value in given.items() if name != "other"}
         execute: Execute = lambda work: self.start(self.top / side, work)  # noqa: E731
         return pipelines.run(
-            pipeline, params, execute, self.top / "results" / f"{side}-{pipeline}-{number}",
+            pipeline,
+            params,
+            execute,
+            self.top / "results" / f"{side}-{pipeline}-{number}",
             other=given.get("other"),
-        )  # fmt: skip
+        )
 
     def key(self, side: str) -> str:
         return f"file:{self.place.format(side=side)}/{side}-sign.pem"
@@ -233,14 +240,21 @@ def on_this_machine(top: Path) -> Sides:
 
     def start(folder: Path, work: Work) -> Completed:
         env = {
-            **work.step.env, "PATH": f"{image}:/usr/bin:/bin", "TMPDIR": str(top),
-            "HOME": str(top), "SOVGATE_RESULTS_DIR": str(work.results),
-        }  # fmt: skip
+            **work.step.env,
+            "PATH": f"{image}:/usr/bin:/bin",
+            "TMPDIR": str(top),
+            "HOME": str(top),
+            "SOVGATE_RESULTS_DIR": str(work.results),
+        }
         script = work.step.written(top / "scripts" / work.results.parent.name / work.name)
         return subprocess.run(
-            [script], cwd=folder / work.workspaces["source"], env=env, capture_output=True,
-            text=True, check=False,
-        )  # fmt: skip
+            [script],
+            cwd=folder / work.workspaces["source"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     return Sides(top=top, place=place, start=start)
 
@@ -261,17 +275,21 @@ def in_containers(top: Path) -> Sides:
         os.chown(work.results, USER, USER)
         mounts = {
             folder / work.workspaces["source"]: "/workspace/source",
-            scripts: "/tekton/scripts:ro", work.results: "/tekton/results",
-        }  # fmt: skip
+            scripts: "/tekton/scripts:ro",
+            work.results: "/tekton/results",
+        }
         if "keys" in work.workspaces:
             mounts[top / f"{folder.name}-keys"] = "/keys:ro"
         if not work.workspaces["source"]:  # what sovgate.yaml names by `../`
             for name in ("store-us", "store-eu", "store-ch", "serving.git"):
                 mounts[top / name] = f"/workspace/{name}"
         return podman.run(
-            image, mounts=mounts, env=work.step.env, workdir="/workspace/source",
+            image,
+            mounts=mounts,
+            env=work.step.env,
+            workdir="/workspace/source",
             entrypoint=["/tekton/scripts/script"],
-        )  # fmt: skip
+        )
 
     return Sides(top=top, place="/keys", start=start)
 
@@ -290,9 +308,12 @@ CH = (
     "{sign-public: keys/eu-sign.pub.pem, encrypt-public: keys/eu.pub.pem}}"
 )
 CENTRAL = {
-    "model": "triage", "release": "tumour-triage/1.0.0", "dataset": "screening-public",
-    "zone": "us-train", "to": "eu",
-}  # fmt: skip
+    "model": "triage",
+    "release": "tumour-triage/1.0.0",
+    "dataset": "screening-public",
+    "zone": "us-train",
+    "to": "eu",
+}
 
 
 def fine(done: Finished) -> Finished:
@@ -313,23 +334,46 @@ def test_a_model_is_trained_centrally_tuned_in_the_region_and_rolled_out(sides: 
     assert sent.results["release"] == f"tumour-triage/1.0.0@{sent.results['manifest']}"
     tuned = fine(
         sides.run(
-            "eu", "hybrid", base=sent.results["release"], base_manifest=sent.results["manifest"],
-            release="tumour-triage/2.0.0", dataset="clinic-eu", zone="eu", key=sides.key("eu"),
+            "eu",
+            "hybrid",
+            base=sent.results["release"],
+            base_manifest=sent.results["manifest"],
+            release="tumour-triage/2.0.0",
+            dataset="clinic-eu",
+            zone="eu",
+            key=sides.key("eu"),
         )
-    )  # fmt: skip
+    )
     assert tuned.ran == (
-        "pull-base", "verify-base", "tune", "sign", "verify-base-again", "record", "sbom", "verify",
-        "check", "push", "pull", "verify-pulled", "promote",
-    )  # fmt: skip
+        "pull-base",
+        "verify-base",
+        "tune",
+        "sign",
+        "verify-base-again",
+        "record",
+        "sbom",
+        "verify",
+        "check",
+        "push",
+        "pull",
+        "verify-pulled",
+        "promote",
+    )
     assert tuned.results["manifest"] != sent.results["manifest"]
     assert tuned.results["decision"]
     log = git("-c", "safe.directory=*", "log", "--format=%H", "-1", cwd=sides.top / "serving.git")
     assert log.strip() == tuned.results["commit"]
     # What was tuned on data that stays in the EU does not go back.
     back = sides.run(
-        "eu", "send", model="build/tuned", release="tumour-triage/2.0.1", dataset="clinic-eu",
-        zone="eu", to=["us-train"], key=sides.key("eu"),
-    )  # fmt: skip
+        "eu",
+        "send",
+        model="build/tuned",
+        release="tumour-triage/2.0.1",
+        dataset="clinic-eu",
+        zone="eu",
+        to=["us-train"],
+        key=sides.key("eu"),
+    )
     assert back.failed is not None
     assert (back.failed[0], back.failed[1].returncode) == ("push-0", 10)
 
@@ -339,10 +383,12 @@ def test_a_model_goes_to_several_zones_and_one_receives_it(sides: Sides) -> None
     (sides.top / "us/build/triage/weights.bin").write_bytes(b"weights")
     sent = fine(
         sides.run(
-            "us", "send", key=sides.key("us"),
+            "us",
+            "send",
+            key=sides.key("us"),
             **{**CENTRAL, "model": "build/triage", "to": ["ch", "eu"]},
         )
-    )  # fmt: skip
+    )
     assert sent.ran[-2:] == ("push-0", "push-1")
     manifest = sent.results["manifest"]
     got = fine(
@@ -371,10 +417,16 @@ def test_rule_25_a_tuning_that_replaces_the_base_is_stopped_before_the_record(
     sent = fine(sides.run("us", "central", key=sides.key("us"), **CENTRAL))
     tune = 'mkdir "$MODEL"; echo x >"$MODEL/weights.bin"; echo other >"$BASE/weights.bin"'
     done = sides.run(
-        "eu", "hybrid", base=sent.results["release"], base_manifest=sent.results["manifest"],
-        release="tumour-triage/2.0.0", dataset="clinic-eu", zone="eu", key=sides.key("eu"),
+        "eu",
+        "hybrid",
+        base=sent.results["release"],
+        base_manifest=sent.results["manifest"],
+        release="tumour-triage/2.0.0",
+        dataset="clinic-eu",
+        zone="eu",
+        key=sides.key("eu"),
         other=own_task("tune", tune),
-    )  # fmt: skip
+    )
     assert done.failed is not None
     assert (done.failed[0], done.failed[1].returncode) == ("verify-base-again", 11)
     assert not list((sides.top / "eu/build/tuned.evidence").glob("provenance*"))

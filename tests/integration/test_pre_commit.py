@@ -33,14 +33,19 @@ def pre_commit() -> Path:
 
 def call(*words: object, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
     identity = {
-        f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER")
+        f"GIT_{who}_{what}": "test@example.org"
+        for who in ("AUTHOR", "COMMITTER")
         for what in ("NAME", "EMAIL")
-    }  # fmt: skip
+    }
     known = {k: v for k, v in os.environ.items() if not k.startswith(("SOVGATE_", "GIT_", "PRE_"))}
     return subprocess.run(
-        [str(word) for word in words], cwd=cwd, capture_output=True, text=True, check=False,
+        [str(word) for word in words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**known, **identity, **more},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +95,18 @@ def made(folder: Path, hooks_repository: Path, pre_commit: Path) -> Path:
     rev = call("git", "rev-parse", "HEAD", cwd=hooks_repository).stdout.strip()
     ids = [hook["id"] for hook in yaml.safe_load(HOOKS.read_text())]
     (folder / ".pre-commit-config.yaml").write_text(
-        json.dumps({"repos": [{"repo": str(hooks_repository), "rev": rev,
-                               "hooks": [{"id": one} for one in ids]}]})
-    )  # fmt: skip
+        json.dumps(
+            {
+                "repos": [
+                    {
+                        "repo": str(hooks_repository),
+                        "rev": rev,
+                        "hooks": [{"id": one} for one in ids],
+                    }
+                ]
+            }
+        )
+    )
     call("git", "init", "-q", cwd=folder)
     home = {"PRE_COMMIT_HOME": str(folder.parent / "home")}
     done = call(pre_commit, "install", cwd=folder, **home)
@@ -103,9 +117,15 @@ def made(folder: Path, hooks_repository: Path, pre_commit: Path) -> Path:
 def commit(project: Path, **more: str) -> tuple[int, str]:
     """`git add . && git commit`, with the hooks that pre-commit installed."""
     call("git", "add", ".", cwd=project)
-    done = call("git", "commit", "-m", "Change it", cwd=project,
-                PRE_COMMIT_HOME=str(project.parent / "home"),
-                **(more or {"PYTHONPATH": str(ROOT)}))  # fmt: skip
+    done = call(
+        "git",
+        "commit",
+        "-m",
+        "Change it",
+        cwd=project,
+        PRE_COMMIT_HOME=str(project.parent / "home"),
+        **(more or {"PYTHONPATH": str(ROOT)}),
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -117,8 +137,11 @@ def test_pre_commit_installs_us_itself(pre_commit: Path, tmp_path: Path) -> None
     """
     repository = release_tree(tmp_path / "sovgate")
     project = made(tmp_path / "project", committed(repository), pre_commit)
-    offline = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull,
-               "PIP_FIND_LINKS": f"{wheels()} {wheels('build')}"}  # fmt: skip
+    offline = {
+        "PIP_NO_INDEX": "1",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_FIND_LINKS": f"{wheels()} {wheels('build')}",
+    }
     code, said = commit(project, **offline)
     assert code == 0, said
     assert said.count("Passed") == 3, said
@@ -142,13 +165,16 @@ def test_a_clean_project_is_committed(project: Path) -> None:
     [
         ("sovgate.yaml", "version: 1\nmodle: kyc\n", "[bad-value]"),
         ("policies/calm.rego", "package user.calm\n\nallow if true\n", "policies/calm.rego"),
-        ("policies/calm_test.rego", "package user.calm_test\nimport rego.v1\ntest_no if false\n",
-         "0 passed, 1 failed"),
+        (
+            "policies/calm_test.rego",
+            "package user.calm_test\nimport rego.v1\ntest_no if false\n",
+            "0 passed, 1 failed",
+        ),
         ("data/kyc.csv", "email\n" + "".join(f"p{n}@kunde.de\n" for n in range(9)), "e-mail"),
         ("data/raw/rows.bin", "rows", "kyc"),
         ("keys/kyc.key", "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=\n", "commitment key"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_not_committed(project: Path, path: str, text: str, says: str) -> None:
     (project / path).parent.mkdir(parents=True, exist_ok=True)
     (project / path).write_text(text)

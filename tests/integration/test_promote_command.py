@@ -91,8 +91,9 @@ def test_a_pulled_release_becomes_a_commit_and_a_signed_record(desk: Desk, kubec
     desk.verify_log(made["audit-head"])
     rendered = subprocess.run(
         [str(kubectl), "kustomize", str(desk.repository.work / "overlays/eu")],
-        capture_output=True, check=True,
-    ).stdout.decode()  # fmt: skip
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
     assert f"value: {pinned}" in rendered
     assert "value: keys/eu-enc.pem" in rendered
 
@@ -134,8 +135,10 @@ def test_the_next_release_follows_and_names_the_one_before(desk: Desk) -> None:
     assert desk.record(2)["previous"]["release"] == "churn/1.0.0"
     assert b"churn/1.1.0@" in desk.repository.show(RELEASE_FILE)
     assert desk.repository.log() == [
-        "Promote churn/1.1.0 in eu", "Promote churn/1.0.0 in eu", "Begin",
-    ]  # fmt: skip
+        "Promote churn/1.1.0 in eu",
+        "Promote churn/1.0.0 in eu",
+        "Begin",
+    ]
 
 
 def test_again_is_success_and_writes_nothing(desk: Desk) -> None:
@@ -171,8 +174,12 @@ def test_a_pull_request_is_pushed_and_recorded_once(desk: Desk) -> None:
     assert again["already"]
     assert len(desk.records) == 1
     # Merged by a person: nothing is left to do.
-    git("update-ref", "refs/heads/main", desk.repository.tip("sovgate/eu/churn-1.0.0"),
-        cwd=desk.repository.path)  # fmt: skip
+    git(
+        "update-ref",
+        "refs/heads/main",
+        desk.repository.tip("sovgate/eu/churn-1.0.0"),
+        cwd=desk.repository.path,
+    )
     assert desk.promote("1.0.0")["already"]
     assert len(desk.records) == 1
 
@@ -215,8 +222,14 @@ def test_rule_26_what_somebody_wrote_into_the_overlay_gives_no_right(desk: Desk)
     desk.repository.person_pushes({RELEASE_FILE: text})
     assert desk.refused("1.0.0", 10)["reason"] == "sequence-went-back"
     # A trailer that lies changes nothing either.
-    git("commit", "-q", "--allow-empty", "-m", "x\n\nSovgate-Release: churn/1.0.0",
-        cwd=desk.repository.work)  # fmt: skip
+    git(
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "x\n\nSovgate-Release: churn/1.0.0",
+        cwd=desk.repository.work,
+    )
     git("push", "-q", "origin", "HEAD:main", cwd=desk.repository._work)
     assert desk.refused("1.0.0", 10)["reason"] == "sequence-went-back"
     desk.promote("1.1.0")
@@ -298,8 +311,10 @@ def test_policy_that_denies_is_asked_and_written_down(desk: Desk) -> None:
 def test_another_key_of_the_zone_could_not_open_it(desk: Desk) -> None:
     code, said = desk.crossing.run("keys", "generate", "encrypt", "-o", "keys/new.pem")
     assert code == 0, said
-    desk.crossing.edit("encrypt: keys/eu-enc.pem, encrypt-public: keys/eu-enc.pub.pem",
-                       "encrypt: keys/new.pem, encrypt-public: keys/new.pub.pem")  # fmt: skip
+    desk.crossing.edit(
+        "encrypt: keys/eu-enc.pem, encrypt-public: keys/eu-enc.pub.pem",
+        "encrypt: keys/new.pem, encrypt-public: keys/new.pub.pem",
+    )
     assert desk.refused("1.0.0", 20)["reason"] == "wrong-key"
 
 
@@ -350,11 +365,22 @@ def test_records_of_promotions_that_were_changed_stop_it(desk: Desk) -> None:
 
 def start(desk: Desk, version: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "sovgate", "promote", f"churn/{version}", "--zone", "eu",
-         "--format", "json"],
-        cwd=desk.crossing.base, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "sovgate",
+            "promote",
+            f"churn/{version}",
+            "--zone",
+            "eu",
+            "--format",
+            "json",
+        ],
+        cwd=desk.crossing.base,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
@@ -414,8 +440,12 @@ def test_killed_before_any_step_it_leaves_old_or_new_and_finishes_when_run_again
             assert len(desk.records) <= len(log) - 1
             states.add((len(log), len(desk.records)))
             # What a second run does depends on what is there, so each such state is tried once.
-            state = (len(log), *sorted(len(n.parts) for n in base.rglob("*")), *desk.records,
-                     any(Path(temporary).rglob("*.sovgate-staging")))  # fmt: skip
+            state = (
+                len(log),
+                *sorted(len(n.parts) for n in base.rglob("*")),
+                *desk.records,
+                any(Path(temporary).rglob("*.sovgate-staging")),
+            )
             if state in seen:
                 shutil.rmtree(base.parent)
                 continue
@@ -473,8 +503,9 @@ def test_twenty_teams_promote_at_once_and_none_is_lost_or_mixed(
     for n, name in enumerate(overlays):
         (tmp_path / name).mkdir()
         desk = Desk(made, tmp_path / name)
-        desk.crossing.edit("../serving.git, path: overlays/eu",
-                           f"{repository.path}, path: overlays/{name}")  # fmt: skip
+        desk.crossing.edit(
+            "../serving.git, path: overlays/eu", f"{repository.path}, path: overlays/{name}"
+        )
         desks.append((desk, name, f"1.{n % 2}.0"))
     running = [start(desk, version) for desk, _, version in desks]
     results = [finish(process) for process in running]

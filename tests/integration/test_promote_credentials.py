@@ -22,8 +22,13 @@ from tests.githttp import git_server
 from tests.repositories import Repository, git
 
 TOKEN = "tok%n-5up3r$ecret`id`"
-PIN = Pin(release=f"churn/1.0.0@sha256:{'a' * 64}", manifest="a" * 64, record="b" * 64,
-          key_uri="file:keys/eu.pem", zone="eu")  # fmt: skip
+PIN = Pin(
+    release=f"churn/1.0.0@sha256:{'a' * 64}",
+    manifest="a" * 64,
+    record="b" * 64,
+    key_uri="file:keys/eu.pem",
+    zone="eu",
+)
 
 # Prints every argument of every program that is started, then what came of it.
 RUN = """
@@ -143,8 +148,12 @@ def test_rule_29_a_secret_that_is_cut_in_two_is_left_out_whole(
     )
     done = gitrun.execute(
         ["/bin/sh", "-c", f"{shown}; printf '\\nfatal\\n' >&2"],
-        environment={"PATH": "/usr/bin:/bin"}, folder=tmp_path, stdin=b"", most=1000, seconds=20,
-    )  # fmt: skip
+        environment={"PATH": "/usr/bin:/bin"},
+        folder=tmp_path,
+        stdin=b"",
+        most=1000,
+        seconds=20,
+    )
     assert done.stderr == "fatal"
 
 

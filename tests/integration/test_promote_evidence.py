@@ -60,10 +60,20 @@ def promote(crossing: Crossing, *more: str, code: int = 0) -> dict[str, Any]:
 
 def look_at_it(crossing: Crossing, zone: str = "eu", dpo: str = "dpo") -> None:
     """In zone eu: a gate on local data, and a lawyer's word."""
-    crossing.json("gate", "accuracy", "pulled", "--predictions", "local.csv", "--key",
-                  "keys/eu.pem")  # fmt: skip
-    crossing.json("attest", "pulled", "--legal", "--dataset", "kyc", "--zone", zone, "--key",
-                  f"keys/{dpo}.pem")  # fmt: skip
+    crossing.json(
+        "gate", "accuracy", "pulled", "--predictions", "local.csv", "--key", "keys/eu.pem"
+    )
+    crossing.json(
+        "attest",
+        "pulled",
+        "--legal",
+        "--dataset",
+        "kyc",
+        "--zone",
+        zone,
+        "--key",
+        f"keys/{dpo}.pem",
+    )
 
 
 def test_a_zone_deploys_by_its_own_gate_and_its_lawyers_word(crossing: Crossing) -> None:
@@ -126,8 +136,9 @@ def test_a_rollback_finds_the_word_that_the_older_release_was_deployed_by(
     promote(crossing, "--model", "pulled")
     (crossing.model / "model.bin").write_bytes(b"a second version")
     crossing.sign("kyc")
-    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to",
-                  "eu")  # fmt: skip
+    crossing.json(
+        "push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to", "eu"
+    )
     for left in ("pulled", "pulled.evidence"):
         shutil.rmtree(crossing.base / left)
     crossing.pull(release="churn/1.1.0")
@@ -145,14 +156,16 @@ def test_a_rollback_is_denied_once_nobody_stands_by_the_word(crossing: Crossing)
     promote(crossing, "--model", "pulled")
     (crossing.model / "model.bin").write_bytes(b"a second version")
     crossing.sign("kyc")
-    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to",
-                  "eu")  # fmt: skip
+    crossing.json(
+        "push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to", "eu"
+    )
     for left in ("pulled", "pulled.evidence"):
         shutil.rmtree(crossing.base / left)
     crossing.pull(release="churn/1.1.0")
     look_at_it(crossing)
-    crossing.json("promote", f"churn/1.1.0@sha256:{crossing.manifest}", "--zone", "eu", "--model",
-                  "pulled")  # fmt: skip
+    crossing.json(
+        "promote", f"churn/1.1.0@sha256:{crossing.manifest}", "--zone", "eu", "--model", "pulled"
+    )
     crossing.edit("  - {name: dpo, key: keys/dpo.pub.pem, may: [legal]}\n", "")
     code, _ = crossing.run("rollback", "--zone", "eu", "--reason", "worse than the first")
     assert code == 10

@@ -238,8 +238,12 @@ def test_a_lost_race_is_run_again_on_what_the_other_left(repository: Repository)
     done = promoted(target(repository), pin(), other_pushes)
     assert done.attempts == 4
     assert repository.log() == [
-        "Promote churn/1.0.0 in eu", "Other 2", "Other 1", "Other 0", "Begin",
-    ]  # fmt: skip
+        "Promote churn/1.0.0 in eu",
+        "Other 2",
+        "Other 1",
+        "Other 0",
+        "Begin",
+    ]
     assert {"overlays/us/0", "overlays/us/1", "overlays/us/2"} < set(repository.files())
 
 
@@ -500,8 +504,15 @@ def test_rule_21_nothing_of_the_surroundings_reaches_git(
     (evil / "hooks").mkdir(parents=True)
     script = f"#!/bin/sh\necho $0 >> {marker}\nexit 1\n"
     names = ["git", "ssh", "sh", "askpass", "git-upload-pack", "git-receive-pack"]
-    hooks = ["reference-transaction", "pre-push", "post-commit", "pre-commit", "commit-msg",
-             "post-checkout", "fsmonitor-watchman"]  # fmt: skip
+    hooks = [
+        "reference-transaction",
+        "pre-push",
+        "post-commit",
+        "pre-commit",
+        "commit-msg",
+        "post-checkout",
+        "fsmonitor-watchman",
+    ]
     for name in [*names, *(f"hooks/{hook}" for hook in hooks)]:
         (evil / name).write_text(script)
         (evil / name).chmod(0o755)
@@ -612,8 +623,15 @@ def test_rule_26_a_link_leads_nowhere(repository: Repository, tmp_path: Path) ->
     git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},overlays/sub", cwd=work)
     repository.person_pushes_index()
     before = repository.tip()
-    for path in ("linked", "up/eu", "overlays/file", "overlays/pin", "overlays/sub",
-                 "overlays/eu/kustomization.yaml", "overlays/in"):  # fmt: skip
+    for path in (
+        "linked",
+        "up/eu",
+        "overlays/file",
+        "overlays/pin",
+        "overlays/sub",
+        "overlays/eu/kustomization.yaml",
+        "overlays/in",
+    ):
         error = refused(target(repository, path=path))
         assert (error.exit_code, error.reason) == (23, "not-regular"), path
         assert error.why, path
@@ -623,9 +641,21 @@ def test_rule_26_a_link_leads_nowhere(repository: Repository, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["../..", "overlays/../../x", "/etc", ".git", "overlays/.git/hooks", "a//b", "./overlays/eu",
-     "a\\b", "a:b", "a\nb", ".GIT", "overlays/eu/"],
-)  # fmt: skip
+    [
+        "../..",
+        "overlays/../../x",
+        "/etc",
+        ".git",
+        "overlays/.git/hooks",
+        "a//b",
+        "./overlays/eu",
+        "a\\b",
+        "a:b",
+        "a\nb",
+        ".GIT",
+        "overlays/eu/",
+    ],
+)
 def test_rule_26_a_path_stays_inside_the_repository(repository: Repository, path: str) -> None:
     error = refused(target(repository, path=path))
     assert (error.exit_code, error.reason) == (3, "bad-path")
@@ -633,9 +663,29 @@ def test_rule_26_a_path_stays_inside_the_repository(repository: Repository, path
 
 @pytest.mark.parametrize(
     "branch",
-    ["-x", "--upload-pack=x", "a..b", "a b", "a:b", "a~1", "@{u}", "x.lock", "a//b", "/a", "a/", "",
-     "a\x00b", "a\nb", ".a", "a/.b", "+main", "refs/heads/*", "@", "a^"],
-)  # fmt: skip
+    [
+        "-x",
+        "--upload-pack=x",
+        "a..b",
+        "a b",
+        "a:b",
+        "a~1",
+        "@{u}",
+        "x.lock",
+        "a//b",
+        "/a",
+        "a/",
+        "",
+        "a\x00b",
+        "a\nb",
+        ".a",
+        "a/.b",
+        "+main",
+        "refs/heads/*",
+        "@",
+        "a^",
+    ],
+)
 def test_rule_26_a_branch_cannot_pass_for_anything_else(
     repository: Repository, branch: str
 ) -> None:

@@ -71,8 +71,9 @@ def test_a_model_that_is_one_file_crosses(tmp_path: Path) -> None:
 
 def test_what_was_encrypted_before_is_pushed_as_it_is(crossing: Crossing) -> None:
     crossing.sbom()
-    code, said = crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
-                              "-o", "sealed")  # fmt: skip
+    code, said = crossing.run(
+        "encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", "sealed"
+    )
     assert code == 0, said
     crossing.json("push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
     blobs = {path.name for path in (crossing.base / "sealed/eu/blobs/sha256").iterdir()}
@@ -83,22 +84,25 @@ def test_what_was_encrypted_before_is_pushed_as_it_is(crossing: Crossing) -> Non
 
 def test_what_was_encrypted_as_another_release_is_not_pushed(crossing: Crossing) -> None:
     crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/9", "-o", "sealed")
-    found = crossing.json("push", "sealed", "--release", "churn/1.0.0", "--zone", "home",
-                          "--to", "eu", code=2)  # fmt: skip
+    found = crossing.json(
+        "push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu", code=2
+    )
     assert found["error"]["reason"] == "wrong-release"
 
 
 def test_a_changed_blob_of_what_was_encrypted_never_becomes_visible(crossing: Crossing) -> None:
     crossing.sbom()
-    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
-                 "-o", "sealed")  # fmt: skip
+    crossing.run(
+        "encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", "sealed"
+    )
     sealed = json.loads((crossing.base / "sealed/eu/sealed.json").read_bytes())
     blob = crossing.base / "sealed/eu/blobs/sha256" / sealed["blobs"][0]["sha256"]
     data = blob.read_bytes()
     blob.chmod(0o644)
     blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    crossing.json("push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu",
-                  code=21)  # fmt: skip
+    crossing.json(
+        "push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu", code=21
+    )
     assert crossing.objects("releases/") == []
 
 
@@ -146,16 +150,22 @@ def test_an_older_release_says_that_there_is_a_newer_one(crossing: Crossing) -> 
     crossing.push()
     (crossing.model / "model.bin").write_bytes(b"better")
     crossing.sign()
-    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home",
-                  "--to", "eu")  # fmt: skip
+    crossing.json(
+        "push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to", "eu"
+    )
     assert crossing.pull()["newer"] == ["churn/1.1.0"]
 
 
 def test_the_record_says_who_where_and_why(crossing: Crossing) -> None:
     crossing.push()
     said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
-    assert said["source"] == {"zone": "home", "provider-region": "aws:us-east-1", "country": "US",
-                              "operator": "aws", "grade": 1}  # fmt: skip
+    assert said["source"] == {
+        "zone": "home",
+        "provider-region": "aws:us-east-1",
+        "country": "US",
+        "operator": "aws",
+        "grade": 1,
+    }
     decisions = {path.name for path in attest.evidence_dir(crossing.model).glob("decision-*")}
     assert f"decision-{said['decision']['sha256'][:16]}.sigstore.json" in decisions  # type: ignore[index]
 
@@ -224,8 +234,9 @@ def test_the_log_verifies_against_the_heads_that_were_printed(crossing: Crossing
     pushed = crossing.push()
     pulled = crossing.pull()
     crossing.json("audit", "verify", code=14)
-    found = crossing.json("audit", "verify", "--against", pushed["audit-head"],
-                          "--against", pulled["audit-head"])  # fmt: skip
+    found = crossing.json(
+        "audit", "verify", "--against", pushed["audit-head"], "--against", pulled["audit-head"]
+    )
     assert {log["zone"]: log["entries"] for log in found["logs"]} == {"home": 2, "eu": 2}
     crossing.json("audit", "verify", "--zone", "eu", "--against", pulled["audit-head"])
 
@@ -379,8 +390,9 @@ def test_a_zone_that_is_not_known_stops(crossing: Crossing) -> None:
 
 def test_what_is_made_in_a_zone_is_released_in_it(crossing: Crossing) -> None:
     """Tuned where the data lies, served there: no border, so no line of it is needed."""
-    crossing.edit("kyc: {category: personal, stays-in: [US]}",
-                  "kyc: {category: personal, stays-in: [EU]}")  # fmt: skip
+    crossing.edit(
+        "kyc: {category: personal, stays-in: [US]}", "kyc: {category: personal, stays-in: [EU]}"
+    )
     crossing.edit("allow: [home -> eu]", "allow: []")
     shutil.rmtree(attest.evidence_dir(crossing.model))
     crossing.json("sign", crossing.model, "--key", "keys/eu.pem")
@@ -394,8 +406,9 @@ def test_what_is_made_in_a_zone_is_released_in_it(crossing: Crossing) -> None:
 
 @pytest.mark.parametrize("release", ["churn", "churn/", "churn/..", "churn/1/2", "CHURN/1", "x/1"])
 def test_rule_26_strange_releases_are_refused(crossing: Crossing, release: str) -> None:
-    crossing.json("push", crossing.model, "--release", release, "--zone", "home", "--to", "eu",
-                  code=2)  # fmt: skip
+    crossing.json(
+        "push", crossing.model, "--release", release, "--zone", "home", "--to", "eu", code=2
+    )
 
 
 def test_an_output_that_holds_something_else_is_refused_before_anything_is_written(
@@ -460,8 +473,12 @@ def test_rule_4_a_trusted_source_cannot_write_outside_of_the_model(crossing: Cro
     claim = crossing.base / "eu-store/sequences/churn/000000000001.json"
     claim.chmod(0o644)
     claim.write_bytes(Claim(release=crossing.release, manifest=subject, sequence=1).emit())
-    statement = Statement(subject_name="churn", subject_sha256=subject, predicate=said,
-                          predicate_type=PREDICATE_TYPES["transfer"])  # fmt: skip
+    statement = Statement(
+        subject_name="churn",
+        subject_sha256=subject,
+        predicate=said,
+        predicate_type=PREDICATE_TYPES["transfer"],
+    )
     record.chmod(0o644)
     record.write_bytes(attest.seal(statement, signer))
     before = tree(crossing.base)
@@ -496,8 +513,9 @@ def test_rule_29_no_secret_is_printed_or_kept(crossing: Crossing) -> None:
         for line in path.read_text().splitlines()
         if len(line) > 40
     ]
-    _, pushed = crossing.run("push", crossing.model, "--release", "churn/1.0.0", "--zone", "home",
-                             "--to", "eu", "-v")  # fmt: skip
+    _, pushed = crossing.run(
+        "push", crossing.model, "--release", "churn/1.0.0", "--zone", "home", "--to", "eu", "-v"
+    )
     _, pulled = crossing.run("pull", "churn/1.0.0", "--zone", "eu", "-o", "pulled", "-v")
     kept = {n: d for n, d in tree(crossing.base).items() if not n.startswith("keys/")}
     for secret in keys:
@@ -515,8 +533,7 @@ def test_rule_9_an_encrypted_copy_is_used_again_only_if_every_byte_verifies(
     crossing: Crossing,
 ) -> None:
     outbox = crossing.base / ".sovgate/outbox/eu/churn/1.0.0"
-    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
-                 "-o", outbox)  # fmt: skip
+    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", outbox)
     sealed = (outbox / "eu/sealed.json").read_bytes()
     blob = outbox / "eu/blobs/sha256" / json.loads(sealed)["blobs"][0]["sha256"]
     manifest = crossing.manifest
@@ -539,17 +556,30 @@ def test_rule_9_an_encrypted_copy_is_used_again_only_if_every_byte_verifies(
 
 def test_rule_9_a_complete_copy_is_used_again(crossing: Crossing) -> None:
     outbox = crossing.base / ".sovgate/outbox/eu/churn/1.0.0"
-    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0",
-                 "-o", outbox)  # fmt: skip
+    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", outbox)
     assert crossing.push()["reused"] is True
     crossing.pull()
     assert tree(crossing.base / "pulled") == tree(crossing.model)
 
 
 def test_two_pushes_at_once_make_one_release(crossing: Crossing) -> None:
-    arguments = [sys.executable, "-m", "sovgate", "push", str(crossing.model), "--release",
-                 "churn/1.0.0", "--zone", "home", "--to", "eu", "--format", "json",
-                 "--project", str(crossing.base)]  # fmt: skip
+    arguments = [
+        sys.executable,
+        "-m",
+        "sovgate",
+        "push",
+        str(crossing.model),
+        "--release",
+        "churn/1.0.0",
+        "--zone",
+        "home",
+        "--to",
+        "eu",
+        "--format",
+        "json",
+        "--project",
+        str(crossing.base),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     running = [
         subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) for _ in range(3)
@@ -569,12 +599,28 @@ def test_two_pushes_from_two_machines_make_one_release(crossing: Crossing, tmp_p
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "sovgate", "push", str(one.model), "--release", "churn/1.0.0",
-             "--zone", "home", "--to", "eu", "--format", "json", "--project", str(one.base)],
-            stdout=subprocess.PIPE, env=environment,
+            [
+                sys.executable,
+                "-m",
+                "sovgate",
+                "push",
+                str(one.model),
+                "--release",
+                "churn/1.0.0",
+                "--zone",
+                "home",
+                "--to",
+                "eu",
+                "--format",
+                "json",
+                "--project",
+                str(one.base),
+            ],
+            stdout=subprocess.PIPE,
+            env=environment,
         )
         for one in (crossing, other)
-    ]  # fmt: skip
+    ]
     said = [json.loads(process.communicate()[0]) for process in running]
     assert [one["exit"] for one in said] == [0, 0], said
     assert len({one["record"] for one in said}) == 1
@@ -646,8 +692,9 @@ def test_rule_6_a_place_with_another_models_evidence_is_refused(crossing: Crossi
     shutil.rmtree(crossing.base / "pulled")
     (crossing.model / "model.bin").write_bytes(b"better")
     crossing.sign()
-    crossing.json("push", crossing.model, "--release", "churn/1.1.0", "--zone", "home",
-                  "--to", "eu")  # fmt: skip
+    crossing.json(
+        "push", crossing.model, "--release", "churn/1.1.0", "--zone", "home", "--to", "eu"
+    )
     before = tree(crossing.base)
     found = crossing.pull(release="churn/1.1.0", code=2)
     assert "pulled.evidence" in found["error"]["fix"]

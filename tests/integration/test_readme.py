@@ -31,10 +31,20 @@ def test_the_first_workflow_releases_by_the_first_project_file(act: Path, tmp_pa
     store.mkdir()
     for kind, name in (("sign", "sign"), ("encrypt", "eu")):
         subprocess.run(
-            [sys.executable, "-m", "sovgate", "keys", "generate", kind,
-             "-o", repository / "keys" / f"{name}.pem"],
-            cwd=ROOT, check=True, capture_output=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "sovgate",
+                "keys",
+                "generate",
+                kind,
+                "-o",
+                repository / "keys" / f"{name}.pem",
+            ],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
     project = project.replace("/mnt/eu-store", str(store))
     (repository / "sovgate.yaml").write_text(project)
     (step,) = yaml.safe_load(shown)

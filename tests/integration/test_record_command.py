@@ -40,8 +40,9 @@ def record(crossing: Crossing, *more: object, code: int = 0) -> dict[str, Any]:
 
 def ask(crossing: Crossing) -> dict[str, str]:
     """Rule -> what it says, of those that deny the transfer to the EU."""
-    _, text = crossing.run("check", crossing.model, "--zone", "home", "--to", "eu",
-                           "--format", "json")  # fmt: skip
+    _, text = crossing.run(
+        "check", crossing.model, "--zone", "home", "--to", "eu", "--format", "json"
+    )
     return {deny["rule"]: deny["message"] for deny in json.loads(text)["denies"]}
 
 

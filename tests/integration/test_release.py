@@ -30,8 +30,18 @@ from tests.desks import GITOPS, RELEASE_FILE
 from tests.kill import ROOT, Killer
 from tests.repositories import Repository
 
-RELEASE = ("release", "model", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu",
-           "--dataset", "public")  # fmt: skip
+RELEASE = (
+    "release",
+    "model",
+    "--release",
+    "churn/1.0.0",
+    "--zone",
+    "home",
+    "--to",
+    "eu",
+    "--dataset",
+    "public",
+)
 PROMOTE = (*RELEASE, "--through", "promote")
 SECRET = b"weights that nobody outside may see " * 300
 EU_KEYS = "keys: {sign: keys/eu.pem, encrypt: keys/eu-enc.pem, encrypt-public: keys/eu-enc.pub.pem}"
@@ -112,8 +122,16 @@ class Shop:
         assert code in (0, 14), said
 
 
-ONE_OF_EACH = {"releases": 1, "sequences": 1, "receipts": 1, "promotions": 1, "provenance": 1,
-               "sbom": 1, "signature": 1, "commits": 1}  # fmt: skip
+ONE_OF_EACH = {
+    "releases": 1,
+    "sequences": 1,
+    "receipts": 1,
+    "promotions": 1,
+    "provenance": 1,
+    "sbom": 1,
+    "signature": 1,
+    "commits": 1,
+}
 
 
 @pytest.fixture
@@ -131,16 +149,22 @@ def outcomes(said: dict[str, Any]) -> list[tuple[str, str | None, str]]:
 def test_an_unsigned_model_is_released_in_one_command(shop: Shop) -> None:
     made = shop.run(*RELEASE)
     assert outcomes(made) == [
-        ("sign", None, "done"), ("record", None, "done"), ("sbom", None, "done"),
-        ("check", "eu", "done"), ("push", "eu", "done"),
-    ]  # fmt: skip
+        ("sign", None, "done"),
+        ("record", None, "done"),
+        ("sbom", None, "done"),
+        ("check", "eu", "done"),
+        ("push", "eu", "done"),
+    ]
     assert made["release"] == f"churn/1.0.0@sha256:{made['manifest']}"
     assert all(step["seconds"] for step in made["steps"])
     for cls, said in zip(("weights", "metadata"), made["steps"][3]["decisions"], strict=True):
         assert said.startswith(f"allowed: {cls} of churn/1.0.0 from home to eu, by sovgate.yaml:")
     assert len(made["steps"][4]["decisions"]) == 2
-    record = read_record(shop.crossing.store, Release.parse("churn/1.0.0"),
-                         open_project(shop.crossing.base).trusted())  # fmt: skip
+    record = read_record(
+        shop.crossing.store,
+        Release.parse("churn/1.0.0"),
+        open_project(shop.crossing.base).trusted(),
+    )
     assert record is not None
     assert {item.role for item in record.transfer.evidence} >= {"provenance", "sbom", "decision"}
     assert shop.done["receipts"] == 0
@@ -159,14 +183,20 @@ def test_through_promote_goes_on_where_the_keys_are(shop: Shop) -> None:
 @pytest.mark.slow
 def test_twenty_times_is_once(shop: Shop) -> None:
     first = shop.run(*PROMOTE)
-    before = {path: data for path, data in tree(shop.crossing.base / "eu-store").items()
-              if not path.startswith("audit/")}  # fmt: skip
+    before = {
+        path: data
+        for path, data in tree(shop.crossing.base / "eu-store").items()
+        if not path.startswith("audit/")
+    }
     for _ in range(19):
         again = shop.run(*PROMOTE)
         assert {o for name, _, o in outcomes(again) if name != "check"} == {"already"}
         assert (again["release"], again["manifest"]) == (first["release"], first["manifest"])
-    after = {path: data for path, data in tree(shop.crossing.base / "eu-store").items()
-             if not path.startswith("audit/")}  # fmt: skip
+    after = {
+        path: data
+        for path, data in tree(shop.crossing.base / "eu-store").items()
+        if not path.startswith("audit/")
+    }
     assert after == before
     shop.finished()
     code, text = shop.crossing.run(*PROMOTE)
@@ -179,8 +209,10 @@ def test_what_was_done_by_hand_is_passed_over(shop: Shop) -> None:
     shop.run("record", "model", "--dataset", "public", "--key", "keys/home.pem")
     made = shop.run(*RELEASE)
     assert outcomes(made)[:3] == [
-        ("verify", None, "already"), ("record", None, "already"), ("sbom", None, "done"),
-    ]  # fmt: skip
+        ("verify", None, "already"),
+        ("record", None, "already"),
+        ("sbom", None, "done"),
+    ]
 
 
 def test_where_keys_are_not_here_the_zones_own_job_goes_on_with_these_commands(shop: Shop) -> None:
@@ -218,8 +250,10 @@ def test_a_zone_without_a_repository_is_pulled_and_its_promotion_is_left(shop: S
 def test_a_dry_run_writes_nothing(shop: Shop) -> None:
     before = tree(shop.crossing.base)
     assert outcomes(shop.run(*RELEASE, "--dry-run")) == [
-        ("sign", None, "would"), ("record", None, "would"), ("sbom", None, "would"),
-    ]  # fmt: skip
+        ("sign", None, "would"),
+        ("record", None, "would"),
+        ("sbom", None, "would"),
+    ]
     assert tree(shop.crossing.base) == before
     shop.run(*RELEASE)
     before = tree(shop.crossing.base)
@@ -247,9 +281,11 @@ def test_several_zones_are_all_asked_about_before_anything_goes_to_one(shop: Sho
         )
     made = shop.run(*RELEASE, "--to", "ch", "--to", "eu")
     assert outcomes(made)[-4:] == [
-        ("check", "eu", "done"), ("check", "ch", "done"),
-        ("push", "eu", "done"), ("push", "ch", "done"),
-    ]  # fmt: skip
+        ("check", "eu", "done"),
+        ("check", "ch", "done"),
+        ("push", "eu", "done"),
+        ("push", "ch", "done"),
+    ]
     assert made["to"] == ["eu", "ch"]
 
 
@@ -339,10 +375,15 @@ def test_another_model_under_the_same_version_is_refused_and_the_old_one_stays(s
 def test_four_at_once_are_one_release(shop: Shop) -> None:
     command = [sys.executable, "-m", "sovgate", *PROMOTE, "--format", "json"]
     running = [
-        subprocess.Popen(command, cwd=shop.crossing.base, stdout=subprocess.PIPE,
-                         stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        subprocess.Popen(
+            command,
+            cwd=shop.crossing.base,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
         for _ in range(4)
-    ]  # fmt: skip
+    ]
     said = [process.communicate(timeout=120) for process in running]
     assert [process.returncode for process in running] == [0, 0, 0, 0], said
     shop.finished()
@@ -353,8 +394,17 @@ def test_four_at_once_are_one_release(shop: Shop) -> None:
 
 @pytest.fixture(scope="module")
 def killer() -> Iterator[Killer]:
-    names = ("move.push", "move.pull", "move.verify", "rollout.promote", "decide.check", "release",
-             "make.sign", "make.record", "make.sbom")  # fmt: skip
+    names = (
+        "move.push",
+        "move.pull",
+        "move.verify",
+        "rollout.promote",
+        "decide.check",
+        "release",
+        "make.sign",
+        "make.record",
+        "make.sbom",
+    )
     imports = [f"sovgate.pipeline.{name}" for name in names]
     imports += ["sovgate.stages.encrypt", "sovgate.cli._emit", "sovgate.stages.sbom.cyclonedx"]
     with Killer(imports=imports) as running:
@@ -373,9 +423,16 @@ def in_memory(tmp_path: Path) -> Iterator[Path]:
 
 #: What is done after each named step; a test meets every one of these states.
 STATES = (
-    "nothing", "signature", "provenance", "sbom", "sequences", "releases", "receipts", "commits",
+    "nothing",
+    "signature",
+    "provenance",
+    "sbom",
+    "sequences",
+    "releases",
+    "receipts",
+    "commits",
     "promotions",
-)  # fmt: skip
+)
 
 
 def state(done: dict[str, int]) -> str:

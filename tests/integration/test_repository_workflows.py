@@ -138,10 +138,21 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(ROOT / name, tree / name)
     run("git", "init", "-q", "--bare", origin)
     for command in (
-        ["init", "-q", "-b", "main"], ["add", "--all"], ["remote", "add", "origin", str(origin)],
-        ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false",
-         "commit", "-qm", "Release"],
-    ):  # fmt: skip
+        ["init", "-q", "-b", "main"],
+        ["add", "--all"],
+        ["remote", "add", "origin", str(origin)],
+        [
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "-c",
+            "commit.gpgsign=false",
+            "commit",
+            "-qm",
+            "Release",
+        ],
+    ):
         done = run("git", *command, cwd=tree)
         assert done.returncode == 0, done.stderr
     python = tree / ".venv/bin/python"
@@ -156,9 +167,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_release_has_the_package_and_the_tree_of_actions(checkout: Path) -> None:
     names = {path.name for path in (checkout / "dist").iterdir()}
     assert names == {
-        "SHA256SUMS", "sovgate-0.1.0-py3-none-any.whl", "sovgate-0.1.0.tar.gz",
+        "SHA256SUMS",
+        "sovgate-0.1.0-py3-none-any.whl",
+        "sovgate-0.1.0.tar.gz",
         "sovgate-actions-0.1.0.tar",
-    }  # fmt: skip
+    }
     assert run("sha256sum", "-c", "SHA256SUMS", cwd=checkout / "dist").returncode == 0
     with tarfile.open(checkout / "dist/sovgate-actions-0.1.0.tar") as tar:
         members = {member.name: member for member in tar}

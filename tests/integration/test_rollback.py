@@ -95,8 +95,9 @@ class At(Desk):
             self.path(number).read_bytes(), open_project(self.crossing.base).trusted("eu")
         )
 
-    def forge(self, at: int, key: str = "keys/eu.pem", role: str = "promotion",
-              **changes: Any) -> None:  # fmt: skip
+    def forge(
+        self, at: int, key: str = "keys/eu.pem", role: str = "promotion", **changes: Any
+    ) -> None:
         """Put a record there that one of the zone's keys signed."""
         made = dataclasses.replace(self.promotion(at), **changes)
         data = seal(
@@ -166,8 +167,10 @@ def test_rule_27_after_a_rollback_only_forward_works(desk: At) -> None:
     desk.forward("1.3.0")
     assert desk.forward("1.1.0", code=10)["error"]["reason"] == "sequence-went-back"
     assert desk.repository.log()[:3] == [
-        "Promote churn/1.3.0 in eu", "Promote churn/1.2.0 in eu", "Roll back to churn/1.1.0 in eu",
-    ]  # fmt: skip
+        "Promote churn/1.3.0 in eu",
+        "Promote churn/1.2.0 in eu",
+        "Roll back to churn/1.1.0 in eu",
+    ]
 
 
 def test_the_same_rollback_again_is_done_already_and_writes_nothing(desk: At) -> None:
@@ -176,8 +179,10 @@ def test_the_same_rollback_again_is_done_already_and_writes_nothing(desk: At) ->
     again = desk.back()
     assert again["already"]
     assert (again["release"], again["promotion"], again["commit"]) == (
-        first["release"], first["promotion"], first["commit"],
-    )  # fmt: skip
+        first["release"],
+        first["promotion"],
+        first["commit"],
+    )
     assert tree(desk.crossing.base) == before
     code, text = desk.crossing.run("rollback", "--zone", "eu", "--reason", WHY)
     assert code == 0
@@ -331,8 +336,9 @@ def test_each_thing_that_a_candidate_needs_is_missed(desk: At, what: str) -> Non
     }
     path = store / names[what]
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    said = desk.stuck(21 if what in ("record", "signature", "evidence") else 11,
-                      "--to-release", "churn/1.1.0")  # fmt: skip
+    said = desk.stuck(
+        21 if what in ("record", "signature", "evidence") else 11, "--to-release", "churn/1.1.0"
+    )
     assert "cannot go back to churn/1.1.0" in json.dumps(said["error"]["details"])
 
 
@@ -489,16 +495,23 @@ def test_rule_28_with_the_log_cut_too_the_overlay_still_leads_to_the_right_place
 
 def test_rule_26_what_the_overlay_claims_gives_no_way_forward(desk: At) -> None:
     """Somebody pins 1.3.0 by hand: a rollback returns to what was signed, never further."""
-    text = desk.repository.show(RELEASE_FILE).decode().replace(
-        desk.pins["1.2.0"], desk.pins["1.3.0"])  # fmt: skip
+    text = (
+        desk.repository.show(RELEASE_FILE).decode().replace(desk.pins["1.2.0"], desk.pins["1.3.0"])
+    )
     desk.repository.person_pushes({RELEASE_FILE: text})
     made = desk.back()
     assert (made["left"], made["release"]) == ("churn/1.3.0", desk.pins["1.2.0"])
 
 
 def test_a_trailer_that_lies_changes_nothing(desk: At) -> None:
-    git("commit", "-q", "--allow-empty", "-m", f"x\n\nSovgate-Release: {desk.pins['1.3.0']}",
-        cwd=desk.repository.work)  # fmt: skip
+    git(
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        f"x\n\nSovgate-Release: {desk.pins['1.3.0']}",
+        cwd=desk.repository.work,
+    )
     git("push", "-q", "origin", "HEAD:main", cwd=desk.repository._work)
     assert desk.back()["release"] == desk.pins["1.1.0"]
 
@@ -509,9 +522,11 @@ def test_a_trailer_that_lies_changes_nothing(desk: At) -> None:
 def start(desk: At, *words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "sovgate", *words, "--zone", "eu", "--format", "json"],
-        cwd=desk.crossing.base, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=desk.crossing.base,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
@@ -523,8 +538,10 @@ def finish(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
 def test_the_same_rollback_many_times_at_once_is_one_commit_and_one_record(desk: At) -> None:
     results = [finish(p) for p in [start(desk, "rollback", "--reason", WHY) for _ in range(4)]]
     assert [code for code, _ in results] == [0, 0, 0, 0], results
-    assert desk.repository.log()[:2] == ["Roll back to churn/1.1.0 in eu",
-                                         "Promote churn/1.2.0 in eu"]  # fmt: skip
+    assert desk.repository.log()[:2] == [
+        "Roll back to churn/1.1.0 in eu",
+        "Promote churn/1.2.0 in eu",
+    ]
     assert len(desk.records) == 4
 
 
@@ -548,8 +565,10 @@ def test_a_zone_that_went_away_and_back_meanwhile_stops_a_promotion(desk: At) ->
     desk.back(reason="to 1.1.0")
     desk.back(reason="to 1.0.0")
     base, marker = desk.crossing.base, desk.crossing.base.parent / "once"
-    run = (f"env -i PYTHONPATH={ROOT} TMPDIR={os.environ['TMPDIR']} PATH=/usr/bin:/bin "
-           f"{sys.executable} -m sovgate")  # fmt: skip
+    run = (
+        f"env -i PYTHONPATH={ROOT} TMPDIR={os.environ['TMPDIR']} PATH=/usr/bin:/bin "
+        f"{sys.executable} -m sovgate"
+    )
     desk.repository.hook(
         "pre-receive",
         f"mkdir {marker} || exit 0; cd {base} && {run} promote {desk.pins['1.3.0']} --zone eu && "
@@ -591,8 +610,12 @@ def test_killed_before_any_step_a_rollback_goes_back_once(made: Path, in_memory:
             assert desk.pinned == ("1.2.0" if len(log) == 4 else "1.1.0"), step
             states.add((len(log), len(records)))
             # What a second run does depends on what is there, so each such state is tried once.
-            state = (len(log), *sorted(len(n.parts) for n in base.rglob("*")), *records,
-                     any(Path(temporary["TMPDIR"]).rglob("*.sovgate-staging")))  # fmt: skip
+            state = (
+                len(log),
+                *sorted(len(n.parts) for n in base.rglob("*")),
+                *records,
+                any(Path(temporary["TMPDIR"]).rglob("*.sovgate-staging")),
+            )
             if state not in seen:
                 seen.add(state)
                 again = killer.run(arguments, cwd=base, env=temporary)

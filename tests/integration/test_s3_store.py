@@ -40,8 +40,14 @@ NAME = "releases/kyc/1.0.0.json"
 MIB = 1024 * 1024
 
 
-def at(url: str, *, region: str = "eu-central-1", zone: str | None = None, upstream: str = "",
-       bucket: str = "") -> Store:  # fmt: skip
+def at(
+    url: str,
+    *,
+    region: str = "eu-central-1",
+    zone: str | None = None,
+    upstream: str = "",
+    bucket: str = "",
+) -> Store:
     bucket = bucket or servers.bucket(upstream or url, region)
     text = f"s3://{bucket}/{secrets.token_hex(8)}?endpoint={url}"
     return open_store(text, Path(), zone or f"aws:{region}")
@@ -269,8 +275,14 @@ def test_a_part_of_other_bytes_is_sent_again(ministack: str) -> None:
     sdk = servers.sdk("s3", ministack)
     left = sdk.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="SHA256")
     wrong = bytes(upload.PART)
-    sdk.upload_part(Bucket=bucket, Key=key, UploadId=left["UploadId"], PartNumber=1, Body=wrong,
-                    ChecksumSHA256=upload.checksum(wrong))  # fmt: skip
+    sdk.upload_part(
+        Bucket=bucket,
+        Key=key,
+        UploadId=left["UploadId"],
+        PartNumber=1,
+        Body=wrong,
+        ChecksumSHA256=upload.checksum(wrong),
+    )
     store.put(name, io.BytesIO(data), size=len(data), sha256=digest(data))
     with store.open(name) as reader:
         assert reader.read() == data
@@ -441,8 +453,9 @@ def test_a_bucket_that_is_not_there_is_told_from_an_object_that_is_not(store: St
 
 
 def test_nobody_there_is_21_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_store(f"s3://kyc-eu?endpoint=http://127.0.0.1:{servers.free_port()}", Path(),
-                       "aws:eu-central-1")  # fmt: skip
+    store = open_store(
+        f"s3://kyc-eu?endpoint=http://127.0.0.1:{servers.free_port()}", Path(), "aws:eu-central-1"
+    )
     with pytest.raises(StoreError) as caught:
         store.stat(NAME)
     assert caught.value.reason == "no-answer"
@@ -466,10 +479,14 @@ def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
     (folder / "root.pem").write_bytes(pem)
-    (folder / "server.pem").write_bytes(pem + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ))  # fmt: skip
+    (folder / "server.pem").write_bytes(
+        pem
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem")
     return context, folder / "root.pem"

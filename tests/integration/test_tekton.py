@@ -142,9 +142,13 @@ def run(
     command.chmod(0o755)
     env["PATH"] = f"{image}:/usr/bin:/bin"
     return subprocess.run(
-        [prepared.written(folder.parent)], cwd=folder, env=env, capture_output=True, text=True,
+        [prepared.written(folder.parent)],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -159,8 +163,11 @@ def source(tmp_path: Path) -> Path:
     (model / "weights.bin").write_bytes(b"weights")
     done = subprocess.run(
         [sys.executable, "-m", "sovgate", "keys", "generate", "sign", "-o", tmp_path / "sign.pem"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return tmp_path / "source"
 
@@ -196,9 +203,15 @@ def test_rule_25_what_a_workspace_claims_is_not_enough(kind: str, source: Path) 
 
 @pytest.mark.parametrize(
     "name",
-    ["""a'b"c $(touch PLANTED) `touch PLANTED` ${IFS}; touch PLANTED #""", "--help", "$(PATH)",
-     "$(SOVGATE_FORMAT) $(HOME)", "größe-模型", "a\nb"],
-)  # fmt: skip
+    [
+        """a'b"c $(touch PLANTED) `touch PLANTED` ${IFS}; touch PLANTED #""",
+        "--help",
+        "$(PATH)",
+        "$(SOVGATE_FORMAT) $(HOME)",
+        "größe-模型",
+        "a\nb",
+    ],
+)
 def test_a_hostile_value_has_no_effect_but_itself(name: str, source: Path) -> None:
     (source / "build/churn").rename(source / "build" / name)
     given = {"model": f"./build/{name}", "key": f"file:{source.parent}/sign.pem"}
@@ -221,9 +234,13 @@ def test_sign_encrypt_and_push_share_one_pod(tmp_path: Path) -> None:
     (folder / "tumour-triage").rename(folder / "build/triage")
     spec = read(ONE_POD)["spec"]
     given = {
-        "model": "build/triage", "release": "tumour-triage/1.0.0", "dataset": "screening-public",
-        "zone": "us-train", "to": "eu", "key": "file:keys/us-sign.pem",
-    }  # fmt: skip
+        "model": "build/triage",
+        "release": "tumour-triage/1.0.0",
+        "dataset": "screening-public",
+        "zone": "us-train",
+        "to": "eu",
+        "key": "file:keys/us-sign.pem",
+    }
     assert set(given) == {param["name"] for param in spec["params"]}
     found: dict[str, dict[str, str]] = {}
 
@@ -256,5 +273,7 @@ def test_what_was_made_is_an_object_that_chains_reads(
     report = Report(command="push", headline="pushed", outputs=outputs)
     emit(report, "tekton", artifact=("release", "manifest"))
     assert json.loads((tmp_path / ARTIFACT_RESULT).read_text()) == {
-        "uri": outputs["release"], "digest": outputs["manifest"], "isBuildArtifact": "true",
-    }  # fmt: skip
+        "uri": outputs["release"],
+        "digest": outputs["manifest"],
+        "isBuildArtifact": "true",
+    }

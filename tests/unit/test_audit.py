@@ -44,8 +44,9 @@ class World:
         """Intent and outcome, as one run of push writes them."""
         run = self.log.begin()
         run.write("intent", "push", **ABOUT)
-        run.write("outcome", "push", exit_code=0, refs=[Ref(role="transfer", sha256="2" * 64)],
-                  **ABOUT)  # fmt: skip
+        run.write(
+            "outcome", "push", exit_code=0, refs=[Ref(role="transfer", sha256="2" * 64)], **ABOUT
+        )
         return run
 
     def entry(self, run: Run, index: int) -> Path:

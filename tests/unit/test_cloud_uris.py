@@ -42,9 +42,18 @@ def named(text: str, region: str | None = None) -> Any:
 
 
 @pytest.mark.parametrize(
-    "region", ["aws:us-east-1", EUSC, "aws-cn:cn-north-1", "aws-us-gov:us-gov-west-1",
-               "scaleway:fr-par", "ovh:gra", "hetzner:fsn1", "ionos:eu-central-1"]
-)  # fmt: skip
+    "region",
+    [
+        "aws:us-east-1",
+        EUSC,
+        "aws-cn:cn-north-1",
+        "aws-us-gov:us-gov-west-1",
+        "scaleway:fr-par",
+        "ovh:gra",
+        "hetzner:fsn1",
+        "ionos:eu-central-1",
+    ],
+)
 def test_the_zones_region_says_the_endpoint(region: str) -> None:
     row = next(row for row in all_regions() if row.id == region)
     client = s3("s3://kyc-eu", region)._client
@@ -57,8 +66,12 @@ def test_the_zones_region_says_the_endpoint(region: str) -> None:
 def test_rule_15_the_surroundings_lead_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: bool
 ) -> None:
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KMS",
-                 "AWS_ENDPOINT_URL_STS"):  # fmt: skip
+    for name in (
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL_KMS",
+        "AWS_ENDPOINT_URL_STS",
+    ):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_S3_USE_ARN_REGION"):
         monkeypatch.setenv(name, "true")
@@ -226,9 +239,14 @@ def test_an_unknown_profile_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("partition", "region"),
-    [("aws", "eu-central-1"), ("aws-eusc", "eusc-de-east-1"), ("aws-cn", "cn-north-1"),
-     ("aws-us-gov", "us-gov-west-1"), ("aws-iso", "us-iso-east-1")],
-)  # fmt: skip
+    [
+        ("aws", "eu-central-1"),
+        ("aws-eusc", "eusc-de-east-1"),
+        ("aws-cn", "cn-north-1"),
+        ("aws-us-gov", "us-gov-west-1"),
+        ("aws-iso", "us-iso-east-1"),
+    ],
+)
 def test_keys_of_every_partition_have_a_uri(partition: str, region: str) -> None:
     arn = f"arn:{partition}:kms:{region}:444455556666:key/mrk-1234abcd12ab34cd56ef1234567890ab"
     found = named(f"awskms:///{arn}")
@@ -306,19 +324,32 @@ def test_in_a_workflow_missing_credentials_print_the_block_to_paste(
     told = aws.explain(NoCredentialsError(), "sign", KeyServiceError)
     assert told.reason == "no-credentials"
     assert told.details == (
-        "paste into the job:", "  permissions:", "    id-token: write", "    contents: read",
-    )  # fmt: skip
+        "paste into the job:",
+        "  permissions:",
+        "    id-token: write",
+        "    contents: read",
+    )
 
 
 @pytest.mark.parametrize(
     ("origin", "grade"),
-    [("AWS_KMS", "api"), ("AWS_CLOUDHSM", "api"), ("EXTERNAL", "api"),
-     ("EXTERNAL_KEY_STORE", "declared")],
-)  # fmt: skip
+    [
+        ("AWS_KMS", "api"),
+        ("AWS_CLOUDHSM", "api"),
+        ("EXTERNAL", "api"),
+        ("EXTERNAL_KEY_STORE", "declared"),
+    ],
+)
 def test_where_a_key_of_an_external_store_lies_is_only_declared(origin: str, grade: str) -> None:
     """KMS answers from its region for a key that is kept anywhere."""
-    facts = {"Arn": KEY, "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT",
-             "KeyState": "Enabled", "Origin": origin, "MultiRegion": False}  # fmt: skip
+    facts = {
+        "Arn": KEY,
+        "KeySpec": "SYMMETRIC_DEFAULT",
+        "KeyUsage": "ENCRYPT_DECRYPT",
+        "KeyState": "Enabled",
+        "Origin": origin,
+        "MultiRegion": False,
+    }
     assert _Key(named(f"awskms:///{KEY}"), facts).grade == GRADE[grade]
 
 

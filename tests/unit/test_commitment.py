@@ -45,11 +45,12 @@ def test_the_vector(tmp_path: Path) -> None:
     r = mac(KEY, (6).to_bytes(8, "big") + b"kyc-eu" + (7).to_bytes(8, "big") + b"2026-10")
     leaves = [
         hashlib.sha256(
-            b"\x00" + mac(r, b"leaf" + n.to_bytes(8, "big") + (1).to_bytes(8, "big") + path)
+            b"\x00"
+            + mac(r, b"leaf" + n.to_bytes(8, "big") + (1).to_bytes(8, "big") + path)
             + mac(r, data)
         ).digest()
         for n, (path, data) in enumerate([(b"a", b"one"), (b"b", b"two")])
-    ]  # fmt: skip
+    ]
     expected = mac(r, hashlib.sha256(b"\x01" + leaves[0] + leaves[1]).digest()).hex()
     made = commit(tmp_path, key=KEY, dataset="kyc-eu", epoch="2026-10")
     assert made.value == expected

@@ -104,13 +104,17 @@ def record(*names: str, signer: KeySigner = US, manifest: Manifest = MANIFEST) -
     training = TrainingRecord(
         datasets=tuple(
             RecordedDataset(
-                name=name, category=categories[name], stays_in=places[name], pointer=None,
-                manifest_sha256=None, commitment=None,
+                name=name,
+                category=categories[name],
+                stays_in=places[name],
+                pointer=None,
+                manifest_sha256=None,
+                commitment=None,
             )
             for name in names
         ),
         finished=datetime.fromtimestamp(NOW, UTC),
-    )  # fmt: skip
+    )
     return raw("provenance", training.predicate(), signer=signer, manifest=manifest)
 
 
@@ -174,17 +178,26 @@ def test_rule_03_damaged_and_ill_formed_evidence_counts_for_nothing() -> None:
 
 
 def test_evidence_of_another_release_counts_for_nothing() -> None:
-    word = {"dataset": "kyc-eu", "commitment": "c" * 64, "zone": "eu", "release": "kyc-risk/0.9.0",
-            "statement": "it may", "until": None}  # fmt: skip
+    word = {
+        "dataset": "kyc-eu",
+        "commitment": "c" * 64,
+        "zone": "eu",
+        "release": "kyc-risk/0.9.0",
+        "statement": "it may",
+        "until": None,
+    }
     assert why(raw("legal", word)).startswith("other-release")
     assert sort(raw("legal", word), release=None).evidence[0].about_zone == "eu"
 
 
 def test_a_record_from_the_future_counts_for_nothing() -> None:
     late = sort_evidence(
-        [record("open")], trusted=[US.trusted()], manifest=MANIFEST.digest, release=None,
+        [record("open")],
+        trusted=[US.trusted()],
+        manifest=MANIFEST.digest,
+        release=None,
         now=NOW - 3600,
-    )  # fmt: skip
+    )
     assert late.rejected[0].reason.startswith("from-the-future")
 
 
@@ -214,15 +227,36 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 
 
 _junk = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.text("aß\x00/:.-", max_size=4),
-              st.sampled_from(["PASSED", "kyc-eu", "eu", "kyc-risk/1", "0.9", "Zone!", "x" * 999])),
-    lambda below: st.lists(below, max_size=2)
-    | st.dictionaries(
-        st.sampled_from(["result", "dataset", "commitment", "zone", "release", "gate", "threshold",
-                         GATE, EXTENSION, "buildDefinition"]),
-        below, max_size=4),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-5, 5),
+        st.text("aß\x00/:.-", max_size=4),
+        st.sampled_from(["PASSED", "kyc-eu", "eu", "kyc-risk/1", "0.9", "Zone!", "x" * 999]),
+    ),
+    lambda below: (
+        st.lists(below, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "result",
+                    "dataset",
+                    "commitment",
+                    "zone",
+                    "release",
+                    "gate",
+                    "threshold",
+                    GATE,
+                    EXTENSION,
+                    "buildDefinition",
+                ]
+            ),
+            below,
+            max_size=4,
+        )
+    ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -235,18 +269,28 @@ def test_whatever_a_trusted_signer_says_makes_a_valid_case_or_is_rejected(
     for role in data.draw(st.lists(st.sampled_from(roles), min_size=1, max_size=3)):
         predicate = data.draw(
             st.dictionaries(
-                st.sampled_from(["result", "dataset", "commitment", "zone", "release",
-                                 GATE, EXTENSION]),
-                _junk, max_size=5,
+                st.sampled_from(
+                    ["result", "dataset", "commitment", "zone", "release", GATE, EXTENSION]
+                ),
+                _junk,
+                max_size=5,
             )
-        )  # fmt: skip
+        )
         raws.append(raw(role, predicate))
     found = sort(*raws, release=data.draw(st.sampled_from([None, RELEASE])))
     assert len(found.evidence) + len(found.rejected) == len(raws)
     case = build_case(
-        project, action="deploy", cls="weights", manifest=MANIFEST.digest, release=RELEASE,
-        sorted_evidence=found, source="eu", destination="eu", locations={}, now=NOW,
-    )  # fmt: skip
+        project,
+        action="deploy",
+        cls="weights",
+        manifest=MANIFEST.digest,
+        release=RELEASE,
+        sorted_evidence=found,
+        source="eu",
+        destination="eu",
+        locations={},
+        now=NOW,
+    )
     cases.check(case.json())
 
 
@@ -261,12 +305,19 @@ def test_a_flood_of_rejected_evidence_stops_no_decision(project: Project) -> Non
 
 def ask(project: Project, *raws: RawEvidence, **changes: object) -> Decision:
     arguments: dict[str, object] = {
-        "action": "transfer", "cls": "weights", "manifest": MANIFEST.digest, "release": RELEASE,
-        "evidence": raws, "source": "us-train", "destination": "eu", "now": NOW, "facts": CLEAN,
+        "action": "transfer",
+        "cls": "weights",
+        "manifest": MANIFEST.digest,
+        "release": RELEASE,
+        "evidence": raws,
+        "source": "us-train",
+        "destination": "eu",
+        "now": NOW,
+        "facts": CLEAN,
         "locations": {
             "eu": Location(value="aws-eusc:eusc-de-east-1", grade=2, source="GetBucketLocation")
         },
-    }  # fmt: skip
+    }
     return decide(project, **arguments | changes)  # type: ignore[arg-type]
 
 
@@ -306,9 +357,12 @@ def test_without_a_trusted_record_it_derives_from_unknown(project: Project) -> N
 
 
 def test_rule_15_absent_location_denies(project: Project) -> None:
-    for found in (None, Location(value=None, grade=0, source="x"),
-                  Location(value="aws-eusc:eusc-de-east-1", grade=1, source="x"),
-                  Location(value="weird region!", grade=3, source="x")):  # fmt: skip
+    for found in (
+        None,
+        Location(value=None, grade=0, source="x"),
+        Location(value="aws-eusc:eusc-de-east-1", grade=1, source="x"),
+        Location(value="weird region!", grade=3, source="x"),
+    ):
         decision = ask(project, signature(), record("open"), locations={"eu": found})
         assert [deny.rule for deny in decision.denies] == ["location-known"]
         assert decision.denies[0].where == "sovgate.yaml:5"
@@ -336,10 +390,17 @@ def test_rule_19_source_date_epoch_moves_no_decision(
 
 def test_a_case_of_a_project_is_valid_and_complete(project: Project) -> None:
     case = build_case(
-        project, action="deploy", cls="weights", manifest=MANIFEST.digest, release=RELEASE,
-        sorted_evidence=sort(signature(), record("open", "kyc-eu"), gate()), source="eu",
-        destination="eu", locations={}, now=NOW,
-    )  # fmt: skip
+        project,
+        action="deploy",
+        cls="weights",
+        manifest=MANIFEST.digest,
+        release=RELEASE,
+        sorted_evidence=sort(signature(), record("open", "kyc-eu"), gate()),
+        source="eu",
+        destination="eu",
+        locations={},
+        now=NOW,
+    )
     value = case.json()
     assert strict.loads_canonical(cases.check(value)) == value
     assert case_of(value) == case
@@ -362,8 +423,9 @@ def test_a_decision_is_read_back_as_it_was_said(allowed: bool) -> None:
     assert read.passed is allowed
     assert (read.action, read.cls) == (decision.case.action, "weights")
     assert (read.source, read.destination) == (
-        decision.case.source.zone, decision.case.destination.zone,
-    )  # fmt: skip
+        decision.case.source.zone,
+        decision.case.destination.zone,
+    )
     assert read.case_sha256 == decision.case_sha256
     assert read.policy_sha256 == decision.policy_sha256
     assert (read.expires - read.time).total_seconds() == 900
@@ -425,9 +487,12 @@ def test_what_has_no_manifest_has_no_statement() -> None:
 
 @pytest.mark.parametrize(
     ("text", "path", "line", "column"),
-    [("sovgate.yaml:17", "sovgate.yaml", 17, None), ("a:b.yaml:3:9", "a:b.yaml", 3, 9),
-     ("its training record and sovgate.yaml:17", "sovgate.yaml", 17, None)],
-)  # fmt: skip
+    [
+        ("sovgate.yaml:17", "sovgate.yaml", 17, None),
+        ("a:b.yaml:3:9", "a:b.yaml", 3, 9),
+        ("its training record and sovgate.yaml:17", "sovgate.yaml", 17, None),
+    ],
+)
 def test_places_are_read(text: str, path: str, line: int | None, column: int | None) -> None:
     where = parse_where(text)
     assert where is not None

@@ -132,9 +132,7 @@ def test_rule_02_exactly_the_listed_files_are_encrypted(tmp_path, desk):
     manifest = desk.manifest()
     listed = tuple(r for r in manifest.resources if not r.name.startswith("layers/"))
     part = Manifest(kind="directory", resources=listed)
-    sealed = seal_model(
-        part, desk.model, b"s", [desk.zone_key("eu")], None, tmp_path / "out"
-    )["eu"]  # fmt: skip
+    sealed = seal_model(part, desk.model, b"s", [desk.zone_key("eu")], None, tmp_path / "out")["eu"]
     assert {blob.plaintext.sha256 for blob in sealed.blobs} == {r.digest for r in listed}
 
 
@@ -144,8 +142,12 @@ def test_rule_02_a_file_that_git_would_act_on_is_refused(tmp_path):
     with pytest.raises(VerificationFailed) as refused:
         seal_model(
             Manifest(kind="directory", resources=(resource,)),
-            desk.model, b"s", [desk.zone_key("eu")], None, tmp_path / "out",
-        )  # fmt: skip
+            desk.model,
+            b"s",
+            [desk.zone_key("eu")],
+            None,
+            tmp_path / "out",
+        )
     assert refused.value.reason == "git-name"
 
 
@@ -203,9 +205,14 @@ def test_rule_04_a_file_touched_while_it_is_read_aborts(tmp_path):
 
     with pytest.raises(VerificationFailed) as refused:
         seal_model(
-            manifest, desk.model, b"s", [desk.zone_key("eu")], None, tmp_path / "out",
+            manifest,
+            desk.model,
+            b"s",
+            [desk.zone_key("eu")],
+            None,
+            tmp_path / "out",
             advance=touching,
-        )  # fmt: skip
+        )
     assert refused.value.reason == "changed-while-reading"
     assert not (tmp_path / "out").exists()
 
@@ -321,8 +328,11 @@ def test_every_cut_or_addition_to_blob_and_key_table_is_refused(
     name = data.draw(st.sampled_from([sealed.blobs[0].sha256, sealed.keytable.sha256]))
     good = blobs[name]
     position = data.draw(st.integers(0, len(good)))
-    bad = good[:position] + data.draw(st.binary(max_size=4)) + good[data.draw(
-        st.integers(position, len(good))):]  # fmt: skip
+    bad = (
+        good[:position]
+        + data.draw(st.binary(max_size=4))
+        + good[data.draw(st.integers(position, len(good))) :]
+    )
     if bad != good:
         into = tmp_path_factory.mktemp("x") / "into"
         changed = {**blobs, name: bad}
@@ -346,9 +356,14 @@ def test_every_flipped_byte_of_the_record_is_refused(tmp_path, small, copy):
         extra = {name: b"" for name in missing if name not in blobs}
         reason = assert_refused(small, read, {**blobs, **extra}, tmp_path / str(position))
         assert reason in {
-            "damaged", "keytable", "wrong-key", "wrapped-key", "manifest-mismatch", "malformed",
+            "damaged",
+            "keytable",
+            "wrong-key",
+            "wrapped-key",
+            "manifest-mismatch",
+            "malformed",
             "commit-mismatch",
-        }  # fmt: skip
+        }
 
 
 def test_a_blob_of_another_zone_or_model_does_not_pass(tmp_path, desk):
@@ -392,7 +407,7 @@ def forge(
         key = stream.new_key()
         blob = stream.seal(
             key, stream.associated_data(zone, plaintext.sha256, plaintext.size), data
-        )  # fmt: skip
+        )
         name = sha256(blob)
         blobs[name] = blob
         entries.append(

@@ -34,7 +34,16 @@ def test_the_numbers_are_the_codes():
 
 
 def test_each_reason_is_in_the_table():
-    for reason in ("wrong-key", "wrapped-key", "keytable", "commit-mismatch", "damaged",
-                   "digest-mismatch", "manifest-mismatch", "zone-mismatch", "missing-blob",
-                   "evidence-subject"):  # fmt: skip
+    for reason in (
+        "wrong-key",
+        "wrapped-key",
+        "keytable",
+        "commit-mismatch",
+        "damaged",
+        "digest-mismatch",
+        "manifest-mismatch",
+        "zone-mismatch",
+        "missing-blob",
+        "evidence-subject",
+    ):
         assert f"`{reason}`" in PAGE

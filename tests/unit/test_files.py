@@ -18,10 +18,32 @@ from sovgate.errors import DiskError, SovgateError, UsageError, VerificationFail
 
 @pytest.mark.parametrize(
     "name",
-    ["", "/etc/passwd", "a//b", "../a", "a/../b", "a/.", "a\\b", "C:a", "a\x00", "a\nb", "a\x9b",
-     "con", "a/NUL.txt", "com1", "a.", "a ", "x" * 5000, "\ud800", "a\u202eb", "a/",
-     "a\u200eb", "\u200fa", "a\u061cb"],
-)  # fmt: skip
+    [
+        "",
+        "/etc/passwd",
+        "a//b",
+        "../a",
+        "a/../b",
+        "a/.",
+        "a\\b",
+        "C:a",
+        "a\x00",
+        "a\nb",
+        "a\x9b",
+        "con",
+        "a/NUL.txt",
+        "com1",
+        "a.",
+        "a ",
+        "x" * 5000,
+        "\ud800",
+        "a\u202eb",
+        "a/",
+        "a\u200eb",
+        "\u200fa",
+        "a\u061cb",
+    ],
+)
 def test_rule_04_unsafe_names_are_refused(name: str) -> None:
     with pytest.raises(VerificationFailed) as caught:
         files.check_name(name)

@@ -108,9 +108,12 @@ def test_every_field_is_required_and_typed(name: str) -> None:
                 parse(name, changed(base, wrong))
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: (
-    st.lists(inner) | st.dictionaries(st.text(), inner)
-)))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_arbitrary_documents_are_refused_and_nothing_else(value: Any) -> None:
     for name in FORMATS:
         with pytest.raises(Malformed):

@@ -124,8 +124,11 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
     same = read(tmp_path, "id,label,prediction,score\n1,a,a,0.5\n2,b,a,1\n")
     assert found.sha256 != same.sha256
     assert (found.ids, found.labels, found.predicted, found.scores) == (
-        same.ids, same.labels, same.predicted, same.scores,
-    )  # fmt: skip
+        same.ids,
+        same.labels,
+        same.predicted,
+        same.scores,
+    )
 
 
 @pytest.mark.parametrize(
@@ -279,10 +282,12 @@ def test_a_baseline_with_other_labels_is_refused() -> None:
 
 
 def test_order_of_rows_does_not_matter_to_a_pair() -> None:
-    ours = Predictions(ids=("x", "y"), labels=("a", "b"), predicted=("a", "a"), scores=None,
-                       sha256="0" * 64)  # fmt: skip
-    before = Predictions(ids=("y", "x"), labels=("b", "a"), predicted=("b", "a"), scores=None,
-                         sha256="0" * 64)  # fmt: skip
+    ours = Predictions(
+        ids=("x", "y"), labels=("a", "b"), predicted=("a", "a"), scores=None, sha256="0" * 64
+    )
+    before = Predictions(
+        ids=("y", "x"), labels=("b", "a"), predicted=("b", "a"), scores=None, sha256="0" * 64
+    )
     found = regression.measure(Inputs(confidence=0.95, predictions=ours, baseline=before))
     assert found.counts == {"lost": 1, "won": 0}
 
@@ -417,19 +422,33 @@ def test_names_in_a_report_cannot_draw_on_a_terminal() -> None:
 # The statement
 
 RESULT = TestResult(
-    gate="accuracy", bound="at-least", threshold="0.9",
+    gate="accuracy",
+    bound="at-least",
+    threshold="0.9",
     inputs={"predictions": "ab" * 32, "thresholds": "cd" * 32},
-    measure=Measure(metric="accuracy", n=1000, estimate="0.95", low="0.93", high="0.97",
-                    confidence="0.95", counts={"right": 950}),
-)  # fmt: skip
+    measure=Measure(
+        metric="accuracy",
+        n=1000,
+        estimate="0.95",
+        low="0.93",
+        high="0.97",
+        confidence="0.95",
+        counts={"right": 950},
+    ),
+)
 
 
 def test_a_result_reads_back() -> None:
     for result in (
         RESULT,
-        TestResult(gate="junit", bound=None, threshold=None, inputs={},
-                   measure=Measure(metric="tests", n=3, failed=("a",), counts={"failed": 1})),
-    ):  # fmt: skip
+        TestResult(
+            gate="junit",
+            bound=None,
+            threshold=None,
+            inputs={},
+            measure=Measure(metric="tests", n=3, failed=("a",), counts={"failed": 1}),
+        ),
+    ):
         data = strict.canonical(result.predicate())
         assert testresult.parse(strict.loads(data)) == result
 
@@ -516,12 +535,23 @@ def test_any_bytes_are_predictions_or_refused(data: bytes) -> None:
     st.binary(max_size=300)
     | st.lists(
         st.sampled_from(
-            ["<testsuite>", "</testsuite>", "<testcase name='a'>", "</testcase>", "<failure/>",
-             "<skipped/>", "<testcase/>", "<!DOCTYPE a>", "&x;", "<![CDATA[<failure/>]]>", "<?pi?>"]
+            [
+                "<testsuite>",
+                "</testsuite>",
+                "<testcase name='a'>",
+                "</testcase>",
+                "<failure/>",
+                "<skipped/>",
+                "<testcase/>",
+                "<!DOCTYPE a>",
+                "&x;",
+                "<![CDATA[<failure/>]]>",
+                "<?pi?>",
+            ]
         ),
         max_size=20,
     ).map(lambda parts: "".join(parts).encode())
-)  # fmt: skip
+)
 def test_any_bytes_are_a_report_or_refused(data: bytes) -> None:
     try:
         found = _junit.parse(data)
@@ -530,9 +560,16 @@ def test_any_bytes_are_a_report_or_refused(data: bytes) -> None:
     assert found.failures >= data.count(b"<failure/>") - data.count(b"CDATA") or found.failures > 0
 
 
-@given(st.recursive(st.none() | st.text() | st.integers(), lambda below: st.lists(below, max_size=3)
-                    | st.dictionaries(st.text(max_size=5), below, max_size=3), max_leaves=10),
-       st.sampled_from(sorted(RESULT.predicate()[EXTENSION])))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers(),
+        lambda below: (
+            st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=5), below, max_size=3)
+        ),
+        max_leaves=10,
+    ),
+    st.sampled_from(sorted(RESULT.predicate()[EXTENSION])),
+)
 def test_any_value_in_a_field_is_the_same_result_or_refused(value: Any, name: str) -> None:
     changed = predicate()
     changed[EXTENSION][name] = value

@@ -61,7 +61,7 @@ PEOPLE = {
     "bsn": (["bsn"], ["111222333", "123456782", "999999990"]),
     "passport": (["Passport_No"], ["C01X00T47", "L8988901C", "P0000123"]),
     "name and birth": (["First Name", "birth-date"], ["A", "B", "C"], ["1990-01-01", "1980", "1"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", PEOPLE)
@@ -84,10 +84,14 @@ def test_what_stands_before_a_table_or_in_it_hides_nothing() -> None:
         one = table(head, *columns, delimiter=";")
         many = table([*head, "n"], *columns, [*range(len(columns[0]))], delimiter=";")
         for data in (
-            b"sep=;\n" + one, b"\n\n" + one, b"Export of 2024\n\n" + many,
-            one + b"1;" + b"x" * 200_000 + b"\n", one.decode().encode("utf-16"),
-            one.decode().encode("utf-32"), b"\xfe\xff" + many.decode().encode("utf-16-be"),
-        ):  # fmt: skip
+            b"sep=;\n" + one,
+            b"\n\n" + one,
+            b"Export of 2024\n\n" + many,
+            one + b"1;" + b"x" * 200_000 + b"\n",
+            one.decode().encode("utf-16"),
+            one.decode().encode("utf-32"),
+            b"\xfe\xff" + many.decode().encode("utf-16-be"),
+        ):
             assert rules("a.csv", data) == ["personal-data"], data[:80]
     assert rules("a.csv", b"id\n" + table(*PEOPLE["mail"])) == ["personal-data"]
 
@@ -104,7 +108,7 @@ FINE = {
     "nothing": b"",
     "binary": bytes(range(256)) * 40,
     "one quote": b'a,b\n"' + b"x" * 200_000,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", FINE)
@@ -175,9 +179,13 @@ def _cells(text: str) -> str:
 
 AWS = f'os.environ["AWS_SECRET_ACCESS_KEY"] = "{"wJalrXUtnFEMIK7MDENG" * 2}"'
 AROUND = {
-    "notebook": _cells, "python": _lines('    "', '\\n"'), "javascript": _lines("'", "\\n' +"),
-    "comment": _lines("# ", ""), "quotation": _lines("> ", ""), "yaml": _lines("    ", ""),
-}  # fmt: skip
+    "notebook": _cells,
+    "python": _lines('    "', '\\n"'),
+    "javascript": _lines("'", "\\n' +"),
+    "comment": _lines("# ", ""),
+    "quotation": _lines("> ", ""),
+    "yaml": _lines("    ", ""),
+}
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
@@ -315,10 +323,12 @@ def test_an_exception_needs_its_reason_and_is_told(repository: Path) -> None:
     assert done.findings == ()
     assert [reason for _, reason in done.allowed] == ["a test's own"]
     for wrong in (
-        allow.replace("key-material", "key"), allow.replace(", reason: a test's own", ""),
-        allow.replace("a test's own", "''"), allow.replace("a/*", "../*"),
+        allow.replace("key-material", "key"),
+        allow.replace(", reason: a test's own", ""),
+        allow.replace("a test's own", "''"),
+        allow.replace("a/*", "../*"),
         allow.replace("rule", "rul"),
-    ):  # fmt: skip
+    ):
         (repository / ".sovgate-guard.yaml").write_text(head + wrong)
         with pytest.raises(ConfigError) as caught:
             run((Path("a/k.pem"),), None)
@@ -327,10 +337,17 @@ def test_an_exception_needs_its_reason_and_is_told(repository: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "path", "fits"),
-    [("a/*.pem", "a/b.pem", True), ("a/*.pem", "a/b/c.pem", False), ("**/*.pem", "c.pem", True),
-     ("**/*.pem", "a/b/c.pem", True), ("a/**", "a/b/c", True), ("a/**", "b/a/c", False),
-     ("a.c", "abc", False), ("a/?.c", "a/b.c", True)],
-)  # fmt: skip
+    [
+        ("a/*.pem", "a/b.pem", True),
+        ("a/*.pem", "a/b/c.pem", False),
+        ("**/*.pem", "c.pem", True),
+        ("**/*.pem", "a/b/c.pem", True),
+        ("a/**", "a/b/c", True),
+        ("a/**", "b/a/c", False),
+        ("a.c", "abc", False),
+        ("a/?.c", "a/b.c", True),
+    ],
+)
 def test_paths_of_exceptions(pattern: str, path: str, fits: bool) -> None:
     text = f"version: 1\nallow: [{{path: '{pattern}', rule: pickle, reason: known}}]\n"
     assert (parse(text.encode(), "g").reason(path, "pickle") is not None) is fits
@@ -357,11 +374,14 @@ def test_this_repository_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_check_digit_is_really_checked() -> None:
     for check, right in (
-        (personal._nir, "255081416802538"), (personal._personnummer, "811228-9874"),
-        (personal._bsn, "111222333"), (personal._pesel, "44051401359"),
+        (personal._nir, "255081416802538"),
+        (personal._personnummer, "811228-9874"),
+        (personal._bsn, "111222333"),
+        (personal._pesel, "44051401359"),
         (personal._dni, "12345678Z"),
-        (personal._card, "4111 1111 1111 1111"), (personal._iban, iban(7)),
-    ):  # fmt: skip
+        (personal._card, "4111 1111 1111 1111"),
+        (personal._iban, iban(7)),
+    ):
         assert check(right)
         digit = next(i for i, c in enumerate(right) if c.isdigit() and i > 2)
         wrong = right[:digit] + str((int(right[digit]) + 1) % 10) + right[digit + 1 :]

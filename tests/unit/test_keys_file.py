@@ -173,9 +173,7 @@ def test_ec_wrapping_is_rfc_9180_base_mode(tmp_path, p256):
     wrapped = registry.open_recipient(name, tmp_path).wrap(KEY, CONTEXT)
     enc, sealed = wrapped[:65], wrapped[65:]
     theirs = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), enc)
-    mine = p256.public_key().public_bytes(
-        ser.Encoding.X962, ser.PublicFormat.UncompressedPoint
-    )  # fmt: skip
+    mine = p256.public_key().public_bytes(ser.Encoding.X962, ser.PublicFormat.UncompressedPoint)
     kem = b"KEM" + (0x0010).to_bytes(2, "big")
     eae = extract(b"", b"eae_prk", p256.exchange(ec.ECDH(), theirs), kem)
     shared = expand(eae, b"shared_secret", enc + mine, 32, kem)
@@ -237,9 +235,7 @@ def test_certificates_in_the_key_file_go_into_what_it_signs(tmp_path):
     )
     der, key = root_from_pem(root.public_bytes(ser.Encoding.PEM))
     rule = CertificateRule(root=der, san="dpo@bank.example")
-    trusted = Trusted(
-        name="legal", key=key, may=frozenset({"legal"}), zone="eu", certificate=rule
-    )  # fmt: skip
+    trusted = Trusted(name="legal", key=key, may=frozenset({"legal"}), zone="eu", certificate=rule)
     statement = Statement(
         subject_name="m",
         subject_sha256="ab" * 32,

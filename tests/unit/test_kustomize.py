@@ -347,8 +347,11 @@ def test_a_file_of_ever_more_documents_is_refused() -> None:
     assert caught.value.reason == "limits"
 
 
-@given(st.lists(st.sampled_from("abc"), max_size=30), st.lists(st.sampled_from("abc"), max_size=9),
-       st.integers(0, 30))  # fmt: skip
+@given(
+    st.lists(st.sampled_from("abc"), max_size=30),
+    st.lists(st.sampled_from("abc"), max_size=9),
+    st.integers(0, 30),
+)
 def test_a_difference_is_the_patch_that_makes_it(old: list[str], added: list[str], at: int) -> None:
     """Applied by hand: every line of it stands where its header says."""
     new = [*old[:at], *added, *old[at:]]
@@ -376,5 +379,13 @@ def test_a_file_that_repeats_its_lines_is_told_apart_at_once() -> None:
     began = time.monotonic()
     made = difference("o", {"k": old}, {"k": ensure_patch(old, "k")}).splitlines()
     assert time.monotonic() - began < 20
-    assert made[2:] == ["@@ -90000,6 +90000,7 @@", " #76", " #77", " - path: a", f"+- {ENTRY}",
-                        " #0", " #1", " #2"]  # fmt: skip
+    assert made[2:] == [
+        "@@ -90000,6 +90000,7 @@",
+        " #76",
+        " #77",
+        " - path: a",
+        f"+- {ENTRY}",
+        " #0",
+        " #1",
+        " #2",
+    ]

@@ -136,8 +136,17 @@ def array(descr: str, *, version: int = 1, path: str) -> bytes:
     return b"\x93NUMPY" + bytes([version, 0]) + length + head + pickle.dumps(Trap(path))
 
 
-SPELLINGS = ["'|O'", r"'|\x4f'", r"'\117'", "'|' 'O'", "'object'", "'i4,O'", "('O', (1,))",
-             " " * 70_000 + "'|O'", "[('a', [('b', 'O')])]"]  # fmt: skip
+SPELLINGS = [
+    "'|O'",
+    r"'|\x4f'",
+    r"'\117'",
+    "'|' 'O'",
+    "'object'",
+    "'i4,O'",
+    "('O', (1,))",
+    " " * 70_000 + "'|O'",
+    "[('a', [('b', 'O')])]",
+]
 
 
 @pytest.mark.parametrize("descr", SPELLINGS, ids=lambda text: text.strip())
@@ -273,8 +282,15 @@ def test_what_is_no_pickle_is_not_named_one() -> None:
     rng = random.Random(7)
     noise = [rng.randbytes(4096) for _ in range(5000)]
     assert sum(why("data.bin", data) is not None for data in noise) == 0
-    texts = [b"click==8.5\ncryptography\nboto3\n", b"cat\ndog\nbird\nRob\n", b"core\nfoo\nbar\n",
-             b"{}", b"].", b"I'm text.", b"(see below)\ncos\n."]  # fmt: skip
+    texts = [
+        b"click==8.5\ncryptography\nboto3\n",
+        b"cat\ndog\nbird\nRob\n",
+        b"core\nfoo\nbar\n",
+        b"{}",
+        b"].",
+        b"I'm text.",
+        b"(see below)\ncos\n.",
+    ]
     for data in texts:
         assert why("vocab.txt", data) is None, data
     for path in sorted(ROOT.glob("sovgate/**/*.py")) + sorted(ROOT.glob("*.md")):

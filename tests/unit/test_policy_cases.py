@@ -74,8 +74,10 @@ def test_the_data_set_is_named_first_with_its_line_and_the_place() -> None:
     decision = decide(case_of(one.case), policies(), ENGINE)
     first = decision.denies[0]
     assert (first.rule, first.dataset, first.where) == (
-        "weights-inherit", "kyc-eu", "sovgate.yaml:17",
-    )  # fmt: skip
+        "weights-inherit",
+        "kyc-eu",
+        "sovgate.yaml:17",
+    )
     assert first.message == "kyc-eu may go only to EU, and us-train is in US"
     with pytest.raises(PolicyDenied) as caught:
         decision.require()
@@ -127,14 +129,35 @@ _SCHEMA = schema.load("case")
 _PEER = jsonschema_rs.validator_for(json.loads(_SCHEMA.text))
 
 _scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**53) + 1, 2**53 - 1), st.text(max_size=6),
-    st.sampled_from(["weights", "eu", "aws:us-east-1", "f" * 64, "f" * 63, "0.9", "0.90", "-0",
-                     "pass", "2026-11-24T04:00:00Z", "kyc/1.0.0\n", "a/b", "é" * 300]),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**53) + 1, 2**53 - 1),
+    st.text(max_size=6),
+    st.sampled_from(
+        [
+            "weights",
+            "eu",
+            "aws:us-east-1",
+            "f" * 64,
+            "f" * 63,
+            "0.9",
+            "0.90",
+            "-0",
+            "pass",
+            "2026-11-24T04:00:00Z",
+            "kyc/1.0.0\n",
+            "a/b",
+            "é" * 300,
+        ]
+    ),
+)
 _values = st.recursive(
-    _scalars, lambda below: st.lists(below, max_size=3)
-    | st.dictionaries(st.text(max_size=5), below, max_size=3), max_leaves=6,
-)  # fmt: skip
+    _scalars,
+    lambda below: (
+        st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=5), below, max_size=3)
+    ),
+    max_leaves=6,
+)
 
 
 @settings(max_examples=600)

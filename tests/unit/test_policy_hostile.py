@@ -149,8 +149,9 @@ def test_rule_18_an_unknown_builtin_behind_a_false_term_is_seen(tmp_path: Path) 
 )
 def test_rule_18_builtins_are_allow_listed(tmp_path: Path, call: str) -> None:
     assert refused(tmp_path, HEAD + f'deny contains "x" if {{ {call} }}\n').reason in (
-        "policy-builtin", "policy-unknown",
-    )  # fmt: skip
+        "policy-builtin",
+        "policy-unknown",
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,8 +161,10 @@ def test_rule_18_builtins_are_allow_listed(tmp_path: Path, call: str) -> None:
         ("package sovgate\nimport rego.v1\npermit.allow contains 1\n", "policy-package"),
         ("package sovgate.user\nimport rego.v1\ndeny contains 1\n", "policy-package"),
         ("package sovgate.lib\nimport rego.v1\nbears_no_data := true\n", "policy-package"),
-        ("package sovgate.rules.weights_inherit\nimport rego.v1\nfree(x) := true\n",
-         "policy-package"),
+        (
+            "package sovgate.rules.weights_inherit\nimport rego.v1\nfree(x) := true\n",
+            "policy-package",
+        ),
         ("package system\nimport rego.v1\nmain := 1\n", "policy-package"),
         ("package user\nimport rego.v1\ndeny contains 1\n", "policy-package"),
         (HEAD + 'allow contains {"id": "me", "where": null}\n', "policy-allow"),
@@ -175,23 +178,39 @@ def test_rule_18_builtins_are_allow_listed(tmp_path: Path, call: str) -> None:
         (HEAD + 'deny contains "x"\ninput := {}\n', "policy-shadow"),
         (HEAD + 'deny contains "x"\nobject := 1\n', "policy-shadow"),
         (HEAD + 'deny contains "x" if { input.a with input as {} }\n', "policy-with"),
-        (HEAD + 'deny contains "x" if { count(1) == 2 with count as f }\nf(x) := 2\n',
-         "policy-with"),
+        (
+            HEAD + 'deny contains "x" if { count(1) == 2 with count as f }\nf(x) := 2\n',
+            "policy-with",
+        ),
         (HEAD + 'deny contains "x" if data.sovgate.permit.allow\n', "policy-data"),
         (HEAD + 'deny contains "x" if data[input.facts.x]\n', "policy-data"),
         (HEAD + 'deny contains "x" if data["user"]["other"].y\n', "policy-data"),
-        ("package user.mine\nimport rego.v1\nimport data.sovgate.permit\n"
-         'deny contains "x" if permit.allow\n', "policy-import"),
-        ("package user.mine\nimport rego.v1\nimport input.facts as count\n"
-         'deny contains "x" if count\n', "policy-import"),
-        ("package user.mine\nimport rego.v1\nimport input.facts as deny\n"
-         'deny contains "x" if input.a\n', "policy-import"),
-        ("package user.mine\nimport rego.v1\nimport input as data\n"
-         'deny contains "x" if data.a\n', "policy-import"),
-        ("package user.mine\nimport rego.v1\nimport data\n"
-         'deny contains "x" if data.a\n', "policy-import"),
+        (
+            "package user.mine\nimport rego.v1\nimport data.sovgate.permit\n"
+            'deny contains "x" if permit.allow\n',
+            "policy-import",
+        ),
+        (
+            "package user.mine\nimport rego.v1\nimport input.facts as count\n"
+            'deny contains "x" if count\n',
+            "policy-import",
+        ),
+        (
+            "package user.mine\nimport rego.v1\nimport input.facts as deny\n"
+            'deny contains "x" if input.a\n',
+            "policy-import",
+        ),
+        (
+            "package user.mine\nimport rego.v1\nimport input as data\n"
+            'deny contains "x" if data.a\n',
+            "policy-import",
+        ),
+        (
+            'package user.mine\nimport rego.v1\nimport data\ndeny contains "x" if data.a\n',
+            "policy-import",
+        ),
     ],
-)  # fmt: skip
+)
 def test_rule_18_a_projects_rules_may_only_deny_and_only_at_home(
     tmp_path: Path, text: str, reason: str
 ) -> None:
@@ -224,8 +243,18 @@ def test_rule_18_a_projects_rule_cannot_undo_ours(tmp_path: Path) -> None:
 
 def test_rule_18_an_undefined_or_ill_formed_answer_denies() -> None:
     assert read_deny("r", UNDEFINED).error
-    for value in (None, True, {}, "x", [1], [None], [{"message": None}], [{"message": "m", "x": 1}],
-                  [["m"]], ["m"] * 2000):  # fmt: skip
+    for value in (
+        None,
+        True,
+        {},
+        "x",
+        [1],
+        [None],
+        [{"message": None}],
+        [{"message": "m", "x": 1}],
+        [["m"]],
+        ["m"] * 2000,
+    ):
         assert read_deny("r", value).error, value
         assert read_allow(value)[1] or not read_allow(value)[0]
     assert read_allow(UNDEFINED) == ((), "its allow set is undefined or no set")
@@ -355,9 +384,14 @@ def test_more_memory_than_allowed_denies(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("latin", b'package user.x\n# \xff\n'), ("empty", b""), ("text", b"not rego at all"),
-     ("half", b"package user.x\ndeny contains"), ("v0", b"package user.x\ndeny[x] { x := 1 }\n")],
-)  # fmt: skip
+    [
+        ("latin", b"package user.x\n# \xff\n"),
+        ("empty", b""),
+        ("text", b"not rego at all"),
+        ("half", b"package user.x\ndeny contains"),
+        ("v0", b"package user.x\ndeny[x] { x := 1 }\n"),
+    ],
+)
 def test_what_is_no_policy_is_refused_with_its_file(tmp_path: Path, name: str, data: bytes) -> None:
     folder = project(tmp_path)
     (folder / f"{name}.rego").write_bytes(data)
@@ -507,8 +541,10 @@ def test_the_largest_case_is_decided_in_time() -> None:
     answers = Regorus().evaluate(strict.loads(cases.check(value)), policies())
     assert within(30, started)
     assert {a.rule: len(a.denies) for a in answers.rules if a.denies} == {
-        "weights-inherit": 1000, "legal-before-deploy": 256, "signature-required": 1,
-    }  # fmt: skip
+        "weights-inherit": 1000,
+        "legal-before-deploy": 256,
+        "signature-required": 1,
+    }
     assert not any(answer.error for answer in answers.rules)
 
 

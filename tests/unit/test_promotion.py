@@ -142,10 +142,14 @@ def test_rule_03_what_is_not_closed_and_consistent_is_refused(changes: dict[str,
 
 @pytest.mark.parametrize(
     "name",
-    ["promotions/eu/churn/1.json", "promotions/eu/churn/000001.json.tmp",
-     "promotions/eu/000001.json", "promotions/eu/churn/00001a.json",
-     "promotions/EU/churn/000001.json"],
-)  # fmt: skip
+    [
+        "promotions/eu/churn/1.json",
+        "promotions/eu/churn/000001.json.tmp",
+        "promotions/eu/000001.json",
+        "promotions/eu/churn/00001a.json",
+        "promotions/EU/churn/000001.json",
+    ],
+)
 def test_names_that_are_not_of_promotions(name: str) -> None:
     with pytest.raises(Malformed):
         parse_object_name(name)

@@ -14,17 +14,29 @@ from sovgate.formats.provenance import BaseModel, RecordedDataset, TrainingRecor
 from sovgate.stages.record import NONE, UNKNOWN, DatasetFacts, Demand, ancestry, recorded
 
 EU = RecordedDataset(
-    name="kyc-eu", category="personal", stays_in=(("EU",),), pointer="s3://kyc",
-    manifest_sha256="ab" * 32, commitment="cd" * 32,
-)  # fmt: skip
+    name="kyc-eu",
+    category="personal",
+    stays_in=(("EU",),),
+    pointer="s3://kyc",
+    manifest_sha256="ab" * 32,
+    commitment="cd" * 32,
+)
 RECORD = TrainingRecord(
-    datasets=(EU,), commit="0" * 40, parameters={"epochs": "3"}, metrics={"auc": "0.91"},
+    datasets=(EU,),
+    commit="0" * 40,
+    parameters={"epochs": "3"},
+    metrics={"auc": "0.91"},
     finished=datetime(2026, 11, 24, tzinfo=UTC),
-)  # fmt: skip
+)
 FACTS = DatasetFacts(
-    name="kyc-eu", category="personal", lifts=("dp",), pointer=None, manifest_sha256=None,
-    demands=(Demand(places=("DE", "FR"), where="sovgate.yaml:17"),), commitment=None,
-)  # fmt: skip
+    name="kyc-eu",
+    category="personal",
+    lifts=("dp",),
+    pointer=None,
+    manifest_sha256=None,
+    demands=(Demand(places=("DE", "FR"), where="sovgate.yaml:17"),),
+    commitment=None,
+)
 
 
 def test_no_record_and_an_empty_record_are_unknown() -> None:
@@ -40,9 +52,13 @@ def test_the_record_and_the_project_both_demand() -> None:
 
 def test_everybody_who_makes_a_demand_is_named() -> None:
     """Or a person changes one line, and is refused by the next."""
-    same = replace(FACTS, demands=(
-        Demand(places=("EU",), where="sovgate.yaml:17"), Demand(places=("EU",), where="d.yaml:5")
-    ))  # fmt: skip
+    same = replace(
+        FACTS,
+        demands=(
+            Demand(places=("EU",), where="sovgate.yaml:17"),
+            Demand(places=("EU",), where="d.yaml:5"),
+        ),
+    )
     (one,) = ancestry(RECORD, {"kyc-eu": same})
     assert one.where == "d.yaml:5 and its training record and sovgate.yaml:17"
 
@@ -61,11 +77,17 @@ def test_only_the_deciding_project_lifts() -> None:
     assert [a.lifts for a in ancestry(RECORD, {})] == [()]
 
 
-@pytest.mark.parametrize(("recorded", "declared", "counts"), [
-    ("personal", "public", None), ("public", "personal", None), (None, None, None),
-    ("personal", "personal", "personal"), ("personal", None, "personal"),
-    (None, "personal", "personal"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("recorded", "declared", "counts"),
+    [
+        ("personal", "public", None),
+        ("public", "personal", None),
+        (None, None, None),
+        ("personal", "personal", "personal"),
+        ("personal", None, "personal"),
+        (None, "personal", "personal"),
+    ],
+)
 def test_rule_18_neither_word_loosens_the_category(
     recorded: str | None, declared: str | None, counts: str | None
 ) -> None:

@@ -31,10 +31,14 @@ DEMANDS = st.lists(st.none() | PLACES, max_size=3, unique=True)
 
 def facts(name: str, demands: list[tuple[str, ...] | None], commitment: str | None) -> DatasetFacts:
     return DatasetFacts(
-        name=name, category="personal", lifts=(), pointer=None, manifest_sha256=None,
+        name=name,
+        category="personal",
+        lifts=(),
+        pointer=None,
+        manifest_sha256=None,
         demands=tuple(Demand(places=p, where=f"sovgate.yaml:{i}") for i, p in enumerate(demands)),
         commitment=commitment,
-    )  # fmt: skip
+    )
 
 
 @st.composite
@@ -126,14 +130,27 @@ def test_both_states_of_a_data_set_are_kept() -> None:
 
 def test_a_category_that_two_records_tell_differently_is_neither() -> None:
     """And stays so, whatever the project calls it today."""
-    one = RecordedDataset(name="a", category="public", stays_in=(), pointer=None,
-                          manifest_sha256=None, commitment=None)  # fmt: skip
+    one = RecordedDataset(
+        name="a",
+        category="public",
+        stays_in=(),
+        pointer=None,
+        manifest_sha256=None,
+        commitment=None,
+    )
     other = replace(one, category="personal")
     both = flattened((one,), [trained((other,))], {})
     assert both[0].category == "personal or public"
     assert flattened((one,), [trained(both)], {})[0].category == "personal or public"
-    today = DatasetFacts(name="a", category="public", demands=(), lifts=(), pointer=None,
-                         manifest_sha256=None, commitment=None)  # fmt: skip
+    today = DatasetFacts(
+        name="a",
+        category="public",
+        demands=(),
+        lifts=(),
+        pointer=None,
+        manifest_sha256=None,
+        commitment=None,
+    )
     assert [a.category for a in ancestry(trained(both), {"a": today})] == [None]
     silent = replace(one, category=None)
     assert flattened((one,), [trained((silent,))], {})[0].category == "public"
@@ -143,14 +160,22 @@ ENVIRONMENT = Environment(python="3.11.7", packages={"numpy": "2.4.6"})
 FULL = TrainingRecord(
     datasets=(
         RecordedDataset(
-            name="a", category="personal", stays_in=(("EU",),), pointer="s3://a",
-            manifest_sha256="ab" * 32, commitment="cd" * 32, earlier=(None, "ef" * 32),
+            name="a",
+            category="personal",
+            stays_in=(("EU",),),
+            pointer="s3://a",
+            manifest_sha256="ab" * 32,
+            commitment="cd" * 32,
+            earlier=(None, "ef" * 32),
         ),
     ),
     base_models=(BaseModel(name="b", manifest="12" * 32, records=("34" * 32,)),),
-    commit="0" * 40, parameters={"epochs": "3"}, metrics={"auc": "0.9"},
-    environment=ENVIRONMENT, finished=NOW,
-)  # fmt: skip
+    commit="0" * 40,
+    parameters={"epochs": "3"},
+    metrics={"auc": "0.9"},
+    environment=ENVIRONMENT,
+    finished=NOW,
+)
 
 
 def test_a_full_record_reads_back() -> None:
@@ -205,9 +230,12 @@ environment: {python: "3.11", packages: {numpy: 2.4.6, x: 1}}
         "run.yaml",
     )
     assert found.parameters == {
-        "epochs": "3", "optimizer.name": "adam", "optimizer.lr": "1.50e-3",
-        "layers": "[64, 32]", "amp": "true",
-    }  # fmt: skip
+        "epochs": "3",
+        "optimizer.name": "adam",
+        "optimizer.lr": "1.50e-3",
+        "layers": "[64, 32]",
+        "amp": "true",
+    }
     assert found.metrics == {"auc": "0.930"}
     assert found.environment == Environment(python="3.11", packages={"numpy": "2.4.6", "x": "1"})
     assert trainingfile.parse(b'{"metrics": {"auc": 0.93}}', "run.json").metrics == {"auc": "0.93"}

@@ -34,8 +34,12 @@ def test_the_commitment_of_the_vector(tmp_path: Path) -> None:
     vector = VECTORS["commitment"]
     for name, text in vector["files"].items():
         (tmp_path / name).write_text(text)
-    made = commit(tmp_path, key=strict.b64decode(vector["key"]), dataset=vector["dataset"],
-                  epoch=vector["epoch"])  # fmt: skip
+    made = commit(
+        tmp_path,
+        key=strict.b64decode(vector["key"]),
+        dataset=vector["dataset"],
+        epoch=vector["epoch"],
+    )
     assert made.value == vector["value"] == VECTORS["legal"]["commitment"]
 
 

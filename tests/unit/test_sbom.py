@@ -170,11 +170,13 @@ def test_the_model_card_joins_headers_configuration_and_training_record() -> Non
     assert said["hyper-parameter:learning-rate"] == "0.0005"
     assert said["tokenizer-config:model_max_length"] == "1" + "0" * 30
     assert card["quantitativeAnalysis"]["performanceMetrics"][0] == {
-        "type": "accuracy", "value": "0.93",
-    }  # fmt: skip
+        "type": "accuracy",
+        "value": "0.93",
+    }
     assert [a["name"] for a in top["pedigree"]["ancestors"]] == [
-        "google/bert-tiny", "kyc-base/1.0.0",
-    ]  # fmt: skip
+        "google/bert-tiny",
+        "kyc-base/1.0.0",
+    ]
     assert top["licenses"] == [{"license": {"acknowledgement": "declared", "id": "Apache-2.0"}}]
     assert properties(top)["training-record"] == "signed by sha256:" + "99" * 32
 
@@ -182,8 +184,10 @@ def test_the_model_card_joins_headers_configuration_and_training_record() -> Non
 def test_data_sets_are_components_with_commitment_and_place() -> None:
     document = json.loads((models.FOLDER / "transformer" / "cdx.json").read_bytes())
     parts = by_ref(document)
-    names = [d["ref"] for d in document["metadata"]["component"]["modelCard"]["modelParameters"]
-             ["datasets"]]  # fmt: skip
+    names = [
+        d["ref"]
+        for d in document["metadata"]["component"]["modelCard"]["modelParameters"]["datasets"]
+    ]
     assert names == ["data:kyc-eu", "data:public-pretrain", "data:scraped"]
     kyc = parts["data:kyc-eu"]
     assert kyc["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
@@ -258,10 +262,17 @@ def test_the_same_model_gives_the_same_bytes_everywhere(tmp_path: Path) -> None:
     for model, seed, locale in ((source, "0", "C"), (copy, "1", "C.UTF-8"), (copy, "77", "POSIX")):
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, str(model)],
-            capture_output=True, check=True, cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed,
-                 "LC_ALL": locale, "TZ": "Asia/Tokyo" if seed == "1" else "UTC"},
-        )  # fmt: skip
+            capture_output=True,
+            check=True,
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "PYTHONHASHSEED": seed,
+                "LC_ALL": locale,
+                "TZ": "Asia/Tokyo" if seed == "1" else "UTC",
+            },
+        )
         outputs.add(done.stdout)
     assert len(outputs) == 1
 
@@ -471,21 +482,35 @@ def test_a_record_without_data_says_so(tmp_path: Path) -> None:
     [
         ({"README.md": "---\nlicense: mit\n---\n"}, (), [("MIT", True)]),
         ({"README.md": "---\nlicense: other\nlicense_name: gemma\n---\n"}, (), [("gemma", True)]),
-        ({"README.md": "---\nlicense: [mit, bsl-1.0]\n---\n"}, ("Apache-2.0 OR MIT",),
-         [("Apache-2.0 OR MIT", True)]),
+        (
+            {"README.md": "---\nlicense: [mit, bsl-1.0]\n---\n"},
+            ("Apache-2.0 OR MIT",),
+            [("Apache-2.0 OR MIT", True)],
+        ),
         ({"LICENSE": "x\nSPDX-License-Identifier: EUPL-1.2\n"}, (), [("EUPL-1.2", True)]),
-        ({"LICENSE": "SPDX-License-Identifier: MIT OR EUPL-1.2\n",
-          "NOTICE": "SPDX-License-Identifier: CC-BY-4.0\n"}, (),
-         [("MIT OR EUPL-1.2", True), ("CC-BY-4.0", True)]),
+        (
+            {
+                "LICENSE": "SPDX-License-Identifier: MIT OR EUPL-1.2\n",
+                "NOTICE": "SPDX-License-Identifier: CC-BY-4.0\n",
+            },
+            (),
+            [("MIT OR EUPL-1.2", True), ("CC-BY-4.0", True)],
+        ),
         ({}, ("MIT OR ISC", "MIT AND ISC"), [("MIT OR ISC", True), ("MIT AND ISC", True)]),
         ({"LICENSE": "MIT License\n\nCopyright (c) 2026 A\n"}, (), [("MIT", False)]),
-        ({"README.md": "---\nlicense: mit\n---\n", "LICENSE": "Apache License\nVersion 2.0, "},
-         (), [("MIT", True)]),
+        (
+            {"README.md": "---\nlicense: mit\n---\n", "LICENSE": "Apache License\nVersion 2.0, "},
+            (),
+            [("MIT", True)],
+        ),
         ({"LICENSE": "All rights reserved"}, (), []),
-        ({"LICENSE": "SPDX-License-Identifier:   \n", "NOTICE": "SPDX-License-Identifier: )"},
-         (), []),
+        (
+            {"LICENSE": "SPDX-License-Identifier:   \n", "NOTICE": "SPDX-License-Identifier: )"},
+            (),
+            [],
+        ),
     ],
-)  # fmt: skip
+)
 def test_licences(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -515,8 +540,10 @@ def test_libraries_of_a_lock_file(tmp_path: Path) -> None:
         "ruamel.yaml[jinja2] == 0.19.1\ntorch==2.12.0+cpu  # GPU later\n"
     )
     assert [(one.name, one.version, len(one.hashes)) for one in stage.from_lock(lock)] == [
-        ("numpy", "2.4.6", 2), ("ruamel.yaml", "0.19.1", 0), ("torch", "2.12.0+cpu", 0),
-    ]  # fmt: skip
+        ("numpy", "2.4.6", 2),
+        ("ruamel.yaml", "0.19.1", 0),
+        ("torch", "2.12.0+cpu", 0),
+    ]
     real = stage.from_lock(ROOT / "requirements" / "base.txt")
     assert "click" in {one.name for one in real}
     assert all(one.hashes for one in real)
@@ -560,9 +587,13 @@ def test_ten_thousand_files_take_under_two_seconds_and_bounded_memory(tmp_path: 
     )
     before = pace()
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     seconds, megabytes = map(float, done.stdout.split())
     assert megabytes < 200
     assert seconds < 2 * max(before, pace())  # of CPU: a loaded machine must not decide

@@ -425,9 +425,11 @@ def test_evidence_is_added_once_and_never_changed(model: Path) -> None:
 def test_unsigned_evidence_lies_apart_and_is_a_complete_statement(model: Path) -> None:
     folder = attest.evidence_dir(model)
     payload = Statement(
-        subject_name="m", subject_sha256="ab" * 32, predicate_type="https://cyclonedx.org/bom",
+        subject_name="m",
+        subject_sha256="ab" * 32,
+        predicate_type="https://cyclonedx.org/bom",
         predicate={},
-    ).payload()  # fmt: skip
+    ).payload()
     path = attest.add_unsigned(folder, "sbom", payload)
     assert path.parent.name == "unsigned"
     assert attest.read(folder) == ()

@@ -128,9 +128,16 @@ def test_base64_reads_back(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["2026-02-30T00:00:00Z", "2026-01-01T00:00:00+00:00", "2026-01-01 00:00:00Z", "",
-     "2026-01-01T00:00:00.5Z", "2026-01-01T24:00:00Z", "２026-01-01T00:00:00Z"],
-)  # fmt: skip
+    [
+        "2026-02-30T00:00:00Z",
+        "2026-01-01T00:00:00+00:00",
+        "2026-01-01 00:00:00Z",
+        "",
+        "2026-01-01T00:00:00.5Z",
+        "2026-01-01T24:00:00Z",
+        "２026-01-01T00:00:00Z",
+    ],
+)
 def test_times_have_one_form(text: str) -> None:
     with pytest.raises(Malformed):
         strict.parse_time(text)

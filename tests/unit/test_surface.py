@@ -66,10 +66,13 @@ def test_the_same_bytes_each_time() -> None:
     runs = {
         subprocess.run(
             [sys.executable, "-c", line],
-            cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
         ).stdout
         for seed in ("1", "2")
-    }  # fmt: skip
+    }
     assert len(runs) == 1
 
 
@@ -158,8 +161,17 @@ def test_rule_21_each_variable_that_could_change_the_step_is_set_at_step_level(p
     env = step(path)["env"]
     for names in actions.DANGEROUS.values():
         assert all(env[name] == "" for name in names)
-    for name in ("BASH_ENV", "LD_PRELOAD", "PYTHONPATH", "PIP_INDEX_URL", "AWS_ENDPOINT_URL",
-                 "OPENSSL_CONF", "SHELLOPTS", "PS4", "GIT_SSH_COMMAND"):  # fmt: skip
+    for name in (
+        "BASH_ENV",
+        "LD_PRELOAD",
+        "PYTHONPATH",
+        "PIP_INDEX_URL",
+        "AWS_ENDPOINT_URL",
+        "OPENSSL_CONF",
+        "SHELLOPTS",
+        "PS4",
+        "GIT_SSH_COMMAND",
+    ):
         assert env[name] == ""
     known = set(VERBS) if path == "action.yml" else {Path(path).parent.name}
     for name in known:
@@ -250,17 +262,27 @@ def test_a_stepaction_finds_where_its_results_go() -> None:
     assert env["SOVGATE_A_RESULT"] == "$(step.results.manifest.path)"
     line = [*spec["script"].splitlines()[:-1], 'printf %s "$SOVGATE_RESULTS_DIR"']
     done = subprocess.run(
-        ["/bin/sh", "-c", "\n".join(line)], capture_output=True, text=True, check=True,
+        ["/bin/sh", "-c", "\n".join(line)],
+        capture_output=True,
+        text=True,
+        check=True,
         env={"SOVGATE_A_RESULT": "/tekton/steps/step-sign/results/manifest"},
-    )  # fmt: skip
+    )
     assert done.stdout == "/tekton/steps/step-sign/results"
 
 
 def test_what_was_made_goes_to_chains_as_an_object() -> None:
     verb = Verb(
-        path="push", summary="s", help="h", example="", usage="", parameters=(), module="m",
-        outputs={"release": "r", "manifest": "m"}, artifact=("release", "manifest"),
-    )  # fmt: skip
+        path="push",
+        summary="s",
+        help="h",
+        example="",
+        usage="",
+        parameters=(),
+        module="m",
+        outputs={"release": "r", "manifest": "m"},
+        artifact=("release", "manifest"),
+    )
     result = tekton.task(verb)["spec"]["results"][-1]
     assert result["name"].endswith("ARTIFACT_OUTPUTS")
     assert result["type"] == "object"
@@ -285,10 +307,43 @@ def test_every_command_has_a_page_and_every_link_leads_somewhere() -> None:
 # --- YAML -------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "text",
-    ["", "no", "NO", "1", "1.0", "null", "~", "a: b", "a #b", "- a", "'", '"', "a'b\"c", "é",
-     "line\nbreak", "\x07", " lead", "trail ", "{}", "[x]", "*a", "&a", "!t", "%d", "@x", "`x`",
-     "${{ inputs.x }}", "$(params.x)", "0x1f", "1e3", "2020-01-01", "\u2028", "=", "a:"],
-)  # fmt: skip
+    [
+        "",
+        "no",
+        "NO",
+        "1",
+        "1.0",
+        "null",
+        "~",
+        "a: b",
+        "a #b",
+        "- a",
+        "'",
+        '"',
+        "a'b\"c",
+        "é",
+        "line\nbreak",
+        "\x07",
+        " lead",
+        "trail ",
+        "{}",
+        "[x]",
+        "*a",
+        "&a",
+        "!t",
+        "%d",
+        "@x",
+        "`x`",
+        "${{ inputs.x }}",
+        "$(params.x)",
+        "0x1f",
+        "1e3",
+        "2020-01-01",
+        "\u2028",
+        "=",
+        "a:",
+    ],
+)
 def test_a_scalar_reads_back_as_itself(text: str) -> None:
     assert yaml.safe_load(dump({"key": text, text or "empty": [text]}))["key"] == text
     assert yaml.safe_load(dump([text, {"a": text}])) == [text, {"a": text}]
@@ -326,19 +381,33 @@ def test_rule_23_no_shipped_workflow_hands_keys_to_strangers() -> None:
 # --- the launcher -----------------------------------------------------------------------------
 def test_rule_21_the_command_gets_a_list_of_named_variables(tmp_path: Path) -> None:
     given = {
-        "SOVGATE_SIGN_MODEL": "m", "SOVGATE_KEY": "file:evil", "SOVGATE_VERIFY_MODEL": "x",
-        "SOVGATE_FORMAT": "github", "PYTHONPATH": "/evil", "LD_PRELOAD": "/evil.so",
-        "HOME": "/evil", "PATH": "/evil", "AWS_ACCESS_KEY_ID": "id", "AWS_ENDPOINT_URL": "evil",
-        "MY_PIN": "1", "OTHER": "2", "GITHUB_OUTPUT": "/out", "SOVGATE_ACTION_PASS_ENV": "MY_PIN",
-    }  # fmt: skip
+        "SOVGATE_SIGN_MODEL": "m",
+        "SOVGATE_KEY": "file:evil",
+        "SOVGATE_VERIFY_MODEL": "x",
+        "SOVGATE_FORMAT": "github",
+        "PYTHONPATH": "/evil",
+        "LD_PRELOAD": "/evil.so",
+        "HOME": "/evil",
+        "PATH": "/evil",
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_ENDPOINT_URL": "evil",
+        "MY_PIN": "1",
+        "OTHER": "2",
+        "GITHUB_OUTPUT": "/out",
+        "SOVGATE_ACTION_PASS_ENV": "MY_PIN",
+    }
     made = launch._environment("sign", given, tmp_path)
     assert made.pop("HOME") != "/evil"
     assert made.pop("PATH") == "/usr/local/bin:/usr/bin:/bin"
     assert made.pop("TMPDIR").startswith(str(tmp_path))
     assert made == {
-        "SOVGATE_SIGN_MODEL": "m", "SOVGATE_FORMAT": "github", "AWS_ACCESS_KEY_ID": "id",
-        "MY_PIN": "1", "GITHUB_OUTPUT": "/out", "LC_ALL": "C.UTF-8",
-    }  # fmt: skip
+        "SOVGATE_SIGN_MODEL": "m",
+        "SOVGATE_FORMAT": "github",
+        "AWS_ACCESS_KEY_ID": "id",
+        "MY_PIN": "1",
+        "GITHUB_OUTPUT": "/out",
+        "LC_ALL": "C.UTF-8",
+    }
 
 
 def test_only_what_pushes_commits_gets_the_credentials_of_git(tmp_path: Path) -> None:
@@ -356,12 +425,34 @@ def test_only_what_pushes_commits_gets_the_credentials_of_git(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "name",
-    ["LD_PRELOAD", "PYTHONPATH", "PATH", "BASH_ENV", "SOVGATE_KEY", "PIP_INDEX_URL", "HOME",
-     "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE", "SSL_CERT_FILE", "https_proxy", "GIT_SSH_COMMAND",
-     "AWS_CA_BUNDLE", "a=b", "x;y", "TMPDIR", "GITHUB_OUTPUT", "OPENSSL_CONF", "KUBECONFIG",
-     "HOSTALIASES", "LC_ALL", "XDG_DATA_HOME", "VAULT_SKIP_VERIFY", "MALLOC_TRACE",
-     *(name for names in actions.DANGEROUS.values() for name in names)],
-)  # fmt: skip
+    [
+        "LD_PRELOAD",
+        "PYTHONPATH",
+        "PATH",
+        "BASH_ENV",
+        "SOVGATE_KEY",
+        "PIP_INDEX_URL",
+        "HOME",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_CONFIG_FILE",
+        "SSL_CERT_FILE",
+        "https_proxy",
+        "GIT_SSH_COMMAND",
+        "AWS_CA_BUNDLE",
+        "a=b",
+        "x;y",
+        "TMPDIR",
+        "GITHUB_OUTPUT",
+        "OPENSSL_CONF",
+        "KUBECONFIG",
+        "HOSTALIASES",
+        "LC_ALL",
+        "XDG_DATA_HOME",
+        "VAULT_SKIP_VERIFY",
+        "MALLOC_TRACE",
+        *(name for names in actions.DANGEROUS.values() for name in names),
+    ],
+)
 def test_rule_21_a_variable_that_changes_programs_cannot_be_asked_for(
     name: str, tmp_path: Path
 ) -> None:
@@ -455,9 +546,18 @@ def test_a_package_that_not_every_machine_needs_may_be_left_out(
 
 @pytest.mark.parametrize(
     "fault",
-    ["changed", "missing", "unlocked", "empty", "no list", "deep", "elsewhere", "other lock",
-     "left out"],
-)  # fmt: skip
+    [
+        "changed",
+        "missing",
+        "unlocked",
+        "empty",
+        "no list",
+        "deep",
+        "elsewhere",
+        "other lock",
+        "left out",
+    ],
+)
 def test_rule_22_anything_else_is_not_unpacked(
     chosen: tuple[list[Path], Path, Path], fault: str
 ) -> None:

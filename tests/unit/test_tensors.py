@@ -248,9 +248,12 @@ def test_onnx_keeps_large_tensors_in_a_file_beside_it(tmp_path: Path) -> None:
     array = np.zeros((64, 64), np.float32)
     graph = helper.make_graph([], "g", [], [], [numpy_helper.from_array(array, "w")])
     onnx.save_model(
-        helper.make_model(graph), tmp_path / "m.onnx", save_as_external_data=True,
-        location="m.onnx_data", size_threshold=0,
-    )  # fmt: skip
+        helper.make_model(graph),
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        location="m.onnx_data",
+        size_threshold=0,
+    )
     found = tensors.read("onnx", BytesSource((tmp_path / "m.onnx").read_bytes()))
     assert found.externals == (tensors.External(location="m.onnx_data", end=64 * 64 * 4),)
     assert found.tensors[0].elements == 64 * 64
@@ -350,9 +353,13 @@ def test_numbers_that_no_exact_json_has_do_not_stop_a_real_configuration() -> No
     assert found.model_type == "mamba2"
     assert found.architectures == ("Mamba2ForCausalLM",)
     assert found.facts == {
-        "model_type": "mamba2", "model_max_length": "1000000000000000019884624838656",
-        "max": "Infinity", "eps": "1e-05", "hidden_size": "4096", "tie": "false",
-    }  # fmt: skip
+        "model_type": "mamba2",
+        "model_max_length": "1000000000000000019884624838656",
+        "max": "Infinity",
+        "eps": "1e-05",
+        "hidden_size": "4096",
+        "tie": "false",
+    }
 
 
 def test_a_configuration_with_a_duplicate_key_is_malformed() -> None:
@@ -368,9 +375,12 @@ def test_the_front_matter_of_a_model_card_is_read() -> None:
         b"datasets: glue\npipeline_tag: text-classification\n---\n# A model\n"
     )
     assert card == hf.Card(
-        licenses=("other",), license_name="llama3.1", base_models=("meta/base", "meta/other"),
-        datasets=("glue",), task="text-classification",
-    )  # fmt: skip
+        licenses=("other",),
+        license_name="llama3.1",
+        base_models=("meta/base", "meta/other"),
+        datasets=("glue",),
+        task="text-classification",
+    )
     assert hf.card(b"# no front matter\n") == hf.Card()
     assert not hf.card(b"---\na: &x [*x]\n---\n").readable
     assert not hf.card(b"---\n" + b"[" * 50_000 + b"\n---\n").readable

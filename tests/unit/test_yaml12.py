@@ -18,8 +18,22 @@ def test_no_is_norway_and_on_is_a_word() -> None:
 def test_the_core_schema() -> None:
     text = b"[null, ~, , true, FALSE, 12, -3, 0o17, 0x1F, 1.5, 1e3, '1', \"true\", 1_000, 0777]"
     value = load(text.replace(b", ,", b","), "f").value
-    assert value == [None, None, True, False, 12, -3, 15, 31, Decimal("1.5"), Decimal("1e3"),
-                     "1", "true", "1_000", 777]  # fmt: skip
+    assert value == [
+        None,
+        None,
+        True,
+        False,
+        12,
+        -3,
+        15,
+        31,
+        Decimal("1.5"),
+        Decimal("1e3"),
+        "1",
+        "true",
+        "1_000",
+        777,
+    ]
 
 
 def test_every_value_knows_its_line() -> None:

@@ -40,16 +40,31 @@ sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0"
     },
 )
 @model_argument
-@option("--action", type=click.Choice(ACTIONS), default="transfer", show_default=True,
-        help="What would be done.")  # fmt: skip
+@option(
+    "--action",
+    type=click.Choice(ACTIONS),
+    default="transfer",
+    show_default=True,
+    help="What would be done.",
+)
 @zone_option()
 @option("--to", metavar="ZONE", help="Where it would go (default: it stays in --zone).")
-@option("--class", "cls", metavar="CLASS", default="weights", show_default=True,
-        help="What it is: weights, metadata, gradient, a class of the project's own …")  # fmt: skip
+@option(
+    "--class",
+    "cls",
+    metavar="CLASS",
+    default="weights",
+    show_default=True,
+    help="What it is: weights, metadata, gradient, a class of the project's own …",
+)
 @option("--release", metavar="NAME/VERSION", help="As which release.")
 @key_option(help="Sign the decision with this key, and add it to the model's evidence.")
-@option("--save", is_flag=True, cls=Option,
-        help="Sign the decision with the zone's own key, and add it to the evidence.")  # fmt: skip
+@option(
+    "--save",
+    is_flag=True,
+    cls=Option,
+    help="Sign the decision with the zone's own key, and add it to the evidence.",
+)
 @project_option
 @output_options
 def command(
@@ -69,9 +84,17 @@ def command(
 
     with progress("reading the model") as advance:
         checked = check(
-            model, action=action, zone=zone, to=to, cls=cls, release=release, project=project,
-            key=key, save=save, advance=advance,
-        )  # fmt: skip
+            model,
+            action=action,
+            zone=zone,
+            to=to,
+            cls=cls,
+            release=release,
+            project=project,
+            key=key,
+            save=save,
+            advance=advance,
+        )
     if checked.decision.unanswered:
         checked.decision.require()
     return _report(checked)

@@ -53,8 +53,13 @@ def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Repor
         data={
             "files": done.files,
             "findings": [
-                {"rule": finding.rule, "path": finding.where.path, "line": finding.where.line,
-                 "message": finding.message, "fix": finding.fix}
+                {
+                    "rule": finding.rule,
+                    "path": finding.where.path,
+                    "line": finding.where.line,
+                    "message": finding.message,
+                    "fix": finding.fix,
+                }
                 for finding in done.findings
             ],
             "allowed": [
@@ -63,10 +68,8 @@ def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Repor
             ],
         },
         exit=ExitCode.DENIED if refused else ExitCode.OK,
-        notes=(
-            "where one is meant to be there, say so with its reason in .sovgate-guard.yaml",
-        )
+        notes=("where one is meant to be there, say so with its reason in .sovgate-guard.yaml",)
         if refused
         else (),
         annotations=tuple(("error", f.where, f.message) for f in done.findings),
-    )  # fmt: skip
+    )

@@ -24,8 +24,13 @@ def command() -> None:
 sovgate policy test policies/
 sovgate policy test                    # those that come with sovgate""",
 )
-@argument("folder", type=LocalPath(), required=False, metavar="[DIR]",
-          help="Folder of *_test.rego files and their rules.")  # fmt: skip
+@argument(
+    "folder",
+    type=LocalPath(),
+    required=False,
+    metavar="[DIR]",
+    help="Folder of *_test.rego files and their rules.",
+)
 @output_options
 def test(folder: Path | None, format_: str) -> Report:
     """Run the tests of rules."""
@@ -47,13 +52,17 @@ def test(folder: Path | None, format_: str) -> Report:
             "passed": len(results) - len(failed),
             "failed": len(failed),
             "tests": [
-                {"name": result.name, "file": result.file, "passed": result.error is None,
-                 "error": result.error}
+                {
+                    "name": result.name,
+                    "file": result.file,
+                    "passed": result.error is None,
+                    "error": result.error,
+                }
                 for result in results
             ],
         },
         exit=ExitCode.CONFIG if failed else ExitCode.OK,
-    )  # fmt: skip
+    )
 
 
 @declare(
@@ -92,13 +101,20 @@ def list_(project: Path | None, format_: str) -> Report:
             "engine": policies.engine,
             "presets": list(policies.presets),
             "rules": [
-                {"id": rule.id, "title": rule.title, "severity": rule.severity,
-                 "stage": rule.stage, "fix": rule.fix, "preset": rule.preset,
-                 "file": rule.module.name, "sha256": rule.module.sha256}
+                {
+                    "id": rule.id,
+                    "title": rule.title,
+                    "severity": rule.severity,
+                    "stage": rule.stage,
+                    "fix": rule.fix,
+                    "preset": rule.preset,
+                    "file": rule.module.name,
+                    "sha256": rule.module.sha256,
+                }
                 for rule in policies.rules
             ],
         },
-    )  # fmt: skip
+    )
 
 
 command.add_command(test)

@@ -78,8 +78,9 @@ def _verify(
     }
     if found.open_end is not None:
         end = found.open_end
-        raise Inconclusive(end.what, why=end.why, fix=end.fix, reason=end.reason,
-                           details=end.details, data=data)  # fmt: skip
+        raise Inconclusive(
+            end.what, why=end.why, fix=end.fix, reason=end.reason, details=end.details, data=data
+        )
     entries = sum(log.found.entries for log in found.logs)
     head = ("zone", "run", "entries", "ends with", "release", "exit", "head")
     return Report(

@@ -59,9 +59,10 @@ def _known() -> Iterator[str]:
     yield from _OTHERS
     context = click.Context(root)
     waiting: list[click.Command] = [
-        found for name in root.list_commands(context)
+        found
+        for name in root.list_commands(context)
         if (found := root.get_command(context, name)) is not None
-    ]  # fmt: skip
+    ]
     while waiting:
         found = waiting.pop()
         if isinstance(found, click.Group):

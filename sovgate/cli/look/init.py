@@ -31,20 +31,32 @@ sovgate init try-it --pattern central --local    # folders and key files on this
 sovgate init kyc --pattern hybrid --train aws:us-east-1 --serve eu=aws-eusc:eusc-de-east-1 \\
     --data customers-eu=EU""",
 )
-@argument("folder", type=LocalPath(), required=False, metavar="[DIR]",
-          help="Where the project goes (default: here).")  # fmt: skip
-@option("--pattern", type=click.Choice(["central", "hybrid"]),
-        help="central: trained once, served in zones. hybrid: fine-tuned there too.")  # fmt: skip
+@argument(
+    "folder",
+    type=LocalPath(),
+    required=False,
+    metavar="[DIR]",
+    help="Where the project goes (default: here).",
+)
+@option(
+    "--pattern",
+    type=click.Choice(["central", "hybrid"]),
+    help="central: trained once, served in zones. hybrid: fine-tuned there too.",
+)
 @option("--model", metavar="NAME", help="The model's name (default: that of the folder).")
 @option("--train", metavar="[ZONE=]REGION", help="Where you train, e.g. aws:us-east-1.")
-@option("--serve", multiple=True, metavar="[ZONE=]REGION",
-        help="Where you serve. Repeat for each.")  # fmt: skip
-@option("--data", multiple=True, metavar="NAME=PLACE[,PLACE]",
-        help="Data that may not leave a place: EU, EEA, DE … Repeat for each.")  # fmt: skip
+@option("--serve", multiple=True, metavar="[ZONE=]REGION", help="Where you serve. Repeat for each.")
+@option(
+    "--data",
+    multiple=True,
+    metavar="NAME=PLACE[,PLACE]",
+    help="Data that may not leave a place: EU, EEA, DE … Repeat for each.",
+)
 @option("--gitops", metavar="URL", help="Repository that drives the rollout.")
 @option("--keys", is_flag=True, cls=Option, help="Make key files for each zone.")
-@option("--local", is_flag=True, cls=Option,
-        help="To try it here: key files, and folders as stores.")  # fmt: skip
+@option(
+    "--local", is_flag=True, cls=Option, help="To try it here: key files, and folders as stores."
+)
 @option("--dry-run", is_flag=True, cls=Option, help="Say what would be written, and write nothing.")
 @output_options
 def command(
@@ -71,10 +83,13 @@ def command(
     else:
         missing = [
             flag
-            for flag, given in (("--pattern", pattern), ("--train", train or local),
-                                ("--serve", serve or local))
+            for flag, given in (
+                ("--pattern", pattern),
+                ("--train", train or local),
+                ("--serve", serve or local),
+            )
             if not given
-        ]  # fmt: skip
+        ]
         if missing:
             raise UsageError(
                 f"it is not said: {', '.join(missing)}",
@@ -117,26 +132,45 @@ def _asked(
 
     click.echo("A region is provider:region; `sovgate regions list` has them all.", err=True)
     said_model = _ask("What is the model called?", model, name, pipeline.model_name)
-    said_train = _ask("Where do you train?", train, _TRAIN,
-                      lambda text: pipeline.zone_answer(text, suffix="-train"))  # fmt: skip
-    said_serve = _ask("Where do you serve? (several apart by commas)", ",".join(serve), _SERVE,
-                      lambda text: tuple(map(pipeline.zone_answer, _parts(text))))  # fmt: skip
+    said_train = _ask(
+        "Where do you train?",
+        train,
+        _TRAIN,
+        lambda text: pipeline.zone_answer(text, suffix="-train"),
+    )
+    said_serve = _ask(
+        "Where do you serve? (several apart by commas)",
+        ",".join(serve),
+        _SERVE,
+        lambda text: tuple(map(pipeline.zone_answer, _parts(text))),
+    )
     place = said_serve[0].region.groups[-1]
-    said_pattern = _ask("Is it fine-tuned where it is served? central (no) or hybrid (yes)",
-                        pattern, "hybrid" if data else "central", _pattern)  # fmt: skip
+    said_pattern = _ask(
+        "Is it fine-tuned where it is served? central (no) or hybrid (yes)",
+        pattern,
+        "hybrid" if data else "central",
+        _pattern,
+    )
     hint = f"{said_model}-local={place}" if said_pattern == "hybrid" else "none"
     said_data = _ask(
         f"Which data may not leave? (e.g. customers={place}; several apart by spaces; or none)",
-        " ".join(data), hint,
+        " ".join(data),
+        hint,
         lambda text: () if text == "none" else tuple(map(pipeline.data_answer, text.split())),
-    )  # fmt: skip
+    )
     if not keys:
-        keys = click.confirm("Make key files for each zone now? (no: keys are in a KMS)",
-                             default=True, err=True)  # fmt: skip
+        keys = click.confirm(
+            "Make key files for each zone now? (no: keys are in a KMS)", default=True, err=True
+        )
     return pipeline.Answers(
-        pattern=said_pattern, model=said_model, train=said_train, serve=said_serve, data=said_data,
-        gitops=gitops, keys=keys,
-    )  # fmt: skip
+        pattern=said_pattern,
+        model=said_model,
+        train=said_train,
+        serve=said_serve,
+        data=said_data,
+        gitops=gitops,
+        keys=keys,
+    )
 
 
 def _parts(text: str) -> list[str]:

@@ -27,11 +27,21 @@ sovgate keys generate sign -o keys/us.pem
 sovgate keys generate encrypt -o keys/eu.pem""",
 )
 @_base.argument("kind", type=click.Choice(_KINDS), metavar="KIND", help="sign or encrypt.")
-@_base.option("-o", "--output", type=_base.LocalPath(), required=True, metavar="FILE",
-              help="Private key file (mode 0600); the public half goes beside it.")  # fmt: skip
-@_base.option("--algorithm", type=click.Choice(_ALGORITHMS), metavar="NAME",
-              help="sign: ec-p256 (default), ec-p384, ec-p521; "
-              "encrypt: rsa-3072 (default), rsa-4096, ec-p256.")  # fmt: skip
+@_base.option(
+    "-o",
+    "--output",
+    type=_base.LocalPath(),
+    required=True,
+    metavar="FILE",
+    help="Private key file (mode 0600); the public half goes beside it.",
+)
+@_base.option(
+    "--algorithm",
+    type=click.Choice(_ALGORITHMS),
+    metavar="NAME",
+    help="sign: ec-p256 (default), ec-p384, ec-p521; "
+    "encrypt: rsa-3072 (default), rsa-4096, ec-p256.",
+)
 @_base.output_options
 def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> Report:
     from sovgate.pipeline.look.keys import generate

@@ -114,20 +114,37 @@ def command(
             if file is not None or all_unsigned or kind or roles:
                 raise UsageError("--legal makes its own statement", fix="leave out the others")
             if dataset is None or zone is None:
-                raise UsageError("a legal word is about a data set and a zone",
-                                 fix="say --dataset NAME --zone ZONE")  # fmt: skip
+                raise UsageError(
+                    "a legal word is about a data set and a zone",
+                    fix="say --dataset NAME --zone ZONE",
+                )
             made = attest_legal(
-                model, key=key, dataset=dataset, zone=zone, release=release,
-                statement=statement, until=until, project=project, advance=advance,
-            )  # fmt: skip
+                model,
+                key=key,
+                dataset=dataset,
+                zone=zone,
+                release=release,
+                statement=statement,
+                until=until,
+                project=project,
+                advance=advance,
+            )
         else:
             if dataset or release or statement or until:
-                raise UsageError("--dataset, --release, --statement and --until are --legal's",
-                                 fix="say --legal too, or leave them out")  # fmt: skip
+                raise UsageError(
+                    "--dataset, --release, --statement and --until are --legal's",
+                    fix="say --legal too, or leave them out",
+                )
             made = attest(
-                model, key=key, file=file, kind=kind, all_unsigned=all_unsigned, roles=roles,
-                project=project, advance=advance,
-            )  # fmt: skip
+                model,
+                key=key,
+                file=file,
+                kind=kind,
+                all_unsigned=all_unsigned,
+                roles=roles,
+                project=project,
+                advance=advance,
+            )
     rows = [("manifest", f"sha256:{made.manifest}"), ("key", f"{made.key_id[:16]}…")]
     rows += [("signed", f"{item.role}: {item.source} → {item.path}") for item in made.signed]
     rows += [("left", f"{item.role}: {item.source}: {item.why}") for item in made.left]

@@ -100,10 +100,19 @@ def command(
 
     with progress("reading the model") as advance:
         made = run(
-            gate, model, predictions=predictions, baseline=baseline, positive=positive,
-            report=report, at_least=at_least, at_most=at_most, confidence=confidence,
-            project=project, key=key, advance=advance,
-        )  # fmt: skip
+            gate,
+            model,
+            predictions=predictions,
+            baseline=baseline,
+            positive=positive,
+            report=report,
+            at_least=at_least,
+            at_most=at_most,
+            confidence=confidence,
+            project=project,
+            key=key,
+            advance=advance,
+        )
     return _report(made)
 
 
@@ -167,9 +176,10 @@ def _notes(made: Gated) -> list[str]:
     notes, result = [], made.result
     if result.outcome == "inconclusive":
         notes.append(
-            "nothing ran" if result.measure.n == 0
+            "nothing ran"
+            if result.measure.n == 0
             else "the threshold lies inside the interval: more samples would decide it"
-        )  # fmt: skip
+        )
     if result.bound is not None and not _own(made):
         asked = f"asks for {made.asked}" if made.asked else "has no threshold for this gate"
         notes.append(f"the project {asked}: policy takes this for no pass of it")

@@ -113,11 +113,19 @@ def command(
 
     with progress("reading the model") as advance:
         made = record(
-            model, datasets=datasets, no_dataset=no_dataset, bases=bases, source=source,
-            environment=environment, project=project, key=key, commit=commit,
+            model,
+            datasets=datasets,
+            no_dataset=no_dataset,
+            bases=bases,
+            source=source,
+            environment=environment,
+            project=project,
+            key=key,
+            commit=commit,
             parameters=_pairs(parameters, "--parameter"),
-            metrics=_pairs(metrics, "--metric"), advance=advance,
-        )  # fmt: skip
+            metrics=_pairs(metrics, "--metric"),
+            advance=advance,
+        )
     rows = [("manifest", f"sha256:{made.manifest}")]
     for dataset in made.datasets:
         stays = (

@@ -74,10 +74,17 @@ def command(
 
     with progress("reading the model") as advance:
         made = sbom(
-            model, project=project, key=key, requirements=requirements, environment=environment,
-            licences=licences, output=output, spdx=spdx, advance=advance,
+            model,
+            project=project,
+            key=key,
+            requirements=requirements,
+            environment=environment,
+            licences=licences,
+            output=output,
+            spdx=spdx,
+            advance=advance,
             total=advance and advance.expect,
-        )  # fmt: skip
+        )
     described = made.described
     notes = [] if made.signed_by else ["unsigned: policy does not read it; sign it with --key"]
     if described.record is None:

@@ -53,9 +53,14 @@ def command(
 
     with progress("reading the model") as advance:
         made = sign(
-            model, key=key, zone=zone, project=project, signature=signature, advance=advance,
+            model,
+            key=key,
+            zone=zone,
+            project=project,
+            signature=signature,
+            advance=advance,
             total=advance and advance.expect,
-        )  # fmt: skip
+        )
     manifest = made.manifest
     notes = ("an older signature was replaced",) if made.replaced else ()
     return Report(

@@ -27,8 +27,14 @@ from sovgate.cli._progress import human_bytes, progress
 )
 @argument("sealed", type=LocalPath(), metavar="DIR", help="The folder that encrypt -o wrote.")
 @zone_option()
-@option("-o", "--output", type=LocalPath(), required=True, metavar="MODEL",
-        help="Where the model goes; nothing may be there.")  # fmt: skip
+@option(
+    "-o",
+    "--output",
+    type=LocalPath(),
+    required=True,
+    metavar="MODEL",
+    help="Where the model goes; nothing may be there.",
+)
 @project_option
 @output_options
 def command(
@@ -39,9 +45,13 @@ def command(
 
     with progress("decrypting") as advance:
         made = decrypt(
-            sealed, zone=zone, out=output, project=project, advance=advance,
+            sealed,
+            zone=zone,
+            out=output,
+            project=project,
+            advance=advance,
             total=advance and advance.expect,
-        )  # fmt: skip
+        )
     files = "1 file" if made.files == 1 else f"{made.files} files"
     return Report(
         command="decrypt",

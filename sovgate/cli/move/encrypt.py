@@ -27,14 +27,33 @@ sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
     },
 )
 @model_argument
-@option("--to", "to", multiple=True, required=True, metavar="ZONE",
-        help="Zone to encrypt for. Repeat for each; the model is read once.")  # fmt: skip
-@option("--release", metavar="NAME/VERSION",
-        help="The release that this is. Without it the copy cannot be pushed.")  # fmt: skip
-@option("-o", "--output", type=LocalPath(), required=True, metavar="DIR",
-        help="Folder to write; it must not exist, or be empty.")  # fmt: skip
-@option("--signature", type=LocalPath(), metavar="FILE",
-        help="The model's signature (default: in MODEL.evidence/).")  # fmt: skip
+@option(
+    "--to",
+    "to",
+    multiple=True,
+    required=True,
+    metavar="ZONE",
+    help="Zone to encrypt for. Repeat for each; the model is read once.",
+)
+@option(
+    "--release",
+    metavar="NAME/VERSION",
+    help="The release that this is. Without it the copy cannot be pushed.",
+)
+@option(
+    "-o",
+    "--output",
+    type=LocalPath(),
+    required=True,
+    metavar="DIR",
+    help="Folder to write; it must not exist, or be empty.",
+)
+@option(
+    "--signature",
+    type=LocalPath(),
+    metavar="FILE",
+    help="The model's signature (default: in MODEL.evidence/).",
+)
 @option("--dry-run", is_flag=True, help="Say what would be encrypted, and write nothing.")
 @project_option
 @output_options
@@ -53,10 +72,16 @@ def command(
 
     with progress("encrypting") as advance:
         made = encrypt(
-            model, to=to, out=output, release=release, signature=signature, project=project,
-            dry_run=dry_run, advance=advance,
+            model,
+            to=to,
+            out=output,
+            release=release,
+            signature=signature,
+            project=project,
+            dry_run=dry_run,
+            advance=advance,
             total=advance and advance.expect,
-        )  # fmt: skip
+        )
     rows = [
         ("manifest", f"sha256:{made.manifest}"),
         ("signed by", made.signed_by),

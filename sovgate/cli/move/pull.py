@@ -35,8 +35,14 @@ sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn""",
 )
 @argument("release", metavar="NAME/VERSION[@sha256:…]", help="The release, best with its pin.")
 @zone_option()
-@option("-o", "--output", type=LocalPath(), required=True, metavar="MODEL",
-        help="Where the model goes; its evidence goes beside it.")  # fmt: skip
+@option(
+    "-o",
+    "--output",
+    type=LocalPath(),
+    required=True,
+    metavar="MODEL",
+    help="Where the model goes; its evidence goes beside it.",
+)
 @project_option
 @output_options
 def command(
@@ -47,9 +53,13 @@ def command(
 
     with progress("pulling") as advance:
         done = pull(
-            Release.parse(release), zone=running_zone(zone), output=output, project=project,
-            advance=advance, total=advance and advance.expect,
-        )  # fmt: skip
+            Release.parse(release),
+            zone=running_zone(zone),
+            output=output,
+            project=project,
+            advance=advance,
+            total=advance and advance.expect,
+        )
     pinned = done.release.pinned(done.manifest)
     source = done.source
     size = f"{done.files} file{'' if done.files == 1 else 's'}, {human_bytes(done.bytes)}"
@@ -64,8 +74,11 @@ def command(
         headline=f"pulled {done.release}, {size}, verified and decrypted",
         rows=(
             ("release", pinned),
-            ("from", f"zone {source.zone}, {source.provider_region}, {source.country}, "
-                     f"run by {source.operator}"),
+            (
+                "from",
+                f"zone {source.zone}, {source.provider_region}, {source.country}, "
+                f"run by {source.operator}",
+            ),
             *((f"{role} by", name) for role, name in done.signers),
             *(("decision", line) for line in done.decisions),
             ("model", str(done.output)),
@@ -104,4 +117,4 @@ def command(
             "steps": [{"step": name, "seconds": round(s, 6)} for name, s in done.steps],
         },
         notes=tuple(notes),
-    )  # fmt: skip
+    )

@@ -33,13 +33,21 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
     },
     artifact=("release", "manifest", "record"),
 )
-@argument("source", type=LocalPath(), metavar="MODEL|DIR",
-          help="The model, or a folder that encrypt --release wrote.")  # fmt: skip
+@argument(
+    "source",
+    type=LocalPath(),
+    metavar="MODEL|DIR",
+    help="The model, or a folder that encrypt --release wrote.",
+)
 @option("--release", required=True, metavar="NAME/VERSION", help="The release that this is.")
 @zone_option()
 @option("--to", "to", required=True, metavar="ZONE", help="The zone where it goes.")
-@option("--signature", type=LocalPath(), metavar="FILE",
-        help="The model's signature (default: in MODEL.evidence/).")  # fmt: skip
+@option(
+    "--signature",
+    type=LocalPath(),
+    metavar="FILE",
+    help="The model's signature (default: in MODEL.evidence/).",
+)
 @option("--dry-run", is_flag=True, help="Say what would cross, and write nothing anywhere.")
 @project_option
 @output_options
@@ -58,24 +66,36 @@ def command(
 
     with progress("pushing") as advance:
         done = push(
-            source, release=Release.parse(release), zone=running_zone(zone), to=to,
-            project=project, signature=signature, dry_run=dry_run, advance=advance,
+            source,
+            release=Release.parse(release),
+            zone=running_zone(zone),
+            to=to,
+            project=project,
+            signature=signature,
+            dry_run=dry_run,
+            advance=advance,
             total=advance and advance.expect,
-        )  # fmt: skip
+        )
     pinned = done.release.pinned(done.manifest)
     target = done.destination
     rows = [
         ("release", pinned),
-        ("to", f"zone {target.zone}, {target.provider_region}, {target.country}, "
-               f"run by {target.operator}"),
+        (
+            "to",
+            f"zone {target.zone}, {target.provider_region}, {target.country}, "
+            f"run by {target.operator}",
+        ),
         ("store", done.store),
         ("for key", f"{done.recipient[0]} ({done.recipient[1]})"),
-        ("crosses" if dry_run else "crossed",
-         f"{_count(done.blobs, 'object')}, {human_bytes(done.crossed)} of ciphertext and evidence"
-         + (", and the key table, decisions and record" if dry_run and done.blobs else "")),
+        (
+            "crosses" if dry_run else "crossed",
+            f"{_count(done.blobs, 'object')}, {human_bytes(done.crossed)} of ciphertext and "
+            "evidence"
+            + (", and the key table, decisions and record" if dry_run and done.blobs else ""),
+        ),
         ("evidence", ", ".join(role for role, _ in done.evidence) or "none but the signature"),
         *(("decision", line) for line in done.decisions),
-    ]  # fmt: skip
+    ]
     if done.sequence is not None:
         rows.append(("number", str(done.sequence)))
     if done.audit_head is not None:

@@ -59,9 +59,14 @@ def command(
 
     with progress("verifying the model") as advance:
         verified, path = verify(
-            model, signature=signature, pin=manifest, key=key, project=project, advance=advance,
+            model,
+            signature=signature,
+            pin=manifest,
+            key=key,
+            project=project,
+            advance=advance,
             total=advance and advance.expect,
-        )  # fmt: skip
+        )
     found, signer = verified.manifest, verified.signer
     return Report(
         command="verify",

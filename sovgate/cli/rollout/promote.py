@@ -35,10 +35,18 @@ sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu""",
 )
 @argument("release", metavar="RELEASE", help="NAME/VERSION@sha256:DIGEST.")
 @zone_option(help="The zone to roll out in, where this runs.")
-@option("--model", type=LocalPath(), metavar="PATH",
-        help="The pulled model: evidence that was added beside it since counts too.")  # fmt: skip
-@click.option("--dry-run", cls=Option, is_flag=True,
-              help="Check and decide, show what would change, write nothing.")  # fmt: skip
+@option(
+    "--model",
+    type=LocalPath(),
+    metavar="PATH",
+    help="The pulled model: evidence that was added beside it since counts too.",
+)
+@click.option(
+    "--dry-run",
+    cls=Option,
+    is_flag=True,
+    help="Check and decide, show what would change, write nothing.",
+)
 @project_option
 @output_options
 def command(

@@ -25,10 +25,16 @@ sovgate rollback --zone eu --reason "withdrawn by its authors" --to-release kyc-
 )
 @zone_option(help="The zone to roll back, where this runs.")
 @option("--reason", required=True, metavar="TEXT", help="Why, in one line; it is signed.")
-@option("--to-release", metavar="NAME/VERSION",
-        help="The release to go back to (default: the last one that still stands).")  # fmt: skip
-@option("--dry-run", is_flag=True,
-        help="Find the way back and decide, show what would change, write nothing.")  # fmt: skip
+@option(
+    "--to-release",
+    metavar="NAME/VERSION",
+    help="The release to go back to (default: the last one that still stands).",
+)
+@option(
+    "--dry-run",
+    is_flag=True,
+    help="Find the way back and decide, show what would change, write nothing.",
+)
 @project_option
 @output_options
 def command(

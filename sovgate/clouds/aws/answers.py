@@ -52,8 +52,13 @@ def failures() -> tuple[type[Exception], ...]:
     exceptions = importlib.import_module("botocore.exceptions")
     parsers = importlib.import_module("botocore.parsers")
     http = importlib.import_module("urllib3.exceptions")
-    return (BadAnswer, exceptions.BotoCoreError, exceptions.ClientError,
-            parsers.ResponseParserError, http.HTTPError)  # fmt: skip
+    return (
+        BadAnswer,
+        exceptions.BotoCoreError,
+        exceptions.ClientError,
+        parsers.ResponseParserError,
+        http.HTTPError,
+    )
 
 
 def ask(sdk: Any, operation: str, **parameters: Any) -> dict[str, Any]:

@@ -32,15 +32,26 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]", re.A
 _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-_WRONG = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "UnrecognizedClientException",
-          "InvalidClientTokenId", "InvalidSignatureException", "IncompleteSignature",
-          "MissingAuthenticationToken", "MissingAuthenticationTokenException"}  # fmt: skip
+_WRONG = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "IncompleteSignature",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+}
 _DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403", "Forbidden"}
 _CLOCK = {"RequestTimeTooSkewed", "RequestInTheFuture"}
 #: How KMS says it, under the code of a wrong signature.
 _TOO_OLD = re.compile(r"Signature (expired|not yet current)")
-_ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "Redirect",
-              "IllegalLocationConstraintException"}  # fmt: skip
+_ELSEWHERE = {
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "Redirect",
+    "IllegalLocationConstraintException",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +77,21 @@ def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict
     try:
         pairs = parse_qsl(query or "?", strict_parsing=True, max_num_fields=8)
     except ValueError as error:
-        raise ConfigError(f"what follows ? in the {what} URI is not name=value",
-                          fix="write ?NAME=VALUE; known are " + ", ".join(sorted(allowed)),
-                          reason="bad-uri") from error  # fmt: skip
+        raise ConfigError(
+            f"what follows ? in the {what} URI is not name=value",
+            fix="write ?NAME=VALUE; known are " + ", ".join(sorted(allowed)),
+            reason="bad-uri",
+        ) from error
     options = dict(pairs)
     strange = sorted(set(options) - allowed)
     if strange or len(options) != len(pairs):
         raise ConfigError(
-            f"the {what} URI has an option {strange[0][:40]!r}" if strange
+            f"the {what} URI has an option {strange[0][:40]!r}"
+            if strange
             else f"the {what} URI has an option twice",
             fix="known are " + ", ".join(sorted(allowed)) + ", each once",
             reason="bad-uri",
-        )  # fmt: skip
+        )
     for name, pattern, form in (
         ("profile", _PROFILE, "a profile of ~/.aws/config"),
         ("account", _ACCOUNT, "twelve digits"),
@@ -104,8 +118,12 @@ def custom_endpoint(url: str, *, what: str) -> str:
     """
 
     def refuse(why: str) -> NoReturn:
-        raise ConfigError(f"the endpoint of the {what} cannot be used", why=why,
-                          fix="write https://HOST[:PORT]", reason="bad-endpoint")  # fmt: skip
+        raise ConfigError(
+            f"the endpoint of the {what} cannot be used",
+            why=why,
+            fix="write https://HOST[:PORT]",
+            reason="bad-endpoint",
+        )
 
     try:
         parts = urlsplit(url)
@@ -113,8 +131,11 @@ def custom_endpoint(url: str, *, what: str) -> str:
     except ValueError:
         refuse("it is no URL")
     if parts.username is not None or parts.password is not None or "@" in url:
-        raise ConfigError(f"the endpoint of the {what} carries credentials",
-                          fix="take them out of the URI", reason="secret-in-uri")  # fmt: skip
+        raise ConfigError(
+            f"the endpoint of the {what} carries credentials",
+            fix="take them out of the URI",
+            reason="secret-in-uri",
+        )
     written = f"[{host}]" if ":" in host else host
     if not _HOST.fullmatch(written) or parts.path not in ("", "/") or parts.query:
         refuse("it is no URL of a host alone")
@@ -123,9 +144,11 @@ def custom_endpoint(url: str, *, what: str) -> str:
     if parts.scheme == "http" and not is_loopback(host):
         refuse("http:// can be read and changed by anyone on the way")
     words = set(re.split(r"[.-]", host))
-    if words & {"accelerate", "accesspoint", "mrap", "website"} or "s3-global" in host or (
-        re.fullmatch(r"(s3|kms)\.(amazonaws\.(com|eu|com\.cn))", host)
-    ):  # fmt: skip
+    if (
+        words & {"accelerate", "accesspoint", "mrap", "website"}
+        or "s3-global" in host
+        or (re.fullmatch(r"(s3|kms)\.(amazonaws\.(com|eu|com\.cn))", host))
+    ):
         refuse("it leads to no one region")
     return f"{parts.scheme}://{written}" + (f":{port}" if port is not None else "")
 
@@ -145,8 +168,9 @@ def endpoint(
     row = lookup(region) if region is not None else None
     if custom is not None:
         signed = aws_region or (row.region if row else "us-east-1")
-        return Endpoint(url=custom_endpoint(custom, what=what), region=signed,
-                        declared=row, catalogued=False)  # fmt: skip
+        return Endpoint(
+            url=custom_endpoint(custom, what=what), region=signed, declared=row, catalogued=False
+        )
     if row is None:
         raise ConfigError(
             f"the region of the {what} is not known",
@@ -182,9 +206,14 @@ class Client:
 
 
 def client(
-    service: str, place: Endpoint, *, kind: type[SovgateError], profile: str | None = None,
-    path_style: bool = True, connections: int = 10,
-) -> Client:  # fmt: skip
+    service: str,
+    place: Endpoint,
+    *,
+    kind: type[SovgateError],
+    profile: str | None = None,
+    path_style: bool = True,
+    connections: int = 10,
+) -> Client:
     """A client for one endpoint.
 
     Credentials: the profile, if one is named; else PROVIDER_ACCESS_KEY_ID and its fellows (for
@@ -225,18 +254,23 @@ def client(
             },
         )
         sdk = session.create_client(
-            service, region_name=place.region, endpoint_url=place.url, config=config,
+            service,
+            region_name=place.region,
+            endpoint_url=place.url,
+            config=config,
             verify=roots or True,
-        )  # fmt: skip
+        )
     except SovgateError:
         raise
     except (botocore.exceptions.BotoCoreError, ValueError, TypeError, AttributeError) as error:
         raise _unusable(error, place, kind) from error
     # What the grade says of proxies and roots is what this session is given, and no more.
     http = botocore.httpsession.URLLib3Session(
-        verify=roots or True, proxies=proxies, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+        verify=roots or True,
+        proxies=proxies,
+        timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
         max_pool_connections=connections,
-    )  # fmt: skip
+    )
     sdk.meta.events.register_first(f"before-send.{service}", answers.bounded(http))
     sdk.meta.events.register_first(f"needs-retry.{service}", _no_redirects(place))
     known = place.catalogued and not roots and not proxies
@@ -299,10 +333,11 @@ def _no_redirects(place: Endpoint) -> Callable[..., None]:
             raise ResidencyMismatch(
                 f"{place.url} sends us elsewhere",
                 why=f"it says that this lies in {str(there)[:80]!r}, not in {place.region!r}"
-                if there else f"it answered with a redirect ({http.status_code})",
+                if there
+                else f"it answered with a redirect ({http.status_code})",
                 fix="name the region where it really lies, and see whether policy allows that",
                 reason="redirected",
-            )  # fmt: skip
+            )
 
     return refuse
 
@@ -325,48 +360,77 @@ def explain(
     if code in _DENIED or (
         answers.status_of(error) == 403 and code not in _EXPIRED | _WRONG | _CLOCK
     ):
-        return kind(what, why=f"access denied: these credentials lack {needed}",
-                    fix=f"allow {needed} (docs/aws.md has the whole policy)",
-                    reason="access-denied")  # fmt: skip
+        return kind(
+            what,
+            why=f"access denied: these credentials lack {needed}",
+            fix=f"allow {needed} (docs/aws.md has the whole policy)",
+            reason="access-denied",
+        )
     if code in _EXPIRED:
-        return kind(what, why="the credentials have expired",
-                    fix="get new ones, and run it again", reason="credentials-expired")  # fmt: skip
+        return kind(
+            what,
+            why="the credentials have expired",
+            fix="get new ones, and run it again",
+            reason="credentials-expired",
+        )
     if code in _CLOCK or (code in _WRONG and _TOO_OLD.search(answers.message(error))):
-        return kind(what, why="the clock here is wrong", fix="set the clock right",
-                    reason="clock")  # fmt: skip
+        return kind(what, why="the clock here is wrong", fix="set the clock right", reason="clock")
     if code in _WRONG:
-        return kind(what, why=f"the service does not accept these credentials ({code})",
-                    fix="check that they belong to this account and partition",
-                    reason="bad-credentials")  # fmt: skip
-    if "Credential" in name or name in ("TokenRetrievalError", "UnauthorizedSSOTokenError",
-                                        "SSOTokenLoadError"):  # fmt: skip
-        return kind(what, why="no credentials were found",
-                    fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of the zone's "
-                    "provider (docs/aws.md), or in GitHub Actions: permissions: id-token: write "
-                    "and aws-actions/configure-aws-credentials",
-                    details=workflow_permissions("id-token: write", "contents: read"),
-                    reason="no-credentials")  # fmt: skip
+        return kind(
+            what,
+            why=f"the service does not accept these credentials ({code})",
+            fix="check that they belong to this account and partition",
+            reason="bad-credentials",
+        )
+    if "Credential" in name or name in (
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+        "SSOTokenLoadError",
+    ):
+        return kind(
+            what,
+            why="no credentials were found",
+            fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of the zone's "
+            "provider (docs/aws.md), or in GitHub Actions: permissions: id-token: write "
+            "and aws-actions/configure-aws-credentials",
+            details=workflow_permissions("id-token: write", "contents: read"),
+            reason="no-credentials",
+        )
     if name == "ProfileNotFound":
-        return kind(what, why="there is no such profile in ~/.aws/config",
-                    fix="add it, or take it out of the URI (profile=) or AWS_PROFILE",
-                    reason="no-profile")  # fmt: skip
+        return kind(
+            what,
+            why="there is no such profile in ~/.aws/config",
+            fix="add it, or take it out of the URI (profile=) or AWS_PROFILE",
+            reason="no-profile",
+        )
     if name == "SSLError":
-        return kind(what, why="its TLS certificate is not one that the default roots vouch for",
-                    fix="check the endpoint; AWS_CA_BUNDLE names roots of your own",
-                    reason="tls")  # fmt: skip
+        return kind(
+            what,
+            why="its TLS certificate is not one that the default roots vouch for",
+            fix="check the endpoint; AWS_CA_BUNDLE names roots of your own",
+            reason="tls",
+        )
     if name in ("HTTPClientError", "ProxyConnectionError"):
-        return kind(what, why=f"the request did not get out ({name})",
-                    fix="check the proxy in HTTPS_PROXY, and whether a credential has a line end "
-                    "too much",
-                    reason="no-answer")  # fmt: skip
+        return kind(
+            what,
+            why=f"the request did not get out ({name})",
+            fix="check the proxy in HTTPS_PROXY, and whether a credential has a line end too much",
+            reason="no-answer",
+        )
     if not code:
         said = (
             str(error) if isinstance(error, answers.BadAnswer) else f"no whole answer came ({name})"
         )
-        return kind(what, why=said,
-                    fix="check the network and the endpoint, and run it again",
-                    reason="no-answer")  # fmt: skip
+        return kind(
+            what,
+            why=said,
+            fix="check the network and the endpoint, and run it again",
+            reason="no-answer",
+        )
     message = answers.message(error)
-    return kind(what, why=f"{code}: {message}" if message else code,
-                fix="run it again; if it stays, ask whoever runs the service",
-                reason="service")  # fmt: skip
+    return kind(
+        what,
+        why=f"{code}: {message}" if message else code,
+        fix="run it again; if it stays, ask whoever runs the service",
+        reason="service",
+    )

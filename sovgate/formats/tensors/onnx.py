@@ -31,14 +31,35 @@ MAX_OFFSET = 2**53
 
 #: TensorProto.DataType: (name, bits an element; None: no fixed size).
 TYPES: dict[int, tuple[str, int | None]] = {
-    1: ("FLOAT", 32), 2: ("UINT8", 8), 3: ("INT8", 8), 4: ("UINT16", 16), 5: ("INT16", 16),
-    6: ("INT32", 32), 7: ("INT64", 64), 8: ("STRING", None), 9: ("BOOL", 8), 10: ("FLOAT16", 16),
-    11: ("DOUBLE", 64), 12: ("UINT32", 32), 13: ("UINT64", 64), 14: ("COMPLEX64", 64),
-    15: ("COMPLEX128", 128), 16: ("BFLOAT16", 16), 17: ("FLOAT8E4M3FN", 8),
-    18: ("FLOAT8E4M3FNUZ", 8), 19: ("FLOAT8E5M2", 8), 20: ("FLOAT8E5M2FNUZ", 8), 21: ("UINT4", 4),
-    22: ("INT4", 4), 23: ("FLOAT4E2M1", 4), 24: ("FLOAT8E8M0", 8), 25: ("UINT2", 2),
-    26: ("INT2", 2), 27: ("FLOAT6E2M3", None), 28: ("FLOAT6E3M2", None),
-}  # fmt: skip
+    1: ("FLOAT", 32),
+    2: ("UINT8", 8),
+    3: ("INT8", 8),
+    4: ("UINT16", 16),
+    5: ("INT16", 16),
+    6: ("INT32", 32),
+    7: ("INT64", 64),
+    8: ("STRING", None),
+    9: ("BOOL", 8),
+    10: ("FLOAT16", 16),
+    11: ("DOUBLE", 64),
+    12: ("UINT32", 32),
+    13: ("UINT64", 64),
+    14: ("COMPLEX64", 64),
+    15: ("COMPLEX128", 128),
+    16: ("BFLOAT16", 16),
+    17: ("FLOAT8E4M3FN", 8),
+    18: ("FLOAT8E4M3FNUZ", 8),
+    19: ("FLOAT8E5M2", 8),
+    20: ("FLOAT8E5M2FNUZ", 8),
+    21: ("UINT4", 4),
+    22: ("INT4", 4),
+    23: ("FLOAT4E2M1", 4),
+    24: ("FLOAT8E8M0", 8),
+    25: ("UINT2", 2),
+    26: ("INT2", 2),
+    27: ("FLOAT6E2M3", None),
+    28: ("FLOAT6E3M2", None),
+}
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -146,9 +167,15 @@ class _Reader(_Wire):
         for domain, opset in sorted(opsets.items())[:64]:
             self.facts[f"opset:{domain or 'ai.onnx'}"] = str(opset)
         externals = (External(location=n, end=e) for n, e in sorted(self.externals.items()))
-        return TensorFile(format="onnx", version=str(version), tensors=tuple(self.tensors),
-                          facts=self.facts, inputs=tuple(self.inputs), outputs=tuple(self.outputs),
-                          externals=tuple(externals))  # fmt: skip
+        return TensorFile(
+            format="onnx",
+            version=str(version),
+            tensors=tuple(self.tensors),
+            facts=self.facts,
+            inputs=tuple(self.inputs),
+            outputs=tuple(self.outputs),
+            externals=tuple(externals),
+        )
 
     def descend(self, length: int, into: dict[int, object], depth: int) -> None:
         """Walk a message, and hand some of its messages on."""

@@ -132,15 +132,29 @@ def _tracked(base: Path) -> list[Path]:
 
     with tempfile.TemporaryDirectory() as folder:
         done = execute(
-            [find_program("git"), "-c", "core.fsmonitor=false", "-c", "safe.directory=*",
-             "-C", str(base), "ls-files", "-z"],
-            environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1",
-                         "HOME": folder, "GIT_OPTIONAL_LOCKS": "0"},
+            [
+                find_program("git"),
+                "-c",
+                "core.fsmonitor=false",
+                "-c",
+                "safe.directory=*",
+                "-C",
+                str(base),
+                "ls-files",
+                "-z",
+            ],
+            environment={
+                "PATH": "/usr/bin:/bin",
+                "LC_ALL": "C",
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "HOME": folder,
+                "GIT_OPTIONAL_LOCKS": "0",
+            },
             folder=Path(folder),
             stdin=b"",
             most=MAX_LISTING,
             seconds=120,
-        )  # fmt: skip
+        )
     if done.code != 0:
         raise UsageError(
             "it is not known which files to look through",

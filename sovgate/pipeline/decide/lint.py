@@ -142,8 +142,12 @@ class _Run:
             if declared is not None:
                 config, name = declared
                 place = _join(config.path, config.where(f"datasets.{name}.manifest"))
-                error = ConfigError(error.what, fix="check the path; it starts at the folder of "
-                                    "sovgate.yaml", where=place, reason="missing-file")  # fmt: skip
+                error = ConfigError(
+                    error.what,
+                    fix="check the path; it starts at the folder of sovgate.yaml",
+                    where=place,
+                    reason="missing-file",
+                )
             self.findings.append(Finding.of(error, str(path)))
             return
         if not first:
@@ -191,5 +195,10 @@ def _at(error: SovgateError, path: Path) -> SovgateError:
 def _in(path: Path, finding: Finding) -> Finding:
     if finding.where.path != path.name:
         return finding
-    return Finding(rule=finding.rule, severity=finding.severity, where=_join(path, finding.where),
-                   message=finding.message, fix=finding.fix)  # fmt: skip
+    return Finding(
+        rule=finding.rule,
+        severity=finding.severity,
+        where=_join(path, finding.where),
+        message=finding.message,
+        fix=finding.fix,
+    )

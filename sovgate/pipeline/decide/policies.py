@@ -261,8 +261,9 @@ def run_tests(folder: Path | None) -> list[TestResult]:
     from sovgate.engines.vet import tests_in
 
     if folder is not None and not folder.is_dir():
-        raise UsageError(f"there is no folder {str(folder)!r}", fix="check the path",
-                         reason="missing-path")  # fmt: skip
+        raise UsageError(
+            f"there is no folder {str(folder)!r}", fix="check the path", reason="missing-path"
+        )
     shipped = read_sources(
         files.resource_dir("policies"), prefix="policies/", ours=True, tests=folder is None
     )

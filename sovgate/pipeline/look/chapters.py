@@ -72,9 +72,11 @@ def _when(moment: datetime) -> str:
 
 
 def transfer(
-    store: Store, record: Record, trusted: Sequence[Trusted],
+    store: Store,
+    record: Record,
+    trusted: Sequence[Trusted],
     datasets: Mapping[str, DatasetFacts],
-) -> Node:  # fmt: skip
+) -> Node:
     told = record.transfer
     children = [
         Node(kind="model", what=f"manifest sha256:{told.manifest.sha256}", status=STATED),
@@ -108,14 +110,20 @@ def _signature(store: Store, told: Transfer, trusted: Sequence[Trusted]) -> Node
             raise VerificationFailed("the manifest is another one", reason="wrong-manifest")
         signer = check_signed(bundle, manifest, trusted)
     except NotFound as error:
-        return Node(kind="signature", what="of the model", status=MISSING, sha256=digest,
-                    why=error.what)  # fmt: skip
+        return Node(
+            kind="signature", what="of the model", status=MISSING, sha256=digest, why=error.what
+        )
     except VerificationFailed as error:
         return failed("signature", "of the model", error, digest)
     count = len(manifest.resources)
     files = f"{count} file{'s' * (count != 1)}, {manifest.total} bytes"
-    return Node(kind="signature", what=f"of the model: {files}", status=VERIFIED, by=signer.name,
-                sha256=digest)  # fmt: skip
+    return Node(
+        kind="signature",
+        what=f"of the model: {files}",
+        status=VERIFIED,
+        by=signer.name,
+        sha256=digest,
+    )
 
 
 def _blobs(store: Store, told: Transfer) -> Node:
@@ -133,15 +141,23 @@ def _blobs(store: Store, told: Transfer) -> Node:
         if stat is None or stat.size != size:
             missing.append(digest)
     if missing:
-        return Node(kind="weights", what=what, status=MISSING, sha256=missing[0],
-                    why=f"{len(missing)} of them are not there, or of another size")  # fmt: skip
+        return Node(
+            kind="weights",
+            what=what,
+            status=MISSING,
+            sha256=missing[0],
+            why=f"{len(missing)} of them are not there, or of another size",
+        )
     return Node(kind="weights", what=what, status=STATED)
 
 
 def _evidence(
-    store: Store, told: Transfer, ref: EvidenceRef, trusted: Sequence[Trusted],
+    store: Store,
+    told: Transfer,
+    ref: EvidenceRef,
+    trusted: Sequence[Trusted],
     datasets: Mapping[str, DatasetFacts],
-) -> Node:  # fmt: skip
+) -> Node:
     from sovgate.stages.transfer import get_blob
 
     try:
@@ -151,14 +167,20 @@ def _evidence(
             raise VerificationFailed("it is about another model", reason="other-model")
         return _TELL.get(ref.role, _plain)(verified, datasets)
     except NotFound as error:
-        return Node(kind=ref.role, what=ref.predicate_type, status=MISSING, sha256=ref.sha256,
-                    why=error.what)  # fmt: skip
+        return Node(
+            kind=ref.role,
+            what=ref.predicate_type,
+            status=MISSING,
+            sha256=ref.sha256,
+            why=error.what,
+        )
     except VerificationFailed as error:
         return failed(ref.role, ref.predicate_type, error, ref.sha256)
 
 
-def _node(verified: Verified, what: str, *, when: datetime | None = None,
-          children: Sequence[Node] = ()) -> Node:  # fmt: skip
+def _node(
+    verified: Verified, what: str, *, when: datetime | None = None, children: Sequence[Node] = ()
+) -> Node:
     return Node(
         kind=verified.role,
         what=what,
@@ -205,8 +227,12 @@ def _dataset(item: object, now: DatasetFacts | None) -> Node:
             same = now.commitment == item.commitment
             commitment += ", as declared today" if same else ", which is not that of today"
     category = item.category or "no category"
-    return Node(kind="data set", what=f"{item.name} ({category}), {stays}, {commitment}",
-                status=STATED, sha256=item.commitment)  # fmt: skip
+    return Node(
+        kind="data set",
+        what=f"{item.name} ({category}), {stays}, {commitment}",
+        status=STATED,
+        sha256=item.commitment,
+    )
 
 
 def _sbom(verified: Verified, _: Mapping[str, DatasetFacts]) -> Node:
@@ -284,8 +310,13 @@ def _named_decision(store: Store, digest: str, trusted: Sequence[Trusted]) -> No
             raise VerificationFailed("it was changed", reason="digest-mismatch")
         return _decision(open_statement(data, trusted, role="decision"), {})
     except NotFound:
-        return Node(kind="decision", what="that it rests on", status=MISSING, sha256=digest,
-                    why="it is not in the store")  # fmt: skip
+        return Node(
+            kind="decision",
+            what="that it rests on",
+            status=MISSING,
+            sha256=digest,
+            why="it is not in the store",
+        )
     except VerificationFailed as error:
         return failed("decision", "that it rests on", error, digest)
 
@@ -320,8 +351,11 @@ def promotion(
         children.append(_named_decision(store, told.decision, trusted))
     except VerificationFailed as error:
         found = _named_decision(store, told.decision, trusted)
-        children.append(found if found.status != VERIFIED else
-                        failed("decision", found.what, error, told.decision))  # fmt: skip
+        children.append(
+            found
+            if found.status != VERIFIED
+            else failed("decision", found.what, error, told.decision)
+        )
     children.append(
         Node(
             kind="commit",
@@ -372,8 +406,9 @@ def entry(found: Found, zone: str, store: Store, trusted: Sequence[Trusted]) -> 
     """One entry of a zone's audit log; of a denial the decisions too, which lie beside the log."""
     told, said = found.entry, found.said
     if told is None or said is None:
-        return Node(kind="entry", what=found.name, status=FAILED, sha256=found.sha256,
-                    why=found.error)  # fmt: skip
+        return Node(
+            kind="entry", what=found.name, status=FAILED, sha256=found.sha256, why=found.error
+        )
     signer = said.speaking_for(zone)
     exited = "" if told.exit is None else f", exit {told.exit}"
     way = "" if told.source == told.destination else f" from {told.source} to {told.destination}"

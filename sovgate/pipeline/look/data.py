@@ -61,9 +61,14 @@ def commit_data(
     if after != before:
         atomic_write(path, after)
     return CommittedData(
-        dataset=name, manifest=path, value=made.value, epoch=epoch, files=made.files,
-        bytes=made.bytes, changed=after != before,
-    )  # fmt: skip
+        dataset=name,
+        manifest=path,
+        value=made.value,
+        epoch=epoch,
+        files=made.files,
+        bytes=made.bytes,
+        changed=after != before,
+    )
 
 
 def make_key(out: Path) -> None:
@@ -71,8 +76,12 @@ def make_key(out: Path) -> None:
     if not create_only(
         out, b64encode(os.urandom(commitment.KEY_BYTES)).encode() + b"\n", mode=0o600
     ):
-        raise UsageError(f"{str(out)!r} is there already", why="a key is never overwritten",
-                         fix="name another file with -o", reason="output-exists")  # fmt: skip
+        raise UsageError(
+            f"{str(out)!r} is there already",
+            why="a key is never overwritten",
+            fix="name another file with -o",
+            reason="output-exists",
+        )
 
 
 def _key(path: Path) -> bytes:

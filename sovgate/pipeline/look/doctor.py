@@ -35,10 +35,14 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
 }
 #: What the base install brings: import name -> distribution.
 BASE = {
-    "click": "click", "cryptography": "cryptography", "yaml": "pyyaml", "regorus":
-    "gordon-to-regorus", "jsonschema_rs": "jsonschema-rs", "cyclonedx": "cyclonedx-python-lib",
+    "click": "click",
+    "cryptography": "cryptography",
+    "yaml": "pyyaml",
+    "regorus": "gordon-to-regorus",
+    "jsonschema_rs": "jsonschema-rs",
+    "cyclonedx": "cyclonedx-python-lib",
     "ruamel.yaml": "ruamel.yaml",
-}  # fmt: skip
+}
 #: Seconds that a file may be younger than now.
 SKEW = 300
 
@@ -73,8 +77,12 @@ class _Doctor:
             self.say(name, worst, where + detail, error.fix or "see docs, and run it again")
             return False
         except ImportError as error:
-            self.say(name, worst, f"{error.name or error} cannot be imported",
-                     "install sovgate again, with the extra that it needs")  # fmt: skip
+            self.say(
+                name,
+                worst,
+                f"{error.name or error} cannot be imported",
+                "install sovgate again, with the extra that it needs",
+            )
             return False
         return True
 
@@ -178,12 +186,20 @@ def _lint(found: _Doctor, config: ProjectConfig) -> None:
         findings, read = lint([], config.path.parent)
         errors = [finding for finding in findings if finding.severity == "error"]
         for finding in errors:
-            found.say("lint", MISSING, f"{finding.where}: {finding.message}",
-                      finding.fix or "sovgate lint")  # fmt: skip
+            found.say(
+                "lint",
+                MISSING,
+                f"{finding.where}: {finding.message}",
+                finding.fix or "sovgate lint",
+            )
         for finding in findings:
             if finding.severity != "error":
-                found.say("lint", WARN, f"{finding.where}: {finding.message}",
-                          finding.fix or "sovgate lint")  # fmt: skip
+                found.say(
+                    "lint",
+                    WARN,
+                    f"{finding.where}: {finding.message}",
+                    finding.fix or "sovgate lint",
+                )
         return None if errors else f"{len(read)} file{'s' * (len(read) != 1)} read, 0 errors"
 
     found.run("lint", judge)
@@ -193,8 +209,12 @@ def _young(found: _Doctor, path: Path) -> None:
     """A file from the future means that a clock is wrong, here or where it was written."""
     ahead = path.stat().st_mtime - time.time()
     if ahead > SKEW:
-        found.say("clock", WARN, f"{path.name} is {ahead / 60:.0f} minutes younger than now",
-                  "set this machine's clock; decisions and evidence depend on it")  # fmt: skip
+        found.say(
+            "clock",
+            WARN,
+            f"{path.name} is {ahead / 60:.0f} minutes younger than now",
+            "set this machine's clock; decisions and evidence depend on it",
+        )
 
 
 def _policies(found: _Doctor, opened: Project) -> None:
@@ -238,9 +258,12 @@ def _extras(found: _Doctor, config: ProjectConfig) -> None:
     for zone in config.zones.values():
         keys = zone.keys
         for text, what in (
-            (keys.sign, "key"), (keys.sign_public, "key"), (keys.encrypt, "key"),
-            (keys.encrypt_public, "key"), (zone.store, "store"),
-        ):  # fmt: skip
+            (keys.sign, "key"),
+            (keys.sign_public, "key"),
+            (keys.encrypt, "key"),
+            (keys.encrypt_public, "key"),
+            (zone.store, "store"),
+        ):
             if text is not None:
                 schemes.add(uri.parse(text, what=what).scheme)
     for scheme in sorted(schemes & set(EXTRAS)):
@@ -248,8 +271,12 @@ def _extras(found: _Doctor, config: ProjectConfig) -> None:
         if _importable(module):
             found.say("extra", OK, f"{scheme}: {module}")
         else:
-            found.say("extra", MISSING, f"{scheme}: {module} is not installed",
-                      f"pip install 'sovgate[{extra}]'")  # fmt: skip
+            found.say(
+                "extra",
+                MISSING,
+                f"{scheme}: {module} is not installed",
+                f"pip install 'sovgate[{extra}]'",
+            )
 
 
 def _remote(text: str | None, what: str) -> bool:
@@ -262,24 +289,55 @@ def _zone(found: _Doctor, opened: Project, name: str) -> None:
     zone, keys = opened.zone(name), opened.zone(name).keys
     signs = keys.sign_public or keys.sign
     if signs is not None and opened.config.trust is None:
-        _key(found, opened, f"{name}: key that its word is known by", signs, "sign",
-             lambda: open_public(signs, opened.base, zone.region).key_id)  # fmt: skip
+        _key(
+            found,
+            opened,
+            f"{name}: key that its word is known by",
+            signs,
+            "sign",
+            lambda: open_public(signs, opened.base, zone.region).key_id,
+        )
     reach = {to for rule in opened.config.border.values() for _, to in rule.allow}
     seals = keys.encrypt_public or (keys.encrypt if name in reach else None)
     if seals is not None:
-        _key(found, opened, f"{name}: key to encrypt for it", seals, "encrypt",
-             lambda: opened.recipient(name).key_id)  # fmt: skip
+        _key(
+            found,
+            opened,
+            f"{name}: key to encrypt for it",
+            seals,
+            "encrypt",
+            lambda: opened.recipient(name).key_id,
+        )
     if name == found.zone:
         if keys.sign is not None:
             trusted = keys.sign_public if opened.config.trust is None else None
-            _key(found, opened, f"{name}: secret key to sign", keys.sign, "sign",
-                 lambda: _half(found, opened.signer(name).public_key.key_id, trusted,
-                               lambda text: open_public(text, opened.base, zone.region).key_id),
-                 )  # fmt: skip
+            _key(
+                found,
+                opened,
+                f"{name}: secret key to sign",
+                keys.sign,
+                "sign",
+                lambda: _half(
+                    found,
+                    opened.signer(name).public_key.key_id,
+                    trusted,
+                    lambda text: open_public(text, opened.base, zone.region).key_id,
+                ),
+            )
         if keys.encrypt is not None:
-            _key(found, opened, f"{name}: secret key to decrypt", keys.encrypt, "encrypt",
-                 lambda: _half(found, opened.identity(name).key_id, keys.encrypt_public,
-                               lambda _: opened.recipient(name).key_id))  # fmt: skip
+            _key(
+                found,
+                opened,
+                f"{name}: secret key to decrypt",
+                keys.encrypt,
+                "encrypt",
+                lambda: _half(
+                    found,
+                    opened.identity(name).key_id,
+                    keys.encrypt_public,
+                    lambda _: opened.recipient(name).key_id,
+                ),
+            )
     if zone.store is not None:
         _store(found, opened, name)
 
@@ -315,8 +373,12 @@ def _key(
         if not os.path.exists(opened.base / path):  # noqa: PTH110 (Path's raises if it is too long)
             private = path.removesuffix(".pub.pem") + ".pem" if path.endswith(".pub.pem") else path
             ask = "ask that zone for it; it is made there by: " if private != path else ""
-            found.say(label, MISSING, f"{path} is not there",
-                      f"{ask}sovgate keys generate {kind} -o {shlex.quote(private)}")  # fmt: skip
+            found.say(
+                label,
+                MISSING,
+                f"{path} is not there",
+                f"{ask}sovgate keys generate {kind} -o {shlex.quote(private)}",
+            )
             return
     found.run(label, lambda: f"{text}, id {open_it()[:16]}…")
 

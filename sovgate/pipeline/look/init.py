@@ -29,8 +29,9 @@ from sovgate.records import RELEASE_PART
 __all__ = ["PATTERNS", "Answers", "DataAnswer", "Made", "ZoneAnswer", "init"]
 
 #: Files that a repository may have for other reasons. They are never changed, only talked about.
-SHARED = frozenset({".gitignore", ".pre-commit-config.yaml", ".github/zizmor.yml",
-                    ".github/jactionlint.yaml"})  # fmt: skip
+SHARED = frozenset(
+    {".gitignore", ".pre-commit-config.yaml", ".github/zizmor.yml", ".github/jactionlint.yaml"}
+)
 PROJECT = "sovgate.yaml"
 MAX_FILE = 1024 * 1024
 MAX_ZONES = 16
@@ -80,9 +81,11 @@ def zone_answer(text: str, *, suffix: str = "") -> ZoneAnswer:
         raise UsageError(error.what, why=error.why, fix=error.fix, reason=error.reason) from error
     name = name.strip() or region.country.lower() + suffix
     if not _ZONE.fullmatch(name):
-        raise UsageError(f"{name[:60]!r} is no name for a zone",
-                         fix="a-z first, then 0-9 and hyphens within too, at most 40; not github",
-                         reason="bad-name")  # fmt: skip
+        raise UsageError(
+            f"{name[:60]!r} is no name for a zone",
+            fix="a-z first, then 0-9 and hyphens within too, at most 40; not github",
+            reason="bad-name",
+        )
     return ZoneAnswer(name=name, region=region)
 
 
@@ -98,8 +101,11 @@ def data_answer(text: str) -> DataAnswer:
                 error.what, why=error.why, fix=error.fix, reason="bad-place"
             ) from error
     if not RELEASE_PART.fullmatch(name) or name == PUBLIC:
-        raise UsageError(f"{name[:60]!r} is no name for a data set", fix="e.g. customers-eu=EU",
-                         reason="bad-name")  # fmt: skip
+        raise UsageError(
+            f"{name[:60]!r} is no name for a data set",
+            fix="e.g. customers-eu=EU",
+            reason="bad-name",
+        )
     return DataAnswer(name=name, stays_in=found)
 
 
@@ -108,14 +114,20 @@ def check(answers: Answers) -> Answers:
     names = [zone.name for zone in answers.zones]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError(f"two zones are called {twice[0]}", fix="name them: NAME=provider:region",
-                         reason="bad-name")  # fmt: skip
+        raise UsageError(
+            f"two zones are called {twice[0]}",
+            fix="name them: NAME=provider:region",
+            reason="bad-name",
+        )
     for name in names:
         # Those are what environments and pipelines beside the zone's own are called.
         if {f"{name}-release", f"{name}-rollback"} & set(names):
-            raise UsageError(f"the names of zones do not go together: {', '.join(names)[:120]}",
-                             why=f"{name}-release and {name}-rollback are taken by zone {name}",
-                             fix="name them: NAME=provider:region", reason="bad-name")  # fmt: skip
+            raise UsageError(
+                f"the names of zones do not go together: {', '.join(names)[:120]}",
+                why=f"{name}-release and {name}-rollback are taken by zone {name}",
+                fix="name them: NAME=provider:region",
+                reason="bad-name",
+            )
         longest = f"{answers.model}-{name}-release"
         if len(longest) > MAX_NAME:
             raise UsageError(
@@ -175,9 +187,12 @@ def init(folder: Path, answers: Answers, *, dry_run: bool = False) -> Made:
         staged += [PROJECT] if PROJECT in created else []
         _write(folder, wanted, fresh, staged)
     return Made(
-        folder=folder, created=tuple(sorted([*created, *new_keys])), kept=tuple(sorted(kept)),
-        differ=tuple(differ), dry_run=dry_run,
-    )  # fmt: skip
+        folder=folder,
+        created=tuple(sorted([*created, *new_keys])),
+        kept=tuple(sorted(kept)),
+        differ=tuple(differ),
+        dry_run=dry_run,
+    )
 
 
 def _public(path: str) -> str:

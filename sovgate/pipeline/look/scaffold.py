@@ -90,8 +90,12 @@ def files(answers: Answers) -> dict[str, bytes]:
         "policies/named_release.rego": fill("named_release.rego"),
         "policies/named_release_test.rego": fill("named_release_test.rego"),
         f"data/{PUBLIC}.yaml": fill(
-            "dataset.yaml", name=PUBLIC, category="public", stays="",
-            pointer="https://example.org/where-it-is", note="free: it may go anywhere",
+            "dataset.yaml",
+            name=PUBLIC,
+            category="public",
+            stays="",
+            pointer="https://example.org/where-it-is",
+            note="free: it may go anywhere",
         ),
         ".github/workflows/sovgate-check.yml": fill("check.yml"),
         ".github/workflows/sovgate-release.yml": _workflow(answers),
@@ -105,20 +109,26 @@ def files(answers: Answers) -> dict[str, bytes]:
         "keys/README.md": fill("keys.md"),
         "serving/base/kustomization.yaml": fill("serving-base.yaml"),
         "serving/base/deployment.yaml": fill("serving-deployment.yaml", model=answers.model),
-    }  # fmt: skip
+    }
     for data in answers.data:
         pointer = f"file:data/{data.name}" if answers.local else f"s3://{data.name}/"
         made[f"data/{data.name}.yaml"] = fill(
-            "dataset.yaml", name=data.name, category="personal", pointer=pointer,
-            stays=", ".join(data.stays_in), note="and so must every model made from it",
-        )  # fmt: skip
+            "dataset.yaml",
+            name=data.name,
+            category="personal",
+            pointer=pointer,
+            stays=", ".join(data.stays_in),
+            note="and so must every model made from it",
+        )
     for zone in answers.serve:
         made[f"tekton/{zone.name}.yaml"] = _tekton_serve(answers, zone)
         if answers.hybrid:
             made[f"tekton/{zone.name}-release.yaml"] = fill(
-                "tekton-release.yaml", model=answers.model, zone=zone.name,
+                "tekton-release.yaml",
+                model=answers.model,
+                zone=zone.name,
                 data=answers.data[0].name,
-            )  # fmt: skip
+            )
         made[f"serving/overlays/{zone.name}/kustomization.yaml"] = fill(
             "serving-overlay.yaml", zone=zone.name, model=answers.model, place=_place(zone)
         )
@@ -154,11 +164,16 @@ def _project(answers: Answers) -> str:
     )
     european = any({"EU", "EEA"} & set(_groups(data.stays_in)) for data in answers.data)
     return fill(
-        "sovgate.yaml", model=answers.model, pattern=answers.pattern,
-        zones="".join(_zone(answers, zone) for zone in answers.zones), datasets=sets,
-        weights=", ".join(pairs), metadata=", ".join([*pairs, *back]),
-        presets="eu-personal-data" if european else "default", audit=answers.serve[0].name,
-    )  # fmt: skip
+        "sovgate.yaml",
+        model=answers.model,
+        pattern=answers.pattern,
+        zones="".join(_zone(answers, zone) for zone in answers.zones),
+        datasets=sets,
+        weights=", ".join(pairs),
+        metadata=", ".join([*pairs, *back]),
+        presets="eu-personal-data" if european else "default",
+        audit=answers.serve[0].name,
+    )
 
 
 def _groups(places: Sequence[str]) -> list[str]:
@@ -181,10 +196,14 @@ def _zone(answers: Answers, zone: ZoneAnswer) -> str:
     if zone in answers.serve:
         gitops = _gitops(name, answers.gitops)
     return fill(
-        "zone.yaml", zone=name, region=zone.region.id, place=_place(zone), public=public,
+        "zone.yaml",
+        zone=name,
+        region=zone.region.id,
+        place=_place(zone),
+        public=public,
         store=f"file:stores/{name}" if answers.local else f"s3://{answers.model}-{name}",
         gitops=gitops,
-    )  # fmt: skip
+    )
 
 
 def _gitops(zone: str, repo: str | None) -> str:
@@ -215,24 +234,33 @@ def _workflow(answers: Answers) -> str:
     common = {"model": answers.model, "handover": HANDOVER}
     more = fill("head-hybrid.yml", dataset=answers.data[0].name, **common) if hybrid else ""
     text = fill(
-        "release.yml", train=train, served=" and ".join(zone.name for zone in answers.serve),
-        handover=HANDOVER, more=more,
+        "release.yml",
+        train=train,
+        served=" and ".join(zone.name for zone in answers.serve),
+        handover=HANDOVER,
+        more=more,
         **{"and": ";\n# there fine-tuned, and released within the zone" if hybrid else ""},
-    ) + fill("job-train.yml", zone=train, dataset=_trained_on(answers), **common)  # fmt: skip
+    ) + fill("job-train.yml", zone=train, dataset=_trained_on(answers), **common)
     text += fill("job-send.yml", zone=train, secret=_secret(train), **common)
     text += "".join(fill("step-push.yml", zone=train, to=zone.name) for zone in answers.serve)
     text += _forget(train)
     for zone in answers.serve:
         name, secret = zone.name, _secret(zone.name)
-        text += fill("job-receive.yml", zone=name, secret=secret,
-                     output="base" if hybrid else answers.model, **common)  # fmt: skip
+        text += fill(
+            "job-receive.yml",
+            zone=name,
+            secret=secret,
+            output="base" if hybrid else answers.model,
+            **common,
+        )
         if answers.gitops is not None and not hybrid:
             text += fill("step-promote.yml", zone=name, secret=secret)
         text += _forget(name, decrypts=True)
         if hybrid:
             text += fill("job-tune.yml", zone=name, **common)
-            text += fill("job-sign.yml", zone=name, secret=secret, dataset=_tuned_on(answers),
-                         **common)  # fmt: skip
+            text += fill(
+                "job-sign.yml", zone=name, secret=secret, dataset=_tuned_on(answers), **common
+            )
             text += _forget(name)
             text += fill("job-release.yml", zone=name, secret=secret, **common)
             text += _forget(name, decrypts=True)
@@ -266,11 +294,13 @@ def _tekton_serve(answers: Answers, zone: ZoneAnswer) -> str:
     and_ = ", fine-tune it and sign that" if hybrid else ""
     name = {"model": answers.model, "zone": zone.name}
     text = fill(
-        "tekton-serve.yaml", output="base" if hybrid else answers.model,
+        "tekton-serve.yaml",
+        output="base" if hybrid else answers.model,
         params=fill("tekton-tune-param.yaml") if hybrid else "",
         results=fill("tekton-tune-result.yaml", **name) if hybrid else "",
-        **{"and": ", and promote it" if promotes else and_}, **name,
-    )  # fmt: skip
+        **{"and": ", and promote it" if promotes else and_},
+        **name,
+    )
     if hybrid:
         text += fill("tekton-tune.yaml", dataset=_tuned_on(answers), **name)
     elif promotes:

@@ -131,8 +131,13 @@ class _Log:
         for found in self.entries:
             if found.sha256 == sha256:
                 return self._node(found)
-        return Node(kind="log", what="the entry that it names", status=MISSING, sha256=sha256,
-                    why=f"it is not in the log of zone {self.zone}: the log was cut")  # fmt: skip
+        return Node(
+            kind="log",
+            what="the entry that it names",
+            status=MISSING,
+            sha256=sha256,
+            why=f"it is not in the log of zone {self.zone}: the log was cut",
+        )
 
     def _nothing(self, sha256: str) -> Node:
         """RULES 28: a log that was removed whole was cut, where it ought to be in reach."""
@@ -140,11 +145,20 @@ class _Log:
             return chapters.failed("log", f"of zone {self.zone}", self.broken, sha256)
         expected = self._asked and keeps_log(self._opened, self.zone)
         if expected and self.unread is None:
-            return Node(kind="log", what="the entry that it names", status=MISSING, sha256=sha256,
-                        why=f"the log of zone {self.zone} is empty: it was removed")  # fmt: skip
-        return Node(kind="log", what=f"of zone {self.zone} is not to be had from here",
-                    status=MISSING if expected else STATED, sha256=sha256,
-                    why=self.unread)  # fmt: skip
+            return Node(
+                kind="log",
+                what="the entry that it names",
+                status=MISSING,
+                sha256=sha256,
+                why=f"the log of zone {self.zone} is empty: it was removed",
+            )
+        return Node(
+            kind="log",
+            what=f"of zone {self.zone} is not to be had from here",
+            status=MISSING if expected else STATED,
+            sha256=sha256,
+            why=self.unread,
+        )
 
     def about(self, release: Release) -> Node | None:
         """What was done, or denied, about the release, run after run; and what is wrong here."""
@@ -165,8 +179,12 @@ class _Log:
             return None
         own.sort(key=lambda f: (begun.get(f.name.split("/")[1], _UNKNOWN), f.name))
         bad = [self._node(found) for found in self.entries if found.entry is None]
-        node = Node(kind="log", what=f"of zone {self.zone}", status=STATED,
-                    children=(*(self._node(found) for found in own), *bad))  # fmt: skip
+        node = Node(
+            kind="log",
+            what=f"of zone {self.zone}",
+            status=STATED,
+            children=(*(self._node(found) for found in own), *bad),
+        )
         try:
             audit.verify(self.store, self.trusted, zone=self.zone)
         except VerificationFailed as error:
@@ -211,14 +229,18 @@ def _zone(opened: Project, zone: str, release: Release, logs: dict[str, _Log]) -
     if not children:
         return None
     region = opened.zone(zone).region
-    return Node(kind="zone", what=f"{zone} ({region}), {store.uri}", status=STATED,
-                children=tuple(children))  # fmt: skip
+    return Node(
+        kind="zone", what=f"{zone} ({region}), {store.uri}", status=STATED, children=tuple(children)
+    )
 
 
 def _transfer(
-    opened: Project, store: Store, release: Release, trusted: Sequence[Trusted],
+    opened: Project,
+    store: Store,
+    release: Release,
+    trusted: Sequence[Trusted],
     logs: dict[str, _Log],
-) -> list[Node]:  # fmt: skip
+) -> list[Node]:
     from sovgate.stages import transfer
 
     try:
@@ -229,8 +251,15 @@ def _transfer(
         return []
     if release.pin is not None and release.pin != record.transfer.manifest.sha256:
         why = f"its manifest is sha256:{record.transfer.manifest.sha256}"
-        return [Node(kind="transfer", what="of another model than was asked for", status=FAILED,
-                     sha256=record.sha256, why=why)]  # fmt: skip
+        return [
+            Node(
+                kind="transfer",
+                what="of another model than was asked for",
+                status=FAILED,
+                sha256=record.sha256,
+                why=why,
+            )
+        ]
     node = chapters.transfer(store, record, trusted, opened.datasets())
     source = logs.get(record.transfer.source.zone)
     if source is not None:
@@ -288,8 +317,13 @@ def _promotions(
         yield chapters.failed("promotions", f"as a chain in zone {zone}", error)
     for digest, entry in logs[zone].promotions(release.model).items():
         if digest not in there:
-            yield Node(kind="promotion", what="a record that was removed", status=MISSING,
-                       sha256=digest, why=f"{entry} says that it was written")  # fmt: skip
+            yield Node(
+                kind="promotion",
+                what="a record that was removed",
+                status=MISSING,
+                sha256=digest,
+                why=f"{entry} says that it was written",
+            )
 
 
 def _names(store: Store, prefix: str) -> Iterator[str]:

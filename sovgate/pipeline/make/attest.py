@@ -130,8 +130,10 @@ def attest_legal(
     name = opened.zone(zone).name
     text = statement or f"{opened.config.model}, trained on {dataset}, may run in zone {name}"
     if len(text) > legal.MAX_STATEMENT:
-        raise UsageError(f"the statement is longer than {legal.MAX_STATEMENT} letters",
-                         fix="say it in fewer, or name a document by its digest")  # fmt: skip
+        raise UsageError(
+            f"the statement is longer than {legal.MAX_STATEMENT} letters",
+            fix="say it in fewer, or name a document by its digest",
+        )
     word = legal.Legal(
         dataset=dataset,
         commitment=commitment,
@@ -207,9 +209,11 @@ def _statement(data: bytes, source: str) -> Statement:
 
 def _named(error: SovgateError, source: str) -> SovgateError:
     return type(error)(
-        f"{source} cannot be signed: {error.what}", why=error.why, fix=error.fix,
+        f"{source} cannot be signed: {error.what}",
+        why=error.why,
+        fix=error.fix,
         reason=error.reason,
-    )  # fmt: skip
+    )
 
 
 def _payload(statement: Statement, source: str) -> bytes:
@@ -235,8 +239,10 @@ def _check(draft: _Draft, model: str, manifest: str, wanted: frozenset[str]) -> 
             reason="role-not-by-hand",
         )
     if wanted and role not in wanted:
-        raise UsageError(f"{source} is of role {role}, which is not among --role",
-                         fix=f"say --role {role} too, or name another file")  # fmt: skip
+        raise UsageError(
+            f"{source} is of role {role}, which is not among --role",
+            fix=f"say --role {role} too, or name another file",
+        )
     if statement.subject_sha256 != manifest or statement.subject_name != model:
         raise VerificationFailed(
             f"{source} is about another model",
@@ -262,9 +268,12 @@ def _read(role: str, statement: Statement) -> None:
     elif role == "gate":
         why = registry.misfit(testresult.parse(statement.predicate))
         if why is not None:
-            raise VerificationFailed("it is no result of the gate that it names", why=why,
-                                     fix="name that gate otherwise, or run: sovgate gate",
-                                     reason="other-measure")  # fmt: skip
+            raise VerificationFailed(
+                "it is no result of the gate that it names",
+                why=why,
+                fix="name that gate otherwise, or run: sovgate gate",
+                reason="other-measure",
+            )
     elif role == "legal":
         legal.parse(statement.predicate)
     elif role == "sbom":
@@ -299,9 +308,12 @@ def _seal_all(
         there.add(payload)
         signed.append(Item(role=role, source=draft.source, path=path))
     return Attested(
-        model=model, manifest=manifest, key_id=signer.public_key.key_id, signed=tuple(signed),
+        model=model,
+        manifest=manifest,
+        key_id=signer.public_key.key_id,
+        signed=tuple(signed),
         left=tuple(left),
-    )  # fmt: skip
+    )
 
 
 def _signed_before(folder: Path, signer: Signer) -> set[bytes]:

@@ -119,9 +119,15 @@ def gate(
         signed_by = signer.public_key.key_id
         path = attest.add(folder, "gate", attest.seal(statement, signer))
     return Gated(
-        model=model, manifest=taken.manifest.digest, result=result, path=path, signed_by=signed_by,
-        asked=asked, where=where, strange=_strange(inputs),
-    )  # fmt: skip
+        model=model,
+        manifest=taken.manifest.digest,
+        result=result,
+        path=path,
+        signed_by=signed_by,
+        asked=asked,
+        where=where,
+        strange=_strange(inputs),
+    )
 
 
 def _asked(opened: Project, found: Gate) -> tuple[str | None, Where | None]:
@@ -271,8 +277,9 @@ def _read(
 
 def _given(found: Gate, path: Path | None, option: str) -> Path:
     if path is None:
-        raise UsageError(f"{option} is missing", why=f"the gate {found.name} reads it",
-                         fix=f"say {option} FILE")  # fmt: skip
+        raise UsageError(
+            f"{option} is missing", why=f"the gate {found.name} reads it", fix=f"say {option} FILE"
+        )
     return path
 
 

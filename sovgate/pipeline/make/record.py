@@ -171,8 +171,9 @@ def _readable(training: TrainingRecord) -> dict[str, object]:
     for names in (training.parameters, training.metrics):
         for name in names:
             if not name.isascii():
-                raise UsageError(f"the name {name[:80]!r} is not ASCII",
-                                 fix="name it in ASCII letters")  # fmt: skip
+                raise UsageError(
+                    f"the name {name[:80]!r} is not ASCII", fix="name it in ASCII letters"
+                )
     predicate = training.predicate()
     try:
         same = provenance.parse(predicate) == training

@@ -102,9 +102,15 @@ def sbom(
 
 
 def _write(
-    model: Path, folder: Path, described: Described, signer: Signer | None, *,
-    output: Path | None, spdx: Path | None, ignored: int,
-) -> Written:  # fmt: skip
+    model: Path,
+    folder: Path,
+    described: Described,
+    signer: Signer | None,
+    *,
+    output: Path | None,
+    spdx: Path | None,
+    ignored: int,
+) -> Written:
     from sovgate import strict
     from sovgate.files import atomic_write
     from sovgate.formats.statement import PREDICATE_TYPES, SPDX, Statement
@@ -120,9 +126,11 @@ def _write(
     paths = []
     for predicate_type, predicate, place in documents:
         statement = Statement(
-            subject_name=described.name, subject_sha256=described.manifest.digest,
-            predicate_type=predicate_type, predicate=predicate,
-        )  # fmt: skip
+            subject_name=described.name,
+            subject_sha256=described.manifest.digest,
+            predicate_type=predicate_type,
+            predicate=predicate,
+        )
         if signer is None:
             paths.append(attest.add_unsigned(folder, "sbom", statement.payload()))
         else:
@@ -130,10 +138,14 @@ def _write(
         if place is not None:
             atomic_write(place, strict.canonical(predicate))
     return Written(
-        model=model, manifest=described.manifest.digest, paths=tuple(paths),
-        signed_by=signer.public_key.key_id if signer else None, described=described,
-        serial=document["serialNumber"], ignored_records=ignored,
-    )  # fmt: skip
+        model=model,
+        manifest=described.manifest.digest,
+        paths=tuple(paths),
+        signed_by=signer.public_key.key_id if signer else None,
+        described=described,
+        serial=document["serialNumber"],
+        ignored_records=ignored,
+    )
 
 
 def _source_date() -> datetime | None:

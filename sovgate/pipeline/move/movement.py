@@ -60,9 +60,14 @@ def place(zone: ZoneConfig, located: Located | None = None) -> Place:
 
 
 def require_own_role(
-    opened: Project, trusted: Sequence[Trusted], signer: Signer, zone: str, role: str,
-    *, within: bool = False,
-) -> None:  # fmt: skip
+    opened: Project,
+    trusted: Sequence[Trusted],
+    signer: Signer,
+    zone: str,
+    role: str,
+    *,
+    within: bool = False,
+) -> None:
     """The zone's own key may say what it is about to say, by its own file, or nobody believes it.
 
     `within`: that nothing leaves the zone, which is believed of an entry `from:` it alone. Raises
@@ -104,8 +109,14 @@ class About:
     destination: str
 
 
-def note(run: Run, kind: str, about: About, *, exit_code: int | None = None,
-         refs: Iterable[tuple[str, str]] = ()) -> str:  # fmt: skip
+def note(
+    run: Run,
+    kind: str,
+    about: About,
+    *,
+    exit_code: int | None = None,
+    refs: Iterable[tuple[str, str]] = (),
+) -> str:
     """Write an audit entry about `about`; `refs` are (role, SHA-256). Returns the head."""
     return run.write(
         kind,  # type: ignore[arg-type]

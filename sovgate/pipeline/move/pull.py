@@ -144,8 +144,15 @@ class _Move:
     fetched: Fetched
     model_signer: Trusted
 
-    def __init__(self, opened: Project, store: Store, record: Record,
-                 trusted: tuple[Trusted, ...], located: Located, output: Path) -> None:  # fmt: skip
+    def __init__(
+        self,
+        opened: Project,
+        store: Store,
+        record: Record,
+        trusted: tuple[Trusted, ...],
+        located: Located,
+        output: Path,
+    ) -> None:
         self.opened, self.store, self.record = opened, store, record
         self.trusted, self.located, self.output = trusted, located, output
         self.contents = contents.UNOPENED
@@ -270,8 +277,7 @@ class _Move:
             refs = (*judged.refs, ("transfer", self.record.sha256))
             with watch.step("receipt"):
                 receipt = self._receipt(judged, signer, head)
-            end = note(run, "outcome", self.about, exit_code=0,
-                       refs=(*refs, ("receipt", receipt)))  # fmt: skip
+            end = note(run, "outcome", self.about, exit_code=0, refs=(*refs, ("receipt", receipt)))
         return receipt, end
 
     def _check_key(self) -> None:

@@ -97,8 +97,14 @@ def push(
         if cargos.is_sealed(source, to, signature):
             cargo = cargos.from_sealed(source, to, release, trusted)
         else:
-            cargo = cargos.from_model(source, trusted, signature=signature, encrypts=not dry_run,
-                                      advance=advance, total=total)  # fmt: skip
+            cargo = cargos.from_model(
+                source,
+                trusted,
+                signature=signature,
+                encrypts=not dry_run,
+                advance=advance,
+                total=total,
+            )
     move = _Move(opened, release, zone, to, trusted, cargo)
     with watch.step("ask where the store lies"):
         move.locate()
@@ -129,8 +135,15 @@ def check_call(opened: Project, release: Release, zone: str, to: str) -> None:
 class _Move:
     """One push under way: what is known of it so far."""
 
-    def __init__(self, opened: Project, release: Release, zone: str, to: str,
-                 trusted: tuple[Trusted, ...], cargo: Cargo) -> None:  # fmt: skip
+    def __init__(
+        self,
+        opened: Project,
+        release: Release,
+        zone: str,
+        to: str,
+        trusted: tuple[Trusted, ...],
+        cargo: Cargo,
+    ) -> None:
         if release.pin is not None and release.pin != cargo.manifest.digest:
             raise UsageError(
                 f"the model is not the one that {release} is pinned to",
@@ -224,27 +237,45 @@ class _Move:
             dry_run=True,
         )
 
-    def run(self, judged: Judged, watch: Watch, source: Path, advance: Advance | None,
-            total: Callable[[int], None] | None) -> Pushed:  # fmt: skip
+    def run(
+        self,
+        judged: Judged,
+        watch: Watch,
+        source: Path,
+        advance: Advance | None,
+        total: Callable[[int], None] | None,
+    ) -> Pushed:
         """From the audit intent to the outcome."""
         if total is not None:  # read once to encrypt, and once more to upload
             total(self.cargo.manifest.total * (1 if self.cargo.root is None else 2))
         signer = self.opened.signer(self.zone.name)
-        require_own_role(self.opened, self.trusted, signer, self.zone.name, "transfer",
-                         within=self.zone.name == self.to.name)  # fmt: skip
+        require_own_role(
+            self.opened,
+            self.trusted,
+            signer,
+            self.zone.name,
+            "transfer",
+            within=self.zone.name == self.to.name,
+        )
         log = audit.Log(self.opened.audit_store(self.zone.name), signer, trusted=self.trusted)
         run = log.begin()
         refuse(judged, run, self.about, judged.refs)
         head = note(run, "intent", self.about, refs=judged.refs)
-        with outcome_of_failure(run, self.about), Outbox(
-            self.opened.base, self.to.name, self.release
-        ) as outbox:  # fmt: skip
+        with (
+            outcome_of_failure(run, self.about),
+            Outbox(self.opened.base, self.to.name, self.release) as outbox,
+        ):
             done = self._deliver(judged, watch, outbox, signer, head, advance)
             judged = self.final or judged
             if self.cargo.root is not None:
                 self._keep_evidence(source, judged, done.record)
-            end = note(run, "outcome", self.about, exit_code=0,
-                       refs=(*judged.refs, ("transfer", done.record.sha256)))  # fmt: skip
+            end = note(
+                run,
+                "outcome",
+                self.about,
+                exit_code=0,
+                refs=(*judged.refs, ("transfer", done.record.sha256)),
+            )
             outbox.remove()
         return self._pushed(
             watch,
@@ -258,8 +289,15 @@ class _Move:
             audit_head=end,
         )
 
-    def _deliver(self, judged: Judged, watch: Watch, outbox: Outbox, signer: Signer, head: str,
-                 advance: Advance | None) -> _Delivered:  # fmt: skip
+    def _deliver(
+        self,
+        judged: Judged,
+        watch: Watch,
+        outbox: Outbox,
+        signer: Signer,
+        head: str,
+        advance: Advance | None,
+    ) -> _Delivered:
         from sovgate.stages import transfer
 
         with watch.step("look at the store"):
@@ -344,10 +382,20 @@ class _Move:
             attest.add(folder, item.role, item.data)
         attest.add(folder, "transfer", record.data)
 
-    def _pushed(self, watch: Watch, judged: Judged, *, blobs: int, crossed: int,
-                sequence: int | None, already: bool, record: str | None = None,
-                reused: bool = False, dry_run: bool = False,
-                audit_head: str | None = None) -> Pushed:  # fmt: skip
+    def _pushed(
+        self,
+        watch: Watch,
+        judged: Judged,
+        *,
+        blobs: int,
+        crossed: int,
+        sequence: int | None,
+        already: bool,
+        record: str | None = None,
+        reused: bool = False,
+        dry_run: bool = False,
+        audit_head: str | None = None,
+    ) -> Pushed:
         manifest = self.cargo.manifest
         return Pushed(
             release=self.release,

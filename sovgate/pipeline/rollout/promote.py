@@ -84,14 +84,25 @@ def promote(
         if dry_run:
             decision.require()
             return _result(
-                work, release, look=look, already=plan.unchanged, dry_run=True, diff=plan.diff,
+                work,
+                release,
+                look=look,
+                already=plan.unchanged,
+                dry_run=True,
+                diff=plan.diff,
                 decision=decision,
-            )  # fmt: skip
+            )
         done = work.run(checkout, look, decision)
         return _result(
-            work, release, look=look, already=done.pushed.already, dry_run=False,
-            diff="" if done.pushed.already else plan.diff, decision=decision, done=done,
-        )  # fmt: skip
+            work,
+            release,
+            look=look,
+            already=done.pushed.already,
+            dry_run=False,
+            diff="" if done.pushed.already else plan.diff,
+            decision=decision,
+            done=done,
+        )
 
 
 def _result(

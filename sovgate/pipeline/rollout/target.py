@@ -237,8 +237,9 @@ class Rollout:
                 )
             with self.watch.step("record"):
                 promotion = self._write(pushed, digest, head, signer)
-            end = note(run, "outcome", self.about, exit_code=0,
-                       refs=(*refs, ("promotion", promotion)))  # fmt: skip
+            end = note(
+                run, "outcome", self.about, exit_code=0, refs=(*refs, ("promotion", promotion))
+            )
         return Done(pushed=pushed, promotion=promotion, decision=digest, audit_head=end)
 
     def write_denial(self, decision: Decision) -> None:

@@ -179,9 +179,10 @@ class _Tree:
                         os.mkdir(part, 0o700, dir_fd=here)
                         self._folders.add(folder)
                     below = os.open(
-                        part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
+                        part,
+                        os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
                         dir_fd=here,
-                    )  # fmt: skip
+                    )
                     os.close(here)
                     here = below
                 return os.open(parts[-1], flags, 0o600, dir_fd=here)

@@ -184,8 +184,17 @@ class Checkout:
 
     def _fetch(self, branch: str, ref: str) -> None:
         refspec = f"+refs/heads/{branch}:{ref}"
-        arguments = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
-                     "--no-write-fetch-head", "--", self._target.remote.url, refspec]  # fmt: skip
+        arguments = [
+            "fetch",
+            "--quiet",
+            "--depth=1",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--",
+            self._target.remote.url,
+            refspec,
+        ]
         done = self._git.call(*arguments, reaches_remote=True)
         if "mismatched algorithms" in done.stderr and not self._git.sha256:
             self._git.init("sha256")
@@ -333,11 +342,18 @@ class Checkout:
         lease = [f"--force-with-lease=refs/heads/{branch}:"] if new else []
         try:
             done = self._git.call(
-                "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags",
-                "--recurse-submodules=no", *lease,
-                "--", self._target.remote.url, f"{commit}:refs/heads/{branch}",
+                "push",
+                "--porcelain",
+                "--no-verify",
+                "--no-signed",
+                "--no-follow-tags",
+                "--recurse-submodules=no",
+                *lease,
+                "--",
+                self._target.remote.url,
+                f"{commit}:refs/heads/{branch}",
                 reaches_remote=True,
-            )  # fmt: skip
+            )
         except GitError as error:
             if error.reason == "git-timeout":
                 return error
@@ -375,9 +391,11 @@ class Checkout:
         return GitError(
             f"could not {doing} the Git repository",
             why=f"{target.remote.url}: {printable(said, most=1500)}",
-            fix=fix, where=target.where, reason=reason,
+            fix=fix,
+            where=target.where,
+            reason=reason,
             details=workflow_permissions("contents: write") if reason == "git-access" else (),
-        )  # fmt: skip
+        )
 
 
 def _pause(attempts: int) -> None:

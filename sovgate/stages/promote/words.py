@@ -75,11 +75,17 @@ def _unified(old: list[str], new: list[str], before: str, after: str) -> list[st
     end = next((i for i in range(least - start) if old[-1 - i] != new[-1 - i]), least - start)
     skip, spare = max(0, start - _CONTEXT), max(0, end - _CONTEXT)
     found = difflib.unified_diff(
-        old[skip : len(old) - spare], new[skip : len(new) - spare], before, after,
-        n=_CONTEXT, lineterm="",
-    )  # fmt: skip
-    return [_HUNK.sub(lambda at: _moved(at, skip), line, count=1)
-            if line.startswith("@@ ") else line for line in found]  # fmt: skip
+        old[skip : len(old) - spare],
+        new[skip : len(new) - spare],
+        before,
+        after,
+        n=_CONTEXT,
+        lineterm="",
+    )
+    return [
+        _HUNK.sub(lambda at: _moved(at, skip), line, count=1) if line.startswith("@@ ") else line
+        for line in found
+    ]
 
 
 def _moved(hunk: re.Match[str], by: int) -> str:

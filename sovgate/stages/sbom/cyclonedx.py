@@ -79,8 +79,9 @@ def validate(document: JSON) -> None:
     error = next(iter(validator.iter_errors(document)), None)
     if error is not None:
         where = "/".join(str(part) for part in error.instance_path)
-        raise InternalError("the SBOM is not valid CycloneDX 1.7",
-                            why=f"{where[:200]}: {error.message[:300]}")  # fmt: skip
+        raise InternalError(
+            "the SBOM is not valid CycloneDX 1.7", why=f"{where[:200]}: {error.message[:300]}"
+        )
 
 
 def _properties(rows: list[tuple[str, str]]) -> list[JSON]:
@@ -176,17 +177,20 @@ def _ancestors(described: Described) -> Iterator[Component]:
 
     for base in described.record.base_models if described.record else ():
         yield Component(
-            type=ComponentType.MACHINE_LEARNING_MODEL, name=base.name,
+            type=ComponentType.MACHINE_LEARNING_MODEL,
+            name=base.name,
             bom_ref=f"base:{base.manifest}:{base.name}",
             properties=[Property(name=_PREFIX + "manifest", value=f"sha256:{base.manifest}")],
-        )  # fmt: skip
+        )
     for name in described.looked.card.base_models:
         namespace, _, last = name.rpartition("/") if _HUB_NAME.fullmatch(name) else ("", "", "")
         yield Component(
-            type=ComponentType.MACHINE_LEARNING_MODEL, name=name, bom_ref=f"card-base:{name}",
+            type=ComponentType.MACHINE_LEARNING_MODEL,
+            name=name,
+            bom_ref=f"card-base:{name}",
             purl=PackageURL("huggingface", namespace, last) if namespace and last else None,
             properties=[Property(name=_PREFIX + "said-by", value="model card")],
-        )  # fmt: skip
+        )
 
 
 def _data(described: Described) -> Iterator[Component]:
@@ -205,10 +209,12 @@ def _data(described: Described) -> Iterator[Component]:
             else []
         )
         yield Component(
-            type=ComponentType.DATA, name=dataset.name, bom_ref=f"data:{dataset.name}",
+            type=ComponentType.DATA,
+            name=dataset.name,
+            bom_ref=f"data:{dataset.name}",
             hashes=hashes,
             properties=[Property(name=_PREFIX + name, value=value) for name, value in rows],
-        )  # fmt: skip
+        )
 
 
 def _libraries(described: Described) -> Iterator[Component]:
@@ -223,13 +229,17 @@ def _libraries(described: Described) -> Iterator[Component]:
         several = [" ".join(f"sha256:{d}" for d in library.hashes)] if not one else []
         purl = PackageURL("pypi", None, library.name, library.version)
         yield Component(
-            type=ComponentType.LIBRARY, name=library.name, version=library.version, purl=purl,
-            bom_ref=purl.to_string(), scope=ComponentScope.EXCLUDED,
+            type=ComponentType.LIBRARY,
+            name=library.name,
+            version=library.version,
+            purl=purl,
+            bom_ref=purl.to_string(),
+            scope=ComponentScope.EXCLUDED,
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in one],
             licenses=[LicenseFactory().make_from_string(t) for t in (library.licence,) if t],
             properties=[Property(name=_PREFIX + "used-in", value="training")]
             + [Property(name=_PREFIX + "lock-hashes", value=text) for text in several if text],
-        )  # fmt: skip
+        )
 
 
 # --- what is spliced in -------------------------------------------------------------------------

@@ -71,8 +71,9 @@ def from_lock(path: Path) -> list[Library]:
             )
         found.append(Library(name=_purl_name(pin[1]), version=pin[2], hashes=hashes))
         if len(found) > MAX_LIBRARIES:
-            raise UsageError(f"{str(path)!r} names more than {MAX_LIBRARIES} libraries",
-                             reason="bad-lock")  # fmt: skip
+            raise UsageError(
+                f"{str(path)!r} names more than {MAX_LIBRARIES} libraries", reason="bad-lock"
+            )
     return found
 
 
@@ -94,12 +95,15 @@ def from_environment(folder: Path) -> list[Library]:
         if not name or not version or not _PIN.fullmatch(f"{name}=={version}"):
             continue
         licence = distribution.metadata.json.get("license_expression")
-        library = Library(name=_purl_name(name), version=version,
-                          licence=str(licence)[:200] if licence else None)  # fmt: skip
+        library = Library(
+            name=_purl_name(name), version=version, licence=str(licence)[:200] if licence else None
+        )
         found.setdefault(library.name, library)
         if len(found) > MAX_LIBRARIES:
-            raise UsageError(f"{str(folder)!r} holds more than {MAX_LIBRARIES} libraries",
-                             reason="no-environment")  # fmt: skip
+            raise UsageError(
+                f"{str(folder)!r} holds more than {MAX_LIBRARIES} libraries",
+                reason="no-environment",
+            )
     if not found:
         raise UsageError(
             f"{str(folder)!r} holds no installed library",

@@ -193,10 +193,14 @@ class _Reader:
 
     def result(self) -> Looked:
         return Looked(
-            summaries=self.summaries, pickles=self.pickles, configs=self.configs, card=self.card,
-            licence_files=tuple(sorted(self.licence_files)), licences=tuple(self.licences),
+            summaries=self.summaries,
+            pickles=self.pickles,
+            configs=self.configs,
+            card=self.card,
+            licence_files=tuple(sorted(self.licence_files)),
+            licences=tuple(self.licences),
             states=self.states,
-        )  # fmt: skip
+        )
 
     def file(self, name: str, path: str, file: _File) -> None:
         why = pickles.sniff(path, file)
@@ -226,9 +230,13 @@ class _Reader:
             )
         self.externals += [(name, external) for external in read.externals]
         self.summaries[name] = Summary(
-            format=read.format, version=read.version, dtypes=read.by_dtype(), facts=read.facts,
-            inputs=read.inputs, outputs=read.outputs,
-        )  # fmt: skip
+            format=read.format,
+            version=read.version,
+            dtypes=read.by_dtype(),
+            facts=read.facts,
+            inputs=read.inputs,
+            outputs=read.outputs,
+        )
 
     def index(self, name: str, data: bytes) -> None:
         folder = name.rpartition("/")[0]

@@ -51,20 +51,26 @@ class _Writer:
         if to:
             self.relations += 1
             self.add(
-                fields.pop("type", "Relationship"), self.iri("relation", str(self.relations)),
-                **{"from": start}, to=list(to), relationshipType=kind, **fields,
-            )  # fmt: skip
+                fields.pop("type", "Relationship"),
+                self.iri("relation", str(self.relations)),
+                **{"from": start},
+                to=list(to),
+                relationshipType=kind,
+                **fields,
+            )
 
     def document(self) -> JSON:
         described = self.described
         when = described.timestamp
         self.graph.append(
             {
-                "type": "CreationInfo", "@id": _CREATION, "specVersion": VERSION,
+                "type": "CreationInfo",
+                "@id": _CREATION,
+                "specVersion": VERSION,
                 "created": NO_TIME if when is None else strict.format_time(when),
                 "createdBy": [self.iri("tool")],
             }
-        )  # fmt: skip
+        )
         self.add("SoftwareAgent", self.iri("tool"), name=f"sovgate {described.tool_version}")
         model = self.model()
         self.files(model)
@@ -74,11 +80,20 @@ class _Writer:
         self.licences(model)
         elements = [element["spdxId"] for element in self.graph if "spdxId" in element]
         self.add(
-            "SpdxDocument", self.iri("document"), name=f"SBOM of {described.name}",
-            rootElement=[model], element=elements,
-            profileConformance=["core", "software", "ai", "dataset", "simpleLicensing",
-                                "extension"],
-        )  # fmt: skip
+            "SpdxDocument",
+            self.iri("document"),
+            name=f"SBOM of {described.name}",
+            rootElement=[model],
+            element=elements,
+            profileConformance=[
+                "core",
+                "software",
+                "ai",
+                "dataset",
+                "simpleLicensing",
+                "extension",
+            ],
+        )
         return {"@context": CONTEXT, "@graph": self.graph}
 
     def model(self) -> str:
@@ -99,14 +114,18 @@ class _Writer:
         ]
         kinds = [kind for kind in (described.family, described.architecture) if kind]
         return self.add(
-            "ai_AIPackage", self.iri("model"), name=described.name,
+            "ai_AIPackage",
+            self.iri("model"),
+            name=described.name,
             software_primaryPurpose="model",
             software_packageVersion=f"sha256:{described.manifest.digest}",
             ai_typeOfModel=kinds,
             ai_domain=[described.looked.card.task] if described.looked.card.task else None,
-            ai_hyperparameter=_dictionary(parameters), ai_metric=_dictionary(metrics),
-            ai_informationAboutTraining=training, extension=_extension(rows),
-        )  # fmt: skip
+            ai_hyperparameter=_dictionary(parameters),
+            ai_metric=_dictionary(metrics),
+            ai_informationAboutTraining=training,
+            extension=_extension(rows),
+        )
 
     def files(self, model: str) -> None:
         described, found = self.described, []
@@ -116,9 +135,14 @@ class _Writer:
             if why := described.looked.pickles.get(resource.name):
                 rows.append(("pickle", why))
             found.append(
-                self.add("software_File", self.iri("file", name), name=name,
-                         verifiedUsing=_hash(resource.digest), extension=_extension(rows))
-            )  # fmt: skip
+                self.add(
+                    "software_File",
+                    self.iri("file", name),
+                    name=name,
+                    verifiedUsing=_hash(resource.digest),
+                    extension=_extension(rows),
+                )
+            )
         self.relate("contains", model, found, completeness="complete")
 
     def datasets(self, model: str) -> None:
@@ -134,39 +158,54 @@ class _Writer:
         if dataset.manifest_sha256:
             rows.append(("hash-of", "dataset manifest"))
         return self.add(
-            "dataset_DatasetPackage", self.iri("data", dataset.name), name=dataset.name,
-            dataset_datasetType=["noAssertion"], software_primaryPurpose="data",
+            "dataset_DatasetPackage",
+            self.iri("data", dataset.name),
+            name=dataset.name,
+            dataset_datasetType=["noAssertion"],
+            software_primaryPurpose="data",
             dataset_hasSensitivePersonalInformation=(
                 "yes" if dataset.category == "personal" else "noAssertion"
             ),
             verifiedUsing=_hash(dataset.manifest_sha256) if dataset.manifest_sha256 else None,
             software_downloadLocation=iri(dataset.pointer) if dataset.pointer else None,
             extension=_extension(rows),
-        )  # fmt: skip
+        )
 
     def bases(self, model: str) -> None:
         described = self.described
         found = [
-            self.add("ai_AIPackage", self.iri("base", base.name, base.manifest), name=base.name,
-                     software_packageVersion=f"sha256:{base.manifest}",
-                     extension=_extension([("manifest", f"sha256:{base.manifest}")]))
+            self.add(
+                "ai_AIPackage",
+                self.iri("base", base.name, base.manifest),
+                name=base.name,
+                software_packageVersion=f"sha256:{base.manifest}",
+                extension=_extension([("manifest", f"sha256:{base.manifest}")]),
+            )
             for base in (described.record.base_models if described.record else ())
-        ]  # fmt: skip
+        ]
         found += [
-            self.add("ai_AIPackage", self.iri("card-base", name), name=name,
-                     extension=_extension([("said-by", "model card")]))
+            self.add(
+                "ai_AIPackage",
+                self.iri("card-base", name),
+                name=name,
+                extension=_extension([("said-by", "model card")]),
+            )
             for name in described.looked.card.base_models
-        ]  # fmt: skip
+        ]
         self.relate("descendantOf", model, found)
 
     def libraries(self, model: str) -> None:
         found = [
-            self.add("software_Package", self.iri("library", library.name, library.version),
-                     name=library.name, software_packageVersion=library.version,
-                     software_packageUrl=f"pkg:pypi/{library.name}@{quote(library.version)}",
-                     extension=_extension(_lock_hashes(library)))
+            self.add(
+                "software_Package",
+                self.iri("library", library.name, library.version),
+                name=library.name,
+                software_packageVersion=library.version,
+                software_packageUrl=f"pkg:pypi/{library.name}@{quote(library.version)}",
+                extension=_extension(_lock_hashes(library)),
+            )
             for library in self.described.libraries
-        ]  # fmt: skip
+        ]
         self.relate("dependsOn", model, found, type="LifecycleScopedRelationship", scope="build")
 
     def licences(self, model: str) -> None:
@@ -181,8 +220,9 @@ class _Writer:
         return self.add(
             "simplelicensing_LicenseExpression",
             self.iri("licence", "declared" if licence.declared else "concluded", licence.text),
-            name=licence.text, simplelicensing_licenseExpression=text,
-        )  # fmt: skip
+            name=licence.text,
+            simplelicensing_licenseExpression=text,
+        )
 
 
 def _lock_hashes(library: Library) -> list[tuple[str, str]]:

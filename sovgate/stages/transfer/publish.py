@@ -242,9 +242,12 @@ def existing(
 
 def _check_whole(store: Store, transfer: Transfer, *, read: bool) -> None:
     every: tuple[Blob | Sized | EvidenceRef, ...] = (
-        *transfer.blobs, transfer.keytable, transfer.signature, transfer.manifest,
+        *transfer.blobs,
+        transfer.keytable,
+        transfer.signature,
+        transfer.manifest,
         *transfer.evidence,
-    )  # fmt: skip
+    )
     for item in every:
         stat = store.stat(blob_name(item.sha256))
         if stat is None or stat.size != item.size:

@@ -80,18 +80,24 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
             reason="access-point",
         )
     if not _BUCKET.fullmatch(bucket) or ".." in bucket or re.fullmatch(r"[0-9.]+", bucket):
-        raise ConfigError(f"{bucket[:80]!r} is no name of a bucket",
-                          fix="write s3://BUCKET[/PREFIX]", reason="bad-uri")  # fmt: skip
+        raise ConfigError(
+            f"{bucket[:80]!r} is no name of a bucket",
+            fix="write s3://BUCKET[/PREFIX]",
+            reason="bad-uri",
+        )
     if prefix:
         try:
             check_name(prefix)
         except VerificationFailed as error:
-            raise ConfigError(f"{prefix[:80]!r} is no prefix that a store can have",
-                              fix="a-z, 0-9, . _ - in parts between /",
-                              reason="bad-uri") from error  # fmt: skip
+            raise ConfigError(
+                f"{prefix[:80]!r} is no prefix that a store can have",
+                fix="a-z, 0-9, . _ - in parts between /",
+                reason="bad-uri",
+            ) from error
     where = aws.endpoint("s3", region, options.get("endpoint"), what="store")
-    return S3Store(bucket, prefix, where, profile=options.get("profile"),
-                   account=options.get("account"))  # fmt: skip
+    return S3Store(
+        bucket, prefix, where, profile=options.get("profile"), account=options.get("account")
+    )
 
 
 class S3Store:
@@ -102,8 +108,15 @@ class S3Store:
     Never s3:DeleteObject at a service that checks SHA-256.
     """
 
-    def __init__(self, bucket: str, prefix: str, where: aws.Endpoint, *,
-                 profile: str | None = None, account: str | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        where: aws.Endpoint,
+        *,
+        profile: str | None = None,
+        account: str | None = None,
+    ) -> None:
         self._bucket, self._prefix, self._place = bucket, prefix, where
         self._profile, self._account = profile, account
         self._probed = False
@@ -128,10 +141,13 @@ class S3Store:
         virtual = self._place.catalogued and row is not None and row.provider.startswith("aws")
         with self._lock:
             return aws.client(
-                "s3", self._place, kind=StoreError, profile=self._profile,
+                "s3",
+                self._place,
+                kind=StoreError,
+                profile=self._profile,
                 path_style=not virtual or "." in self._bucket,
                 connections=4 * upload.IN_FLIGHT,
-            )  # fmt: skip
+            )
 
     def call(self, operation: str, **parameters: Any) -> Any:
         """One request on the bucket; SDK exceptions pass, for whoever can tell them apart."""
@@ -270,8 +286,12 @@ class S3Store:
         checked = self.checks_sums
         with self.errors("put_object", name):
             try:
-                self.conditional("put_object", Key=self.key(name), Body=data,
-                                 ChecksumSHA256=upload.checksum(data))  # fmt: skip
+                self.conditional(
+                    "put_object",
+                    Key=self.key(name),
+                    Body=data,
+                    ChecksumSHA256=upload.checksum(data),
+                )
             except answers.failures() as error:
                 self.settle(name, len(data), sha256, error)
                 return

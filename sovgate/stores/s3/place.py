@@ -50,15 +50,20 @@ def location(store: S3Store, where: aws.Endpoint) -> Location | None:
             reason="store-elsewhere",
         )
     if where.catalogued:
-        return Location(value=f"{row.provider}:{said}" if said else None,
-                        grade=store.grade if said else GRADE["unknown"],
-                        source="GetBucketLocation")  # fmt: skip
+        return Location(
+            value=f"{row.provider}:{said}" if said else None,
+            grade=store.grade if said else GRADE["unknown"],
+            source="GetBucketLocation",
+        )
     # A server of one's own that names no region: as with a folder, our word alone.
     found = said or header
     if found is None:
         return None
-    return Location(value=f"{row.provider}:{found}", grade=store.grade,
-                    source="GetBucketLocation" if said else "HeadBucket")  # fmt: skip
+    return Location(
+        value=f"{row.provider}:{found}",
+        grade=store.grade,
+        source="GetBucketLocation" if said else "HeadBucket",
+    )
 
 
 def _region(row: Region, said: object) -> str | None:

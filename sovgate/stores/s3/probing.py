@@ -41,8 +41,12 @@ def _taken(store: S3Store, name: str, data: bytes, digest: str | None = None) ->
     """Whether a conditional PUT was taken; False where it was refused, for the sum too."""
     with store.errors("put_object", name):
         try:
-            store.conditional("put_object", Key=store.key(name), Body=data,
-                              ChecksumSHA256=digest or upload.checksum(data))  # fmt: skip
+            store.conditional(
+                "put_object",
+                Key=store.key(name),
+                Body=data,
+                ChecksumSHA256=digest or upload.checksum(data),
+            )
         except answers.failures() as error:
             code, status = answers.code_of(error), answers.status_of(error)
             if code == "NotImplemented":

@@ -124,8 +124,9 @@ def _parts(store: S3Store, name: str, upload: str) -> _Parts:
     while True:
         try:
             with store.errors("list_parts", name):
-                page = store.call("list_parts", Key=store.key(name), UploadId=upload,
-                                  PartNumberMarker=marker)  # fmt: skip
+                page = store.call(
+                    "list_parts", Key=store.key(name), UploadId=upload, PartNumberMarker=marker
+                )
         except StoreError:
             return {}
         for part in page.get("Parts", ()):
@@ -157,9 +158,16 @@ def _pieces(source: BinaryIO, name: str, step: int, size: int, whole: Any) -> It
 
 
 def _send(
-    store: S3Store, name: str, upload: str, source: BinaryIO,
-    have: _Parts, *, step: int, size: int, sha256: str,
-) -> list[dict[str, Any]]:  # fmt: skip
+    store: S3Store,
+    name: str,
+    upload: str,
+    source: BinaryIO,
+    have: _Parts,
+    *,
+    step: int,
+    size: int,
+    sha256: str,
+) -> list[dict[str, Any]]:
     """Every part on its way, or found there already. Raises unless all bytes are the announced."""
     whole, read = hashlib.sha256(), 0
     parts: list[dict[str, Any]] = []
@@ -172,8 +180,14 @@ def _send(
         if there is not None and (there[0], there[2]) == (len(data), digest):
             return {"PartNumber": number, "ETag": there[1], "ChecksumSHA256": digest}
         with store.errors("upload_part", name):
-            answer = store.call("upload_part", Key=store.key(name), UploadId=upload,
-                                PartNumber=number, Body=data, ChecksumSHA256=digest)  # fmt: skip
+            answer = store.call(
+                "upload_part",
+                Key=store.key(name),
+                UploadId=upload,
+                PartNumber=number,
+                Body=data,
+                ChecksumSHA256=digest,
+            )
         return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": digest}
 
     with ThreadPoolExecutor(most, "sovgate-s3") as threads:

@@ -174,9 +174,7 @@ def cases() -> dict[str, tuple[str, bytes, str]]:
         # RULES 2
         "ignored-path": (
             "model",
-            changed(
-                lambda d: d["predicate"]["serialization"].update(ignore_paths=[*IGNORED, "a"])
-            ),
+            changed(lambda d: d["predicate"]["serialization"].update(ignore_paths=[*IGNORED, "a"])),
             "ignored-paths",
         ),
         # RULES 3: JSON, base64, roles
@@ -312,7 +310,7 @@ def cases() -> dict[str, tuple[str, bytes, str]]:
             ),
             "bad-signature",
         ),
-    }  # fmt: skip
+    }
 
 
 def write(folder: str, files: dict[str, bytes]) -> None:
