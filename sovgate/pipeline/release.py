@@ -98,7 +98,7 @@ def _destinations(
     opened: Project, release: Release, zone: str, to: Sequence[str], through: str
 ) -> list[str]:
     """Each zone once, all of them known to be possible before anything is written."""
-    from sovgate.pipeline.move.push import check_call
+    from sovgate.pipeline.move.movement import check_call
 
     if through not in THROUGH:
         raise UsageError(f"there is no step {through[:40]!r}", fix=f"one of {', '.join(THROUGH)}")

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from sovgate.clouds.aws import client as aws
+from sovgate.clouds.aws.errors import explain
 from sovgate.errors import ConfigError, ExitCode, KeyServiceError, ResidencyMismatch, StoreError
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
-from sovgate.keys.awskms import _Key, _parse, encryption_context
+from sovgate.keys.awskms import encryption_context
+from sovgate.keys.awskms.key import Key, parse_uri
 from sovgate.records import GRADE
 from sovgate.regions import all_regions
 from sovgate.stages.transfer import locate
@@ -38,7 +40,7 @@ def s3(text: str, region: str | None = EUSC) -> S3Store:
 
 
 def named(text: str, region: str | None = None) -> Any:
-    return _parse(parse(text, what="key"), region)
+    return parse_uri(parse(text, what="key"), region)
 
 
 @pytest.mark.parametrize(
@@ -319,9 +321,9 @@ def test_in_a_workflow_missing_credentials_print_the_block_to_paste(
         """As botocore names it."""
 
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    assert aws.explain(NoCredentialsError(), "sign", KeyServiceError).details == ()
+    assert explain(NoCredentialsError(), "sign", KeyServiceError).details == ()
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    told = aws.explain(NoCredentialsError(), "sign", KeyServiceError)
+    told = explain(NoCredentialsError(), "sign", KeyServiceError)
     assert told.reason == "no-credentials"
     assert told.details == (
         "paste into the job:",
@@ -350,7 +352,7 @@ def test_where_a_key_of_an_external_store_lies_is_only_declared(origin: str, gra
         "Origin": origin,
         "MultiRegion": False,
     }
-    assert _Key(named(f"awskms:///{KEY}"), facts).grade == GRADE[grade]
+    assert Key(named(f"awskms:///{KEY}"), facts).grade == GRADE[grade]
 
 
 @pytest.mark.parametrize("name", ["AWS_EUSC_ACCESS_KEY_ID", "AWS_EUSC_SECRET_ACCESS_KEY"])

@@ -18,7 +18,7 @@ import yaml
 
 from sovgate.errors import MEANING
 from sovgate.surface import __main__ as surface
-from sovgate.surface import actions, launch, tekton
+from sovgate.surface import actions, install, launch, tekton
 from sovgate.surface._verbs import SECRETS, Verb, commands, verbs
 from sovgate.surface._yaml import Block, dump
 
@@ -518,11 +518,11 @@ def chosen(tmp_path: Path) -> tuple[list[Path], Path, Path]:
     """A lock of one package, a folder with its wheel, and an empty environment."""
     wheels, environment = tmp_path / "wheels", tmp_path / "env"
     wheels.mkdir()
-    launch._site(environment).mkdir(parents=True)
+    install._site(environment).mkdir(parents=True)
     digest = wheel(wheels, "a-1-py3-none-any.whl", {"a.py": "x = 1\n"})
     lock = tmp_path / "base.txt"
     lock.write_text(f"a==1 --hash=sha256:{'0' * 64} --hash=sha256:{digest}\n")
-    launch._choice([lock], wheels).write_text('["a-1-py3-none-any.whl"]')
+    install._choice([lock], wheels).write_text('["a-1-py3-none-any.whl"]')
     return [lock], wheels, environment
 
 
@@ -530,8 +530,8 @@ def test_rule_22_what_is_unpacked_is_what_the_lock_names(
     chosen: tuple[list[Path], Path, Path],
 ) -> None:
     locks, wheels, environment = chosen
-    assert launch._unpack(locks, wheels, environment)
-    assert [path.name for path in launch._site(environment).iterdir()] == ["a.py"]
+    assert install._unpack(locks, wheels, environment)
+    assert [path.name for path in install._site(environment).iterdir()] == ["a.py"]
 
 
 def test_a_package_that_not_every_machine_needs_may_be_left_out(
@@ -540,8 +540,8 @@ def test_a_package_that_not_every_machine_needs_may_be_left_out(
     locks, wheels, environment = chosen
     more = f"b==1 ; python_version < '3' --hash=sha256:{'1' * 64}\n"
     locks[0].write_text(locks[0].read_text() + more)
-    launch._choice(locks, wheels).write_text('["a-1-py3-none-any.whl"]')
-    assert launch._unpack(locks, wheels, environment)
+    install._choice(locks, wheels).write_text('["a-1-py3-none-any.whl"]')
+    assert install._unpack(locks, wheels, environment)
 
 
 @pytest.mark.parametrize(
@@ -563,7 +563,7 @@ def test_rule_22_anything_else_is_not_unpacked(
 ) -> None:
     """pip is asked then, which checks the same hashes."""
     locks, wheels, environment = chosen
-    note, name = launch._choice(locks, wheels), "a-1-py3-none-any.whl"
+    note, name = install._choice(locks, wheels), "a-1-py3-none-any.whl"
     if fault == "changed":
         with (wheels / name).open("ab") as file:
             file.write(b" ")
@@ -580,11 +580,11 @@ def test_rule_22_anything_else_is_not_unpacked(
         note.write_text("[" * 100_000)
     elif fault == "left out":
         locks[0].write_text(f"{locks[0].read_text()}b==1 --hash=sha256:{'1' * 64}\n")
-        launch._choice(locks, wheels).write_text(f'["{name}"]')
+        install._choice(locks, wheels).write_text(f'["{name}"]')
     elif fault == "elsewhere":
         wheel(wheels.parent, "b-1-py3-none-any.whl", {"b.py": "evil"})
         note.write_text('["../b-1-py3-none-any.whl"]')
     elif fault == "other lock":
         locks[0].write_text(locks[0].read_text() + "# another\n")
-    assert not launch._unpack(locks, wheels, environment)
-    assert list(launch._site(environment).iterdir()) == []
+    assert not install._unpack(locks, wheels, environment)
+    assert list(install._site(environment).iterdir()) == []

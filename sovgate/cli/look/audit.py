@@ -12,7 +12,7 @@ from sovgate.cli._emit import Branch, Report
 from sovgate.errors import Inconclusive
 
 if TYPE_CHECKING:
-    from sovgate.pipeline.look.story import Node
+    from sovgate.pipeline.look.node import Node
 
 
 @click.group("audit", cls=_base.Group)
@@ -131,11 +131,12 @@ sovgate audit show churn/1.4.0@sha256:9f86…0a08 --zone eu --format json""",
 @_base.project_option
 @_base.output_options
 def _show(release: str, zone: str | None, project: Path | None, format_: str) -> Report:
-    from sovgate.pipeline.look.story import FAILED, MISSING, VERIFIED, show
+    from sovgate.pipeline.look.history import show
+    from sovgate.pipeline.look.node import FAILED, MISSING, VERIFIED
     from sovgate.records import Release
 
-    story = show(Release.parse(release), zone=zone, project=project)
-    counts = {status: story.count(status) for status in (VERIFIED, FAILED, MISSING)}
+    history = show(Release.parse(release), zone=zone, project=project)
+    counts = {status: history.count(status) for status in (VERIFIED, FAILED, MISSING)}
     said = f"{counts[VERIFIED]} signatures verify"
     if counts[FAILED]:
         said += f", {counts[FAILED]} things do not verify"
@@ -143,10 +144,10 @@ def _show(release: str, zone: str | None, project: Path | None, format_: str) ->
         said += f", {counts[MISSING]} are missing"
     return Report(
         command="audit show",
-        headline=f"the story of {story.release}: {said}",
-        tree=(_branch(story.root),),
-        data={"release": str(story.release), **counts, "story": story.root.json()},
-        exit=story.exit,
+        headline=f"the story of {history.release}: {said}",
+        tree=(_branch(history.root),),
+        data={"release": str(history.release), **counts, "story": history.root.json()},
+        exit=history.exit,
     )
 
 

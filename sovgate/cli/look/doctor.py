@@ -32,7 +32,8 @@ def command(zone: str | None, offline: bool, project: Path | None, format_: str)
     Exits 3 where something is missing; warnings do not block. Asks no host but those that the
     project names.
     """
-    from sovgate.pipeline.look.doctor import MISSING, OK, WARN, doctor
+    from sovgate.pipeline.look.diagnosis import MISSING, OK, WARN
+    from sovgate.pipeline.look.doctor import doctor
 
     checks = doctor(
         project, zone=zone, offline=offline, variables=os.environ, known=frozenset(_known())

@@ -1,4 +1,4 @@
-"""Opens clients of AWS's SDK that cannot be led elsewhere, and puts its errors into our words.
+"""Opens clients of AWS's SDK that cannot be led elsewhere.
 
 What keys and stores that speak AWS's protocols stand on. Imports botocore inside its functions;
 each client goes to one endpoint, follows no redirect, and takes no endpoint from its surroundings.
@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 from sovgate.clouds.aws import answers, environ
-from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError, workflow_permissions
+from sovgate.clouds.aws.errors import explain
+from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
 from sovgate.records import GRADE
 from sovgate.regions import Region, all_regions, lookup
 
@@ -31,21 +32,6 @@ _ONE_ENDPOINT = {
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
 _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-_WRONG = {
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "IncompleteSignature",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-}
-_DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403", "Forbidden"}
-_CLOCK = {"RequestTimeTooSkewed", "RequestInTheFuture"}
-#: How KMS says it, under the code of a wrong signature.
-_TOO_OLD = re.compile(r"Signature (expired|not yet current)")
 _ELSEWHERE = {
     "PermanentRedirect",
     "TemporaryRedirect",
@@ -340,97 +326,3 @@ def _no_redirects(place: Endpoint) -> Callable[..., None]:
             )
 
     return refuse
-
-
-def explain(
-    error: Exception,
-    doing: str,
-    kind: type[SovgateError],
-    *,
-    permission: str = "",
-    resource: str = "",
-) -> SovgateError:
-    """An SDK's error in our words; `doing` completes "could not …". Never holds a secret.
-
-    The text of a service goes in shortened; the emitter escapes it.
-    """
-    code, name = answers.code_of(error), type(error).__name__
-    what = f"could not {doing}"
-    needed = f"{permission} on {resource}" if permission else "the permission for it"
-    if code in _DENIED or (
-        answers.status_of(error) == 403 and code not in _EXPIRED | _WRONG | _CLOCK
-    ):
-        return kind(
-            what,
-            why=f"access denied: these credentials lack {needed}",
-            fix=f"allow {needed} (docs/aws.md has the whole policy)",
-            reason="access-denied",
-        )
-    if code in _EXPIRED:
-        return kind(
-            what,
-            why="the credentials have expired",
-            fix="get new ones, and run it again",
-            reason="credentials-expired",
-        )
-    if code in _CLOCK or (code in _WRONG and _TOO_OLD.search(answers.message(error))):
-        return kind(what, why="the clock here is wrong", fix="set the clock right", reason="clock")
-    if code in _WRONG:
-        return kind(
-            what,
-            why=f"the service does not accept these credentials ({code})",
-            fix="check that they belong to this account and partition",
-            reason="bad-credentials",
-        )
-    if "Credential" in name or name in (
-        "TokenRetrievalError",
-        "UnauthorizedSSOTokenError",
-        "SSOTokenLoadError",
-    ):
-        return kind(
-            what,
-            why="no credentials were found",
-            fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of the zone's "
-            "provider (docs/aws.md), or in GitHub Actions: permissions: id-token: write "
-            "and aws-actions/configure-aws-credentials",
-            details=workflow_permissions("id-token: write", "contents: read"),
-            reason="no-credentials",
-        )
-    if name == "ProfileNotFound":
-        return kind(
-            what,
-            why="there is no such profile in ~/.aws/config",
-            fix="add it, or take it out of the URI (profile=) or AWS_PROFILE",
-            reason="no-profile",
-        )
-    if name == "SSLError":
-        return kind(
-            what,
-            why="its TLS certificate is not one that the default roots vouch for",
-            fix="check the endpoint; AWS_CA_BUNDLE names roots of your own",
-            reason="tls",
-        )
-    if name in ("HTTPClientError", "ProxyConnectionError"):
-        return kind(
-            what,
-            why=f"the request did not get out ({name})",
-            fix="check the proxy in HTTPS_PROXY, and whether a credential has a line end too much",
-            reason="no-answer",
-        )
-    if not code:
-        said = (
-            str(error) if isinstance(error, answers.BadAnswer) else f"no whole answer came ({name})"
-        )
-        return kind(
-            what,
-            why=said,
-            fix="check the network and the endpoint, and run it again",
-            reason="no-answer",
-        )
-    message = answers.message(error)
-    return kind(
-        what,
-        why=f"{code}: {message}" if message else code,
-        fix="run it again; if it stays, ask whoever runs the service",
-        reason="service",
-    )

@@ -7,26 +7,24 @@ that zone. With `offline`, nothing that would need the network.
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
-import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
 from sovgate import uri
-from sovgate.errors import ConfigError, EngineError, SovgateError
+from sovgate.errors import EngineError
+from sovgate.pipeline.look.diagnosis import MISSING, OK, WARN, Check, Diagnosis
+from sovgate.pipeline.look.doctor_zones import check_trust, check_zone
 
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
     from sovgate.pipeline.project import Project
 
-OK, WARN, MISSING, SKIPPED = "ok", "warn", "missing", "skipped"
 #: Scheme of a key or store -> (module that it needs, extra that brings it).
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "awskms": ("botocore", "aws"),
@@ -47,46 +45,6 @@ BASE = {
 SKEW = 300
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """`status` is ok, warn, missing or skipped; `fix` is there for warn and missing."""
-
-    name: str
-    status: str
-    detail: str
-    fix: str | None = None
-
-
-class _Doctor:
-    def __init__(self, zone: str | None, offline: bool) -> None:
-        self.zone, self.offline = zone, offline
-        self.checks: list[Check] = []
-
-    def say(self, name: str, status: str, detail: str, fix: str | None = None) -> None:
-        self.checks.append(Check(name=name, status=status, detail=detail, fix=fix))
-
-    def run(self, name: str, work: Callable[[], str | None], *, worst: str = MISSING) -> bool:
-        """One line: what `work` found, or the error that it raised with that error's own fix."""
-        try:
-            found = work()
-            if found is not None:
-                self.say(name, OK, found)
-        except SovgateError as error:
-            detail = error.what if error.why is None else f"{error.what} ({error.why})"
-            where = f"{error.where}: " if error.where else ""
-            self.say(name, worst, where + detail, error.fix or "see docs, and run it again")
-            return False
-        except ImportError as error:
-            self.say(
-                name,
-                worst,
-                f"{error.name or error} cannot be imported",
-                "install sovgate again, with the extra that it needs",
-            )
-            return False
-        return True
-
-
 def doctor(
     project: Path | None,
     *,
@@ -100,7 +58,7 @@ def doctor(
     `variables` is the environment, of which names alone are told; `known` are the SOVGATE_ names
     that something reads.
     """
-    found = _Doctor(zone, offline)
+    found = Diagnosis(zone, offline)
     _machine(found)
     _environment(found, variables, known)
     path: list[Path] = []
@@ -126,7 +84,7 @@ def doctor(
     return tuple(found.checks)
 
 
-def _machine(found: _Doctor) -> None:
+def _machine(found: Diagnosis) -> None:
     from sovgate import __version__
     from sovgate.pipeline.decide.check import clock
 
@@ -149,7 +107,7 @@ def _importable(name: str) -> bool:
         return False
 
 
-def _environment(found: _Doctor, variables: Mapping[str, str], known: frozenset[str]) -> None:
+def _environment(found: Diagnosis, variables: Mapping[str, str], known: frozenset[str]) -> None:
     """Which of our variables are set, by name; one that nothing reads is a slip."""
     from difflib import get_close_matches
 
@@ -163,7 +121,7 @@ def _environment(found: _Doctor, variables: Mapping[str, str], known: frozenset[
         found.say("variables", WARN, f"nothing reads {name[:80]}", fix)
 
 
-def _project(found: _Doctor, opened: Project) -> None:
+def _project(found: Diagnosis, opened: Project) -> None:
     config = opened.config
     _lint(found, config)
     _young(found, config.path)
@@ -175,11 +133,11 @@ def _project(found: _Doctor, opened: Project) -> None:
     ):
         return
     for name in config.zones:
-        _zone(found, opened, name)
-    _trust(found, opened)
+        check_zone(found, opened, name)
+    check_trust(found, opened)
 
 
-def _lint(found: _Doctor, config: ProjectConfig) -> None:
+def _lint(found: Diagnosis, config: ProjectConfig) -> None:
     from sovgate.pipeline.decide.lint import lint
 
     def judge() -> str | None:
@@ -205,7 +163,7 @@ def _lint(found: _Doctor, config: ProjectConfig) -> None:
     found.run("lint", judge)
 
 
-def _young(found: _Doctor, path: Path) -> None:
+def _young(found: Diagnosis, path: Path) -> None:
     """A file from the future means that a clock is wrong, here or where it was written."""
     ahead = path.stat().st_mtime - time.time()
     if ahead > SKEW:
@@ -217,7 +175,7 @@ def _young(found: _Doctor, path: Path) -> None:
         )
 
 
-def _policies(found: _Doctor, opened: Project) -> None:
+def _policies(found: Diagnosis, opened: Project) -> None:
     from sovgate.engines.registry import open_engine
     from sovgate.pipeline.decide.policies import project_policies
 
@@ -234,7 +192,7 @@ def _policies(found: _Doctor, opened: Project) -> None:
     found.run("policies", load)
 
 
-def _programs(found: _Doctor, config: ProjectConfig) -> None:
+def _programs(found: Diagnosis, config: ProjectConfig) -> None:
     from sovgate.git.run import find_program
 
     rolls_out = any(zone.gitops is not None for zone in config.zones.values())
@@ -252,7 +210,7 @@ def _programs(found: _Doctor, config: ProjectConfig) -> None:
         )
 
 
-def _extras(found: _Doctor, config: ProjectConfig) -> None:
+def _extras(found: Diagnosis, config: ProjectConfig) -> None:
     """What the schemes of the project's URIs need."""
     schemes: set[str] = set()
     for zone in config.zones.values():
@@ -277,150 +235,3 @@ def _extras(found: _Doctor, config: ProjectConfig) -> None:
                 f"{scheme}: {module} is not installed",
                 f"pip install 'sovgate[{extra}]'",
             )
-
-
-def _remote(text: str | None, what: str) -> bool:
-    return text is not None and uri.parse(text, what=what).scheme != "file"
-
-
-def _zone(found: _Doctor, opened: Project, name: str) -> None:
-    from sovgate.keys.registry import open_public
-
-    zone, keys = opened.zone(name), opened.zone(name).keys
-    signs = keys.sign_public or keys.sign
-    if signs is not None and opened.config.trust is None:
-        _key(
-            found,
-            opened,
-            f"{name}: key that its word is known by",
-            signs,
-            "sign",
-            lambda: open_public(signs, opened.base, zone.region).key_id,
-        )
-    reach = {to for rule in opened.config.border.values() for _, to in rule.allow}
-    seals = keys.encrypt_public or (keys.encrypt if name in reach else None)
-    if seals is not None:
-        _key(
-            found,
-            opened,
-            f"{name}: key to encrypt for it",
-            seals,
-            "encrypt",
-            lambda: opened.recipient(name).key_id,
-        )
-    if name == found.zone:
-        if keys.sign is not None:
-            trusted = keys.sign_public if opened.config.trust is None else None
-            _key(
-                found,
-                opened,
-                f"{name}: secret key to sign",
-                keys.sign,
-                "sign",
-                lambda: _half(
-                    found,
-                    opened.signer(name).public_key.key_id,
-                    trusted,
-                    lambda text: open_public(text, opened.base, zone.region).key_id,
-                ),
-            )
-        if keys.encrypt is not None:
-            _key(
-                found,
-                opened,
-                f"{name}: secret key to decrypt",
-                keys.encrypt,
-                "encrypt",
-                lambda: _half(
-                    found,
-                    opened.identity(name).key_id,
-                    keys.encrypt_public,
-                    lambda _: opened.recipient(name).key_id,
-                ),
-            )
-    if zone.store is not None:
-        _store(found, opened, name)
-
-
-def _half(found: _Doctor, key_id: str, public: str | None, open_it: Callable[[str], str]) -> str:
-    """The id of a secret key, which the public half that the file names has to have as well."""
-    if public is None or (found.offline and _remote(public, "key")):
-        return key_id
-    try:
-        other = open_it(public)
-    except SovgateError:  # was said of that key itself
-        return key_id
-    if other != key_id:
-        raise ConfigError(
-            f"it is not the other half of {public}",
-            why=f"its id is {key_id[:16]}…, and that one's is {other[:16]}…",
-            fix=f"bring back the key that belongs to {public}; or, where this is the right one, "
-            "`sovgate keys show` it into that file, and tell the other zones",
-            reason="half-a-key",
-        )
-    return key_id
-
-
-def _key(
-    found: _Doctor, opened: Project, label: str, text: str, kind: str, open_it: Callable[[], str]
-) -> None:
-    if _remote(text, "key"):
-        if found.offline:
-            found.say(label, SKIPPED, f"{text}: needs the network")
-            return
-    else:
-        path = uri.parse(text, what="key").rest
-        if not os.path.exists(opened.base / path):  # noqa: PTH110 (Path's raises if it is too long)
-            private = path.removesuffix(".pub.pem") + ".pem" if path.endswith(".pub.pem") else path
-            ask = "ask that zone for it; it is made there by: " if private != path else ""
-            found.say(
-                label,
-                MISSING,
-                f"{path} is not there",
-                f"{ask}sovgate keys generate {kind} -o {shlex.quote(private)}",
-            )
-            return
-    found.run(label, lambda: f"{text}, id {open_it()[:16]}…")
-
-
-def _store(found: _Doctor, opened: Project, name: str) -> None:
-    """Reached, where it should be; create-only where this zone writes to it."""
-    from sovgate.stages import transfer
-
-    zone = opened.zone(name)
-    label = f"{name}: store"
-    if _remote(zone.store, "store"):
-        if found.offline:
-            found.say(label, SKIPPED, f"{zone.store}: needs the network")
-            return
-    elif not os.path.isdir(  # noqa: PTH112 (as above)
-        opened.base / uri.parse(str(zone.store), what="store").rest
-    ):
-        found.say(label, WARN, f"{zone.store} is no folder yet", "the first push or pull makes it")
-        return
-    writes = found.zone is not None and (
-        name == found.zone
-        or any((found.zone, name) in rule.allow for rule in opened.config.border.values())
-    )
-
-    def look() -> str:
-        store = opened.store(name)
-        located = transfer.locate(store, zone=name, declared=zone.region)
-        next(iter(store.list("releases/")), None)
-        if writes:
-            store.probe()
-        lies = f"{located.value or 'place unknown'}, by {located.source}"
-        return f"{store.uri}: reached, {lies}" + (", create-only" if writes else "")
-
-    found.run(label, look)
-
-
-def _trust(found: _Doctor, opened: Project) -> None:
-    """Where `trust` says whom to believe: by public keys and root certificates alone."""
-    entries = opened.config.trust
-    if entries is None:
-        return
-    if found.offline and any(_remote(entry.key, "key") for entry in entries):
-        found.say("trust", SKIPPED, "some public keys are in a key service: needs the network")
-        return
-    found.run("trust", lambda: f"{len(opened.trusted(found.zone))} may say something")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sovgate import regions
-from sovgate.errors import ConfigError, PolicyDenied, SovgateError, VerificationFailed
+from sovgate.errors import ConfigError, PolicyDenied, SovgateError, UsageError, VerificationFailed
 from sovgate.formats.auditentry import Ref
 from sovgate.stages.trust import certified
 
@@ -42,6 +42,19 @@ class Watch:
     @property
     def seconds(self) -> float:
         return sum(seconds for _, seconds in self.steps)
+
+
+def check_call(opened: Project, release: Release, zone: str, to: str) -> None:
+    """What can be told from the words alone. Raises ConfigError, UsageError."""
+    opened.zone(zone)
+    opened.zone(to)
+    if release.model != opened.config.model:
+        raise UsageError(
+            f"{release} is not a release of {opened.config.model}",
+            why=f"the project's model is {opened.config.model}",
+            fix=f"--release {opened.config.model}/{release.version}",
+            reason="wrong-model",
+        )
 
 
 def place(zone: ZoneConfig, located: Located | None = None) -> Place:

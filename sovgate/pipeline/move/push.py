@@ -17,6 +17,7 @@ from sovgate.pipeline.move import cargo as cargos
 from sovgate.pipeline.move.movement import (
     About,
     Watch,
+    check_call,
     note,
     outcome_of_failure,
     place,
@@ -24,51 +25,18 @@ from sovgate.pipeline.move.movement import (
     require_own_role,
 )
 from sovgate.pipeline.move.outbox import Outbox, open_blob
+from sovgate.pipeline.move.results import Pushed
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Advance, Release
 from sovgate.stages import audit
 
 if TYPE_CHECKING:
     from sovgate.formats.sealed import Sealed
-    from sovgate.formats.transfer import Place
     from sovgate.keys._api import Recipient, Signer
     from sovgate.pipeline.move.cargo import Cargo
     from sovgate.stages.transfer import Final, Located, Record, Wanted
     from sovgate.stages.trust import Trusted
     from sovgate.stores._api import Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pushed:
-    """What a push did; of a dry run, what it would do (then `record` and `audit_head` are None).
-
-    already      the release was there before, and is the same
-    bytes        of plaintext; `crossed` are those of all blobs that were written (or would be)
-    reused       the encrypted copy of an earlier run was complete and was used
-    left_behind  statements that did not travel along, each with the reason
-    steps        (step, seconds)
-    """
-
-    release: Release
-    manifest: str
-    source: Place
-    destination: Place
-    store: str
-    recipient: tuple[str, str]
-    files: int
-    bytes: int
-    blobs: int
-    crossed: int
-    evidence: tuple[tuple[str, str], ...]
-    left_behind: tuple[str, ...]
-    decisions: tuple[str, ...]
-    sequence: int | None
-    record: str | None
-    already: bool
-    reused: bool
-    dry_run: bool
-    audit_head: str | None
-    steps: tuple[tuple[str, float], ...]
 
 
 def push(
@@ -117,19 +85,6 @@ def push(
             raise judged.denial
         return move.plan(judged, watch)
     return move.run(judged, watch, source, advance, total)
-
-
-def check_call(opened: Project, release: Release, zone: str, to: str) -> None:
-    """What can be told from the words alone. Raises ConfigError, UsageError."""
-    opened.zone(zone)
-    opened.zone(to)
-    if release.model != opened.config.model:
-        raise UsageError(
-            f"{release} is not a release of {opened.config.model}",
-            why=f"the project's model is {opened.config.model}",
-            fix=f"--release {opened.config.model}/{release.version}",
-            reason="wrong-model",
-        )
 
 
 class _Move:

@@ -15,30 +15,18 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from sovgate import files
-from sovgate.errors import ConfigError, GitError, VerificationFailed, Where, workflow_permissions
+from sovgate.errors import ConfigError, GitError, VerificationFailed, Where
 from sovgate.formats import kustomize, overlay
 from sovgate.formats.kustomize import Pin
 from sovgate.git.repo import Git, printable, workspace
 from sovgate.git.tree import Item, Trees
 from sovgate.git.url import Remote, check_branch
+from sovgate.stages.promote.refusal import LOST_RACE, refused
 from sovgate.stages.promote.words import difference, proposal_branch
 
 MAX_SECONDS = 300.0  # for losing races to other pushes
 
 _BASE, _PROPOSAL = "refs/sovgate/base", "refs/sovgate/proposal"
-_RACE = re.compile(
-    r"fetch first|non-fast-forward|stale info|failed to update ref|cannot lock ref|"
-    r"incorrect old value|reference already exists|failed to lock|unable to lock"
-)
-_ACCESS = re.compile(
-    r"[Pp]ermission denied|[Aa]uthentication failed|could not read (Username|Password)|"
-    r"returned error: 40[13]|denied to|not allowed|insufficient permission"
-)
-_MISSING = re.compile(
-    r"does not appear to be a git repository|[Rr]epository .*not found|does not exist|"
-    r"not a git repository|returned error: 404"
-)
-_SILENT = re.compile(r"Could not resolve|unable to access|Connection|[Tt]imed out|hung up")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +188,7 @@ class Checkout:
             self._git.init("sha256")
             done = self._git.call(*arguments, reaches_remote=True)
         if done.code != 0:
-            raise self._refused("fetch from", done.stderr)
+            raise refused("fetch from", done.stderr, self._target)
 
     def _look(self, ref: str, branch: str) -> Look:
         tip = self._trees.resolve(ref)
@@ -275,7 +263,7 @@ class Checkout:
             if refusal.reason in ("git-access", "push-refused"):
                 raise refusal
             # Lost a race, or lost the answer: what the remote holds now says which.
-            raced = _RACE.search(refusal.why or "") is not None
+            raced = LOST_RACE.search(refusal.why or "") is not None
             _pause(len(mine))
             self.fetch()
 
@@ -321,7 +309,7 @@ class Checkout:
             "ls-remote", "--refs", "--", self._target.remote.url, ref, reaches_remote=True
         )
         if done.code != 0:
-            raise self._refused("read", done.stderr)
+            raise refused("read", done.stderr, self._target)
         lines = done.stdout.decode("utf-8", "replace").split("\n")
         if ref not in [line.partition("\t")[2] for line in lines]:
             return None
@@ -361,7 +349,7 @@ class Checkout:
         if done.code == 0:
             return None
         said = f"{self._git.printable(done.stdout)}\n{done.stderr}"
-        if re.search(r"^!\t", said, re.MULTILINE) and not _RACE.search(said):
+        if re.search(r"^!\t", said, re.MULTILINE) and not LOST_RACE.search(said):
             return GitError(
                 "the Git repository refused the commit",
                 why=printable(said, most=1500),
@@ -369,33 +357,7 @@ class Checkout:
                 + ("" if new else ", or set gitops.via: pull-request"),
                 reason="push-refused",
             )
-        return self._refused("push to", said)
-
-    def _refused(self, doing: str, said: str) -> GitError:
-        target = self._target
-        reason, fix = "git", "read what git said, and run it again"
-        if "couldn't find remote ref" in said:
-            reason = "no-branch"
-            fix = f"create the branch {target.branch!r} there, or correct gitops.branch"
-        elif "Host key verification failed" in said:
-            reason, fix = "git-host", "check the host's key and add it to ~/.ssh/known_hosts"
-        elif "dubious ownership" in said:
-            reason, fix = "git-owner", "reach the repository by ssh or https"
-        elif _ACCESS.search(said):
-            reason = "git-access"
-            fix = "give this identity access: an ssh agent, or SOVGATE_GIT_TOKEN for https"
-        elif _MISSING.search(said):
-            reason, fix = "no-repository", "correct the gitops repo of the zone"
-        elif _SILENT.search(said):
-            reason, fix = "git-unreachable", "see whether the repository answers, and run it again"
-        return GitError(
-            f"could not {doing} the Git repository",
-            why=f"{target.remote.url}: {printable(said, most=1500)}",
-            fix=fix,
-            where=target.where,
-            reason=reason,
-            details=workflow_permissions("contents: write") if reason == "git-access" else (),
-        )
+        return refused("push to", said, self._target)
 
 
 def _pause(attempts: int) -> None:

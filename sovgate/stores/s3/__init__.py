@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from sovgate.clouds.aws import answers
 from sovgate.clouds.aws import client as aws
+from sovgate.clouds.aws.errors import explain
 from sovgate.errors import (
     AlreadyExists,
     ConfigError,
@@ -366,7 +367,7 @@ class S3Store:
             if operation == "head_object":
                 action += f" (and s3:ListBucket on arn:{partition}:s3:::{self._bucket})"
             doing = f"{operation.replace('_', ' ')} {name or 'in'} {self.uri}"
-            told = aws.explain(error, doing, StoreError, permission=action, resource=arn)
+            told = explain(error, doing, StoreError, permission=action, resource=arn)
             if told.reason == "access-denied" and self._account is not None:
                 told.why = f"{told.why}, or the bucket is not of account {self._account}"
             raise told from error

@@ -1,24 +1,21 @@
-"""Keys in AWS KMS, in every partition: `awskms://[ENDPOINT]/ARN`. Talks to one KMS endpoint only.
+"""One key in AWS KMS: found by its URI, pinned by its ARN, and asked. Talks to one KMS endpoint.
 
-Signing: ECC_NIST_P256, P384, P521. Wrapping: SYMMETRIC_DEFAULT, bound to the wrap context by KMS;
-RSA keys wrap here, with their public half, and open in KMS. No key ever leaves KMS.
+RULES 10: later calls name the ARN, and the ARN of each answer is compared.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sovgate import strict
 from sovgate.clouds.aws import answers
 from sovgate.clouds.aws import client as aws
+from sovgate.clouds.aws.errors import explain
 from sovgate.errors import (
     ConfigError,
     KeyServiceError,
@@ -34,62 +31,20 @@ from sovgate.uri import Uri
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
 
-ALGORITHM = "aws-kms-symmetric-default"
 _ID = r"key/[A-Za-z0-9-]{1,64}|alias/[A-Za-z0-9/_-]{1,250}"
 _ARN = re.compile(
     rf"arn:(aws[a-z0-9-]{{0,20}}):kms:([a-z0-9-]{{1,40}}):([0-9]{{12}}):({_ID})", re.ASCII
 )
 _BARE = re.compile(r"(alias/[A-Za-z0-9/_-]{1,250})|((?:mrk-)?[0-9a-f-]{32,36})", re.ASCII)
-_SIGNING = {
+SIGNING = {
     "ecdsa-p256-sha256": ("ECC_NIST_P256", "ECDSA_SHA_256", "sha256"),
     "ecdsa-p384-sha384": ("ECC_NIST_P384", "ECDSA_SHA_384", "sha384"),
     "ecdsa-p521-sha512": ("ECC_NIST_P521", "ECDSA_SHA_512", "sha512"),
 }
-_MAX_CIPHERTEXT = 6144  # KMS's own limit, and that of the format that takes it
-_RSA = ("RSA_2048", "RSA_3072", "RSA_4096")
-
-
-def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
-    """Needs kms:DescribeKey and kms:GetPublicKey."""
-    key = _Key.open(uri, region)
-    if key.spec == "SYMMETRIC_DEFAULT":
-        _cannot(
-            key,
-            "it is symmetric, and has no public half",
-            "name the encryption key under encrypt:, not encrypt-public:",
-        )
-    return key.public
-
-
-def signer(uri: Uri, base: Path, region: str | None = None) -> KmsSigner:
-    """Needs kms:DescribeKey, kms:GetPublicKey and kms:Sign."""
-    key = _Key.open(uri, region)
-    if key.usage != "SIGN_VERIFY" or key.spec not in {spec for spec, _, _ in _SIGNING.values()}:
-        _cannot(key, "signatures are made with ECC_NIST_P256, P384 or P521 keys for SIGN_VERIFY")
-    return KmsSigner(key)
-
-
-def recipient(uri: Uri, base: Path, region: str | None = None) -> KmsRecipient | RsaRecipient:
-    """Needs kms:DescribeKey, and kms:Encrypt; of an RSA key kms:GetPublicKey in its place."""
-    key = _wrapping(uri, region)
-    return RsaRecipient(key) if key.spec in _RSA else KmsRecipient(key)
-
-
-def identity(uri: Uri, base: Path, region: str | None = None) -> KmsIdentity | RsaIdentity:
-    """Needs kms:DescribeKey and kms:Decrypt; of an RSA key kms:GetPublicKey too."""
-    key = _wrapping(uri, region)
-    return RsaIdentity(key) if key.spec in _RSA else KmsIdentity(key)
-
-
-def _wrapping(uri: Uri, region: str | None) -> _Key:
-    key = _Key.open(uri, region)
-    if key.usage != "ENCRYPT_DECRYPT" or key.spec not in ("SYMMETRIC_DEFAULT", *_RSA):
-        _cannot(key, "keys are wrapped with SYMMETRIC_DEFAULT or RSA keys for ENCRYPT_DECRYPT")
-    return key
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Named:
+class Named:
     """What a URI says: the key as KMS takes it, where, and in which account (None: any)."""
 
     name: str
@@ -99,7 +54,7 @@ class _Named:
     profile: str | None
 
 
-def _parse(uri: Uri, region: str | None) -> _Named:
+def parse_uri(uri: Uri, region: str | None) -> Named:
     rest, options = aws.split_options(uri.rest, {"region", "profile", "account"}, what="key")
     host, slash, name = rest.partition("/")
     arn = _ARN.fullmatch(name)
@@ -138,7 +93,7 @@ def _parse(uri: Uri, region: str | None) -> _Named:
     other = aws.elsewhere("kms", place)
     if other is not None:
         raise _outside(uri.text, other.id, row.id)
-    return _Named(name=name, place=place, row=row, account=account, profile=options.get("profile"))
+    return Named(name=name, place=place, row=row, account=account, profile=options.get("profile"))
 
 
 def _row(partition: str, region: str) -> Region:
@@ -157,13 +112,13 @@ def _client(place: aws.Endpoint, profile: str | None) -> aws.Client:
     return aws.client("kms", place, kind=KeyServiceError, profile=profile)
 
 
-class _Key:
+class Key:
     """One key, pinned (RULES 10): later calls name its ARN, and each answer's ARN is compared.
 
     region, grade   where the key lies, "provider:region", and how well that is known
     """
 
-    def __init__(self, named: _Named, facts: dict[str, Any]) -> None:
+    def __init__(self, named: Named, facts: dict[str, Any]) -> None:
         self._named = named
         self.arn = str(facts.get("Arn", ""))
         self.spec = str(facts.get("KeySpec", ""))
@@ -175,8 +130,8 @@ class _Key:
         self._check(facts)
 
     @classmethod
-    def open(cls, uri: Uri, region: str | None) -> _Key:
-        named = _parse(uri, region)
+    def open(cls, uri: Uri, region: str | None) -> Key:
+        named = parse_uri(uri, region)
         with _errors("look up", "kms:DescribeKey", named.name):
             sdk = _client(named.place, named.profile).sdk
             facts = answers.ask(sdk, "describe_key", KeyId=named.name)["KeyMetadata"]
@@ -237,141 +192,9 @@ class _Key:
                 reason="bad-key",
             ) from error
         named = public.algorithm.upper().replace("-", "_")  # "rsa-4096" as KMS writes it
-        if _SIGNING.get(public.algorithm, (named,))[0] != self.spec:
+        if SIGNING.get(public.algorithm, (named,))[0] != self.spec:
             raise _another(f"a key of kind {self.spec}", public.algorithm)
         return public
-
-
-class _Held:
-    """What signers, recipients and identities share. Their reprs hold no secret."""
-
-    def __init__(self, key: _Key) -> None:
-        self._key = key
-        self.region, self.grade = key.region, key.grade
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._key.arn})"
-
-
-class KmsSigner(_Held):
-    """ECDSA in KMS. Each signature is verified here before anyone sees it."""
-
-    certificates: tuple[bytes, ...] = ()
-
-    def __init__(self, key: _Key) -> None:
-        super().__init__(key)
-        self.public_key = key.public
-
-    def sign(self, message: bytes) -> bytes:
-        from sovgate.formats.spki import low_s
-
-        _, algorithm, digest = _SIGNING[self.public_key.algorithm]
-        answer = self._key.call(
-            "sign",
-            "kms:Sign",
-            "sign with",
-            Message=hashlib.new(digest, message).digest(),
-            MessageType="DIGEST",
-            SigningAlgorithm=algorithm,
-        )
-        try:
-            signature = low_s(bytes(answer["Signature"]), self.public_key.algorithm)
-            self.public_key.verify(message, signature)
-        except (ValueError, KeyError, VerificationFailed) as error:
-            raise KeyServiceError(
-                f"{self._key.arn} gave a signature that does not verify",
-                why="checked here with the public key that the same service gave",
-                fix="find out what answers at that endpoint",
-                reason="bad-signature",
-            ) from error
-        return signature
-
-
-class _Symmetric(_Held):
-    algorithm = ALGORITHM
-
-    @property
-    def key_id(self) -> str:
-        return self._key.arn
-
-
-class KmsRecipient(_Symmetric):
-    """Encrypt with the wrap context as EncryptionContext, so that key policies can ask for it."""
-
-    def wrap(self, key: bytes, context: bytes) -> bytes:
-        wrap.check_key(key)
-        answer = self._key.call(
-            "encrypt",
-            "kms:Encrypt",
-            "wrap a key with",
-            Plaintext=key,
-            EncryptionContext=encryption_context(context),
-        )
-        wrapped = bytes(answer["CiphertextBlob"])
-        if len(wrapped) > _MAX_CIPHERTEXT:
-            raise KeyServiceError(
-                f"{self._key.arn} gave a wrapped key that nobody could read back",
-                why=f"it has {len(wrapped)} bytes; KMS gives {_MAX_CIPHERTEXT} at most",
-                fix="find out what answers at that endpoint",
-                reason="bad-answer",
-            )
-        return wrapped
-
-
-class KmsIdentity(_Symmetric):
-    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        answer = self._key.call(
-            "decrypt",
-            "kms:Decrypt",
-            "unwrap a key with",
-            CiphertextBlob=wrapped,
-            EncryptionContext=encryption_context(context),
-        )
-        key = bytes(answer["Plaintext"])
-        if len(key) != wrap.KEY_SIZE:
-            raise wrap.damaged()
-        return key
-
-
-class _Rsa(_Held):
-    """Named by the public key, as its PEM file is: what was wrapped with that file opens here."""
-
-    algorithm = wrap.RSA_ALGORITHM
-
-    def __init__(self, key: _Key) -> None:
-        super().__init__(key)
-        self.key_id = key.public.key_id
-
-
-class RsaRecipient(_Rsa):
-    def wrap(self, key: bytes, context: bytes) -> bytes:
-        return wrap.oaep_wrap(self._key.public, key, context)
-
-
-class RsaIdentity(_Rsa):
-    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        answer = self._key.call(
-            "decrypt",
-            "kms:Decrypt",
-            "unwrap a key with",
-            CiphertextBlob=wrapped,
-            EncryptionAlgorithm="RSAES_OAEP_SHA_256",
-        )
-        return wrap.oaep_opened(bytes(answer["Plaintext"]), context)
-
-
-def encryption_context(context: bytes) -> dict[str, str]:
-    """The fields of the canonical wrap context as KMS takes them: `sovgate:zone`, …; null is out.
-
-    Release names are never empty, so a copy without a release cannot pass for one with.
-    """
-    fields = strict.loads(context)
-    if not isinstance(fields, dict) or not fields:
-        raise KeyServiceError("the wrap context is none", reason="bad-context")
-    named = {f"sovgate:{name}": value for name, value in fields.items() if value is not None}
-    if not all(isinstance(value, str) and value for value in named.values()):
-        raise KeyServiceError("the wrap context is none", reason="bad-context")
-    return {name: str(value) for name, value in named.items()}
 
 
 @contextlib.contextmanager
@@ -398,12 +221,12 @@ def _errors(doing: str, permission: str, key: str) -> Iterator[None]:
                 fix="enable it, or name another key",
                 reason="key-disabled",
             ) from error
-        raise aws.explain(
+        raise explain(
             error, f"{doing} {key}", KeyServiceError, permission=permission, resource=key
         ) from error
 
 
-def _cannot(key: _Key, why: str, fix: str = "name a key of another kind there") -> NoReturn:
+def cannot(key: Key, why: str, fix: str = "name a key of another kind there") -> NoReturn:
     raise ConfigError(
         f"{key.arn} cannot do that",
         why=f"{why}; it is {key.spec} for {key.usage}",

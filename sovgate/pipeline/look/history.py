@@ -1,7 +1,7 @@
-"""audit show: a release's whole story, from the stores that the project names. Reads only.
+"""audit show: a release's whole history, from the stores that the project names. Reads only.
 
 Every node says whether its signature verified, and by whom; what cannot be verified is a node too.
-`pipeline/chapters.py` reads the documents; here they are put in order.
+The modules `transfer_nodes` and `zone_nodes` read the documents; here they are put in order.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from sovgate.errors import (
     StoreError,
     VerificationFailed,
 )
-from sovgate.pipeline.look import chapters
+from sovgate.pipeline.look import transfer_nodes, zone_nodes
 from sovgate.pipeline.look.audit import keeps_log
-from sovgate.pipeline.look.chapters import FAILED, MISSING, STATED, VERIFIED, Node
 from sovgate.pipeline.look.entries import Found, read_entries
+from sovgate.pipeline.look.node import FAILED, MISSING, STATED, Node, failed
+from sovgate.pipeline.look.node import sha256 as digest_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Release
 from sovgate.stages import audit
@@ -40,7 +41,7 @@ _UNKNOWN = (datetime.max.replace(tzinfo=UTC), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Story:
+class History:
     release: Release
     root: Node
 
@@ -64,8 +65,8 @@ def _walk(node: Node) -> Iterator[Node]:
         yield from _walk(child)
 
 
-def show(release: Release, *, zone: str | None = None, project: Path | None = None) -> Story:
-    """Read the story of `release` in one zone, or in every zone that has a store.
+def show(release: Release, *, zone: str | None = None, project: Path | None = None) -> History:
+    """Read the history of `release` in one zone, or in every zone that has a store.
 
     Raises UsageError, ConfigError, StoreError; NotFound where no store and no log knows of it.
     """
@@ -88,11 +89,11 @@ def show(release: Release, *, zone: str | None = None, project: Path | None = No
             reason="no-release",
         )
     root = Node(kind="release", what=str(release), status=STATED, children=tuple(nodes))
-    return Story(release=release, root=root)
+    return History(release=release, root=root)
 
 
 class _Log:
-    """A zone's log, read when it is looked into. `asked`: the story is to be that of this zone too.
+    """A zone's log, read when it is looked into. `asked`: it is one of the zones asked for.
 
     `unread` says why nothing could be read, `broken` what lies there that no log holds.
     """
@@ -122,7 +123,7 @@ class _Log:
         return []
 
     def _node(self, found: Found) -> Node:
-        return chapters.entry(found, self.zone, self.store, self.trusted)
+        return zone_nodes.entry(found, self.zone, self.store, self.trusted)
 
     def head(self, sha256: str) -> Node:
         """Whether the entry that a document names as the head of its run is there."""
@@ -142,7 +143,7 @@ class _Log:
     def _nothing(self, sha256: str) -> Node:
         """RULES 28: a log that was removed whole was cut, where it ought to be in reach."""
         if self.broken is not None:
-            return chapters.failed("log", f"of zone {self.zone}", self.broken, sha256)
+            return failed("log", f"of zone {self.zone}", self.broken, sha256)
         expected = self._asked and keeps_log(self._opened, self.zone)
         if expected and self.unread is None:
             return Node(
@@ -174,7 +175,7 @@ class _Log:
             if str(found.entry.release) == str(release)
         ]
         if self.broken is not None:
-            return chapters.failed("log", f"of zone {self.zone}", self.broken)
+            return failed("log", f"of zone {self.zone}", self.broken)
         if not own:
             return None
         own.sort(key=lambda f: (begun.get(f.name.split("/")[1], _UNKNOWN), f.name))
@@ -212,7 +213,7 @@ def _zone_or_why_not(
     try:
         return _zone(opened, zone, release, logs)
     except VerificationFailed as error:
-        return chapters.failed("zone", f"{zone}, whose store cannot be read", error)
+        return failed("zone", f"{zone}, whose store cannot be read", error)
     except _UNREADABLE as error:
         why = ". ".join(part for part in (error.what, error.why) if part)
         what = f"{zone}, whose store cannot be read"
@@ -246,7 +247,7 @@ def _transfer(
     try:
         record = transfer.read_record(store, release, trusted)
     except VerificationFailed as error:
-        return [chapters.failed("transfer", "the release record", error)]
+        return [failed("transfer", "the release record", error)]
     if record is None:
         return []
     if release.pin is not None and release.pin != record.transfer.manifest.sha256:
@@ -260,7 +261,7 @@ def _transfer(
                 why=why,
             )
         ]
-    node = chapters.transfer(store, record, trusted, opened.datasets())
+    node = transfer_nodes.transfer(store, record, trusted, opened.datasets())
     source = logs.get(record.transfer.source.zone)
     if source is not None:
         head = source.head(record.transfer.audit_head)
@@ -279,9 +280,9 @@ def _receipts(
             data = store.get(name, most=MAX_BYTES)
             receipt = transfer.open_receipt(data, trusted)
         except VerificationFailed as error:
-            yield chapters.failed("receipt", name, error)
+            yield failed("receipt", name, error)
             continue
-        node = chapters.receipt(store, data, receipt, release, trusted)
+        node = zone_nodes.receipt(store, data, receipt, release, trusted)
         log = logs.get(receipt.zone)
         if log is not None:
             node = replace(node, children=(*node.children, log.head(receipt.audit_head)))
@@ -299,22 +300,22 @@ def _promotions(
     for name in _names(store, f"promotions/{zone}/{release.model}/"):
         try:
             data = store.get(name, most=MAX_BYTES)
-            there.add(chapters.sha256(data))
+            there.add(digest_of(data))
             promotion = open_promotion(data, trusted)
         except VerificationFailed as error:
-            yield chapters.failed("promotion", name, error)
+            yield failed("promotion", name, error)
             continue
         left = promotion.previous is not None and promotion.kind == "rollback"
         about = {str(promotion.release)}
         if left and promotion.previous:
             about.add(str(promotion.previous.release))
         if str(release) in about:
-            node = chapters.promotion(store, data, promotion, release, trusted)
+            node = zone_nodes.promotion(store, data, promotion, release, trusted)
             yield replace(node, children=(*node.children, logs[zone].head(promotion.audit_head)))
     try:
         read_ledger(store, zone, release.model, trusted)
     except VerificationFailed as error:
-        yield chapters.failed("promotions", f"as a chain in zone {zone}", error)
+        yield failed("promotions", f"as a chain in zone {zone}", error)
     for digest, entry in logs[zone].promotions(release.model).items():
         if digest not in there:
             yield Node(
@@ -334,6 +335,3 @@ def _names(store: Store, prefix: str) -> Iterator[str]:
             yield name
     except NotFound:
         return
-
-
-__all__ = ["FAILED", "MISSING", "STATED", "VERIFIED", "Node", "Story", "show"]

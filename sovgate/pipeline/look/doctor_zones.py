@@ -1,0 +1,164 @@
+"""The part of `doctor` about zones: their keys, their stores, and who is trusted. Reads; writes
+nothing but the probe of a store that this zone writes to.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sovgate import uri
+from sovgate.errors import ConfigError, SovgateError
+from sovgate.pipeline.look.diagnosis import MISSING, SKIPPED, WARN, Diagnosis
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.project import Project
+
+
+def _remote(text: str | None, what: str) -> bool:
+    return text is not None and uri.parse(text, what=what).scheme != "file"
+
+
+def check_zone(found: Diagnosis, opened: Project, name: str) -> None:
+    from sovgate.keys.registry import open_public
+
+    zone, keys = opened.zone(name), opened.zone(name).keys
+    signs = keys.sign_public or keys.sign
+    if signs is not None and opened.config.trust is None:
+        _key(
+            found,
+            opened,
+            f"{name}: key that its word is known by",
+            signs,
+            "sign",
+            lambda: open_public(signs, opened.base, zone.region).key_id,
+        )
+    reach = {to for rule in opened.config.border.values() for _, to in rule.allow}
+    seals = keys.encrypt_public or (keys.encrypt if name in reach else None)
+    if seals is not None:
+        _key(
+            found,
+            opened,
+            f"{name}: key to encrypt for it",
+            seals,
+            "encrypt",
+            lambda: opened.recipient(name).key_id,
+        )
+    if name == found.zone:
+        if keys.sign is not None:
+            trusted = keys.sign_public if opened.config.trust is None else None
+            _key(
+                found,
+                opened,
+                f"{name}: secret key to sign",
+                keys.sign,
+                "sign",
+                lambda: _half(
+                    found,
+                    opened.signer(name).public_key.key_id,
+                    trusted,
+                    lambda text: open_public(text, opened.base, zone.region).key_id,
+                ),
+            )
+        if keys.encrypt is not None:
+            _key(
+                found,
+                opened,
+                f"{name}: secret key to decrypt",
+                keys.encrypt,
+                "encrypt",
+                lambda: _half(
+                    found,
+                    opened.identity(name).key_id,
+                    keys.encrypt_public,
+                    lambda _: opened.recipient(name).key_id,
+                ),
+            )
+    if zone.store is not None:
+        _store(found, opened, name)
+
+
+def _half(found: Diagnosis, key_id: str, public: str | None, open_it: Callable[[str], str]) -> str:
+    """The id of a secret key, which the public half that the file names has to have as well."""
+    if public is None or (found.offline and _remote(public, "key")):
+        return key_id
+    try:
+        other = open_it(public)
+    except SovgateError:  # was said of that key itself
+        return key_id
+    if other != key_id:
+        raise ConfigError(
+            f"it is not the other half of {public}",
+            why=f"its id is {key_id[:16]}…, and that one's is {other[:16]}…",
+            fix=f"bring back the key that belongs to {public}; or, where this is the right one, "
+            "`sovgate keys show` it into that file, and tell the other zones",
+            reason="half-a-key",
+        )
+    return key_id
+
+
+def _key(
+    found: Diagnosis, opened: Project, label: str, text: str, kind: str, open_it: Callable[[], str]
+) -> None:
+    if _remote(text, "key"):
+        if found.offline:
+            found.say(label, SKIPPED, f"{text}: needs the network")
+            return
+    else:
+        path = uri.parse(text, what="key").rest
+        if not os.path.exists(opened.base / path):  # noqa: PTH110 (Path's raises if it is too long)
+            private = path.removesuffix(".pub.pem") + ".pem" if path.endswith(".pub.pem") else path
+            ask = "ask that zone for it; it is made there by: " if private != path else ""
+            found.say(
+                label,
+                MISSING,
+                f"{path} is not there",
+                f"{ask}sovgate keys generate {kind} -o {shlex.quote(private)}",
+            )
+            return
+    found.run(label, lambda: f"{text}, id {open_it()[:16]}…")
+
+
+def _store(found: Diagnosis, opened: Project, name: str) -> None:
+    """Reached, where it should be; create-only where this zone writes to it."""
+    from sovgate.stages import transfer
+
+    zone = opened.zone(name)
+    label = f"{name}: store"
+    if _remote(zone.store, "store"):
+        if found.offline:
+            found.say(label, SKIPPED, f"{zone.store}: needs the network")
+            return
+    elif not os.path.isdir(  # noqa: PTH112 (as above)
+        opened.base / uri.parse(str(zone.store), what="store").rest
+    ):
+        found.say(label, WARN, f"{zone.store} is no folder yet", "the first push or pull makes it")
+        return
+    writes = found.zone is not None and (
+        name == found.zone
+        or any((found.zone, name) in rule.allow for rule in opened.config.border.values())
+    )
+
+    def look() -> str:
+        store = opened.store(name)
+        located = transfer.locate(store, zone=name, declared=zone.region)
+        next(iter(store.list("releases/")), None)
+        if writes:
+            store.probe()
+        lies = f"{located.value or 'place unknown'}, by {located.source}"
+        return f"{store.uri}: reached, {lies}" + (", create-only" if writes else "")
+
+    found.run(label, look)
+
+
+def check_trust(found: Diagnosis, opened: Project) -> None:
+    """Where `trust` says whom to believe: by public keys and root certificates alone."""
+    entries = opened.config.trust
+    if entries is None:
+        return
+    if found.offline and any(_remote(entry.key, "key") for entry in entries):
+        found.say("trust", SKIPPED, "some public keys are in a key service: needs the network")
+        return
+    found.run("trust", lambda: f"{len(opened.trusted(found.zone))} may say something")

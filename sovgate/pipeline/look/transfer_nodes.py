@@ -1,0 +1,100 @@
+"""A transfer as a node of a release's history, with what came along below it. Reads a store.
+
+What does not verify or is not there becomes a node, never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sovgate.errors import NotFound, VerificationFailed
+from sovgate.pipeline.look.evidence_nodes import evidence
+from sovgate.pipeline.look.node import MISSING, STATED, VERIFIED, Node, failed, when
+from sovgate.stages.trust import Trusted
+
+if TYPE_CHECKING:
+    from sovgate.formats.transfer import Transfer
+    from sovgate.stages.record import DatasetFacts
+    from sovgate.stages.transfer import Record
+    from sovgate.stores._api import Store
+
+
+def transfer(
+    store: Store,
+    record: Record,
+    trusted: Sequence[Trusted],
+    datasets: Mapping[str, DatasetFacts],
+) -> Node:
+    told = record.transfer
+    children = [
+        Node(kind="model", what=f"manifest sha256:{told.manifest.sha256}", status=STATED),
+        _signature(store, told, trusted),
+        *(evidence(store, told, ref, trusted, datasets) for ref in told.evidence),
+        _blobs(store, told),
+    ]
+    where = told.destination
+    return Node(
+        kind="transfer",
+        what=f"number {told.sequence}, from {told.source.zone} ({told.source.provider_region}) to "
+        f"{where.zone} ({where.provider_region}), for key {told.recipient.key_id[:16]}…",
+        status=VERIFIED,
+        by=record.signer.name,
+        when=when(told.created),
+        sha256=record.sha256,
+        children=tuple(children),
+    )
+
+
+def _signature(store: Store, told: Transfer, trusted: Sequence[Trusted]) -> Node:
+    from sovgate.formats.manifest import Manifest
+    from sovgate.pipeline.move.cargo import check_signed
+    from sovgate.stages.transfer import get_blob
+
+    digest = told.signature.sha256
+    try:
+        manifest = Manifest.parse(get_blob(store, told.manifest, what="manifest"))
+        bundle = get_blob(store, told.signature, what="signature")
+        if manifest.digest != told.manifest.sha256:
+            raise VerificationFailed("the manifest is another one", reason="wrong-manifest")
+        signer = check_signed(bundle, manifest, trusted)
+    except NotFound as error:
+        return Node(
+            kind="signature", what="of the model", status=MISSING, sha256=digest, why=error.what
+        )
+    except VerificationFailed as error:
+        return failed("signature", "of the model", error, digest)
+    count = len(manifest.resources)
+    files = f"{count} file{'s' * (count != 1)}, {manifest.total} bytes"
+    return Node(
+        kind="signature",
+        what=f"of the model: {files}",
+        status=VERIFIED,
+        by=signer.name,
+        sha256=digest,
+    )
+
+
+def _blobs(store: Store, told: Transfer) -> Node:
+    from sovgate.formats.transfer import blob_name
+
+    sizes = {blob.sha256: blob.size for blob in told.blobs}
+    sizes[told.keytable.sha256] = told.keytable.size
+    what = f"{len(sizes)} blobs, {sum(sizes.values())} bytes of ciphertext"
+    missing = []
+    for digest, size in sizes.items():
+        try:
+            stat = store.stat(blob_name(digest))
+        except VerificationFailed as error:
+            return failed("weights", what, error, digest)
+        if stat is None or stat.size != size:
+            missing.append(digest)
+    if missing:
+        return Node(
+            kind="weights",
+            what=what,
+            status=MISSING,
+            sha256=missing[0],
+            why=f"{len(missing)} of them are not there, or of another size",
+        )
+    return Node(kind="weights", what=what, status=STATED)
