@@ -8,8 +8,9 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 # pip's own configuration decides where packages come from; we only insist on wheels and hashes.
+# Locks are complete, so pip resolves nothing: it compares extras with releases that came later.
 INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-compile \
-	--require-hashes --only-binary :all:
+	--require-hashes --only-binary :all: --no-deps
 WORKERS ?= auto
 PYTEST := $(PY) -m pytest -q -n $(WORKERS) --durations=5 --durations-min=10 $(PYTEST_ARGS)
 PEERS := model-signing ministack moto seaweedfs opa age podman tekton-lint docs
@@ -108,7 +109,7 @@ bench: $(VENV)/.test peers
 .cache/lock/bin/uv: requirements/lock.txt $(VENV)/.made
 	@$(PY) -m venv .cache/lock
 	@.cache/lock/bin/python -m pip install -qq --disable-pip-version-check --require-hashes \
-		--only-binary :all: -r requirements/lock.txt
+		--only-binary :all: --no-deps -r requirements/lock.txt
 	@touch $@
 
 lock: .cache/lock/bin/uv

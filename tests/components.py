@@ -45,21 +45,21 @@ def program(name: str, *, get: str = "make peers") -> Path:
 
 def model_signing() -> ModelSigning:
     """The virtual environment that scripts/peer made for model_signing."""
-    scripts = _peer("model-signing") / "bin"
+    scripts = peer("model-signing") / "bin"
     return ModelSigning(python=scripts / "python", cli=scripts / "model_signing")
 
 
 def opa() -> ModuleType:
     """The module `opa_bindings`: OPA itself, as a library (`OpaEngine`, `OpaError`)."""
-    folder = str(_peer("opa"))
+    folder = str(peer("opa"))
     if folder not in sys.path:
         sys.path.append(folder)
     return importlib.import_module("opa_bindings")
 
 
-def peer_program(peer: str, name: str) -> Path:
+def peer_program(of: str, name: str) -> Path:
     """A program of a peer that scripts/peer installed into an environment of its own."""
-    return _peer(peer) / "bin" / name
+    return peer(of) / "bin" / name
 
 
 def tink() -> ModuleType:
@@ -74,12 +74,12 @@ def tink() -> ModuleType:
 
 def docs() -> Path:
     """mkdocs, with what mkdocs.yml wants."""
-    return _peer("docs") / "bin" / "mkdocs"
+    return peer("docs") / "bin" / "mkdocs"
 
 
 def tekton_lint() -> Path:
     """@ibm/tekton-lint; runs under node."""
-    return _peer("tekton-lint") / "node_modules" / ".bin" / "tekton-lint"
+    return peer("tekton-lint") / "node_modules" / ".bin" / "tekton-lint"
 
 
 def tekton_crds() -> Path:
@@ -90,7 +90,8 @@ def tekton_crds() -> Path:
     return Path(folder)
 
 
-def _peer(name: str) -> Path:
+def peer(name: str) -> Path:
+    """The folder that scripts/peer installed this one into."""
     folder = PEERS / name
     if not (folder / ".installed").exists():
         raise MissingError(f"no {name}: {_reason(name) or 'not installed'} (to get it: make peers)")

@@ -9,17 +9,19 @@ import ast
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests import components, locks
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "sovgate").rglob("*.py"))
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = locks.PROJECT
 MAX_LINES = 400
 
 # Heavy to import (measured: jsonschema 84 ms, importlib.metadata 43, rich 42): never at start-up.
@@ -57,17 +59,7 @@ def test_each_module_is_short_and_says_what_it_is(module: Path) -> None:
 
 
 def locked(path: Path) -> dict[str, list[str]]:
-    """Each `name==version; marker` of a lock, with the hashes below it."""
-    pins: dict[str, list[str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        text = line.strip().removesuffix("\\").strip()
-        if not text or text.startswith("#"):
-            continue
-        if text.startswith("--hash=sha256:"):
-            pins[list(pins)[-1]].append(text.removeprefix("--hash=sha256:"))
-        else:
-            pins[text] = []
-    return pins
+    return locks.pins(path.read_text(encoding="utf-8"))
 
 
 def versions(name: str) -> dict[str, set[str]]:
@@ -98,28 +90,84 @@ def test_a_lock_names_no_address(lock: Path) -> None:
         assert " @ " not in line or line.lstrip().startswith("#"), line
 
 
-def wanted(group: str) -> list[Requirement]:
-    found: list[Requirement] = []
-    for entry in PROJECT["dependency-groups"][group]:
-        if isinstance(entry, dict):
-            found += wanted(entry["include-group"])
-        else:
-            found.append(Requirement(entry))
-    return found
-
-
 @pytest.mark.parametrize("lock", LOCKS, ids=relative)
 def test_a_lock_holds_what_pyproject_asks_for(lock: Path) -> None:
     """Someone who adds a dependency and forgets `make lock` hears of it here."""
-    asked = [] if lock.stem == "base" else wanted(lock.stem)
-    if lock.stem in {"base", "demo", "test"}:
-        asked += [Requirement(text) for text in PROJECT["project"]["dependencies"]]
     pinned = versions(lock.stem)
-    for requirement in asked:
+    for requirement in locks.asked(lock.stem):
         found = pinned.get(canonicalize_name(requirement.name), set())
         assert found, f"{requirement} is not in {lock.name}: run make lock"
         for version in found:
             assert requirement.specifier.contains(version.removeprefix("==")), (requirement, found)
+
+
+#: Where each lock is installed: in the environment that runs this, or in one of a peer's own.
+HERE = ("aws", "base", "build", "demo", "test")
+PEERS = {
+    "docs": "docs",
+    "peer-ministack": "ministack",
+    "peer-model-signing": "model-signing",
+    "peer-moto": "moto",
+    "peer-opa": "opa",
+    "peer-seaweedfs": "seaweedfs",
+}
+
+
+@pytest.mark.parametrize("name", [*HERE, *PEERS])
+def test_a_lock_is_complete(name: str) -> None:
+    """So that pip may install it with --no-deps: a resolver compares what is locked with what came
+    later, and stops on the day when a dependency has a new release."""
+    folders: list[Any] = list(sys.path)
+    if name in PEERS:
+        try:
+            peer = components.peer(PEERS[name])
+        except components.MissingError as error:
+            components.absent(error)
+        folders = [peer, *peer.glob("lib/python*/site-packages")]
+    installed = locks.Installed.at(folders)
+    pinned = list(locked(ROOT / "requirements" / f"{name}.txt"))
+    for machine in locks.machines():
+        assert locks.lacks(pinned, locks.asked(name), installed, machine) == []
+
+
+def test_the_lock_of_the_locker_is_one_program() -> None:
+    """Nothing here installs it, so nothing here can read what it requires. uv requires nothing."""
+    assert set(versions("lock")) == {"uv"} == {one.name for one in locks.asked("lock")}
+    assert {lock.stem for lock in LOCKS} == {"lock", *HERE, *PEERS}
+
+
+@pytest.mark.parametrize("gone", ["pluggy", "click", "numpy"])
+def test_a_lock_that_lacks_a_package_is_found(gone: str) -> None:
+    installed = locks.Installed.at(sys.path)
+    pinned = [
+        pin
+        for pin in locked(ROOT / "requirements" / "test.txt")
+        if canonicalize_name(Requirement(pin).name) != gone
+    ]
+    (here, *_) = locks.machines()
+    missing = locks.lacks(pinned, locks.asked("test"), installed, here)
+    assert missing
+    assert all(f"requires {gone}" in text and "the lock has none" in text for text in missing)
+
+
+def test_what_an_extra_requires_is_asked_for_too() -> None:
+    """`pip check` does not look at extras: it would miss what `pydantic[email]` needs."""
+    (here, *_) = locks.machines()
+    installed = locks.Installed.at(sys.path)
+    pinned = list(locked(ROOT / "requirements" / "test.txt"))
+    assert locks.lacks(pinned, [Requirement("jsonschema")], installed, here) == []
+    missing = locks.lacks(pinned, [Requirement("jsonschema[format]")], installed, here)
+    assert any(text.startswith("jsonschema requires fqdn") for text in missing)
+
+
+@pytest.mark.parametrize("path", ["Makefile", "scripts/peer", "scripts/container.py"])
+def test_a_lock_is_installed_as_it_is(path: str) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8").replace("\\\n", " ")
+    asking = [line for line in text.splitlines() if "--require-hashes" in line]
+    if path.endswith(".py"):
+        asking = [text]
+    assert asking
+    assert all("--no-deps" in line for line in asking)
 
 
 @pytest.mark.parametrize("name", ["aws", "base", "demo", "build"])
