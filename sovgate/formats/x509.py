@@ -43,11 +43,13 @@ def root_from_pem(data: bytes) -> tuple[bytes, PublicKey]:
         if len(data) > MAX_PEM_BYTES:
             raise ValueError(f"{len(data)} bytes")
         (certificate,) = x509.load_pem_x509_certificates(data)
-    except (ValueError, x509.InvalidVersion) as error:
+        der = certificate.public_bytes(Encoding.DER)
+        _canonical(der)
+    except (ValueError, x509.InvalidVersion, Malformed) as error:
         raise Malformed(
             "not a PEM file with one certificate", why=str(error)[:200], reason="bad-certificate"
         ) from error
-    return certificate.public_bytes(Encoding.DER), _key(certificate)
+    return der, _key(certificate)
 
 
 def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -> PublicKey:
@@ -72,7 +74,7 @@ def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) ->
         VerificationError,
     )
 
-    leaf, *above = [x509.load_der_x509_certificate(der) for der in chain]
+    leaf, *above = [_canonical(der) for der in chain]
     root = x509.load_der_x509_certificate(rule.root)
     if leaf == root:
         _refuse("it is the root's own")
@@ -104,10 +106,25 @@ def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) ->
 
 def leaf_key(chain: tuple[bytes, ...]) -> PublicKey:
     """The key of a chain's first certificate; nothing is said of its trust. Raises Malformed."""
-    from cryptography import x509
-
     with _parsing():
-        return _key(x509.load_der_x509_certificate(chain[0]))
+        return _key(_canonical(chain[0]))
+
+
+def _canonical(der: bytes) -> x509.Certificate:
+    """The certificate, if `der` is its one spelling. Raises Malformed, ValueError.
+
+    The issuer signs everything but the outermost bytes and its own signature. That one is a whole
+    number of bytes, but DER lets its BIT STRING claim that up to seven last bits are unused. If
+    they happen to be zero, the library reads the same certificate from other bytes.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    certificate = x509.load_der_x509_certificate(der)
+    same = certificate.public_bytes(Encoding.DER) == der
+    if not same or not der.endswith(b"\x00" + certificate.signature):
+        raise Malformed("not a certificate in DER", why="it is not in its one spelling")
+    return certificate
 
 
 @contextlib.contextmanager

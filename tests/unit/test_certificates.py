@@ -86,6 +86,28 @@ def test_a_damaged_certificate_is_refused_whichever_byte_it_is(value: int) -> No
             assert error.reason in ("malformed", "bad-key", "wrong-hint")
 
 
+def test_rule_43_a_certificate_has_one_spelling_whatever_its_last_bits_are() -> None:
+    """The library passes over unused bits of the signature's BIT STRING where they are zero."""
+
+    def even(*names: Any, **more: Any) -> Any:
+        made = (issue(*names, **more) for _ in range(200))
+        return next(c for c in made if c.signature[-1] & 1 == 0)
+
+    leaf = even("leaf", LEAF_KEY, "middle", MIDDLE_KEY)
+    middle = even("middle", MIDDLE_KEY, "root", ROOT_KEY, ca=True)
+    raw = Trusted(name="ci", key=LEAF_KEY.public_key, may=frozenset({"legal"}))
+    assert open_statement(word(leaf, middle), [rule()])
+    for place in (0, 1):
+        chain = [c.public_bytes(Encoding.DER) for c in (leaf, middle)]
+        signature = (leaf, middle)[place].signature
+        head = chain[place].removesuffix(b"\x00" + signature)
+        chain[place] = head + b"\x01" + signature
+        spelled = replace(Bundle.parse(word()), certificates=tuple(chain)).emit()
+        assert reason(spelled) == "malformed"
+        if place == 0:
+            assert reason(spelled, raw) == "malformed"
+
+
 def test_a_signer_is_known_by_root_and_name_and_comes_back_with_the_own_key() -> None:
     for chain in ((LEAF,), (LEAF, ROOT)):
         verified = open_statement(word(*chain), [rule()])
