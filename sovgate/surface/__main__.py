@@ -1,7 +1,8 @@
 """`python -m sovgate.surface [--check] [--release-tree DIR]`: writes what is generated.
 
-Touches actions/, action.yml, tekton/tasks/, tekton/stepactions/, docs/reference/ and
-docs/exit-codes.md of the checkout it lies in, or compares them and changes nothing.
+Touches actions/, action.yml, tekton/tasks/, tekton/stepactions/, docs/reference/,
+docs/exit-codes.md and schemas/project.json of the checkout it lies in, or compares them and changes
+nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sovgate.surface import actions, reference, tekton
+from sovgate.surface import actions, project, reference, tekton
 from sovgate.surface._verbs import commands, verbs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,9 @@ def files() -> dict[str, str]:
     for name, below in commands().items():
         made[f"docs/reference/{name}.md"] = reference.page(name, below)
     made["docs/reference/index.md"] = reference.index(commands())
+    written = (ROOT / project.SOURCE).read_text(encoding="utf-8")
+    made[project.SOURCE] = project.schema(written)
+    made["docs/reference/project.md"] = project.page(made[project.SOURCE])
     return made
 
 

@@ -60,6 +60,7 @@ def test_the_installed_package_finds_its_own_data(wheel: Path, tmp_path: Path) -
         ["-c", program],
         ["-m", "sovgate", "--version"],
         ["-m", "sovgate", "regions", "list"],
+        ["-m", "sovgate", "init", "--schema"],
     )
     for command in commands:
         done = subprocess.run(

@@ -23,6 +23,14 @@ T = TypeVar("T")
 _TRAIN, _SERVE = "aws:us-east-1", "aws-eusc:eusc-de-east-1"
 
 
+def _print_schema(context: click.Context, option_: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from sovgate.pipeline.look.scaffold import schema
+
+        click.echo(schema(), nl=False)
+        context.exit(0)
+
+
 @declare(
     "init",
     example="""
@@ -56,6 +64,15 @@ sovgate init kyc --pattern hybrid --train aws:us-east-1 --serve eu=aws-eusc:eusc
 @option("--keys", is_flag=True, cls=Option, help="Make key files for each zone.")
 @option(
     "--local", is_flag=True, cls=Option, help="To try it here: key files, and folders as stores."
+)
+@option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    cls=Option,
+    help="Print the JSON Schema of sovgate.yaml, for editors, and write nothing.",
 )
 @option("--dry-run", is_flag=True, cls=Option, help="Say what would be written, and write nothing.")
 @output_options

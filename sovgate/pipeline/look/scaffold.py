@@ -1,4 +1,4 @@
-"""What `init` writes, as text: answers in, files out. Reads the templates of the package, no more.
+"""What `init` writes, as text: answers in, files out. Reads templates and schema of the package.
 
 Every value that a person gave has passed its check before it gets here, so nothing needs escaping.
 """
@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from sovgate import __version__
 from sovgate.errors import InternalError
+from sovgate.files import resource_dir
 
 if TYPE_CHECKING:
     from sovgate.regions import Region
 
 PATTERNS = ("central", "hybrid")
 PUBLIC = "public-train"
+#: The copy of the schema that the first line of sovgate.yaml names, for editors.
+SCHEMA = ".sovgate-schema.json"
 #: Where a zone's runners hand a model from job to job.
 HANDOVER = "/srv/sovgate"
 
@@ -87,6 +90,7 @@ def files(answers: Answers) -> dict[str, bytes]:
     """Path -> content of every file but the keys. The same answers give the same bytes."""
     made = {
         "sovgate.yaml": _project(answers),
+        SCHEMA: schema(),
         "policies/named_release.rego": fill("named_release.rego"),
         "policies/named_release_test.rego": fill("named_release_test.rego"),
         f"data/{PUBLIC}.yaml": fill(
@@ -135,6 +139,11 @@ def files(answers: Answers) -> dict[str, bytes]:
     if answers.hybrid or answers.gitops is not None:
         made[".github/workflows/sovgate-rollback.yml"] = _rollback(answers)
     return {path: text.encode() for path, text in made.items()}
+
+
+def schema() -> str:
+    """The JSON Schema of sovgate.yaml, as it came with this version."""
+    return (resource_dir("schemas") / "project.json").read_text(encoding="utf-8")
 
 
 def key_files(answers: Answers) -> tuple[tuple[str, str], ...]:
