@@ -548,12 +548,13 @@ def test_objects_outside_the_layout_are_not_listed_as_ours(store: Store, seaweed
     assert caught.value.reason == "unsafe-name"
 
 
-def test_missing_package_is_a_configuration_error() -> None:
+@pytest.mark.parametrize("missing", ["boto3", "botocore"])
+def test_missing_package_is_a_configuration_error(missing: str) -> None:
     import subprocess
     import sys
 
     code = (
-        "import sys; sys.modules['botocore'] = None\n"
+        f"import sys; sys.modules['{missing}'] = None\n"
         "from pathlib import Path\n"
         "from sovgate.errors import ConfigError\n"
         "from sovgate.stores.registry import open_store\n"

@@ -147,6 +147,10 @@ def bounded(session: Any) -> Callable[..., Any]:
 
     def send(request: Any = None, **_: object) -> Any:
         streamed, request.stream_output = request.stream_output, True
+        # urllib3 follows no 303 here, but copies the headers for it, and cannot copy bytes.
+        for name, value in list(request.headers.items()):
+            if isinstance(value, bytes):
+                request.headers[name] = value.decode("latin-1")
         answer = session.send(request)
         if streamed and answer.status_code < 300:
             _handed.stream = answer.raw

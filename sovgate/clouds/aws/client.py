@@ -1,7 +1,7 @@
 """Opens clients of AWS's SDK that cannot be led elsewhere.
 
-What keys and stores that speak AWS's protocols stand on. Imports botocore inside its functions;
-each client goes to one endpoint, follows no redirect, and takes no endpoint from its surroundings.
+What keys and stores that speak AWS's protocols stand on. Imports boto3 inside its functions; each
+client goes to one endpoint, follows no redirect, and takes no endpoint from its surroundings.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import importlib
 import ipaddress
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -23,6 +24,9 @@ from sovgate.regions import Region, all_regions, lookup
 
 #: Seconds. Four attempts in all, with at most twenty seconds between two of them.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 5, 60, 4
+#: Send what there is at once. An HTTP session of the SDK's that is made by hand sets no option, and
+#: each small upload would wait some 40 ms for the acknowledgement of its own headers.
+SOCKET_OPTIONS = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _ONE_ENDPOINT = {
     "ignore_configured_endpoint_urls": True,
     "sts_regional_endpoints": "regional",
@@ -206,9 +210,11 @@ def client(
     aws-eusc AWS_EUSC_ACCESS_KEY_ID, AWS_EUSC_SECRET_ACCESS_KEY, AWS_EUSC_SESSION_TOKEN); else the
     SDK's own chain. Raises `kind`.
     """
-    botocore = _sdk(service)
+    boto3, botocore = _sdk(service)
     try:
         session = botocore.session.Session(profile=profile)
+        # boto3 puts a folder of its own into the loader it finds; the one that counts comes after.
+        opened = boto3.Session(botocore_session=session)
         session.register_component("data_loader", _loader())
         # Also for the clients that fetch credentials: they too ask one endpoint of that region.
         for name, value in {**_ONE_ENDPOINT, "region": place.region}.items():
@@ -239,7 +245,7 @@ def client(
                 "us_east_1_regional_endpoint": "regional",
             },
         )
-        sdk = session.create_client(
+        sdk = opened.client(
             service,
             region_name=place.region,
             endpoint_url=place.url,
@@ -256,6 +262,7 @@ def client(
         proxies=proxies,
         timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
         max_pool_connections=connections,
+        socket_options=list(SOCKET_OPTIONS),
     )
     sdk.meta.events.register_first(f"before-send.{service}", answers.bounded(http))
     sdk.meta.events.register_first(f"needs-retry.{service}", _no_redirects(place))
@@ -276,11 +283,12 @@ def _unusable(error: Exception, place: Endpoint, kind: type[SovgateError]) -> So
     )
 
 
-def _sdk(service: str) -> Any:
+def _sdk(service: str) -> tuple[Any, Any]:
+    """boto3 and the botocore below it. Raises ConfigError, reason "missing-package"."""
     try:
-        for name in ("config", "exceptions", "httpsession", "parsers", "utils"):
+        boto3 = importlib.import_module("boto3")
+        for name in ("config", "exceptions", "httpsession", "parsers", "session", "utils"):
             importlib.import_module(f"botocore.{name}")
-        importlib.import_module("botocore.session")
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{'an s3:// store' if service == 's3' else 'an awskms:// key'} needs a package that "
@@ -289,7 +297,7 @@ def _sdk(service: str) -> Any:
             fix="pip install 'sovgate[aws]'",
             reason="missing-package",
         ) from error
-    return importlib.import_module("botocore")
+    return boto3, importlib.import_module("botocore")
 
 
 @functools.cache

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 #: Scheme of a key or store -> (module that it needs, extra that brings it).
 EXTRAS: Mapping[str, tuple[str, str]] = {
-    "awskms": ("botocore", "aws"),
-    "s3": ("botocore", "aws"),
-    "gcpkms": ("google.cloud.kms", "gcp"),
+    "awskms": ("boto3", "aws"),
+    "s3": ("boto3", "aws"),
 }
 #: What the base install brings: import name -> distribution.
 BASE = {
