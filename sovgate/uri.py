@@ -7,6 +7,7 @@ is split off and what no URI may hold (credentials, control characters) is refus
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sovgate.errors import ConfigError
@@ -14,6 +15,17 @@ from sovgate.errors import ConfigError
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]{1,31}):(?!\\)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAX_LENGTH = 2048
+#: Schemes that others use, or that docs name, and that no adapter of this version serves.
+WITHOUT_ADAPTER = {
+    "azurekms": "Azure Key Vault",
+    "gcpkms": "Google Cloud KMS",
+    "gs": "Google Cloud Storage",
+    "hashivault": "HashiCorp Vault",
+    "k8s": "Kubernetes Secrets",
+    "oci": "an OCI registry",
+    "openbao": "OpenBao",
+    "pkcs11": "an HSM",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +87,22 @@ def parse(text: str, *, what: str) -> Uri:
             reason="bad-uri",
         )
     return Uri(scheme=scheme, rest=rest, text=text)
+
+
+def unserved(scheme: str, *, what: str, known: Iterable[str], fix: str) -> ConfigError:
+    """The error for a URI whose scheme no adapter of ours serves. `fix`: for an unknown scheme."""
+    service = WITHOUT_ADAPTER.get(scheme)
+    schemes = ", ".join(f"{name}:" for name in sorted(known))
+    if service is None:
+        return ConfigError(
+            f"no {what} adapter knows the scheme {scheme!r}",
+            why=f"known are {schemes}",
+            fix=fix,
+            reason="unknown-scheme",
+        )
+    return ConfigError(
+        f"this version of sovgate has no {what} adapter for {scheme}: ({service})",
+        why=f"it has adapters for {schemes} and no package adds another",
+        fix=f"name a {what} of one of these",
+        reason="no-adapter",
+    )

@@ -34,12 +34,7 @@ def _open(uri_text: str, base: Path, use: str, region: str | None) -> Any:
     parsed = uri.parse(uri_text, what="key")
     module = SCHEMES.get(parsed.scheme)
     if module is None:
-        raise ConfigError(
-            f"no key adapter knows the scheme {parsed.scheme!r}",
-            why="known are " + ", ".join(sorted(SCHEMES)),
-            fix=_suggestion(parsed.scheme),
-            reason="unknown-scheme",
-        )
+        raise uri.unserved(parsed.scheme, what="key", known=SCHEMES, fix=_suggestion(parsed.scheme))
     adapter = getattr(importlib.import_module(module), use, None)
     if adapter is None:
         raise ConfigError(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sovgate import uri
-from sovgate.errors import ConfigError
 
 if TYPE_CHECKING:
     from sovgate.stores._api import Store
@@ -29,10 +28,10 @@ def open_store(text: str, base: Path, region: str | None = None) -> Store:
     parsed = uri.parse(text, what="store")
     module = SCHEMES.get(parsed.scheme)
     if module is None:
-        raise ConfigError(
-            f"no store adapter serves {parsed.scheme!r}",
-            why="known schemes: " + ", ".join(f"{scheme}:" for scheme in sorted(SCHEMES)),
+        raise uri.unserved(
+            parsed.scheme,
+            what="store",
+            known=SCHEMES,
             fix="use one of these, or a bare path for a folder",
-            reason="unknown-scheme",
         )
     return cast("Store", importlib.import_module(module).store(parsed, base, region))

@@ -17,9 +17,9 @@ from sovgate.keys.awskms.key import Key, parse_uri
 from sovgate.records import GRADE
 from sovgate.regions import all_regions
 from sovgate.stages.transfer import locate
-from sovgate.stores.registry import open_store
+from sovgate.stores.registry import SCHEMES, open_store
 from sovgate.stores.s3 import S3Store
-from sovgate.uri import parse
+from sovgate.uri import WITHOUT_ADAPTER, parse
 
 EUSC = "aws-eusc:eusc-de-east-1"
 KEY = "arn:aws-eusc:kms:eusc-de-east-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -219,6 +219,23 @@ def test_rule_15_what_is_no_bucket_at_one_place_is_refused(text: str, reason: st
     assert caught.value.reason == reason
     said = f"{caught.value.what} {caught.value.why} {caught.value.fix}"
     assert "word" not in said
+
+
+@pytest.mark.parametrize("scheme", sorted(WITHOUT_ADAPTER))
+def test_a_scheme_without_an_adapter_says_so_and_names_no_package(scheme: str) -> None:
+    for what, attempt in (
+        ("key", lambda: registry.open_signer(f"{scheme}://x/y", Path())),
+        ("store", lambda: open_store(f"{scheme}://x/y", Path(), EUSC)),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            attempt()
+        assert caught.value.reason == "no-adapter"
+        assert f"no {what} adapter for {scheme}:" in caught.value.what
+        assert "pip install" not in f"{caught.value.why} {caught.value.fix}"
+
+
+def test_what_has_an_adapter_is_not_said_to_have_none() -> None:
+    assert not {*registry.SCHEMES, *SCHEMES} & set(WITHOUT_ADAPTER)
 
 
 def test_a_store_without_a_region_is_not_guessed() -> None:

@@ -182,6 +182,28 @@ def test_the_locked_extras_are_the_extras() -> None:
     assert {name: groups[name] for name in groups if name in extras} == {"aws": extras["aws"]}
 
 
+def test_each_extra_has_an_adapter_that_asks_for_it() -> None:
+    """And none is asked for, in code or docs, that does not exist."""
+    extras = set(PROJECT["project"]["optional-dependencies"])
+    asked = re.compile(r"sovgate\[([a-z0-9,-]+)\]")
+
+    def named(paths: list[Path]) -> set[str]:
+        texts = [path.read_text(encoding="utf-8") for path in paths]
+        return {
+            name for text in texts for found in asked.findall(text) for name in found.split(",")
+        }
+
+    assert named(MODULES) == extras
+    assert named([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]) <= extras
+
+
+def test_all_holds_every_extra() -> None:
+    extras = dict(PROJECT["project"]["optional-dependencies"])
+    (alone,) = extras.pop("all")
+    assert Requirement(alone).name == PROJECT["project"]["name"]
+    assert Requirement(alone).extras == set(extras)
+
+
 def test_every_group_has_its_lock() -> None:
     assert {lock.stem for lock in LOCKS} == {"base", *PROJECT["dependency-groups"]}
 
