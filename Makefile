@@ -5,6 +5,9 @@
 	release-tree dist release-files docs container clean
 .DELETE_ON_ERROR:
 
+# Where it is set, every Python that a test starts would compile all that it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 VENV := .venv
 PY := $(VENV)/bin/python
 # pip's own configuration decides where packages come from; we only insist on wheels and hashes.

@@ -27,6 +27,9 @@ for _name in [name for name in os.environ if name.startswith("SOVGATE_")]:
     if _name != "SOVGATE_REQUIRE_ALL":
         del os.environ[_name]
 
+# Every command that a test starts would compile all that it imports anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Nor what it says to AWS's SDK. The services on this machine take these credentials.
 for _name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[_name]
