@@ -1,6 +1,6 @@
 """sovgate.yaml -> frozen records. Stands beside formats: reads that file, opens none it names.
 
-Facts live here, rules live in Rego (DESIGN 5, 7). Every record can be traced to its line through
+Facts live here, rules live in Rego. Every record can be traced to its line through
 `ProjectConfig.where`.
 """
 
@@ -55,7 +55,7 @@ __all__ = [
 FILE_NAME = "sovgate.yaml"
 MAX_BYTES = 1024 * 1024
 
-#: What a zone's own key may say where the file has no `trust` (DESIGN 5).
+#: What a zone's own key may say where the file has no `trust`.
 DEFAULT_ROLES = frozenset(ROLES) - {"legal", "waiver"}
 #: What it may say of itself in any case: words about its own acts, which give nothing to others.
 OWN_ROLES = frozenset({"audit", "decision", "promotion"})

@@ -1,7 +1,7 @@
 """Strict YAML 1.2 (core schema): text <-> plain values with the place of each. No I/O.
 
 libyaml's parser crashes the process on deep nesting, so depth, size and aliases are judged on the
-event stream before any node is built (FACTS 11). `NO` is Norway and `on` is a word. Anchors, tags,
+event stream before any node is built. `NO` is Norway and `on` is a word. Anchors, tags,
 merge keys, several documents and duplicate keys are refused: what a person reads is what we read.
 """
 

@@ -1,6 +1,6 @@
 """Training record and ancestry: which data is behind a model, and where it ties the weights.
 
-A stage: pure, no I/O. Restrictions travel from data to weights (DESIGN 7): a record's own word and
+A stage: pure, no I/O. Restrictions travel from data to weights (docs/records.md): a record's own word and
 the project's word about a data set both count, and neither can loosen the other.
 """
 

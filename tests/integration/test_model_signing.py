@@ -243,7 +243,7 @@ def test_their_shards_are_refused_with_a_reason(model: Path, p256: Peer) -> None
 
 
 def test_rule_03_what_they_let_pass_we_refuse(model: Path, p256: Peer) -> None:
-    """Duplicate JSON keys, stray base64 bits, an empty model: FACTS of 1.1.1."""
+    """Duplicate JSON keys, stray base64 bits, an empty model: read by 1.1.1."""
     bundle = p256.sign(model)
     twice = bundle.replace(b'"dsseEnvelope":', b'"dsseEnvelope":{},"dsseEnvelope":', 1)
     assert p256.accepts(model, twice)
