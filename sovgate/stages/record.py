@@ -1,7 +1,7 @@
 """Training record and ancestry: which data is behind a model, and where it ties the weights.
 
-A stage: pure, no I/O. Restrictions travel from data to weights (docs/records.md): a record's own word and
-the project's word about a data set both count, and neither can loosen the other.
+A stage: pure, no I/O. Restrictions travel from data to weights (docs/records.md): a record's own
+word and the project's word about a data set both count, and neither can loosen the other.
 """
 
 from __future__ import annotations
