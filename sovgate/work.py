@@ -20,7 +20,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Crew:
+class Workers:
     """Threads and the first error of any of them. Use as a context manager.
 
     After an error, steps that have not started are dropped, whoever waits is woken, and leaving the
@@ -34,7 +34,7 @@ class Crew:
         self._error: BaseException | None = None
         self._open = 0
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Workers:
         return self
 
     def __exit__(
@@ -82,27 +82,27 @@ class Crew:
 class Buffers:
     """`count` buffers of `size` bytes, made when first needed. `take` waits until one is free."""
 
-    def __init__(self, crew: Crew, count: int, size: int) -> None:
-        self._crew = crew
+    def __init__(self, workers: Workers, count: int, size: int) -> None:
+        self._workers = workers
         self._left = count
         self._size = size
         self._free: list[bytearray] = []
 
     def take(self) -> Buffer:
-        """Raises the crew's error rather than wait for what will not come."""
-        changed = self._crew.changed
+        """Raises the workers' error rather than wait for what will not come."""
+        changed = self._workers.changed
         with changed:
-            changed.wait_for(lambda: self._free or self._left or self._crew.failed)
-            self._crew.check()
+            changed.wait_for(lambda: self._free or self._left or self._workers.failed)
+            self._workers.check()
             if self._free:
                 return Buffer(self, self._free.pop())
             self._left -= 1
         return Buffer(self, bytearray(self._size))
 
     def give(self, data: bytearray) -> None:
-        with self._crew.changed:
+        with self._workers.changed:
             self._free.append(data)
-            self._crew.changed.notify_all()
+            self._workers.changed.notify_all()
 
 
 class Buffer:
@@ -133,8 +133,8 @@ class Buffer:
 class Ordered:
     """Steps numbered 0, 1, 2, … that arrive in any order and run one after another, in order."""
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
         self._lock = threading.Lock()
         self._waiting: dict[int, Step] = {}
         self._next = 0
@@ -146,13 +146,13 @@ class Ordered:
             if self._running or self._next not in self._waiting:
                 return
             self._running = True
-        self._crew.submit(self._drain)
+        self._workers.submit(self._drain)
 
     def _drain(self) -> None:
         while True:
             with self._lock:
                 step = self._waiting.pop(self._next, None)
-                if step is None or self._crew.failed:
+                if step is None or self._workers.failed:
                     self._running = False
                     return
                 self._next += 1

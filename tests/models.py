@@ -195,12 +195,12 @@ MODELS: dict[str, Callable[[Path], None]] = {
 def described(model: Path, *, timestamp: datetime | None = None) -> Described:
     """As the pipeline does it, but for project, record and version, which are fixed here."""
     survey = inventory.survey(model)
-    looked = stage.look(survey.root, survey.kind, [entry.name for entry in survey.entries])
+    inspected = stage.inspect(survey.root, survey.kind, [entry.name for entry in survey.entries])
     full = model.name == "transformer" or model.parent.name == "transformer"
     return Described(
         name="golden",
         manifest=inventory.read(survey).manifest,
-        looked=looked,
+        inspected=inspected,
         filename=survey.root.name,
         record=RECORD if full else None,
         record_signer="99" * 32 if full else None,

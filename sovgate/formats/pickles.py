@@ -87,7 +87,7 @@ def _raw(source: Source, head: bytes, *, named: bool) -> str | None:
     marked = head[0] == 0x80  # PROTO
     if marked and head[1] > 5:
         return None
-    seen = _look(source, most=ENOUGH if marked else MOST)
+    seen = _scan(source, most=ENOUGH if marked else MOST)
     if marked:
         if seen.calls or seen.stopped or seen.right >= ENOUGH or (seen.cut and seen.right > 2):
             return f"a pickle of protocol {head[1]}"
@@ -119,7 +119,7 @@ class _EndlessLineError(Exception):
 
 
 @dataclass
-class _Look:
+class _Scan:
     """How far bytes make sense as a pickle.
 
     right    opcodes that were right, with enough on the stack for each
@@ -134,9 +134,9 @@ class _Look:
     cut: bool = False
 
 
-def _look(source: Source, *, most: int) -> _Look:
+def _scan(source: Source, *, most: int) -> _Scan:
     """Walk opcodes from the beginning, through the whole file if need be; arguments are skipped."""
-    seen, cursor = _Look(), Cursor(source, 0, source.size)
+    seen, cursor = _Scan(), Cursor(source, 0, source.size)
     stack, named, marks = 0, False, list[int]()
     try:
         while seen.right < most and not seen.calls and not seen.stopped and cursor.left:

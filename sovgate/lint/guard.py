@@ -68,7 +68,7 @@ class Declared:
     dataset: str
 
 
-def look(
+def scan(
     path: str, source: Bytes, *, declared: tuple[Declared, ...], weights_over: int
 ) -> Iterator[Finding]:
     """Everything that is wrong with one file. `path` is with `/`, from the guard file's folder.

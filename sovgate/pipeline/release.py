@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import SovgateError, UsageError, disk_error
 from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.project import Project, open_project
-from sovgate.pipeline.steps import ALREADY, LEFT, WOULD, Log, Said, Step
+from sovgate.pipeline.steps import ALREADY, LEFT, WOULD, Log, Step, StepResult
 from sovgate.records import Advance, Release
 from sovgate.stages import attest
 
@@ -35,7 +35,7 @@ class Handover:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chained:
+class Released:
     """`heads`: (zone, head) of each audit log that was written to, as to be noted, in order."""
 
     release: Release
@@ -66,7 +66,7 @@ def release(
     dry_run: bool = False,
     advance: Advance | None = None,
     total: Callable[[int], None] | None = None,
-) -> Chained:
+) -> Released:
     """Sign (or verify), record, list, ask about and push a model; `through` "promote" goes on.
 
     `key` signs model, record and SBOM, by default the zone's own. Policy is asked for every zone
@@ -77,19 +77,19 @@ def release(
     """
     opened = open_project(project)
     destinations = _destinations(opened, release, zone, to, through)
-    chain = _Chain(opened, model, release, zone, key, advance, total, dry_run)
+    run = _ReleaseRun(opened, model, release, zone, key, advance, total, dry_run)
     folder = output if output is not None else opened.base / ".sovgate" / "pulled"
     # One release at a time from one project, so that the second finds done what the first did.
     with contextlib.nullcontext() if dry_run else alone(opened.base / ".sovgate" / "release"):
-        chain.walk(destinations, datasets, folder if through == "promote" else None)
-    return Chained(
-        release=chain.release,
-        manifest=chain.manifest,
+        run.run(destinations, datasets, folder if through == "promote" else None)
+    return Released(
+        release=run.release,
+        manifest=run.manifest,
         zone=zone,
         to=tuple(destinations),
-        steps=tuple(chain.log.steps),
-        left=tuple(chain.left),
-        heads=tuple(chain.log.heads),
+        steps=tuple(run.log.steps),
+        left=tuple(run.left),
+        heads=tuple(run.log.heads),
         dry_run=dry_run,
     )
 
@@ -111,7 +111,7 @@ def _destinations(
     return names
 
 
-class _Chain:
+class _ReleaseRun:
     """One release under way: what is known of it so far."""
 
     manifest: str = ""
@@ -137,7 +137,7 @@ class _Chain:
         self.missing: list[str] = []  # what a dry run would have to write before it could go on
         self.project = opened.config.path.parent
 
-    def walk(self, to: Sequence[str], datasets: Sequence[str], folder: Path | None) -> None:
+    def run(self, to: Sequence[str], datasets: Sequence[str], folder: Path | None) -> None:
         """All steps; on in the destinations where there is a `folder` to open the model in."""
         self.make(datasets)
         if not self.missing:
@@ -147,7 +147,7 @@ class _Chain:
                 self.push(destination)
         if folder is not None and not self.dry_run:
             for destination in to:
-                self.go_on(destination, folder)
+                self.continue_in(destination, folder)
 
     # -- what lies beside the model
 
@@ -198,7 +198,7 @@ class _Chain:
             self.manifest = made.manifest.digest
             say.said = f"by the key {made.key_id[:16]}…"
 
-    def _would(self, say: Said, what: str) -> None:
+    def _would(self, say: StepResult, what: str) -> None:
         say.outcome, say.said = WOULD, f"would {what}"
         self.missing.append(what)
 
@@ -321,7 +321,7 @@ class _Chain:
 
     # -- in the destination
 
-    def go_on(self, zone: str, folder: Path) -> None:
+    def continue_in(self, zone: str, folder: Path) -> None:
         pinned = self.release.pinned(self.manifest)
         pull = f"sovgate pull {pinned} --zone {zone} -o {self.model.resolve().name}"
         promote = f"sovgate promote {pinned} --zone {zone}"

@@ -31,8 +31,8 @@ class Step:
 
 
 @dataclass
-class Said:
-    """What a step under way has to say of itself."""
+class StepResult:
+    """What a step that is still running says of itself."""
 
     said: str = ""
     outcome: str = DONE
@@ -45,11 +45,11 @@ class Log:
     heads: list[tuple[str, str]] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def step(self, name: str, zone: str | None = None) -> Iterator[Said]:
+    def step(self, name: str, zone: str | None = None) -> Iterator[StepResult]:
         started = time.monotonic()
-        said = Said()
+        result = StepResult()
         try:
-            yield said
+            yield result
         except SovgateError as error:
             self._tell(error, name, zone)
             raise
@@ -62,9 +62,9 @@ class Log:
             Step(
                 name=name,
                 zone=zone,
-                outcome=said.outcome,
-                said=said.said,
-                decisions=said.decisions,
+                outcome=result.outcome,
+                said=result.said,
+                decisions=result.decisions,
                 seconds=seconds,
             )
         )

@@ -45,7 +45,8 @@ pin = Pin(release="churn/1.0.0@sha256:" + "a" * 64, manifest="a" * 64, record="b
 target = promote.GitTarget(zone="eu", remote=parse_remote(sys.argv[1], Path("/")),
                            path="overlays/eu", via=sys.argv[2])
 with promote.opened(target) as checkout:
-    done = checkout.push(pin, checkout.look(), promote.commit_message(pin, "c"), lambda: None)
+    state = checkout.read_overlay()
+    done = checkout.push(pin, state, promote.commit_message(pin, "c"), lambda: None)
 print(chr(10).join(seen))
 print(done)
 """

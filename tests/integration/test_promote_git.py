@@ -62,7 +62,7 @@ def target(repository: Repository, zone: str = "eu", **fields: str) -> promote.G
 
 def promoted(where: promote.GitTarget, what: Pin, before: object = None) -> promote.Pushed:
     with promote.opened(where) as checkout:
-        first = checkout.look()
+        first = checkout.read_overlay()
         message = promote.commit_message(what, "c" * 64)
         return checkout.push(what, first, message, before if callable(before) else lambda: None)
 
@@ -264,7 +264,7 @@ def test_rule_26_a_release_that_changed_meanwhile_stops_it(repository: Repositor
 
 def test_a_look_that_is_out_of_date_stops_it(repository: Repository) -> None:
     with promote.opened(target(repository)) as checkout:
-        first = checkout.look()
+        first = checkout.read_overlay()
         promoted(target(repository), pin("1.1.0"))
         checkout.fetch()
         with pytest.raises(GitError, match="changed while this ran"):
@@ -314,7 +314,7 @@ target = promote.GitTarget(zone=zone, remote=parse_remote(repository, Path("/"))
                            path=f"overlays/{zone}")
 try:
     with promote.opened(target) as checkout:
-        done = checkout.push(pin, checkout.look(), promote.commit_message(pin, "c" * 64),
+        done = checkout.push(pin, checkout.read_overlay(), promote.commit_message(pin, "c" * 64),
                              lambda: None)
     print(json.dumps({"commit": done.commit, "attempts": done.attempts}))
 except SovgateError as error:

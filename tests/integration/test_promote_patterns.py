@@ -41,7 +41,9 @@ def test_a_sample_overlay_is_promoted_to_and_renders(
         zone=overlay.name, remote=parse_remote(str(repository.path), Path("/")), path=path
     )
     with promote.opened(target) as checkout:
-        checkout.push(pin, checkout.look(), promote.commit_message(pin, "c" * 64), lambda: None)
+        checkout.push(
+            pin, checkout.read_overlay(), promote.commit_message(pin, "c" * 64), lambda: None
+        )
     before = files[f"{path}/kustomization.yaml"].decode()
     after = repository.show(f"{path}/kustomization.yaml").decode()
     assert [line for line in after.split("\n") if "sovgate-release.yaml" not in line] == [

@@ -46,7 +46,7 @@ def table(head: list[str], *columns: list[object], delimiter: str = ",") -> byte
 def rules(path: str, data: bytes, *declared: str) -> list[str]:
     places = tuple(guard.Declared(path=place, dataset="kyc") for place in declared)
     return [
-        f.rule for f in guard.look(path, BytesSource(data), declared=places, weights_over=1 << 20)
+        f.rule for f in guard.scan(path, BytesSource(data), declared=places, weights_over=1 << 20)
     ]
 
 

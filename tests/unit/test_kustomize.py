@@ -16,7 +16,7 @@ from sovgate.errors import ConfigError
 from sovgate.formats import kustomize, overlay
 from sovgate.formats.kustomize import Deployment, Pin, ensure_patch
 from sovgate.formats.yaml12 import load
-from sovgate.stages.promote.words import difference
+from sovgate.stages.promote.description import difference
 
 ENTRY = "path: sovgate-release.yaml"
 HEX = "a" * 64

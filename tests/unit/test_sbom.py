@@ -32,7 +32,7 @@ from sovgate.formats.statement import SPDX, Statement
 from sovgate.pipeline.make.sbom import sbom
 from sovgate.stages import attest, inventory
 from sovgate.stages import sbom as stage
-from sovgate.stages.sbom import Looked, cyclonedx, spdx3
+from sovgate.stages.sbom import Inspected, cyclonedx, spdx3
 from tests import headers, models
 from tests.pace import pace
 
@@ -375,27 +375,27 @@ def test_a_model_with_a_hostile_file_leaves_no_sbom(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
 
 
-def look(model: Path) -> Looked:
+def inspect(model: Path) -> Inspected:
     survey = inventory.survey(model)
-    return stage.look(survey.root, survey.kind, [entry.name for entry in survey.entries])
+    return stage.inspect(survey.root, survey.kind, [entry.name for entry in survey.entries])
 
 
 def test_an_index_must_be_true_of_its_shards(tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(models.FOLDER / "transformer" / "model", model)
-    look(model)
+    inspect(model)
     index = model / "model.safetensors.index.json"
     whole = json.loads(index.read_bytes())
     spoiled = json.loads(index.read_bytes())
     spoiled["weight_map"]["not.there"] = "model-00001-of-00002.safetensors"
     index.write_text(json.dumps(spoiled))
     with pytest.raises(VerificationFailed) as caught:
-        look(model)
+        inspect(model)
     assert caught.value.reason == "missing-shard"
     index.write_text(json.dumps(whole))
     (model / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(VerificationFailed) as caught:
-        look(model)
+        inspect(model)
     assert caught.value.reason == "missing-shard"
 
 
@@ -406,22 +406,22 @@ def test_external_data_must_be_part_of_the_model(tmp_path: Path) -> None:
     (model / "model.onnx_data").write_bytes(bytes(8))
     for path in (model, model / "model.onnx"):
         with pytest.raises(VerificationFailed) as caught:
-            look(path)
+            inspect(path)
         assert caught.value.reason == "missing-external"
     (model / "model.onnx_data").unlink()
     with pytest.raises(VerificationFailed):
-        look(model)
+        inspect(model)
 
 
 def test_a_file_that_changes_between_header_and_digest_is_noticed(tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(models.FOLDER / "llama" / "model", model)
-    looked = look(model)
-    stage.unchanged(model, "directory", looked)
+    inspected = inspect(model)
+    stage.unchanged(model, "directory", inspected)
     data = (model / "model.gguf").read_bytes()
     (model / "model.gguf").write_bytes(data.replace(b"Tiny", b"Tina"))
     with pytest.raises(VerificationFailed) as caught:
-        stage.unchanged(model, "directory", looked)
+        stage.unchanged(model, "directory", inspected)
     assert caught.value.reason == "changed-while-reading"
 
 
@@ -431,7 +431,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret.json").write_text("{}")
     (model / "config.json").symlink_to(tmp_path / "secret.json")
     with pytest.raises(VerificationFailed):
-        stage.look(model, "directory", ["config.json"])
+        stage.inspect(model, "directory", ["config.json"])
 
 
 def test_odd_words_of_others_never_make_an_invalid_document(tmp_path: Path) -> None:
@@ -613,5 +613,5 @@ def test_a_root_configuration_that_is_not_json_is_malformed(tmp_path: Path) -> N
     model.mkdir()
     (model / "config.json").write_bytes(b'{"a":' * 10_000)
     with pytest.raises(Malformed) as caught:
-        look(model)
+        inspect(model)
     assert "config.json" in caught.value.what

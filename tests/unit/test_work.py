@@ -8,25 +8,25 @@ import time
 
 import pytest
 
-from sovgate.work import Buffers, Crew, Ordered, cores
+from sovgate.work import Buffers, Ordered, Workers, cores
 
 
 def test_steps_run_in_order_whatever_order_they_come_in():
     seen: list[int] = []
     numbers = list(range(200))
     random.Random(1).shuffle(numbers)
-    with Crew() as crew:
-        steps = Ordered(crew)
+    with Workers() as workers:
+        steps = Ordered(workers)
         for number in numbers:
-            crew.submit(lambda number=number: steps.put(number, lambda: seen.append(number)))
+            workers.submit(lambda number=number: steps.put(number, lambda: seen.append(number)))
     assert seen == sorted(numbers)
     assert cores() >= 1
 
 
 def test_no_more_buffers_are_out_than_the_pool_has():
     out, most, lock = 0, 0, threading.Lock()
-    with Crew() as crew:
-        pool = Buffers(crew, 3, 10)
+    with Workers() as workers:
+        pool = Buffers(workers, 3, 10)
 
         def use(buffer) -> None:
             nonlocal out
@@ -41,19 +41,19 @@ def test_no_more_buffers_are_out_than_the_pool_has():
             with lock:
                 out += 1
                 most = max(most, out)
-            crew.submit(lambda buffer=buffer: use(buffer))
+            workers.submit(lambda buffer=buffer: use(buffer))
     assert 1 <= most <= 3
 
 
 def test_a_buffer_returns_when_its_last_holder_drops_it():
-    with Crew() as crew:
-        pool = Buffers(crew, 1, 4)
+    with Workers() as workers:
+        pool = Buffers(workers, 1, 4)
         buffer = pool.take()
         buffer.hold(2)
         buffer.drop()
         buffer.drop()
         taken: list[object] = []
-        crew.submit(lambda: taken.append(pool.take()))
+        workers.submit(lambda: taken.append(pool.take()))
         time.sleep(0.05)
         assert not taken
         buffer.drop()
@@ -66,30 +66,30 @@ def test_the_first_error_wakes_who_waits_and_is_raised():
     def fail() -> None:
         raise ValueError("first")
 
-    with pytest.raises(ValueError, match="first"), Crew() as crew:
-        pool = Buffers(crew, 1, 4)
+    with pytest.raises(ValueError, match="first"), Workers() as workers:
+        pool = Buffers(workers, 1, 4)
         pool.take()
-        crew.submit(fail)
+        workers.submit(fail)
         pool.take()  # nobody will give one back
     assert threading.active_count() == before
 
 
 def test_after_an_error_nothing_new_starts():
     started: list[int] = []
-    with pytest.raises(RuntimeError, match="mine"), Crew(1) as crew:
-        steps = Ordered(crew)
+    with pytest.raises(RuntimeError, match="mine"), Workers(1) as workers:
+        steps = Ordered(workers)
         hold = threading.Event()
-        crew.submit(hold.wait)
+        workers.submit(hold.wait)
         for number in range(5):
             steps.put(number, lambda number=number: started.append(number))
-        crew.fail(RuntimeError("mine"))
+        workers.fail(RuntimeError("mine"))
         hold.set()
     assert started == []
     with pytest.raises(RuntimeError, match="mine"):
-        crew.check()
+        workers.check()
 
 
 def test_an_error_of_the_caller_is_the_callers():
-    with pytest.raises(KeyError), Crew() as crew:
-        crew.submit(lambda: time.sleep(0.01))
+    with pytest.raises(KeyError), Workers() as workers:
+        workers.submit(lambda: time.sleep(0.01))
         raise KeyError("caller")

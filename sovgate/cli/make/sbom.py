@@ -91,7 +91,7 @@ def command(
         notes.append("no training record: neither data sets nor metrics; run sovgate record first")
     if made.ignored_records:
         notes.append(f"passed over {made.ignored_records} other or unverified training records")
-    if described.looked.pickles:
+    if described.inspected.pickles:
         notes.append("a pickle runs code when it is loaded; save the weights as safetensors")
     written = [*made.paths, *(path for path in (output, spdx) if path is not None)]
     return Report(
@@ -105,7 +105,7 @@ def command(
         outputs={
             "manifest": f"sha256:{made.manifest}",
             "sbom": str(made.paths[0]),
-            "pickles": str(len(described.looked.pickles)),
+            "pickles": str(len(described.inspected.pickles)),
         },
         data={
             "manifest": made.manifest,
@@ -116,7 +116,7 @@ def command(
             "parameters": described.parameters,
             "libraries": len(described.libraries),
             "licences": [licence.text for licence in described.licences],
-            "pickles": dict(sorted(described.looked.pickles.items())),
+            "pickles": dict(sorted(described.inspected.pickles.items())),
             "training-record": described.record is not None,
         },
         notes=tuple(notes),
@@ -137,5 +137,7 @@ def _rows(described: Described) -> list[tuple[str, str]]:
     if described.libraries:
         rows.append(("libraries", str(len(described.libraries))))
     rows += [("licence", licence.text) for licence in described.licences]
-    rows += [("pickle", f"{name}: {why}") for name, why in sorted(described.looked.pickles.items())]
+    rows += [
+        ("pickle", f"{name}: {why}") for name, why in sorted(described.inspected.pickles.items())
+    ]
     return rows

@@ -295,7 +295,7 @@ def check(
     Raises UsageError, ConfigError, VerificationFailed (a signature that does not verify; before a
     transfer, evidence of another model), EngineError.
     """
-    from sovgate.pipeline.move.cargo import select
+    from sovgate.pipeline.move.outgoing import select
     from sovgate.stages import attest
 
     if action not in ACTIONS:

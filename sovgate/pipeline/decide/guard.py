@@ -74,7 +74,7 @@ def guard(files: Sequence[Path], project: Path | None) -> Guarded:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 continue
             count += 1
-            found = rules.look(
+            found = rules.scan(
                 name, _File(descriptor), declared=declared, weights_over=settings.weights_over
             )
             for finding in found:

@@ -67,7 +67,7 @@ def receipt(
 def promotion(
     store: Store, data: bytes, told: Promotion, release: Release, trusted: Sequence[Trusted]
 ) -> Node:
-    from sovgate.pipeline.rollout.promoted import check_decision
+    from sovgate.pipeline.rollout.promotion_decision import check_decision
 
     children = []
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sovgate.formats.provenance import TrainingRecord
     from sovgate.keys._api import Signer
     from sovgate.pipeline.project import Project
-    from sovgate.stages.sbom import Described, Licence, Looked
+    from sovgate.stages.sbom import Described, Inspected, Licence
 
 _EPOCH = re.compile(r"[0-9]{1,12}", re.ASCII)
 _NO_LICENCE = frozenset({"other", "unknown"})
@@ -76,9 +76,9 @@ def sbom(
         if path is not None:
             _require_outside(survey.root, path)
             require_file(path)
-    looked = stage.look(survey.root, survey.kind, [entry.name for entry in survey.entries])
+    inspected = stage.inspect(survey.root, survey.kind, [entry.name for entry in survey.entries])
     manifest = inventory.read(survey, advance=advance).manifest
-    stage.unchanged(survey.root, survey.kind, looked)
+    stage.unchanged(survey.root, survey.kind, inspected)
     opened = _project(project)
     folder = attest.evidence_dir(model)
     record, record_signer, ignored = _record(folder, manifest.digest, opened)
@@ -89,12 +89,12 @@ def sbom(
     described = stage.Described(
         name=opened.config.model if opened else survey.root.name,
         manifest=manifest,
-        looked=looked,
+        inspected=inspected,
         filename=survey.root.name,
         record=record,
         record_signer=record_signer,
         libraries=libraries,
-        licences=_licences(licences, looked),
+        licences=_licences(licences, inspected),
         timestamp=timestamp,
         tool_version=__version__,
     )
@@ -189,7 +189,7 @@ def _project(folder: Path | None) -> Project | None:
         raise
 
 
-def _licences(named: Sequence[str], looked: Looked) -> tuple[Licence, ...]:
+def _licences(named: Sequence[str], inspected: Inspected) -> tuple[Licence, ...]:
     """Named on the command line; else as the card and the files declare; else as texts read."""
     from sovgate.stages.sbom import Licence
     from sovgate.stages.sbom.cyclonedx import licence_id
@@ -198,12 +198,12 @@ def _licences(named: Sequence[str], looked: Looked) -> tuple[Licence, ...]:
         raise UsageError("--license is empty or too long", fix="for example --license Apache-2.0")
     if named:
         return tuple(Licence(text=licence_id(t), declared=True) for t in dict.fromkeys(named))
-    texts = [text for text in looked.card.licenses if text.lower() not in _NO_LICENCE]
-    if not texts and looked.card.licenses and looked.card.license_name:
-        texts = [looked.card.license_name]
+    texts = [text for text in inspected.card.licenses if text.lower() not in _NO_LICENCE]
+    if not texts and inspected.card.licenses and inspected.card.license_name:
+        texts = [inspected.card.license_name]
     declared = [Licence(text=licence_id(text), declared=True) for text in texts]
-    declared += [one for one in looked.licences if one.declared]
-    found = declared or list(looked.licences)
+    declared += [one for one in inspected.licences if one.declared]
+    found = declared or list(inspected.licences)
     return tuple(dict.fromkeys(found))
 
 

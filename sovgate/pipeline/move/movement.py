@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Watch:
+class Timer:
     """How long each step took, in seconds, in their order."""
 
     steps: list[tuple[str, float]] = field(default_factory=list)

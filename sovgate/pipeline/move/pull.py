@@ -1,4 +1,4 @@
-"""pull: the rulebook of `sovgate.stages.transfer`, walked from the destination's side.
+"""pull: the rules of `sovgate.stages.transfer`, followed on the destination's side.
 
 Everything is checked before a key is unwrapped, and all bytes before the model has its name.
 """
@@ -15,10 +15,10 @@ from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.files import Staging, create_only, read_bounded
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm, judge
-from sovgate.pipeline.move import cargo as cargos
+from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.movement import (
     About,
-    Watch,
+    Timer,
     note,
     outcome_of_failure,
     place,
@@ -91,11 +91,11 @@ def pull(
     from sovgate.stages import transfer
 
     opened = open_project(project)
-    watch = Watch()
+    timer = Timer()
     here = opened.zone(zone)
     trusted = opened.trusted(zone)
     store = opened.store(zone)
-    with watch.step("check the record"):
+    with timer.step("check the record"):
         located = transfer.locate(store, zone=zone, declared=here.region)
         record = transfer.fetch_record(
             store,
@@ -106,14 +106,14 @@ def pull(
             now=audit.utc_now(),
         )
     move = _Move(opened, store, record, trusted, located, output)
-    with watch.step("check signature and evidence"):
+    with timer.step("check signature and evidence"):
         move.fetch()
         already = move.is_there()
-    with watch.step("decide"):
+    with timer.step("decide"):
         judged = move.judge()
     if total is not None:
         total(move.manifest.total)
-    receipt, head = move.run(judged, watch, already, advance)
+    receipt, head = move.run(judged, timer, already, advance)
     return Pulled(
         release=move.release,
         manifest=move.manifest.digest,
@@ -133,7 +133,7 @@ def pull(
         pinned=release.pin is not None,
         newer=transfer.newer(store, release.model, record.transfer.sequence),
         audit_head=head,
-        steps=tuple(watch.steps),
+        steps=tuple(timer.steps),
     )
 
 
@@ -170,7 +170,9 @@ class _Move:
         self.manifest = Manifest.parse(self.fetched.manifest)
         if self.manifest.digest != self.record.transfer.manifest.sha256:
             raise VerificationFailed("the record names another manifest", reason="wrong-manifest")
-        self.model_signer = cargos.check_signed(self.fetched.signature, self.manifest, self.trusted)
+        self.model_signer = outgoings.check_signed(
+            self.fetched.signature, self.manifest, self.trusted
+        )
         self._check_roles()
 
     def _check_roles(self) -> None:
@@ -254,7 +256,7 @@ class _Move:
         )
 
     def run(
-        self, judged: Judged, watch: Watch, already: bool, advance: Advance | None
+        self, judged: Judged, timer: Timer, already: bool, advance: Advance | None
     ) -> tuple[str, str]:
         """From the audit intent to the outcome. Returns the receipt's SHA-256 and the last head."""
         signer = self.opened.signer(self.zone)
@@ -272,10 +274,10 @@ class _Move:
                     judged = self._recheck(judged, self.output)
                     self._evidence(judged)
             else:
-                with watch.step("decrypt and verify"):
+                with timer.step("decrypt and verify"):
                     judged = self._open(judged, advance)
             refs = (*judged.refs, ("transfer", self.record.sha256))
-            with watch.step("receipt"):
+            with timer.step("receipt"):
                 receipt = self._receipt(judged, signer, head)
             end = note(run, "outcome", self.about, exit_code=0, refs=(*refs, ("receipt", receipt)))
         return receipt, end
@@ -324,7 +326,7 @@ class _Move:
                 self.manifest,
                 advance=advance,
             )
-            if not cargos.tells_all(self.fetched.signature, self.trusted):
+            if not outgoings.tells_all(self.fetched.signature, self.trusted):
                 # Another tool's signature: it is compared with the bytes, not with the manifest.
                 found = verify_model(model, self.fetched.signature, self.trusted)
                 if found.manifest.digest != self.manifest.digest:

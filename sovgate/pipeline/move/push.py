@@ -1,4 +1,4 @@
-"""push: the rulebook of `sovgate.stages.transfer`, walked from the source's side.
+"""push: the rules of `sovgate.stages.transfer`, followed on the source's side.
 
 Opens the project's keys and stores, asks policy, writes the audit log, and keeps the outbox.
 """
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from sovgate.errors import KeyServiceError, UsageError
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm, judge
-from sovgate.pipeline.move import cargo as cargos
+from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.movement import (
     About,
-    Watch,
+    Timer,
     check_call,
     note,
     outcome_of_failure,
@@ -33,7 +33,7 @@ from sovgate.stages import audit
 if TYPE_CHECKING:
     from sovgate.formats.sealed import Sealed
     from sovgate.keys._api import Recipient, Signer
-    from sovgate.pipeline.move.cargo import Cargo
+    from sovgate.pipeline.move.outgoing import Outgoing
     from sovgate.stages.transfer import Final, Located, Record, Wanted
     from sovgate.stages.trust import Trusted
     from sovgate.stores._api import Store
@@ -58,14 +58,14 @@ def push(
     done stays done, and nothing half is visible.
     """
     opened = open_project(project)
-    watch = Watch()
+    timer = Timer()
     check_call(opened, release, zone, to)
     trusted = opened.trusted(zone)
-    with watch.step("verify"):
-        if cargos.is_sealed(source, to, signature):
-            cargo = cargos.from_sealed(source, to, release, trusted)
+    with timer.step("verify"):
+        if outgoings.is_sealed(source, to, signature):
+            outgoing = outgoings.from_sealed(source, to, release, trusted)
         else:
-            cargo = cargos.from_model(
+            outgoing = outgoings.from_model(
                 source,
                 trusted,
                 signature=signature,
@@ -73,18 +73,18 @@ def push(
                 advance=advance,
                 total=total,
             )
-    move = _Move(opened, release, zone, to, trusted, cargo)
-    with watch.step("ask where the store lies"):
+    move = _Move(opened, release, zone, to, trusted, outgoing)
+    with timer.step("ask where the store lies"):
         move.locate()
         if not dry_run:
             move.probe()
-    with watch.step("decide"):
+    with timer.step("decide"):
         judged = move.judge(sign=not dry_run)
     if dry_run:
         if judged.denial is not None:
             raise judged.denial
-        return move.plan(judged, watch)
-    return move.run(judged, watch, source, advance, total)
+        return move.plan(judged, timer)
+    return move.run(judged, timer, source, advance, total)
 
 
 class _Move:
@@ -97,16 +97,16 @@ class _Move:
         zone: str,
         to: str,
         trusted: tuple[Trusted, ...],
-        cargo: Cargo,
+        outgoing: Outgoing,
     ) -> None:
-        if release.pin is not None and release.pin != cargo.manifest.digest:
+        if release.pin is not None and release.pin != outgoing.manifest.digest:
             raise UsageError(
                 f"the model is not the one that {release} is pinned to",
-                why=f"its manifest is sha256:{cargo.manifest.digest}",
+                why=f"its manifest is sha256:{outgoing.manifest.digest}",
                 fix="leave the pin out, or name the model that it belongs to",
                 reason="wrong-pin",
             )
-        self.opened, self.trusted, self.cargo = opened, trusted, cargo
+        self.opened, self.trusted, self.outgoing = opened, trusted, outgoing
         self.release = Release(model=release.model, version=release.version)
         self.zone, self.to = opened.zone(zone), opened.zone(to)
         self.store: Store = opened.store(to)
@@ -115,12 +115,15 @@ class _Move:
         self.final: Judged | None = None
         # Of a copy that was encrypted before, only what somebody signed is known.
         self.contents = (
-            contents.of_evidence(cargo.evidence, trusted, cargo.manifest.digest)
-            if cargo.root is None
-            else contents.of_files(cargo.root, cargo.manifest)
+            contents.of_evidence(outgoing.evidence, trusted, outgoing.manifest.digest)
+            if outgoing.root is None
+            else contents.of_files(outgoing.root, outgoing.manifest)
         )
-        if cargo.sealed is not None and cargo.sealed.recipient.key_id != self.recipient.key_id:
-            raise _other_key(cargo.sealed.recipient.key_id, self.recipient.key_id, to)
+        if (
+            outgoing.sealed is not None
+            and outgoing.sealed.recipient.key_id != self.recipient.key_id
+        ):
+            raise _other_key(outgoing.sealed.recipient.key_id, self.recipient.key_id, to)
 
     def locate(self) -> Located:
         from sovgate.stages import transfer
@@ -142,9 +145,9 @@ class _Move:
             destination=self.to.name,
             located=self.located,
             release=self.release,
-            manifest=self.cargo.manifest.digest,
-            signature=self.cargo.signature,
-            evidence=self.cargo.evidence,
+            manifest=self.outgoing.manifest.digest,
+            signature=self.outgoing.signature,
+            evidence=self.outgoing.evidence,
             trusted=self.trusted,
             signer=self.opened.signer(self.zone.name) if sign else None,
             contents=self.contents,
@@ -155,7 +158,7 @@ class _Move:
         return About(
             action="push",
             release=self.release,
-            manifest=self.cargo.manifest.digest,
+            manifest=self.outgoing.manifest.digest,
             source=self.zone.name,
             destination=self.to.name,
         )
@@ -165,25 +168,25 @@ class _Move:
 
         return Wanted(
             release=self.release,
-            manifest=self.cargo.manifest.digest,
+            manifest=self.outgoing.manifest.digest,
             source=self.zone.name,
             destination=self.to.name,
             policy=judged.policy,
         )
 
-    def plan(self, judged: Judged, watch: Watch) -> Pushed:
+    def plan(self, judged: Judged, timer: Timer) -> Pushed:
         """What a push would do. Reads only."""
         from sovgate.formats.stream import Layout
         from sovgate.stages import transfer
 
-        with watch.step("look at the store"):
+        with timer.step("look at the store"):
             found = transfer.existing(self.store, self.wanted(judged), self.trusted, read=False)
-        contents = {(r.digest, r.size) for r in self.cargo.manifest.resources}
+        contents = {(r.digest, r.size) for r in self.outgoing.manifest.resources}
         sizes = [Layout(size=size).ciphertext_size for _, size in contents]
-        sizes += [len(self.cargo.signature), self.cargo.manifest.sized.size]
-        sizes += [len(item.data) for item in self.cargo.documents]
+        sizes += [len(self.outgoing.signature), self.outgoing.manifest.sized.size]
+        sizes += [len(item.data) for item in self.outgoing.documents]
         return self._pushed(
-            watch,
+            timer,
             judged,
             blobs=0 if found else len(sizes),
             crossed=0 if found else sum(sizes),
@@ -195,14 +198,14 @@ class _Move:
     def run(
         self,
         judged: Judged,
-        watch: Watch,
+        timer: Timer,
         source: Path,
         advance: Advance | None,
         total: Callable[[int], None] | None,
     ) -> Pushed:
         """From the audit intent to the outcome."""
         if total is not None:  # read once to encrypt, and once more to upload
-            total(self.cargo.manifest.total * (1 if self.cargo.root is None else 2))
+            total(self.outgoing.manifest.total * (1 if self.outgoing.root is None else 2))
         signer = self.opened.signer(self.zone.name)
         require_own_role(
             self.opened,
@@ -220,9 +223,9 @@ class _Move:
             outcome_of_failure(run, self.about),
             Outbox(self.opened.base, self.to.name, self.release) as outbox,
         ):
-            done = self._deliver(judged, watch, outbox, signer, head, advance)
+            done = self._deliver(judged, timer, outbox, signer, head, advance)
             judged = self.final or judged
-            if self.cargo.root is not None:
+            if self.outgoing.root is not None:
                 self._keep_evidence(source, judged, done.record)
             end = note(
                 run,
@@ -233,7 +236,7 @@ class _Move:
             )
             outbox.remove()
         return self._pushed(
-            watch,
+            timer,
             judged,
             blobs=done.written,
             crossed=done.written_bytes,
@@ -247,7 +250,7 @@ class _Move:
     def _deliver(
         self,
         judged: Judged,
-        watch: Watch,
+        timer: Timer,
         outbox: Outbox,
         signer: Signer,
         head: str,
@@ -255,21 +258,21 @@ class _Move:
     ) -> _Delivered:
         from sovgate.stages import transfer
 
-        with watch.step("look at the store"):
+        with timer.step("look at the store"):
             found = transfer.existing(self.store, self.wanted(judged), self.trusted)
         if found is not None:
             return _Delivered(record=found, already=True)
-        with watch.step("encrypt"):
+        with timer.step("encrypt"):
             sealed, folder, reused = self._sealed(outbox, advance)
         draft = transfer.Draft(
             release=self.release,
             source=place(self.zone),
-            evidence=self.cargo.documents,
+            evidence=self.outgoing.documents,
             policy=judged.policy,
             project=self.opened.digest,
             audit_head=head,
         )
-        with watch.step("upload"):
+        with timer.step("upload"):
             done = transfer.publish(
                 self.store,
                 sealed,
@@ -292,18 +295,18 @@ class _Move:
         """The encrypted copy: given, complete in the outbox, or made anew with new keys."""
         from sovgate.stages.encrypt import ZoneKey, seal_model
 
-        cargo = self.cargo
-        if cargo.sealed is not None and cargo.folder is not None:
-            return cargo.sealed, cargo.folder, False
-        assert cargo.root is not None  # noqa: S101 - a cargo is one or the other
-        there = outbox.complete(cargo.manifest.digest, self.recipient.key_id)
-        if there is not None and there.signature == cargo.signature_sized:
+        outgoing = self.outgoing
+        if outgoing.sealed is not None and outgoing.folder is not None:
+            return outgoing.sealed, outgoing.folder, False
+        assert outgoing.root is not None  # noqa: S101 - it is one or the other
+        there = outbox.complete(outgoing.manifest.digest, self.recipient.key_id)
+        if there is not None and there.signature == outgoing.signature_sized:
             return there, outbox.folder, True
         outbox.remove()
         made = seal_model(
-            cargo.manifest,
-            cargo.root,
-            cargo.signature,
+            outgoing.manifest,
+            outgoing.root,
+            outgoing.signature,
             [ZoneKey(zone=self.to.name, recipient=self.recipient)],
             self.release,
             outbox.path,
@@ -339,7 +342,7 @@ class _Move:
 
     def _pushed(
         self,
-        watch: Watch,
+        timer: Timer,
         judged: Judged,
         *,
         blobs: int,
@@ -351,7 +354,7 @@ class _Move:
         dry_run: bool = False,
         audit_head: str | None = None,
     ) -> Pushed:
-        manifest = self.cargo.manifest
+        manifest = self.outgoing.manifest
         return Pushed(
             release=self.release,
             manifest=manifest.digest,
@@ -363,8 +366,8 @@ class _Move:
             bytes=manifest.total,
             blobs=blobs,
             crossed=crossed,
-            evidence=tuple((item.role, item.sha256) for item in self.cargo.documents),
-            left_behind=self.cargo.left_behind,
+            evidence=tuple((item.role, item.sha256) for item in self.outgoing.documents),
+            left_behind=self.outgoing.left_behind,
             decisions=judged.lines,
             sequence=sequence,
             record=record,
@@ -372,7 +375,7 @@ class _Move:
             reused=reused,
             dry_run=dry_run,
             audit_head=audit_head,
-            steps=tuple(watch.steps),
+            steps=tuple(timer.steps),
         )
 
 

@@ -1,4 +1,4 @@
-"""promote: walks the rulebook of `sovgate.stages.promote` from the record to the commit."""
+"""promote: follows the rules of `sovgate.stages.promote` from the record to the commit."""
 
 from __future__ import annotations
 
@@ -70,33 +70,33 @@ def promote(
     the new one, and it finishes.
     """
     work = Rollout(open_project(project), zone)
-    with work.watch.step("check the record"):
+    with work.timer.step("check the record"):
         work.read(release, model)
     with rollouts.opened(work.target) as checkout:
-        with work.watch.step("look at the overlay"):
-            look = checkout.look()
-            work.require_forward(look)
+        with work.timer.step("look at the overlay"):
+            state = checkout.read_overlay()
+            work.require_forward(state)
             plan = checkout.plan(work.pin)
-        if plan.unchanged and work.recorded(look.branch):
-            return _result(work, release, look=look, already=True, dry_run=dry_run)
-        with work.watch.step("decide"):
+        if plan.unchanged and work.recorded(state.branch):
+            return _result(work, release, state=state, already=True, dry_run=dry_run)
+        with work.timer.step("decide"):
             decision = work.decide()
         if dry_run:
             decision.require()
             return _result(
                 work,
                 release,
-                look=look,
+                state=state,
                 already=plan.unchanged,
                 dry_run=True,
                 diff=plan.diff,
                 decision=decision,
             )
-        done = work.run(checkout, look, decision)
+        done = work.run(checkout, state, decision)
         return _result(
             work,
             release,
-            look=look,
+            state=state,
             already=done.pushed.already,
             dry_run=False,
             diff="" if done.pushed.already else plan.diff,
@@ -109,7 +109,7 @@ def _result(
     work: Rollout,
     release: Release,
     *,
-    look: rollouts.Look,
+    state: rollouts.OverlayState,
     already: bool,
     dry_run: bool,
     diff: str = "",
@@ -117,19 +117,19 @@ def _result(
     done: Done | None = None,
 ) -> Promoted:
     last = work.ledger.last
-    commit = look.tip if already else None
+    commit = state.tip if already else None
     promotion = work.ledger.digests[-1] if already and last else None
     return Promoted(
         release=work.release,
         manifest=work.manifest,
         zone=work.zone,
-        record=work.held.record.sha256,
-        sequence=work.held.record.transfer.sequence,
-        receipt=work.held.receipt,
+        record=work.received.record.sha256,
+        sequence=work.received.record.transfer.sequence,
+        receipt=work.received.receipt,
         repo=work.target.remote.url,
         path=work.target.path or ".",
-        branch=done.pushed.branch if done else look.branch,
-        onto=look.branch,
+        branch=done.pushed.branch if done else state.branch,
+        onto=state.branch,
         via=work.target.via,
         commit=done.pushed.commit if done else commit,
         previous=last.release if last else None,
@@ -142,6 +142,6 @@ def _result(
         diff=diff,
         attempts=done.pushed.attempts if done else 0,
         audit_head=done.audit_head if done else None,
-        steps=tuple(work.watch.steps),
-        seconds=work.watch.seconds,
+        steps=tuple(work.timer.steps),
+        seconds=work.timer.seconds,
     )

@@ -1,6 +1,6 @@
 """rollback: back to what a zone was promoted to before, by signed records alone (RULES 26, 27).
 
-Walks the rulebook of `sovgate.stages.promote`, part "Rollback".
+Follows the rules of `sovgate.stages.promote`, part "Rollback".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sovgate.errors import (
 from sovgate.formats.promotion import KINDS, REASON, Promotion
 from sovgate.pipeline.look.entries import read_entries
 from sovgate.pipeline.project import Project, open_project
-from sovgate.pipeline.rollout.promoted import check_decision
+from sovgate.pipeline.rollout.promotion_decision import check_decision
 from sovgate.pipeline.rollout.target import Done, Rollout
 from sovgate.records import Release
 from sovgate.stages import promote as rollouts
@@ -85,23 +85,23 @@ def rollback(
     _require_own(opened, to_release)
     work = Rollout(opened, zone, reason=reason)
     with rollouts.opened(work.target) as checkout:
-        with work.watch.step("look at the overlay"):
-            look = checkout.look()
-        with work.watch.step("read the records"):
-            _read_whole(work)
-            here = _has(work, look)
-        again = work.ledger.gone_back_to(reason, to_release and replace(to_release, pin=None))
-        if again is not None and _stands(work, again, look):
-            return _already(work, again, look, dry_run)
-        with work.watch.step("find the way back"):
-            decision, skipped = _choose(work, here, to_release, dry_run)
+        with work.timer.step("look at the overlay"):
+            state = checkout.read_overlay()
+        with work.timer.step("read the records"):
+            _read_records(work)
+            current = _current(work, state)
+        again = work.ledger.rolled_back_to(reason, to_release and replace(to_release, pin=None))
+        if again is not None and _is_in_effect(work, again, state):
+            return _already(work, again, state, dry_run)
+        with work.timer.step("find the way back"):
+            decision, skipped = _choose(work, current, to_release, dry_run)
             plan = checkout.plan(work.pin)
-        done = None if dry_run else work.run(checkout, look, decision)
-        return _result(work, look, here.release, skipped, decision, done, plan.diff)
+        done = None if dry_run else work.run(checkout, state, decision)
+        return _result(work, state, current.release, skipped, decision, done, plan.diff)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Here:
+class _Current:
     """What the zone has now, by its records, or by the overlay where that is ahead of them."""
 
     release: Release
@@ -128,7 +128,7 @@ def _require_own(opened: Project, release: Release | None) -> None:
         )
 
 
-def _read_whole(work: Rollout) -> None:
+def _read_records(work: Rollout) -> None:
     """The records, and that none is missing of which the audit log knows.
 
     The log is read first: a run that ends meanwhile has its record before its outcome.
@@ -154,7 +154,7 @@ def _read_whole(work: Rollout) -> None:
         )
 
 
-def _has(work: Rollout, look: rollouts.Look) -> _Here:
+def _current(work: Rollout, state: rollouts.OverlayState) -> _Current:
     last = work.ledger.last
     if last is None:
         raise PolicyDenied(
@@ -163,44 +163,44 @@ def _has(work: Rollout, look: rollouts.Look) -> _Here:
             fix=f"sovgate promote NAME/VERSION --zone {work.zone}",
             reason="no-way-back",
         )
-    claimed = work.claimed(look)
+    claimed = work.claimed(state)
     if claimed is not None and claimed.transfer.sequence > last.sequence:
-        return _Here(release=claimed.transfer.release, sequence=claimed.transfer.sequence)
-    return _Here(release=last.release, sequence=last.sequence)
+        return _Current(release=claimed.transfer.release, sequence=claimed.transfer.sequence)
+    return _Current(release=last.release, sequence=last.sequence)
 
 
-def _stands(work: Rollout, again: Promotion, look: rollouts.Look) -> bool:
+def _is_in_effect(work: Rollout, again: Promotion, state: rollouts.OverlayState) -> bool:
     """Whether the rollback is still what the overlay says; a proposal waits for a person."""
-    return look.pinned == again.release.pinned(again.manifest) or (
-        work.target.via == "pull-request" and again.branch != look.branch
+    return state.pinned == again.release.pinned(again.manifest) or (
+        work.target.via == "pull-request" and again.branch != state.branch
     )
 
 
 def _choose(
-    work: Rollout, here: _Here, asked: Release | None, dry_run: bool
+    work: Rollout, current: _Current, asked: Release | None, dry_run: bool
 ) -> tuple[Decision, tuple[tuple[Release, str], ...]]:
     """The first candidate that still stands, left in `work`, with policy's word of today.
 
     Raises what stands against the only one, or PolicyDenied "no-way-back" with all reasons.
     """
     refused: list[tuple[Release, SovgateError]] = []
-    for promotion, left in work.ledger.candidates(here.sequence):
+    for promotion, left in work.ledger.candidates(current.sequence):
         if asked is not None and promotion.release != replace(asked, pin=None):
             continue
         try:
             if left is not None and asked is None:
-                _was_left(promotion, left)
+                _refuse_left(promotion, left)
             decision = _reconsider(work, promotion, asked, dry_run)
         except (VerificationFailed, PolicyDenied, NotFound, KeyServiceError) as error:
             if isinstance(error, KeyServiceError) and error.reason != "wrong-key":
                 raise
             refused.append((promotion.release, error))
             continue
-        return decision, tuple((release, _words(error)) for release, error in refused)
-    raise _no_way(work, here, asked, refused)
+        return decision, tuple((release, _message(error)) for release, error in refused)
+    raise _no_candidate(work, current, asked, refused)
 
 
-def _was_left(promotion: Promotion, left: Promotion) -> None:
+def _refuse_left(promotion: Promotion, left: Promotion) -> None:
     raise PolicyDenied(
         f"zone {promotion.zone} was rolled back from {promotion.release}",
         why=f"on {left.created:%Y-%m-%d}: {left.reason}",
@@ -215,10 +215,10 @@ def _reconsider(
     """Does it verify today as it did then, and is it allowed today?"""
     pin = promotion.manifest if asked is None else asked.pin or promotion.manifest
     work.read(replace(promotion.release, pin=pin))
-    if work.held.record.sha256 != promotion.record:
+    if work.received.record.sha256 != promotion.record:
         raise VerificationFailed(
             f"{promotion.release} was promoted with another release record",
-            why=f"then sha256:{promotion.record}, now sha256:{work.held.record.sha256}",
+            why=f"then sha256:{promotion.record}, now sha256:{work.received.record.sha256}",
             fix="find out who replaced the release record in the store",
             reason="record-changed",
         )
@@ -233,12 +233,15 @@ def _reconsider(
     return decision
 
 
-def _words(error: SovgateError) -> str:
+def _message(error: SovgateError) -> str:
     return ": ".join(part for part in (error.what, error.why) if part)
 
 
-def _no_way(
-    work: Rollout, here: _Here, asked: Release | None, refused: list[tuple[Release, SovgateError]]
+def _no_candidate(
+    work: Rollout,
+    current: _Current,
+    asked: Release | None,
+    refused: list[tuple[Release, SovgateError]],
 ) -> SovgateError:
     if len(refused) == 1:
         release, error = refused[0]
@@ -247,29 +250,29 @@ def _no_way(
         error.data = {**error.data, "candidates": _candidates(refused)}
         return error
     to = f" to {replace(asked, pin=None)}" if asked else ""
-    why = f"it has {here.release}; none of what it had before is possible"
+    why = f"it has {current.release}; none of what it had before is possible"
     fix = "see the reasons below; push and promote a newer release"
     if not refused:
-        why = f"it has {here.release}, and was promoted to nothing older"
+        why = f"it has {current.release}, and was promoted to nothing older"
         fix = "push and promote a newer release"
         if asked is not None:
-            why, fix = _why_not(work, here, replace(asked, pin=None))
+            why, fix = _why_not(work, current, replace(asked, pin=None))
     return PolicyDenied(
         f"zone {work.zone} cannot be rolled back{to}",
         why=why,
         fix=fix,
         reason="no-way-back",
-        details=tuple(f"{release}: {_words(error)}" for release, error in refused),
+        details=tuple(f"{release}: {_message(error)}" for release, error in refused),
         data={"candidates": _candidates(refused)},
     )
 
 
-def _why_not(work: Rollout, here: _Here, asked: Release) -> tuple[str, str]:
-    if asked == here.release:
+def _why_not(work: Rollout, current: _Current, asked: Release) -> tuple[str, str]:
+    if asked == current.release:
         return "it is what the zone has now", "name an older one"
     if any(p.release == asked for p in work.ledger.promotions):
         return (
-            f"it is newer than {here.release}, which the zone has now",
+            f"it is newer than {current.release}, which the zone has now",
             f"sovgate promote {asked} --zone {work.zone}",
         )
     had = ", ".join(dict.fromkeys(str(p.release) for p in work.ledger.promotions[-20:]))
@@ -278,12 +281,14 @@ def _why_not(work: Rollout, here: _Here, asked: Release) -> tuple[str, str]:
 
 def _candidates(refused: list[tuple[Release, SovgateError]]) -> list[dict[str, object]]:
     return [
-        {"release": str(r), "reason": e.reason, "why": _words(e), "exit": int(e.exit_code)}
+        {"release": str(r), "reason": e.reason, "why": _message(e), "exit": int(e.exit_code)}
         for r, e in refused
     ]
 
 
-def _already(work: Rollout, again: Promotion, look: rollouts.Look, dry_run: bool) -> RolledBack:
+def _already(
+    work: Rollout, again: Promotion, state: rollouts.OverlayState, dry_run: bool
+) -> RolledBack:
     return RolledBack(
         release=again.release,
         manifest=again.manifest,
@@ -297,7 +302,7 @@ def _already(work: Rollout, again: Promotion, look: rollouts.Look, dry_run: bool
         repo=again.repo,
         path=again.path,
         branch=again.branch,
-        onto=look.branch,
+        onto=state.branch,
         via=work.target.via,
         commit=again.commit,
         promotion=work.ledger.digests[-1],
@@ -307,14 +312,14 @@ def _already(work: Rollout, again: Promotion, look: rollouts.Look, dry_run: bool
         dry_run=dry_run,
         diff="",
         audit_head=None,
-        steps=tuple(work.watch.steps),
-        seconds=work.watch.seconds,
+        steps=tuple(work.timer.steps),
+        seconds=work.timer.seconds,
     )
 
 
 def _result(
     work: Rollout,
-    look: rollouts.Look,
+    state: rollouts.OverlayState,
     left: Release,
     skipped: tuple[tuple[Release, str], ...],
     decision: Decision,
@@ -328,13 +333,13 @@ def _result(
         left=left,
         reason=str(work.reason),
         skipped=skipped,
-        record=work.held.record.sha256,
-        sequence=work.held.record.transfer.sequence,
-        receipt=work.held.receipt,
+        record=work.received.record.sha256,
+        sequence=work.received.record.transfer.sequence,
+        receipt=work.received.receipt,
         repo=work.target.remote.url,
         path=work.target.path or ".",
-        branch=done.pushed.branch if done else look.branch,
-        onto=look.branch,
+        branch=done.pushed.branch if done else state.branch,
+        onto=state.branch,
         via=work.target.via,
         commit=done.pushed.commit if done else None,
         promotion=done.promotion if done else None,
@@ -344,6 +349,6 @@ def _result(
         dry_run=done is None,
         diff=diff,
         audit_head=done.audit_head if done else None,
-        steps=tuple(work.watch.steps),
-        seconds=work.watch.seconds,
+        steps=tuple(work.timer.steps),
+        seconds=work.timer.seconds,
     )

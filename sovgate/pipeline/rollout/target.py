@@ -1,7 +1,7 @@
 """What promote and rollback share: a zone's target, the release it holds, the decision, the commit.
 
-The one place that opens the zone's store, keys, policy and Git target for a rollout. Walks the
-rulebook of `sovgate.stages.promote` from the audit intent on.
+The one place that opens the zone's store, keys, policy and Git target for a rollout. Follows
+the rules of `sovgate.stages.promote` from the audit intent on.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sovgate.errors import (
 from sovgate.formats.kustomize import Pin
 from sovgate.formats.promotion import Kind, Promotion
 from sovgate.git.url import parse_remote
-from sovgate.pipeline.move.movement import About, Watch, keep, note, outcome_of_failure
-from sovgate.pipeline.rollout.held import Held, hold
+from sovgate.pipeline.move.movement import About, Timer, keep, note, outcome_of_failure
+from sovgate.pipeline.rollout.received import Received, read_received
 from sovgate.records import Release
 from sovgate.stages import audit
 from sovgate.stages import promote as rollouts
@@ -57,7 +57,7 @@ class Rollout:
     `reason` makes it a rollback.
     """
 
-    held: Held
+    received: Received
     release: Release
     manifest: str
     ledger: rollouts.Ledger
@@ -74,7 +74,7 @@ class Rollout:
         self.here: ZoneConfig = opened.zone(zone)
         self.gitops = self._gitops()
         self.key_uri = self._key_uri()
-        self.watch = Watch()
+        self.timer = Timer()
         self.store: Store = opened.store(zone)
         self.trusted: tuple[Trusted, ...] = opened.trusted(zone)
         where = opened.config.where(f"zones.{zone}.gitops")
@@ -118,13 +118,13 @@ class Rollout:
 
     def read(self, release: Release, model: Path | None = None) -> None:
         """The release as this zone holds it, and evidence that was added beside `model`."""
-        self.held = hold(self.opened, self.zone, release, self.trusted, model)
-        self.release = self.held.release
-        self.manifest = self.held.manifest
+        self.received = read_received(self.opened, self.zone, release, self.trusted, model)
+        self.release = self.received.release
+        self.manifest = self.received.manifest
         self.pin = Pin(
             release=self.release.pinned(self.manifest),
             manifest=self.manifest,
-            record=self.held.record.sha256,
+            record=self.received.record.sha256,
             key_uri=self.key_uri,
             zone=self.zone,
         )
@@ -139,18 +139,18 @@ class Rollout:
             self.store, self.zone, self.opened.config.model, self.trusted
         )
 
-    def require_forward(self, look: rollouts.Look) -> None:
+    def require_forward(self, state: rollouts.OverlayState) -> None:
         """RULES 27: never back without a signed rollback. Raises PolicyDenied."""
         self.read_ledger()
-        claimed = self.claimed(look)
+        claimed = self.claimed(state)
         self.ledger.require_forward(
             self.release,
-            self.held.record.transfer.sequence,
-            self.held.record.sha256,
+            self.received.record.transfer.sequence,
+            self.received.record.sha256,
             claimed=claimed.transfer.sequence if claimed else 0,
         )
 
-    def claimed(self, look: rollouts.Look) -> Record | None:
+    def claimed(self, state: rollouts.OverlayState) -> Record | None:
         """The record of what the overlay says it pins, if this store bears it out.
 
         A run that died between its push and its record leaves that trace; anybody may have written
@@ -158,10 +158,10 @@ class Rollout:
         """
         from sovgate.stages import transfer
 
-        if look.pinned is None:
+        if state.pinned is None:
             return None
         try:
-            claimed = Release.parse(look.pinned)
+            claimed = Release.parse(state.pinned)
             if claimed.model != self.opened.config.model:
                 return None
             found = transfer.read_record(self.store, claimed, self.trusted)
@@ -201,18 +201,20 @@ class Rollout:
             cls="weights",
             manifest=self.manifest,
             release=self.release,
-            evidence=self.held.evidence,
+            evidence=self.received.evidence,
             source=self.zone,
             destination=self.zone,
-            locations={self.zone: self.held.located},
+            locations={self.zone: self.received.located},
             trusted=self.trusted,
-            signature=self.held.signature,
-            facts=self.held.contents,
+            signature=self.received.signature,
+            facts=self.received.contents,
         )
 
     # -- from the intent on
 
-    def run(self, checkout: rollouts.Checkout, look: rollouts.Look, decision: Decision) -> Done:
+    def run(
+        self, checkout: rollouts.Checkout, state: rollouts.OverlayState, decision: Decision
+    ) -> Done:
         """The intent, the commit, the record, the outcome. A denial is written down and raised."""
         signer = self.opened.signer(self.zone)
         signed, refs = self._signed(decision, signer)
@@ -226,16 +228,16 @@ class Rollout:
             raise
         head = note(run, "intent", self.about, refs=refs)
         with outcome_of_failure(run, self.about):
-            self.held.keep(signed, {item.sha256 for item in decision.case.evidence})
-            with self.watch.step("commit and push"):
+            self.received.keep(signed, {item.sha256 for item in decision.case.evidence})
+            with self.timer.step("commit and push"):
                 pushed = checkout.push(
                     self.pin,
-                    look,
+                    state,
                     rollouts.commit_message(self.pin, head, reason=self.reason),
-                    lambda: self._ask_again(decision, look),
+                    lambda: self._ask_again(decision, state),
                     proposal=self.proposal,
                 )
-            with self.watch.step("record"):
+            with self.timer.step("record"):
                 promotion = self._write(pushed, digest, head, signer)
             end = note(
                 run, "outcome", self.about, exit_code=0, refs=(*refs, ("promotion", promotion))
@@ -263,8 +265,8 @@ class Rollout:
         signed = sign_decision(decision, signer)
         return signed, (
             ("decision", hashlib.sha256(signed).hexdigest()),
-            ("transfer", self.held.record.sha256),
-            ("receipt", self.held.receipt),
+            ("transfer", self.received.record.sha256),
+            ("receipt", self.received.receipt),
         )
 
     @property
@@ -281,9 +283,9 @@ class Rollout:
             destination=self.zone,
         )
 
-    def _ask_again(self, decision: Decision, look: rollouts.Look) -> None:
+    def _ask_again(self, decision: Decision, state: rollouts.OverlayState) -> None:
         self.ask_again(decision)
-        self._require_unmoved(look)
+        self._require_unmoved(state)
 
     def ask_again(self, decision: Decision) -> None:
         """Just before each commit object: is it all still so? Raises what is not."""
@@ -297,21 +299,21 @@ class Rollout:
                 reason="decision-expired",
             )
         located = transfer.locate(self.store, zone=self.zone, declared=self.here.region)
-        if located != self.held.located:
+        if located != self.received.located:
             raise ResidencyMismatch(
                 f"the location of zone {self.zone}'s store changed while this ran",
-                why=f"it was {self.held.located.value}, it is {located.value}",
+                why=f"it was {self.received.located.value}, it is {located.value}",
                 fix="find out why, and run it again",
                 reason="location-changed",
             )
-        self.held.check_key()
+        self.received.check_key()
 
-    def _require_unmoved(self, look: rollouts.Look) -> None:
+    def _require_unmoved(self, state: rollouts.OverlayState) -> None:
         """An overlay that was led away and back looks as it did; the records tell (RULES 26)."""
         for promotion in rollouts.read_since(self.store, self.ledger, self.trusted):
             pinned = promotion.release.pinned(promotion.manifest)
             # A run whose commit we saw, or one that does the same as this, may record late.
-            expected = pinned in (look.pinned, self.pin.release)
+            expected = pinned in (state.pinned, self.pin.release)
             if not expected or promotion.kind not in ("promote", self.kind):
                 raise GitError(
                     f"zone {self.zone} went to {promotion.release} while this ran",
@@ -326,8 +328,8 @@ class Rollout:
             kind=self.kind,
             reason=self.reason,
             release=self.release,
-            sequence=self.held.record.transfer.sequence,
-            record=self.held.record.sha256,
+            sequence=self.received.record.transfer.sequence,
+            record=self.received.record.sha256,
             manifest=self.manifest,
             zone=self.zone,
             repo=self.target.remote.url,
@@ -336,7 +338,7 @@ class Rollout:
             commit=commit,
             previous=None,
             decision=decision,
-            receipt=self.held.receipt,
+            receipt=self.received.receipt,
             audit_head=head,
             created=audit.utc_now().replace(microsecond=0),
         )

@@ -28,7 +28,7 @@ from sovgate.formats import keytable, stream
 from sovgate.formats.sealed import Blob, Evidence, Sealed, Wrapped
 from sovgate.formats.wrap import Context, commit
 from sovgate.records import ZONE_NAME, Advance, Release, Sized
-from sovgate.work import Buffer, Buffers, Crew, Ordered
+from sovgate.work import Buffer, Buffers, Ordered, Workers
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest, Resource
@@ -209,14 +209,14 @@ def _seal_files(
     single = manifest.kind == "file"
     jobs: list[_Job] = []
     try:
-        with files.opened_dir(root.parent if single else root) as handle, Crew() as crew:
-            plain = Buffers(crew, PLAIN_BUFFERS, stream.CHUNK)
-            sealed = Buffers(crew, SEALED_BUFFERS, stream.CHUNK)
+        with files.opened_dir(root.parent if single else root) as handle, Workers() as workers:
+            plain = Buffers(workers, PLAIN_BUFFERS, stream.CHUNK)
+            sealed = Buffers(workers, SEALED_BUFFERS, stream.CHUNK)
             for position, resource in enumerate(manifest.resources):
                 name = root.name if single else resource.name
                 first = [] if resource.digest in seen else copies
                 seen.add(resource.digest)
-                job = _Job(crew, resource, name, position, first, staging)
+                job = _Job(workers, resource, name, position, first, staging)
                 jobs = [job, *(other for other in jobs if not other.finished)]
                 job.read(handle, plain, sealed, advance)
     finally:
@@ -229,24 +229,24 @@ class _Job:
 
     def __init__(
         self,
-        crew: Crew,
+        workers: Workers,
         resource: Resource,
         name: str,
         position: int,
         copies: list[_Copy],
         staging: Path,
     ) -> None:
-        self._crew = crew
+        self._workers = workers
         self._resource = resource
         self._name = name
         self.layout = stream.Layout(size=resource.size)
         self._digest = hashlib.sha256()
-        self._steps = Ordered(crew)
+        self._steps = Ordered(workers)
         self._parts = [_Part(self, copy, position, staging) for copy in copies]
 
     @property
-    def crew(self) -> Crew:
-        return self._crew
+    def workers(self) -> Workers:
+        return self._workers
 
     @property
     def resource(self) -> Resource:
@@ -306,7 +306,7 @@ class _Job:
 
         self._steps.put(chunk, count)
         for part in self._parts:
-            self._crew.submit(part.step(chunk, buffer, sealed.take()))
+            self._workers.submit(part.step(chunk, buffer, sealed.take()))
 
 
 class _Part:
@@ -325,7 +325,7 @@ class _Part:
         )
         self._chunks: list[bytes] = [b""] * job.layout.chunks
         self._whole = hashlib.sha256()
-        self._steps = Ordered(job.crew)
+        self._steps = Ordered(job.workers)
         self._temporary = staging / f"{copy.zone}.{position}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         self.descriptor = os.open(self._temporary, flags, 0o644)

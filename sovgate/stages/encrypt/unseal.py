@@ -17,7 +17,7 @@ from sovgate.errors import KeyServiceError, Malformed, VerificationFailed, disk_
 from sovgate.formats import keytable, stream, wrap
 from sovgate.formats.sealed import Blob, Sealed
 from sovgate.records import Advance
-from sovgate.work import Buffer, Buffers, Crew, Ordered
+from sovgate.work import Buffer, Buffers, Ordered, Workers
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest, Resource
@@ -131,12 +131,12 @@ def open_model(
         tree = _Tree(target, single=manifest.kind == "file")
         outputs: list[_Output] = []
         try:
-            with Crew() as crew:
-                sealed_buffers = Buffers(crew, SEALED_BUFFERS, stream.CHUNK)
-                plain_buffers = Buffers(crew, PLAIN_BUFFERS, stream.CHUNK)
+            with Workers() as workers:
+                sealed_buffers = Buffers(workers, SEALED_BUFFERS, stream.CHUNK)
+                plain_buffers = Buffers(workers, PLAIN_BUFFERS, stream.CHUNK)
                 for content, resources in wanted.items():
                     names = [resource.name for resource in resources]
-                    output = _Output(crew, blobs[content], entries[blobs[content].sha256])
+                    output = _Output(workers, blobs[content], entries[blobs[content].sha256])
                     outputs = [output, *(other for other in outputs if other.descriptors)]
                     output.create(tree, names)
                     with read_blob(output.blob.sha256) as source:
@@ -224,14 +224,14 @@ class _Tree:
 class _Output:
     """One blob on its way to the one or more files that hold its plaintext."""
 
-    def __init__(self, crew: Crew, blob: Blob, entry: keytable.Entry) -> None:
-        self._crew = crew
+    def __init__(self, workers: Workers, blob: Blob, entry: keytable.Entry) -> None:
+        self._workers = workers
         self.blob = blob
         self._entry = entry
         self._digests = entry.digests
         self.layout = stream.Layout(size=blob.plaintext.size)
         self._digest = hashlib.sha256()
-        self._steps = Ordered(crew)
+        self._steps = Ordered(workers)
         self.descriptors: list[int] = []
         self._tree: _Tree | None = None
         self._times = 0
@@ -267,7 +267,7 @@ class _Output:
                     self.layout.size,
                     view[: min(got, stream.HEADER_SIZE)],
                 )
-            self._crew.submit(self._step(opener, chunk, buffer, got, plain.take(), advance))
+            self._workers.submit(self._step(opener, chunk, buffer, got, plain.take(), advance))
         if source.read(1):
             raise VerificationFailed(
                 "the encrypted data is damaged",

@@ -1,6 +1,6 @@
-"""Rolls a release out by a Git commit. This is the rulebook; touches Git, and a Store for records.
+"""Rolls a release out by a Git commit. The rules are here; touches Git, and a Store for records.
 
-In this order (pipeline/promote.py walks it; what is marked * is here):
+In this order (pipeline/rollout/promote.py follows it; what is marked * is here):
 
  1. The release record is read from the zone's own store and verified; the pin must fit.
  2. The zone's own receipt for that very record must be there: it pulled, verified and opened it.
@@ -17,7 +17,7 @@ In this order (pipeline/promote.py walks it; what is marked * is here):
     run that died before this is finished by the next one: it finds the overlay as it should be.
  9. An audit `outcome`.
 
-Rollback (pipeline/rollback.py walks it) goes the same way from 4 on, and before that:
+Rollback (pipeline/rollout/rollback.py follows it) goes the same way from 4 on, and before that:
 
  a. * The overlay is looked at, then the promotion records are read, whole and chained. A record
     that the audit log says was written, but is not there, stops it.
@@ -31,7 +31,8 @@ Rollback (pipeline/rollback.py walks it) goes the same way from 4 on, and before
     release can be promoted again. The same rollback for the same reason once more is done already.
 """
 
-from sovgate.stages.promote.checkout import Checkout, GitTarget, Look, Plan, Pushed, opened
+from sovgate.stages.promote.checkout import Checkout, GitTarget, OverlayState, Plan, Pushed, opened
+from sovgate.stages.promote.description import commit_message, proposal_branch, rollback_branch
 from sovgate.stages.promote.ledger import (
     Ledger,
     append,
@@ -40,13 +41,12 @@ from sovgate.stages.promote.ledger import (
     read_ledger,
     read_since,
 )
-from sovgate.stages.promote.words import commit_message, proposal_branch, rollback_branch
 
 __all__ = [
     "Checkout",
     "GitTarget",
     "Ledger",
-    "Look",
+    "OverlayState",
     "Plan",
     "Pushed",
     "append",

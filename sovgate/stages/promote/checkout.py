@@ -21,8 +21,8 @@ from sovgate.formats.kustomize import Pin
 from sovgate.git.repo import Git, printable, workspace
 from sovgate.git.tree import Item, Trees
 from sovgate.git.url import Remote, check_branch
+from sovgate.stages.promote.description import difference, proposal_branch
 from sovgate.stages.promote.refusal import LOST_RACE, refused
-from sovgate.stages.promote.words import difference, proposal_branch
 
 MAX_SECONDS = 300.0  # for losing races to other pushes
 
@@ -48,7 +48,7 @@ class GitTarget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class OverlayState:
     """The overlay as it stands at `tip`. `pinned` is what it claims: a hint, never a proof."""
 
     tip: str
@@ -135,10 +135,10 @@ class Checkout:
         """Bring the branch's tip. Raises GitError."""
         self._fetch(self._target.branch, _BASE)
 
-    def look(self) -> Look:
+    def read_overlay(self) -> OverlayState:
         """What the overlay says at the last fetched tip. Raises GitError, ConfigError."""
         with _placed(self._target.where):
-            return self._look(_BASE, self._target.branch)
+            return self._read_overlay(_BASE, self._target.branch)
 
     def plan(self, pin: Pin) -> Plan:
         """What would change at the last fetched tip. Raises ConfigError, GitError."""
@@ -148,7 +148,7 @@ class Checkout:
     def push(
         self,
         pin: Pin,
-        first: Look,
+        first: OverlayState,
         message: str,
         before_commit: Callable[[], None],
         *,
@@ -190,11 +190,11 @@ class Checkout:
         if done.code != 0:
             raise refused("fetch from", done.stderr, self._target)
 
-    def _look(self, ref: str, branch: str) -> Look:
+    def _read_overlay(self, ref: str, branch: str) -> OverlayState:
         tip = self._trees.resolve(ref)
         item = self._trees.chain(tip, self._parts)[-1].get(kustomize.RELEASE_FILE)
         data = self._blob(item, kustomize.RELEASE_FILE) if item else None
-        return Look(
+        return OverlayState(
             tip=tip,
             branch=branch,
             pinned=kustomize.pinned_release(data) if data is not None else None,
@@ -234,7 +234,7 @@ class Checkout:
         return self._trees.commit(tree, tip, message, self._git.user())
 
     def _advance(
-        self, pin: Pin, first: Look, message: str, before_commit: Callable[[], None]
+        self, pin: Pin, first: OverlayState, message: str, before_commit: Callable[[], None]
     ) -> Pushed:
         """Commit onto the branch; where others were faster, onto what they left."""
         end = time.monotonic() + MAX_SECONDS
@@ -242,24 +242,24 @@ class Checkout:
         refusal: GitError | None = None
         raced = False
         while True:
-            look = self._look(_BASE, self._target.branch)
-            plan = self._plan(pin, look.tip)
+            state = self._read_overlay(_BASE, self._target.branch)
+            plan = self._plan(pin, state.tip)
             if plan.unchanged:
                 return Pushed(
-                    commit=look.tip,
-                    branch=look.branch,
-                    already=look.tip not in mine,
+                    commit=state.tip,
+                    branch=state.branch,
+                    already=state.tip not in mine,
                     attempts=len(mine),
                 )
-            self._same_release(first, look)
+            self._same_release(first, state)
             if refusal is not None and (not raced or time.monotonic() > end):
                 raise refusal
             before_commit()
-            commit = self._commit(plan, look.tip, message)
+            commit = self._commit(plan, state.tip, message)
             mine.add(commit)
-            refusal = self._push(commit, look.branch)
+            refusal = self._push(commit, state.branch)
             if refusal is None:
-                return Pushed(commit=commit, branch=look.branch, already=False, attempts=len(mine))
+                return Pushed(commit=commit, branch=state.branch, already=False, attempts=len(mine))
             if refusal.reason in ("git-access", "push-refused"):
                 raise refusal
             # Lost a race, or lost the answer: what the remote holds now says which.
@@ -267,7 +267,7 @@ class Checkout:
             _pause(len(mine))
             self.fetch()
 
-    def _same_release(self, first: Look, now: Look) -> None:
+    def _same_release(self, first: OverlayState, now: OverlayState) -> None:
         if now.release_file != first.release_file:
             raise GitError(
                 "the zone's release in Git changed while this ran",
@@ -280,21 +280,21 @@ class Checkout:
     def _propose(
         self,
         pin: Pin,
-        first: Look,
+        first: OverlayState,
         message: str,
         before_commit: Callable[[], None],
         branch: str,
     ) -> Pushed:
         """Commit onto a new branch of our own, for a person to merge."""
-        look = self._look(_BASE, self._target.branch)
-        plan = self._plan(pin, look.tip)
+        state = self._read_overlay(_BASE, self._target.branch)
+        plan = self._plan(pin, state.tip)
         if plan.unchanged:
-            return Pushed(commit=look.tip, branch=look.branch, already=True, attempts=0)
-        self._same_release(first, look)
+            return Pushed(commit=state.tip, branch=state.branch, already=True, attempts=0)
+        self._same_release(first, state)
         if there := self._proposed(pin, branch):
             return Pushed(commit=there, branch=branch, already=True, attempts=0)
         before_commit()
-        commit = self._commit(plan, look.tip, message)
+        commit = self._commit(plan, state.tip, message)
         refusal = self._push(commit, branch, new=True)
         if refusal is None:
             return Pushed(commit=commit, branch=branch, already=False, attempts=1)
@@ -314,12 +314,12 @@ class Checkout:
         if ref not in [line.partition("\t")[2] for line in lines]:
             return None
         self._fetch(branch, _PROPOSAL)
-        look = self._look(_PROPOSAL, branch)
-        if self._plan(pin, look.tip).unchanged:
-            return look.tip
+        state = self._read_overlay(_PROPOSAL, branch)
+        if self._plan(pin, state.tip).unchanged:
+            return state.tip
         raise GitError(
             f"the branch {branch} is there already and pins something else",
-            why=f"it pins {printable(look.pinned or 'nothing', most=300)}",
+            why=f"it pins {printable(state.pinned or 'nothing', most=300)}",
             fix=f"merge or close its pull request, delete the branch {branch}, and run it again",
             reason="branch-exists",
         )

@@ -60,7 +60,7 @@ class Ledger:
         """
         return _floor(self.promotions)
 
-    def gone_back_to(self, reason: str, release: Release | None) -> Promotion | None:
+    def rolled_back_to(self, reason: str, release: Release | None) -> Promotion | None:
         """The last record, where it is the rollback that is asked for once more."""
         last = self.last
         if last is None or last.kind != "rollback" or last.reason != reason:
@@ -148,7 +148,7 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
         ):
             _refuse(f"{name} does not follow the promotion before it", "promotion-chain")
         if promotion.kind == "rollback":
-            _check_goes_back(promotion, promotions, name)
+            _check_rollback(promotion, promotions, name)
         promotions.append(promotion)
         digests.append(_sha256(data))
     return Ledger(zone=zone, model=model, promotions=tuple(promotions), digests=tuple(digests))
@@ -162,7 +162,7 @@ def read_since(store: Store, ledger: Ledger, trusted: Sequence[Trusted]) -> tupl
     return read_ledger(store, ledger.zone, ledger.model, trusted).promotions[known:]
 
 
-def _check_goes_back(back: Promotion, before: Sequence[Promotion], name: str) -> None:
+def _check_rollback(back: Promotion, before: Sequence[Promotion], name: str) -> None:
     """A rollback is to what was promoted before, and no newer: else it would be a way forward."""
     same = [
         p

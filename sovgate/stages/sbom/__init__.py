@@ -1,6 +1,6 @@
 """SBOM of a model: reads headers, never tensors, and writes CycloneDX 1.7 and SPDX 3.
 
-A stage: `look` opens files for reading; the writers are pure. Nothing of the model is loaded.
+A stage: `inspect` opens files for reading; the writers are pure. Nothing of the model is loaded.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from typing import Protocol
 
 from sovgate.formats.manifest import Manifest
 from sovgate.stages.sbom._described import Described
+from sovgate.stages.sbom.inspection import Inspected, Licence, find_pickles, inspect, unchanged
 from sovgate.stages.sbom.libraries import Library, from_environment, from_lock, merged
-from sovgate.stages.sbom.look import Licence, Looked, find_pickles, look, unchanged
 
 __all__ = [
     "Described",
+    "Inspected",
     "Library",
     "Licence",
-    "Looked",
     "find_pickles",
     "from_environment",
     "from_lock",
-    "look",
+    "inspect",
     "merged",
     "pickles",
     "unchanged",
 ]
 
 
-class Taken(Protocol):
+class ReadModel(Protocol):
     """A model that was read: `inventory.Inventory`."""
 
     @property
@@ -39,7 +39,7 @@ class Taken(Protocol):
     def kind(self) -> str: ...
 
 
-def pickles(inventory: Taken) -> list[str]:
+def pickles(inventory: ReadModel) -> list[str]:
     """Names of the model's files that are pickles, sorted: a fact for the policy case.
 
     Raises DiskError, VerificationFailed. Loads nothing.

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.provenance import RecordedDataset, TrainingRecord
+from sovgate.stages.sbom.inspection import Inspected, Licence, Summary
 from sovgate.stages.sbom.libraries import Library
-from sovgate.stages.sbom.look import Licence, Looked, Summary
 
 UNKNOWN, FREE = "unknown", "free"
 _AUTHORITY = re.compile(r"[^:/?#]*://([^/?#]*)")
@@ -28,7 +28,7 @@ class Described:
 
     name: str
     manifest: Manifest
-    looked: Looked
+    inspected: Inspected
     filename: str
     record: TrainingRecord | None = None
     record_signer: str | None = None
@@ -54,7 +54,7 @@ class Described:
 
     @property
     def summaries(self) -> list[Summary]:
-        return self.looked.of_format(self.looked.format)
+        return self.inspected.of_format(self.inspected.format)
 
     @property
     def parameters(self) -> int | None:
@@ -72,7 +72,7 @@ class Described:
 
     @property
     def family(self) -> str | None:
-        config = self.looked.configs.get("config")
+        config = self.inspected.configs.get("config")
         if config is not None and config.model_type:
             return config.model_type
         for summary in self.summaries:
@@ -82,7 +82,7 @@ class Described:
 
     @property
     def architecture(self) -> str | None:
-        config = self.looked.configs.get("config")
+        config = self.inspected.configs.get("config")
         if config is not None and config.architectures:
             return ", ".join(config.architectures)
         for summary in self.summaries:
@@ -93,26 +93,26 @@ class Described:
     @property
     def ports(self) -> tuple[list[str], list[str]]:
         """Inputs and outputs, of ONNX graphs."""
-        onnx = self.looked.of_format("onnx")
+        onnx = self.inspected.of_format("onnx")
         return [p for s in onnx for p in s.inputs], [p for s in onnx for p in s.outputs]
 
     def facts(self) -> list[tuple[str, str]]:
         """What has no field of its own in either format, as (name, value), in a fixed order."""
         rows: list[tuple[str, str]] = []
-        if self.looked.format:
-            rows.append(("format", self.looked.format))
+        if self.inspected.format:
+            rows.append(("format", self.inspected.format))
             rows.append(("parameters", str(self.parameters)))
             rows.append(("tensors", str(sum(s.tensors for s in self.summaries))))
         for dtype, (count, elements) in self.dtypes.items():
             rows.append((f"dtype:{dtype}", f"{count} tensors, {elements} elements"))
-        for kind, config in sorted(self.looked.configs.items()):
+        for kind, config in sorted(self.inspected.configs.items()):
             rows += [(f"{kind}:{key}", value) for key, value in config.facts.items()]
         if self.without_data:
             rows.append(("data-sets", "none"))
-        if self.looked.card.library:
-            rows.append(("library", self.looked.card.library))
-        rows += [("card-dataset", name) for name in self.looked.card.datasets]
-        if not self.looked.card.readable:
+        if self.inspected.card.library:
+            rows.append(("library", self.inspected.card.library))
+        rows += [("card-dataset", name) for name in self.inspected.card.datasets]
+        if not self.inspected.card.readable:
             rows.append(("card", "its front matter is not readable YAML"))
         return rows
 

@@ -119,13 +119,13 @@ def _model(described: Described) -> Component:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
 
-    manifest, looked = described.manifest, described.looked
+    manifest, inspected = described.manifest, described.inspected
     rows = [
         ("manifest", f"sha256:{manifest.digest}"),
         ("kind", manifest.kind),
         ("files", str(len(manifest.resources))),
         ("bytes", str(manifest.total)),
-        ("pickles", str(len(looked.pickles))),
+        ("pickles", str(len(inspected.pickles))),
     ]
     rows += [("training-record", _record_word(described))]
     if described.record is not None and described.record.commit:
@@ -182,7 +182,7 @@ def _ancestors(described: Described) -> Iterator[Component]:
             bom_ref=f"base:{base.manifest}:{base.name}",
             properties=[Property(name=_PREFIX + "manifest", value=f"sha256:{base.manifest}")],
         )
-    for name in described.looked.card.base_models:
+    for name in described.inspected.card.base_models:
         namespace, _, last = name.rpartition("/") if _HUB_NAME.fullmatch(name) else ("", "", "")
         yield Component(
             type=ComponentType.MACHINE_LEARNING_MODEL,
@@ -244,10 +244,10 @@ def _libraries(described: Described) -> Iterator[Component]:
 
 # --- what is spliced in -------------------------------------------------------------------------
 def _model_card(described: Described) -> JSON:
-    record, looked = described.record, described.looked
+    record, inspected = described.record, described.inspected
     parameters: JSON = {}
-    if looked.card.task:
-        parameters["task"] = looked.card.task
+    if inspected.card.task:
+        parameters["task"] = inspected.card.task
     if described.family:
         parameters["architectureFamily"] = described.family
     if described.architecture:
@@ -285,10 +285,10 @@ def _splice_data(described: Described, document: JSON) -> None:
 
 def _files(described: Described) -> Iterator[JSON]:
     """By the signature's own manifest, in its order: same names, same digests."""
-    looked = described.looked
+    inspected = described.inspected
     for resource in described.manifest.resources:
         rows = [("size", str(resource.size))]
-        summary = looked.summaries.get(resource.name)
+        summary = inspected.summaries.get(resource.name)
         if summary is not None:
             rows.append(("format", f"{summary.format} {summary.version or ''}".strip()))
             rows.append(("tensors", str(summary.tensors)))
@@ -298,9 +298,9 @@ def _files(described: Described) -> Iterator[JSON]:
                 for dtype, (count, elements) in summary.dtypes.items()
             ]
             rows += [(f"header:{key}", value) for key, value in sorted(summary.facts.items())]
-        if resource.name in looked.pickles:
-            rows.append(("pickle", looked.pickles[resource.name]))
-        if resource.name in looked.licence_files:
+        if resource.name in inspected.pickles:
+            rows.append(("pickle", inspected.pickles[resource.name]))
+        if resource.name in inspected.licence_files:
             rows.append(("licence-file", "true"))
         name = described.file_name(resource.name)
         yield {

@@ -14,8 +14,8 @@ from urllib.parse import quote
 from sovgate import strict
 from sovgate.formats.provenance import RecordedDataset
 from sovgate.stages.sbom._described import Described, iri, stays_in
+from sovgate.stages.sbom.inspection import Licence
 from sovgate.stages.sbom.libraries import Library
-from sovgate.stages.sbom.look import Licence
 
 JSON = dict[str, Any]
 CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
@@ -109,7 +109,7 @@ class _Writer:
                 training += f", source commit {record.commit}"
         rows = [
             ("manifest", f"sha256:{described.manifest.digest}"),
-            ("pickles", str(len(described.looked.pickles))),
+            ("pickles", str(len(described.inspected.pickles))),
             *described.facts(),
         ]
         kinds = [kind for kind in (described.family, described.architecture) if kind]
@@ -120,7 +120,7 @@ class _Writer:
             software_primaryPurpose="model",
             software_packageVersion=f"sha256:{described.manifest.digest}",
             ai_typeOfModel=kinds,
-            ai_domain=[described.looked.card.task] if described.looked.card.task else None,
+            ai_domain=[described.inspected.card.task] if described.inspected.card.task else None,
             ai_hyperparameter=_dictionary(parameters),
             ai_metric=_dictionary(metrics),
             ai_informationAboutTraining=training,
@@ -132,7 +132,7 @@ class _Writer:
         for resource in described.manifest.resources:
             name = described.file_name(resource.name)
             rows = [("size", str(resource.size))]
-            if why := described.looked.pickles.get(resource.name):
+            if why := described.inspected.pickles.get(resource.name):
                 rows.append(("pickle", why))
             found.append(
                 self.add(
@@ -190,7 +190,7 @@ class _Writer:
                 name=name,
                 extension=_extension([("said-by", "model card")]),
             )
-            for name in described.looked.card.base_models
+            for name in described.inspected.card.base_models
         ]
         self.relate("descendantOf", model, found)
 

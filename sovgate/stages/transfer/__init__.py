@@ -1,6 +1,6 @@
-"""Moves a sealed release through a Store. This is the rulebook; touches stores, and no other place.
+"""Moves a sealed release through a Store. The rules are here; touches stores, and no other place.
 
-Push, in this order (pipeline/push.py walks it; what is marked * is here):
+Push, in this order (pipeline/move/push.py follows it; what is marked * is here):
 
  1. The model verifies against its signature; evidence is read, each statement against its signer.
  2. * The store says where it lies. Another place than the zone's is 12, before anything else.

@@ -1,6 +1,6 @@
 """Brings a sealed release into a store: blobs, a number, the record last. Touches a Store.
 
-Reads the sealed folder through the callables that it is given; steps 7 to 10 of the rulebook.
+Reads the sealed folder through the callables that it is given; steps 7 to 10 of `push`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sovgate.stages.transfer.objects import put_blob, put_document, reread
 from sovgate.stages.transfer.records import Record, open_record, read_record
 from sovgate.stages.transfer.sequence import claim, predecessor
 from sovgate.stages.trust import Trusted, seal
-from sovgate.work import Crew
+from sovgate.work import Workers
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Signer
@@ -159,10 +159,10 @@ def _put_all(
         new = put_blob(store, blob, lambda: open_blob(blob.sha256), advance=advance)
         done.append((blob.size, new))
 
-    with Crew(AT_ONCE) as crew:
+    with Workers(AT_ONCE) as workers:
         for blob in blobs:
             if blob.size <= SMALL:
-                crew.submit(partial(put, blob))
+                workers.submit(partial(put, blob))
     for blob in blobs:
         if blob.size > SMALL:
             put(blob)

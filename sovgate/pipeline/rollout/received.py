@@ -1,4 +1,4 @@
-"""A release as its destination holds it: record, signature, evidence and the zone's own receipt.
+"""A release as its destination received it: record, signature, evidence and the zone's own receipt.
 
 What `promote` stands on, all of it verified. Reads the zone's store and public keys.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import KeyServiceError, VerificationFailed
 from sovgate.pipeline.decide import contents
-from sovgate.pipeline.move import added
+from sovgate.pipeline.move import zone_evidence
 from sovgate.records import Release
 from sovgate.stages import attest, audit
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class Received:
     """`contents` is what the zone said of the files when it opened them.
 
     `receipt` and `signature` are SHA-256; `evidence` is the signature and all that came along,
@@ -64,7 +64,7 @@ class Held:
         digest = hashlib.sha256(decision).hexdigest()
         transfer.put_document(self.store, blob_name(digest), decision)
         counted = [raw for raw in self.added if raw.sha256 in used]
-        added.keep(self.store, self.release, counted)
+        zone_evidence.keep(self.store, self.release, counted)
 
     def check_key(self) -> None:
         """The release was encrypted to the key that the zone has now. Raises KeyServiceError."""
@@ -80,13 +80,13 @@ class Held:
             )
 
 
-def hold(
+def read_received(
     opened: Project,
     zone: str,
     release: Release,
     trusted: Sequence[Trusted],
     model: Path | None = None,
-) -> Held:
+) -> Received:
     """Read and verify `release` in the store of `zone`.
 
     Evidence that the zone added to it counts too, and what lies beside `model`.
@@ -95,7 +95,7 @@ def hold(
     ResidencyMismatch, KeyServiceError ("wrong-key"), Inconclusive, StoreError, ConfigError.
     """
     from sovgate.formats.manifest import Manifest
-    from sovgate.pipeline.move.cargo import check_signed
+    from sovgate.pipeline.move.outgoing import check_signed
     from sovgate.stages import transfer
 
     store = opened.store(zone)
@@ -126,10 +126,12 @@ def hold(
         *(_raw(ref.role, data) for ref, data in fetched.evidence),
         _raw("transfer", record.data),
         _raw("receipt", receipt),
-        *added.stored(store, record.transfer.release),
+        *zone_evidence.stored(store, record.transfer.release),
     )
-    beside = added.beside(model, (raw.sha256 for raw in evidence)) if model is not None else ()
-    held = Held(
+    beside = (
+        zone_evidence.beside(model, (raw.sha256 for raw in evidence)) if model is not None else ()
+    )
+    received = Received(
         opened=opened,
         zone=zone,
         store=store,
@@ -141,8 +143,8 @@ def hold(
         contents=contents.CLEAN if _clean(receipt, trusted) else contents.UNKNOWN,
         added=beside,
     )
-    held.check_key()
-    return held
+    received.check_key()
+    return received
 
 
 def _clean(receipt: bytes, trusted: Sequence[Trusted]) -> bool:

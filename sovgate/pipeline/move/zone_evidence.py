@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import VerificationFailed
-from sovgate.pipeline.move.cargo import CARRIED
+from sovgate.pipeline.move.outgoing import CARRIED
 from sovgate.stages import attest
 from sovgate.strict import MAX_BYTES
 

@@ -1,4 +1,4 @@
-"""What a push takes up: a signed model with its evidence, or what `encrypt` made of one.
+"""What a push sends: a signed model with its evidence, or what `encrypt` made of one.
 
 Everything here has verified against the source's own trust; nothing has crossed yet.
 """
@@ -28,7 +28,7 @@ CARRIED = frozenset({"sbom", "provenance", "gate", "legal", "waiver"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cargo:
+class Outgoing:
     """`root` is what is still to be encrypted; `sealed` and `folder` what was already.
 
     evidence     statements as found, for policy, which judges each
@@ -87,7 +87,7 @@ def from_model(
     encrypts: bool,
     advance: Advance | None,
     total: Callable[[int], None] | None,
-) -> Cargo:
+) -> Outgoing:
     """Verify a model and read its evidence. Raises as `verify.verify_model` does, UsageError.
 
     `encrypts`: the bytes are going to be read, hashed and compared anyway, so a signature that
@@ -103,7 +103,7 @@ def from_model(
         )
     raw = attest.read(attest.evidence_dir(model))
     documents, left_behind = select(raw, trusted, verified.manifest.digest)
-    return Cargo(
+    return Outgoing(
         manifest=verified.manifest,
         signature=bundle,
         signer=verified.signer,
@@ -114,7 +114,7 @@ def from_model(
     )
 
 
-def from_sealed(source: Path, zone: str, release: Release, trusted: Sequence[Trusted]) -> Cargo:
+def from_sealed(source: Path, zone: str, release: Release, trusted: Sequence[Trusted]) -> Outgoing:
     """Verify what `encrypt --release` made for `zone`: its signature, manifest and evidence.
 
     Its blobs are verified by digest as they are uploaded. Raises VerificationFailed, UsageError.
@@ -144,7 +144,7 @@ def from_sealed(source: Path, zone: str, release: Release, trusted: Sequence[Tru
         for item in sealed.evidence
     )
     documents, left_behind = select(raw, trusted, manifest.digest)
-    return Cargo(
+    return Outgoing(
         manifest=manifest,
         signature=bundle,
         signer=signer,

@@ -64,7 +64,7 @@ class Licence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class Inspected:
     """What was found. Names are those of the manifest; a file's own is "."."""
 
     summaries: Mapping[str, Summary] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class _File:
         return self._read(offset, count)
 
 
-def look(root: Path, kind: str, names: Sequence[str]) -> Looked:
+def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
     """Read what the files `names` of the model at `root` say of themselves.
 
     Raises Malformed, reasons "malformed", "bad-header", "unsafe-path"; VerificationFailed, reasons
@@ -137,10 +137,10 @@ def find_pickles(root: Path, kind: str, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def unchanged(root: Path, kind: str, looked: Looked) -> None:
+def unchanged(root: Path, kind: str, inspected: Inspected) -> None:
     """After the inventory: what was looked at is what was hashed. Raises VerificationFailed."""
     with opened_dir(root if kind == "directory" else root.parent) as handle:
-        for name, before in looked.states.items():
+        for name, before in inspected.states.items():
             path = name if kind == "directory" else root.name
             try:
                 same = same_file(before, os.stat(path, dir_fd=handle, follow_symlinks=False))
@@ -191,8 +191,8 @@ class _Reader:
                 os.close(descriptor)
         self.check_references()
 
-    def result(self) -> Looked:
-        return Looked(
+    def result(self) -> Inspected:
+        return Inspected(
             summaries=self.summaries,
             pickles=self.pickles,
             configs=self.configs,
