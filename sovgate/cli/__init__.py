@@ -150,7 +150,7 @@ def _terminate(number: int, _: object) -> None:
     raise Terminated
 
 
-def _hear_ends() -> None:
+def _handle_signals() -> None:
     """A runner, a pod or a closed terminal ends us by a signal that would leave plaintext behind
     in a staging folder. One that is ignored already (nohup) stays so."""
     for number in _ENDS:
@@ -162,7 +162,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Entry point: run, and render whatever went wrong. Exits with one of `errors.ExitCode`."""
     arguments = sys.argv[1:] if args is None else args
     if args is None:
-        _hear_ends()
+        _handle_signals()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

@@ -144,18 +144,21 @@ def render(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         _say("\ninterrupted; nothing half is left behind, run it again\n")
         asked = error.__cause__ if isinstance(error, click.Abort) else error
-        return _let_go(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
+        return _exit_code(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
     if isinstance(error, BrokenPipeError):
-        return _let_go(BROKEN_PIPE)
+        return _exit_code(BROKEN_PIPE)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _say(error.format_message() + "\n")  # our own help: nothing to escape
-        return _let_go(int(ExitCode.USAGE))
-    return _let_go(_render(error, arguments))
+        return _exit_code(int(ExitCode.USAGE))
+    return _exit_code(_render(error, arguments))
 
 
-def _let_go(code: int) -> int:
-    """Flush what is left; a stream that takes no more is dropped, or Python would complain of it at
-    exit and end with a code of its own."""
+def _exit_code(code: int) -> int:
+    """`code`, once what is left is flushed.
+
+    A stream that takes no more is closed: Python would else complain of it at exit, and end with a
+    code of its own.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

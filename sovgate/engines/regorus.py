@@ -25,7 +25,7 @@ MAX_REPLY = 64 * 1024 * 1024
 _UNDEFINED = '"<undefined>"'
 
 
-def _words(error: object) -> str:
+def _message(error: object) -> str:
     """regorus' message without the stack that its build appends, on one line."""
     text = str(error).split("Stack backtrace:", 1)[0].strip()
     last = [line.strip() for line in text.splitlines() if line.strip()]
@@ -48,7 +48,7 @@ def _refused(name: str, error: object) -> ConfigError:
             break
     return ConfigError(
         f"the policy {name!r} does not parse",
-        why=_words(error),
+        why=_message(error),
         fix="correct it there; `sovgate lint` reads it again",
         where=where or Where(path=name),
         reason="policy-syntax",
@@ -111,7 +111,7 @@ def ask_child(
 def test_error(reply: JSON, path: str) -> str | None:
     """None where the test is true; "" where it is not; else what went wrong."""
     if path not in reply["values"]:
-        return _words(reply["errors"].get(path, "no answer"))
+        return _message(reply["errors"].get(path, "no answer"))
     return None if _value(reply["values"][path]) is True else ""
 
 
@@ -147,13 +147,13 @@ class Regorus:
         try:
             return _api.read_allow(_value(engine.eval_rule_as_json(f"data.{_api.PERMIT}.allow")))
         except RuntimeError as error:
-            return (), _words(error)
+            return (), _message(error)
 
     def _deny(self, engine: Any, rule: str, package: str) -> Answer:
         try:
             return _api.read_deny(rule, _value(engine.eval_rule_as_json(f"data.{package}.deny")))
         except RuntimeError as error:
-            return Answer(rule=rule, denies=(), error=_words(error))
+            return Answer(rule=rule, denies=(), error=_message(error))
 
     def _theirs(self, rules: Sequence[_api.Rule], policies: PolicySet, case: bytes) -> list[Answer]:
         modules = [
@@ -171,6 +171,6 @@ class Regorus:
             if path in reply["values"]:
                 answers.append(_api.read_deny(rule, _value(reply["values"][path])))
             else:
-                words = _words(reply["errors"].get(path, "no answer"))
+                words = _message(reply["errors"].get(path, "no answer"))
                 answers.append(Answer(rule=rule, denies=(), error=words))
         return answers

@@ -16,21 +16,25 @@ def measure(inputs: Inputs) -> Measure:
     """`n` counts the samples that the score is about: true negatives say nothing of it."""
     rows, positive = inputs.predictions, inputs.positive
     assert rows is not None  # noqa: S101 - for the type checker
-    hits = misses = alarms = 0
+    true_positives = false_negatives = false_positives = 0
     for label, answer in zip(rows.labels, rows.predicted, strict=True):
-        hits += label == answer == positive
-        misses += label == positive != answer
-        alarms += answer == positive != label
-    n = hits + misses + alarms
-    low, high = (2.0 * j / (1.0 + j) for j in clopper_pearson(hits, n, inputs.confidence))
+        true_positives += label == answer == positive
+        false_negatives += label == positive != answer
+        false_positives += answer == positive != label
+    n = true_positives + false_negatives + false_positives
+    low, high = (2.0 * j / (1.0 + j) for j in clopper_pearson(true_positives, n, inputs.confidence))
     return Measure(
         metric=METRIC,
         n=n,
-        estimate=text(2 * hits / (n + hits)) if n else None,
+        estimate=text(2 * true_positives / (n + true_positives)) if n else None,
         low=text_low(low),
         high=text_high(high),
         confidence=text(inputs.confidence),
-        counts={"true-positive": hits, "false-negative": misses, "false-positive": alarms},
+        counts={
+            "true-positive": true_positives,
+            "false-negative": false_negatives,
+            "false-positive": false_positives,
+        },
     )
 
 

@@ -17,7 +17,7 @@ from sovgate.errors import ConfigError, Where
 MAX_TEXT = 128
 
 #: What people write for a country whose code is another.
-_HABITS = {"UK": "GB", "EL": "GR", "USA": "US", "GER": "DE", "SUI": "CH", "EUROPE": "EU"}
+_COMMON_CODES = {"UK": "GB", "EL": "GR", "USA": "US", "GER": "DE", "SUI": "CH", "EUROPE": "EU"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,8 +104,8 @@ def _suggest(name: str) -> str:
 
     table = _table()
     given = name[:MAX_TEXT].strip().upper()
-    if given in _HABITS:
-        return f"did you mean {_HABITS[given]}?"
+    if given in _COMMON_CODES:
+        return f"did you mean {_COMMON_CODES[given]}?"
     if given in table:
         return f"did you mean {given}?"
     by_name = {g.name.upper(): g.code for g in table.values()}

@@ -136,7 +136,7 @@ def _merged(one: RecordedDataset, other: RecordedDataset) -> RecordedDataset:
 
 
 def both_categories(one: str | None, other: str | None) -> str | None:
-    """What two sayers call a data set. Where they differ both words stay, as one that is none.
+    """What two by_places call a data set. Where they differ both words stay, as one that is none.
 
     Null would not do: it is "not said", and whoever says something next would be believed.
     """
@@ -175,13 +175,13 @@ def _demands(dataset: RecordedDataset, declared: Mapping[str, DatasetFacts]) -> 
     if dataset.stays_in is None:
         said.append(Demand(places=None, where=IN_RECORD))
     said += facts.demands if facts else ()
-    sayers: dict[tuple[str, ...] | None, list[str]] = {}
+    by_places: dict[tuple[str, ...] | None, list[str]] = {}
     for demand in said:
-        sayers.setdefault(demand.places, []).append(demand.where)
+        by_places.setdefault(demand.places, []).append(demand.where)
     # Where record and project differ on its category it is unknown: neither can loosen the other.
     known = {c for c in (dataset.category, facts.category if facts else None) if c is not None}
     category = known.pop() if len(known) == 1 else None
-    for places, where in sayers.items() or [((), [])]:
+    for places, where in by_places.items() or [((), [])]:
         for commitment in dict.fromkeys((dataset.commitment, *dataset.earlier)):
             yield Ancestor(
                 name=dataset.name,

@@ -24,7 +24,7 @@ from sovgate.errors import UsageError
 #: As `pipeline.attest.BY_HAND`; a test holds the two equal.
 ROLES = ("sbom", "provenance", "gate", "legal", "waiver")
 
-_DESK = "it belongs to --legal, which a person says at a desk"
+_BY_A_PERSON = "it belongs to --legal, which a person says at a desk"
 
 
 @declare(
@@ -73,19 +73,25 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
     weakens_trust=True,
     help="Attest that --zone may run this model, trained on --dataset as it is now.",
 )
-@option("--dataset", metavar="NAME", help="With --legal: the data set.", no_action=_DESK)
-@zone_option(help="With --legal: the zone that it is about.", no_action=_DESK)
+@option("--dataset", metavar="NAME", help="With --legal: the data set.", no_action=_BY_A_PERSON)
+@zone_option(help="With --legal: the zone that it is about.", no_action=_BY_A_PERSON)
 @option(
-    "--release", metavar="NAME/VERSION", help="With --legal: this release alone.", no_action=_DESK
+    "--release",
+    metavar="NAME/VERSION",
+    help="With --legal: this release alone.",
+    no_action=_BY_A_PERSON,
 )
 @option(
-    "--statement", metavar="TEXT", help="With --legal: the words that are signed.", no_action=_DESK
+    "--statement",
+    metavar="TEXT",
+    help="With --legal: the words that are signed.",
+    no_action=_BY_A_PERSON,
 )
 @option(
     "--until",
     metavar="DATE",
     help="With --legal: the day when it ends (default: no end).",
-    no_action=_DESK,
+    no_action=_BY_A_PERSON,
 )
 @key_option(required=True, help="Sign with this key, e.g. file:keys/ci.pem.")
 @project_option

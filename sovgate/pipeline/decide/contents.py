@@ -56,13 +56,13 @@ def of_evidence(
         except SovgateError:
             continue  # the case names it under `rejected`
         if verified.role == "sbom" and verified.statement.subject_sha256 == manifest:
-            told = _told(verified.statement.predicate)
+            told = _stated_count(verified.statement.predicate)
             if told is not None:
                 counts.append(told)
     return {"pickles": max(counts), "pickle": None} if counts else dict(UNKNOWN)
 
 
-def _told(document: object) -> int | None:
+def _stated_count(document: object) -> int | None:
     """`sovgate:pickles` of a CycloneDX document's own component."""
     for step in ("metadata", "component", "properties"):
         document = document.get(step) if isinstance(document, dict) else None

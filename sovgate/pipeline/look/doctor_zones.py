@@ -55,7 +55,7 @@ def check_zone(found: Diagnosis, opened: Project, name: str) -> None:
                 f"{name}: secret key to sign",
                 keys.sign,
                 "sign",
-                lambda: _half(
+                lambda: _matching_id(
                     found,
                     opened.signer(name).public_key.key_id,
                     trusted,
@@ -69,7 +69,7 @@ def check_zone(found: Diagnosis, opened: Project, name: str) -> None:
                 f"{name}: secret key to decrypt",
                 keys.encrypt,
                 "encrypt",
-                lambda: _half(
+                lambda: _matching_id(
                     found,
                     opened.identity(name).key_id,
                     keys.encrypt_public,
@@ -80,7 +80,9 @@ def check_zone(found: Diagnosis, opened: Project, name: str) -> None:
         _store(found, opened, name)
 
 
-def _half(found: Diagnosis, key_id: str, public: str | None, open_it: Callable[[str], str]) -> str:
+def _matching_id(
+    found: Diagnosis, key_id: str, public: str | None, open_it: Callable[[str], str]
+) -> str:
     """The id of a secret key, which the public half that the file names has to have as well."""
     if public is None or (found.offline and _remote(public, "key")):
         return key_id

@@ -74,7 +74,7 @@ def record(
     from sovgate.stages import attest, inventory
     from sovgate.stages.record import flattened
 
-    told = _told(source)
+    told = _training_file(source)
     opened = open_project(project)
     own = own_datasets(opened, [*datasets, *told.datasets], no_dataset, commit or told.commit)
     above = source.parent if source is not None else Path()
@@ -148,7 +148,7 @@ def own_datasets(
     return (NONE,) if no_dataset else tuple(recorded(datasets, opened.datasets()))
 
 
-def _told(source: Path | None) -> TrainingFile:
+def _training_file(source: Path | None) -> TrainingFile:
     from sovgate.formats import trainingfile
 
     if source is None:

@@ -151,7 +151,7 @@ class Rollout:
         )
 
     def claimed(self, state: rollouts.OverlayState) -> Record | None:
-        """The record of what the overlay says it pins, if this store bears it out.
+        """The record of what the overlay says it pins, if this store has it.
 
         A run that died between its push and its record leaves that trace; anybody may have written
         it, so it only ever raises the bar.
@@ -309,7 +309,7 @@ class Rollout:
         self.received.check_key()
 
     def _require_unmoved(self, state: rollouts.OverlayState) -> None:
-        """An overlay that was led away and back looks as it did; the records tell (RULES 26)."""
+        """An overlay changed and changed back looks the same; the records tell (RULES 26)."""
         for promotion in rollouts.read_since(self.store, self.ledger, self.trusted):
             pinned = promotion.release.pinned(promotion.manifest)
             # A run whose commit we saw, or one that does the same as this, may record late.

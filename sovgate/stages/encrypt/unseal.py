@@ -28,7 +28,7 @@ SEALED_BUFFERS = 5
 PLAIN_BUFFERS = 5
 #: Files of one content that are written while it is decrypted; more of them are copied afterwards,
 #: since a process may have only so many files open.
-TWINS = 16
+MAX_OPEN_COPIES = 16
 
 ReadBlob = Callable[[str], BinaryIO]
 
@@ -145,7 +145,7 @@ def open_model(
             for output in outputs:
                 output.close()
         for first, *others in wanted.values():
-            for other in others[TWINS - 1 :]:
+            for other in others[MAX_OPEN_COPIES - 1 :]:
                 tree.copy(first.name, other.name)
         tree.publish()
     except OSError as error:
@@ -238,7 +238,7 @@ class _Output:
 
     def create(self, tree: _Tree, names: list[str]) -> None:
         self._tree, self._times = tree, len(names)
-        for name in names[:TWINS]:
+        for name in names[:MAX_OPEN_COPIES]:
             self.descriptors.append(tree.create(name))
 
     def close(self) -> None:
