@@ -91,7 +91,8 @@ def test_a_promotion_stops_where_the_store_moved(crossing: Crossing) -> None:
     work = Rollout(open_project(crossing.base), "eu")
     work.read(Release.parse("churn/1.0.0"))
     decision = work.decide()
-    work.held = dataclasses.replace(work.held, located=dataclasses.replace(DECLARED, grade=2))
+    moved = dataclasses.replace(DECLARED, grade=2)
+    work.received = dataclasses.replace(work.received, located=moved)
     with pytest.raises(ResidencyMismatch) as caught:
         work.ask_again(decision)
     assert caught.value.reason == "location-changed"
