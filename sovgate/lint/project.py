@@ -50,6 +50,33 @@ def missing_file(config: ProjectConfig) -> Iterator[Finding]:
             )
 
 
+def scheme_without_adapter(config: ProjectConfig) -> Iterator[Finding]:
+    """A key or store of a kind that this version cannot open."""
+    named: list[tuple[str, str, str | None]] = []
+    for name, zone in config.zones.items():
+        keys = {
+            "sign": zone.keys.sign,
+            "sign-public": zone.keys.sign_public,
+            "encrypt": zone.keys.encrypt,
+            "encrypt-public": zone.keys.encrypt_public,
+        }
+        named += [("key", f"zones.{name}.keys.{key}", text) for key, text in keys.items()]
+        named.append(("store", f"zones.{name}.store", zone.store))
+    for index, entry in enumerate(config.trust or ()):
+        named.append(("key", f"trust.{index}.key", entry.key))
+    for what, dotted, text in named:
+        scheme = uri.parse(text, what=what).scheme if text is not None else "file"
+        if scheme in uri.WITHOUT_ADAPTER:
+            yield Finding(
+                rule="scheme-without-adapter",
+                severity="error",
+                where=config.where(dotted),
+                message=f"{dotted}: this version of sovgate has no {what} adapter for {scheme}: "
+                f"({uri.WITHOUT_ADAPTER[scheme]})",
+                fix=f"name a {what} of another kind",
+            )
+
+
 def border_without_store(config: ProjectConfig) -> Iterator[Finding]:
     """Something may cross to a zone that has no store, or no key to encrypt for."""
     for name, rule in config.border.items():
@@ -163,6 +190,7 @@ def lift_without_gate(config: ProjectConfig) -> Iterator[Finding]:
 
 RULES: tuple[Rule, ...] = (
     missing_file,
+    scheme_without_adapter,
     border_without_store,
     border_to_itself,
     source_without_key,

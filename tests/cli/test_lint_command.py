@@ -116,6 +116,17 @@ def test_a_rule_that_could_fetch_or_allow_is_a_finding(project: Path) -> None:
     assert "policies/bad.rego" in [path for _, path, _ in found(document)]
 
 
+def test_a_key_or_store_without_an_adapter_is_found_before_it_is_opened(project: Path) -> None:
+    text = (project / "sovgate.yaml").read_text()
+    text = text.replace("s3://kyc-eu", "gs://kyc-eu").replace(
+        "key: keys/eu-signing.pem", "key: hashivault://eu"
+    )
+    (project / "sovgate.yaml").write_text(text)
+    code, document, _ = lint(project)
+    assert code == 3
+    assert [rule for rule, _, _ in found(document)] == ["scheme-without-adapter"] * 2
+
+
 LONG = "a" * 300
 
 
