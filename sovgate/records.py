@@ -71,6 +71,12 @@ class Release:
     def __str__(self) -> str:
         return f"{self.model}/{self.version}"
 
+    @property
+    def purl(self) -> str:
+        """As a package URL, "pkg:generic/NAME@VERSION": what a release may be named with needs no
+        escaping there."""
+        return f"pkg:generic/{self.model}@{self.version}"
+
     def pinned(self, manifest: str) -> str:
         return f"{self}@sha256:{manifest}"
 

@@ -267,7 +267,11 @@ def emit(report: Report, form: str, artifact: tuple[str, ...] | None = None) -> 
 
 
 def _artifact(report: Report, names: tuple[str, ...] | None) -> dict[str, str]:
-    """The object result that Tekton Chains takes as a subject of its provenance."""
+    """The object result that Tekton Chains takes as a subject of its provenance.
+
+    From 0.27 on Chains also joins URI and digest by @ and, where that parses as the name of an
+    image, signs it as one. It parses a bare NAME/VERSION, and s3://… too; a package URL never is.
+    """
     if names is None or report.exit is not ExitCode.OK:
         return {}
     uri, digest, *made = (report.outputs[name] for name in names)

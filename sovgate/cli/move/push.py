@@ -27,11 +27,12 @@ sovgate push build/churn --release churn/1.4.0 --zone home --to eu --dry-run
 sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
     outputs={
         "release": "The release, pinned: NAME/VERSION@sha256:…",
+        "purl": "The release as a package URL: pkg:generic/NAME@VERSION.",
         "manifest": "Manifest digest of the model, sha256:…",
         "record": "SHA-256 of the release record in the store; empty on a dry run.",
         "audit-head": "Head of this run in the audit log, to be noted; empty on a dry run.",
     },
-    artifact=("release", "manifest", "record"),
+    artifact=("purl", "manifest", "record"),
 )
 @argument(
     "source",
@@ -120,6 +121,7 @@ def command(
         rows=tuple(rows),
         outputs={
             "release": pinned,
+            "purl": done.release.purl,
             "manifest": f"sha256:{done.manifest}",
             "record": done.record or "",
             "audit-head": done.audit_head or "",
