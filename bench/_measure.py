@@ -28,6 +28,11 @@ class Runs:
         return statistics.median(run.seconds for run in self.runs)
 
     @property
+    def best(self) -> float:
+        """The least: what others do on the machine only adds to a time."""
+        return min(run.seconds for run in self.runs)
+
+    @property
     def spread(self) -> float:
         """Largest minus smallest, as a share of the median."""
         times = [run.seconds for run in self.runs]

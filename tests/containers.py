@@ -15,7 +15,6 @@ import re
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import pytest
 
 from tests import components
 from tests.components import ROOT
+from tests.pace import until
 
 HERE = components.PEERS / "podman"
 IMAGE = "localhost/sovgate"
@@ -90,7 +90,6 @@ class Podman:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            timeout=600,
         )
         assert not check or done.returncode == 0, done.stderr[-4000:]
         return done
@@ -127,11 +126,8 @@ class Podman:
             stderr=subprocess.DEVNULL,
         ) as server:
             try:
-                until = time.monotonic() + 30
-                while not socket.exists():
-                    assert server.poll() is None, "podman's service ended at once"
-                    assert time.monotonic() < until, "podman's service opens no socket"
-                    time.sleep(0.05)
+                until(lambda: socket.exists() or server.poll() is not None, "podman's service")
+                assert server.poll() is None, "podman's service ended at once"
                 yield f"unix://{socket}"
             finally:
                 # What act was stopped amid outlives it; containers of other tests are not ours.
@@ -139,7 +135,7 @@ class Podman:
                 if left.split():
                     self("rm", "--force", "--time=0", *left.split(), check=False)
                 server.terminate()
-                server.wait(timeout=30)
+                server.wait()
                 socket.unlink(missing_ok=True)
 
 

@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             {"if-none-match"} if what is What.IGNORE_CONDITION else set()
         )
         headers = {k: v for k, v in self.headers.items() if k.lower() not in drop}
-        there = http.client.HTTPConnection(self.server.upstream, timeout=60)
+        there = http.client.HTTPConnection(self.server.upstream)
         with contextlib.closing(there):
             there.request(self.command, self.path, body=body, headers=headers)
             reply = there.getresponse()

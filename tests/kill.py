@@ -74,7 +74,7 @@ class Killer:
     def __exit__(self, *_: object) -> None:
         assert self._server.stdin and self._server.stdout
         self._server.stdin.close()
-        self._server.wait(timeout=30)
+        self._server.wait()
         self._server.stdout.close()
 
     def run(

@@ -6,9 +6,10 @@ process id when the session ends; `stop_all` is called by conftest.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
+import fcntl
 import functools
+import http.client
 import json
 import os
 import secrets
@@ -18,55 +19,68 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests import components
+from tests.pace import A_TRY, until
 
 _running: list[tuple[subprocess.Popen[bytes], Path]] = []
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, held together until all are known: no two are the same."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+#: Below the ports that Linux gives to whoever connects or binds without naming one.
+_PORTS = range(20_000, 32_000)
+_claims: list[Any] = []
 
 
 def free_port() -> int:
-    return free_ports(1)[0]
+    """A port that nothing listens on, and that no other process of these tests will take."""
+    folder = Path(tempfile.gettempdir()) / f"sovgate-test-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    while True:
+        port = secrets.choice(_PORTS)
+        claim = (folder / str(port)).open("w")
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)  # open, and so locked, as long as this process lives
+        return port
 
 
 @functools.cache
 def ministack() -> str:
     """KMS and S3; checks sums; its ARNs always say `aws`. The URL."""
-    port = free_port()
     program = components.peer_program("ministack", "hypercorn")
-    options = ["--workers", "0"]  # in that one process, so that its id stops all of it
-    _start([program, "ministack.app:app", *options, "--bind", f"127.0.0.1:{port}"])
-    return _ready(f"http://127.0.0.1:{port}")
+
+    def start(_: Path, port: int) -> list[Any]:
+        options = ["--workers", "0"]  # in that one process, so that its id stops all of it
+        return [program, "ministack.app:app", *options, "--bind", f"127.0.0.1:{port}"]
+
+    return _started(start)
 
 
 @functools.cache
 def moto() -> str:
     """KMS and S3 of all partitions; takes wrong sums, and signs digests twice hashed. The URL."""
-    port = free_port()
     program = components.peer_program("moto", "moto_server")
-    _start([program, "-H", "127.0.0.1", "-p", str(port)])
-    return _ready(f"http://127.0.0.1:{port}")
+    return _started(lambda _, port: [program, "-H", "127.0.0.1", "-p", str(port)])
 
 
 @functools.cache
 def seaweedfs() -> str:
     """A real object store; checks sums; names no location. The URL."""
     program = components.peer_program("seaweedfs", "weed")
-    folder = Path(tempfile.mkdtemp(prefix="weed-"))
+    return _started(lambda folder, port: [program, *_seaweedfs_options(folder, port)])
+
+
+def _seaweedfs_options(folder: Path, port: int) -> list[str]:
     key = {"accessKey": "test", "secretKey": "testtest"}
     (folder / "s3.json").write_text(
         json.dumps(
@@ -85,12 +99,9 @@ def seaweedfs() -> str:
     options += ["-ip.bind=127.0.0.1", "-filer=true", "-s3", f"-s3.config={folder / 's3.json'}"]
     options += ["-volume.max=200", "-master.volumeSizeLimitMB=256"]
     options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
-    ports = free_ports(8)
-    for part in ("master", "volume", "filer", "s3"):
-        options += [f"-{part}.port={ports.pop()}", f"-{part}.port.grpc={ports.pop()}"]
-        port = options[-2].partition("=")[2]
-    _start([program, *options], folder)
-    return _ready(f"http://127.0.0.1:{port}")
+    for part in ("master", "volume", "filer"):
+        options += [f"-{part}.port={free_port()}", f"-{part}.port.grpc={free_port()}"]
+    return [*options, f"-s3.port={port}", f"-s3.port.grpc={free_port()}"]
 
 
 def sdk(service: str, url: str, region: str = "eu-central-1") -> Any:
@@ -115,12 +126,16 @@ def bucket(url: str, region: str = "eu-central-1") -> str:
     name = f"t-{secrets.token_hex(8)}"
     options = {"CreateBucketConfiguration": {"LocationConstraint": region}}
     made.create_bucket(Bucket=name, **({} if region == "us-east-1" else options))
-    for _ in range(60):  # a new object store takes a moment until it has volumes
-        with contextlib.suppress(made.exceptions.ClientError):
+
+    def written() -> bool:
+        try:
             made.put_object(Bucket=name, Key="first", Body=b"x")
-            return name
-        time.sleep(0.5)
-    raise AssertionError(f"nothing can be written to {url}")
+        except made.exceptions.ClientError:
+            return False
+        return True
+
+    until(written, f"{url} has volumes to write to")  # a new object store has none at first
+    return name
 
 
 def _die_with_parent() -> None:
@@ -128,8 +143,30 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def _start(command: Sequence[Any], folder: Path | None = None) -> None:
-    folder = folder or Path(tempfile.mkdtemp(prefix="server-"))
+class _Ended(Exception):
+    """A server that ended instead of answering."""
+
+
+def _started(command: Callable[[Path, int], Sequence[Any]]) -> str:
+    """Start `command(folder, port)`, and wait until it answers there. The URL.
+
+    A port may be taken after all, by a program that is none of ours: then by another once more.
+    """
+    said = ""
+    for _ in range(3):
+        folder, port = Path(tempfile.mkdtemp(prefix="server-")), free_port()
+        process = _start(command(folder, port), folder)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            until(functools.partial(_answers, process, url), f"{process.args!r} answers")
+        except _Ended:
+            said = (folder / "log").read_text(errors="replace")[-2000:]
+        else:
+            return url
+    raise AssertionError(f"it does not start: {said}")
+
+
+def _start(command: Sequence[Any], folder: Path) -> subprocess.Popen[bytes]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [str(word) for word in command],
@@ -141,21 +178,20 @@ def _start(command: Sequence[Any], folder: Path | None = None) -> None:
             env={k: v for k, v in os.environ.items() if not k.startswith("AWS_")},
         )
     _running.append((process, folder))
+    return process
 
 
-def _ready(url: str) -> str:
-    process, folder = _running[-1]
-    for _ in range(300):
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            try:
-                urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 (loopback)
-            except urllib.error.HTTPError as error:
-                error.close()
-            return url
-        time.sleep(0.1)
-    raise AssertionError(f"{process.args!r} did not start: {(folder / 'log').read_text()[-2000:]}")
+def _answers(process: subprocess.Popen[bytes], url: str) -> bool:
+    """True once it answers. Raises _Ended where it has ended."""
+    if process.poll() is not None:
+        raise _Ended
+    try:
+        urllib.request.urlopen(url, timeout=A_TRY).close()  # noqa: S310 (loopback)
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
 
 
 def stop_all() -> None:

@@ -165,7 +165,6 @@ class Act:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
         )
         records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         assert records, done.stderr

@@ -40,7 +40,6 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         text=True,
         check=False,
         env=env,
-        timeout=120,
     )
 
 

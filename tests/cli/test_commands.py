@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -149,19 +148,3 @@ def test_a_command_that_is_not_there_is_named_with_its_neighbour() -> None:
     done = sovgate("verfy")
     assert done.returncode == 2
     assert "'verify'" in done.stderr
-
-
-def test_starting_is_measured() -> None:
-    """Printed, not asserted: a machine that runs other things proves nothing by its clock."""
-
-    def best(*command: str) -> float:
-        taken = []
-        for _ in range(5):
-            before = time.perf_counter()
-            subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-            taken.append(time.perf_counter() - before)
-        return min(taken) * 1000
-
-    bare = best(sys.executable, "-c", "pass")
-    asked = best(sys.executable, "-m", "sovgate", "--help")
-    print(f"bare Python {bare:.0f} ms, sovgate --help {asked:.0f} ms")

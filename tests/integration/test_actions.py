@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pace import finish
 from tests.workflows import PYTHON, Act, Log, release_tree, uses, wheels, workflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -444,7 +445,7 @@ def test_a_step_that_is_cancelled_leaves_nothing(tmp_path: Path, number: int) ->
     while not list(tmp_path.glob("sovgate-*/env")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
+    said, _ = finish(process)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert "interrupted" in said

@@ -26,7 +26,6 @@ def told(demo: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
         env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "DEMO_DIR": str(demo)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -134,7 +133,6 @@ def test_the_same_story_on_an_object_store_with_keys_in_kms(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),

@@ -138,7 +138,6 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
     )
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert records, done.stderr

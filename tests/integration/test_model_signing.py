@@ -62,7 +62,7 @@ class Peer:
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.tool.cli, *arguments], capture_output=True, text=True, check=False, timeout=60
+            [self.tool.cli, *arguments], capture_output=True, text=True, check=False
         )
 
     def sign(self, model: Path, *more: str | Path, to: Path | None = None) -> bytes:
@@ -88,7 +88,6 @@ class Peer:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
         )
         assert done.returncode == 0, done.stderr
 

@@ -26,6 +26,7 @@ from sovgate.stages.trust import seal
 from tests.crossing import make_crossing, tree
 from tests.desks import ANY_ZONE, GITOPS, RELEASE_FILE, Desk, pull, push
 from tests.kill import Killer, every_step
+from tests.pace import finish
 from tests.repositories import Repository, git
 
 ROOT = Path(__file__).parents[2]
@@ -383,14 +384,14 @@ def start(desk: Desk, version: str) -> subprocess.Popen[bytes]:
     )
 
 
-def finish(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
-    out, err = process.communicate(timeout=120)
+def outcome(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
+    out, err = finish(process)
     assert b"Traceback" not in err, err.decode()
     return process.returncode, json.loads(out)
 
 
 def test_two_promotions_at_once_have_one_consistent_outcome(desk: Desk) -> None:
-    results = [finish(p) for p in [start(desk, "1.0.0"), start(desk, "1.1.0")]]
+    results = [outcome(p) for p in [start(desk, "1.0.0"), start(desk, "1.1.0")]]
     codes = sorted(code for code, _ in results)
     # One wins and the other stops (23, or 10 where it came second and is the older), or the newer
     # one follows the older.
@@ -407,7 +408,7 @@ def test_two_promotions_at_once_have_one_consistent_outcome(desk: Desk) -> None:
 
 
 def test_the_same_promotion_many_times_at_once_is_one_commit(desk: Desk) -> None:
-    results = [finish(p) for p in [start(desk, "1.0.0") for _ in range(4)]]
+    results = [outcome(p) for p in [start(desk, "1.0.0") for _ in range(4)]]
     assert [code for code, _ in results] == [0, 0, 0, 0], results
     assert len(set(desk.repository.log(form="%s"))) == 2
     assert desk.promote("1.0.0")["already"]
@@ -508,7 +509,7 @@ def test_twenty_teams_promote_at_once_and_none_is_lost_or_mixed(
         )
         desks.append((desk, name, f"1.{n % 2}.0"))
     running = [start(desk, version) for desk, _, version in desks]
-    results = [finish(process) for process in running]
+    results = [outcome(process) for process in running]
     assert [found for code, found in results if code != 0] == []
     log = repository.log(form="%H %P")
     assert len(log) == 21

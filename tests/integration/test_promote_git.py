@@ -22,6 +22,7 @@ from sovgate.formats.yaml12 import load
 from sovgate.git import repo as git_runner
 from sovgate.git.url import check_branch, parse_remote
 from sovgate.stages import promote
+from tests.pace import finish, until
 from tests.repositories import KUSTOMIZATION, Repository, git
 
 OVERLAY = "overlays/eu"
@@ -332,8 +333,8 @@ def start(repository: Repository, what: Pin, *, hook: str = "") -> subprocess.Po
     )
 
 
-def finish(process: subprocess.Popen[bytes]) -> dict[str, object]:
-    out, err = process.communicate(timeout=300)
+def outcome(process: subprocess.Popen[bytes]) -> dict[str, object]:
+    out, err = finish(process)
     assert not err, err.decode()
     result: dict[str, object] = json.loads(out)
     return result
@@ -346,7 +347,7 @@ def test_twenty_concurrent_promotes_lose_none_and_mix_none(tmp_path: Path) -> No
     repository = Repository(tmp_path / "many", zones)
     pins = [pin(f"1.{n}.0", zone) for n, zone in enumerate(zones)]
     processes = [start(repository, what) for what in pins]
-    results = [finish(process) for process in processes]
+    results = [outcome(process) for process in processes]
     assert [r for r in results if "commit" not in r] == []
     git("fsck", "--strict", cwd=repository.path)
     log = repository.log(form="%H %P")
@@ -370,7 +371,7 @@ def test_two_promotes_of_one_overlay_at_once_have_one_outcome(repository: Reposi
     promoted(target(repository), pin("1.0.0"))
     for round_ in range(3):
         pins = [pin(f"2.{round_}.0"), pin(f"3.{round_}.0")]
-        results = [finish(p) for p in [start(repository, what) for what in pins]]
+        results = [outcome(p) for p in [start(repository, what) for what in pins]]
         won = [w for w, r in zip(pins, results, strict=True) if "commit" in r]
         assert won
         for result in results:
@@ -419,7 +420,7 @@ def test_killed_before_any_step_it_leaves_old_or_new_and_the_next_run_finishes(
         assert step < 200
         git("update-ref", "refs/heads/main", old, cwd=repository.path)
         process = start(repository, pin("1.1.0"), hook=KILL.format(n=step))
-        _, err = process.communicate(timeout=60)
+        _, err = finish(process)
         assert process.returncode in (0, 77), err.decode()
         survived = process.returncode == 0
         _quiet(temporary)
@@ -439,17 +440,17 @@ def test_killed_before_any_step_it_leaves_old_or_new_and_the_next_run_finishes(
 
 def _quiet(folder: Path) -> None:
     """Waits for the programs that a killed run left behind: they end by themselves."""
-    for _ in range(600):
-        busy = False
+
+    def quiet() -> bool:
         for entry in Path("/proc").iterdir():
             try:
-                busy |= entry.name.isdigit() and (entry / "cwd").readlink().is_relative_to(folder)
+                if entry.name.isdigit() and (entry / "cwd").readlink().is_relative_to(folder):
+                    return False
             except OSError:
                 continue
-        if not busy:
-            return
-        time.sleep(0.05)
-    raise AssertionError("a killed run's programs do not end")
+        return True
+
+    until(quiet, "the programs of a killed run end")
 
 
 @pytest.mark.slow
@@ -866,25 +867,34 @@ def test_a_temporary_folder_that_others_can_write_is_refused(
 def test_git_that_hangs_is_ended_with_all_it_started(
     repository: Repository, tmp_path: Path
 ) -> None:
-    repository.hook("pre-receive", f"echo $$ > {tmp_path}/pid; exec sleep 600")
+    noted = tmp_path / "pid"
+    repository.hook("pre-receive", f"echo $$ > {noted}; exec sleep 600")
     remote = parse_remote(str(repository.path), Path("/"))
     with git_runner.workspace() as folder:
         runner = git_runner.Git(folder, remote)
         runner.init()
         tree = runner.run("mktree").decode().strip()
         commit = runner.run("commit-tree", tree, "-m", "x", identity=("a", "b")).decode().strip()
-        with pytest.raises(GitError) as caught:
-            runner.call(
-                "push", "--", remote.url, f"{commit}:refs/heads/x", reaches_remote=True, seconds=2
-            )
-    assert caught.value.reason == "git-timeout"
-    pid = int((tmp_path / "pid").read_text())
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text():
-            return
-        time.sleep(0.05)
-    os.kill(pid, signal.SIGKILL)
-    pytest.fail("the hook of a push that timed out is still running")
+        push = ("push", "--", remote.url, f"{commit}:refs/heads/x")
+        seconds, pid = 1, ""
+        while not pid:  # else time was up before the hook had started
+            seconds *= 2
+            with pytest.raises(GitError) as caught:
+                runner.call(*push, reaches_remote=True, seconds=seconds)
+            assert caught.value.reason == "git-timeout"
+            pid = noted.read_text().strip() if noted.exists() else ""
+
+    def ended() -> bool:
+        try:
+            return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+        except OSError:
+            return True
+
+    try:
+        until(ended, "the hook of a push that timed out ends")
+    except BaseException:
+        os.kill(int(pid), signal.SIGKILL)
+        raise
 
 
 def test_output_without_end_is_cut(repository: Repository) -> None:

@@ -28,6 +28,7 @@ from sovgate.stages.transfer import fetch_documents, read_record
 from tests.crossing import Crossing, make_crossing, tree
 from tests.desks import GITOPS, RELEASE_FILE
 from tests.kill import ROOT, Killer
+from tests.pace import finish
 from tests.repositories import Repository
 
 RELEASE = (
@@ -384,7 +385,7 @@ def test_four_at_once_are_one_release(shop: Shop) -> None:
         )
         for _ in range(4)
     ]
-    said = [process.communicate(timeout=120) for process in running]
+    said = [finish(process) for process in running]
     assert [process.returncode for process in running] == [0, 0, 0, 0], said
     shop.finished()
 

@@ -31,6 +31,7 @@ from sovgate.stages.trust import seal
 from tests.crossing import make_crossing, tree
 from tests.desks import ANY_ZONE, GITOPS, RELEASE_FILE, Desk, pull, push
 from tests.kill import ROOT, Killer
+from tests.pace import finish
 from tests.repositories import Repository, git
 
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
@@ -529,14 +530,14 @@ def start(desk: At, *words: str) -> subprocess.Popen[bytes]:
     )
 
 
-def finish(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
-    out, err = process.communicate(timeout=120)
+def outcome(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
+    out, err = finish(process)
     assert b"Traceback" not in err, err.decode()
     return process.returncode, json.loads(out)
 
 
 def test_the_same_rollback_many_times_at_once_is_one_commit_and_one_record(desk: At) -> None:
-    results = [finish(p) for p in [start(desk, "rollback", "--reason", WHY) for _ in range(4)]]
+    results = [outcome(p) for p in [start(desk, "rollback", "--reason", WHY) for _ in range(4)]]
     assert [code for code, _ in results] == [0, 0, 0, 0], results
     assert desk.repository.log()[:2] == [
         "Roll back to churn/1.1.0 in eu",
@@ -547,7 +548,7 @@ def test_the_same_rollback_many_times_at_once_is_one_commit_and_one_record(desk:
 
 def test_a_rollback_and_a_promotion_at_once_have_one_consistent_outcome(desk: At) -> None:
     back, forward = (
-        finish(p)
+        outcome(p)
         for p in [start(desk, "rollback", "--reason", WHY), start(desk, "promote", "churn/1.3.0")]
     )
     assert 0 in (back[0], forward[0])

@@ -223,6 +223,43 @@ def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
     assert not found
 
 
+# No test decides by time: it would fail on a busy machine, and pass on a fast one. Programs that
+# tests write down as text count too. tests/pace.py ends what is hung; bench/ measures.
+CLOCKS = re.compile(
+    r"\b(?:monotonic|perf_counter|process_time|thread_time|timeit|getrusage\(.*\)\.ru_[us]time"
+    r"|os\.times|clock_gettime|time\.time\(\) *[-<>]|[-<>] *time\.time\(\)"
+    r"|timeout *= *[\d(]|setitimer|alarm\()"
+)
+
+
+def clocks(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if CLOCKS.search(line)]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=relative)
+def test_no_test_reads_a_clock(path: Path) -> None:
+    if path in (ROOT / "tests" / "pace.py", Path(__file__)):
+        return
+    assert clocks(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "assert time.monotonic() - begun < 2",
+        "from time import perf_counter",
+        "started = time.process_time()",
+        "assert time.time() - started < 9",
+        "subprocess.run(command, timeout=60)",
+        "process.communicate(timeout = 3.5)",
+        "program = 'import time; time.perf_counter_ns()'",
+        "took = resource.getrusage(resource.RUSAGE_SELF).ru_utime",
+    ],
+)
+def test_a_test_that_reads_a_clock_is_found(line: str) -> None:
+    assert clocks(f"import time\n{line}\n") == [line]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("[!_]*")), ids=relative)
 def test_a_shell_script_is_executable(path: Path) -> None:
     if path.read_bytes().startswith(b"#!"):

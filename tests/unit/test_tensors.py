@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-import time
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import gguf
@@ -27,7 +24,7 @@ from sovgate.formats import huggingface as hf
 from sovgate.formats import pickles, tensors
 from sovgate.formats.tensors import BytesSource
 from tests import headers
-from tests.pace import pace
+from tests.effort import effort, memory
 
 VECTORS = sorted(path for path in headers.FOLDER.iterdir() if path.name != "expected.json")
 EXPECTED = json.loads((headers.FOLDER / "expected.json").read_bytes())
@@ -43,24 +40,10 @@ def read(name: str, data: bytes) -> tensors.TensorFile | hf.ShardIndex:
     return tensors.read(kind, BytesSource(data))
 
 
-@contextmanager
-def within(seconds: float, *, megabytes: int | None = None) -> Iterator[None]:
-    """CPU time of this process, and memory taken by Python objects at most.
-
-    The seconds are of a usual machine; a slower one, or one with busy neighbours, has more.
-    """
-    if megabytes is not None:
-        tracemalloc.start()
-    start = time.process_time()
-    try:
-        yield
-    finally:
-        took = time.process_time() - start
-        if megabytes is not None:
-            peak = tracemalloc.get_traced_memory()[1] / 1e6
-            tracemalloc.stop()
-            assert peak < megabytes
-    assert took < seconds or took < seconds * pace()
+#: Calls for a header of a hundred thousand tensors, twice over.
+MANY = 4_000_000
+#: For a header of a few bytes, whatever it claims.
+FEW = 100_000
 
 
 # --- vectors ------------------------------------------------------------------------------------
@@ -70,12 +53,12 @@ def test_the_vectors_are_those_that_the_generator_writes() -> None:
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.name)
-def test_rule_03_a_hostile_header_is_exit_11_within_a_second(path: Path) -> None:
+def test_rule_03_a_hostile_header_is_exit_11_after_little_work(path: Path) -> None:
     data = path.read_bytes()
     if EXPECTED[path.name]["exit"] == 0:
         assert read(path.name, data)
         return
-    with within(1), pytest.raises(Malformed) as caught:
+    with effort(most=FEW), pytest.raises(Malformed) as caught:
         read(path.name, data)
     assert caught.value.exit_code == ExitCode.VERIFICATION
     assert caught.value.reason == EXPECTED[path.name]["reason"]
@@ -85,8 +68,7 @@ def test_rule_03_a_hostile_header_is_exit_11_within_a_second(path: Path) -> None
 LIMIT = 100_000_000
 
 
-@pytest.mark.slow
-def test_a_header_of_100_megabytes_is_bounded_in_time_and_memory() -> None:
+def test_a_header_of_100_megabytes_is_bounded_in_work_and_memory() -> None:
     """Valid to its limit of tensors, or refused; never a gigabyte of JSON."""
     one = b'"layers.%09d.self_attention.weight":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
     usual = b",".join(one % index for index in range(LIMIT // (len(one) + 4)))
@@ -103,20 +85,20 @@ def test_a_header_of_100_megabytes_is_bounded_in_time_and_memory() -> None:
     }
     for name, header in hostile.items():
         source = BytesSource(headers.safetensors(header))
-        with within(1), pytest.raises(Malformed):
+        with effort(most=MANY), pytest.raises(Malformed):
             tensors.read("safetensors", source)
         if name in ("tensors", "empty lists", "text"):
-            # Tracing itself is slow; the tensors that are kept until the limit are counted in.
-            with within(20, megabytes=150), pytest.raises(Malformed):
+            # The tensors that are kept until the limit are counted in.
+            with memory(megabytes=150), pytest.raises(Malformed):
                 tensors.read("safetensors", source)
 
 
-def test_as_many_tensors_as_the_largest_models_have_are_read_within_a_second() -> None:
+def test_as_many_tensors_as_the_largest_models_have_are_read() -> None:
     header = b",".join(
         b'"model.layers.%d.weight":{"dtype":"BF16","shape":[0,7168],"data_offsets":[0,0]}' % index
         for index in range(100_000)
     )
-    with within(1):
+    with effort(most=MANY):
         found = tensors.read("safetensors", BytesSource(headers.safetensors(b"{" + header + b"}")))
     assert len(found.tensors) == 100_000
 
@@ -133,8 +115,8 @@ def test_as_many_tensors_as_the_largest_models_have_are_read_within_a_second() -
     ],
     ids=["words", "keys", "infos", "nodes", "dims", "packed dims"],
 )
-def test_a_flood_of_small_things_ends_within_a_second(kind: str, data: bytes) -> None:
-    with within(1), suppress(Malformed):
+def test_a_flood_of_small_things_ends(kind: str, data: bytes) -> None:
+    with effort(most=10_000_000), suppress(Malformed):
         tensors.read(kind, BytesSource(data))
 
 
@@ -276,7 +258,7 @@ BEGINNINGS = {
 
 
 def bounded(kind: str, data: bytes) -> None:
-    with within(1):
+    with effort(most=FEW):
         try:
             found = tensors.read(kind, BytesSource(data))
         except Malformed:
@@ -335,7 +317,7 @@ def test_json_and_cards_are_read_or_malformed(data: bytes) -> None:
 @example(b"PK\x05\x06" + b"\xff" * 18, "a")
 @example(b"\x93NUMPY\x01\x00", "a.npy")
 def test_sniffing_for_pickles_never_fails(data: bytes, name: str) -> None:
-    with within(1):
+    with effort(most=FEW):
         pickles.sniff(name, BytesSource(data))
         pickles.sniff(name, BytesSource(b"\x80\x04" + data))
         pickles.sniff(name, BytesSource(b"PK\x03\x04" + data + b"PK\x05\x06" + data[:18]))
