@@ -34,9 +34,16 @@ def text(value: bytes) -> bytes:
 ARCHITECTURE = text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama")
 
 
-def gguf(rest: bytes = b"", *, tensors: int = 0, keys: int = 1, version: int = 3) -> bytes:
-    head = b"GGUF" + struct.pack("<IQQ", version, tensors, keys)
+def gguf(
+    rest: bytes = b"", *, tensors: int = 0, keys: int = 1, version: int = 3, more: int = 0
+) -> bytes:
+    head = b"GGUF" + struct.pack("<IQQ", version, tensors, keys + more)
     return head + (ARCHITECTURE if keys else b"") + rest
+
+
+def split(number: int, count: int) -> bytes:
+    told = {b"split.no": number, b"split.count": count}
+    return b"".join(text(key) + struct.pack("<IH", 2, value) for key, value in told.items())
 
 
 def info(name: bytes, shape: list[int], kind: int, offset: int) -> bytes:
@@ -120,11 +127,24 @@ def vectors() -> dict[str, bytes]:
         ),
         "wrong-size.safetensors": tensors(entry("a", 0, 4, shape="[5]"), data=bytes(4)),
         "fraction.safetensors": tensors(entry("a", 0, 4, shape="[4.0]"), data=bytes(4)),
-        "unknown-dtype.safetensors": tensors(entry("a", 0, 4, dtype="Q4_9"), data=bytes(4)),
+        "good-new-dtype.safetensors": tensors(entry("a", 0, 4, dtype="Q4_9"), data=bytes(4)),
+        "bad-dtype.safetensors": tensors(entry("a", 0, 4, dtype="a b"), data=bytes(4)),
+        "new-dtype-hole.safetensors": tensors(
+            entry("a", 0, 4, dtype="Q4_9"), entry("b", 5, 6), data=bytes(6)
+        ),
+        "new-dtype-outside.safetensors": tensors(entry("a", 0, 9, dtype="Q4_9"), data=bytes(4)),
+        "good-metadata-null.safetensors": safetensors(
+            ('{"__metadata__": null ,' + one + "}").encode(), bytes(4)
+        ),
+        "metadata-nul.safetensors": safetensors(b'{"__metadata__":nul}'),
+        "metadata-list.safetensors": safetensors(b'{"__metadata__":[]}'),
+        "good-list.safetensors": safetensors(b'{"a":["U8",[4],[0,4]]}', bytes(4)),
+        "short-list.safetensors": safetensors(b'{"a":["U8",[4]]}', bytes(4)),
         "duplicate.safetensors": tensors(one, entry("a", 4, 8), data=bytes(8)),
         "duplicate-escaped.safetensors": tensors(one, entry("\\u0061", 4, 8), data=bytes(8)),
         "duplicate-field.safetensors": tensors(one[:-1] + ',"dtype":"U8"}', data=bytes(4)),
-        "extra-field.safetensors": tensors(one[:-1] + ',"x":1}', data=bytes(4)),
+        "good-extra-field.safetensors": tensors(one[:-1] + ',"x":{"y":["}"]}}', data=bytes(4)),
+        "extra-field-open.safetensors": tensors(one[:-1] + ',"x":{"y":["}"]}', data=bytes(4)),
         "deep.safetensors": safetensors(b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"),
         "deep-objects.safetensors": safetensors(b'{"a":' * 5000 + b"1" + b"}" * 5000),
         "metadata-number.safetensors": safetensors(b'{"__metadata__":{"a":1}}'),
@@ -144,8 +164,10 @@ def vectors() -> dict[str, bytes]:
         "good-words.gguf": gguf(array(b"words", 8, 3, text(b"x") * 3), keys=2),
         "magic-only.gguf": b"GGUF",
         "not-gguf.gguf": b"GGML" + bytes(40),
-        "version-1.gguf": gguf(version=1),
-        "version-99.gguf": gguf(version=99),
+        "good-version-1.gguf": gguf(version=1),
+        "good-version-4.gguf": gguf(version=4),
+        "version-0.gguf": gguf(version=0),
+        "version-100.gguf": gguf(version=100),
         "tensors-2-63.gguf": gguf(tensors=2**63),
         "keys-2-63.gguf": b"GGUF" + struct.pack("<IQQ", 3, 0, 2**63),
         "no-architecture.gguf": gguf(keys=0),
@@ -157,7 +179,7 @@ def vectors() -> dict[str, bytes]:
         "array-text-2-63.gguf": gguf(
             array(b"k", 8, 2, text(b"x") + struct.pack("<Q", 2**63)), keys=2
         ),
-        "unknown-value.gguf": gguf(text(b"k") + struct.pack("<I", 77), keys=2),
+        "good-new-value.gguf": gguf(text(b"k") + struct.pack("<I", 13), keys=2),
         "duplicate-key.gguf": gguf(ARCHITECTURE, keys=2),
         "alignment-float.gguf": gguf(
             text(b"general.alignment") + struct.pack("<If", 6, 32.0), keys=2
@@ -166,7 +188,28 @@ def vectors() -> dict[str, bytes]:
         "alignment-odd.gguf": gguf(text(b"general.alignment") + struct.pack("<II", 4, 33), keys=2),
         "dimensions.gguf": gguf(text(b"a") + struct.pack("<I", 2**31), tensors=1),
         "huge-shape.gguf": gguf(info(b"a", [2**62, 2**62], 0, 0), tensors=1),
-        "unknown-type.gguf": padded(gguf(info(b"a", [8], 999, 0), tensors=1)) + bytes(32),
+        "good-new-type.gguf": padded(gguf(info(b"a", [8], 42, 0), tensors=1)) + bytes(32),
+        "good-new-type-between.gguf": padded(
+            gguf(
+                b"".join(info(b"abc"[i : i + 1], [8], k, 32 * i) for i, k in enumerate((0, 42, 0))),
+                tensors=3,
+            )
+        )
+        + bytes(96),
+        "new-type-empty.gguf": padded(gguf(info(b"a", [8], 42, 0), tensors=1)),
+        "new-type-outside.gguf": padded(gguf(info(b"a", [8], 42, 64), tensors=1)) + bytes(96),
+        "new-type-overlap.gguf": padded(
+            gguf(info(b"a", [8], 42, 0) + info(b"b", [8], 0, 0), tensors=2)
+        )
+        + bytes(64),
+        "new-type-unaligned.gguf": padded(
+            gguf(info(b"a", [8], 42, 0) + info(b"b", [8], 0, 33), tensors=2)
+        )
+        + bytes(96),
+        "no-type.gguf": padded(gguf(info(b"a", [8], 10**6, 0), tensors=1)) + bytes(32),
+        "good-later-part.gguf": gguf(split(1, 2), keys=0, more=2),
+        "first-part-no-architecture.gguf": gguf(split(0, 2), keys=0, more=2),
+        "part-of-fewer.gguf": gguf(split(2, 2), keys=0, more=2),
         "broken-block.gguf": padded(gguf(info(b"a", [8], 2, 0), tensors=1)) + bytes(32),
         "overlap.gguf": padded(gguf(info(b"a", [8], 0, 0) + info(b"b", [8], 0, 0), tensors=2))
         + bytes(64),
@@ -190,7 +233,9 @@ def vectors() -> dict[str, bytes]:
         "group.onnx": onnx(varint(5 << 3 | 3)),
         "field-0.onnx": onnx(b"\x00\x00"),
         "deep.onnx": onnx(nested(b"", 2000)),
-        "unknown-type.onnx": onnx(field(5, tensor(b"a", 4, kind=99, raw=bytes(4)))),
+        "good-new-type.onnx": onnx(field(5, tensor(b"a", 4, kind=99, raw=bytes(4)))),
+        "no-type.onnx": onnx(field(5, tensor(b"a", 4, kind=0, raw=bytes(4)))),
+        "no-type-either.onnx": onnx(field(5, tensor(b"a", 4, kind=1000, raw=bytes(4)))),
         "wrong-size.onnx": onnx(field(5, tensor(b"a", 5, raw=bytes(4)))),
         "negative.onnx": onnx(field(5, tensor(b"a", 2**64 - 1, raw=b""))),
         "huge-shape.onnx": onnx(field(5, tensor(b"a", 2**62, 2**62, raw=b""))),

@@ -8,8 +8,20 @@ from __future__ import annotations
 from sovgate.formats.tensors import gguf, onnx, safetensors
 from sovgate.formats.tensors._record import External, Tensor, TensorFile
 from sovgate.formats.tensors._source import BytesSource, Source
+from sovgate.formats.tensors.gguf import Split
+from sovgate.formats.tensors.gguf import split as gguf_split
 
-__all__ = ["BytesSource", "External", "Source", "Tensor", "TensorFile", "kind_of", "read"]
+__all__ = [
+    "BytesSource",
+    "External",
+    "Source",
+    "Split",
+    "Tensor",
+    "TensorFile",
+    "gguf_split",
+    "kind_of",
+    "read",
+]
 
 _READERS = {"safetensors": safetensors.read, "gguf": gguf.read, "onnx": onnx.read}
 

@@ -46,6 +46,7 @@ class TensorFile:
     version   the format's own, where it has one
     facts     name -> text: architecture, producer, opset and the like; short values only
     inputs    "name: dtype[shape]", of ONNX graphs
+    unknown   what this version of sovgate does not know, e.g. "type 42", sorted; no fault of the file
     """
 
     format: str
@@ -55,6 +56,7 @@ class TensorFile:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     externals: tuple[External, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -68,6 +70,10 @@ class TensorFile:
             entry[0] += 1
             entry[1] += tensor.elements
         return {name: (found[name][0], found[name][1]) for name in sorted(found)}
+
+
+class NewerError(Exception):
+    """A part of a header that this version cannot read past: newer than it, and not damaged."""
 
 
 def refuse(format_: str, why: str) -> NoReturn:

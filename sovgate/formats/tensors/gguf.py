@@ -1,15 +1,19 @@
 """GGUF header (versions 2 and 3, either byte order) -> tensors and short metadata. No I/O.
 
 Bounds every count and length before it is used. Layout as strict as llama.cpp's own reader: each
-tensor begins where the one before ends, padded.
+tensor begins where the one before ends, padded. After a type that is not known here, which has no
+size to compare, the next begins somewhere behind it, and all of it lies in the file.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sovgate.formats.tensors._record import (
     MAX_TENSORS,
+    NewerError,
     Tensor,
     TensorFile,
     checked_elements,
@@ -20,6 +24,8 @@ from sovgate.formats.tensors._source import WINDOW, Cursor, Source
 FORMAT = "GGUF"
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
+#: No writer has come near it: beyond, the number is no version.
+MAX_VERSION = 99
 MAX_KEYS = 65_536
 MAX_KEY = 65_535
 MAX_TEXT = 16 * 1024 * 1024
@@ -47,6 +53,8 @@ _SCALARS = {
 _BOOL, _TEXT, _ARRAY = 7, 8, 9
 #: Keys that this reader acts on, with the type that each must have.
 _NEEDED = {"general.architecture": _TEXT, "general.alignment": 4}
+
+_ALWAYS = frozenset({"general.architecture", "split.no", "split.count", "split.tensors.count"})
 
 #: ggml type: (name, elements a block, bytes a block).
 TYPES = {
@@ -86,12 +94,44 @@ TYPES = {
     41: ("Q1_0", 128, 18),
 }
 
+#: ggml's own numbers are below 50, and it keeps them in 32 bits.
+MAX_TYPE = 9999
+
 
 def read(source: Source) -> TensorFile:
     """Raises Malformed, reason "bad-header"."""
     if source.size < 24 or source.read(0, 4) != MAGIC:
         refuse(FORMAT, "it does not begin with GGUF and a header")
     return _Reader(source).parse()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """What a part says of the set that it is of. `tensors` are those of all parts together."""
+
+    number: int
+    count: int
+    tensors: int | None
+
+
+def split(read: TensorFile) -> Split | None:
+    """None where the file is a whole model. Raises Malformed, reason "bad-header"."""
+    return _split(read.facts)
+
+
+def _split(facts: Mapping[str, str]) -> Split | None:
+    told = {}
+    for key in ("split.no", "split.count", "split.tensors.count"):
+        text = facts.get(key)
+        if text is not None and not (text.isascii() and text.isdigit()):
+            refuse(FORMAT, f"{key} is {text[:40]!r}")
+        told[key] = None if text is None else int(text)
+    number, count = told["split.no"] or 0, told["split.count"] or 0
+    if count < 2:  # llama.cpp writes 0 into what it merged
+        return None
+    if number >= count:
+        refuse(FORMAT, f"it is part {number} of {count}, counted from 0")
+    return Split(number=number, count=count, tensors=told["split.tensors.count"])
 
 
 class _Reader:
@@ -101,8 +141,8 @@ class _Reader:
         self.order = "<"
         if version & 0xFFFF == 0:
             version, self.order = int.from_bytes(version.to_bytes(4, "little"), "big"), ">"
-        if version not in VERSIONS:
-            refuse(FORMAT, f"version {version} is not known")
+        if not 0 < version <= MAX_VERSION:
+            refuse(FORMAT, f"its version is {version}")
         self.version = version
         self.forms = {k: struct.Struct(self.order + letter) for k, letter in _SCALARS.items()}
         self.u32, self.u64 = self.forms[4], self.forms[10]
@@ -110,8 +150,25 @@ class _Reader:
         self.keys: set[str] = set()
         self.facts: dict[str, str] = {}
         self.alignment = 32
+        self.unknown: set[str] = set()
 
     def parse(self) -> TensorFile:
+        tensors: tuple[Tensor, ...] = ()
+        try:
+            tensors = self.header()
+        except NewerError as error:
+            self.unknown.add(str(error))
+        return TensorFile(
+            format="gguf",
+            version=str(self.version),
+            tensors=tensors,
+            facts=self.facts,
+            unknown=tuple(sorted(self.unknown)),
+        )
+
+    def header(self) -> tuple[Tensor, ...]:
+        if self.version not in VERSIONS:
+            raise NewerError(f"version {self.version}")
         tensor_count, key_count = self.number(self.u64), self.number(self.u64)
         if tensor_count > MAX_TENSORS:
             refuse(FORMAT, f"it claims {tensor_count} tensors; {MAX_TENSORS} are allowed")
@@ -120,11 +177,10 @@ class _Reader:
         for _ in range(key_count):
             self.pair()
         if "general.architecture" not in self.facts:
-            refuse(FORMAT, "general.architecture is missing")
-        tensors = self.tensors(tensor_count)
-        return TensorFile(
-            format="gguf", version=str(self.version), tensors=tensors, facts=self.facts
-        )
+            part = _split(self.facts)
+            if part is None or part.number == 0:  # only the first part of a set tells it
+                refuse(FORMAT, "general.architecture is missing")
+        return self.tensors(tensor_count)
 
     def number(self, form: struct.Struct) -> int:
         return self.cursor.number(form)
@@ -153,9 +209,9 @@ class _Reader:
         elif kind in self.forms:
             value = self.scalar(key, kind)
         else:
-            refuse(FORMAT, f"{key[:80]!r} has the unknown type {kind}")
+            raise NewerError(f"value type {kind}")
         if len(key) + len(value) <= MAX_KEPT_LENGTH and (
-            len(self.facts) < MAX_KEPT or key == "general.architecture"
+            len(self.facts) < MAX_KEPT or key in _ALWAYS
         ):
             self.facts[key] = value
 
@@ -182,8 +238,10 @@ class _Reader:
             if count > self.cursor.left:
                 refuse(FORMAT, f"{key[:80]!r} claims {count} numbers")
             self.cursor.skip(count * self.forms[kind].size)
+        elif kind == _ARRAY:  # llama.cpp reads none
+            refuse(FORMAT, f"{key[:80]!r} is an array of arrays")
         else:
-            refuse(FORMAT, f"{key[:80]!r} is an array of the unknown or nested type {kind}")
+            raise NewerError(f"value type {kind}")
         return f"[{count}]"
 
     def skip_texts(self, count: int) -> None:
@@ -202,7 +260,7 @@ class _Reader:
     def tensors(self, count: int) -> tuple[Tensor, ...]:
         found: list[Tensor] = []
         names: set[str] = set()
-        expected = 0
+        expected, open_end = 0, False
         for _ in range(count):
             name = self.text(MAX_NAME)
             if name in names:
@@ -214,26 +272,31 @@ class _Reader:
             shape = tuple(self.number(self.u64) for _ in range(dimensions))
             dtype, size = self.size(name, shape, self.number(self.u32))
             offset = self.number(self.u64)
-            if offset != expected:
+            behind = open_end and offset >= expected and offset == self.padded(offset)
+            if offset != expected and not behind:
                 refuse(FORMAT, f"tensor {name[:80]!r} lies at {offset}, expected at {expected}")
-            expected = self.padded(offset + size)
+            open_end = size is None
+            expected = offset + 1 if size is None else self.padded(offset + size)
             found.append(Tensor(name, dtype, shape, size))
         if found:
             # The last tensor's own padding may be left out.
-            last = found[-1].bytes or 0
+            last = found[-1].bytes if found[-1].bytes is not None else 1
             start = self.padded(self.cursor.position)
             held = self.cursor.end - start
-            if not offset + last <= held <= expected:
+            if not offset + last <= held or (held > expected and not open_end):
                 refuse(FORMAT, f"the tensors take {expected} bytes, the file has {held}")
         elif self.cursor.left > MAX_ALIGNMENT:
             refuse(FORMAT, "something follows the header, but no tensor")
         return tuple(found)
 
-    def size(self, name: str, shape: tuple[int, ...], kind: int) -> tuple[str, int]:
-        if kind not in TYPES:
-            refuse(FORMAT, f"tensor {name[:80]!r} has the unknown type {kind}")
-        dtype, block, size = TYPES[kind]
+    def size(self, name: str, shape: tuple[int, ...], kind: int) -> tuple[str, int | None]:
         elements = checked_elements(FORMAT, shape, name)
+        if kind not in TYPES:
+            if kind > MAX_TYPE:
+                refuse(FORMAT, f"tensor {name[:80]!r} has the type {kind}")
+            self.unknown.add(f"type {kind}")
+            return f"type-{kind}", None
+        dtype, block, size = TYPES[kind]
         if (shape[0] if shape else 1) % block:
             refuse(FORMAT, f"a row of tensor {name[:80]!r} is not whole blocks of {dtype}")
         return dtype, elements // block * size

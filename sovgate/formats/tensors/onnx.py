@@ -61,6 +61,9 @@ TYPES: dict[int, tuple[str, int | None]] = {
     28: ("FLOAT6E3M2", None),
 }
 
+#: The standard's own numbers are below 40: beyond this it is none.
+MAX_TYPE = 999
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -142,6 +145,7 @@ class _Reader(_Wire):
         self.outputs: list[str] = []
         self.externals: dict[str, int] = {}
         self.facts: dict[str, str] = {}
+        self.unknown: set[str] = set()
 
     def model(self) -> TensorFile:
         version, graphs, opsets = None, 0, {}
@@ -175,6 +179,7 @@ class _Reader(_Wire):
             inputs=tuple(self.inputs),
             outputs=tuple(self.outputs),
             externals=tuple(externals),
+            unknown=tuple(sorted(self.unknown)),
         )
 
     def descend(self, length: int, into: dict[int, object], depth: int) -> None:
@@ -259,8 +264,10 @@ class _Reader(_Wire):
                 stored[key] = text
         elements = checked_elements(FORMAT, tuple(dims), name)
         if kind not in TYPES:
-            refuse(FORMAT, f"tensor {name[:80]!r} has the unknown type {kind}")
-        dtype, bits = TYPES[kind]
+            if not 0 < kind <= MAX_TYPE:
+                refuse(FORMAT, f"tensor {name[:80]!r} has the type {kind}")
+            self.unknown.add(f"type {kind}")
+        dtype, bits = TYPES.get(kind, (f"type-{kind}", None))
         needed = None if bits is None else -(-elements * bits // 8)
         if stored:
             raw = self.external(name, stored, needed)

@@ -1,7 +1,8 @@
 """Safetensors header -> tensors. Streaming: neither time nor memory grows with what it claims.
 
-Stricter than JSON needs and as strict as the format's own library: contiguous data without holes,
-sizes that agree with dtype and shape, no duplicate name. No I/O.
+As strict as the format's own library, and no stricter, but for names that stand there twice: data
+without holes, sizes that agree with dtype and shape. A dtype that is not known here has no size to
+compare; its offsets still bound it. No I/O.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import struct
 from sovgate import strict
 from sovgate.errors import Malformed
 from sovgate.formats.tensors._record import (
+    MAX_RANK,
     MAX_TENSORS,
     Tensor,
     TensorFile,
@@ -58,7 +60,11 @@ DTYPES = {
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrtu][^"\\\x00-\x1f]*+)*+')
-_BODY = re.compile(rb"[ \t\n\r]*+\{([^{}]{0,%d}+)\}[ \t\n\r]*+([,}])" % MAX_ENTRY)
+_MARK = re.compile(rb"[ \t\n\r]*+([,}])")
+#: What matters on the way to the end of a value: strings, which may hold brackets, and brackets.
+_STEPS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
+#: A dtype of a version to come, as they are all spelled.
+_DTYPE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,15}", re.ASCII)
 _NUMBER = rb"(?:0|[1-9][0-9]{0,15})"
 #: An entry as all writers spell it, with what follows: name, dtype, shape, begin, end, mark.
 _USUAL = re.compile(
@@ -82,7 +88,12 @@ def read(source: Source) -> TensorFile:
     header = _Header(Cursor(source, 8, 8 + length))
     header.parse()
     _check_layout(header.ranges, source.size - 8 - length)
-    return TensorFile(format=FORMAT, tensors=tuple(header.tensors), facts=header.metadata)
+    return TensorFile(
+        format=FORMAT,
+        tensors=tuple(header.tensors),
+        facts=header.metadata,
+        unknown=tuple(sorted(header.unknown)),
+    )
 
 
 def _check_layout(ranges: list[tuple[int, int, str]], size: int) -> None:
@@ -104,6 +115,7 @@ class _Header:
         self.ranges: list[tuple[int, int, str]] = []
         self.shapes: dict[bytes, tuple[int, ...]] = {}
         self.metadata: dict[str, str] = {}
+        self.unknown: set[str] = set()
 
     def parse(self) -> None:
         self.cursor.fill()
@@ -159,13 +171,16 @@ class _Header:
         if name == "__metadata__":
             self.once(name)
             return self.meta()
+        self.space()
         self.cursor.fill()
-        match = _BODY.match(self.cursor.buffer, self.cursor.at)
+        buffer, at = self.cursor.buffer, self.cursor.at
+        end = _value_end(buffer, at)
+        match = _MARK.match(buffer, end) if end else None
         if match is None:
             refuse(FORMAT, f"the entry of {name[:80]!r} is not an object of three fields")
         self.cursor.at = match.end()
-        self.tensor(name, *_slowly(name, match.group(1)))
-        return match.group(2)
+        self.tensor(name, *_slowly(name, buffer[at:end]))
+        return match.group(1)
 
     def once(self, name: str) -> None:
         if name in self.names:
@@ -177,16 +192,25 @@ class _Header:
         if len(self.tensors) >= MAX_TENSORS:
             refuse(FORMAT, f"more than {MAX_TENSORS} tensors")
         bits = DTYPES.get(dtype)
+        elements = checked_elements(FORMAT, shape, name)
         if bits is None:
-            refuse(FORMAT, f"tensor {name[:80]!r} has the unknown dtype {dtype[:40]!r}")
-        needed = checked_elements(FORMAT, shape, name) * bits
-        if begin > end or needed != (end - begin) * 8:
-            refuse(FORMAT, f"tensor {name[:80]!r} needs {needed // 8} bytes, and has {end - begin}")
+            if not _DTYPE.fullmatch(dtype):
+                refuse(FORMAT, f"tensor {name[:80]!r} has the dtype {dtype[:40]!r}, which is none")
+            self.unknown.add(f"dtype {dtype}")
+        needed = None if bits is None else elements * bits
+        if begin > end or needed not in (None, (end - begin) * 8):
+            takes = "" if needed is None else f" needs {needed // 8} bytes, and"
+            refuse(FORMAT, f"tensor {name[:80]!r}{takes} has {end - begin}")
         self.tensors.append(Tensor(name, dtype, shape, end - begin))
         self.ranges.append((begin, end, name))
 
     def meta(self) -> bytes:
         self.space()
+        if self.peek() == b"n":  # null is none, as the format's own library reads it
+            if any(self.byte() != bytes([letter]) for letter in b"null"):
+                refuse(FORMAT, "__metadata__ is not an object")
+            self.space()
+            return self.byte()
         if self.byte() != b"{":
             refuse(FORMAT, "__metadata__ is not an object")
         self.space()
@@ -279,14 +303,31 @@ def _decoded(raw: bytes) -> str:
     return text
 
 
-def _slowly(name: str, body: bytes) -> tuple[str, tuple[int, ...], int, int]:
-    """Fields in another order, or with white space: a small JSON object of its own."""
+def _value_end(buffer: bytes, at: int) -> int | None:
+    """Where the object or list that begins at `at` ends; None where that is not near."""
+    if buffer[at : at + 1] not in (b"{", b"["):
+        return None
+    depth = 0
+    for step in _STEPS.finditer(buffer, at, at + MAX_ENTRY):
+        if (mark := step.group()) in (b"{", b"["):
+            depth += 1
+        elif mark in (b"}", b"]"):
+            depth -= 1
+            if depth == 0:
+                return step.end()
+    return None
+
+
+def _slowly(name: str, raw: bytes) -> tuple[str, tuple[int, ...], int, int]:
+    """In another order, with white space, or with fields that the format does not know (yet)."""
     try:
-        fields = strict.Fields(strict.loads(b"{%b}" % body), "tensor")
+        value = strict.loads(raw)
+        if type(value) is list and len(value) == 3:
+            value = dict(zip(("dtype", "shape", "data_offsets"), value, strict=True))
+        fields = strict.Fields(value, "tensor")
         dtype = fields.text("dtype", max_length=16)
-        shape = fields.list("shape", most=32)
+        shape = fields.list("shape", most=MAX_RANK)
         offsets = fields.list("data_offsets", most=2)
-        fields.done()
     except Malformed as error:
         refuse(FORMAT, f"the entry of {name[:80]!r}: {error.why or error.what}")
     if any(type(n) is not int or n < 0 for n in (*shape, *offsets)) or len(offsets) != 2:
