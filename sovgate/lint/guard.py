@@ -5,18 +5,17 @@ A stage's rules, applied to one open file. Reads its beginning and end, loads no
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from sovgate.errors import Where
-from sovgate.formats import pickles
-from sovgate.lint import personal, secrets
+from sovgate.formats import pickles, secrets
+from sovgate.lint import personal
 from sovgate.lint._api import Finding
 
-#: Of each file so much is searched for keys, and so much for people.
-SCAN = 8 * 1024 * 1024
+#: Of each file so much is looked at for its kind, and so much for people.
+HEAD = 1024 * 1024
 TABLE = 1024 * 1024
 _TEXT = 1024
 
@@ -41,13 +40,6 @@ _WEIGHTS = frozenset(
         "pkl",
         "pickle",
     }
-)
-#: UTF-32's begins like UTF-16's.
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _MAGIC = (b"GGUF", b"\x89HDF\r\n\x1a\n")
 
@@ -85,9 +77,9 @@ def scan(
                 "and commitment alone",
                 "keep it in its zone's storage: git rm --cached it, and add it to .gitignore",
             )
-    head = source.read(0, min(source.size, SCAN))
-    text = _utf8(head)
-    if (secret := secrets.find(path, text)) is not None:
+    head = source.read(0, min(source.size, HEAD))
+    text = secrets.utf8(head)
+    if (secret := secrets.search(path, source)) is not None:
         what, line = secret
         yield _finding(
             "key-material",
@@ -127,14 +119,6 @@ def scan(
             f"it is a model of {source.size} bytes: Git copies it into every clone",
             "keep it in its zone's store: sovgate push",
         )
-
-
-def _utf8(data: bytes) -> bytes:
-    """What Windows programs write as UTF-16, as the rules read it. Known by its mark alone."""
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            return data.decode(name, "replace").encode("utf-8", "replace")
-    return data
 
 
 def _finding(rule: str, path: str, line: int | None, message: str, fix: str) -> Finding:

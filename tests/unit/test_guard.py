@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from sovgate.errors import ConfigError, UsageError
+from sovgate.formats import secrets
 from sovgate.formats.guardfile import parse
 from sovgate.formats.tensors._source import BytesSource
-from sovgate.lint import guard, personal, secrets
+from sovgate.lint import guard, personal
 from sovgate.pipeline.decide.guard import guard as run
 from sovgate.pipeline.look.data import make_key
 from tests.effort import effort

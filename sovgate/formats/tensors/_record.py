@@ -46,7 +46,7 @@ class TensorFile:
     version   the format's own, where it has one
     facts     name -> text: architecture, producer, opset and the like; short values only
     inputs    "name: dtype[shape]", of ONNX graphs
-    unknown   what this version of sovgate does not know, e.g. "type 42", sorted; no fault of the file
+    unknown   what this version of sovgate does not know, e.g. "type 42"; no fault of the file
     """
 
     format: str

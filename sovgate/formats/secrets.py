@@ -1,0 +1,261 @@
+"""The one list of secrets: private keys, tokens, cloud credentials, told by their form. No I/O.
+
+What goes into Git (`guard`) and what goes into a model are held against it (RULES 38). A header
+alone is none: documents and programs speak of keys. What follows it must be one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import re
+from typing import Protocol
+
+#: Of a file that is not text so much is searched at its beginning, and so much at its end.
+SCAN, TAIL = 8 * 1024 * 1024, 1024 * 1024
+#: Of a text: all of it, up to here. Windows overlap by more than the longest pattern takes.
+MAX_TEXT, WINDOW, OVERLAP = 1024 * 1024 * 1024, 4 * 1024 * 1024, 16 * 1024
+_HEAD = 64 * 1024
+
+#: With what stands around a key's lines in a notebook, a program, a comment or a quotation.
+_BODY = rb"[A-Za-z0-9+/=\\\r\n \t,:.\"'#>*|-]{0,300}?[A-Za-z0-9+/]{40}"
+#: A quotation mark, also within text that is itself quoted: JSON in a notebook. Not to begin a
+#: pattern with, which a search then could not leap to.
+_Q = rb"\\{0,3}\""
+#: Between a name and its value, in any language of settings.
+_IS = rb"[\\\"'\] ]{0,6}[=:][\\\"' ]{0,6}"
+#: A DER SEQUENCE of any length.
+_SEQ = rb"\x30(?:[\x02-\x7f]|[\x81-\x84].{1,4})"
+
+#: (what it is, pattern). Bounded, without nested repetition, so that no file makes one slow. None
+#: begins with a look behind: what stands before is asked of what was found.
+_PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+    (
+        "a private key",
+        re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,2}PRIVATE KEY(?: BLOCK)?-----" + _BODY),
+    ),
+    ("a private key", re.compile(rb"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----" + _BODY)),
+    ("a PuTTY private key", re.compile(rb"PuTTY-User-Key-File-[1-9]: ")),
+    ("an age key", re.compile(rb"AGE-SECRET-KEY-(?:PQ-)?1[AC-HJ-NP-Z02-9]{58}")),
+    (
+        "an AWS secret key",
+        re.compile(
+            rb"(?i:aws_?secret_?(?:access_?)?key)" + _IS + rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
+        ),
+    ),
+    (
+        "an AWS secret key",
+        re.compile(rb"SecretAccessKey" + _IS + rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
+    ),
+    ("an Azure storage key", re.compile(rb"AccountKey=[A-Za-z0-9+/]{86}==")),
+    ("a GitHub token", re.compile(rb"gh[pousr]_[A-Za-z0-9]{36}(?![A-Za-z0-9])")),
+    ("a GitHub token", re.compile(rb"github_pat_[A-Za-z0-9_]{82}(?![A-Za-z0-9_])")),
+    ("a GitLab token", re.compile(rb"gl(?:pat|rt|dt|ptt)-[A-Za-z0-9_-]{20}(?![A-Za-z0-9_-])")),
+    ("a Vault token", re.compile(rb"hv[sb]\.[A-Za-z0-9_-]{60,200}(?![A-Za-z0-9_-])")),
+    ("a Hugging Face token", re.compile(rb"hf_[A-Za-z0-9]{34}(?![A-Za-z0-9])")),
+    ("a Hugging Face token", re.compile(rb"api_org_[A-Za-z0-9]{34}(?![A-Za-z0-9])")),
+    ("an Anthropic key", re.compile(rb"sk-ant-[a-z0-9]{2,12}-[A-Za-z0-9_-]{60,160}")),
+    ("an OpenAI key", re.compile(rb"sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,200}")),
+    ("an OpenAI key", re.compile(rb"sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}")),
+    ("a Google API key", re.compile(rb"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])")),
+    ("a Google client secret", re.compile(rb"GOCSPX-[A-Za-z0-9_-]{28}(?![A-Za-z0-9_-])")),
+    ("a Google refresh token", re.compile(rb"\"refresh_token\"\s{0,9}:\s{0,9}\"1//[\w-]{30,200}")),
+    ("a Slack token", re.compile(rb"xox[abeoprs]-[A-Za-z0-9-]{20,250}")),
+    ("an npm token", re.compile(rb"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])")),
+    ("a registry token", re.compile(rb":_authToken=[A-Za-z0-9_./+=-]{16,200}")),
+    ("a PyPI token", re.compile(rb"pypi-AgE[A-Za-z0-9_-]{50,250}")),
+    ("a Docker token", re.compile(rb"dckr_[po]at_[A-Za-z0-9_-]{27}")),
+    ("a Databricks token", re.compile(rb"dapi[0-9a-f]{32}(?:-[0-9])?(?![0-9a-f])")),
+    ("a DigitalOcean token", re.compile(rb"do[opr]_v1_[0-9a-f]{64}")),
+    ("an NVIDIA key", re.compile(rb"nvapi-[A-Za-z0-9_-]{60,80}")),
+    ("a Replicate token", re.compile(rb"r8_[A-Za-z0-9]{37}(?![A-Za-z0-9])")),
+    ("a Groq key", re.compile(rb"gsk_[A-Za-z0-9]{52}(?![A-Za-z0-9])")),
+    ("a LangSmith key", re.compile(rb"lsv2_[ps][kt]_[0-9a-f]{32}_[0-9a-f]{10}")),
+    ("a Stripe key", re.compile(rb"k_live_[A-Za-z0-9]{24,100}")),
+    ("a SendGrid key", re.compile(rb"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")),
+    ("a Weights & Biases key", re.compile(rb"wandb_v1_[A-Za-z0-9_]{60,100}")),
+    (
+        "a Weights & Biases key",
+        re.compile(rb"WANDB_API_KEY" + _IS + rb"[0-9a-f]{40}(?![0-9a-f])"),
+    ),
+    (
+        "a Weights & Biases key",
+        re.compile(
+            rb"machine api\.wandb\.ai\s{1,9}login \S{1,64}\s{1,9}password\s{1,9}[0-9a-f]{40}"
+        ),
+    ),
+    (
+        "a Kaggle key",
+        re.compile(
+            rb"\{\"username\"\s{0,9}:\s{0,9}\"[^\"]{1,64}\",\s{0,9}\"key\":\s{0,9}\"[0-9a-f]{32}\""
+        ),
+    ),
+    (
+        "an Azure client secret",
+        re.compile(rb"AZURE_CLIENT_SECRET" + _IS + rb"[A-Za-z0-9_~.-]{34,44}"),
+    ),
+    (
+        "an Azure client secret",
+        re.compile(rb"azure_client_secret" + _IS + rb"[A-Za-z0-9_~.-]{34,44}"),
+    ),
+    ("a shared access signature", re.compile(rb"sv=20[0-9-]{8}&[\w%&=.:-]{0,300}sig=[\w%+/-]{40}")),
+    (
+        "a Tink keyset in the clear",
+        re.compile(
+            rb"\"keyMaterialType"
+            + _Q
+            + rb"\s{0,20}:\s{0,20}"
+            + _Q
+            + rb"(?:SYMMETRIC|ASYMMETRIC_PRIVATE)"
+            + _Q
+        ),
+    ),
+)
+#: In base64 a name and a password, as Docker keeps them.
+_LOGIN = re.compile(rb"\"auth\"\s{0,9}:\s{0,9}\"([A-Za-z0-9+/]{12,500}={0,2})\"")
+#: By the names of such files alone: pages that explain them have the like.
+_NETRC = re.compile(rb"machine\s+\S+\s+login\s+\S+\s+password\s+\S{6}|://[^\s/:@]+:[^\s/@]{6,}@")
+_NETRC_NAMES = (".netrc", "_netrc", ".git-credentials")
+_JWK = re.compile(rb"\"kty" + _Q + rb"\s{0,9}:")
+_JWK_SECRET = re.compile(rb"\"[dk]" + _Q + rb"\s{0,9}:\s{0,9}" + _Q + rb"[A-Za-z0-9_-]{20,}" + _Q)
+#: A PEM file in base64, as Kubernetes keeps it, on one line or on several, at any offset of three.
+_BASE64 = re.compile(
+    rb"(?:LS0tLS1CRUdJTi|tLS0tQkVHSU4g|0tLS0tQkVHSU4)[A-Za-z0-9+/\r\n \\]{40,8192}"
+)
+_PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY")
+#: `sovgate data key` writes this and nothing else.
+_COMMITMENT = re.compile(rb"[A-Za-z0-9+/]{43}=\r?\n?")
+#: Public examples of the providers' own documentation.
+_EXAMPLE = re.compile(rb"EXAMPLE|example", re.ASCII)
+_WORD = re.compile(rb"[A-Za-z0-9]")
+_BINARY = {"p12": "a PKCS#12 key store", "pfx": "a PKCS#12 key store", "jks": "a Java key store"}
+#: Key stores and keys by how they begin: a PFX of version 3 with its content type (RFC 7292),
+#: Java's two; in DER PKCS#8, in the clear and encrypted, SEC1, PKCS#1.
+_STORES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+    (
+        "a PKCS#12 key store",
+        re.compile(
+            rb"\x30(?:\x80|[\x81-\x84].{1,4})\x02\x01\x03\x30(?:[\x80-\x84].{0,4}|.)"
+            rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07",
+            re.DOTALL,
+        ),
+    ),
+    ("a Java key store", re.compile(rb"(?:\xfe\xed\xfe\xed|\xce\xce\xce\xce)\0\0\0[\1\2]")),
+    (
+        "a private key",
+        re.compile(
+            _SEQ + rb"\x02\x01[\x00\x01]\x30.\x06(?:\x07\x2a\x86\x48\xce\x3d\x02\x01|"
+            rb"\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01[\x01\x0a]|\x03\x2b\x65[\x6e-\x71])",
+            re.DOTALL,
+        ),
+    ),
+    ("a private key", re.compile(_SEQ + rb"\x02\x01\x01\x04[\x20\x30\x42].{32}", re.DOTALL)),
+    ("a private key", re.compile(_SEQ + rb"\x02\x01\x00\x02\x82[\x01-\x04]..\x00", re.DOTALL)),
+    (
+        "an encrypted private key",
+        re.compile(_SEQ + _SEQ + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d", re.DOTALL),
+    ),
+)
+#: UTF-32's begins like UTF-16's.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class Bytes(Protocol):
+    """Random access to a file: `formats.tensors._source.Source`."""
+
+    @property
+    def size(self) -> int: ...
+    def read(self, offset: int, count: int) -> bytes: ...
+
+
+def search(name: str, source: Bytes) -> tuple[str, int | None] | None:
+    """The first secret of a file, and its line; None where none is found.
+
+    A text is searched as a whole, anything else at its beginning and end. Raises Malformed where
+    the file changes underneath.
+    """
+    size = source.size
+    head = source.read(0, min(size, _HEAD))
+    if any(head.startswith(mark) for mark, _ in _MARKS):
+        return find(name, utf8(source.read(0, min(size, MAX_TEXT // 16))))
+    if size <= WINDOW:
+        return find(name, source.read(0, size))
+    if b"\0" in head:
+        found = find(name, source.read(0, min(size, SCAN)))
+        return found or _find(source.read(max(0, size - TAIL), min(size, TAIL)), None)
+    lines, at = 0, 0
+    while at < min(size, MAX_TEXT):
+        data = source.read(at, min(WINDOW + OVERLAP, size - at))
+        if (found := _find(data, lines)) is not None:
+            return found
+        lines += data.count(b"\n", 0, WINDOW)
+        at += WINDOW
+    return None
+
+
+def find(name: str, data: bytes) -> tuple[str, int | None] | None:
+    """What secret these bytes of a file hold from its beginning on, and its line; or None."""
+    if _COMMITMENT.fullmatch(data):
+        return "a commitment key", 1
+    ending = name.rpartition(".")[2].lower()
+    if ending in _BINARY and data[:1] in (b"\x30", b"\xfe"):
+        return _BINARY[ending], None
+    for what, pattern in _STORES:
+        if pattern.match(data):
+            return what, None
+    if name.rpartition("/")[2] in _NETRC_NAMES and (match := _NETRC.search(data)):
+        return "a password", data.count(b"\n", 0, match.start()) + 1
+    return _find(data, 0)
+
+
+def _find(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
+    """`lines` are those before these bytes, None where nobody counted."""
+
+    def line(at: int) -> int | None:
+        return None if lines is None else lines + data.count(b"\n", 0, at) + 1
+
+    for what, pattern in _PATTERNS:
+        for match in pattern.finditer(data):
+            at = match.start()
+            inside = _WORD.match(data, at) and at > 0 and _WORD.match(data, at - 1)
+            if inside or (what.startswith("an AWS") and _EXAMPLE.search(match.group())):
+                continue
+            return what, line(at)
+    for match in _BASE64.finditer(data):
+        if _holds_private(match.group()):
+            return "a private key in base64", line(match.start())
+    for match in _LOGIN.finditer(data):
+        if b":" in _decoded(match.group(1)):
+            return "a password of a registry", line(match.start())
+    found = _JWK.search(data)
+    if found and _JWK_SECRET.search(data):
+        return "a private JSON Web Key", line(found.start())
+    return None
+
+
+def _holds_private(text: bytes) -> bool:
+    """Whether base64, from any of its four places on, says that it is a private key in PEM."""
+    clean = re.sub(rb"\\[rn]|[\r\n \\]", b"", text)
+    return any(_PRIVATE.search(_decoded(clean[skip:])) for skip in range(4))
+
+
+def _decoded(text: bytes) -> bytes:
+    """As much of it as is whole; nothing where it is no base64."""
+    try:
+        return base64.b64decode(text[: len(text) // 4 * 4])
+    except binascii.Error:
+        return b""
+
+
+def utf8(data: bytes) -> bytes:
+    """What Windows programs write as UTF-16, as the rules read it. Known by its mark alone."""
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return data.decode(name, "replace").encode("utf-8", "replace")
+    return data
