@@ -5,6 +5,7 @@ Foreign JSON: fractions, huge integers, NaN and Infinity occur in what its tools
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,11 +27,22 @@ CONFIGS = {
     "generation_config.json": "generation-config",
     "tokenizer_config.json": "tokenizer-config",
 }
-INDEX_ENDING = ".safetensors.index.json"
+#: `model.safetensors.index.json`, and with any ending of weights and any variant behind it.
+_INDEX = re.compile(r"(?:.*\.)?index(?:\.[^./]{1,64})?\.json", re.ASCII | re.DOTALL)
 CARD = "README.md"
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
-_FRONT = re.compile(rb"---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_FENCE = re.compile(r"---|\+\+\+")
+_END = re.compile(r"(?:---|\.\.\.)[ \t]*")
+_LINES = re.compile(r"\r\n|\n|\r")
+#: By how texts begin that editors of Windows write. UTF-32's begins like UTF-16's.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +63,7 @@ class ShardIndex:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """Front matter of a model card. `readable` is false where it is not YAML."""
+    """Front matter of a model card. `problem`: why something that it says could not be read."""
 
     licenses: tuple[str, ...] = ()
     license_name: str | None = None
@@ -59,7 +71,12 @@ class Card:
     datasets: tuple[str, ...] = ()
     task: str | None = None
     library: str | None = None
-    readable: bool = True
+    problem: str | None = None
+
+
+def is_index(name: str) -> bool:
+    """Whether a file of that name says which weights lie in which file."""
+    return _INDEX.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def config(data: bytes, name: str) -> Config:
@@ -81,9 +98,17 @@ def config(data: bytes, name: str) -> Config:
     )
 
 
-def index(data: bytes, name: str) -> ShardIndex:
-    """Raises Malformed: names no shard outside its own folder."""
-    top = _object(data, name, MAX_INDEX)
+def index(data: bytes, name: str) -> ShardIndex | None:
+    """Raises Malformed: names no shard outside its own folder. None where it is another index."""
+    plain = name.endswith(".index.json")
+    try:
+        top = _object(data, name, MAX_INDEX)
+    except Malformed:
+        if b"weight_map" in data or plain:
+            raise
+        return None
+    if "weight_map" not in top and not plain:
+        return None
     weight_map = top.get("weight_map")
     if type(weight_map) is not dict or not weight_map:
         raise Malformed(f"{name[:160]!r} has no weight_map")
@@ -103,19 +128,45 @@ def index(data: bytes, name: str) -> ShardIndex:
 
 
 def card(data: bytes) -> Card:
-    """The front matter of README.md; an empty Card where there is none. Never raises."""
-    match = _FRONT.match(data[: MAX_FRONT_MATTER + 16])
-    if match is None:
+    """The front matter of README.md; an empty Card where there is none. Never raises.
+
+    An auditor must be able to tell "says none" from "could not be read": where a card begins with a
+    block, however it is spelt, and the block or its licence cannot be read, `problem` says why.
+    """
+    lines = _LINES.split(_decoded(data)[: MAX_FRONT_MATTER + 16])
+    begin = next((index for index, line in enumerate(lines) if line.strip()), None)
+    if begin is None or not _FENCE.fullmatch(lines[begin].strip()):
         return Card()
+    if lines[begin].strip() == "+++":
+        return Card(problem=f"line {begin + 1}: its front matter is not YAML")
+    rest = lines[begin + 1 :]
+    end = next((index for index, line in enumerate(rest) if _END.fullmatch(line)), None)
+    if end is None:
+        return Card(problem=f"line {begin + 1}: its front matter has no end")
+    return _front("\n".join(rest[:end]), begin + 1)
+
+
+def _front(block: str, above: int) -> Card:
+    """`above` is the number of lines before the block, for messages."""
     from sovgate.formats.yaml12 import load
 
+    if not block.strip():
+        return Card()
     try:
-        top = load(match.group(1), CARD).value
-    except (ConfigError, VerificationFailed):
-        return Card(readable=False)
+        top = load(block.encode("utf-8", "surrogateescape"), CARD).value
+    except ConfigError as error:
+        line = error.where.line if error.where is not None else None
+        place = "" if line is None else f"line {line + above}: "
+        why = (error.why or error.what).removeprefix(f"{CARD}: ")
+        return Card(problem=f"{place}{why}"[:MAX_TEXT])
+    except VerificationFailed as error:
+        return Card(problem=(error.why or error.what)[:MAX_TEXT])
+    if top is None:  # a rule across the page, and a comment
+        return Card()
     if type(top) is not dict:
-        return Card(readable=False)
+        return Card(problem=f"line {above + 1}: its front matter is not a list of names and values")
     licenses = _texts(top.get("license"))
+    lost = not licenses and top.get("license") not in (None, "", [])
     return Card(
         licenses=licenses,
         license_name=next(iter(_texts(top.get("license_name"))), None),
@@ -123,7 +174,16 @@ def card(data: bytes) -> Card:
         datasets=_texts(top.get("datasets")),
         task=next(iter(_texts(top.get("pipeline_tag"))), None),
         library=next(iter(_texts(top.get("library_name"))), None),
+        problem="its license is not a text" if lost else None,
     )
+
+
+def _decoded(data: bytes) -> str:
+    """Never raises: what is wrong in the block is said when that is read."""
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    errors = "surrogateescape" if encoding == "utf-8" else "replace"
+    text = codecs.getincrementaldecoder(encoding)(errors).decode(data[: 4 * MAX_FRONT_MATTER])
+    return text.removeprefix("\ufeff")
 
 
 def _texts(value: object) -> tuple[str, ...]:

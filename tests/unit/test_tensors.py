@@ -31,9 +31,9 @@ EXPECTED = json.loads((headers.FOLDER / "expected.json").read_bytes())
 KINDS = ("safetensors", "gguf", "onnx")
 
 
-def read(name: str, data: bytes) -> tensors.TensorFile | hf.ShardIndex:
+def read(name: str, data: bytes) -> tensors.TensorFile | hf.ShardIndex | None:
     """As the stage does it."""
-    if name.endswith(hf.INDEX_ENDING):
+    if hf.is_index(name):
         return hf.index(data, name)
     kind = tensors.kind_of(name, data[:8])
     assert kind is not None
@@ -364,5 +364,54 @@ def test_the_front_matter_of_a_model_card_is_read() -> None:
         task="text-classification",
     )
     assert hf.card(b"# no front matter\n") == hf.Card()
-    assert not hf.card(b"---\na: &x [*x]\n---\n").readable
-    assert not hf.card(b"---\n" + b"[" * 50_000 + b"\n---\n").readable
+    assert hf.card(b"---\na: &x [*x]\n---\n").problem
+    assert hf.card(b"---\n" + b"[" * 50_000 + b"\n---\n").problem
+
+
+RIGHT = "license: mit\nbase_model: a/b"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        f"---\n{RIGHT}\n---\n".encode(),
+        f"\ufeff---\n{RIGHT}\n---\n".encode(),
+        f"---\n{RIGHT}\n---\n".encode("utf-16"),
+        b"\xff\xfe" + f"---\n{RIGHT}\n---\n".encode("utf-16-le"),
+        f"---\r\n{RIGHT}\r\n---\r\n".replace("mit\n", "mit\r\n").encode(),
+        f"---\n{RIGHT}\n---\n".replace("\n", "\r").encode(),
+        f"\n\n---  \n{RIGHT}\n--- \n".encode(),
+        f"---\n{RIGHT}\n...\n".encode(),
+        f"---\n{RIGHT}\n---".encode(),
+        f"---\n{RIGHT}\n---\n# Mod\u00e8le\n".encode("latin-1"),
+    ],
+)
+def test_front_matter_is_read_however_an_editor_spells_it(data: bytes) -> None:
+    card = hf.card(data)
+    assert (card.licenses, card.base_models, card.problem) == (("mit",), ("a/b",), None)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"---\nlicense: mit\ntitle: Foo: bar\n---\n", "line 3: invalid YAML"),
+        (b"\n---\nlicense: mit\ntitle: Foo: bar\n---\n", "line 4: invalid YAML"),
+        (b"---\nlicense: mit\ntags: [a]\ntags: [b]\n---\n", "line 4: "),
+        (b"---\nlicense: mit\n", "line 1: its front matter has no end"),
+        (b"---\n- license\n---\n", "line 2: its front matter is not"),
+        (b"+++\nlicense = 'mit'\n+++\n", "line 1: its front matter is not YAML"),
+        (b"---\nlicense: {name: mit}\n---\n", "its license is not a text"),
+        (b"---\nlicense: mit\nname: Mod\xe8le\n---\n", "not UTF-8"),
+        (b"---\nlicense: mit\nx: " + b"y" * 300_000 + b"\n---\n", "has no end"),
+    ],
+)
+def test_a_card_that_cannot_be_read_says_why(data: bytes, problem: str) -> None:
+    card = hf.card(data)
+    assert problem in (card.problem or "")
+    assert card.licenses == ()
+
+
+def test_a_card_that_says_no_licence_has_no_problem() -> None:
+    for data in (b"", b"# A model\n", b"---\n---\n", b"---\n# rule\n---\n", b"---\na: b\n---\n"):
+        assert hf.card(data) == hf.Card()
+    assert hf.card(b"---\nlicense:\n---\n").problem is None

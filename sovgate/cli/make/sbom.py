@@ -91,6 +91,7 @@ def command(
         notes.append("no training record: neither data sets nor metrics; run sovgate record first")
     if made.ignored_records:
         notes.append(f"passed over {made.ignored_records} other or unverified training records")
+    notes += _warnings(described)
     if described.inspected.pickles:
         notes.append("a pickle runs code when it is loaded; save the weights as safetensors")
     written = [*made.paths, *(path for path in (output, spdx) if path is not None)]
@@ -121,6 +122,21 @@ def command(
         },
         notes=tuple(notes),
     )
+
+
+def _warnings(described: Described) -> list[str]:
+    """What could not be read, or does not count, and is no fault that blocks."""
+    notes = [
+        f"{name}: not known to this version of sovgate: {what}; update sovgate to have it listed"
+        for name, what in described.unknown
+    ]
+    notes += [
+        f"{name} is not counted: {why}; take it out if it is no part of the model"
+        for name, why in sorted(described.inspected.strays.items())
+    ]
+    if described.inspected.card.problem:
+        notes.append(f"README.md: the card was not read: {described.inspected.card.problem}")
+    return notes
 
 
 def _rows(described: Described) -> list[tuple[str, str]]:

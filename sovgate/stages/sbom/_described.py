@@ -96,6 +96,12 @@ class Described:
         onnx = self.inspected.of_format("onnx")
         return [p for s in onnx for p in s.inputs], [p for s in onnx for p in s.outputs]
 
+    @property
+    def unknown(self) -> list[tuple[str, str]]:
+        """(file, what this version of sovgate does not know of its header)."""
+        found = sorted(self.inspected.summaries.items())
+        return [(self.file_name(name), ", ".join(s.unknown)) for name, s in found if s.unknown]
+
     def facts(self) -> list[tuple[str, str]]:
         """What has no field of its own in either format, as (name, value), in a fixed order."""
         rows: list[tuple[str, str]] = []
@@ -112,8 +118,12 @@ class Described:
         if self.inspected.card.library:
             rows.append(("library", self.inspected.card.library))
         rows += [("card-dataset", name) for name in self.inspected.card.datasets]
-        if not self.inspected.card.readable:
-            rows.append(("card", "its front matter is not readable YAML"))
+        if self.inspected.card.problem:
+            rows.append(("card", f"not read: {self.inspected.card.problem}"))
+        rows += [("not-known", f"{one}: {what}") for one, what in self.unknown]
+        rows += [
+            ("not-counted", f"{one}: {why}") for one, why in sorted(self.inspected.strays.items())
+        ]
         return rows
 
 

@@ -126,6 +126,7 @@ def _model(described: Described) -> Component:
         ("files", str(len(manifest.resources))),
         ("bytes", str(manifest.total)),
         ("pickles", str(len(inspected.pickles))),
+        ("secrets", str(len(inspected.secrets))),
     ]
     rows += [("training-record", _record_word(described))]
     if described.record is not None and described.record.commit:
@@ -291,6 +292,8 @@ def _files(described: Described) -> Iterator[JSON]:
         summary = inspected.summaries.get(resource.name)
         if summary is not None:
             rows.append(("format", f"{summary.format} {summary.version or ''}".strip()))
+            if summary.part:
+                rows.append(("part", summary.part))
             rows.append(("tensors", str(summary.tensors)))
             rows.append(("parameters", str(summary.parameters)))
             rows += [
@@ -300,6 +303,8 @@ def _files(described: Described) -> Iterator[JSON]:
             rows += [(f"header:{key}", value) for key, value in sorted(summary.facts.items())]
         if resource.name in inspected.pickles:
             rows.append(("pickle", inspected.pickles[resource.name]))
+        if resource.name in inspected.secrets:
+            rows.append(("secret", inspected.secrets[resource.name][0]))
         if resource.name in inspected.licence_files:
             rows.append(("licence-file", "true"))
         name = described.file_name(resource.name)

@@ -15,8 +15,9 @@ from pathlib import Path
 from sovgate.errors import Malformed, SovgateError, VerificationFailed, disk_error
 from sovgate.files import open_below, opened_dir, same_file
 from sovgate.formats import huggingface as hf
-from sovgate.formats import pickles, tensors
+from sovgate.formats import parts, pickles, secrets, standins, tensors
 from sovgate.formats.manifest import FILE_NAME
+from sovgate.stages.sbom.references import References, refused
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[^/]*", re.ASCII | re.IGNORECASE)
 _SPDX_LINE = re.compile(rb"SPDX-License-Identifier:[ \t]*([A-Za-z0-9(][A-Za-z0-9.+() -]{0,199})")
@@ -37,7 +38,10 @@ FORMATS = ("safetensors", "gguf", "onnx")
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A tensor file without its tensors. `dtypes`: dtype -> (tensors, elements)."""
+    """A tensor file without its tensors. `dtypes`: dtype -> (tensors, elements).
+
+    `part`: "1 of 2" of a set; `unknown`: what this version of sovgate does not know of it.
+    """
 
     format: str
     version: str | None
@@ -45,6 +49,8 @@ class Summary:
     facts: Mapping[str, str]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    part: str | None = None
+    unknown: tuple[str, ...] = ()
 
     @property
     def tensors(self) -> int:
@@ -65,10 +71,17 @@ class Licence:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspected:
-    """What was found. Names are those of the manifest; a file's own is "."."""
+    """What was found. Names are those of the manifest; a file's own is ".".
+
+    pickles  name -> why it counts as one
+    secrets  name -> (what, line)
+    strays   name -> why it does not count as weights of the model
+    """
 
     summaries: Mapping[str, Summary] = field(default_factory=dict)
     pickles: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
+    strays: Mapping[str, str] = field(default_factory=dict)
     configs: Mapping[str, hf.Config] = field(default_factory=dict)
     licence_files: tuple[str, ...] = ()
     licences: tuple[Licence, ...] = ()
@@ -78,11 +91,13 @@ class Inspected:
     @property
     def format(self) -> str | None:
         """The format whose tensors count as the model's."""
-        there = {summary.format for summary in self.summaries.values()}
+        there = {one.format for name, one in self.summaries.items() if name not in self.strays}
         return next((format_ for format_ in FORMATS if format_ in there), None)
 
     def of_format(self, format_: str | None) -> list[Summary]:
-        return [s for _, s in sorted(self.summaries.items()) if s.format == format_]
+        """Those that count, in the order of their names."""
+        counted = sorted(item for item in self.summaries.items() if item[0] not in self.strays)
+        return [summary for _, summary in counted if summary.format == format_]
 
 
 class _File:
@@ -113,7 +128,8 @@ def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
     """Read what the files `names` of the model at `root` say of themselves.
 
     Raises Malformed, reasons "malformed", "bad-header", "unsafe-path"; VerificationFailed, reasons
-    "missing-shard", "missing-external", "not-regular"; DiskError. Each names the file.
+    "missing-shard", "missing-external", "not-regular", and those of stand-ins ("lfs-pointer" and
+    the like); DiskError. Each names the file.
     """
     reader = _Reader(root, kind, names)
     with opened_dir(root if kind == "directory" else root.parent) as handle:
@@ -138,7 +154,7 @@ def find_pickles(root: Path, kind: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def unchanged(root: Path, kind: str, inspected: Inspected) -> None:
-    """After the inventory: what was looked at is what was hashed. Raises VerificationFailed."""
+    """After the inventory: what was inspected at is what was hashed. Raises VerificationFailed."""
     with opened_dir(root if kind == "directory" else root.parent) as handle:
         for name, before in inspected.states.items():
             path = name if kind == "directory" else root.name
@@ -167,34 +183,37 @@ class _Reader:
         self.root, self.kind, self.names = root, kind, names
         self.summaries: dict[str, Summary] = {}
         self.pickles: dict[str, str] = {}
+        self.secrets: dict[str, tuple[str, int | None]] = {}
         self.configs: dict[str, hf.Config] = {}
         self.licence_files: list[str] = []
         self.licences: list[Licence] = []
         self.card = hf.Card()
         self.states: dict[str, os.stat_result] = {}
-        self.externals: list[tuple[str, tensors.External]] = []
-        #: Shard -> tensors that an index promises there.
-        self.promised: dict[str, set[str]] = {}
+        self.sizes: dict[str, int] = {}
+        self.references = References(sizes=self.sizes, alone=root.name if kind == "file" else None)
 
     def run(self, handle: int) -> None:
         # Indices first: what they promise is compared while their shards are read.
-        for name in sorted(self.names, key=lambda name: not name.endswith(hf.INDEX_ENDING)):
+        for name in sorted(self.names, key=lambda name: not hf.is_index(name)):
             path = self.root.name if name == FILE_NAME else name
             descriptor = _open(handle, path, name)
             try:
                 state = os.fstat(descriptor)
                 self.states[name] = state
+                self.sizes[name] = state.st_size
                 self.file(name, path, _File(descriptor, state.st_size))
             except SovgateError as error:
                 raise _placed(error, path) from error
             finally:
                 os.close(descriptor)
-        self.check_references()
+        self.references.check()
 
     def result(self) -> Inspected:
         return Inspected(
             summaries=self.summaries,
             pickles=self.pickles,
+            secrets=self.secrets,
+            strays=self.references.strays,
             configs=self.configs,
             card=self.card,
             licence_files=tuple(sorted(self.licence_files)),
@@ -203,14 +222,17 @@ class _Reader:
         )
 
     def file(self, name: str, path: str, file: _File) -> None:
+        self.stand_in(name, path, file)
         why = pickles.sniff(path, file)
         if why is not None:
             self.pickles[name] = why
+        if (secret := secrets.search(path, file)) is not None:
+            self.secrets[name] = secret
         kind = tensors.kind_of(path, file.head[:8])
         if kind is not None:
             self.tensors(name, tensors.read(kind, file))
-        elif name.endswith(hf.INDEX_ENDING):
-            self.index(name, file.read(0, min(file.size, hf.MAX_INDEX + 1)))
+        elif hf.is_index(name):
+            self.references.index(name, file.read(0, min(file.size, hf.MAX_INDEX + 1)))
         elif self.kind == "directory" and name in hf.CONFIGS:
             data = file.read(0, min(file.size, hf.MAX_CONFIG + 1))
             self.configs[hf.CONFIGS[name]] = hf.config(data, name)
@@ -220,15 +242,12 @@ class _Reader:
             self.licence(name, file.head)
 
     def tensors(self, name: str, read: tensors.TensorFile) -> None:
-        missing = self.promised.get(name, set()).difference(t.name for t in read.tensors)
-        if missing:
-            raise VerificationFailed(
-                f"it lacks the tensor {min(missing)[:80]!r}",
-                why="the model's index says that it is there",
-                fix="download or save the model again",
-                reason="missing-shard",
-            )
-        self.externals += [(name, external) for external in read.externals]
+        self.references.header(name, read)
+        split = tensors.gguf_split(read) if read.format == "gguf" else None
+        named = parts.part(self.root.name if name == FILE_NAME else name)
+        part = f"{split.number + 1} of {split.count}" if split else None
+        if part is None and named is not None:
+            part = f"{named.number} of {named.count}"
         self.summaries[name] = Summary(
             format=read.format,
             version=read.version,
@@ -236,13 +255,20 @@ class _Reader:
             facts=read.facts,
             inputs=read.inputs,
             outputs=read.outputs,
+            part=part,
+            unknown=read.unknown,
         )
 
-    def index(self, name: str, data: bytes) -> None:
-        folder = name.rpartition("/")[0]
-        for tensor, shard in hf.index(data, name).weight_map.items():
-            path = f"{folder}/{shard}" if folder else shard
-            self.promised.setdefault(path, set()).add(tensor)
+    def stand_in(self, name: str, path: str, file: _File) -> None:
+        """RULES 38, before any check of a format: that would say something else of it."""
+        whole = file.size <= standins.MAX_BYTES
+        head = file.read(0, file.size) if whole else file.head
+        found = standins.find(path, head, file.size)
+        if found is None:
+            return
+        if found.target is None:
+            raise refused(None, found)
+        self.references.pointers.append((name, found))
 
     def licence(self, name: str, head: bytes) -> None:
         self.licence_files.append(name)
@@ -253,25 +279,6 @@ class _Reader:
         for title, licence in _TITLES:
             if title.search(text):
                 self.licences.append(Licence(text=licence, declared=False))
-
-    def check_references(self) -> None:
-        there = set(self.names)
-        for shard in sorted(self.promised):
-            if shard not in there:
-                raise VerificationFailed(
-                    f"the model's index names {shard[:160]!r}, which is not there",
-                    fix="download or save the model again",
-                    reason="missing-shard",
-                )
-        for name, external in self.externals:
-            folder = name.rpartition("/")[0]
-            path = f"{folder}/{external.location}" if folder else external.location
-            if path not in there or self.states[path].st_size < external.end:
-                raise VerificationFailed(
-                    f"{name[:160]!r} keeps tensors in {path[:160]!r}, which is not there or short",
-                    fix="name the folder that holds both, and save the model again if it does",
-                    reason="missing-external",
-                )
 
 
 def _placed(error: SovgateError, name: str) -> SovgateError:

@@ -110,6 +110,7 @@ class _Writer:
         rows = [
             ("manifest", f"sha256:{described.manifest.digest}"),
             ("pickles", str(len(described.inspected.pickles))),
+            ("secrets", str(len(described.inspected.secrets))),
             *described.facts(),
         ]
         kinds = [kind for kind in (described.family, described.architecture) if kind]

@@ -1,0 +1,206 @@
+"""What a model's files say of each other: indices, parts of sets, weights that lie in another file.
+
+Knows names and what was read of headers; opens nothing. A set that lacks a part is refused
+(RULES 38), and what an index does not know is named and not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sovgate.errors import VerificationFailed
+from sovgate.formats import huggingface as hf
+from sovgate.formats import parts, standins, tensors
+
+_AGAIN = "download or save the model again"
+_TAKE_OUT = f"{_AGAIN}; if an earlier save left the others, take those out"
+
+
+@dataclass(kw_only=True)
+class _Index:
+    """An index that was read: shard -> tensors that it promises there."""
+
+    name: str
+    shards: dict[str, set[str]]
+
+    def stray(self, name: str, *, read: bool) -> bool:
+        """Whether a file beside its shards looks like one of them; `read`: as tensors."""
+        if name in self.shards:
+            return False
+        folder, _, base = name.rpartition("/")
+        folders = {shard.rpartition("/")[0] for shard in self.shards}
+        endings = {shard.rpartition(".")[2] for shard in self.shards}
+        if folder not in folders or base.rpartition(".")[2] not in endings:
+            return False
+        families = {one.family for one in map(parts.part, self.shards) if one is not None}
+        own = parts.part(name)
+        return read or (own is not None and own.family in families)
+
+
+@dataclass(kw_only=True)
+class References:
+    """Filled while files are read, indices first; `check` is asked when all were."""
+
+    sizes: Mapping[str, int]
+    alone: str | None = None
+    indices: list[_Index] = field(default_factory=list)
+    externals: list[tuple[str, tensors.External]] = field(default_factory=list)
+    splits: list[tuple[str, tensors.Split, int]] = field(default_factory=list)
+    pointers: list[tuple[str, standins.StandIn]] = field(default_factory=list)
+    headers: set[str] = field(default_factory=set)
+    #: Name -> what was passed over, and why; filled by `check`.
+    strays: dict[str, str] = field(default_factory=dict)
+
+    def index(self, name: str, data: bytes) -> None:
+        found = hf.index(data, name)
+        if found is None:
+            return
+        folder = name.rpartition("/")[0]
+        one = _Index(name=name, shards={})
+        for tensor, shard in found.weight_map.items():
+            path = f"{folder}/{shard}" if folder else shard
+            one.shards.setdefault(path, set()).add(tensor)
+        self.indices.append(one)
+
+    def header(self, name: str, read: tensors.TensorFile) -> None:
+        """Raises VerificationFailed, reason "missing-shard", where an index promises more."""
+        self.headers.add(name)
+        self.externals += [(name, external) for external in read.externals]
+        split = tensors.gguf_split(read) if read.format == "gguf" else None
+        if split is not None:
+            self.splits.append((name, split, len(read.tensors)))
+        names = {tensor.name for tensor in read.tensors}
+        for index in self.indices:
+            missing = index.shards.get(name, set()) - names
+            if missing and not read.unknown:
+                raise VerificationFailed(
+                    f"it lacks the tensor {min(missing)[:80]!r}",
+                    why=f"{index.name[:160]!r} says that it is there",
+                    fix=_AGAIN,
+                    reason="missing-shard",
+                )
+
+    def check(self) -> None:
+        """Raises VerificationFailed, reasons "missing-shard", "missing-external", of a pointer."""
+        for name, pointer in self.pointers:
+            if not self.is_there(name, pointer.target or ""):
+                raise refused(self.shown(name), pointer)
+        for index in self.indices:
+            self.check_index(index)
+        names = [self.shown(name) for name in self.sizes if name not in self.strays]
+        for gap in parts.gaps(names):
+            raise _gap(gap)
+        for group in _groups(self.splits):
+            self.check_split(group)
+        for name, external in self.externals:
+            self.check_external(name, external)
+
+    def shown(self, name: str) -> str:
+        """A model that is one file has a name only outside of itself."""
+        return self.alone or name
+
+    def is_there(self, name: str, target: str) -> bool:
+        path, below = standins.targets(name, target)
+        return path in self.sizes or any(one.startswith(below) for one in self.sizes)
+
+    def check_index(self, index: _Index) -> None:
+        missing = sorted(shard for shard in index.shards if shard not in self.sizes)
+        others = [name for name in self.sizes if index.stray(name, read=name in self.headers)]
+        if len(missing) == len(index.shards) and self.other_weights(index):
+            self.strays[index.name] = "it names no file that is there"
+            return
+        if missing:
+            raise VerificationFailed(
+                f"the model's index names {missing[0][:160]!r}, which is not there",
+                why=None if self.alone else f"the index is {index.name[:160]!r}",
+                fix=_AGAIN,
+                reason="missing-shard",
+            )
+        known = {shard for one in self.indices for shard in one.shards}
+        for name in others:
+            if name not in known:
+                self.strays[name] = f"{index.name[:160]!r} does not name it"
+
+    def other_weights(self, index: _Index) -> bool:
+        """Whether beside an index without any of its files there are whole weights of a kind."""
+        folder = index.name.rpartition("/")[0]
+        return any(
+            name.rpartition("/")[0] == folder and name in self.headers for name in self.sizes
+        )
+
+    def check_split(self, group: Sequence[tuple[str, tensors.Split, int]]) -> None:
+        name, first, _ = group[0]
+        there = {split.number for _, split, _ in group}
+        if len(there) < len(group):
+            raise VerificationFailed(
+                f"two files are the same part of {self.shown(name)[:160]!r}",
+                fix="take one of them out",
+                reason="missing-shard",
+            )
+        for number in range(first.count):
+            if number not in there:
+                raise VerificationFailed(
+                    f"{self.shown(name)[:160]!r} is part {first.number + 1} of {first.count} of a "
+                    f"model, and part {number + 1} is not there",
+                    fix=f"{_AGAIN}, and name the folder that holds all parts",
+                    reason="missing-shard",
+                )
+        held = sum(count for _, _, count in group)
+        if first.tensors is not None and held != first.tensors:
+            raise VerificationFailed(
+                f"the parts of {self.shown(name)[:160]!r} hold {held} tensors",
+                why=f"they say that there are {first.tensors}",
+                fix=_AGAIN,
+                reason="missing-shard",
+            )
+
+    def check_external(self, name: str, external: tensors.External) -> None:
+        folder = name.rpartition("/")[0]
+        path = f"{folder}/{external.location}" if folder else external.location
+        if self.sizes.get(path, -1) < external.end:
+            raise VerificationFailed(
+                f"{self.shown(name)[:160]!r} keeps tensors in {path[:160]!r}, which is not there "
+                "or short",
+                fix="name the folder that holds both, and save the model again if it does",
+                reason="missing-external",
+            )
+
+
+def _groups(
+    splits: Sequence[tuple[str, tensors.Split, int]],
+) -> Iterator[list[tuple[str, tensors.Split, int]]]:
+    """Parts of one set: those whose names say so, else those of one folder and number."""
+    groups: dict[tuple[object, ...], list[tuple[str, tensors.Split, int]]] = {}
+    for item in sorted(splits, key=lambda item: item[0]):
+        name, split, _ = item
+        own = parts.part(name)
+        key = own.group if own is not None else (name.rpartition("/")[0],)
+        groups.setdefault((*key, split.count, split.tensors), []).append(item)
+    yield from groups.values()
+
+
+def _gap(gap: parts.Gap) -> VerificationFailed:
+    if gap.extra:
+        return VerificationFailed(
+            f"{gap.name[:160]!r} is one part too many",
+            why=f"the parts say that there are {gap.count}",
+            fix=_TAKE_OUT,
+            reason="missing-shard",
+        )
+    return VerificationFailed(
+        f"the model's parts name {gap.name[:160]!r}, which is not there",
+        why=f"the names of the others say that there are {gap.count}",
+        fix=_TAKE_OUT,
+        reason="missing-shard",
+    )
+
+
+def refused(name: str | None, found: standins.StandIn) -> VerificationFailed:
+    """RULES 38: a stand-in is not the file that it stands for. `name` None: the caller adds it."""
+    return VerificationFailed(
+        f"{'this' if name is None else repr(name[:160])} is {found.what}, not the file itself",
+        why="what it stands for lies elsewhere, so the model would cross without it",
+        fix=found.fix,
+        reason=found.reason,
+    )

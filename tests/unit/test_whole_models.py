@@ -1,0 +1,279 @@
+"""Models as people have them: sets in parts, newer types, cards that cannot be read. No network."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate.errors import Malformed, VerificationFailed
+from sovgate.formats import parts
+from sovgate.pipeline.make.sbom import sbom
+from sovgate.stages import sbom as stage
+from tests.downloads import gguf, index, safetensors
+
+PARTS = "model-%05d-of-%05d.safetensors"
+
+
+def look(model: Path) -> stage.Inspected:
+    names = sorted(p.relative_to(model).as_posix() for p in model.rglob("*") if p.is_file())
+    return stage.inspect(model, "directory", names)
+
+
+def document(model: Path) -> dict[str, Any]:
+    place = model.parent / f"{model.name}.cdx.json"
+    sbom(model, output=place)
+    found: dict[str, Any] = json.loads(place.read_bytes())
+    return found
+
+
+def card_rows(found: dict[str, Any]) -> dict[str, str]:
+    rows = found["metadata"]["component"]["modelCard"]["properties"]
+    return {row["name"].removeprefix("sovgate:"): row["value"] for row in rows}
+
+
+def refused(model: Path, reason: str = "missing-shard") -> VerificationFailed:
+    with pytest.raises(VerificationFailed) as caught:
+        look(model)
+    assert caught.value.reason == reason
+    return caught.value
+
+
+def split(number: int, count: int, tensors: int | None = None) -> dict[str, int]:
+    told = {"split.no": number, "split.count": count}
+    return told if tensors is None else {**told, "split.tensors.count": tensors}
+
+
+# --- split GGUF -----------------------------------------------------------------------------------
+def test_a_split_gguf_is_one_model_of_two_files(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    gguf(model / "m-00001-of-00002.gguf", {"general.architecture": "llama", **split(0, 2, 3)}, 2)
+    gguf(model / "m-00002-of-00002.gguf", split(1, 2, 3), 1)
+    found = document(model)
+    assert card_rows(found)["parameters"] == "96"
+    assert found["metadata"]["component"]["modelCard"]["modelParameters"]["architectureFamily"] == (
+        "llama"
+    )
+    told = {
+        part["name"]: {row["name"]: row["value"] for row in part["properties"]}["sovgate:part"]
+        for part in found["components"]
+    }
+    assert told == {"m-00001-of-00002.gguf": "1 of 2", "m-00002-of-00002.gguf": "2 of 2"}
+
+
+def test_rule_38_a_split_gguf_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    gguf(model / "m-00001-of-00003.gguf", {"general.architecture": "llama", **split(0, 3)}, 1)
+    gguf(model / "m-00003-of-00003.gguf", split(2, 3), 1)
+    assert "'m-00002-of-00003.gguf', which is not there" in refused(model).what
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_rule_38_also_where_the_names_do_not_tell(tmp_path: Path, lacking: int) -> None:
+    model = tmp_path / "m"
+    for number in {0, 1, 2} - {lacking}:
+        more = {"general.architecture": "llama"} if number == 0 else {}
+        gguf(model / f"{'xyz'[number]}.gguf", {**more, **split(number, 3)}, 1)
+    assert f"part {lacking + 1} is not there" in refused(model).what
+
+
+def test_rule_38_a_part_alone_as_a_file_lacks_the_others(tmp_path: Path) -> None:
+    gguf(tmp_path / "a.gguf", {"general.architecture": "llama", **split(0, 2)}, 1)
+    with pytest.raises(VerificationFailed, match=r"'a\.gguf' is part 1 of 2"):
+        stage.inspect(tmp_path / "a.gguf", "file", ["."])
+
+
+def test_rule_38_parts_with_too_few_tensors_or_twice_the_same_are_refused(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    gguf(model / "a.gguf", {"general.architecture": "llama", **split(0, 2, 9)}, 1)
+    gguf(model / "b.gguf", split(1, 2, 9), 1)
+    assert "hold 2 tensors" in refused(model).what
+    gguf(model / "a.gguf", {"general.architecture": "llama", **split(0, 2)}, 1)
+    gguf(model / "b.gguf", split(1, 2), 1)
+    gguf(model / "c.gguf", split(1, 2), 1)
+    assert "same part" in refused(model).what
+
+
+def test_two_split_models_in_one_folder_are_two_sets(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    for name in ("q4", "q8"):
+        for number in range(2):
+            more = {"general.architecture": "llama"} if number == 0 else {}
+            gguf(
+                model / f"{name}-{number + 1:05d}-of-00002.gguf",
+                {**more, **split(number, 2, 2)},
+                1,
+            )
+    assert len(look(model).summaries) == 4
+
+
+def test_the_first_part_and_a_whole_model_need_the_architecture(tmp_path: Path) -> None:
+    for told in ({}, split(0, 2), {"split.no": 1}, split(1, 0)):
+        gguf(tmp_path / "a.gguf", told, 1)
+        with pytest.raises(Malformed, match=r"a\.gguf"):
+            stage.inspect(tmp_path, "directory", ["a.gguf"])
+
+
+# --- sharded checkpoints --------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pytorch_model.bin.index.json",
+        "tf_model.h5.index.json",
+        "flax_model.msgpack.index.json",
+        "model.safetensors.index.json",
+        "model.safetensors.index.fp16.json",
+        "unet/diffusion_pytorch_model.fp16.safetensors.index.json",
+        "unet/diffusion_pytorch_model.bin.index.json",
+        "index.json",
+    ],
+)
+def test_rule_38_every_spelling_of_an_index_names_what_is_missing(
+    tmp_path: Path, name: str
+) -> None:
+    folder, ending = Path(name).parent, name.split(".index")[0].rpartition(".")[2] or "bin"
+    ending = "bin" if ending == "index" else ending
+    first, second = f"w_one.{ending}", f"w_two.{ending}"
+    index(tmp_path / name, {"a": first, "b": second})
+    if ending == "safetensors":
+        safetensors(tmp_path / folder / first, ["a"])
+    else:
+        (tmp_path / folder / first).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / first).write_bytes(bytes(8))
+    error = refused(tmp_path)
+    assert error.what == f"the model's index names {str(folder / second)!r}, which is not there"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model-{:05d}-of-00003.safetensors",
+        "model.fp16-{:05d}-of-00003.safetensors",
+        "model-{:05d}-of-00003.fp16.safetensors",
+        "pytorch_model-{:05d}-of-00003.bin",
+        "tf_model-{:05d}-of-00003.h5",
+        "text_encoder/flax_model-{:05d}-of-00003.msgpack",
+        "model_{:02d}_of_03.pt",
+        "model.gguf.part{}of3",
+        "consolidated.shard-{}-of-3",
+    ],
+)
+@pytest.mark.parametrize("lacking", [1, 2, 3])
+def test_rule_38_parts_that_their_names_tell_are_all_there(
+    tmp_path: Path, name: str, lacking: int
+) -> None:
+    for number in (1, 2, 3):
+        path = tmp_path / name.format(number)
+        if name.endswith(".safetensors"):
+            safetensors(path, [f"t{number}"])
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes(8))
+    look(tmp_path)
+    (tmp_path / name.format(lacking)).unlink()
+    assert f"{name.format(lacking)!r}, which is not there" in refused(tmp_path).what
+
+
+def test_parts_that_are_counted_from_nought_are_whole(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"variables.data-0000{number}-of-00003").write_bytes(bytes(8))
+    look(tmp_path)
+    (tmp_path / "variables.data-00001-of-00003").unlink()
+    assert "'variables.data-00001-of-00003'" in refused(tmp_path).what
+
+
+@pytest.mark.parametrize(
+    "name", ["epoch-1-of-3.bin", "fold_2_of_5.bin", "7of9.bin", "soft-2-ofx-3.bin", "a-1-of-0.bin"]
+)
+def test_what_is_whole_is_no_part(name: str) -> None:
+    assert parts.part(name) is None
+
+
+def test_a_part_too_many_is_refused(tmp_path: Path) -> None:
+    for number in (1, 2, 5):
+        safetensors(tmp_path / (PARTS % (number, 2)), [f"t{number}"])
+    assert "one part too many" in refused(tmp_path).what
+
+
+def test_what_no_index_names_is_named_and_not_counted(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    index(model / "model.safetensors.index.json", {"a": PARTS % (1, 2), "b": PARTS % (2, 2)})
+    safetensors(model / (PARTS % (1, 2)), ["a"])
+    safetensors(model / (PARTS % (2, 2)), ["b"])
+    safetensors(model / (PARTS % (3, 3)), ["c"])
+    safetensors(model / "model.safetensors", ["a", "b"])
+    safetensors(model / "vae" / "model.safetensors", ["z"])
+    found = look(model)
+    assert sorted(found.strays) == [PARTS % (3, 3), "model.safetensors"]
+    rows = card_rows(document(model))
+    assert rows["parameters"] == "3"
+    assert "does not name it" in rows["not-counted"]
+
+
+def test_leftovers_of_another_ending_are_told_by_their_name_alone(tmp_path: Path) -> None:
+    index(tmp_path / "pytorch_model.bin.index.json", {"a": "pytorch_model-00001-of-00001.bin"})
+    for name in ("pytorch_model-00001-of-00001.bin", "pytorch_model-00002-of-00004.bin"):
+        (tmp_path / name).write_bytes(bytes(8))
+    (tmp_path / "training_args.bin").write_bytes(bytes(8))
+    assert sorted(look(tmp_path).strays) == ["pytorch_model-00002-of-00004.bin"]
+
+
+def test_an_index_of_which_no_file_is_there_is_named_beside_other_weights(tmp_path: Path) -> None:
+    """A download of one of two formats takes the index of the other along."""
+    index(tmp_path / "pytorch_model.bin.index.json", {"a": "pytorch_model-00001-of-00001.bin"})
+    assert "which is not there" in refused(tmp_path).what
+    safetensors(tmp_path / "model.safetensors", ["a"])
+    assert list(look(tmp_path).strays) == ["pytorch_model.bin.index.json"]
+
+
+def test_an_index_that_leads_outside_is_refused_whatever_its_spelling(tmp_path: Path) -> None:
+    for name in ("pytorch_model.bin.index.json", "model.safetensors.index.fp16.json"):
+        index(tmp_path / name, {"a": "../model.bin"})
+        with pytest.raises(Malformed) as caught:
+            stage.inspect(tmp_path, "directory", [name])
+        assert caught.value.reason == "unsafe-path"
+
+
+def test_another_index_is_no_index_of_weights(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text('{"pages": []}')
+    (tmp_path / "docs.index.json").write_text('{"weight_map": {"a": "b.bin"}}')
+    assert "'b.bin'" in refused(tmp_path).what
+    (tmp_path / "docs.index.json").unlink()
+    (tmp_path / "search.index.en.json").write_text("not JSON")
+    look(tmp_path)
+
+
+# --- newer than this version ----------------------------------------------------------------------
+def test_a_type_that_is_not_known_is_listed_and_no_damage(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    gguf(model / "q.gguf", {"general.architecture": "llama"}, 1, kind=42)
+    rows = card_rows(document(model))
+    assert rows["not-known"] == "q.gguf: type 42"
+    assert rows["dtype:type-42"] == "1 tensors, 32 elements"
+
+
+def test_metadata_of_null_is_what_the_formats_own_library_reads(tmp_path: Path) -> None:
+    from safetensors import deserialize
+
+    header = b'{"__metadata__":null,"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'
+    data = struct.pack("<Q", len(header)) + header + bytes(16)
+    assert len(deserialize(data)) == 1
+    (tmp_path / "model.safetensors").write_bytes(data)
+    assert look(tmp_path).summaries["model.safetensors"].parameters == 4
+
+
+# --- the card -------------------------------------------------------------------------------------
+def test_a_card_that_was_not_read_is_said_in_the_sbom(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    safetensors(model / "a.safetensors", ["a"])
+    (model / "README.md").write_text("---\nlicense: mit\ntags: [a]\ntags: [b]\n---\n")
+    found = document(model)
+    assert "licenses" not in found["metadata"]["component"]
+    assert card_rows(found)["card"].startswith("not read: line 4: ")
+    (model / "README.md").write_bytes("\ufeff---\nlicense: mit\n---\n".encode())
+    found = document(model)
+    assert found["metadata"]["component"]["licenses"]
+    assert "card" not in card_rows(found)
