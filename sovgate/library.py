@@ -1,0 +1,292 @@
+"""The functions that `import sovgate` offers, with frozen records for answers (docs/library.md).
+
+Reads no environment variable for what decides whom to trust; all else is the pipeline's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sovgate.errors import PolicyDenied, SovgateError, disk_error
+from sovgate.records import Action, Release
+
+AnyPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """A model that was signed.
+
+    manifest   the model's identity, "sha256:…"
+    signature  where the signature was written
+    key_id     SHA-256 of the public key (DER SPKI), hex
+    """
+
+    model: Path
+    manifest: str
+    signature: Path
+    key_id: str
+    algorithm: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """A model whose every byte is what a trusted signer signed.
+
+    signer  its name: that of the entry in sovgate.yaml, or of the key's file
+    """
+
+    model: Path
+    manifest: str
+    signature: Path
+    signer: str
+    key_id: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """An action that policy allows.
+
+    permits   what lets it pass: "border (sovgate.yaml:12)", "same-zone"
+    warnings  rules that would deny if they were not in mode "warn"
+    case      digest of the facts that were decided on, "sha256:…"; `policy` of the rules
+    """
+
+    action: str
+    question: str
+    permits: tuple[str, ...]
+    warnings: tuple[str, ...]
+    case: str
+    policy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """A release in a zone's store; of a dry run, what it would be (then `record` is None).
+
+    release      pinned, "NAME/VERSION@sha256:…": what to hand to `pull`
+    crossed      bytes of ciphertext and evidence that were written, or would be
+    left_behind  statements that did not travel along, each with the reason
+    already      it was there before, the same and whole
+    record       SHA-256 of the release record in the store, hex
+    audit_head   head of this run in the audit log; note it
+    """
+
+    release: str
+    manifest: str
+    store: str
+    crossed: int
+    left_behind: tuple[str, ...]
+    already: bool
+    dry_run: bool
+    record: str | None
+    audit_head: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """A release that was verified, allowed and decrypted.
+
+    release  pinned, "NAME/VERSION@sha256:…"
+    pinned   it was asked for by its pin; if not, the store chose among what was signed
+    already  the model was there and verifies: only what was missing was written
+    receipt  SHA-256 of the receipt, hex
+    """
+
+    release: str
+    manifest: str
+    model: Path
+    evidence: Path
+    source: str
+    pinned: bool
+    already: bool
+    receipt: str
+    audit_head: str
+
+
+def sign(
+    model: AnyPath,
+    *,
+    key: str | None = None,
+    zone: str | None = None,
+    project: AnyPath = ".",
+    signature: AnyPath | None = None,
+) -> Signed:
+    """Sign a model with a key URI, or with the key of a zone of the project.
+
+    Raises UsageError, ConfigError, VerificationFailed (a model that may not be signed),
+    KeyServiceError, DiskError.
+    """
+    from sovgate.pipeline.make import sign as pipeline
+
+    with _errors():
+        made = pipeline.sign(
+            Path(model), key=key, zone=zone, project=Path(project), signature=_path(signature)
+        )
+    return Signed(
+        model=made.model,
+        manifest=f"sha256:{made.manifest.digest}",
+        signature=made.path,
+        key_id=made.key_id,
+        algorithm=made.algorithm,
+        files=len(made.manifest.resources),
+        bytes=made.manifest.total,
+    )
+
+
+def verify(
+    model: AnyPath,
+    *,
+    key: str | None = None,
+    project: AnyPath = ".",
+    manifest: str | None = None,
+    signature: AnyPath | None = None,
+) -> Verified:
+    """Verify a model by one public key, or else by what the project trusts for models.
+
+    `manifest`, "sha256:…", refuses every other model, though a trusted signer signed it.
+
+    Raises VerificationFailed, UsageError, ConfigError, DiskError. A return means that it verified.
+    """
+    from sovgate.pipeline.move import verify as pipeline
+
+    with _errors():
+        verified, path = pipeline.verify(
+            Path(model),
+            key=key,
+            project=Path(project),
+            pin=manifest,
+            signature=_path(signature),
+        )
+    return Verified(
+        model=verified.root,
+        manifest=f"sha256:{verified.manifest.digest}",
+        signature=path,
+        signer=verified.signer.name,
+        key_id=verified.signer.key.key_id,
+        files=len(verified.manifest.resources),
+        bytes=verified.manifest.total,
+    )
+
+
+def check(
+    model: AnyPath,
+    *,
+    zone: str,
+    to: str | None = None,
+    action: Action = "transfer",
+    release: str | None = None,
+    project: AnyPath = ".",
+) -> Checked:
+    """Ask policy about an action of `zone`, as `push`, `pull` and `promote` ask again themselves.
+
+    A denial is raised, so that nobody takes it for a yes: PolicyDenied, whose `data` is the whole
+    decision. Raises also UsageError, ConfigError, VerificationFailed, EngineError, StoreError.
+    """
+    from sovgate.pipeline.decide import check as pipeline
+
+    with _errors():
+        decision = pipeline.check(
+            Path(model), action=action, zone=zone, to=to, release=release, project=Path(project)
+        ).decision
+        try:
+            decision.require()
+        except PolicyDenied as error:
+            error.data = {"decision": decision.json()}
+            raise
+    return Checked(
+        action=decision.case.action,
+        question=decision.question,
+        permits=tuple(f"{p.id} ({p.where})" if p.where else p.id for p in decision.permits),
+        warnings=tuple(f"{deny.rule}: {deny.message}" for deny in decision.warnings),
+        case=f"sha256:{decision.case_sha256}",
+        policy=f"sha256:{decision.policy_sha256}",
+    )
+
+
+def push(
+    model: AnyPath,
+    *,
+    release: str,
+    zone: str,
+    to: str,
+    project: AnyPath = ".",
+    dry_run: bool = False,
+) -> Pushed:
+    """Decide, encrypt, and upload a signed model from `zone` to the store of zone `to`.
+
+    Safe to run again after any error: what was done stays done, and nothing half is visible.
+    Raises UsageError, ConfigError, PolicyDenied, VerificationFailed, ResidencyMismatch,
+    EngineError, KeyServiceError, StoreError, DiskError.
+    """
+    from sovgate.pipeline.move import push as pipeline
+
+    with _errors():
+        done = pipeline.push(
+            Path(model),
+            release=Release.parse(release),
+            zone=zone,
+            to=to,
+            project=Path(project),
+            dry_run=dry_run,
+        )
+    return Pushed(
+        release=done.release.pinned(done.manifest),
+        manifest=f"sha256:{done.manifest}",
+        store=done.store,
+        crossed=done.crossed,
+        left_behind=done.left_behind,
+        already=done.already,
+        dry_run=done.dry_run,
+        record=done.record,
+        audit_head=done.audit_head,
+    )
+
+
+def pull(release: str, *, zone: str, output: AnyPath, project: AnyPath = ".") -> Pulled:
+    """Fetch a release from the store of `zone`, verify it, decide, decrypt it to `output`.
+
+    Name the release with its pin, "NAME/VERSION@sha256:…"; without one the store chooses.
+    Raises UsageError, ConfigError, NotFound, PolicyDenied, VerificationFailed, ResidencyMismatch,
+    Inconclusive, EngineError, KeyServiceError, StoreError, DiskError.
+    """
+    from sovgate.pipeline.move import pull as pipeline
+
+    with _errors():
+        done = pipeline.pull(
+            Release.parse(release), zone=zone, output=Path(output), project=Path(project)
+        )
+    return Pulled(
+        release=done.release.pinned(done.manifest),
+        manifest=f"sha256:{done.manifest}",
+        model=done.output,
+        evidence=done.evidence,
+        source=done.source.zone,
+        pinned=done.pinned,
+        already=done.already,
+        receipt=done.receipt,
+        audit_head=done.audit_head,
+    )
+
+
+def _path(given: AnyPath | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """The operating system's refusals as ours, as the command line has them."""
+    try:
+        yield
+    except SovgateError:
+        raise
+    except OSError as error:
+        raise disk_error(error, "go on") from error
