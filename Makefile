@@ -1,8 +1,8 @@
 # make test, make demo: all set-up on a machine with Python 3.11+, git and make; the second run
 # finds it done. make check runs what CI runs before the tests. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-offline check format generate bench lock peers surface \
-	release-tree dist release-files docs container clean
+.PHONY: help venv demo test test-all test-offline check format generate bench lock peers \
+	all-peers surface release-tree dist release-files docs container clean
 .DELETE_ON_ERROR:
 
 # Where it is set, every Python that a test starts would compile all that it imports anew.
@@ -15,13 +15,16 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-compile \
 	--require-hashes --only-binary :all: --no-deps
 WORKERS ?= auto
-PYTEST := $(PY) -m pytest -q -n $(WORKERS) --durations=5 --durations-min=10 $(PYTEST_ARGS)
-PEERS := model-signing ministack moto seaweedfs opa age podman tekton-lint docs
+RUN_TESTS := $(PY) scripts/run_tests.py --workers $(WORKERS)
+PEERS := model-signing ministack moto seaweedfs opa age tekton-lint docs
+# What takes long to get, and few tests need: a container engine and a base image.
+ALL_PEERS := $(PEERS) podman
 
 help:
 	@echo 'make demo      a model from one zone to another, on this machine, no account needed'
 	@echo '               (STORE=s3: through an object store, with keys in a key service)'
-	@echo 'make test      all tests, against the real peers'
+	@echo 'make test      the tests, against the real peers'
+	@echo 'make test-all  those, and the ones that take long: containers, kills at every step'
 	@echo 'make check     formatting, lint, types, import contracts, generated files'
 	@echo 'make format    put formatting right'
 	@echo 'make generate  write Actions, Tasks and reference pages anew from the commands'
@@ -67,6 +70,7 @@ venv: $(VENV)/.test
 	@scripts/peer $*
 
 peers: $(PEERS:%=.cache/peers/%/.installed)
+all-peers: $(ALL_PEERS:%=.cache/peers/%/.installed)
 
 # --- what one runs ----------------------------------------------------------------------------
 $(VENV)/.aws: $(VENV)/.demo requirements/aws.txt
@@ -81,13 +85,13 @@ demo: $(VENV)/.demo $(if $(STORE),$(CLOUD))
 
 # Both parts run even if the first fails; the unit tests run without network where possible.
 test: $(VENV)/.test peers
-	@status=0; \
-	scripts/offline $(PYTEST) tests/unit || status=1; \
-	$(PYTEST) tests --ignore=tests/unit || status=1; \
-	exit $$status
+	@$(RUN_TESTS) -- $(PYTEST_ARGS)
+
+test-all: $(VENV)/.test all-peers
+	@$(RUN_TESTS) --all -- $(PYTEST_ARGS)
 
 test-offline: $(VENV)/.test
-	@scripts/offline $(PYTEST) tests/unit
+	@scripts/offline $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS) tests/unit
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .

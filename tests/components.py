@@ -12,18 +12,24 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import pytest
 
+P = ParamSpec("P")
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".cache" / "peers"
 
 
 class MissingError(Exception):
-    """A component is not on this machine; the text says which, and how to get it."""
+    """A component is not on this machine; `get` is the command that gets it."""
+
+    def __init__(self, what: str, *, get: str) -> None:
+        super().__init__(f"{what} (to get it: {get})")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +45,7 @@ def program(name: str, *, get: str = "make peers") -> Path:
     here = [sysconfig.get_path("scripts"), str(PEERS / name / "usr" / "bin")]
     found = shutil.which(name, path=os.pathsep.join(here)) or shutil.which(name)
     if found is None:
-        raise MissingError(f"no {name}: {_reason(name) or 'not on PATH'} (to get it: {get})")
+        raise MissingError(f"no {name}: {_reason(name) or 'not on PATH'}", get=get)
     return Path(found).absolute()
 
 
@@ -62,12 +68,17 @@ def peer_program(of: str, name: str) -> Path:
     return peer(of) / "bin" / name
 
 
+def package(name: str) -> Any:
+    """A module of the environment that `make venv` makes."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise MissingError(f"no {name}: {error}", get="make venv") from error
+
+
 def tink() -> ModuleType:
     """The module `tink`, with its streaming AEAD registered."""
-    try:
-        module = importlib.import_module("tink")
-    except ModuleNotFoundError as error:
-        raise MissingError(f"no tink: {error} (to get it: make venv)") from error
+    module: ModuleType = package("tink")
     importlib.import_module("tink.streaming_aead").register()
     return module
 
@@ -84,17 +95,23 @@ def tekton_lint() -> Path:
 
 def tekton_crds() -> Path:
     """The folder of Tekton's CRD schemas."""
-    folder = os.environ.get("TEKTON_CRDS", "")
-    if not folder or not Path(folder).is_dir():
-        raise MissingError("no Tekton CRDs: set TEKTON_CRDS to a folder that holds them")
-    return Path(folder)
+    named = os.environ.get("TEKTON_CRDS")
+    folder = Path(named) if named else ROOT / ".cache" / "tekton" / "config" / "300-crds"
+    if not folder.is_dir():
+        raise MissingError(
+            "no Tekton CRDs: not at TEKTON_CRDS, nor in .cache/tekton",
+            get="git clone --depth=1 https://github.com/tektoncd/pipeline .cache/tekton",
+        )
+    return folder
 
 
 def peer(name: str) -> Path:
     """The folder that scripts/peer installed this one into."""
     folder = PEERS / name
     if not (folder / ".installed").exists():
-        raise MissingError(f"no {name}: {_reason(name) or 'not installed'} (to get it: make peers)")
+        raise MissingError(
+            f"no {name}: {_reason(name) or 'not installed'}", get=f"scripts/peer {name}"
+        )
     return folder
 
 
@@ -102,6 +119,14 @@ def _reason(peer: str) -> str:
     """What scripts/peer wrote when it could not install this one; empty if it never tried."""
     note = PEERS / f"{peer}.skip"
     return note.read_text(encoding="utf-8").strip() if note.exists() else ""
+
+
+def found(find: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What `find` finds; where that is missing the test is skipped, or fails."""
+    try:
+        return find(*arguments, **named)
+    except MissingError as error:
+        absent(error)
 
 
 def absent(error: MissingError) -> NoReturn:

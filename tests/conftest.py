@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
 
 import hypothesis
 import pytest
 
-from tests import components, pace, servers
-
-T = TypeVar("T")
+from tests import components, pace, servers, summary
 
 # A deadline on a machine that runs other things is a coin toss.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
@@ -42,6 +39,17 @@ os.environ |= {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--report", metavar="FILE", help="write times and skipped tests to a file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(summary.Worker(config))
+    else:
+        config.pluginmanager.register(summary.Plugin(config.getoption("--report")))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     with pace.watched(item.nodeid):
@@ -64,92 +72,85 @@ def pytest_sessionfinish() -> None:
     servers.stop_all()
 
 
-def _found(find: Callable[[], T]) -> T:
-    try:
-        return find()
-    except components.MissingError as error:
-        components.absent(error)
-
-
 @pytest.fixture(scope="session")
 def act() -> Path:
     """nektos/act, which runs workflows here; start it with `-P ubuntu-latest=-self-hosted`."""
-    return _found(lambda: components.program("act", get="make venv"))
+    return components.found(components.program, "act", get="make venv")
 
 
 @pytest.fixture(scope="session")
 def zizmor() -> Path:
     """Audits actions and workflows; start it with `--offline`."""
-    return _found(lambda: components.program("zizmor", get="make venv"))
+    return components.found(components.program, "zizmor", get="make venv")
 
 
 @pytest.fixture(scope="session")
 def jactionlint() -> Path:
     """Checks workflow files."""
-    return _found(lambda: components.program("jactionlint", get="make venv"))
+    return components.found(components.program, "jactionlint", get="make venv")
 
 
 @pytest.fixture(scope="session")
 def check_jsonschema() -> Path:
     """Checks against vendored schemas, `vendor.github-actions` among them."""
-    return _found(lambda: components.program("check-jsonschema", get="make venv"))
+    return components.found(components.program, "check-jsonschema", get="make venv")
 
 
 @pytest.fixture(scope="session")
 def tekton_lint() -> Path:
     """Lints Tekton's files: one call with everything that refers to each other."""
-    return _found(components.tekton_lint)
+    return components.found(components.tekton_lint)
 
 
 @pytest.fixture(scope="session")
 def kubectl() -> Path:
     """Renders overlays: `kubectl kustomize`."""
-    return _found(lambda: components.program("kubectl", get="install kubectl"))
+    return components.found(components.program, "kubectl", get="see kubernetes.io/docs/tasks/tools")
 
 
 @pytest.fixture(scope="session")
 def age() -> Path:
     """age, from PATH or Debian's package."""
-    return _found(lambda: components.program("age"))
+    return components.found(components.program, "age", get="scripts/peer age")
 
 
 @pytest.fixture(scope="session")
 def model_signing() -> components.ModelSigning:
     """OpenSSF model_signing: `.cli` and the `.python` that can import it."""
-    return _found(components.model_signing)
+    return components.found(components.model_signing)
 
 
 @pytest.fixture(scope="session")
 def opa() -> ModuleType:
     """The module `opa_bindings`: real OPA, `OpaEngine().add_policy(…)`."""
-    return _found(components.opa)
+    return components.found(components.opa)
 
 
 @pytest.fixture(scope="session")
 def tink() -> ModuleType:
     """The module `tink`, streaming AEAD registered."""
-    return _found(components.tink)
+    return components.found(components.tink)
 
 
 @pytest.fixture(scope="session")
 def tekton_crds() -> Path:
     """The folder of Tekton's CRD schemas that TEKTON_CRDS names."""
-    return _found(components.tekton_crds)
+    return components.found(components.tekton_crds)
 
 
 @pytest.fixture(scope="session")
 def ministack() -> str:
     """URL of a server of KMS and S3 that checks sums."""
-    return _found(servers.ministack)
+    return components.found(servers.ministack)
 
 
 @pytest.fixture(scope="session")
 def moto() -> str:
     """URL of a server of KMS and S3 that knows all partitions and locations."""
-    return _found(servers.moto)
+    return components.found(servers.moto)
 
 
 @pytest.fixture(scope="session")
 def seaweedfs() -> str:
     """URL of a real object store."""
-    return _found(servers.seaweedfs)
+    return components.found(servers.seaweedfs)

@@ -144,7 +144,7 @@ def podman() -> Podman:
     """The engine, with its settings written. Skips where there is no root: that is no failure."""
     if os.geteuid() != 0:
         pytest.skip("containers are built and run by root here, and this is not root")
-    components.program("podman")
+    components.program("podman", get="scripts/peer podman")
     _write_settings()
     engine = Podman(driver="overlay")
     return engine if engine("info", check=False).returncode == 0 else Podman(driver="vfs")

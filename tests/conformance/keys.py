@@ -55,10 +55,7 @@ def file_keys(tmp: Path) -> Keys:
 
 def kms_keys(server: Callable[[], str]) -> Callable[[Path], Keys]:
     def keys(tmp: Path) -> Keys:
-        try:
-            url = server()
-        except components.MissingError as error:
-            components.absent(error)
+        url = components.found(server)
 
         def both(spec: str) -> tuple[str, str]:
             return (kms_key(url, spec), kms_key(url, spec))

@@ -103,15 +103,12 @@ def test_a_model_goes_from_one_zone_to_a_commit_in_the_other(runner: Act, sides:
     arrived(runner.run(chain(sides), sides / "repository"), sides)
 
 
-@pytest.mark.slow
+@pytest.mark.container
 def test_the_same_in_two_containers_that_share_nothing_but_a_store(
     runner: Act, sides: Path
 ) -> None:
     """Offline, without capabilities; neither job's container holds the other zone's folder."""
-    try:
-        engine = containers.podman()
-    except components.MissingError as error:
-        components.absent(error)
+    engine = components.found(containers.podman)
     image = containers.runner(engine)
     probe = {"id": "probe", "run": f"ls /sys/class/net; ls {sides}"}
     workflow = chain(sides, python="")  # each finds the image's own

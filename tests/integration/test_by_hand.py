@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.components import MissingError, absent
+from tests.components import found, program
 
+COREUTILS = ("sha256sum", "base64")
 pytestmark = pytest.mark.component
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_signature_is_verified_with_other_peoples_tools(tmp_path: Path) -> None:
     for tool in ("jq", "openssl", "sha256sum", "base64"):
-        if shutil.which(tool) is None:
-            absent(MissingError(f"no {tool} on PATH"))
+        found(program, tool, get=f"apt-get install {'coreutils' if tool in COREUTILS else tool}")
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     (recipe,) = re.findall(r"\*\*By hand\.\*\*.*?```sh\n(.*?)```", page, re.DOTALL)
     place = tmp_path / "signing"

@@ -17,15 +17,12 @@ from sovgate.surface.tekton import USER
 from tests import components, containers
 from tests.steps import document, step
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.container]
 
 
 @pytest.fixture(scope="module")
 def podman() -> containers.Podman:
-    try:
-        return containers.podman()
-    except components.MissingError as error:
-        components.absent(error)
+    return components.found(containers.podman)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import components
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -20,7 +22,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def told(demo: Path) -> str:
-    pytest.importorskip("sklearn", reason="the demo's packages: make venv")
+    components.found(components.package, "sklearn")
     done = subprocess.run(
         [sys.executable, str(ROOT / "demo" / "run.py")],
         capture_output=True,
@@ -126,7 +128,7 @@ def test_the_same_story_on_an_object_store_with_keys_in_kms(
     tmp_path: Path, ministack: str, seaweedfs: str
 ) -> None:
     """`make demo STORE=s3`. It starts servers of its own; ours show that they can be had."""
-    pytest.importorskip("sklearn", reason="the demo's packages: make venv")
+    components.found(components.package, "sklearn")
     place = tmp_path / "demo"
     done = subprocess.run(
         [sys.executable, str(ROOT / "demo" / "run.py")],

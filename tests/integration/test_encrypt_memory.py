@@ -40,7 +40,7 @@ def peak(*arguments: str, cwd: Path) -> int:
     return int(done.stderr.splitlines()[-1]) * 1024
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_a_gibibyte_for_two_zones_stays_below_200_mib(tmp_path):
     desk = make_desk(tmp_path / "desk", {"small": b"x"})

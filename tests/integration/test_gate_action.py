@@ -54,7 +54,6 @@ def steps(repository: Path) -> dict[str, Any]:
     )
 
 
-@pytest.mark.slow
 def test_one_step_measures_without_a_key_and_another_signs(
     act: Path, repository: Path, tmp_path: Path
 ) -> None:

@@ -297,17 +297,15 @@ def test_tuned_in_the_zone_released_there_and_rolled_back(
     assert not [path for path in folder.glob("keys/*.pem") if ".pub." not in path.name]
 
 
-@pytest.mark.slow
+@pytest.mark.container
 def test_the_same_in_containers_of_two_zones_and_a_desk(
     act: Path, tree: Path, tmp_path: Path, zone: tuple[Path, Path, dict[str, str]]
 ) -> None:
     """No network; zones share the target's store, and nobody else holds keys or the repository."""
     folder, serving, secrets = zone
-    try:
-        engine = containers.podman()
-        desk = containers.image(engine)  # a lawyer has no runner's machine: our own image
-    except components.MissingError as error:
-        components.absent(error)
+    engine = components.found(containers.podman)
+    # A lawyer has no runner's machine: our own image.
+    desk = components.found(containers.image, engine)
     image = containers.runner(engine)
     store, us, eu = (tmp_path / name for name in ("kyc-stores/eu", "runner-us", "runner-eu"))
     for made in (store, us, eu):

@@ -260,11 +260,8 @@ def on_this_machine(top: Path) -> Sides:
 
 
 def in_containers(top: Path) -> Sides:
-    try:
-        podman = containers.podman()
-        image = containers.image(podman)
-    except components.MissingError as error:
-        components.absent(error)
+    podman = components.found(containers.podman)
+    image = components.found(containers.image, podman)
     lay_out(top, "/keys")
     for path in (top, *top.rglob("*")):
         os.chown(path, USER, USER, follow_symlinks=False)
@@ -295,7 +292,7 @@ def in_containers(top: Path) -> Sides:
 
 
 @pytest.fixture(
-    params=[on_this_machine, pytest.param(in_containers, marks=pytest.mark.component)],
+    params=[on_this_machine, pytest.param(in_containers, marks=pytest.mark.container)],
     ids=["here", "containers"],
 )
 def sides(request: pytest.FixtureRequest, tmp_path: Path) -> Sides:
@@ -432,7 +429,7 @@ def test_rule_25_a_tuning_that_replaces_the_base_is_stopped_before_the_record(
     assert not list((sides.top / "eu/build/tuned.evidence").glob("provenance*"))
 
 
-@pytest.mark.component
+@pytest.mark.container
 def test_rule_23_training_reaches_neither_keys_nor_project_nor_network(tmp_path: Path) -> None:
     sides = in_containers(tmp_path)
     spy = (

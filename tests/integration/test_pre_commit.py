@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sovgate import __version__
-from tests.components import MissingError, program
+from tests.components import found, program
 from tests.workflows import release_tree, wheels
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,12 +23,7 @@ pytestmark = pytest.mark.component
 
 @pytest.fixture(scope="module")
 def pre_commit() -> Path:
-    try:
-        return program("pre-commit")
-    except MissingError as error:
-        if os.environ.get("SOVGATE_REQUIRE_ALL"):
-            raise
-        pytest.skip(str(error))
+    return found(program, "pre-commit", get="make venv")
 
 
 def call(*words: object, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -129,7 +124,6 @@ def commit(project: Path, **more: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_pre_commit_installs_us_itself(pre_commit: Path, tmp_path: Path) -> None:
     """As `repo:` and `rev:` do it, `language: python` and all; pip finds wheels, and no index.
 

@@ -414,7 +414,7 @@ def test_the_same_promotion_many_times_at_once_is_one_commit(desk: Desk) -> None
     assert desk.promote("1.0.0")["already"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_before_any_step_it_leaves_old_or_new_and_finishes_when_run_again(
     made: Path, tmp_path: Path
 ) -> None:
@@ -462,7 +462,7 @@ def test_killed_before_any_step_it_leaves_old_or_new_and_finishes_when_run_again
     assert states == {(1, 0), (2, 0), (2, 1)}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_disk_that_fails_at_any_step_is_one_clear_message(made: Path, tmp_path: Path) -> None:
     """From its nth step on nothing more can be written here: 24, and Git has the old or the new."""
     desks: list[Desk] = []
@@ -490,7 +490,7 @@ def test_a_disk_that_fails_at_any_step_is_one_clear_message(made: Path, tmp_path
             shutil.rmtree(base.parent)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_twenty_teams_promote_at_once_and_none_is_lost_or_mixed(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from sovgate.formats.yaml12 import load
 from sovgate.git import repo as git_runner
 from sovgate.git.url import check_branch, parse_remote
 from sovgate.stages import promote
+from tests import components
 from tests.pace import finish, until
 from tests.repositories import KUSTOMIZATION, Repository, git
 
@@ -123,7 +124,7 @@ def test_one_commit_pins_the_release_and_keeps_the_overlay_as_people_wrote_it(
 
 
 def test_what_is_rendered_is_a_valid_deployment(repository: Repository, kubectl: Path) -> None:
-    validate = pytest.importorskip("kubernetes_validate")
+    validate = components.found(components.package, "kubernetes_validate")
     promoted(target(repository), pin())
     rendered = subprocess.run(
         [str(kubectl), "kustomize", str(repository.work / OVERLAY)], capture_output=True, check=True
@@ -340,7 +341,7 @@ def outcome(process: subprocess.Popen[bytes]) -> dict[str, object]:
     return result
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_twenty_concurrent_promotes_lose_none_and_mix_none(tmp_path: Path) -> None:
     zones = tuple(f"zone-{n:02}" for n in range(20))
     (tmp_path / "many").mkdir()
@@ -406,7 +407,7 @@ sys.addaudithook(_hook)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_before_any_step_it_leaves_old_or_new_and_the_next_run_finishes(
     tmp_path: Path, temporary: Path
 ) -> None:
@@ -453,7 +454,7 @@ def _quiet(folder: Path) -> None:
     until(quiet, "the programs of a killed run end")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_at_any_moment_with_its_programs_it_leaves_old_or_new(
     tmp_path: Path, temporary: Path
 ) -> None:

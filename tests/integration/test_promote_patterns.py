@@ -11,6 +11,7 @@ import yaml
 from sovgate.formats.kustomize import Pin
 from sovgate.git.url import parse_remote
 from sovgate.stages import promote
+from tests import components
 from tests.repositories import Repository, git
 
 PATTERNS = Path(__file__).parents[2] / "patterns"
@@ -54,7 +55,7 @@ def test_a_sample_overlay_is_promoted_to_and_renders(
         [str(kubectl), "kustomize", str(repository.work / path)], capture_output=True, check=True
     ).stdout
     documents = list(yaml.safe_load_all(rendered))
-    validate = pytest.importorskip("kubernetes_validate")
+    validate = components.found(components.package, "kubernetes_validate")
     for document in documents:
         validate.validate(document, "1.32", strict=True)
     (deployment,) = [d for d in documents if d["kind"] == "Deployment"]

@@ -152,7 +152,7 @@ def clear(done: Done) -> None:
     assert "fix" in done.err, done.err
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_push_killed_at_any_step(
     killer: Killer, ready: Path, fresh: Callable[[Path], Callable[[], Path]]
 ) -> None:
@@ -169,7 +169,7 @@ def test_a_push_killed_at_any_step(
     assert steps > 50
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_rule_11_a_pull_killed_at_any_step_shows_no_plaintext(
     killer: Killer, pushed: Path, fresh: Callable[[Path], Callable[[], Path]]
 ) -> None:
@@ -181,7 +181,7 @@ def test_rule_11_a_pull_killed_at_any_step_shows_no_plaintext(
     assert seen == {False, True}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_disk_that_fills_up_at_any_step_of_a_push(
     killer: Killer, ready: Path, fresh: Callable[[Path], Callable[[], Path]]
 ) -> None:
@@ -199,7 +199,7 @@ def test_a_disk_that_fills_up_at_any_step_of_a_push(
             finishes_push(work)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_disk_that_fills_up_at_any_step_of_a_pull(
     killer: Killer, pushed: Path, fresh: Callable[[Path], Callable[[], Path]]
 ) -> None:

@@ -181,7 +181,7 @@ def test_through_promote_goes_on_where_the_keys_are(shop: Shop) -> None:
     shop.finished()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_twenty_times_is_once(shop: Shop) -> None:
     first = shop.run(*PROMOTE)
     before = {
@@ -450,7 +450,7 @@ def sampled(total: int) -> list[int]:
     return sorted({*range(1, 28, 2), *range(28, total, 12), *range(total - 24, total + 1)})
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_at_any_step_it_finishes_when_run_again(
     made: Path, killer: Killer, in_memory: Path
 ) -> None:
@@ -484,7 +484,7 @@ def test_killed_at_any_step_it_finishes_when_run_again(
     assert set(seen) >= set(STATES)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_disk_that_fills_up_at_any_step_is_one_clear_message(
     made: Path, killer: Killer, in_memory: Path
 ) -> None:

@@ -82,10 +82,7 @@ def test_the_tests_run_on_each_python_that_we_say() -> None:
 # --- pages ------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def mkdocs() -> Path:
-    try:
-        return components.docs()
-    except components.MissingError as error:
-        components.absent(error)
+    return components.found(components.docs)
 
 
 def build(mkdocs: Path, tree: Path, into: Path) -> subprocess.CompletedProcess[str]:

@@ -587,7 +587,7 @@ def test_a_zone_that_went_away_and_back_meanwhile_stops_a_promotion(desk: At) ->
 STRIDE = 2
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_before_any_step_a_rollback_goes_back_once(made: Path, in_memory: Path) -> None:
     temporary = {"TMPDIR": str(in_memory / "temporary")}
     Path(temporary["TMPDIR"]).mkdir()

@@ -18,6 +18,7 @@ from sovgate.formats.testresult import EXTENSION, Measure, TestResult
 from sovgate.gates import _junit, _predictions, accuracy, auc, f1, junit, regression
 from sovgate.gates._api import Inputs, Predictions
 from sovgate.gates.registry import GATES, open_gate
+from tests import components
 
 
 def read(tmp_path: Path, text: str | bytes, name: str = "p.csv") -> Predictions:
@@ -111,7 +112,7 @@ def test_too_many_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def parquet(tmp_path: Path, **columns: list[Any]) -> Path:
-    pa = pytest.importorskip("pyarrow", reason="pip install 'sovgate[gates]'")
+    pa = components.found(components.package, "pyarrow")
     from pyarrow import parquet as pq
 
     pq.write_table(pa.table(columns), tmp_path / "p.parquet")
@@ -166,7 +167,7 @@ def test_parquet_that_unpacks_to_gigabytes_is_refused_in_little_memory(
     tmp_path: Path, what: str
 ) -> None:
     """Both files have a few kilobytes, and keep every bound that they themselves tell."""
-    pa = pytest.importorskip("pyarrow", reason="pip install 'sovgate[gates]'")
+    pa = components.found(components.package, "pyarrow")
     from pyarrow import parquet as pq
 
     if what == "one long text in every row":
@@ -324,7 +325,7 @@ def test_auc_without_scores_is_refused() -> None:
 
 
 def test_f1_agrees_with_scikit_learn() -> None:
-    sklearn = pytest.importorskip("sklearn.metrics")
+    sklearn = components.found(components.package, "sklearn.metrics")
     pairs = [("1", "1")] * 40 + [("1", "0")] * 7 + [("0", "1")] * 5 + [("0", "0")] * 60
     found = f1.measure(Inputs(confidence=0.95, predictions=table(*pairs), positive="1"))
     labels, answers = zip(*pairs, strict=True)

@@ -24,6 +24,7 @@ from sovgate.formats.tensors._source import BytesSource
 from sovgate.lint import guard, personal
 from sovgate.pipeline.decide.guard import guard as run
 from sovgate.pipeline.look.data import make_key
+from tests import components
 from tests.effort import effort
 from tests.headers import safetensors
 
@@ -131,7 +132,7 @@ def test_the_columns_of_a_parquet_file_are_read_without_its_library(tmp_path: Pa
     assert rules("a.parquet", thrift("id", "iban", "amount")) == ["personal-data"]
     assert rules("a.parquet", thrift("first_name", "dateOfBirth")) == ["personal-data"]
     assert rules("a.parquet", thrift("label", "score", "phone")) == []
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = components.found(components.package, "pyarrow")
     from pyarrow import parquet
 
     parquet.write_table(pyarrow.table({"iban": ["x"], "n": [1]}), tmp_path / "a.parquet")

@@ -119,10 +119,7 @@ def test_a_lock_is_complete(name: str) -> None:
     later, and stops on the day when a dependency has a new release."""
     folders: list[Any] = list(sys.path)
     if name in PEERS:
-        try:
-            peer = components.peer(PEERS[name])
-        except components.MissingError as error:
-            components.absent(error)
+        peer = components.found(components.peer, PEERS[name])
         folders = [peer, *peer.glob("lib/python*/site-packages")]
     installed = locks.Installed.at(folders)
     pinned = list(locked(ROOT / "requirements" / f"{name}.txt"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pickle
-import shutil
 import subprocess
 import traceback
 from pathlib import Path
@@ -24,6 +23,7 @@ from sovgate.errors import (
 )
 from sovgate.keys import registry
 from sovgate.keys.file import PASSPHRASE
+from tests import components
 from tests.certificates import issue
 from tests.signers import KeySigner
 
@@ -77,8 +77,7 @@ def test_signatures_are_low_s_always(tmp_path, p256):
 
 
 def test_a_key_file_of_openssl_with_its_parameters_block_signs(tmp_path):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
+    components.found(components.program, "openssl", get="apt-get install openssl")
     made = subprocess.run(
         ["openssl", "ecparam", "-name", "prime256v1", "-genkey"], check=True, capture_output=True
     )
@@ -137,8 +136,7 @@ def test_the_public_half_wraps_and_the_private_half_unwraps(tmp_path, kind, requ
 
 
 def test_rsa_wraps_what_openssl_unwraps_and_back(tmp_path, rsa2048):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
+    components.found(components.program, "openssl", get="apt-get install openssl")
     put(tmp_path, "k.pem", private_pem(rsa2048))
     put(tmp_path, "k.pub.pem", public_pem(rsa2048), 0o644)
     options = ["rsa_padding_mode:oaep", "rsa_oaep_md:sha256", "rsa_mgf1_md:sha256"]

@@ -343,7 +343,6 @@ def test_a_huge_comprehension_ends_with_its_process(tmp_path: Path) -> None:
     assert decision.unanswered[0][0] == "user.mine"
 
 
-@pytest.mark.slow
 def test_nested_brackets_that_choke_the_parser_end_with_its_process(tmp_path: Path) -> None:
     text = HEAD + 'deny contains "x"\nx := ' + "[" * 200 + "]" * 200 + "\n"
     folder = project(tmp_path, mine=text)
@@ -361,7 +360,6 @@ def test_recursion_without_end_denies(tmp_path: Path) -> None:
     assert decide(case(), rules, Regorus()).exit is ExitCode.ENGINE
 
 
-@pytest.mark.slow
 def test_more_memory_than_allowed_denies(tmp_path: Path) -> None:
     text = HEAD + (
         'a := ["x" | some i in [0,1,2,3,4,5,6,7,8,9]; some j in [0,1,2,3,4,5,6,7,8,9]]\n'

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from datetime import date
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -484,8 +483,7 @@ def test_every_group_has_source_date_and_countries() -> None:
 @pytest.fixture
 def botocore() -> None:
     """botocore's data files; its clients are made, but none of them calls anybody."""
-    if find_spec("botocore") is None:
-        components.absent(components.MissingError("no botocore (to get it: make venv)"))
+    components.found(components.package, "botocore")
 
 
 @pytest.mark.usefixtures("botocore")
