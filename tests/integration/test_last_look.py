@@ -10,7 +10,13 @@ import pytest
 
 from sovgate.errors import ConfigError, Inconclusive, PolicyDenied, ResidencyMismatch
 from sovgate.pipeline.decide import contents
-from sovgate.pipeline.decide.judge import Judged, confirm, judge
+from sovgate.pipeline.decide.judge import (
+    Judged,
+    confirm,
+    judge,
+    known_with_signature,
+    transfer_questions,
+)
 from sovgate.pipeline.project import open_project
 from sovgate.pipeline.rollout.target import Rollout
 from sovgate.records import Release
@@ -32,19 +38,17 @@ def crossing(tmp_path_factory: pytest.TempPathFactory) -> Crossing:
 
 def ask(crossing: Crossing, located: Located = DECLARED) -> Judged:
     opened = open_project(crossing.base)
-    return judge(
-        opened,
-        source="home",
-        destination="eu",
-        located=located,
-        release=crossing.release,
-        manifest=crossing.manifest,
-        signature=attest.signature_path(crossing.model).read_bytes(),
-        evidence=attest.read(attest.evidence_dir(crossing.model)),
+    questions = transfer_questions(
+        crossing.release, crossing.manifest, source="home", destination="eu"
+    )
+    known = known_with_signature(
+        attest.signature_path(crossing.model).read_bytes(),
+        attest.read(attest.evidence_dir(crossing.model)),
         trusted=opened.trusted("home"),
-        signer=opened.signer("home"),
+        locations={"eu": located},
         contents=contents.CLEAN,
     )
+    return judge(opened, questions, known).signed(opened.signer("home"))
 
 
 def test_a_decision_that_holds_is_acted_on(crossing: Crossing) -> None:

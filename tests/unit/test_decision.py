@@ -29,9 +29,11 @@ from sovgate.formats.provenance import RecordedDataset, TrainingRecord
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.testresult import EXTENSION as GATE
 from sovgate.formats.testresult import Measure, TestResult
-from sovgate.pipeline.decide.check import build_case, clock, decide
+from sovgate.pipeline.decide.case import Known, Question, build_case
 from sovgate.pipeline.decide.contents import CLEAN
 from sovgate.pipeline.decide.evidence import Sorted, decimal, sort_evidence
+from sovgate.pipeline.decide.judge import Judged, clock
+from sovgate.pipeline.decide.judge import judge as ask_policy
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Release
 from sovgate.stages.attest import RawEvidence
@@ -259,6 +261,20 @@ _junk = st.recursive(
 )
 
 
+DEPLOY = Question(
+    action="deploy",
+    cls="weights",
+    manifest=MANIFEST.digest,
+    release=RELEASE,
+    source="eu",
+    destination="eu",
+)
+
+
+def nothing_known(project: Project) -> Known:
+    return Known(trusted=project.trusted(), evidence=())
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_a_trusted_signer_says_makes_a_valid_case_or_is_rejected(
@@ -279,18 +295,7 @@ def test_whatever_a_trusted_signer_says_makes_a_valid_case_or_is_rejected(
         raws.append(raw(role, predicate))
     found = sort(*raws, release=data.draw(st.sampled_from([None, RELEASE])))
     assert len(found.evidence) + len(found.rejected) == len(raws)
-    case = build_case(
-        project,
-        action="deploy",
-        cls="weights",
-        manifest=MANIFEST.digest,
-        release=RELEASE,
-        sorted_evidence=found,
-        source="eu",
-        destination="eu",
-        locations={},
-        now=NOW,
-    )
+    case = build_case(project, DEPLOY, nothing_known(project), found, now=NOW)
     cases.check(case.json())
 
 
@@ -304,21 +309,34 @@ def test_a_flood_of_rejected_evidence_stops_no_decision(project: Project) -> Non
 
 
 def ask(project: Project, *raws: RawEvidence, **changes: object) -> Decision:
-    arguments: dict[str, object] = {
+    place = Location(value="aws-eusc:eusc-de-east-1", grade=2, source="GetBucketLocation")
+    asked: dict[str, object] = {
         "action": "transfer",
         "cls": "weights",
         "manifest": MANIFEST.digest,
         "release": RELEASE,
-        "evidence": raws,
         "source": "us-train",
         "destination": "eu",
-        "now": NOW,
-        "facts": CLEAN,
-        "locations": {
-            "eu": Location(value="aws-eusc:eusc-de-east-1", grade=2, source="GetBucketLocation")
-        },
     }
-    return decide(project, **arguments | changes)  # type: ignore[arg-type]
+    known: dict[str, object] = {
+        "trusted": project.trusted(),
+        "evidence": raws,
+        "contents": CLEAN,
+        "locations": {"eu": place},
+    }
+    now = changes.pop("now", NOW)
+    for name, value in changes.items():
+        (asked if name in asked else known)[name] = value
+    question, facts = Question(**asked), Known(**known)  # type: ignore[arg-type]
+    return ask_policy(project, [question], facts, now=now).first  # type: ignore[arg-type]
+
+
+def test_a_judgement_about_nothing_is_none(project: Project) -> None:
+    """Nothing was denied, so it would pass for allowed."""
+    with pytest.raises(EngineError):
+        ask_policy(project, [], nothing_known(project))
+    with pytest.raises(EngineError):
+        Judged(decisions=(), locations={})
 
 
 def test_a_transfer_is_allowed_by_the_line_of_border(project: Project) -> None:
@@ -392,14 +410,9 @@ def test_rule_19_source_date_epoch_moves_no_decision(
 def test_a_case_of_a_project_is_valid_and_complete(project: Project) -> None:
     case = build_case(
         project,
-        action="deploy",
-        cls="weights",
-        manifest=MANIFEST.digest,
-        release=RELEASE,
-        sorted_evidence=sort(signature(), record("open", "kyc-eu"), gate()),
-        source="eu",
-        destination="eu",
-        locations={},
+        DEPLOY,
+        nothing_known(project),
+        sort(signature(), record("open", "kyc-eu"), gate()),
         now=NOW,
     )
     value = case.json()

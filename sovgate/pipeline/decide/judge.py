@@ -1,40 +1,81 @@
-"""Asks policy about a release that is to cross: its weights, and the metadata that goes with them.
+"""The one door to policy: facts go in, a frozen judgement comes out. Nothing else opens an engine.
 
-RULES 17: names, digests and evidence are class `metadata`, and judged like all else. Each answer is
-signed by the zone where this runs.
+Whoever moves, serves or checks a release asks here, and acts on the judgement alone. Only evidence
+that verified, fits, and is by a signer trusted for its role gets into a case; the rest stands under
+`rejected` with its reason (RULES 5, 6, 18).
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sovgate.errors import ConfigError, Inconclusive, SovgateError
-from sovgate.stages import audit
+from sovgate import strict
+from sovgate.errors import ConfigError, EngineError, Inconclusive, SovgateError
+from sovgate.pipeline.decide.case import Known, KnownLocation, Question, build_case
+from sovgate.pipeline.decide.evidence import sort_evidence
+from sovgate.pipeline.decide.policies import project_policies
+from sovgate.stages import attest, audit
 
 if TYPE_CHECKING:
+    from sovgate.engines._api import Engine, PolicySet
     from sovgate.formats.case import Fact
     from sovgate.formats.decision import Decision
     from sovgate.keys._api import Signer
     from sovgate.pipeline.project import Project
     from sovgate.records import Release
     from sovgate.stages.attest import RawEvidence
-    from sovgate.stages.transfer import Document, Located
+    from sovgate.stages.transfer import Document
     from sovgate.stages.trust import Trusted
 
+#: What crosses with a release: its weights, and the metadata that goes with them (RULES 17).
 CLASSES = ("weights", "metadata")
+#: This code is younger than that; a clock before it is wrong (RULES 19).
+_EARLIEST = 1_767_225_600  # 2026-01-01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """`documents` are the decisions as signed, () where nothing is to be written."""
+    """What policy said of each question, in their order; `locations` as they were known then.
+
+    `documents` are the decisions as signed, () until `signed` made them.
+    """
 
     decisions: tuple[Decision, ...]
-    documents: tuple[Document, ...]
-    located: Located
+    locations: Mapping[str, KnownLocation | None]
+    documents: tuple[Document, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.decisions:  # nothing denied would else pass for all allowed
+            raise EngineError("policy was asked nothing", why="no question, no decision")
+
+    def signed(self, signer: Signer) -> Judged:
+        """The same with each decision signed. Raises KeyServiceError."""
+        from sovgate.formats.decision import decision_statement
+        from sovgate.formats.statement import PREDICATE_TYPES
+        from sovgate.stages.transfer import Document
+        from sovgate.stages.trust import seal
+
+        sealed = [seal(decision_statement(decision), signer) for decision in self.decisions]
+        documents = tuple(
+            Document(
+                role="decision",
+                predicate_type=PREDICATE_TYPES["decision"],
+                data=data,
+                sha256=hashlib.sha256(data).hexdigest(),
+            )
+            for data in sealed
+        )
+        return replace(self, documents=documents)
+
+    @property
+    def first(self) -> Decision:
+        """The decision about the first question: the weights, where a release is asked about."""
+        return self.decisions[0]
 
     @property
     def denial(self) -> SovgateError | None:
@@ -49,11 +90,11 @@ class Judged:
 
     @property
     def policy(self) -> str:
-        return self.decisions[0].policy_sha256
+        return self.first.policy_sha256
 
     @property
     def decision(self) -> str:
-        """SHA-256 of the signed decision about the weights."""
+        """SHA-256 of the first decision as it was signed."""
         return self.documents[0].sha256
 
     @property
@@ -69,77 +110,109 @@ class Judged:
             for decision in self.decisions
         )
 
-    def holds(self, moment: datetime, located: Located) -> bool:
+    def holds(self, moment: datetime, located: KnownLocation) -> bool:
         """Whether this may still be acted on: not run out, and about the same place."""
         seconds = moment.timestamp()
-        return located == self.located and all(
+        before = self.locations.get(self.first.case.destination.zone)
+        return located == before and all(
             decision.time <= seconds < decision.expires for decision in self.decisions
         )
 
 
+def clock() -> int:
+    """Seconds since 1970. Raises EngineError where the clock cannot be right: that denies."""
+    now = int(time.time())
+    if now < _EARLIEST:
+        raise EngineError(
+            "the clock of this machine is wrong",
+            why=f"it says {strict.format_time(datetime.fromtimestamp(max(now, 0), UTC))}",
+            fix="set it; decisions and evidence depend on it",
+            reason="clock",
+        )
+    return now
+
+
 def judge(
-    project: Project,
-    *,
-    source: str,
-    destination: str,
-    located: Located,
-    release: Release,
-    manifest: str,
-    signature: bytes,
-    evidence: Sequence[RawEvidence],
-    trusted: Sequence[Trusted],
-    signer: Signer | None,
-    contents: Mapping[str, Fact],
+    project: Project, questions: Sequence[Question], known: Known, *, now: int | None = None
 ) -> Judged:
-    """Ask about the weights and the metadata of one release. A denial is in what is returned.
+    """What the project's own policy says of each question. A denial is in what is returned.
 
-    `signature` is the model's bundle, which the caller has verified; `evidence` what lies beside
-    it, nothing of it checked; `signer` the running zone's, None where nothing is to be written;
-    `contents` what is known of the files (`pipeline.contents`).
-
-    Raises ConfigError (policies that do not load), EngineError, KeyServiceError.
+    Raises ConfigError (3) on policies that will not load; EngineError (22), also where nothing is
+    asked.
     """
-    from sovgate.formats.statement import PREDICATE_TYPES
-    from sovgate.pipeline.decide.check import decide, sign_decision
-    from sovgate.stages.attest import SIGNATURE, RawEvidence
-    from sovgate.stages.transfer import Document
+    from sovgate.stages import policy
 
-    digest = hashlib.sha256(signature).hexdigest()
-    beside = [item for item in evidence if item.sha256 != digest]
-    decisions = tuple(
-        decide(
-            project,
+    when = clock() if now is None else now
+    policies = project_policies(project)
+    engine = open_engine(policies)
+    decisions = []
+    for question in questions:
+        found = sort_evidence(
+            known.evidence,
+            trusted=known.trusted,
+            manifest=question.manifest,
+            release=question.release,
+            now=when,
+            signature=known.signature,
+        )
+        case = build_case(project, question, known, found, now=when)
+        decisions.append(policy.decide(case, policies, engine))
+    return Judged(decisions=tuple(decisions), locations=dict(known.locations))
+
+
+def open_engine(policies: PolicySet) -> Engine:
+    """The engine that the project names; `doctor` asks too whether it can be had."""
+    from sovgate.engines import registry
+
+    return registry.open_engine(policies.engine)
+
+
+def transfer_questions(
+    release: Release, manifest: str, *, source: str, destination: str
+) -> tuple[Question, ...]:
+    """The questions about a release that is to cross: its weights, and its metadata.
+
+    RULES 17: names, digests and evidence are class `metadata`, and judged like all else.
+    """
+    return tuple(
+        Question(
             action="transfer",
             cls=cls,
             manifest=manifest,
             release=release,
-            evidence=(RawEvidence(name=SIGNATURE, data=signature, sha256=digest), *beside),
             source=source,
             destination=destination,
-            locations={destination: located},
-            trusted=trusted,
-            signature=digest,
-            facts=contents,
         )
         for cls in CLASSES
     )
-    documents = []
-    for decision in decisions if signer is not None else ():
-        assert signer is not None  # noqa: S101 - for the type checker
-        data = sign_decision(decision, signer)
-        documents.append(
-            Document(
-                role="decision",
-                predicate_type=PREDICATE_TYPES["decision"],
-                data=data,
-                sha256=hashlib.sha256(data).hexdigest(),
-            )
-        )
-    return Judged(decisions=decisions, documents=tuple(documents), located=located)
+
+
+def known_with_signature(
+    signature: bytes,
+    evidence: Sequence[RawEvidence],
+    *,
+    trusted: tuple[Trusted, ...],
+    locations: Mapping[str, KnownLocation | None],
+    contents: Mapping[str, Fact],
+) -> Known:
+    """What is known of a model whose bundle `signature` the caller has verified.
+
+    `evidence` is what lies beside it; the bundle counts once, wherever it lies.
+    """
+    digest = hashlib.sha256(signature).hexdigest()
+    beside = [item for item in evidence if item.sha256 != digest]
+    bundle = attest.RawEvidence(name=attest.SIGNATURE, data=signature, sha256=digest)
+    return Known(
+        trusted=trusted,
+        evidence=(bundle, *beside),
+        signature=digest,
+        locations=locations,
+        contents=contents,
+    )
 
 
 def confirm(
-    judged: Judged, located: Located, again: Callable[[], Judged], *, anew: bool = False
+    judged: Judged, located: KnownLocation, again: Callable[[], Judged], *, anew: bool = False
 ) -> tuple[Judged, datetime]:
     """Just before what commits: the decision to act on, and when. Asks `again` if the one there
     has run out, or the store has moved meanwhile; with `anew` in any case.

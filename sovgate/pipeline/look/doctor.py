@@ -85,7 +85,7 @@ def doctor(
 
 def _machine(found: Diagnosis) -> None:
     from sovgate import __version__
-    from sovgate.pipeline.decide.check import clock
+    from sovgate.pipeline.decide.judge import clock
 
     found.say("Python", OK, f"{platform.python_version()}, {sys.executable}")
     lacking = [name for name in BASE if not _importable(name)]
@@ -175,12 +175,12 @@ def _young(found: Diagnosis, path: Path) -> None:
 
 
 def _policies(found: Diagnosis, opened: Project) -> None:
-    from sovgate.engines.registry import open_engine
+    from sovgate.pipeline.decide.judge import open_engine
     from sovgate.pipeline.decide.policies import project_policies
 
     def load() -> str:
         policies = project_policies(opened)
-        open_engine(policies.engine)
+        open_engine(policies)
         if policies.engine in ("opa", "both") and shutil.which("opa") is None:
             raise EngineError(
                 "there is no program opa on PATH",

@@ -190,8 +190,8 @@ def open_base(path: Path, opened: Project, advance: Advance | None = None) -> Ba
     One without such a record stays unknown; it is named all the same, and denies.
     """
     from sovgate.formats.provenance import BaseModel
-    from sovgate.pipeline.decide.check import clock
     from sovgate.pipeline.decide.evidence import sort_evidence
+    from sovgate.pipeline.decide.judge import clock
     from sovgate.stages import attest, inventory
 
     trusted = opened.trusted()

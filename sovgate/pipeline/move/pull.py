@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.files import Staging, create_only, read_bounded
 from sovgate.pipeline.decide import contents
-from sovgate.pipeline.decide.judge import Judged, confirm, judge
+from sovgate.pipeline.decide.judge import (
+    Judged,
+    confirm,
+    judge,
+    known_with_signature,
+    transfer_questions,
+)
 from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.movement import (
     About,
@@ -226,24 +232,27 @@ class _Move:
 
     def judge(self) -> Judged:
         """Our own policy, on our own facts. What the source decided is information."""
-        return judge(
+        evidence = [
+            attest.RawEvidence(
+                name=f"{ref.role}-{ref.sha256[:16]}.sigstore.json", data=data, sha256=ref.sha256
+            )
+            for ref, data in self.fetched.evidence
+        ]
+        source = self.record.transfer.source.zone
+        judged = judge(
             self.opened,
-            source=self.record.transfer.source.zone,
-            destination=self.zone,
-            located=self.located,
-            release=self.release,
-            manifest=self.manifest.digest,
-            signature=self.fetched.signature,
-            evidence=tuple(
-                attest.RawEvidence(
-                    name=f"{ref.role}-{ref.sha256[:16]}.sigstore.json", data=data, sha256=ref.sha256
-                )
-                for ref, data in self.fetched.evidence
+            transfer_questions(
+                self.release, self.manifest.digest, source=source, destination=self.zone
             ),
-            trusted=self.trusted,
-            signer=self.opened.signer(self.zone),
-            contents=self.contents,
+            known_with_signature(
+                self.fetched.signature,
+                evidence,
+                trusted=self.trusted,
+                locations={self.zone: self.located},
+                contents=self.contents,
+            ),
         )
+        return judged.signed(self.opened.signer(self.zone))
 
     @property
     def about(self) -> About:

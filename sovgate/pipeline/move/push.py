@@ -6,13 +6,18 @@ Opens the project's keys and stores, asks policy, writes the audit log, and keep
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import KeyServiceError, UsageError
 from sovgate.pipeline.decide import contents
-from sovgate.pipeline.decide.judge import Judged, confirm, judge
+from sovgate.pipeline.decide.judge import (
+    Judged,
+    confirm,
+    judge,
+    known_with_signature,
+    transfer_questions,
+)
 from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.movement import (
     About,
@@ -25,7 +30,7 @@ from sovgate.pipeline.move.movement import (
     require_own_role,
 )
 from sovgate.pipeline.move.outbox import Outbox, open_blob
-from sovgate.pipeline.move.results import Pushed
+from sovgate.pipeline.move.results import Delivered, Pushed
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Advance, Release
 from sovgate.stages import audit
@@ -139,19 +144,23 @@ class _Move:
 
     def judge(self, *, sign: bool) -> Judged:
         assert self.located is not None  # noqa: S101 - locate comes first
-        return judge(
+        judged = judge(
             self.opened,
-            source=self.zone.name,
-            destination=self.to.name,
-            located=self.located,
-            release=self.release,
-            manifest=self.outgoing.manifest.digest,
-            signature=self.outgoing.signature,
-            evidence=self.outgoing.evidence,
-            trusted=self.trusted,
-            signer=self.opened.signer(self.zone.name) if sign else None,
-            contents=self.contents,
+            transfer_questions(
+                self.release,
+                self.outgoing.manifest.digest,
+                source=self.zone.name,
+                destination=self.to.name,
+            ),
+            known_with_signature(
+                self.outgoing.signature,
+                self.outgoing.evidence,
+                trusted=self.trusted,
+                locations={self.to.name: self.located},
+                contents=self.contents,
+            ),
         )
+        return judged.signed(self.opened.signer(self.zone.name)) if sign else judged
 
     @property
     def about(self) -> About:
@@ -255,13 +264,13 @@ class _Move:
         signer: Signer,
         head: str,
         advance: Advance | None,
-    ) -> _Delivered:
+    ) -> Delivered:
         from sovgate.stages import transfer
 
         with timer.step("look at the store"):
             found = transfer.existing(self.store, self.wanted(judged), self.trusted)
         if found is not None:
-            return _Delivered(record=found, already=True)
+            return Delivered(record=found, already=True)
         with timer.step("encrypt"):
             sealed, folder, reused = self._sealed(outbox, advance)
         draft = transfer.Draft(
@@ -283,7 +292,7 @@ class _Move:
                 trusted=self.trusted,
                 advance=advance,
             )
-        return _Delivered(
+        return Delivered(
             record=done.record,
             already=done.already,
             written=done.written,
@@ -377,15 +386,6 @@ class _Move:
             audit_head=audit_head,
             steps=tuple(timer.steps),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Delivered:
-    record: Record
-    already: bool
-    written: int = 0
-    written_bytes: int = 0
-    reused: bool = False
 
 
 def _other_key(old: str, new: str, zone: str) -> KeyServiceError:

@@ -9,6 +9,7 @@ from sovgate.records import Release
 
 if TYPE_CHECKING:
     from sovgate.formats.transfer import Place
+    from sovgate.stages.transfer import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +43,14 @@ class Pushed:
     dry_run: bool
     audit_head: str | None
     steps: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What is in the store now, and what of it this run wrote; `reused`: an earlier copy was."""
+
+    record: Record
+    already: bool
+    written: int = 0
+    written_bytes: int = 0
+    reused: bool = False

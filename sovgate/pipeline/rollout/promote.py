@@ -12,7 +12,7 @@ from sovgate.records import Release
 from sovgate.stages import promote as rollouts
 
 if TYPE_CHECKING:
-    from sovgate.formats.decision import Decision
+    from sovgate.pipeline.decide.judge import Judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +80,9 @@ def promote(
         if plan.unchanged and work.recorded(state.branch):
             return _result(work, release, state=state, already=True, dry_run=dry_run)
         with work.timer.step("decide"):
-            decision = work.decide()
+            judged = work.decide()
         if dry_run:
-            decision.require()
+            judged.first.require()
             return _result(
                 work,
                 release,
@@ -90,9 +90,9 @@ def promote(
                 already=plan.unchanged,
                 dry_run=True,
                 diff=plan.diff,
-                decision=decision,
+                judged=judged,
             )
-        done = work.run(checkout, state, decision)
+        done = work.run(checkout, state, judged)
         return _result(
             work,
             release,
@@ -100,7 +100,7 @@ def promote(
             already=done.pushed.already,
             dry_run=False,
             diff="" if done.pushed.already else plan.diff,
-            decision=decision,
+            judged=judged,
             done=done,
         )
 
@@ -113,7 +113,7 @@ def _result(
     already: bool,
     dry_run: bool,
     diff: str = "",
-    decision: Decision | None = None,
+    judged: Judged | None = None,
     done: Done | None = None,
 ) -> Promoted:
     last = work.ledger.last
@@ -135,7 +135,7 @@ def _result(
         previous=last.release if last else None,
         promotion=done.promotion if done else promotion,
         decision=done.decision if done else None,
-        permits=tuple(p.where or p.id for p in decision.permits) if decision else (),
+        permits=tuple(p.where or p.id for p in judged.first.permits) if judged else (),
         pinned=release.pin is not None,
         already=already,
         dry_run=dry_run,

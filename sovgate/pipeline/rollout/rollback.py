@@ -26,7 +26,7 @@ from sovgate.records import Release
 from sovgate.stages import promote as rollouts
 
 if TYPE_CHECKING:
-    from sovgate.formats.decision import Decision
+    from sovgate.pipeline.decide.judge import Judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +94,10 @@ def rollback(
         if again is not None and _is_in_effect(work, again, state):
             return _already(work, again, state, dry_run)
         with work.timer.step("find the way back"):
-            decision, skipped = _choose(work, current, to_release, dry_run)
+            judged, skipped = _choose(work, current, to_release, dry_run)
             plan = checkout.plan(work.pin)
-        done = None if dry_run else work.run(checkout, state, decision)
-        return _result(work, state, current.release, skipped, decision, done, plan.diff)
+        done = None if dry_run else work.run(checkout, state, judged)
+        return _result(work, state, current.release, skipped, judged, done, plan.diff)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ def _is_in_effect(work: Rollout, again: Promotion, state: rollouts.OverlayState)
 
 def _choose(
     work: Rollout, current: _Current, asked: Release | None, dry_run: bool
-) -> tuple[Decision, tuple[tuple[Release, str], ...]]:
+) -> tuple[Judged, tuple[tuple[Release, str], ...]]:
     """The first candidate that still stands, left in `work`, with policy's word of today.
 
     Raises what stands against the only one, or PolicyDenied "no-way-back" with all reasons.
@@ -190,13 +190,13 @@ def _choose(
         try:
             if left is not None and asked is None:
                 _refuse_left(promotion, left)
-            decision = _reconsider(work, promotion, asked, dry_run)
+            judged = _reconsider(work, promotion, asked, dry_run)
         except (VerificationFailed, PolicyDenied, NotFound, KeyServiceError) as error:
             if isinstance(error, KeyServiceError) and error.reason != "wrong-key":
                 raise
             refused.append((promotion.release, error))
             continue
-        return decision, tuple((release, _message(error)) for release, error in refused)
+        return judged, tuple((release, _message(error)) for release, error in refused)
     raise _no_candidate(work, current, asked, refused)
 
 
@@ -211,7 +211,7 @@ def _refuse_left(promotion: Promotion, left: Promotion) -> None:
 
 def _reconsider(
     work: Rollout, promotion: Promotion, asked: Release | None, dry_run: bool
-) -> Decision:
+) -> Judged:
     """Does it verify today as it did then, and is it allowed today?"""
     pin = promotion.manifest if asked is None else asked.pin or promotion.manifest
     work.read(replace(promotion.release, pin=pin))
@@ -223,14 +223,14 @@ def _reconsider(
             reason="record-changed",
         )
     check_decision(work.store, promotion, work.trusted)
-    decision = work.decide()
+    judged = work.decide()
     try:
-        decision.require()
+        judged.first.require()
     except PolicyDenied:
         if not dry_run:
-            work.write_denial(decision)
+            work.write_denial(judged)
         raise
-    return decision
+    return judged
 
 
 def _message(error: SovgateError) -> str:
@@ -322,7 +322,7 @@ def _result(
     state: rollouts.OverlayState,
     left: Release,
     skipped: tuple[tuple[Release, str], ...],
-    decision: Decision,
+    judged: Judged,
     done: Done | None,
     diff: str,
 ) -> RolledBack:
@@ -344,7 +344,7 @@ def _result(
         commit=done.pushed.commit if done else None,
         promotion=done.promotion if done else None,
         decision=done.decision if done else None,
-        permits=tuple(p.where or p.id for p in decision.permits),
+        permits=tuple(p.where or p.id for p in judged.first.permits),
         already=False,
         dry_run=done is None,
         diff=diff,

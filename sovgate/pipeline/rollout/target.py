@@ -6,7 +6,6 @@ the rules of `sovgate.stages.promote` from the audit intent on.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,8 @@ from sovgate.errors import (
 from sovgate.formats.kustomize import Pin
 from sovgate.formats.promotion import Kind, Promotion
 from sovgate.git.url import parse_remote
+from sovgate.pipeline.decide.case import Known, Question
+from sovgate.pipeline.decide.judge import Judged, judge
 from sovgate.pipeline.move.movement import About, Timer, keep, note, outcome_of_failure
 from sovgate.pipeline.rollout.received import Received, read_received
 from sovgate.records import Release
@@ -31,7 +32,6 @@ from sovgate.stages import promote as rollouts
 
 if TYPE_CHECKING:
     from sovgate.config import GitOps, ZoneConfig
-    from sovgate.formats.decision import Decision
     from sovgate.keys._api import Signer
     from sovgate.pipeline.project import Project
     from sovgate.stages.transfer import Record
@@ -191,50 +191,50 @@ class Rollout:
         number = len(self.ledger.promotions) + 1
         return rollouts.rollback_branch(self.zone, self.pin.release, number)
 
-    def decide(self) -> Decision:
+    def decide(self) -> Judged:
         """This zone's own policy, on the zone's own facts."""
-        from sovgate.pipeline.decide.check import decide
-
-        return decide(
-            self.opened,
+        question = Question(
             action="deploy",
             cls="weights",
             manifest=self.manifest,
             release=self.release,
-            evidence=self.received.evidence,
             source=self.zone,
             destination=self.zone,
-            locations={self.zone: self.received.located},
-            trusted=self.trusted,
-            signature=self.received.signature,
-            facts=self.received.contents,
         )
+        known = Known(
+            trusted=self.trusted,
+            evidence=self.received.evidence,
+            signature=self.received.signature,
+            locations={self.zone: self.received.located},
+            contents=self.received.contents,
+        )
+        return judge(self.opened, [question], known)
 
     # -- from the intent on
 
     def run(
-        self, checkout: rollouts.Checkout, state: rollouts.OverlayState, decision: Decision
+        self, checkout: rollouts.Checkout, state: rollouts.OverlayState, judged: Judged
     ) -> Done:
         """The intent, the commit, the record, the outcome. A denial is written down and raised."""
         signer = self.opened.signer(self.zone)
-        signed, refs = self._signed(decision, signer)
+        signed, refs = self._signed(judged, signer)
         digest = refs[0][1]
         run = self._begin(signer)
         try:
-            decision.require()
+            judged.first.require()
         except PolicyDenied:
             keep(run, signed, digest)
             note(run, "denied", self.about, refs=refs)
             raise
         head = note(run, "intent", self.about, refs=refs)
         with outcome_of_failure(run, self.about):
-            self.received.keep(signed, {item.sha256 for item in decision.case.evidence})
+            self.received.keep(signed, {item.sha256 for item in judged.first.case.evidence})
             with self.timer.step("commit and push"):
                 pushed = checkout.push(
                     self.pin,
                     state,
                     rollouts.commit_message(self.pin, head, reason=self.reason),
-                    lambda: self._ask_again(decision, state),
+                    lambda: self._ask_again(judged, state),
                     proposal=self.proposal,
                 )
             with self.timer.step("record"):
@@ -244,10 +244,10 @@ class Rollout:
             )
         return Done(pushed=pushed, promotion=promotion, decision=digest, audit_head=end)
 
-    def write_denial(self, decision: Decision) -> None:
+    def write_denial(self, judged: Judged) -> None:
         """A denial that does not end the run is written down all the same."""
         signer = self.opened.signer(self.zone)
-        signed, refs = self._signed(decision, signer)
+        signed, refs = self._signed(judged, signer)
         run = self._begin(signer)
         keep(run, signed, refs[0][1])
         note(run, "denied", self.about, refs=refs)
@@ -256,15 +256,11 @@ class Rollout:
         home = self.opened.audit_store(self.zone)
         return audit.Log(home, signer, trusted=self.trusted).begin()
 
-    def _signed(
-        self, decision: Decision, signer: Signer
-    ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    def _signed(self, judged: Judged, signer: Signer) -> tuple[bytes, tuple[tuple[str, str], ...]]:
         """The signed decision, and what all entries of this run are about, the decision first."""
-        from sovgate.pipeline.decide.check import sign_decision
-
-        signed = sign_decision(decision, signer)
-        return signed, (
-            ("decision", hashlib.sha256(signed).hexdigest()),
+        document = judged.signed(signer).documents[0]
+        return document.data, (
+            ("decision", document.sha256),
             ("transfer", self.received.record.sha256),
             ("receipt", self.received.receipt),
         )
@@ -283,16 +279,16 @@ class Rollout:
             destination=self.zone,
         )
 
-    def _ask_again(self, decision: Decision, state: rollouts.OverlayState) -> None:
-        self.ask_again(decision)
+    def _ask_again(self, judged: Judged, state: rollouts.OverlayState) -> None:
+        self.ask_again(judged)
         self._require_unmoved(state)
 
-    def ask_again(self, decision: Decision) -> None:
+    def ask_again(self, judged: Judged) -> None:
         """Just before each commit object: is it all still so? Raises what is not."""
         from sovgate.stages import transfer
 
         now = audit.utc_now().timestamp()
-        if not decision.time <= now < decision.expires:
+        if not judged.first.time <= now < judged.first.expires:
             raise Inconclusive(
                 "the decision has run out, or the clock was set back",
                 fix="run it again",

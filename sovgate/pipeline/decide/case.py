@@ -1,0 +1,197 @@
+"""Builds the case that policy is asked about, from a project and what is known. No I/O but the
+manifests of data sets.
+
+RULES 18: every field is there, and what nobody knows is `null`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from sovgate import regions
+from sovgate.formats import case as cases
+from sovgate.formats.case import Case, Origin
+from sovgate.pipeline.decide.contents import UNKNOWN
+from sovgate.pipeline.decide.evidence import Sorted, bound
+from sovgate.pipeline.project import Project
+from sovgate.records import CLASSES, GRADE, Action, Release
+from sovgate.stages.record import ancestry
+
+if TYPE_CHECKING:
+    from sovgate.formats.provenance import TrainingRecord
+    from sovgate.stages.attest import RawEvidence
+    from sovgate.stages.trust import Trusted
+
+_REGION = re.compile(r"[a-z0-9-]+:[A-Za-z0-9._-]+", re.ASCII)
+
+
+class KnownLocation(Protocol):
+    """What a provider said of a store: `transfer.Located`, `stores._api.Location`."""
+
+    @property
+    def value(self) -> str | None: ...
+
+    @property
+    def grade(self) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked: may `cls` of this release do that, from zone `source` to `destination`?
+
+    `manifest` is None where there is no model yet, `release` where it has no name as one.
+    """
+
+    action: Action
+    cls: str
+    manifest: str | None
+    release: Release | None
+    source: str
+    destination: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the one who asks knows; nothing of it is believed for being here but `signature`.
+
+    trusted    whom to believe
+    evidence   everything beside the model, its signature too, nothing of it checked yet
+    signature  the digest of a bundle that was verified against the model's very files
+    locations  zone -> what its provider said; a zone left out is as declared
+    contents   what is known of the files (`decide/contents.py`)
+    """
+
+    trusted: tuple[Trusted, ...]
+    evidence: tuple[RawEvidence, ...]
+    signature: str | None = None
+    locations: Mapping[str, KnownLocation | None] = field(default_factory=dict)
+    contents: Mapping[str, cases.Fact] = field(default_factory=lambda: UNKNOWN)
+
+
+def build_case(
+    project: Project, question: Question, known: Known, found: Sorted, *, now: int
+) -> Case:
+    """The case of one question. `found` is the evidence of `known`, sorted (`evidence.py`)."""
+    config = project.config
+    source, destination = question.source, question.destination
+    custom = _custom_classes(project)
+    return Case(
+        action=question.action,
+        subject=cases.Subject(
+            cls=question.cls,
+            model=config.model,
+            release=None if question.release is None else str(question.release),
+            manifest=question.manifest,
+            derived_from=_origins(project, found.records),
+        ),
+        source=_place(project, source, known.locations.get(source), required=False),
+        destination=_place(project, destination, known.locations.get(destination), required=True),
+        evidence=found.evidence,
+        rejected=found.rejected,
+        project=cases.ProjectFacts(
+            sha256=project.digest,
+            mode=config.policy.mode,
+            border=tuple(
+                cases.Crossing(
+                    cls=name,
+                    source=one,
+                    destination=other,
+                    where=_where(project, f"border.{name}.allow.{index}"),
+                )
+                for name, rule in config.border.items()
+                for index, (one, other) in enumerate(rule.allow)
+            ),
+            gates=tuple(
+                cases.GateRule(
+                    name=gate.name,
+                    before=gate.before,
+                    threshold=bound(">=", gate.at_least) or bound("<=", gate.at_most),
+                    dataset=gate.dataset,
+                    where=_where(project, f"gates.{gate.name}"),
+                )
+                for gate in config.gates.values()
+            ),
+            classes=custom,
+            lines=_lines(project, question.cls, source, destination),
+        ),
+        now=now,
+        facts={
+            **known.contents,
+            "pickles_allowed": config.policy.pickles == "allow",
+        },
+    )
+
+
+def _custom_classes(project: Project) -> tuple[str, ...]:
+    """Classes of the project's own: those that the file lists, or that `border` names."""
+    listed = project.config.document.value.get("classes") or ()
+    names = [*listed, *project.config.border]
+    return tuple(sorted({str(name) for name in names} - set(CLASSES)))
+
+
+def _origins(project: Project, records: Sequence[TrainingRecord]) -> tuple[Origin, ...]:
+    """What is behind the model, by all trusted records together: one cannot loosen another."""
+    declared = project.datasets()
+    found = [one for record in records or (None,) for one in ancestry(record, declared)]
+    origins = [
+        Origin(
+            name=one.name,
+            kind=one.kind,
+            category=one.category,
+            stays_in=one.stays_in,
+            lifts=one.lifts,
+            commitment=one.commitment,
+            where=one.where,
+        )
+        for one in found
+    ]
+    return tuple(dict.fromkeys(origins))
+
+
+def _shorter(where: str | None) -> str | None:
+    """Without the column: people look for a line."""
+    if where is None:
+        return None
+    match = re.fullmatch(r"(.+?:\d+):\d+", where)
+    return match.group(1) if match else where
+
+
+def _where(project: Project, dotted: str) -> str | None:
+    return _shorter(str(project.config.where(dotted)))
+
+
+def _lines(project: Project, cls: str, source: str, destination: str) -> dict[str, str]:
+    """Where in the project file things stand that a message may want to name."""
+    names = ["border", f"zones.{source}", f"zones.{destination}", "policy", "trust"]
+    if cls in project.config.border:
+        names.append(f"border.{cls}")
+    there = project.config.document.value
+    return {name: str(_where(project, name)) for name in names if name.split(".", 1)[0] in there}
+
+
+def _place(
+    project: Project, name: str, known: KnownLocation | None, *, required: bool
+) -> cases.Place:
+    zone = project.zone(name)
+    region = regions.lookup(zone.region)
+    located = cases.Located(value=None, grade=GRADE["declared"])
+    if known is not None:
+        said = known.value
+        if said is not None and not _REGION.fullmatch(said):
+            located = cases.Located(value=None, grade=GRADE["unknown"])
+        else:
+            located = cases.Located(value=said, grade=known.grade)
+    return cases.Place(
+        zone=name,
+        region=zone.region,
+        country=region.country,
+        groups=tuple(region.groups),
+        operator=region.operator,
+        operator_country=region.operator_country,
+        partition=region.partition,
+        location=located,
+        require=GRADE[zone.require] if required else None,
+    )
