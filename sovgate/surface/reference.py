@@ -26,6 +26,11 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
+def code(text: str) -> str:
+    """Code in a table cell. Not every reader of Markdown takes an escaped bar within backticks."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(row).replace("  ", " ") + " |" for row in rows]
@@ -50,16 +55,29 @@ def exit_codes() -> str:
 
 
 def index(commands: Mapping[str, Sequence[Verb]]) -> str:
-    rows = [
-        (f"[`{name}`]({name}.md)", cell(COMMANDS[name][1]), "yes" if name in VERBS else "")
-        for name in commands
-    ]
-    return (
-        header("sovgate/cli/")
-        + "# Commands\n\n"
-        + table(("command", "what it does", "Action and Task"), rows)
-        + "\n[Exit codes](../exit-codes.md)\n"
-    )
+    """The commands under the headings of `sovgate --help`. The site's navigation follows them."""
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for name in commands:
+        heading, line = COMMANDS[name]
+        there = "yes" if name in VERBS else ""
+        groups.setdefault(heading, []).append((f"[`{name}`]({name}.md)", cell(line), there))
+    parts = [header("sovgate/cli/"), _COMMANDS]
+    for heading, rows in groups.items():
+        shown = table(("command", "what it does", "Action and Task"), rows)
+        parts.append(f"## {heading[0].upper()}{heading[1:]}\n\n{shown}\n")
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+_COMMANDS = """# Commands
+
+The groups are those of `sovgate --help`. A command that is also an Action and a Task takes the same
+options there as inputs ([GitHub Actions](../actions.md), [Tekton](../tekton.md)).
+
+Every command has `--help`, with an example, and `--format json`. Each option has an environment
+variable, unless it weakens trust. Every command ends with one of these
+[exit codes](../exit-codes.md).
+
+"""
 
 
 def page(name: str, below: Sequence[Verb]) -> str:
@@ -89,10 +107,10 @@ def _command(verb: Verb, level: str) -> str:
 
 
 def _row(item: Input) -> tuple[str, str, str]:
-    shown = f"`{item.flags} {item.metavar}`" if item.metavar else f"`{item.flags}`"
+    shown = code(f"{item.flags} {item.metavar}" if item.metavar else item.flags)
     text = cell(item.help) + (f" Default: `{item.default}`." if item.default else "")
-    names = ", ".join(f"`{name}`" for name in item.variables)
-    return shown.replace("|", "\\|"), text, names or "none: it weakens trust"
+    names = "<br>".join(code(name) for name in item.variables)
+    return shown, text, names or "none: it weakens trust"
 
 
 def _action(verb: Verb, level: str) -> str:
