@@ -1,4 +1,4 @@
-"""mkdocs: adds generated pages to the navigation, and follows links that leave docs/.
+"""mkdocs: adds generated pages to the navigation, and pictures and links from outside of docs/.
 
 A link to a file of this repository becomes one to its page at the host; a link to none is an error.
 Reads docs/ and looks whether files are there; writes nothing.
@@ -14,25 +14,71 @@ from typing import Any
 import mkdocs.exceptions
 
 ROOT = Path(__file__).resolve().parent.parent
+PICTURE, DEMO = "<!-- picture: border -->", "<!-- demo -->"
+_BLOCK = re.MULTILINE | re.DOTALL
 _FENCE = re.compile(r"^(```|~~~).*?^\1\s*?$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<to>(?!https?:|mailto:|#|/)[^()\s#]+)(?P<anchor>#[^()\s]*)?\)")
 
 
+#: Pages that are listed where they are there: others make them.
+OPTIONAL = {"floor-plan.md"}
+
+
 def on_config(config: Any) -> Any:
-    """Commands: docs/reference. Decisions: docs/adr. More: pages that mkdocs.yml leaves out."""
-    for title, folder, first in (("Commands", "reference", "index.md"), ("Decisions", "adr", "")):
-        names = sorted(path.name for path in (ROOT / "docs" / folder).glob("*.md"))
-        names.sort(key=lambda name: name != first)
-        config.nav.append({title: [f"{folder}/{name}" for name in names]})
+    """Commands by the headings of --help, decisions, and pages that mkdocs.yml leaves out."""
+    docs = ROOT / "docs"
+    tabs = {title: pages for entry in config.nav for title, pages in entry.items()}
+    tabs["Commands"] += _commands((docs / "reference" / "index.md").read_text(encoding="utf-8"))
+    maintainers = tabs["Maintainers"]
+    names = sorted(path.name for path in (docs / "adr").glob("*.md"))
+    maintainers.append({"Decisions": [f"adr/{name}" for name in names]})
+    maintainers.append({"Contributing": f"{config.repo_url}/blob/main/CONTRIBUTING.md"})
+    absent = {name for name in OPTIONAL if not (docs / name).is_file()}
+    for pages in (tabs["Reference"], maintainers):
+        pages[:] = [page for page in pages if not any(path in absent for path in _paths(page))]
     named = set(re.findall(r"[\w/-]+\.md", str(config.nav)))
-    more = sorted({path.name for path in (ROOT / "docs").glob("*.md")} - named)
+    more = sorted({path.name for path in docs.glob("*.md")} - named)
     if more:
         config.nav.append({"More": more})
     return config
 
 
+def _paths(page: dict[str, Any]) -> list[str]:
+    return [path for path in page.values() if isinstance(path, str)]
+
+
+def _commands(index: str) -> list[Any]:
+    """The navigation of docs/reference/index.md: its headings, and the pages below each."""
+    found: list[Any] = [{"All commands": "reference/index.md"}]
+    for part in index.split("\n## ")[1:]:
+        pages = re.findall(r"^\| \[`([\w-]+)`\]\(([\w-]+\.md)\)", part, re.MULTILINE)
+        heading = part.split("\n", 1)[0]
+        found.append({heading: [{name: f"reference/{path}"} for name, path in pages]})
+    return found
+
+
+def _pictures(markdown: str) -> str:
+    """`<!-- picture: border -->`: both drawings, inline, so that they know light from dark."""
+    if PICTURE in markdown:
+        drawn = [
+            (ROOT / "docs/assets" / f"border-{shape}.svg").read_text(encoding="utf-8").strip()
+            for shape in ("wide", "tall")
+        ]
+        inline = "".join(line for one in drawn for line in one.splitlines())
+        markdown = markdown.replace(PICTURE, f'<div class="picture">{inline}</div>')
+    if DEMO in markdown:
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        printed = re.findall(r"^```text\nA model crosses a border.*?^```$", readme, _BLOCK)
+        block = f'<div class="terminal" markdown="1">\n\n{printed[0]}\n\n</div>'
+        markdown = markdown.replace(DEMO, block)
+    return markdown
+
+
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
     here = page.file.src_uri
+    if here == "index.md":
+        page.meta["hide"] = ["navigation"]  # the tabs are enough, and the picture gets the room
+    markdown = _pictures(markdown)
 
     def follow(match: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(here), match["to"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 import shutil
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sovgate.cli import COMMANDS
 from tests import components
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +102,27 @@ def test_the_pages_build_strictly_and_fetch_nothing(mkdocs: Path, tmp_path: Path
     for page in pages:
         text = page.read_text()
         assert not re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=[\"']?https?:", text), page
-        assert not re.findall(r"<link[^>]*stylesheet[^>]*https?:", text), page
+        assert not re.findall(r"<link[^>]*(?:stylesheet|icon|preconnect)[^>]*https?:", text), page
+        # With it the theme asks its host's API how popular the repository is.
+        assert 'data-md-component="source"' not in text, page
+        assert 'class="mermaid"' not in text, page  # drawn by a program that is fetched
+    for style in (tmp_path / "site").rglob("*.css"):
+        assert not re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", style.read_text()), style
+
+
+@pytest.mark.component
+def test_the_pages_read_as_one(mkdocs: Path, tmp_path: Path) -> None:
+    """The picture of the border, what the demo prints, and commands in the order of --help."""
+    done = build(mkdocs, ROOT, tmp_path / "site")
+    assert done.returncode == 0, done.stdout + done.stderr
+    home = (tmp_path / "site/index.html").read_text()
+    assert home.count('<svg class="border"') == 2
+    assert "A model crosses a border: us-train" in html.unescape(re.sub("<[^>]+>", "", home))
+    command = (tmp_path / "site/reference/push/index.html").read_text()
+    listed = re.findall(r'href="\.\./([a-z]+)/" class="md-nav__link', command)
+    assert listed == [*(name for name in COMMANDS if name != "push"), "project"]
+    index = json.loads((tmp_path / "site/search/search_index.json").read_text())
+    assert any("sovgate.yaml" in entry["title"] for entry in index["docs"])
 
 
 @pytest.mark.component
