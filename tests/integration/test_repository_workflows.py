@@ -137,6 +137,7 @@ def test_a_link_that_leads_nowhere_fails(mkdocs: Path, tmp_path: Path, text: str
     (tmp_path / "scripts").unlink()
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts/docs_hook.py", tmp_path / "scripts")
+    shutil.copytree(ROOT / "scripts/_theme", tmp_path / "scripts/_theme")
     for path in ROOT.glob("*"):
         if path.is_file():
             shutil.copy(path, tmp_path)
