@@ -169,7 +169,7 @@ def argument(name: str, **attrs: Any) -> Callable[[F], F]:
 
 def model_argument(function: F) -> F:
     return argument(
-        "model", type=LocalPath(), metavar="MODEL", help="The model: a directory or a file."
+        "model", type=LocalPath(), metavar="MODEL", help="The model: a folder or a file."
     )(function)
 
 

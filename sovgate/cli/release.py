@@ -31,12 +31,12 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
     outputs={
         "release": "The release, pinned: NAME/VERSION@sha256:…",
         "manifest": "Manifest digest of the model, sha256:…",
-        "left-to": "Zones whose own job has to go on, apart by commas; empty where none has.",
+        "left-to": "Zones whose own job has to go on, separated by commas; may be empty.",
         "audit-head": "The last head of the audit log of --zone; empty on a dry run.",
     },
 )
 @model_argument
-@option("--release", required=True, metavar="NAME/VERSION", help="The release that this is.")
+@option("--release", required=True, metavar="NAME/VERSION", help="The release's name.")
 @zone_option()
 @option(
     "--to",
@@ -44,23 +44,23 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
     required=True,
     multiple=True,
     metavar="ZONE",
-    help="A zone where it goes. Repeat for each.",
+    help="A zone to push to. Repeat for each.",
 )
 @option(
     "--through",
     type=click.Choice(("push", "promote")),
     default="push",
     show_default=True,
-    help="How far to go; promote goes on in each zone whose keys are at hand.",
+    help="How far to go. promote goes on in each zone whose keys can be used here.",
 )
 @option(
     "--dataset",
     "datasets",
     multiple=True,
     metavar="NAME",
-    help="A data set behind the model, to be recorded. Repeat for each.",
+    help="A data set behind the model, for the training record. Repeat for each.",
 )
-@key_option(help="Signs model, record and SBOM (default: the key of --zone).")
+@key_option(help="Sign model, record and SBOM with this key (default: the key of --zone).")
 @option(
     "-o",
     "--output",
@@ -88,7 +88,7 @@ def command(
     project: Path | None,
     format_: str,
 ) -> Report:
-    """Take a model the whole way: sign, record, list, decide, push, and on."""
+    """Take a model the whole way: sign, record, SBOM, check, push and more."""
     from sovgate.pipeline.release import release as run
     from sovgate.pipeline.steps import ALREADY, LEFT
 

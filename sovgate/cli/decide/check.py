@@ -33,10 +33,10 @@ sovgate check build/kyc-risk --action transfer --zone us-train --to eu
 sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0""",
     outputs={
         "allowed": "true or false.",
-        "rules": "The rules that denied, apart by commas.",
+        "rules": "The rules that denied, separated by commas.",
         "case": "Digest of the case that was decided, sha256:…",
         "policy": "Digest of the policy that decided, sha256:…",
-        "decision": "Path of the signed decision; empty where none was asked for.",
+        "decision": "Path of the signed decision; empty if none was asked for.",
     },
 )
 @model_argument
@@ -45,7 +45,7 @@ sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0"
     type=click.Choice(ACTIONS),
     default="transfer",
     show_default=True,
-    help="What would be done.",
+    help="The action to ask about.",
 )
 @zone_option()
 @option("--to", metavar="ZONE", help="Where it would go (default: it stays in --zone).")
@@ -55,9 +55,9 @@ sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0"
     metavar="CLASS",
     default="weights",
     show_default=True,
-    help="What it is: weights, metadata, gradient, a class of the project's own …",
+    help="Its class: weights, metadata, gradient, or a class of the project's own.",
 )
-@option("--release", metavar="NAME/VERSION", help="As which release.")
+@option("--release", metavar="NAME/VERSION", help="The release that it would be.")
 @key_option(help="Sign the decision with this key, and add it to the model's evidence.")
 @option(
     "--save",
@@ -79,7 +79,7 @@ def command(
     project: Path | None,
     format_: str,
 ) -> Report:
-    """Ask policy whether an action is allowed, and why not."""
+    """Ask policy whether an action is allowed, and if not, why."""
     from sovgate.pipeline.decide.check import check
 
     with progress("reading the model") as advance:

@@ -28,7 +28,7 @@ sovgate guard data/kyc.csv keys/us.pem""",
 def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Report:
     """Refuse regulated data, keys, pickles and weights in Git.
 
-    Exits 10 where it refuses a file. Exceptions, each with its reason, stand in
+    Exits 10 if it refuses a file. Exceptions, each with its reason, are in
     `.sovgate-guard.yaml`. No network.
     """
     from sovgate.pipeline.decide.guard import guard
@@ -68,7 +68,7 @@ def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Repor
             ],
         },
         exit=ExitCode.DENIED if refused else ExitCode.OK,
-        notes=("where one is meant to be there, say so with its reason in .sovgate-guard.yaml",)
+        notes=("if a file is meant to be there, say so in .sovgate-guard.yaml, with the reason",)
         if refused
         else (),
         annotations=tuple(("error", f.where, f.message) for f in done.findings),

@@ -26,9 +26,9 @@ sovgate lint sovgate.yaml data/ policies/ --format json""",
 @project_option
 @output_options
 def command(path: tuple[Path, ...], project: Path | None, format_: str) -> Report:
-    """Check project file, dataset manifests and policies, offline.
+    """Check the project file, data set manifests and policies, offline.
 
-    Exits 3 where anything is wrong; warnings alone do not block.
+    Exits 3 if anything is wrong. Warnings alone do not block.
     """
     from sovgate.pipeline.decide.lint import lint
 

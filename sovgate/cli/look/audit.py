@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("audit", cls=_base.Group)
 def command() -> None:
-    """Verify the log of what was done, and read a release's story."""
+    """Verify the audit log, and tell the story of a release."""
 
 
 @_base.command(
@@ -36,7 +36,7 @@ sovgate audit verify --against 5f2c…e1""",
     multiple=True,
     weakens_trust=True,
     metavar="HEAD",
-    help="A head that you noted, as push, pull and promote print it. Repeat for each.",
+    help="A head that you noted when push, pull or promote printed it. Repeat for each.",
 )
 @_base.project_option
 @_base.output_options
@@ -121,13 +121,13 @@ def _verify(
 @_base.command(
     "show",
     path="audit show",
-    help="Read a release's whole story: who, what, when, why, from data to commit.",
+    help="Tell a release's whole story, from data to commit: who, what, when and why.",
     example="""
 sovgate audit show churn/1.4.0
 sovgate audit show churn/1.4.0@sha256:9f86…0a08 --zone eu --format json""",
 )
 @_base.argument("release", metavar="NAME/VERSION[@sha256:…]", help="The release.")
-@_base.option("--zone", metavar="ZONE", help="One zone's story (default: of every zone).")
+@_base.option("--zone", metavar="ZONE", help="Only this zone's part (default: every zone's).")
 @_base.project_option
 @_base.output_options
 def _show(release: str, zone: str | None, project: Path | None, format_: str) -> Report:

@@ -14,13 +14,13 @@ from sovgate.cli._progress import human_bytes, progress
 
 @click.group("data", cls=_base.Group)
 def command() -> None:
-    """Commit to regulated data where it lies."""
+    """Commit to regulated data without moving it."""
 
 
 @declare(
     "key",
     path="data key",
-    help="Make a zone's commitment key: 32 random bytes, a secret. Never overwrites.",
+    help="Make a zone's commitment key: 32 secret random bytes. It never overwrites a file.",
     example="sovgate data key -o keys/kyc-eu.key",
 )
 @option(
@@ -29,7 +29,7 @@ def command() -> None:
     type=LocalPath(),
     required=True,
     metavar="FILE",
-    help="Where the key goes (mode 0600).",
+    help="Where to write the key (mode 0600).",
 )
 @output_options
 def _make_key(output: Path, format_: str) -> Report:

@@ -22,14 +22,14 @@ _OTHERS = frozenset({"SOVGATE_KEY_PASSPHRASE", "SOVGATE_GIT_TOKEN", "SOVGATE_GIT
 sovgate doctor
 sovgate doctor --zone eu --format json     # its secret keys and its store too""",
 )
-@zone_option(help="The zone where this runs: its secret keys are tried, and its store is probed.")
+@zone_option(help="The zone where this runs. Its secret keys are tried and its store is probed.")
 @option("--offline", is_flag=True, cls=Option, help="Leave out what needs the network.")
 @project_option
 @output_options
 def command(zone: str | None, offline: bool, project: Path | None, format_: str) -> Report:
     """Say what is missing for a run, and how to get it.
 
-    Exits 3 where something is missing; warnings do not block. Asks no host but those that the
+    Exits 3 if something is missing. Warnings do not block. It asks only hosts that the
     project names.
     """
     from sovgate.pipeline.look.diagnosis import MISSING, OK, WARN

@@ -44,14 +44,14 @@ sovgate init kyc --pattern hybrid --train aws:us-east-1 --serve eu=aws-eusc:eusc
     type=LocalPath(),
     required=False,
     metavar="[DIR]",
-    help="Where the project goes (default: here).",
+    help="Where to write the project (default: here).",
 )
 @option(
     "--pattern",
     type=click.Choice(["central", "hybrid"]),
     help="central: trained once, served in zones. hybrid: fine-tuned there too.",
 )
-@option("--model", metavar="NAME", help="The model's name (default: that of the folder).")
+@option("--model", metavar="NAME", help="The model's name (default: the folder's name).")
 @option("--train", metavar="[ZONE=]REGION", help="Where you train, e.g. aws:us-east-1.")
 @option("--serve", multiple=True, metavar="[ZONE=]REGION", help="Where you serve. Repeat for each.")
 @option(
@@ -60,10 +60,13 @@ sovgate init kyc --pattern hybrid --train aws:us-east-1 --serve eu=aws-eusc:eusc
     metavar="NAME=PLACE[,PLACE]",
     help="Data that may not leave a place: EU, EEA, DE … Repeat for each.",
 )
-@option("--gitops", metavar="URL", help="Repository that drives the rollout.")
+@option("--gitops", metavar="URL", help="The Git repository that drives the rollout.")
 @option("--keys", is_flag=True, cls=Option, help="Make key files for each zone.")
 @option(
-    "--local", is_flag=True, cls=Option, help="To try it here: key files, and folders as stores."
+    "--local",
+    is_flag=True,
+    cls=Option,
+    help="Try it on this machine, with key files, and folders as stores.",
 )
 @option(
     "--schema",
@@ -89,7 +92,7 @@ def command(
     dry_run: bool,
     format_: str,
 ) -> Report:
-    """Write a project to start from, and never over another file."""
+    """Write a project to start from, without overwriting any file."""
     from sovgate.pipeline.look import init as pipeline
 
     target = folder or Path()

@@ -21,7 +21,7 @@ def command() -> None:
 @_base.command(
     "generate",
     path="keys generate",
-    help="Make a private key file, and its public half beside it. Never overwrites.",
+    help="Make a private key file, with its public half beside it. It never overwrites a file.",
     example="""
 sovgate keys generate sign -o keys/us.pem
 sovgate keys generate encrypt -o keys/eu.pem""",
@@ -33,7 +33,7 @@ sovgate keys generate encrypt -o keys/eu.pem""",
     type=_base.LocalPath(),
     required=True,
     metavar="FILE",
-    help="Private key file (mode 0600); the public half goes beside it.",
+    help="Where to write the private key (mode 0600). The public half goes beside it.",
 )
 @_base.option(
     "--algorithm",
@@ -69,7 +69,7 @@ def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> R
 @_base.command(
     "show",
     path="keys show",
-    help="Show the public half of a key: algorithm, key id, hint. Never the secret.",
+    help="Show the public half of a key: algorithm, key id and hint. It never shows the secret.",
     example="sovgate keys show file:keys/us.pem",
 )
 @_base.argument("uri", metavar="URI", help="Key URI or path of a PEM file.")

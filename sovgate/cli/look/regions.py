@@ -32,7 +32,7 @@ def _asked(find: Callable[[str], T], text: str) -> T:
 @_base.command(
     "list",
     path="regions list",
-    help="List regions, narrowed by provider, country or group.",
+    help="List the regions, all or those of a provider, country or group.",
     example="sovgate regions list --group EU --provider aws",
 )
 @_base.option("--provider", metavar="NAME", help="Only this provider, e.g. aws-eusc.")
@@ -85,7 +85,7 @@ def _line(row: Region) -> tuple[str, ...]:
 @_base.command(
     "show",
     path="regions show",
-    help="Show all that is known of one region, with source and date.",
+    help="Show what is known about a region, with source and date.",
     example="sovgate regions show aws-eusc:eusc-de-east-1",
 )
 @_base.argument("region", metavar="REGION", help="provider:region, e.g. aws:us-east-1.")

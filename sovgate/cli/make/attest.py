@@ -50,14 +50,14 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
 @option(
     "--all-unsigned",
     is_flag=True,
-    help="Sign what lies in MODEL.evidence/unsigned/, but for legal words and waivers.",
+    help="Sign what is in MODEL.evidence/unsigned/, except legal statements and waivers.",
 )
 @option(
     "--type",
     "kind",
     metavar="TYPE",
     weakens_trust=True,
-    help="What the predicate in FILE is: a role (sbom, gate …) or a predicate type.",
+    help="What the predicate in FILE is: a role, such as sbom or gate, or a predicate type.",
 )
 @option(
     "--role",
@@ -74,23 +74,23 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
     help="Attest that --zone may run this model, trained on --dataset as it is now.",
 )
 @option("--dataset", metavar="NAME", help="With --legal: the data set.", no_action=_BY_A_PERSON)
-@zone_option(help="With --legal: the zone that it is about.", no_action=_BY_A_PERSON)
+@zone_option(help="With --legal: the zone that may run the model.", no_action=_BY_A_PERSON)
 @option(
     "--release",
     metavar="NAME/VERSION",
-    help="With --legal: this release alone.",
+    help="With --legal: only this release.",
     no_action=_BY_A_PERSON,
 )
 @option(
     "--statement",
     metavar="TEXT",
-    help="With --legal: the words that are signed.",
+    help="With --legal: a text that is signed with it.",
     no_action=_BY_A_PERSON,
 )
 @option(
     "--until",
     metavar="DATE",
-    help="With --legal: the day when it ends (default: no end).",
+    help="With --legal: the last day on which it holds (default: no end).",
     no_action=_BY_A_PERSON,
 )
 @key_option(required=True, help="Sign with this key, e.g. file:keys/ci.pem.")

@@ -50,35 +50,35 @@ sovgate gate junit build/kyc-risk --report report.xml --key file:keys/ci.pem""",
     "--predictions",
     type=LocalPath(),
     metavar="FILE",
-    help="CSV id,label,prediction[,score], or Parquet, of a test set (all gates but junit).",
+    help="Predictions on a test set, as CSV or Parquet (all gates except junit).",
 )
 @option(
     "--baseline",
     type=LocalPath(),
     metavar="FILE",
-    help="The same of the model before, on the same samples (regression).",
+    help="The earlier model's predictions on the same samples (regression).",
 )
-@option("--positive", metavar="LABEL", help="The label that it is about (f1, auc).")
+@option("--positive", metavar="LABEL", help="The label that counts as positive (f1, auc).")
 @option("--report", type=LocalPath(), metavar="FILE", help="The test run's JUnit XML (junit).")
 @option(
     "--at-least",
     metavar="NUMBER",
     weakens_trust=True,
-    help="Another threshold than the project's; policy takes no pass of one.",
+    help="A threshold other than the project's. Policy does not count a pass at it.",
 )
 @option(
     "--at-most",
     metavar="NUMBER",
     weakens_trust=True,
-    help="The same, for gates whose threshold is an upper one (regression).",
+    help="The same, for gates with an upper threshold (regression).",
 )
 @option(
     "--confidence",
     metavar="NUMBER",
     weakens_trust=True,
-    help="Confidence of the interval, 0.95 or more (default: 0.95).",
+    help="The interval's confidence, 0.95 or more (default: 0.95).",
 )
-@key_option(help="Sign the result with this key; without it, it goes to unsigned/.")
+@key_option(help="Sign the result with this key. Without a key it is written to unsigned/.")
 @project_option
 @output_options
 def command(

@@ -53,7 +53,7 @@ sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from
     "--no-dataset",
     is_flag=True,
     weakens_trust=True,
-    help="State that no data set is behind the model, but those of its base.",
+    help="State that no data set is behind the model, except those of its base.",
 )
 @option(
     "--base-model",
@@ -61,7 +61,7 @@ sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from
     multiple=True,
     type=LocalPath(),
     metavar="PATH",
-    help="A model that it was made from, or its evidence folder. Repeat for each.",
+    help="A model that it was made from, or that model's evidence folder. Repeat for each.",
 )
 @option(
     "--from",
@@ -74,7 +74,7 @@ sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from
     "--environment",
     type=LocalPath(),
     metavar="DIR",
-    help="Virtual environment in which it was trained: names and versions are kept.",
+    help="The virtual environment of the training: names and versions are recorded.",
 )
 @option("--commit", metavar="SHA", help="Git commit of the training code.")
 @option(
@@ -91,7 +91,7 @@ sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from
     metavar="NAME=VALUE",
     help="A metric of the trained model. Repeat for each.",
 )
-@key_option(help="Sign the record with this key; without it, it goes to unsigned/.")
+@key_option(help="Sign the record with this key. Without a key it is written to unsigned/.")
 @project_option
 @output_options
 def command(
@@ -108,7 +108,7 @@ def command(
     project: Path | None,
     format_: str,
 ) -> Report:
-    """Write down which data sets are behind a model."""
+    """Record which data sets are behind a model."""
     from sovgate.pipeline.make.record import record
 
     with progress("reading the model") as advance:

@@ -44,18 +44,24 @@ sovgate sbom build/kyc-risk -o kyc-risk.cdx.json --spdx kyc-risk.spdx.json""",
     "--environment",
     type=LocalPath(),
     metavar="DIR",
-    help="Virtual environment in which the model was trained.",
+    help="The virtual environment of the training.",
 )
 @option(
     "--license",
     "licences",
     multiple=True,
     metavar="SPDX",
-    help="Licence of the model, in place of what its card says. Repeat for each.",
+    help="The model's licence, instead of what its card says. Repeat for each.",
 )
-@option("-o", "--output", type=LocalPath(), metavar="FILE", help="Write the bare CycloneDX here.")
-@option("--spdx", type=LocalPath(), metavar="FILE", help="Make an SPDX 3 document too, here.")
-@key_option(help="Sign the SBOM with this key; without it, it goes to unsigned/.")
+@option(
+    "-o",
+    "--output",
+    type=LocalPath(),
+    metavar="FILE",
+    help="Also write the plain CycloneDX document here.",
+)
+@option("--spdx", type=LocalPath(), metavar="FILE", help="Also write an SPDX 3 document here.")
+@key_option(help="Sign the SBOM with this key. Without a key it is written to unsigned/.")
 @project_option
 @output_options
 def command(
@@ -69,7 +75,7 @@ def command(
     project: Path | None,
     format_: str,
 ) -> Report:
-    """List what a model is made of: files, tensors, data, libraries."""
+    """List what a model is made of: files, tensors, data and libraries."""
     from sovgate.pipeline.make.sbom import sbom
 
     with progress("reading the model") as advance:

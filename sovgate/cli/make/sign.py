@@ -48,7 +48,7 @@ def command(
     project: Path | None,
     format_: str,
 ) -> Report:
-    """Sign a model directory or file."""
+    """Sign a model, which is a folder or a file."""
     from sovgate.pipeline.make.sign import sign
 
     with progress("reading the model") as advance:

@@ -33,14 +33,14 @@ from sovgate.cli._progress import human_bytes, progress
     type=LocalPath(),
     required=True,
     metavar="MODEL",
-    help="Where the model goes; nothing may be there.",
+    help="Where to write the model. Nothing may be there yet.",
 )
 @project_option
 @output_options
 def command(
     sealed: Path, zone: str | None, output: Path, project: Path | None, format_: str
 ) -> Report:
-    """Decrypt what was encrypted for this zone, and verify it."""
+    """Decrypt and verify a copy that was encrypted for this zone."""
     from sovgate.pipeline.move.decrypt import decrypt
 
     with progress("decrypting") as advance:

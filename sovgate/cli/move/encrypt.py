@@ -23,7 +23,7 @@ sovgate encrypt build/kyc-risk --to eu --release kyc-risk/1.4.0 -o build/sealed
 sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
     outputs={
         "manifest": "Manifest digest of the model, sha256:…",
-        "sealed": "Folder of the encrypted copies, one below it a zone.",
+        "sealed": "The folder with the encrypted copies, one folder for each zone.",
     },
 )
 @model_argument
@@ -33,12 +33,12 @@ sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
     multiple=True,
     required=True,
     metavar="ZONE",
-    help="Zone to encrypt for. Repeat for each; the model is read once.",
+    help="A zone to encrypt for. Repeat for each; the model is read once.",
 )
 @option(
     "--release",
     metavar="NAME/VERSION",
-    help="The release that this is. Without it the copy cannot be pushed.",
+    help="The release's name. Without it the copy cannot be pushed.",
 )
 @option(
     "-o",
@@ -46,7 +46,7 @@ sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
     type=LocalPath(),
     required=True,
     metavar="DIR",
-    help="Folder to write; it must not exist, or be empty.",
+    help="The folder to write. It must be empty, or not exist.",
 )
 @option(
     "--signature",

@@ -27,13 +27,15 @@ sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn""",
     outputs={
         "release": "The release, pinned: NAME/VERSION@sha256:…",
         "manifest": "Manifest digest of the model, sha256:…",
-        "model": "Where the decrypted model lies.",
+        "model": "Path of the decrypted model.",
         "record": "SHA-256 of the release record in the store.",
         "receipt": "SHA-256 of the receipt.",
-        "audit-head": "Head of this run in the audit log; note it.",
+        "audit-head": "Head of this run in the audit log. Note it.",
     },
 )
-@argument("release", metavar="NAME/VERSION[@sha256:…]", help="The release, best with its pin.")
+@argument(
+    "release", metavar="NAME/VERSION[@sha256:…]", help="The release, best with its pin (@sha256:…)."
+)
 @zone_option()
 @option(
     "-o",
@@ -41,14 +43,14 @@ sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn""",
     type=LocalPath(),
     required=True,
     metavar="MODEL",
-    help="Where the model goes; its evidence goes beside it.",
+    help="Where to write the model. Its evidence is written beside it.",
 )
 @project_option
 @output_options
 def command(
     release: str, zone: str | None, output: Path, project: Path | None, format_: str
 ) -> Report:
-    """Fetch a release, verify it, decide, decrypt, write a receipt."""
+    """Fetch a release, verify it, decide, decrypt it, and sign a receipt."""
     from sovgate.pipeline.move.pull import pull
 
     with progress("pulling") as advance:

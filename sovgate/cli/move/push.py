@@ -30,7 +30,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
         "purl": "The release as a package URL: pkg:generic/NAME@VERSION.",
         "manifest": "Manifest digest of the model, sha256:…",
         "record": "SHA-256 of the release record in the store; empty on a dry run.",
-        "audit-head": "Head of this run in the audit log, to be noted; empty on a dry run.",
+        "audit-head": "Head of this run in the audit log. Note it. Empty on a dry run.",
     },
     artifact=("purl", "manifest", "record"),
 )
@@ -40,16 +40,16 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
     metavar="MODEL|DIR",
     help="The model, or a folder that encrypt --release wrote.",
 )
-@option("--release", required=True, metavar="NAME/VERSION", help="The release that this is.")
+@option("--release", required=True, metavar="NAME/VERSION", help="The release's name.")
 @zone_option()
-@option("--to", "to", required=True, metavar="ZONE", help="The zone where it goes.")
+@option("--to", "to", required=True, metavar="ZONE", help="The zone to push to.")
 @option(
     "--signature",
     type=LocalPath(),
     metavar="FILE",
     help="The model's signature (default: in MODEL.evidence/).",
 )
-@option("--dry-run", is_flag=True, help="Say what would cross, and write nothing anywhere.")
+@option("--dry-run", is_flag=True, help="Say what would cross, and write nothing.")
 @project_option
 @output_options
 def command(
@@ -62,7 +62,7 @@ def command(
     project: Path | None,
     format_: str,
 ) -> Report:
-    """Decide, encrypt and upload a release to a zone's store."""
+    """Ask policy, encrypt a release, and upload it to a zone's store."""
     from sovgate.pipeline.move.push import push
 
     with progress("pushing") as advance:

@@ -25,7 +25,7 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
     outputs={
         "manifest": "Manifest digest of the model, sha256:…",
         "signature": "Path of the signature.",
-        "signer": "Who signed, by the name that sovgate.yaml gives the key.",
+        "signer": "Who signed, by the name of the key in sovgate.yaml.",
     },
 )
 @model_argument
@@ -38,11 +38,11 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
 @option(
     "--manifest",
     metavar="sha256:HEX",
-    help="The model's manifest digest: refuse every other model, though a trusted key signed it.",
+    help="The manifest digest. Any other model is refused, even if a trusted key signed it.",
 )
 @key_option(
     weakens_trust=True,
-    help="Trust this key alone (default: whom sovgate.yaml trusts to sign models).",
+    help="Trust only this key (default: the signers of models that sovgate.yaml trusts).",
 )
 @project_option
 @output_options

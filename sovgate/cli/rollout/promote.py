@@ -26,26 +26,26 @@ from sovgate.cli._progress import human_seconds
 sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu --dry-run
 sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu""",
     outputs={
-        "release": "What is pinned, NAME/VERSION@sha256:…",
+        "release": "The release that is pinned, NAME/VERSION@sha256:…",
         "manifest": "Manifest digest of the model, sha256:…",
         "branch": "The branch that was pushed to.",
         "commit": "The commit that pins the release; empty in a dry run.",
-        "audit-head": "Head of this run's audit log; empty where nothing was done.",
+        "audit-head": "Head of this run in the audit log. Empty if nothing was done.",
     },
 )
 @argument("release", metavar="RELEASE", help="NAME/VERSION@sha256:DIGEST.")
-@zone_option(help="The zone to roll out in, where this runs.")
+@zone_option(help="The zone to roll out in. This must run there.")
 @option(
     "--model",
     type=LocalPath(),
     metavar="PATH",
-    help="The pulled model: evidence that was added beside it since counts too.",
+    help="The pulled model. Evidence that was added beside it since then counts too.",
 )
 @click.option(
     "--dry-run",
     cls=Option,
     is_flag=True,
-    help="Check and decide, show what would change, write nothing.",
+    help="Show what would change, and write nothing.",
 )
 @project_option
 @output_options

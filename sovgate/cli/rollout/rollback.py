@@ -16,24 +16,24 @@ sovgate rollback --zone eu --reason "P95 at 240 ms since 14:05" --dry-run
 sovgate rollback --zone eu --reason "P95 at 240 ms since 14:05"
 sovgate rollback --zone eu --reason "withdrawn by its authors" --to-release kyc-risk/1.3.0""",
     outputs={
-        "release": "What is pinned again, NAME/VERSION@sha256:…",
+        "release": "The release that is pinned again, NAME/VERSION@sha256:…",
         "manifest": "Manifest digest of the model, sha256:…",
         "branch": "The branch that was pushed to.",
         "commit": "The commit that pins the release again; empty in a dry run.",
-        "audit-head": "Head of this run's audit log; empty where nothing was done.",
+        "audit-head": "Head of this run in the audit log. Empty if nothing was done.",
     },
 )
-@zone_option(help="The zone to roll back, where this runs.")
-@option("--reason", required=True, metavar="TEXT", help="Why, in one line; it is signed.")
+@zone_option(help="The zone to roll back. This must run there.")
+@option("--reason", required=True, metavar="TEXT", help="The reason, in one line. It is signed.")
 @option(
     "--to-release",
     metavar="NAME/VERSION",
-    help="The release to go back to (default: the last one that still stands).",
+    help="The release to return to (default: the last one that still verifies and is allowed).",
 )
 @option(
     "--dry-run",
     is_flag=True,
-    help="Find the way back and decide, show what would change, write nothing.",
+    help="Show which release it would return to and what would change, and write nothing.",
 )
 @project_option
 @output_options
@@ -45,7 +45,7 @@ def command(
     project: Path | None,
     format_: str,
 ) -> Report:
-    """Return a zone to the last promoted release that still stands."""
+    """Return a zone to an earlier release that still verifies and is allowed."""
     from sovgate.pipeline.rollout.rollback import rollback
     from sovgate.records import Release
 
