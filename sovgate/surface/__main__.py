@@ -1,8 +1,8 @@
 """`python -m sovgate.surface [--check] [--release-tree DIR]`: writes what is generated.
 
 Touches actions/, action.yml, tekton/tasks/, tekton/stepactions/, docs/reference/,
-docs/exit-codes.md and schemas/project.json of the checkout it lies in, or compares them and changes
-nothing.
+docs/exit-codes.md, docs/floor-plan.svg and schemas/project.json of the checkout it lies in, or
+compares them and changes nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sovgate.surface import actions, project, reference, tekton
 from sovgate.surface._verbs import commands, verbs
+from sovgate.surface.floor_plan import floor_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +42,7 @@ def files() -> dict[str, str]:
     made = {
         "action.yml": actions.root_action(verbs()),
         "docs/exit-codes.md": reference.exit_codes(),
+        "docs/floor-plan.svg": floor_plan(ROOT),
     }
     for verb in verbs():
         made[f"actions/{verb.path}/action.yml"] = actions.action(verb, "../..")

@@ -11,11 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import sovgate
+from sovgate.surface import floor_plan
 from tests import components, locks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -275,3 +278,53 @@ def test_starting_the_command_line_imports_nothing_heavy() -> None:
     imported = done.stdout.split()
     assert "sovgate.cli" in imported
     assert [name for name in imported if name.startswith(HEAVY)] == []
+
+
+# --- the floor plan -----------------------------------------------------------------------------
+
+#: What `import sovgate` offers: a module of that name would be found in a function's place.
+OFFERED = ("sign", "verify", "check", "push", "pull")
+#: Formats are one file each, and data is no module.
+LARGE_FOLDERS = ("sovgate/formats",)
+MAX_MODULES = 16
+
+
+@pytest.mark.parametrize("folder", sorted({module.parent for module in MODULES}), ids=relative)
+def test_a_folder_is_small_enough_to_be_seen_at_once(folder: Path) -> None:
+    modules = [path for path in folder.glob("*.py") if path.stem != "__init__"]
+    assert len(modules) <= MAX_MODULES or relative(folder) in LARGE_FOLDERS, len(modules)
+
+
+def test_no_module_bears_the_name_of_an_offered_function() -> None:
+    """`import sovgate.sign` would set the attribute `sign` of the package to the module."""
+    assert set(OFFERED) <= set(sovgate.__all__)
+    functions = [name for name in sovgate.__all__ if name.islower()]
+    taken = [name for name in functions if (ROOT / "sovgate" / name).exists()]
+    taken += [name for name in functions if (ROOT / "sovgate" / f"{name}.py").exists()]
+    assert taken == []
+
+
+def test_the_formatter_lays_out_every_line() -> None:
+    mark = "# fmt" + ": "
+    marked = [
+        relative(path)
+        for path in tracked()
+        if path.suffix == ".py" and path.is_file() and mark in path.read_text(encoding="utf-8")
+    ]
+    assert marked == []
+
+
+def test_the_floor_plan_shows_every_folder_and_no_way_up() -> None:
+    plan = floor_plan.read(ROOT)
+    names = [room.name for floor in plan.floors for room in floor]
+    folders = {path.parent.name for path in (ROOT / "sovgate").glob("*/__init__.py")}
+    assert folders <= set(names)
+    floor_of = {room.name: number for number, floor in enumerate(plan.floors) for room in floor}
+    assert [pair for pair in plan.imports if floor_of[pair[0]] > floor_of[pair[1]]] == []
+    drawn = ElementTree.fromstring(floor_plan.draw(plan))  # noqa: S314 - our own text
+    told = {element.text for element in drawn.iter("{http://www.w3.org/2000/svg}title")}
+    for (importing, imported), count in plan.imports.items():
+        assert f"{importing} imports {imported}: {count}" in told
+    assert {"pipeline", "decide", "move"} <= {
+        element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")
+    }
