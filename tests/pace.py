@@ -93,3 +93,21 @@ def finish(process: subprocess.Popen[AnyStr]) -> tuple[AnyStr, AnyStr]:
         process.kill()
         process.wait()
         raise
+
+
+def told_to_end(
+    start: Callable[[], subprocess.Popen[str]], number: int, when: Callable[[], object]
+) -> tuple[int, str]:
+    """The exit code and words of a process that got a signal once `when` was true.
+
+    On a busy machine a run may be over before anyone has seen that: the next one is then tried.
+    """
+    for _ in range(20):
+        process = start()
+        while not when() and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(number)
+        said, _ = finish(process)
+        if process.returncode != 0:
+            return process.returncode, said
+    raise AssertionError(f"signal {number} never stopped it: {said}")

@@ -7,13 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.pace import finish
+from tests.pace import told_to_end
 from tests.workflows import PYTHON, Act, Log, release_tree, uses, wheels, workflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -429,24 +428,24 @@ def test_a_complete_wheel_folder_needs_no_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_step_that_is_cancelled_leaves_nothing(tmp_path: Path, number: int) -> None:
     """The runner tells the step's process; what it had unpacked goes, without a traceback."""
-    process = subprocess.Popen(
-        ["/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "lint"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=tmp_path,
-        env={
-            "SOVGATE_ACTION_WHEELS": str(wheels()),
-            "SOVGATE_ACTION_PYTHON": str(PYTHON),
-            "SOVGATE_LINT_PATH": str(ROOT / "sovgate"),
-            "SOVGATE_ACTION_TEMP": str(tmp_path),
-        },
-    )
-    while not list(tmp_path.glob("sovgate-*/env")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(number)
-    said, _ = finish(process)
-    assert process.returncode == 130, said
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["/bin/bash", "-p", ROOT / "sovgate/surface/enter.sh", "lint"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tmp_path,
+            env={
+                "SOVGATE_ACTION_WHEELS": str(wheels()),
+                "SOVGATE_ACTION_PYTHON": str(PYTHON),
+                "SOVGATE_LINT_PATH": str(ROOT / "sovgate"),
+                "SOVGATE_ACTION_TEMP": str(tmp_path),
+            },
+        )
+
+    code, said = told_to_end(start, number, lambda: list(tmp_path.glob("sovgate-*/env")))
+    assert code == 130, said
     assert "Traceback" not in said
     assert "interrupted" in said
     assert list(tmp_path.iterdir()) == []

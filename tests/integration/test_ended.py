@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.components import ROOT
-from tests.pace import finish
+from tests.pace import told_to_end
 from tests.sealing import Desk, make_desk
 from tests.workflows import PYTHON, wheels
 
@@ -38,12 +37,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 def ended(
     command: Sequence[str | Path], number: int, desk: Desk, out: Path, env: dict[str, str]
 ) -> tuple[int, str]:
-    """Its exit code and words, where the signal found plaintext in its staging folder.
+    """Its exit code and words, where the signal found plaintext in its staging folder."""
 
-    On a busy machine a run may be over before anyone has seen that: the next one is then tried.
-    """
-    for _ in range(20):
-        process = subprocess.Popen(
+    def start() -> subprocess.Popen[str]:
+        for left in out.iterdir():  # of a run that was over too soon
+            shutil.rmtree(left)
+        return subprocess.Popen(
             [str(word) for word in command],
             cwd=desk.base,
             env=env,
@@ -51,15 +50,8 @@ def ended(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        while not list(out.glob(".*/model/w.bin")) and process.poll() is None:
-            time.sleep(0.002)
-        process.send_signal(number)
-        said, _ = finish(process)
-        if process.returncode != 0:
-            return process.returncode, said
-        for made in out.iterdir():
-            shutil.rmtree(made)
-    raise AssertionError(f"{number.name} never stopped it: {said}")
+
+    return told_to_end(start, number, lambda: list(out.glob(".*/model/w.bin")))
 
 
 @pytest.mark.parametrize("number", ENDS, ids=lambda number: number.name)

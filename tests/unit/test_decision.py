@@ -275,7 +275,10 @@ def nothing_known(project: Project) -> Known:
     return Known(trusted=project.trusted(), evidence=())
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_whatever_a_trusted_signer_says_makes_a_valid_case_or_is_rejected(
     project: Project, data: st.DataObject

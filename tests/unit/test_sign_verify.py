@@ -340,7 +340,10 @@ def test_blake3_without_its_package_could_not_be_checked(
 TINY = {"a": b"12", "b/c": b"3"}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_rule_02_any_changed_byte_of_a_small_model_is_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
