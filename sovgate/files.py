@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,9 +85,15 @@ def _link(name: str) -> VerificationFailed:
     )
 
 
-def walk(root: int, *, skip: frozenset[str] = frozenset()) -> list[Entry]:
+def walk(
+    root: int,
+    *,
+    skip: frozenset[str] = frozenset(),
+    leave: Callable[[str], bool] | None = None,
+) -> list[Entry]:
     """All regular files below the handle; `skip` names entries of the root itself.
 
+    `leave` tells of each relative path whether it is passed over, with all that lies below it.
     Links, devices, sockets and pipes are refused (VerificationFailed "not-regular"); so are more
     than MAX_ENTRIES files or MAX_TREE_DEPTH folders. Empty folders do not count. Unsorted.
     """
@@ -101,6 +107,8 @@ def walk(root: int, *, skip: frozenset[str] = frozenset()) -> list[Entry]:
                 if not prefix and item.name in skip:
                     continue
                 name = prefix + item.name
+                if leave is not None and leave(name):
+                    continue
                 if item.is_symlink():
                     raise _link(name)
                 if item.is_dir(follow_symlinks=False):

@@ -21,8 +21,12 @@ def issue(
     digital_signature: bool = True,
     key_usage: bool = True,
     san: str | None = "dpo@bank.example",
+    signs: bool = False,
 ) -> x509.Certificate:
-    """Valid from an hour ago for a day; a leaf may sign code and names `san`."""
+    """Valid from an hour ago for a day; a leaf may sign code and names `san`.
+
+    `signs`: an authority's key may sign data too, and no certificates.
+    """
 
     def name(common: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
@@ -46,9 +50,9 @@ def issue(
     )
     if key_usage:
         usage = x509.KeyUsage(
-            digital_signature=digital_signature and not ca,
-            key_cert_sign=ca,
-            crl_sign=ca,
+            digital_signature=signs or (digital_signature and not ca),
+            key_cert_sign=ca and not signs,
+            crl_sign=ca and not signs,
             content_commitment=not ca,
             key_encipherment=False,
             data_encipherment=False,

@@ -7,12 +7,14 @@ Every parameter has two environment variables, `SOVGATE_<COMMAND>_<NAME>` and th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sovgate.cli._emit import FORMATS, PROJECT, Report, emit
+from sovgate import notices
+from sovgate.cli._emit import FORMATS, PROJECT, Report, emit, warn
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -60,13 +62,20 @@ class Option(click.Option):
     """An option that says whether it weakens trust (then it has no environment variable).
 
     `no_action`: why Actions and Tasks leave it out; None where they have it as an input.
+    `lines`: whether one value may hold several, one a line, as an Action passes them.
     """
 
     def __init__(
-        self, *args: Any, weakens_trust: bool = False, no_action: str | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        weakens_trust: bool = False,
+        no_action: str | None = None,
+        lines: bool = False,
+        **kwargs: Any,
     ) -> None:
         self.weakens_trust = weakens_trust
         self.no_action = no_action
+        self.lines = lines
         super().__init__(*args, **kwargs)
 
 
@@ -112,6 +121,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         PROJECT.set(ctx.params.get("project"))
+        notices.listen(partial(warn, form=ctx.params.get("format_", "text")))
         result = super().invoke(ctx)
         if isinstance(result, Report):
             emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)

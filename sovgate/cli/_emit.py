@@ -281,6 +281,18 @@ def _artifact(report: Report, names: tuple[str, ...] | None) -> dict[str, str]:
     return {ARTIFACT_RESULT: json.dumps(subject)}
 
 
+def warn(text: str, form: str) -> None:
+    """What nobody may overlook, at once and beside the result: on standard error."""
+    if form == "github":
+        line = annotation("warning", None, text)
+    else:
+        line = f"{Style(sys.stderr).warn('! unsafe:')} {clean(text)}"
+    encoding = sys.stderr.encoding or "ascii"
+    with contextlib.suppress(OSError):  # a closed stream must not end a verification as a failure
+        sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stderr.flush()
+
+
 def _append(variable: str, text: str) -> None:
     path = os.environ.get(variable)
     if not path:

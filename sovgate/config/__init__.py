@@ -16,6 +16,7 @@ from sovgate import regions, uri
 from sovgate.config._records import (
     AuditConfig,
     BorderRule,
+    CertificateTrust,
     DatasetRef,
     GateConfig,
     GitOps,
@@ -39,6 +40,7 @@ __all__ = [
     "OWN_ROLES",
     "AuditConfig",
     "BorderRule",
+    "CertificateTrust",
     "DatasetRef",
     "GateConfig",
     "GitOps",
@@ -270,21 +272,43 @@ def _border(
 
 
 def _trust(section: Section, zones: Mapping[str, ZoneConfig]) -> TrustEntry:
-    root = san = None
-    if section.has("certificate"):
-        below = section.section("certificate")
-        root, san = below.text("root"), below.text("san")
-        below.done()
+    certificate = (
+        _certificate(section.section("certificate")) if section.has("certificate") else None
+    )
     key = _uri(section, "key", "key")
-    if (key is None) == (root is None):
+    if (key is None) == (certificate is None):
         section.refuse(None, "a trust entry has either key: or certificate:")
     made = TrustEntry(
         name=section.text("name"),
         key=key,
-        certificate_root=root,
-        san=san,
+        certificate=certificate,
         may=frozenset(section.texts("may", ROLES)),
         zone=section.choice("from", list(zones)) if section.has("from") else None,
+    )
+    section.done()
+    return made
+
+
+def _certificate(section: Section) -> CertificateTrust:
+    anybody = section.has("unsafe-any-subject") and section.boolean("unsafe-any-subject")
+    if anybody and section.has("san"):
+        section.refuse(
+            "unsafe-any-subject",
+            "unsafe-any-subject trusts everybody below the root, and san names one of them",
+            fix="keep san",
+        )
+    if not anybody and not section.has("san"):
+        section.refuse(
+            None,
+            "the entry does not say whose certificate it trusts",
+            fix="add san: with the signer's e-mail address, URI or DNS name; to trust everybody "
+            "whom the root ever issues a certificate, unsafe-any-subject: true",
+        )
+    made = CertificateTrust(
+        root=section.text("root"),
+        san=None if anybody else section.text("san"),
+        authority_leaf=section.has("unsafe-authority-leaf")
+        and section.boolean("unsafe-authority-leaf"),
     )
     section.done()
     return made

@@ -60,13 +60,30 @@ class BorderRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CertificateTrust:
+    """`san` is None exactly where `unsafe-any-subject` says that anybody's name will do."""
+
+    root: str
+    san: str | None
+    authority_leaf: bool
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """The opt-ins of this entry, as they are written in the file."""
+        found = (
+            (self.san is None, "unsafe-any-subject"),
+            (self.authority_leaf, "unsafe-authority-leaf"),
+        )
+        return tuple(name for used, name in found if used)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrustEntry:
-    """Who may say what. Exactly one of `key` and `certificate_root` is set."""
+    """Who may say what. Exactly one of `key` and `certificate` is set."""
 
     name: str
     key: str | None
-    certificate_root: str | None
-    san: str | None
+    certificate: CertificateTrust | None
     may: frozenset[str]
     zone: str | None
 

@@ -26,11 +26,6 @@ FILE_NAME = "."
 Kind = Literal["directory", "file"]
 
 
-def oms_key(name: str) -> list[str]:
-    """Sort key of OMS: by path components, each by code points. Not the order of the text."""
-    return name.split("/")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
     """A file: relative POSIX name ("." where the model is that file), bytes, SHA-256 in hex."""
@@ -42,14 +37,21 @@ class Resource:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Checked when made: raises VerificationFailed, reasons "empty-model", "resource-order",
-    "duplicate-resource", "unsafe-name"; Malformed."""
+    """Resources by the code points of their names, as OMS orders them.
+
+    Checked when made: raises VerificationFailed, reasons "empty-model", "resource-order",
+    "duplicate-resource", "unsafe-name"; Malformed.
+    """
 
     kind: Kind
     resources: tuple[Resource, ...]
 
     def __post_init__(self) -> None:
-        check_resources(self.kind, [resource.name for resource in self.resources])
+        names = [resource.name for resource in self.resources]
+        check_resources(self.kind, names)
+        for before, after in itertools.pairwise(names):
+            if before > after:
+                _refuse(f"{after[:160]!r} stands too late", "resource-order")
         for resource in self.resources:
             if not strict.is_sha256(resource.digest) or not 0 <= resource.size <= strict.MAX_INT:
                 raise Malformed(f"the resource {resource.name[:160]!r} has no right digest or size")
@@ -119,10 +121,10 @@ class Manifest:
 
 
 def check_resources(kind: Kind, names: list[str]) -> None:
-    """Names of a manifest's resources, in their order. RULES 1 and 4.
+    """Names of a model's files, in any order. RULES 1 and 4.
 
-    Raises VerificationFailed, reasons "empty-model", "resource-order", "duplicate-resource",
-    "unsafe-name", "limits".
+    Raises VerificationFailed, reasons "empty-model", "duplicate-resource", "unsafe-name", "limits";
+    "resource-order" where a model that is a file holds others.
     """
     if not names:
         raise VerificationFailed(
@@ -144,10 +146,6 @@ def check_resources(kind: Kind, names: list[str]) -> None:
     if any(name.count("/") > MAX_TREE_DEPTH for name in names):
         raise VerificationFailed(f"folders nest deeper than {MAX_TREE_DEPTH}", reason="limits")
     check_names(names)
-    keys = [oms_key(name) for name in names]
-    for before, after in itertools.pairwise(keys):
-        if before > after:
-            _refuse(f"{'/'.join(after)[:160]!r} stands too late", "resource-order")
 
 
 def _refuse(why: str, reason: str) -> NoReturn:

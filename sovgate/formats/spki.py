@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
@@ -66,9 +65,7 @@ _CURVES: dict[str, _Curve] = {
 #: Sizes of RSA keys that may wrap for a zone; RSA signs nothing here.
 _RSA_BITS = (2048, 3072, 4096)
 
-_PEM = re.compile(
-    rb"\s*-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END PUBLIC KEY-----\s*"
-)
+_BEGIN, _END = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
 
 
 def _refuse(why: str, fix: str | None = None) -> NoReturn:
@@ -109,18 +106,18 @@ class PublicKey:
 
     @classmethod
     def from_pem(cls, data: bytes) -> PublicKey:
-        """One `PUBLIC KEY` block and nothing else. Raises Malformed (never repeats the bytes)."""
+        """One `PUBLIC KEY` block, and no other. Raises Malformed (never repeats the bytes)."""
         if len(data) > MAX_PEM_BYTES:
             _refuse(f"a PEM file of {len(data)} bytes")
-        match = _PEM.fullmatch(data)
-        if match is None:
+        body = _block(data)
+        if body is None:
             if b"PRIVATE KEY-----" in data:
                 _refuse("it is a private key", "give the public half")
             if b"-----BEGIN CERTIFICATE-----" in data:
                 _refuse("it is a certificate", "give the public key in it: openssl x509 -pubkey")
-            _refuse("it is not one PEM block of type PUBLIC KEY")
+            _refuse("it does not hold exactly one PEM block, of type PUBLIC KEY")
         try:
-            der = base64.b64decode(b"".join(match.group(1).split()), validate=True)
+            der = base64.b64decode(body, validate=True)
         except ValueError:
             _refuse("its base64 is invalid")
         return cls.from_der(der)
@@ -189,6 +186,20 @@ def low_s(signature: bytes, algorithm: str) -> bytes:
     order = _CURVES[algorithm].order
     r, s = utils.decode_dss_signature(signature)
     return utils.encode_dss_signature(r, min(s, order - s))
+
+
+def _block(data: bytes) -> bytes | None:
+    """What the one PEM block of `data` holds, in base64; None where there is no such block.
+
+    Text may stand above and below it (RFC 7468, 2): certtool and `openssl -text` write that.
+    """
+    if data.count(b"-----BEGIN ") != 1 or data.count(b"-----END ") != 1:
+        return None
+    lines = [line.strip() for line in data.splitlines()]
+    if _BEGIN not in lines or _END not in lines:
+        return None
+    body = b"".join(lines[lines.index(_BEGIN) + 1 : lines.index(_END)])
+    return b"".join(body.split())
 
 
 def _load_point(curve: _Curve, der: bytes) -> EllipticCurvePublicKey:

@@ -6,6 +6,7 @@ A role is read from the predicate type, never from a file name, and none passes 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sovgate import strict
@@ -32,6 +33,8 @@ PREDICATE_TYPES: dict[str, str] = {
 }
 #: What each predicate type is read as.
 _ROLE_OF: dict[str, str] = {kind: role for role, kind in PREDICATE_TYPES.items()} | {SPDX: "sbom"}
+#: Of OMS whoever reads v1.0 reads every v1.*: a minor version adds optional fields alone.
+_OMS_V1 = re.compile(r"https://model_signing/signature/v1\.(0|[1-9][0-9]{0,5})", re.ASCII)
 
 if set(PREDICATE_TYPES) != set(ROLES):
     raise InternalError("the tables of roles differ")
@@ -42,7 +45,7 @@ _START = b'{"_type":"' + STATEMENT_TYPE.encode() + b'","predicate":{'
 
 def role_of(predicate_type: str) -> str:
     """Raises VerificationFailed, reason "unknown-predicate"."""
-    role = _ROLE_OF.get(predicate_type)
+    role = _role(predicate_type)
     if role is None:
         raise VerificationFailed(
             f"the predicate type {predicate_type[:200]!r} has no role here",
@@ -50,6 +53,10 @@ def role_of(predicate_type: str) -> str:
             reason="unknown-predicate",
         )
     return role
+
+
+def _role(predicate_type: str) -> str | None:
+    return "signature" if _OMS_V1.fullmatch(predicate_type) else _ROLE_OF.get(predicate_type)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +128,7 @@ class Statement:
 def _loads(payload: bytes) -> strict.JSON:
     value = strict.loads(payload, floats=True)
     kind = value.get("predicateType") if type(value) is dict else None
-    if type(kind) is not str or _ROLE_OF.get(kind) not in ("sbom", "signature"):
+    if type(kind) is not str or _role(kind) not in ("sbom", "signature"):
         _refuse_fractions(value)
     return value
 

@@ -7,6 +7,7 @@ the end of its certificate (RULES 7, 19). `cryptography` is imported inside func
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,11 +28,25 @@ MAX_INTERMEDIATES = 4
 class CertificateRule:
     """Signers whose certificate leads to `root` (DER) and names `san`.
 
-    `san` is a subject alternative name as it stands there: an e-mail address, URI or DNS name.
+    san             a subject alternative name as it stands there: an e-mail address, URI or DNS
+                    name. None is `unsafe-any-subject`: whoever has a certificate may sign
+    authority_leaf  `unsafe-authority-leaf`: a signer's certificate may be marked as an authority's
     """
 
     root: bytes
-    san: str
+    san: str | None
+    authority_leaf: bool = False
+
+
+ANY_SUBJECT, AUTHORITY_LEAF = "unsafe-any-subject", "unsafe-authority-leaf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """A signer's own key, and the unsafe options of the rule that it took to admit it."""
+
+    key: PublicKey
+    unsafe: tuple[str, ...] = ()
 
 
 def root_from_pem(data: bytes) -> tuple[bytes, PublicKey]:
@@ -52,7 +67,7 @@ def root_from_pem(data: bytes) -> tuple[bytes, PublicKey]:
     return der, _key(certificate)
 
 
-def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -> PublicKey:
+def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -> Admitted:
     """The key of the leaf, which `rule` admits at the time `now`.
 
     `chain` is DER, leaf first; its own copy of the root counts for nothing. Raises
@@ -64,7 +79,54 @@ def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -
         return _admitted(chain, rule, now)
 
 
-def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -> PublicKey:
+def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -> Admitted:
+    from cryptography import x509
+
+    leaf, *above = [_canonical(der) for der in chain]
+    root = _canonical(rule.root)
+    if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+        _refuse(
+            f"it was valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} "
+            f"until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        )
+    unsafe = []
+    if _is_authority(leaf):
+        if not rule.authority_leaf:
+            _refuse("it is marked as a certificate authority's")
+        unsafe.append(AUTHORITY_LEAF)
+    used = _check_alone(leaf) if leaf == root else _check_path(leaf, above, root, now)
+    rest = [certificate for certificate in above if certificate != root]
+    if sorted(map(hash, rest)) != sorted(map(hash, used[1:-1])) or above.count(root) > 1:
+        _refuse("it came with certificates that are no part of its path to the root")
+    if rule.san is None:
+        unsafe.append(ANY_SUBJECT)
+    else:
+        try:
+            names = _names(leaf)
+        except x509.ExtensionNotFound:
+            _refuse("it names nobody: it has no subject alternative name")
+        if rule.san not in names:
+            _refuse(f"it does not name {rule.san!r}")
+    return Admitted(key=_key(leaf), unsafe=tuple(unsafe))
+
+
+def _check_alone(leaf: x509.Certificate) -> list[x509.Certificate]:
+    """A certificate that is trusted by itself, and leads to nothing."""
+    from cryptography import x509
+
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = None
+    if usage is None or not usage.digital_signature:
+        _refuse(_MAY_NOT_SIGN)
+    return [leaf]
+
+
+def _check_path(
+    leaf: x509.Certificate, above: list[x509.Certificate], root: x509.Certificate, now: datetime
+) -> list[x509.Certificate]:
+    """The certificates of the path from the leaf to the root. Raises VerificationFailed."""
     from cryptography import x509
     from cryptography.x509.verification import (
         Criticality,
@@ -74,16 +136,10 @@ def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) ->
         VerificationError,
     )
 
-    leaf, *above = [_canonical(der) for der in chain]
-    root = x509.load_der_x509_certificate(rule.root)
-    if leaf == root:
-        _refuse("it is the root's own")
-    # What a signer's certificate must be; the defaults of the web ask for TLS.
-    policy = (
-        ExtensionPolicy.permit_all()
-        .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign)
-        .require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
-        .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_no_ca)
+    # What a signer's certificate must be; the defaults of the web ask for TLS. Its names and
+    # whether it is an authority's are looked at by the rule.
+    policy = ExtensionPolicy.permit_all().require_present(
+        x509.KeyUsage, Criticality.AGNOSTIC, _may_sign
     )
     verifier = (
         PolicyBuilder()
@@ -94,14 +150,30 @@ def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) ->
         .build_client_verifier()
     )
     try:
-        verifier.verify(leaf, [c for c in above if c != root])
+        return verifier.verify(leaf, [c for c in above if c != root]).chain
     except VerificationError as error:
-        if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
-            _refuse(f"it was valid until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
         _refuse(str(error)[:200])
-    if rule.san not in _names(leaf):
-        _refuse(f"it does not name {rule.san!r}")
-    return _key(leaf)
+
+
+def own_path(chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The path above a signer that is written into a bundle, in its one spelling (RULES 43).
+
+    Each certificate is issued by the next; a root at its end, which whoever trusts it has, is left
+    out. Raises VerificationFailed, reason "untrusted-certificate"; Malformed.
+    """
+    from cryptography.exceptions import InvalidSignature
+
+    with _parsing():
+        path = [_canonical(der) for der in chain]
+        for lower, upper in itertools.pairwise(path):
+            try:
+                lower.verify_directly_issued_by(upper)
+            except (ValueError, TypeError, InvalidSignature):
+                _refuse("of the certificates that came with it, one did not issue the one before")
+        last = path[-1] if path else None
+        if len(path) > 1 and last is not None and last.subject == last.issuer:
+            return chain[:-1]
+    return chain
 
 
 def leaf_key(chain: tuple[bytes, ...]) -> PublicKey:
@@ -152,14 +224,21 @@ def _parsing() -> Iterator[None]:
         raise Malformed("not a certificate", why=str(error)[:200]) from error
 
 
+_MAY_NOT_SIGN = "its key usage is not digital signature"
+
+
 def _may_sign(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> None:
     if usage is None or not usage.digital_signature:
-        raise ValueError("its key usage is not digital signature")
+        raise ValueError(_MAY_NOT_SIGN)
 
 
-def _is_no_ca(_: Policy, __: x509.Certificate, constraints: x509.BasicConstraints | None) -> None:
-    if constraints is not None and constraints.ca:
-        raise ValueError("it is a certificate authority's")
+def _is_authority(leaf: x509.Certificate) -> bool:
+    from cryptography import x509
+
+    try:
+        return leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _names(leaf: x509.Certificate) -> list[str]:

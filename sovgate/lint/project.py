@@ -34,6 +34,8 @@ def missing_file(config: ProjectConfig) -> Iterator[Finding]:
     for index, entry in enumerate(config.trust or ()):
         if entry.key is not None:
             named.append((f"trust.{index}.key", entry.key))
+        if entry.certificate is not None:
+            named.append((f"trust.{index}.certificate.root", entry.certificate.root))
     if config.policy.rules is not None:
         named.append(("policy.rules", config.policy.rules))
     for dotted, value in named:
@@ -188,6 +190,30 @@ def lift_without_gate(config: ProjectConfig) -> Iterator[Finding]:
                 )
 
 
+def unsafe_trust(config: ProjectConfig) -> Iterator[Finding]:
+    """A trust entry believes more than one named signer: `unsafe-…` in its certificate."""
+    for index, entry in enumerate(config.trust or ()):
+        if entry.certificate is None:
+            continue
+        for name in entry.certificate.unsafe:
+            personal = sorted(entry.may & {"legal", "waiver"})
+            yield Finding(
+                rule="unsafe-trust",
+                severity="error" if personal else "warning",
+                where=config.where(f"trust.{index}.certificate.{name}"),
+                message=f"{entry.name} is trusted by {name}"
+                + (f", and may say {' and '.join(personal)}" if personal else ""),
+                fix=_UNSAFE[name],
+            )
+
+
+_UNSAFE = {
+    "unsafe-any-subject": "name the signer: san: ADDRESS; or trust the signer's key by key:",
+    "unsafe-authority-leaf": "have a certificate issued that is no authority's, or trust the "
+    "signer's key by key:",
+}
+
+
 RULES: tuple[Rule, ...] = (
     missing_file,
     scheme_without_adapter,
@@ -197,6 +223,7 @@ RULES: tuple[Rule, ...] = (
     weights_without_metadata,
     unknown_residence,
     trust_without_legal,
+    unsafe_trust,
     lift_without_gate,
 )
 

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
-from sovgate.config import DEFAULT_ROLES, OWN_ROLES, ProjectConfig, TrustEntry, ZoneConfig
+from sovgate.config import (
+    DEFAULT_ROLES,
+    OWN_ROLES,
+    CertificateTrust,
+    ProjectConfig,
+    TrustEntry,
+    ZoneConfig,
+)
 from sovgate.errors import (
     ConfigError,
     DiskError,
@@ -174,26 +181,28 @@ class Project:
             return tuple(own for own in owns if own is not None)
         found: list[Trusted] = []
         for index, entry in enumerate(self.config.trust):
-            if entry.key is None:
-                found.append(self._certified(entry, f"trust.{index}.certificate"))
+            if entry.certificate is not None:
+                found.append(
+                    self._certified(entry, entry.certificate, f"trust.{index}.certificate")
+                )
                 continue
             region = self.zone(entry.zone).region if entry.zone else None
-            key = self._public(entry.key, f"trust.{index}.key", region)
+            key = self._public(str(entry.key), f"trust.{index}.key", region)
             found.append(Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone))
         own = self._own(self.zone(zone), OWN_ROLES) if zone is not None else None
         return (*found, own) if own else tuple(found)
 
-    def _certified(self, entry: TrustEntry, dotted: str) -> Trusted:
+    def _certified(self, entry: TrustEntry, said: CertificateTrust, dotted: str) -> Trusted:
         from sovgate.formats.x509 import CertificateRule, root_from_pem
         from sovgate.stages.verify import Trusted
 
-        path = self.base / str(entry.certificate_root)
+        path = self.base / said.root
         try:
             data = read_bounded(path, most=MAX_PEM_BYTES, what="root certificate")
             root, key = root_from_pem(data)
         except SovgateError as error:
             raise self._placed(error, dotted) from error
-        rule = CertificateRule(root=root, san=str(entry.san))
+        rule = CertificateRule(root=root, san=said.san, authority_leaf=said.authority_leaf)
         return Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone, certificate=rule)
 
     @cached_property

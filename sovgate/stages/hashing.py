@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -34,7 +35,7 @@ class _Hasher(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hashed:
-    """Digests in hex; `other` in the second algorithm, if one was asked for."""
+    """Digests in hex; `other` is the second one, if one was asked for, or those of all shards."""
 
     sha256: str
     other: str | None
@@ -46,15 +47,20 @@ def hash_files(
     *,
     alone: bool = False,
     algorithm: str = "sha256",
+    shard_size: int | None = None,
     advance: Advance | None = None,
 ) -> dict[str, Hashed]:
     """Digests by name of files below `root`, or, `alone`, of `root` itself, the one entry.
 
-    Each file must have the size that its entry says. `advance` is called from any thread.
+    Each file must have the size that its entry says. `advance` is called from any thread. With
+    `shard_size` (bytes) `other` holds the digests of the file's shards, one after another.
     Raises VerificationFailed, reasons "changed-while-reading", "not-regular"; DiskError;
     Inconclusive where `algorithm` ("blake2b", "blake3") cannot be computed here.
     """
-    reader = _Reader(_hasher(algorithm), advance)
+    make = _hasher(algorithm)
+    if shard_size is not None:
+        make = partial(_Shards, make or hashlib.sha256, shard_size)
+    reader = _Reader(make, advance)
     if alone:
         with opened_dir(root.parent) as handle:
             reader.file(handle, root.name, entries[0], bytearray(CHUNK))
@@ -85,6 +91,34 @@ def _hasher(algorithm: str) -> Callable[[], _Hasher] | None:
             reason="missing-package",
         ) from error
     return make
+
+
+class _Shards:
+    """Hashes each `size` bytes by themselves; `hexdigest` gives the digests one after another."""
+
+    def __init__(self, make: Callable[[], _Hasher], size: int) -> None:
+        self._make, self._size = make, size
+        self._done: list[str] = []
+        self._hasher, self._left = make(), size
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        view = memoryview(data)
+        while view:
+            if not self._left:
+                self._close()
+            part = view[: self._left]
+            self._hasher.update(part)
+            self._left -= len(part)
+            view = view[len(part) :]
+
+    def _close(self) -> None:
+        self._done.append(self._hasher.hexdigest())
+        self._hasher, self._left = self._make(), self._size
+
+    def hexdigest(self) -> str:
+        if self._left < self._size:  # the last shard may be shorter; an empty file has none
+            self._close()
+        return "".join(self._done)
 
 
 @dataclass(kw_only=True)

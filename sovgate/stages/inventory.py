@@ -13,15 +13,34 @@ from pathlib import Path
 
 from sovgate.errors import DiskError, VerificationFailed, disk_error
 from sovgate.files import Entry, check_name, opened_dir, walk
-from sovgate.formats.manifest import FILE_NAME, Kind, Manifest, Resource, check_resources, oms_key
+from sovgate.formats.manifest import FILE_NAME, Kind, Manifest, Resource, check_resources
 from sovgate.formats.oms import GIT_NAMES
 from sovgate.records import Advance
 from sovgate.stages.hashing import hash_files
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What of a folder counts as the model, where its signature is verified.
+
+    signature        the bundle's own path, left out if it lies inside the model
+    strict_git       as in `take`
+    ignore           relative paths that the caller leaves out (RULES 2); what is signed is
+                     verified all the same
+    ignore_unsigned  whether files that are not signed are passed over, wherever they lie
+    any_name         whether a file may have another name than it was signed under
+    """
+
+    signature: Path | None = None
+    strict_git: bool = False
+    ignore: tuple[str, ...] = ()
+    ignore_unsigned: bool = False
+    any_name: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What lies there, not read yet. `entries` are in OMS order.
+    """What lies there, not read yet. `entries` are in the order of a manifest.
 
     root     the resolved path of the directory or file
     ignored  names at the root that were left out, git's apart
@@ -41,7 +60,7 @@ class Survey:
 class Inventory:
     """A model that was read. `root` is its resolved path: the directory, or the file itself.
 
-    foreign   digests by name in the algorithm that `take` was asked for beside SHA-256
+    foreign   digests by name as `read` was asked for them beside SHA-256
     ignored   paths inside the model that were left out, git's apart
     """
 
@@ -83,39 +102,44 @@ def survey(
     *,
     signature: Path | None = None,
     skip: frozenset[str] = frozenset(GIT_NAMES),
-    ignore: tuple[str, ...] = (),
+    leave: Callable[[str], bool] | None = None,
 ) -> Survey:
     """List the model's files without reading them; names are checked (RULES 4).
 
-    `skip` are names at the root, `ignore` relative paths; what lies below an ignored path is left
-    out too. Raises as `take` does.
+    `skip` are names at the root; `leave` as in `files.walk`. Raises as `take` does.
     """
     root = resolved(path)
     if not root.is_dir():
         size = _file_size(root)
         return Survey(root=root, kind="file", entries=(Entry(name=FILE_NAME, size=size),))
-    left_out = list(ignore)
     inside = signature_inside(root, signature)
-    if inside is not None:
-        left_out.append(inside)
     try:
         with opened_dir(root) as handle:
-            entries = walk(handle, skip=skip)
+            entries = walk(handle, skip=skip, leave=leave)
     except OSError as error:
         raise disk_error(error, f"list the model {str(root)!r}") from error
-    entries = [entry for entry in entries if not any(below(entry.name, p) for p in left_out)]
-    entries.sort(key=lambda entry: oms_key(entry.name))
+    left_out = () if inside is None else (inside,)
+    entries = [entry for entry in entries if entry.name not in left_out]
+    entries.sort(key=lambda entry: entry.name)
     check_resources("directory", [entry.name for entry in entries])
-    return Survey(root=root, kind="directory", entries=tuple(entries), ignored=tuple(left_out))
+    return Survey(root=root, kind="directory", entries=tuple(entries), ignored=left_out)
 
 
-def read(found: Survey, *, algorithm: str = "sha256", advance: Advance | None = None) -> Inventory:
-    """Hash what a survey found; `algorithm` may name a second digest, taken in the same pass."""
+def read(
+    found: Survey,
+    *,
+    algorithm: str = "sha256",
+    shard_size: int | None = None,
+    advance: Advance | None = None,
+) -> Inventory:
+    """Hash what a survey found; `algorithm` and `shard_size` may ask for second digests, taken in
+    the same pass."""
     results = hash_files(
         found.root,
         found.entries,
         alone=found.kind == "file",
         algorithm=algorithm,
+        shard_size=shard_size,
         advance=advance,
     )
     resources, foreign = [], {}
@@ -136,6 +160,14 @@ def read(found: Survey, *, algorithm: str = "sha256", advance: Advance | None = 
 def below(name: str, path: str) -> bool:
     """Whether `name` is `path` or lies in it."""
     return name == path or name.startswith(path + "/")
+
+
+def plain_path(text: str) -> str | None:
+    """A path below the model's root in its one spelling; None for what names nothing there."""
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if text.startswith("/") or ".." in parts:
+        return None
+    return "/".join(parts) or None
 
 
 def refuse_git(names: Iterable[str]) -> None:

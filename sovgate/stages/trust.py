@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sovgate.errors import KeyServiceError, Malformed, VerificationFailed
+from sovgate import notices
+from sovgate.errors import ConfigError, KeyServiceError, Malformed, VerificationFailed
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.envelope import PAYLOAD_TYPE, pae
+from sovgate.formats.foreign import Foreign
 from sovgate.formats.spki import PublicKey
-from sovgate.formats.statement import Statement
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ class Trusted:
     """A key, the roles in which it is believed, and the zone that it speaks for (None: any).
 
     With `certificate`, `key` is that of the root, which signs certificates and no statements: the
-    signers are those whose certificate the rule admits. Who signed comes back with their own key.
+    signers are those whose certificate the rule admits. Who signed comes back with their own key,
+    and in `unsafe` the options of the rule by which they were admitted, and else would not be.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Trusted:
     may: frozenset[str]
     zone: str | None = None
     certificate: CertificateRule | None = None
+    unsafe: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +97,7 @@ def seal(statement: Statement, signer: Signer) -> bytes:
         payload=payload,
         signature=signature,
         hint=key.oms_hint,
-        certificates=tuple(signer.certificates),
+        certificates=_path(signer),
     ).emit()
     if len(data) > MAX_BYTES:
         raise VerificationFailed(
@@ -102,6 +106,23 @@ def seal(statement: Statement, signer: Signer) -> bytes:
             reason="limits",
         )
     return data
+
+
+def _path(signer: Signer) -> tuple[bytes, ...]:
+    """The signer's certificates as they are written. Raises ConfigError."""
+    if not signer.certificates:
+        return ()
+    from sovgate.formats.x509 import own_path
+
+    try:
+        return own_path(tuple(signer.certificates))
+    except VerificationFailed as error:
+        raise ConfigError(
+            "the certificates of the signing key are no path to its root",
+            why=error.why or error.what,
+            fix="put into its file the key's certificate, then the one that issued it, and so on",
+            reason="bad-certificate",
+        ) from error
 
 
 def open_statement(
@@ -119,22 +140,26 @@ def open_statement(
     (it names a trusted key, whose signature this is not), "untrusted-role", "wrong-role", "high-s",
     "wrong-hint", "unknown-predicate", "untrusted-certificate"; Malformed.
     """
-    bundle = Bundle.parse(data)
+    found = Foreign.parse(data)
+    bundle = found.bundle
     signers = _signers(bundle, trusted, now)
     key = signers[0].key
-    statement = Statement.parse(bundle.payload)
+    statement = found.statement()
     _check_spelling(bundle, data, statement, key)
-    found = statement.role
-    if role is not None and found != role:
+    said = statement.role
+    if role is not None and said != role:
         raise VerificationFailed(
-            f"a statement of role {found} stands where one of role {role} belongs",
+            f"a statement of role {said} stands where one of role {role} belongs",
             reason="wrong-role",
         )
-    able = [signer for signer in signers if found in signer.may]
+    # Who is admitted without an unsafe option first.
+    able = sorted((s for s in signers if said in s.may), key=lambda s: len(s.unsafe))
+    for entry in able:
+        _warn(entry)
     if able:
         return Verified(
             statement=statement,
-            role=found,
+            role=said,
             signer=able[0],
             sha256=hashlib.sha256(data).hexdigest(),
             also=tuple(able[1:]),
@@ -142,11 +167,18 @@ def open_statement(
         )
     names = ", ".join(signer.name for signer in signers)
     raise VerificationFailed(
-        f"{names} signed this, but is not trusted for the role {found}",
+        f"{names} signed this, but is not trusted for the role {said}",
         why=f"trusted for: {', '.join(sorted(frozenset().union(*(s.may for s in signers))))}",
-        fix=f"have it signed by a key that may say {found}, or add {found} to that key's `may`",
+        fix=f"have it signed by a key that may say {said}, or add {said} to that key's `may`",
         reason="untrusted-role",
     )
+
+
+def _warn(entry: Trusted) -> None:
+    if entry.unsafe:
+        notices.unsafe(
+            f"{entry.name} is trusted by {' and '.join(entry.unsafe)}: see its entry under trust"
+        )
 
 
 def _signers(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None) -> list[Trusted]:
@@ -209,11 +241,11 @@ def certified(
         if entry.certificate is None:
             continue
         try:
-            key = signer_key(tuple(chain), entry.certificate, now or datetime.now(UTC))
+            signer = signer_key(tuple(chain), entry.certificate, now or datetime.now(UTC))
         except VerificationFailed as error:
             refusals.append(error)
             continue
-        found.append(replace(entry, key=key, certificate=None))
+        found.append(replace(entry, key=signer.key, certificate=None, unsafe=signer.unsafe))
     if refusals and not found:
         raise refusals[0]
     return found
@@ -231,7 +263,7 @@ def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: Publ
     The signed payload tells which it is, so nobody can turn one into the other.
     """
     ours = statement.is_canonical(bundle.payload) and not _foreign_oms(statement, bundle.payload)
-    if ours and bundle.emit() != data:
+    if ours and (bundle.emit() != data or not _is_path(bundle.certificates)):
         raise Malformed(
             "the bundle is not in its one spelling",
             why="bytes outside of the signed payload were changed",
@@ -250,6 +282,14 @@ def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: Publ
         )
 
 
+def _is_path(certificates: tuple[bytes, ...]) -> bool:
+    if not certificates:
+        return True
+    from sovgate.formats.x509 import own_path
+
+    return own_path(certificates) == certificates
+
+
 def _leaf_is(bundle: Bundle, key: PublicKey) -> bool:
     """Whether the bundle's own certificate is of the key that signed, whoever vouches for it."""
     from sovgate.formats.x509 import leaf_key
@@ -259,4 +299,6 @@ def _leaf_is(bundle: Bundle, key: PublicKey) -> bool:
 
 def _foreign_oms(statement: Statement, payload: bytes) -> bool:
     """Other OMS tools may happen on the canonical spelling, but tell no sizes."""
-    return statement.role == "signature" and b'"size":' not in payload
+    if statement.role != "signature":
+        return False
+    return statement.predicate_type != PREDICATE_TYPES["signature"] or b'"size":' not in payload

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sovgate.errors import VerificationFailed
 from sovgate.formats.manifest import Manifest
-from sovgate.formats.oms import GIT_NAMES, Oms
+from sovgate.formats.oms import GIT_NAMES, LITTER, Oms
 from sovgate.records import Advance, Sized
 from sovgate.stages import inventory
+from sovgate.stages.inventory import Scope
 from sovgate.stages.trust import Trusted, Verified, open_statement
 
 __all__ = [
+    "Scope",
     "SignedModel",
     "Trusted",
     "Verified",
@@ -29,6 +31,8 @@ __all__ = [
     "verify_model",
 ]
 
+#: All of a folder but git's names at its root, and a file under the name that was signed.
+WHOLE = Scope()
 #: How many differing files an error names.
 SHOWN = 5
 
@@ -44,12 +48,16 @@ class SignedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedModel:
-    """A model whose files are those that the signer signed. `root` is its resolved path."""
+    """A model whose files are those that the signer signed. `root` is its resolved path.
+
+    `oms_root` is what OMS tools know the signature by; it identifies no model (RULES 1).
+    """
 
     manifest: Manifest
     signer: Trusted
     signature: Sized
     root: Path
+    oms_root: str
 
 
 def open_signature(bundle: bytes, trusted: Sequence[Trusted]) -> SignedModel:
@@ -71,42 +79,33 @@ def verify_model(
     path: str | os.PathLike[str],
     bundle: bytes,
     trusted: Sequence[Trusted],
-    advance: Advance | None = None,
+    scope: Scope = WHOLE,
     *,
+    advance: Advance | None = None,
     total: Callable[[int], None] | None = None,
-    signature: Path | None = None,
-    allow_ignored: frozenset[str] = frozenset(),
-    strict_git: bool = False,
 ) -> VerifiedModel:
     """Show that the model at `path` is the one that was signed: no file more, less, or changed.
-
-    `signature` is the bundle's own path, left out if it lies inside the model. `allow_ignored` are
-    signed `ignore_paths`, beyond git's and the signature, that the caller puts up with (RULES 2).
-    `strict_git` as in `inventory.take`.
 
     Raises VerificationFailed, reasons of `open_signature`, and "ignored-paths", "wrong-kind",
     "extra-file", "missing-file", "changed-file", "changed-while-reading"; Inconclusive where the
     digests cannot be computed here.
     """
     signed = open_signature(bundle, trusted)
-    found = _listed(path, signed.oms, signature, allow_ignored, strict_git)
+    oms, found = _listed(path, signed.oms, scope)
     if total is not None:
         total(found.total)
-    taken = inventory.read(found, algorithm=signed.oms.algorithm, advance=advance)
-    _compare_bytes(signed.oms, taken)
-    return VerifiedModel(
-        manifest=taken.manifest, signer=signed.signer, signature=signed.signature, root=taken.root
+    taken = inventory.read(
+        found, algorithm=oms.algorithm, shard_size=oms.shard_size, advance=advance
     )
+    _compare_bytes(oms, taken)
+    return _verified(signed, taken.manifest, found)
 
 
 def verify_listing(
     path: str | os.PathLike[str],
     bundle: bytes,
     trusted: Sequence[Trusted],
-    *,
-    signature: Path | None = None,
-    allow_ignored: frozenset[str] = frozenset(),
-    strict_git: bool = False,
+    scope: Scope = WHOLE,
 ) -> VerifiedModel | None:
     """`verify_model` for a caller that reads the bytes itself and compares each file's digest.
 
@@ -117,22 +116,27 @@ def verify_listing(
     manifest = signed.oms.manifest()
     if manifest is None:
         return None
-    found = _listed(path, signed.oms, signature, allow_ignored, strict_git)
+    _, found = _listed(path, signed.oms, scope)
+    return _verified(signed, manifest, found)
+
+
+def _verified(signed: SignedModel, manifest: Manifest, found: inventory.Survey) -> VerifiedModel:
     return VerifiedModel(
-        manifest=manifest, signer=signed.signer, signature=signed.signature, root=found.root
+        manifest=manifest,
+        signer=signed.signer,
+        signature=signed.signature,
+        root=found.root,
+        oms_root=signed.oms.root,
     )
 
 
-def _listed(
-    path: str | os.PathLike[str],
-    oms: Oms,
-    signature: Path | None,
-    allow_ignored: frozenset[str],
-    strict_git: bool,
-) -> inventory.Survey:
-    found = _survey(path, oms, signature, allow_ignored)
-    if strict_git:
+def _listed(path: str | os.PathLike[str], oms: Oms, scope: Scope) -> tuple[Oms, inventory.Survey]:
+    """What was signed, read for the kind of model that is there, and what is there."""
+    found = _survey(path, oms, scope)
+    if scope.strict_git:
         inventory.refuse_git(entry.name for entry in found.entries)
+    if found.kind == "file":
+        oms = oms.as_file(None if scope.any_name else found.root.name) or oms
     if found.kind != oms.kind:
         raise VerificationFailed(
             f"{found.root.name!r} is a {found.kind}, but a {oms.kind} was signed",
@@ -140,32 +144,34 @@ def _listed(
             reason="wrong-kind",
         )
     _compare_names(oms, found)
-    return found
+    signed = {item.name for item in oms.items}
+    entries = tuple(entry for entry in found.entries if entry.name in signed)
+    return oms, replace(found, entries=entries)
 
 
-def _survey(
-    path: str | os.PathLike[str], oms: Oms, signature: Path | None, allowed: frozenset[str]
-) -> inventory.Survey:
-    # What OMS leaves out at the root is looked at all the same if the signer listed it.
-    listed = {item.name.split("/", 1)[0] for item in oms.items}
-    skip = frozenset(GIT_NAMES) - listed
-    inside = inventory.signature_inside(inventory.resolved(path), signature)
-    beyond = [p for p in oms.ignore_paths if p not in GIT_NAMES and p != inside]
-    refused = [p for p in beyond if p not in allowed]
-    if refused:
-        raise VerificationFailed(
-            "the signature leaves files of the model out",
-            why=f"ignored paths: {', '.join(repr(p[:80]) for p in refused[:SHOWN])}",
-            fix="sign the model again without them",
-            reason="ignored-paths",
-        )
-    return inventory.survey(path, signature=signature, skip=skip, ignore=tuple(beyond))
+def _survey(path: str | os.PathLike[str], oms: Oms, scope: Scope) -> inventory.Survey:
+    signed = {item.name for item in oms.items}
+    # With each signed file the folders that lead to it: what is signed is looked at in any case.
+    needed = {name[:at] for name in signed for at in _cuts(name)} | signed
+
+    def leave(name: str) -> bool:
+        if name in needed:
+            return False
+        return scope.ignore_unsigned or any(inventory.below(name, p) for p in scope.ignore)
+
+    skip = frozenset(GIT_NAMES) - needed
+    looks = leave if scope.ignore or scope.ignore_unsigned else None
+    return inventory.survey(path, signature=scope.signature, skip=skip, leave=looks)
+
+
+def _cuts(name: str) -> list[int]:
+    return [at for at, letter in enumerate(name) if letter == "/"]
 
 
 def _compare_names(oms: Oms, found: inventory.Survey) -> None:
     signed = {item.name: item for item in oms.items}
     there = {entry.name: entry for entry in found.entries}
-    extra = [name for name in there if name not in signed]
+    extra, ignored = _unsigned([name for name in there if name not in signed], oms)
     missing = [name for name in signed if name not in there]
     sized = [
         name
@@ -173,6 +179,36 @@ def _compare_names(oms: Oms, found: inventory.Survey) -> None:
         if item.size is not None and name in there and there[name].size != item.size
     ]
     _differ(extra, missing, sized, "the bytes of the other files were not compared")
+    if ignored:
+        raise VerificationFailed(
+            "the signature leaves files of the model out",
+            why=f"anything could have been put there: {_some(ignored)}",
+            fix="take them out of the model; if they are as they should be, name them with "
+            "--ignore-paths",
+            reason="ignored-paths",
+        )
+
+
+def _unsigned(names: list[str], oms: Oms) -> tuple[list[str], list[str]]:
+    """Files that are there and not signed: strangers, and those that the signer left out by name.
+
+    RULES 2: what a signer leaves out is refused too where it exists, but for litter of tools.
+    """
+    paths = [path for text in oms.ignore_paths if (path := inventory.plain_path(text))]
+    litter = [p for p in paths if any(inventory.below(p, known) for known in LITTER)]
+    extra: list[str] = []
+    ignored: list[str] = []
+    for name in names:
+        if any(inventory.below(name, path) for path in litter):
+            continue
+        left_out = any(inventory.below(name, path) for path in paths)
+        (ignored if left_out else extra).append(name)
+    return extra, ignored
+
+
+def _some(names: list[str]) -> str:
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(repr(name[:160]) for name in names[:SHOWN]) + more
 
 
 def _compare_bytes(oms: Oms, taken: inventory.Inventory) -> None:

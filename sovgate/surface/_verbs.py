@@ -197,7 +197,7 @@ def _left_out(param: Option | Argument, weakens: bool, flag: bool, multiple: boo
         return param.no_action
     if weakens and flag:
         return "it weakens trust, and a fixed command cannot pass it only sometimes: for a desk"
-    if weakens and multiple:
+    if weakens and multiple and not getattr(param, "lines", False):
         return "it weakens trust, and a fixed command passes one value: name them in sovgate.yaml"
     return ""
 

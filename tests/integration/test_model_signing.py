@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import utils
 from sovgate.errors import VerificationFailed
 from sovgate.formats.x509 import CertificateRule, root_from_pem
 from sovgate.stages import inventory, verify
+from sovgate.stages.inventory import Scope
 from sovgate.stages.sign import sign
 from sovgate.stages.trust import Trusted
 from tests import components
@@ -141,6 +142,9 @@ def test_both_write_the_same_statement_but_for_sizes(model: Path, p256: Peer) ->
     for entry in mine["predicate"]["resources"]:
         del entry["size"]
     theirs["predicate"]["serialization"]["ignore_paths"].sort()
+    # They sort by path components; so the root differs too, though not what is signed.
+    theirs["predicate"]["resources"].sort(key=lambda entry: entry["name"])
+    assert mine["subject"][0].pop("digest") != theirs["subject"][0].pop("digest")
     assert mine == theirs
 
 
@@ -157,10 +161,10 @@ def test_a_signature_inside_the_model_both_ways(model: Path, p256: Peer) -> None
     assert p256.accepts(model, ours(model, p256.signer, place), at=place)
     place.unlink()
     bundle = p256.sign(model, to=place)
-    assert we_verify(model, bundle, p256, signature=place)
+    assert we_verify(model, bundle, p256, scope=Scope(signature=place))
     (model / "new").write_bytes(b"")
     with pytest.raises(VerificationFailed) as caught:
-        we_verify(model, bundle, p256, signature=place)
+        we_verify(model, bundle, p256, scope=Scope(signature=place))
     assert caught.value.reason == "extra-file"
 
 
@@ -173,7 +177,7 @@ def test_rule_02_files_that_they_leave_out_are_refused_unless_allowed(
     with pytest.raises(VerificationFailed) as caught:
         we_verify(model, bundle, p256)
     assert caught.value.reason == "ignored-paths"
-    verified = we_verify(model, bundle, p256, allow_ignored=frozenset({"a"}))
+    verified = we_verify(model, bundle, p256, scope=Scope(ignore=("a",)))
     assert not [r for r in verified.manifest.resources if r.name.startswith("a/")]
 
 
@@ -229,17 +233,29 @@ SIGN_SHARDS = """
 import sys, model_signing
 from pathlib import Path
 model, signature, key = sys.argv[1:]
-config = model_signing.hashing.Config().use_shard_serialization()
+config = model_signing.hashing.Config().use_shard_serialization(shard_size=100)
 model_signing.signing.Config().use_elliptic_key_signer(private_key=key).set_hashing_config(
     config).sign(Path(model), Path(signature))
 """
 
 
-def test_their_shards_are_refused_with_a_reason(model: Path, p256: Peer) -> None:
+def test_their_shards_verify_and_a_change_is_noticed(model: Path, p256: Peer) -> None:
+    """They sign by shards; 1.1.1 cannot verify what it signed so."""
+    (model / "empty").unlink()  # a shard holds at least one byte
     p256.api(SIGN_SHARDS, model, p256.folder / "shards.sig", p256.folder / "key.pem")
+    bundle = (p256.folder / "shards.sig").read_bytes()
+    assert len(payload(bundle)["predicate"]["resources"]) > 40
+    assert we_verify(model, bundle, p256).manifest == inventory.take(model).manifest
+    weights = model / "a/deep/er/file.bin"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationFailed) as caught:
-        we_verify(model, (p256.folder / "shards.sig").read_bytes(), p256)
-    assert caught.value.reason == "unsupported-serialization"
+        we_verify(model, bundle, p256)
+    assert caught.value.reason == "changed-file"
+    weights.write_bytes(bytes(range(256)) * 20)
+    (model / "empty").write_bytes(b"")
+    with pytest.raises(VerificationFailed) as caught:
+        we_verify(model, bundle, p256)
+    assert caught.value.reason == "extra-file"
 
 
 def test_rule_03_what_they_let_pass_we_refuse(model: Path, p256: Peer) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sovgate.errors import ConfigError, VerificationFailed
+from sovgate.errors import ConfigError, Malformed, VerificationFailed
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
-from sovgate.formats.x509 import CertificateRule, root_from_pem
+from sovgate.formats.x509 import CertificateRule, root_from_pem, signer_key
+from sovgate.notices import UnsafeWarning
 from sovgate.pipeline.project import open_project
 from sovgate.stages import inventory
 from sovgate.stages.sign import sign
@@ -50,6 +51,16 @@ def word(*chain: Any, signer: KeySigner = LEAF_KEY) -> bytes:
         predicate={"dataset": "kyc-eu"},
     )
     return seal(statement, replace(signer, certificates=certificates))
+
+
+def ders(*chain: Any) -> tuple[bytes, ...]:
+    return tuple(c.public_bytes(Encoding.DER) for c in chain)
+
+
+def spelled(*chain: Any, signer: KeySigner = LEAF_KEY, by: bytes | None = None) -> bytes:
+    """A signed word with these certificates, whether they are a path or not."""
+    plain = Bundle.parse(by or word(signer=signer))
+    return replace(plain, certificates=ders(*chain)).emit()
 
 
 def reason(data: bytes, *trusted: Trusted, **more: Any) -> str:
@@ -172,11 +183,97 @@ def test_roles_hold_for_certificates_too() -> None:
 
 
 def test_long_chains_and_noise_are_refused() -> None:
-    assert reason(word(LEAF, *[MIDDLE] * 9)) == "untrusted-certificate"
-    data = word(LEAF)
+    assert reason(spelled(LEAF, *[MIDDLE] * 9)) == "untrusted-certificate"
     chain = (b"\x30\x03\x02\x01\x01",)
-    noisy = seal(open_statement(data, [rule()]).statement, replace(LEAF_KEY, certificates=chain))
-    assert reason(noisy) == "malformed"
+    assert reason(replace(Bundle.parse(word()), certificates=chain).emit()) == "malformed"
+    for certificates in (chain, ders(LEAF, MIDDLE)):
+        with pytest.raises((ConfigError, Malformed)):
+            seal(
+                open_statement(word(LEAF), [rule()]).statement,
+                replace(LEAF_KEY, certificates=certificates),
+            )
+
+
+def test_rule_43_what_we_write_is_exactly_the_path_below_the_root() -> None:
+    """Else whoever has the bundle makes a second one of it, which verifies too."""
+    leaf = issue("leaf", LEAF_KEY, "middle", MIDDLE_KEY)
+    raw = Trusted(name="ci", key=LEAF_KEY.public_key, may=frozenset({"legal"}))
+    whole = word(leaf, MIDDLE, ROOT)
+    assert whole == spelled(leaf, MIDDLE, by=whole)
+    for chain in ((leaf, MIDDLE, ROOT), (leaf, MIDDLE, MIDDLE), (leaf, ROOT, MIDDLE), (leaf, LEAF)):
+        other = spelled(*chain, by=whole)
+        assert reason(other) in ("not-canonical", "untrusted-certificate"), chain
+        assert reason(other, raw) in ("not-canonical", "untrusted-certificate"), chain
+
+
+def test_rule_43_a_certificate_that_is_not_used_is_refused_in_bundles_of_others_too() -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    admits = CertificateRule(root=DER, san=DPO)
+    assert signer_key(ders(LEAF, ROOT), admits, now).key == LEAF_KEY.public_key
+    for chain in ((LEAF, MIDDLE), (LEAF, ROOT, MIDDLE), (LEAF, LEAF)):
+        with pytest.raises(VerificationFailed) as caught:
+            signer_key(ders(*chain), admits, now)
+        assert caught.value.reason == "untrusted-certificate"
+
+
+ANY = CertificateRule(root=DER, san=None)
+ANY_LEAF = CertificateRule(root=DER, san=None, authority_leaf=True)
+AUTHORITY = issue("leaf", LEAF_KEY, "root", ROOT_KEY, ca=True)
+NOBODY = issue("leaf", LEAF_KEY, "root", ROOT_KEY, san=None)
+
+
+def test_whoever_has_a_certificate_is_trusted_only_by_the_opt_in_and_it_is_said() -> None:
+    for leaf in (NOBODY, issue("leaf", LEAF_KEY, "root", ROOT_KEY, san="eve@example.org")):
+        assert reason(word(leaf)) == "untrusted-certificate"
+        with pytest.warns(UnsafeWarning, match="legal is trusted by unsafe-any-subject"):
+            found = open_statement(word(leaf), [rule(certificate=ANY)])
+        assert found.signer.unsafe == ("unsafe-any-subject",)
+    assert open_statement(word(LEAF), [rule()]).signer.unsafe == ()
+
+
+def test_an_opt_in_of_one_entry_helps_no_other() -> None:
+    strict = rule(name="dpo")
+    loose = rule(name="anybody", certificate=ANY, may=frozenset({"sbom"}))
+    assert reason(word(NOBODY), strict, loose) == "untrusted-role"
+    # Who is admitted without it counts by the entry that names them.
+    both = replace(loose, may=frozenset({"legal"}))
+    with pytest.warns(UnsafeWarning, match="anybody"):
+        assert open_statement(word(LEAF), [both, strict]).signer.name == "dpo"
+    # The opt-in frees from the name, and from nothing else.
+    for wrong in (
+        issue("leaf", LEAF_KEY, "root", ROOT_KEY, digital_signature=False),
+        issue("leaf", LEAF_KEY, "root", MIDDLE_KEY),
+        AUTHORITY,
+    ):
+        assert reason(spelled(wrong), rule(certificate=ANY)) == "untrusted-certificate"
+
+
+def test_an_authority_signs_only_by_the_opt_in() -> None:
+    signing = issue("leaf", LEAF_KEY, "root", ROOT_KEY, ca=True, signs=True)
+    named = CertificateRule(root=DER, san=DPO, authority_leaf=True)
+    assert reason(word(signing), rule(certificate=ANY)) == "untrusted-certificate"
+    assert reason(word(signing), rule(certificate=named)) == "untrusted-certificate"
+    with pytest.warns(UnsafeWarning, match="unsafe-authority-leaf and unsafe-any-subject"):
+        assert open_statement(word(signing), [rule(certificate=ANY_LEAF)])
+    # One whose key may sign certificates alone signs no statement all the same.
+    assert reason(word(AUTHORITY), rule(certificate=ANY_LEAF)) == "untrusted-certificate"
+
+
+def test_a_certificate_that_is_trusted_by_itself_signs_and_vouches_for_nobody() -> None:
+    alone = issue("leaf", LEAF_KEY, "leaf", LEAF_KEY)
+    der, key = root_from_pem(alone.public_bytes(Encoding.PEM))
+    itself = rule(key=key, certificate=CertificateRule(root=der, san=DPO))
+    assert open_statement(word(alone), [itself]).signer.key == LEAF_KEY.public_key
+    assert reason(word(alone), replace(itself, certificate=CertificateRule(root=der, san="x"))) == (
+        "untrusted-certificate"
+    )
+    below = issue("other", MIDDLE_KEY, "leaf", LEAF_KEY)
+    assert reason(spelled(below, signer=MIDDLE_KEY), itself) == "untrusted-certificate"
+    root = issue("root", LEAF_KEY, "root", LEAF_KEY, ca=True, signs=True)
+    der, key = root_from_pem(root.public_bytes(Encoding.PEM))
+    assert reason(word(root), rule(key=key, certificate=CertificateRule(root=der, san=None))) == (
+        "untrusted-certificate"
+    )
 
 
 def test_a_model_signed_with_a_certificate_verifies(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_the_hybrid_file_in_full() -> None:
     assert read.gates["accuracy"].at_least == "0.90"  # text: no float enters a decision
     assert read.trust is not None
     assert read.trust[0].may == {"signature", "sbom", "provenance", "gate", "transfer"}
-    assert read.trust[2].san == "dpo@bank.example"
+    assert read.trust[2].certificate == config.CertificateTrust(
+        root="keys/bank-ca.pem", san="dpo@bank.example", authority_leaf=False
+    )
     assert read.datasets["kyc-eu"].stays_in == ("EU",)
     assert str(read.where("datasets.kyc-eu.stays-in")) == "sovgate.yaml:23:5"
 

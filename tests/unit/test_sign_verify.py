@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sovgate.errors import Inconclusive, SovgateError, UsageError, VerificationFailed
-from sovgate.formats.oms import Oms
+from sovgate.formats.oms import Oms, root_of
 from sovgate.formats.statement import Statement
 from sovgate.stages import attest, hashing, inventory, verify
+from sovgate.stages.inventory import Scope
 from sovgate.stages.sign import sign
 from sovgate.stages.trust import seal
 from tests import components
@@ -155,7 +156,7 @@ def test_rule_02_deeper_git_names_are_refused_at_sign_and_accepted_by_plain_veri
         sign(taken, SIGNER)
     foreign = seal(Oms.of(taken.manifest, subject_name="m").statement(), SIGNER)
     assert verify.verify_model(model, foreign, TRUSTED)
-    assert reason(model, foreign, strict_git=True) == "git-name"
+    assert reason(model, foreign, scope=Scope(strict_git=True)) == "git-name"
 
 
 def test_rule_02_a_listed_git_name_at_the_root_is_verified_like_any_other(model: Path) -> None:
@@ -176,27 +177,29 @@ def test_rule_02_signed_ignore_paths_are_refused_unless_allowed(model: Path) -> 
     manifest = type(full)(kind="directory", resources=kept)
     bundle = seal(Oms.of(manifest, subject_name="m", ignored=("cache",)).statement(), SIGNER)
     assert reason(model, bundle) == "ignored-paths"
-    allowed = verify.verify_model(model, bundle, TRUSTED, allow_ignored=frozenset({"cache"}))
+    allowed = verify.verify_model(model, bundle, TRUSTED, scope=Scope(ignore=("cache",)))
     assert allowed.manifest == manifest
     (model / "cachet").write_bytes(b"2")
-    assert reason(model, bundle, allow_ignored=frozenset({"cache"})) == "changed-file"
+    assert reason(model, bundle, scope=Scope(ignore=("cache",))) == "changed-file"
 
 
 def test_rule_02_a_signature_inside_the_model_is_left_out_and_nothing_else_is(model: Path) -> None:
     place = model / "weights" / "model.sig"
     bundle = sign(inventory.take(model, signature=place), SIGNER)
     place.write_bytes(bundle)
-    assert verify.verify_model(model, bundle, TRUSTED, signature=place)
+    assert verify.verify_model(model, bundle, TRUSTED, Scope(signature=place))
     assert reason(model, bundle) == "ignored-paths"
-    assert reason(model, bundle, signature=model / "config.json") == "ignored-paths"
-    outside = signed_elsewhere = model.parent / "model.sig"
-    outside.write_bytes(bundle)
-    assert reason(model, bundle, signature=signed_elsewhere) == "ignored-paths"
+    elsewhere = model.parent / "model.sig"
+    elsewhere.write_bytes(bundle)
+    assert reason(model, bundle, scope=Scope(signature=elsewhere)) == "ignored-paths"
+    place.unlink()
+    assert verify.verify_model(model, bundle, TRUSTED, Scope(signature=elsewhere))
 
 
 def test_rule_02_a_signature_path_does_not_hide_a_listed_file(model: Path) -> None:
     bundle = signed(model)
-    assert reason(model, bundle, signature=model / "config.json") == "missing-file"
+    scope = Scope(signature=model / "config.json")
+    assert reason(model, bundle, scope=scope) == "missing-file"
 
 
 def test_rule_04_an_empty_model_is_refused(tmp_path: Path) -> None:
@@ -320,6 +323,7 @@ def test_foreign_digests_are_checked_and_the_identity_is_sha256(
             type(i)(name=i.name, digest=taken.foreign[i.name], size=None) for i in oms.items
         ),
         ignore_paths=oms.ignore_paths,
+        root=root_of(taken.foreign[item.name] for item in oms.items),
     )
     bundle = seal(foreign.statement(), SIGNER)
     assert verify.model_manifest(bundle, TRUSTED) is None

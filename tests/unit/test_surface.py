@@ -198,9 +198,11 @@ def test_an_option_that_weakens_trust_is_never_in_the_environment(path: str) -> 
                 assert name not in env
 
 
-def test_verify_takes_its_key_quoted_in_the_fixed_command() -> None:
+def test_verify_takes_what_weakens_trust_quoted_in_the_fixed_command() -> None:
     run = step("actions/verify/action.yml")["run"]
-    assert run.endswith('enter.sh" verify ${INPUT_KEY:+"--key=$INPUT_KEY"}')
+    words = ['${INPUT_KEY:+"--key=$INPUT_KEY"}']
+    words.append('${INPUT_IGNORE_PATHS:+"--ignore-paths=$INPUT_IGNORE_PATHS"}')
+    assert run.endswith(f'enter.sh" verify {" ".join(words)}')
 
 
 def test_the_root_action_has_every_input_of_every_verb() -> None:

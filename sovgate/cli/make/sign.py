@@ -68,6 +68,7 @@ def command(
         headline=f"signed {made.model.name}",
         rows=(
             ("manifest", f"sha256:{manifest.digest}"),
+            ("OMS root", f"sha256:{made.oms_root}"),
             ("files", f"{len(manifest.resources)}, {human_bytes(manifest.total)}"),
             ("key", f"{made.key_id[:16]}… ({made.algorithm})"),
             ("signature", str(made.path)),
@@ -80,6 +81,7 @@ def command(
         data={
             "model": str(made.model),
             "manifest": manifest.digest,
+            "oms-root": made.oms_root,
             "files": len(manifest.resources),
             "bytes": manifest.total,
             "signature": {"path": str(made.path), **made.signature.json()},

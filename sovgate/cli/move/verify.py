@@ -44,6 +44,23 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
     weakens_trust=True,
     help="Trust only this key (default: the signers of models that sovgate.yaml trusts).",
 )
+@option(
+    "--ignore-paths",
+    "ignore",
+    multiple=True,
+    lines=True,
+    weakens_trust=True,
+    metavar="PATH",
+    help="Leave out what lies at this path of the model and is not signed. Repeat for each.",
+)
+@option(
+    "--ignore-unsigned-files",
+    "ignore_unsigned",
+    is_flag=True,
+    weakens_trust=True,
+    no_action="it weakens trust: for a desk",
+    help="Verify the signed files alone, and leave out all others.",
+)
 @project_option
 @output_options
 def command(
@@ -51,18 +68,22 @@ def command(
     signature: Path | None,
     manifest: str | None,
     key: str | None,
+    ignore: tuple[str, ...],
+    ignore_unsigned: bool,
     project: Path | None,
     format_: str,
 ) -> Report:
     """Verify a model against its signature."""
-    from sovgate.pipeline.move.verify import verify
+    from sovgate.pipeline.move.verify import Unsigned, verify
 
+    paths = tuple(line for text in ignore for line in text.splitlines() if line)
     with progress("verifying the model") as advance:
         verified, path = verify(
             model,
             signature=signature,
             pin=manifest,
             key=key,
+            unsigned=Unsigned(paths=paths, anywhere=ignore_unsigned),
             project=project,
             advance=advance,
             total=advance and advance.expect,
@@ -73,6 +94,7 @@ def command(
         headline=f"verified {verified.root.name}, signed by {signer.name}",
         rows=(
             ("manifest", f"sha256:{found.digest}"),
+            ("OMS root", f"sha256:{verified.oms_root}"),
             ("files", f"{len(found.resources)}, {human_bytes(found.total)}"),
             ("signer", f"{signer.name}, key {signer.key.key_id[:16]}…"),
             ("signature", str(path)),
@@ -85,9 +107,27 @@ def command(
         data={
             "model": str(verified.root),
             "manifest": found.digest,
+            "oms-root": verified.oms_root,
             "files": len(found.resources),
             "bytes": found.total,
             "signature": {"path": str(path), **verified.signature.json()},
-            "signer": {"name": signer.name, "key-id": signer.key.key_id, "zone": signer.zone},
+            "signer": {
+                "name": signer.name,
+                "key-id": signer.key.key_id,
+                "zone": signer.zone,
+                "unsafe": list(signer.unsafe),
+            },
+            "ignored-paths": list(paths),
+            "ignored-unsigned-files": ignore_unsigned,
         },
+        notes=_notes(paths, ignore_unsigned),
     )
+
+
+def _notes(paths: tuple[str, ...], ignore_unsigned: bool) -> tuple[str, ...]:
+    """What was not verified, since the caller asked for that."""
+    if ignore_unsigned:
+        return ("files that are not signed were not looked at (--ignore-unsigned-files)",)
+    if not paths:
+        return ()
+    return (f"what is not signed was not looked at in {', '.join(paths)} (--ignore-paths)",)

@@ -139,16 +139,17 @@ def _identity(
     """The manifest, and the digest of the signature that was verified, None without one."""
     from sovgate.files import read_bounded
     from sovgate.stages import attest, inventory
-    from sovgate.stages.verify import verify_listing, verify_model
+    from sovgate.stages.verify import Scope, verify_listing, verify_model
 
     path = attest.signature_path(model)
     if not path.exists():
         return inventory.take(model, advance=advance).manifest, None
     bundle = read_bounded(path, most=strict.MAX_BYTES, what="signature")
     trusted = opened.trusted(zone)
-    verified = verify_listing(model, bundle, trusted, signature=path, strict_git=True)
+    scope = Scope(signature=path, strict_git=True)
+    verified = verify_listing(model, bundle, trusted, scope)
     if verified is None:
-        verified = verify_model(model, bundle, trusted, advance, signature=path, strict_git=True)
+        verified = verify_model(model, bundle, trusted, scope, advance=advance)
     return verified.manifest, verified.signature.sha256
 
 

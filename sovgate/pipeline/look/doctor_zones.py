@@ -160,6 +160,14 @@ def check_trust(found: Diagnosis, opened: Project) -> None:
     entries = opened.config.trust
     if entries is None:
         return
+    for entry in entries:
+        if entry.certificate is not None and entry.certificate.unsafe:
+            found.say(
+                f"trust: {entry.name}",
+                WARN,
+                f"trusted by {' and '.join(entry.certificate.unsafe)}",
+                "name the signer with san:, or trust the signer's key: sovgate lint says where",
+            )
     if found.offline and any(_remote(entry.key, "key") for entry in entries):
         found.say("trust", SKIPPED, "some public keys are in a key service: needs the network")
         return

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import UsageError, VerificationFailed
 from sovgate.files import atomic_write, read_bounded
-from sovgate.formats.bundle import Bundle
+from sovgate.formats import foreign
 from sovgate.formats.manifest import Manifest
+from sovgate.formats.oms import root_of
 from sovgate.records import Advance, Sized
 from sovgate.stages import attest, inventory
 from sovgate.stages.sign import sign as sign_inventory
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """`path` is the bundle; `replaced` tells whether an older one stood there."""
+    """`path` is the bundle; `replaced` tells whether an older one stood there.
+
+    `oms_root` is what other OMS tools know the signature by; it identifies no model (RULES 1).
+    """
 
     model: Path
     manifest: Manifest
+    oms_root: str
     path: Path
     signature: Sized
     key_id: str
@@ -58,6 +63,7 @@ def sign(
     return Signed(
         model=taken.root,
         manifest=taken.manifest,
+        oms_root=root_of(resource.digest for resource in taken.manifest.resources),
         path=path,
         signature=_sized(data),
         key_id=signer.public_key.key_id,
@@ -95,7 +101,7 @@ def _older_bundle(path: Path) -> bool:
     if not path.exists() and not path.is_symlink():
         return False
     try:
-        Bundle.parse(read_bounded(path, most=MAX_BYTES, what="signature file"))
+        foreign.Foreign.parse(read_bounded(path, most=MAX_BYTES, what="signature file"))
     except (VerificationFailed, UsageError) as error:
         raise UsageError(
             f"{str(path)!r} is there already, and is no signature",

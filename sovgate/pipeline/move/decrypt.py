@@ -64,7 +64,7 @@ def decrypt(
     Raises UsageError, ConfigError, VerificationFailed (11), KeyServiceError (20), DiskError.
     """
     from sovgate.stages import encrypt
-    from sovgate.stages.verify import verify_model
+    from sovgate.stages.verify import Scope, verify_model
 
     if zone is None:
         raise ConfigError(
@@ -92,7 +92,7 @@ def decrypt(
         if not told:
             # The bundle told no sizes, so the manifest came from the copy itself: compare all of it
             # with what was signed.
-            verify_model(model, bundle, trusted)
+            verify_model(model, bundle, trusted, Scope(any_name=True))
         restore_evidence(beside, bundle, evidence)
         staging.commit(model.name)
     return Decrypted(
@@ -193,7 +193,8 @@ def _manifest(
     signed = open_signature(bundle, trusted)
     told = signed.oms.manifest()
     manifest = told or Manifest.parse(read_plain(read_blob, sealed.manifest, "manifest"))
-    if manifest.digest != sealed.manifest.sha256 or manifest.kind != signed.oms.kind:
+    oms = (manifest.kind == "file" and signed.oms.as_file()) or signed.oms
+    if manifest.digest != sealed.manifest.sha256 or manifest.kind != oms.kind:
         raise VerificationFailed(
             "the signature is of another model",
             why=f"the copy names manifest {sealed.manifest.sha256}; {manifest.digest} was signed",
@@ -207,12 +208,11 @@ def read_evidence(read_blob: ReadBlob, item: Evidence, manifest: str) -> bytes:
 
     Raises VerificationFailed. Whether its signer is believed is for policy.
     """
-    from sovgate.formats.bundle import Bundle
-    from sovgate.formats.statement import Statement
+    from sovgate.formats import foreign
     from sovgate.stages import attest
 
     data = read_plain(read_blob, Sized(sha256=item.sha256, size=item.size), "evidence")
-    statement = Statement.parse(Bundle.parse(data).payload)
+    statement = foreign.statement(data)
     if (statement.role, statement.predicate_type) != (item.role, item.predicate_type):
         raise VerificationFailed(
             f"a statement of role {item.role} is not what the copy's record says",

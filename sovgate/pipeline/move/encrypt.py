@@ -105,13 +105,14 @@ def _verified(
     opened: Project,
     advance: Advance | None,
 ) -> VerifiedModel:
-    from sovgate.stages.verify import verify_listing, verify_model
+    from sovgate.stages.verify import Scope, verify_listing, verify_model
 
     trusted = opened.trusted()
-    verified = verify_listing(model, bundle, trusted, signature=signature, strict_git=True)
+    scope = Scope(signature=signature, strict_git=True)
+    verified = verify_listing(model, bundle, trusted, scope)
     if verified is None:
         # Read twice: to know its sizes, and again to encrypt it.
-        return verify_model(model, bundle, trusted, None, signature=signature, strict_git=True)
+        return verify_model(model, bundle, trusted, scope)
     return verified
 
 
@@ -141,16 +142,15 @@ def read_evidence(model: Path, manifest: str, signature: bytes) -> list[tuple[Ev
     RULES 6: one that is about another model is refused. Whom to believe is the destination's own
     decision, so nobody's signature is checked here. Raises VerificationFailed.
     """
-    from sovgate.formats.bundle import Bundle
+    from sovgate.formats import foreign
     from sovgate.formats.sealed import Evidence
-    from sovgate.formats.statement import Statement
     from sovgate.stages import attest
 
     found = []
     for raw in attest.read(attest.evidence_dir(model)):
         if raw.sha256 == hashlib.sha256(signature).hexdigest():
             continue
-        statement = Statement.parse(Bundle.parse(raw.data).payload)
+        statement = foreign.statement(raw.data)
         if statement.role != "signature" and statement.subject_sha256 != manifest:
             raise VerificationFailed(
                 f"the evidence {raw.name!r} is about another model",

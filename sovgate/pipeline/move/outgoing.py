@@ -93,14 +93,13 @@ def from_model(
     `encrypts`: the bytes are going to be read, hashed and compared anyway, so a signature that
     tells sizes is held against the list of files only, and the model is read once.
     """
-    from sovgate.stages.verify import verify_listing, verify_model
+    from sovgate.stages.verify import Scope, verify_listing, verify_model
 
     path, bundle = attest.read_signature(model, signature)
-    verified = verify_listing(model, bundle, trusted, signature=path, strict_git=True)
+    scope = Scope(signature=path, strict_git=True)
+    verified = verify_listing(model, bundle, trusted, scope)
     if verified is None or not encrypts:
-        verified = verify_model(
-            model, bundle, trusted, advance, total=total, signature=path, strict_git=True
-        )
+        verified = verify_model(model, bundle, trusted, scope, advance=advance, total=total)
     raw = attest.read(attest.evidence_dir(model))
     documents, left_behind = select(raw, trusted, verified.manifest.digest)
     return Outgoing(
@@ -163,11 +162,11 @@ def _require_told_digests(bundle: bytes, trusted: Sequence[Trusted]) -> None:
     """
     from sovgate.stages.verify import open_signature
 
-    algorithm = open_signature(bundle, trusted).oms.algorithm
-    if algorithm != "sha256":
+    oms = open_signature(bundle, trusted).oms
+    if not oms.tells_sha256:
         raise VerificationFailed(
             "the signature cannot be compared with what was encrypted",
-            why=f"it tells digests in {algorithm}, and the files cannot be read any more",
+            why="it tells no SHA-256 of the files, and they cannot be read any more",
             fix="push the model itself, or sign it with sovgate before it is encrypted",
             reason="unsupported",
         )
@@ -182,12 +181,12 @@ def check_signed(bundle: bytes, manifest: Manifest, trusted: Sequence[Trusted]) 
     from sovgate.stages.verify import open_signature
 
     signed = open_signature(bundle, trusted)
-    oms = signed.oms
+    oms = (manifest.kind == "file" and signed.oms.as_file()) or signed.oms
     there = [(r.name, r.digest, r.size) for r in manifest.resources]
     same = oms.kind == manifest.kind and len(oms.items) == len(there)
     for item, (name, digest, size) in zip(oms.items, there, strict=False):
         same = same and item.name == name and item.size in (None, size)
-        same = same and (oms.algorithm != "sha256" or item.digest == digest)
+        same = same and (not oms.tells_sha256 or item.digest == digest)
     if not same:
         raise VerificationFailed(
             "the signature is that of another model",

@@ -183,11 +183,10 @@ class _Move:
 
     def _check_roles(self) -> None:
         """RULES 3, 6: each statement is of the role that the record gives it, about this model."""
-        from sovgate.formats.bundle import Bundle
-        from sovgate.formats.statement import Statement
+        from sovgate.formats import foreign
 
         for ref, data in self.fetched.evidence:
-            found = Statement.parse(Bundle.parse(data).payload)
+            found = foreign.statement(data)
             if (found.role, found.predicate_type) != (ref.role, ref.predicate_type):
                 raise VerificationFailed(
                     f"the record calls a statement of role {found.role} one of role {ref.role}",
@@ -197,13 +196,14 @@ class _Move:
 
     def is_there(self) -> bool:
         """Whether an earlier run has put this very model there. Raises UsageError if another is."""
-        from sovgate.stages.verify import verify_model
+        from sovgate.stages.verify import Scope, verify_model
 
         self._refuse_other_evidence()
         if not os.path.lexists(self.output):
             return False
         try:
-            found = verify_model(self.output, self.fetched.signature, self.trusted)
+            scope = Scope(any_name=True)
+            found = verify_model(self.output, self.fetched.signature, self.trusted, scope)
             if found.manifest.digest == self.manifest.digest:
                 return True
             why = f"its manifest is sha256:{found.manifest.digest}"
@@ -323,7 +323,7 @@ class _Move:
         """
         from sovgate.stages.encrypt import open_model
         from sovgate.stages.transfer import as_sealed, open_blob
-        from sovgate.stages.verify import verify_model
+        from sovgate.stages.verify import Scope, verify_model
 
         identity = self.opened.identity(self.zone)
         with Staging(self.output) as staging:
@@ -337,7 +337,8 @@ class _Move:
             )
             if not outgoings.tells_all(self.fetched.signature, self.trusted):
                 # Another tool's signature: it is compared with the bytes, not with the manifest.
-                found = verify_model(model, self.fetched.signature, self.trusted)
+                scope = Scope(any_name=True)
+                found = verify_model(model, self.fetched.signature, self.trusted, scope)
                 if found.manifest.digest != self.manifest.digest:
                     raise VerificationFailed(
                         "the model is not the one that was signed", reason="wrong-manifest"

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError, Malformed, UsageError, VerificationFailed
 from sovgate.records import Advance
-from sovgate.stages import attest
-from sovgate.stages.verify import Trusted, VerifiedModel, verify_model
+from sovgate.stages import attest, inventory
+from sovgate.stages.inventory import plain_path
+from sovgate.stages.verify import Scope, Trusted, VerifiedModel, verify_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+#: What model_signing calls a signature, if it is not told otherwise.
+THEIRS = "model.sig"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsigned:
+    """Where files may lie that are not signed: at these paths below the model's root, or anywhere.
+
+    RULES 2: a caller's own words; nothing that was signed frees a file.
+    """
+
+    paths: tuple[str, ...] = ()
+    anywhere: bool = False
+
+
+NONE = Unsigned()
 
 
 def verify(
@@ -22,6 +42,7 @@ def verify(
     signature: Path | None = None,
     pin: str | None = None,
     key: str | None = None,
+    unsigned: Unsigned = NONE,
     project: Path | None = None,
     advance: Advance | None = None,
     total: Callable[[int], None] | None = None,
@@ -37,9 +58,11 @@ def verify(
     """
     wanted = None if pin is None else _pinned(pin)
     trusted = signers(key, project)
-    path, data = attest.read_signature(model, signature)
+    ignore = tuple(_left_out(path) for path in unsigned.paths)
+    path, data = _bundle(model, signature)
+    scope = Scope(signature=path, ignore=ignore, ignore_unsigned=unsigned.anywhere)
     try:
-        verified = verify_model(model, data, trusted, advance, total=total, signature=path)
+        verified = verify_model(model, data, trusted, scope, advance=advance, total=total)
     except Malformed as error:
         error.fix = error.fix or f"{str(path)!r} is damaged or no signature: get it again"
         raise
@@ -67,6 +90,42 @@ def _pinned(text: str) -> str:
             reason="bad-digest",
         )
     return match[1]
+
+
+def _left_out(text: str) -> str:
+    """A path of --ignore-paths in its one spelling. Raises UsageError."""
+    path = plain_path(text)
+    if path is None or set(path) & set("*?["):
+        raise UsageError(
+            f"--ignore-paths {text[:80]!r} is no path below the model",
+            why="a path starts at the model's own folder, and is no pattern",
+            fix="name a file or a folder of the model, for example --ignore-paths notes.txt",
+            reason="bad-path",
+        )
+    return path
+
+
+def _bundle(model: Path, named: Path | None) -> tuple[Path, bytes]:
+    """The signature that was named, or ours, or the one that other tools left with the model.
+
+    They call it `model.sig`, in the model or beside it, or `NAME.sig` beside it. Raises UsageError,
+    reason "several-signatures" where it is not clear which is meant.
+    """
+    if named is not None or os.path.lexists(attest.signature_path(model)):
+        return attest.read_signature(model, named)
+    root = inventory.resolved(model)
+    places = [root.parent / f"{root.name}.sig", root.parent / THEIRS]
+    if root.is_dir():
+        places.insert(0, root / THEIRS)
+    found = [place for place in places if os.path.lexists(place) and place != root]
+    if len(found) > 1:
+        raise UsageError(
+            "there is more than one signature with the model",
+            why=", ".join(str(place) for place in found),
+            fix="name the one to verify with --signature",
+            reason="several-signatures",
+        )
+    return attest.read_signature(model, found[0] if found else None)
 
 
 def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:

@@ -74,11 +74,10 @@ def keep(store: Store, release: Release, evidence: Iterable[attest.RawEvidence])
 
 def _role(raw: attest.RawEvidence) -> str | None:
     """By its predicate type; None for what does not even read."""
-    from sovgate.formats.bundle import Bundle
-    from sovgate.formats.statement import Statement
+    from sovgate.formats import foreign
 
     try:
-        return Statement.parse(Bundle.parse(raw.data).payload).role
+        return foreign.statement(raw.data).role
     except VerificationFailed:
         return None
 

@@ -24,12 +24,12 @@ OTHER = ec.derive_private_key(int.from_bytes(hashlib.sha256(b"other").digest()),
 
 MODEL = {
     "config.json": b'{"layers": 2}\n',
-    "weights/a.bin": bytes(range(256)),
     "weights-extra.bin": b"",
+    "weights/a.bin": bytes(range(256)),
     "été.txt": "été\n".encode(),
 }
 #: The same bytes in the same order under other names: the same OMS root, another model.
-RENAMED = dict(zip(["config.json", "weights/b.bin", *list(MODEL)[2:]], MODEL.values(), strict=True))
+RENAMED = {name.replace("/a.bin", "/b.bin"): content for name, content in MODEL.items()}
 ONE = {"w.bin": b"weights\n"}
 
 MODEL_TYPE = "https://model_signing/signature/v1.0"
@@ -115,11 +115,41 @@ def wrapped(change: Callable[[dict[str, Any]], object]) -> bytes:
     return canonical(document)
 
 
-def foreign(document: dict[str, Any], **how: Any) -> bytes:
-    """As model_signing spells it: indented payload, no sizes."""
+def foreign(
+    document: dict[str, Any],
+    *,
+    around: Callable[[dict[str, Any]], object] | None = None,
+    **how: Any,
+) -> bytes:
+    """As model_signing spells it: indented payload, no sizes; `around` changes the bundle."""
     for item in document["predicate"].get("resources", []):
         item.pop("size", None)
-    return json.dumps(bundle(json.dumps(document, indent=2).encode(), **how)).encode()
+    made = bundle(json.dumps(document, indent=2).encode(), **how)
+    if around is not None:
+        around(made)
+    return json.dumps(made).encode()
+
+
+def in_shards(size: int, *, drop: str = "", add: str = "", edit: str = "=") -> bytes:
+    """The model in shards, without its empty file; one dropped, added, or renamed "old=new"."""
+    names = [
+        f"{name}:{start}:{min(start + size, len(content))}"
+        for name, content in MODEL.items()
+        for start in range(0, len(content), size)
+    ]
+    names = [name for name in names if name != drop] + ([add] if add else [])
+    items = []
+    for name in sorted(names, key=lambda n: (n.rsplit(":", 2)[0], int(n.split(":")[-2]))):
+        file, start, end = name.rsplit(":", 2)
+        digest = hashlib.sha256(MODEL[file][int(start) : int(end)]).hexdigest()
+        old, new = edit.split("=")
+        items.append({"name": name.replace(old, new), "algorithm": "sha256", "digest": digest})
+    return foreign(statement(items, method="shards", shard_size=size))
+
+
+def by_parts(files: dict[str, bytes]) -> dict[str, bytes]:
+    """In the order of model_signing up to 1.1.1, and ours before: by path components."""
+    return dict(sorted(files.items(), key=lambda item: item[0].split("/")))
 
 
 def stray(data: bytes) -> bytes:
@@ -148,6 +178,96 @@ def cases() -> dict[str, tuple[str, bytes, str]]:
         "foreign": ("model", foreign(statement(resources(MODEL))), ""),
         "foreign-high-s": ("model", foreign(statement(resources(MODEL)), high_s=True), ""),
         "file": ("one/w.bin", canonical(bundle(canonical(statement(whole)))), ""),
+        # What the specification lets other tools write (OMS v1.0, 4.1, 6.1.2, 11; VERSIONING)
+        "foreign-keyid-null": (
+            "model",
+            foreign(
+                statement(resources(MODEL)),
+                around=lambda d: d["dsseEnvelope"]["signatures"][0].update(keyid=None),
+            ),
+            "",
+        ),
+        "foreign-media-type": (
+            "model",
+            foreign(
+                statement(resources(MODEL)),
+                around=lambda d: d.update(
+                    mediaType="application/vnd.dev.sigstore.bundle+json;version=0.2"
+                ),
+            ),
+            "",
+        ),
+        "foreign-v1.1": (
+            "model",
+            foreign(statement(resources(MODEL)) | {"predicateType": MODEL_TYPE[:-1] + "1"}),
+            "",
+        ),
+        "foreign-v2.0": (
+            "model",
+            foreign(statement(resources(MODEL)) | {"predicateType": MODEL_TYPE[:-3] + "2.0"}),
+            "unknown-predicate",
+        ),
+        "foreign-order": ("model", foreign(statement(resources(by_parts(MODEL)))), ""),
+        "ours-older-order": (
+            "model",
+            canonical(bundle(canonical(statement(resources(by_parts(MODEL)))))),
+            "",
+        ),
+        "foreign-file-by-basename": ("one/w.bin", foreign(statement(resources(ONE))), ""),
+        "foreign-file-by-another-name": (
+            "one/w.bin",
+            foreign(statement(resources({"v.bin": ONE["w.bin"]}))),
+            "wrong-kind",
+        ),
+        "foreign-shards": ("shards", in_shards(100), ""),
+        "foreign-shards-one-each": ("shards", in_shards(1000), ""),
+        "foreign-shards-empty-file": ("model", in_shards(100), "extra-file"),
+        "foreign-shards-gap": (
+            "shards",
+            in_shards(100, drop="weights/a.bin:100:200"),
+            "shard-ranges",
+        ),
+        "foreign-shards-no-start": (
+            "shards",
+            in_shards(100, drop="weights/a.bin:0:100"),
+            "shard-ranges",
+        ),
+        "foreign-shards-no-end": (
+            "shards",
+            in_shards(100, drop="weights/a.bin:200:256"),
+            "changed-file",
+        ),
+        "foreign-shards-twice": (
+            "shards",
+            in_shards(100, add="weights/a.bin:100:200"),
+            "shard-ranges",
+        ),
+        "foreign-shards-overlap": (
+            "shards",
+            in_shards(100, add="weights/a.bin:150:250"),
+            "shard-ranges",
+        ),
+        "foreign-shards-beyond": (
+            "shards",
+            in_shards(100, edit=":200:256=:200:300"),
+            "changed-file",
+        ),
+        "foreign-shards-leading-zero": (
+            "shards",
+            in_shards(100, edit=":100:200=:0100:200"),
+            "shard-ranges",
+        ),
+        "foreign-shards-no-range": ("shards", in_shards(100, edit=":0:14="), "shard-ranges"),
+        "certificate-without-log": (
+            "model",
+            foreign(
+                statement(resources(MODEL)),
+                around=lambda d: d.update(
+                    verificationMaterial={"certificate": {"rawBytes": "AAAA"}, "tlogEntries": []}
+                ),
+            ),
+            "malformed",
+        ),
         # RULES 1: the root names no names and no kind
         "renamed-file-same-root": ("renamed", good, "missing-file"),
         "file-for-directory": ("one", canonical(bundle(canonical(statement(whole)))), "wrong-kind"),
@@ -174,8 +294,40 @@ def cases() -> dict[str, tuple[str, bytes, str]]:
         # RULES 2
         "ignored-path": (
             "model",
-            changed(lambda d: d["predicate"]["serialization"].update(ignore_paths=[*IGNORED, "a"])),
+            changed(
+                lambda d: d["predicate"]["serialization"].update(
+                    ignore_paths=[*IGNORED, "été.txt"]
+                ),
+                resources(dict(list(MODEL.items())[:3])),
+            ),
             "ignored-paths",
+        ),
+        "ignored-folder": (
+            "model",
+            changed(
+                lambda d: d["predicate"]["serialization"].update(
+                    ignore_paths=[*IGNORED, "./weights/"]
+                ),
+                resources({k: v for k, v in MODEL.items() if "/" not in k}),
+            ),
+            "ignored-paths",
+        ),
+        "ignored-path-not-there": (
+            "model",
+            changed(
+                lambda d: d["predicate"]["serialization"].update(
+                    ignore_paths=[*IGNORED, "a", "../model/config.json", "/etc", ".", "*"]
+                )
+            ),
+            "",
+        ),
+        "ignored-path-that-is-signed": (
+            "model",
+            changed(
+                lambda d: d["predicate"]["serialization"].update(ignore_paths=["weights"]),
+                resources(MODEL | {"weights/a.bin": b"x"}),
+            ),
+            "changed-file",
         ),
         # RULES 3: JSON, base64, roles
         "duplicate-key": (
@@ -241,13 +393,23 @@ def cases() -> dict[str, tuple[str, bytes, str]]:
             changed(lambda d: d["subject"][0]["digest"].update(sha256="ab" * 32)),
             "root-mismatch",
         ),
-        "shards": (
+        "shards-without-size": (
             "model",
             changed(lambda d: d["predicate"]["serialization"].update(method="shards")),
+            "malformed",
+        ),
+        "shard-size-without-shards": (
+            "model",
+            changed(lambda d: d["predicate"]["serialization"].update(shard_size=10)),
+            "unsupported-serialization",
+        ),
+        "other-method": (
+            "model",
+            changed(lambda d: d["predicate"]["serialization"].update(method="zip")),
             "unsupported-serialization",
         ),
         # RULES 4: names and order
-        "resource-order": ("model", named("a-b", "a/c"), "resource-order"),
+        "resource-order": ("model", named("a-b", "b", "a/c"), "resource-order"),
         "duplicate-resource": (
             "model",
             changed(lambda _: None, resources({"a": b""}) * 2),
@@ -321,11 +483,12 @@ def write(folder: str, files: dict[str, bytes]) -> None:
 
 
 def main() -> None:
-    for folder in ("model", "renamed", "one", "bundles"):
+    for folder in ("model", "renamed", "one", "shards", "bundles"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
     write("model", MODEL)
     write("renamed", RENAMED)
     write("one", ONE)
+    write("shards", {name: content for name, content in MODEL.items() if content})
     manifest = canonical(
         {
             "format": "sovgate.manifest/v0",

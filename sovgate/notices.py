@@ -1,0 +1,38 @@
+"""Warnings that must reach whoever runs a command: that something marked unsafe was used.
+
+Ground floor: standard library only. The command line listens; elsewhere they are Python warnings.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextvars import ContextVar
+
+Listener = Callable[[str], None]
+
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+class UnsafeWarning(UserWarning):
+    """Trust was given by an option that has `unsafe` in its name."""
+
+
+def listen(listener: Listener) -> None:
+    """Have each warning from now on told to `listener`, each text once."""
+    said: set[str] = set()
+
+    def once(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            listener(text)
+
+    _LISTENER.set(once)
+
+
+def unsafe(text: str) -> None:
+    listener = _LISTENER.get()
+    if listener is None:
+        warnings.warn(text, UnsafeWarning, stacklevel=2)
+    else:
+        listener(text)
