@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sovgate.errors import PolicyDenied, SovgateError, disk_error
-from sovgate.records import Action, Release
+from sovgate.records import Action, Options, Release
 
 AnyPath = str | os.PathLike[str]
 
@@ -129,7 +129,11 @@ def sign(
 
     with _errors():
         made = pipeline.sign(
-            Path(model), key=key, zone=zone, project=Path(project), signature=_path(signature)
+            Path(model),
+            key=key,
+            zone=zone,
+            signature=_path(signature),
+            options=Options(project=Path(project)),
         )
     return Signed(
         model=made.model,
@@ -162,9 +166,9 @@ def verify(
         verified, path = pipeline.verify(
             Path(model),
             key=key,
-            project=Path(project),
             pin=manifest,
             signature=_path(signature),
+            options=Options(project=Path(project)),
         )
     return Verified(
         model=verified.root,
@@ -195,7 +199,9 @@ def check(
 
     with _errors():
         decision = pipeline.check(
-            Path(model), action=action, zone=zone, to=to, release=release, project=Path(project)
+            Path(model),
+            pipeline.Asked(action=action, zone=zone, to=to, release=release),
+            options=Options(project=Path(project)),
         ).decision
         try:
             decision.require()
@@ -235,8 +241,7 @@ def push(
             release=Release.parse(release),
             zone=zone,
             to=to,
-            project=Path(project),
-            dry_run=dry_run,
+            options=Options(project=Path(project), dry_run=dry_run),
         )
     return Pushed(
         release=done.release.pinned(done.manifest),
@@ -262,7 +267,10 @@ def pull(release: str, *, zone: str, output: AnyPath, project: AnyPath = ".") ->
 
     with _errors():
         done = pipeline.pull(
-            Release.parse(release), zone=zone, output=Path(output), project=Path(project)
+            Release.parse(release),
+            zone=zone,
+            output=Path(output),
+            options=Options(project=Path(project)),
         )
     return Pulled(
         release=done.release.pinned(done.manifest),

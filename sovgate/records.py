@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 
 from sovgate.errors import UsageError
 
@@ -101,3 +102,39 @@ class Release:
 
 #: Called with the number of bytes just done, from any thread. None where nobody looks.
 Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Who shows how far a command is: called as an Advance, and told before how much it will be."""
+
+    def __call__(self, count: int, /) -> None: ...
+
+    def expect(self, total: int) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every command may be told beside its subject.
+
+    project   the folder of sovgate.yaml; None: it is looked for from here on up
+    dry_run   say what would be done, and write nothing
+    progress  None where nobody looks
+    """
+
+    project: Path | None = None
+    dry_run: bool = False
+    progress: Progress | None = None
+
+    def expect(self, total: int) -> None:
+        """How many bytes there will be, for whoever shows the progress."""
+        if self.progress is not None:
+            self.progress.expect(total)
+
+    def refuse_dry_run(self, command: str) -> None:
+        """For a command that cannot but act. Raises UsageError."""
+        if self.dry_run:
+            raise UsageError(f"{command} has no dry run", fix="leave it out", reason="no-dry-run")
+
+
+#: The project from here on up, written to, and nobody looks.
+DEFAULTS = Options()

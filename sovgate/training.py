@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import UsageError
+from sovgate.records import Options
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import Environment
@@ -105,7 +106,7 @@ def record(
 
     Raises what `sovgate record` ends with: UsageError, ConfigError, VerificationFailed.
     """
-    from sovgate.pipeline.make.record import open_base, own_datasets
+    from sovgate.pipeline.make.record import Training, open_base, own_datasets
     from sovgate.pipeline.make.record import record as write
     from sovgate.pipeline.project import open_project
 
@@ -119,15 +120,17 @@ def record(
     yield run
     run.result = write(
         Path(model),
-        datasets=datasets,
-        no_dataset=no_dataset,
-        bases=found,
-        project=folder,
+        Training(
+            datasets=datasets,
+            no_dataset=no_dataset,
+            bases=found,
+            commit=run.commit,
+            parameters=run.parameters,
+            metrics=run.metrics,
+            environment=_environment() if environment else None,
+        ),
         key=key,
-        commit=run.commit,
-        parameters=run.parameters,
-        metrics=run.metrics,
-        environment=_environment() if environment else None,
+        options=Options(project=folder),
     )
 
 

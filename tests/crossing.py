@@ -14,8 +14,8 @@ from sovgate.formats.provenance import TrainingRecord
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
-from sovgate.pipeline.make.record import record
-from sovgate.records import Release
+from sovgate.pipeline.make.record import Training, record
+from sovgate.records import Options, Release
 from sovgate.stages import attest, inventory, sign
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
@@ -85,9 +85,9 @@ class Crossing:
         path.write_bytes(sign.sign(inventory.take(self.model), signer))
         record(
             self.model,
-            datasets=datasets or ("public",),
-            project=self.base,
+            Training(datasets=datasets or ("public",)),
             key=str(self.base / "keys" / "home.pem"),
+            options=Options(project=self.base),
         )
 
     def evidence(self, role: str, predicate: dict[str, Any], about: str | None = None) -> Path:

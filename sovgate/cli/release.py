@@ -19,7 +19,7 @@ from sovgate.cli._base import (
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds, progress
 from sovgate.cli.move.push import running_zone
-from sovgate.records import Release
+from sovgate.records import Options, Release
 
 
 @declare(
@@ -89,23 +89,18 @@ def command(
     format_: str,
 ) -> Report:
     """Take a model the whole way: sign, record, SBOM, check, push and more."""
+    from sovgate.pipeline.release import Route
     from sovgate.pipeline.release import release as run
     from sovgate.pipeline.steps import ALREADY, LEFT
 
-    with progress("releasing") as advance:
+    with progress("releasing") as bar:
         made = run(
             model,
             release=Release.parse(release),
-            zone=running_zone(zone),
-            to=to,
-            through=through,
+            route=Route(zone=running_zone(zone), to=to, through=through, output=output),
             datasets=datasets,
             key=key,
-            output=output,
-            project=project,
-            dry_run=dry_run,
-            advance=advance,
-            total=advance and advance.expect,
+            options=Options(project=project, dry_run=dry_run, progress=bar),
         )
     zones = ", ".join(made.to)
     written = [step for step in made.steps if step.outcome not in (ALREADY, LEFT)]

@@ -7,8 +7,8 @@ says so. Run again after any failure or kill, it goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from sovgate.errors import SovgateError, UsageError, disk_error
 from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.steps import ALREADY, LEFT, WOULD, Log, Step, StepResult
-from sovgate.records import Advance, Release
+from sovgate.records import DEFAULTS, Options, Release
 from sovgate.stages import attest
 
 if TYPE_CHECKING:
@@ -52,22 +52,26 @@ class Released:
         return self.release.pinned(self.manifest)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """From `zone` to the zones of `to`; `through` "promote" goes on there, opening in `output`."""
+
+    zone: str
+    to: Sequence[str]
+    through: str = "push"
+    output: Path | None = None
+
+
 def release(
     model: Path,
     *,
     release: Release,
-    zone: str,
-    to: Sequence[str],
-    through: str = "push",
+    route: Route,
     datasets: Sequence[str] = (),
     key: str | None = None,
-    output: Path | None = None,
-    project: Path | None = None,
-    dry_run: bool = False,
-    advance: Advance | None = None,
-    total: Callable[[int], None] | None = None,
+    options: Options = DEFAULTS,
 ) -> Released:
-    """Sign (or verify), record, list, ask about and push a model; `through` "promote" goes on.
+    """Sign (or verify), record, list, ask about and push a model; or go on to promote it.
 
     `key` signs model, record and SBOM, by default the zone's own. Policy is asked for every zone
     before anything goes to one. Where the keys of a destination resolve in this project, "promote"
@@ -75,38 +79,40 @@ def release(
 
     Raises what its steps raise, `data` with the steps that were done. Run it again after any.
     """
-    opened = open_project(project)
-    destinations = _destinations(opened, release, zone, to, through)
-    run = _ReleaseRun(opened, model, release, zone, key, advance, total, dry_run)
-    folder = output if output is not None else opened.base / ".sovgate" / "pulled"
+    opened = open_project(options.project)
+    destinations = _destinations(opened, release, route)
+    run = _ReleaseRun(opened, model, release, route.zone, key, options)
+    folder = route.output if route.output is not None else opened.base / ".sovgate" / "pulled"
     # One release at a time from one project, so that the second finds done what the first did.
-    with contextlib.nullcontext() if dry_run else alone(opened.base / ".sovgate" / "release"):
-        run.run(destinations, datasets, folder if through == "promote" else None)
+    with (
+        contextlib.nullcontext() if options.dry_run else alone(opened.base / ".sovgate" / "release")
+    ):
+        run.run(destinations, datasets, folder if route.through == "promote" else None)
     return Released(
         release=run.release,
         manifest=run.manifest,
-        zone=zone,
+        zone=route.zone,
         to=tuple(destinations),
         steps=tuple(run.log.steps),
         left=tuple(run.left),
         heads=tuple(run.log.heads),
-        dry_run=dry_run,
+        dry_run=options.dry_run,
     )
 
 
-def _destinations(
-    opened: Project, release: Release, zone: str, to: Sequence[str], through: str
-) -> list[str]:
+def _destinations(opened: Project, release: Release, route: Route) -> list[str]:
     """Each zone once, all of them known to be possible before anything is written."""
     from sovgate.pipeline.move.movement import check_call
 
-    if through not in THROUGH:
-        raise UsageError(f"there is no step {through[:40]!r}", fix=f"one of {', '.join(THROUGH)}")
-    names = list(dict.fromkeys(to))
+    if route.through not in THROUGH:
+        raise UsageError(
+            f"there is no step {route.through[:40]!r}", fix=f"one of {', '.join(THROUGH)}"
+        )
+    names = list(dict.fromkeys(route.to))
     if not names:
         raise UsageError("where does it go?", fix="--to ZONE, once for each", reason="no-zone")
     for name in names:
-        check_call(opened, release, zone, name)
+        check_call(opened, release, route.zone, name)
         opened.store(name)
     return names
 
@@ -123,19 +129,17 @@ class _ReleaseRun:
         release: Release,
         zone: str,
         key: str | None,
-        advance: Advance | None,
-        total: Callable[[int], None] | None,
-        dry_run: bool,
+        options: Options,
     ) -> None:
         self.opened, self.model, self.zone = opened, model, zone
         self.release = Release(model=release.model, version=release.version)
         self.pin = release.pin
         self.key = key
-        self.advance, self.total, self.dry_run = advance, total, dry_run
+        self.options = replace(options, project=opened.config.path.parent)
+        self.dry_run = options.dry_run
         self.log = Log()
         self.left: list[Handover] = []
         self.missing: list[str] = []  # what a dry run would have to write before it could go on
-        self.project = opened.config.path.parent
 
     def run(self, to: Sequence[str], datasets: Sequence[str], folder: Path | None) -> None:
         """All steps; on in the destinations where there is a `folder` to open the model in."""
@@ -171,9 +175,7 @@ class _ReleaseRun:
         from sovgate.pipeline.move.verify import verify
 
         with self.log.step("verify") as say:
-            found, _ = verify(
-                self.model, project=self.project, advance=self.advance, total=self.total
-            )
+            found, _ = verify(self.model, options=self.options)
             self.manifest = found.manifest.digest
             say.said = f"signed by {found.signer.name} already"
             say.outcome = ALREADY
@@ -185,15 +187,15 @@ class _ReleaseRun:
         with self.log.step("sign") as say:
             if self.dry_run:
                 self._would(say, "sign the model")
-                self.manifest = inventory.take(self.model, advance=self.advance).manifest.digest
+                self.manifest = inventory.take(
+                    self.model, advance=self.options.progress
+                ).manifest.digest
                 return
             made = sign(
                 self.model,
                 key=self.key,
                 zone=None if self.key else self.zone,
-                project=self.project,
-                advance=self.advance,
-                total=self.total,
+                options=self.options,
             )
             self.manifest = made.manifest.digest
             say.said = f"by the key {made.key_id[:16]}…"
@@ -208,7 +210,7 @@ class _ReleaseRun:
 
     def _record(self, datasets: Sequence[str]) -> None:
         from sovgate.formats.provenance import parse
-        from sovgate.pipeline.make.record import record
+        from sovgate.pipeline.make.record import Training, record
 
         names = ", ".join(datasets)
         with self.log.step("record") as say:
@@ -219,13 +221,7 @@ class _ReleaseRun:
             if self.dry_run:
                 self._would(say, f"record {names}")
                 return
-            record(
-                self.model,
-                datasets=datasets,
-                project=self.project,
-                key=self._key,
-                advance=self.advance,
-            )
+            record(self.model, Training(datasets=datasets), key=self._key, options=self.options)
             say.said = f"trained on {names}"
 
     def _sbom(self) -> None:
@@ -238,7 +234,7 @@ class _ReleaseRun:
             if self.dry_run:
                 self._would(say, "write the SBOM")
                 return
-            made = sbom(self.model, project=self.project, key=self._key, advance=self.advance)
+            made = sbom(self.model, key=self._key, options=self.options)
             count = len(made.described.manifest.resources)
             say.said = f"{count} file{'s' * (count != 1)} listed"
 
@@ -259,21 +255,19 @@ class _ReleaseRun:
 
     def check(self, to: str) -> None:
         """Ask before anything goes anywhere. A denial is `push`'s to write down, and to raise."""
-        from sovgate.pipeline.decide.check import check
+        from sovgate.pipeline.decide.check import Asked, check
         from sovgate.pipeline.decide.judge import CLASSES
 
         with self.log.step("check", to) as say:
             for cls in CLASSES:
-                decision = check(
-                    self.model,
+                asked = Asked(
                     action="transfer",
                     zone=self.zone,
                     to=to,
                     cls=cls,
                     release=self.release.pinned(self.manifest),
-                    project=self.project,
-                    advance=self.advance,
-                ).decision
+                )
+                decision = check(self.model, asked, options=self.options).decision
                 if self.dry_run:
                     decision.require()
                 by = ", ".join(permit.where or permit.id for permit in decision.permits)
@@ -296,10 +290,7 @@ class _ReleaseRun:
                 release=self._pinned,
                 zone=self.zone,
                 to=to,
-                project=self.project,
-                dry_run=self.dry_run,
-                advance=self.advance,
-                total=self.total,
+                options=self.options,
             )
             say.decisions = made.decisions
             self._head(self.zone, made.audit_head)
@@ -366,9 +357,7 @@ class _ReleaseRun:
                 self._pinned,
                 zone=zone,
                 output=output,
-                project=self.project,
-                advance=self.advance,
-                total=self.total,
+                options=self.options,
             )
             say.decisions = made.decisions
             say.said = f"verified and opened at {output}; receipt signed"
@@ -380,7 +369,7 @@ class _ReleaseRun:
         from sovgate.pipeline.rollout.promote import promote
 
         with self.log.step("promote", zone) as say:
-            made = promote(self._pinned, zone=zone, project=self.project)
+            made = promote(self._pinned, zone=zone, options=self.options)
             say.said = f"commit {made.commit} on {made.branch}"
             if made.permits:
                 by = ", ".join(made.permits)

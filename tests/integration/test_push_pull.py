@@ -22,6 +22,7 @@ from sovgate.keys import registry
 from sovgate.pipeline.move.outbox import Outbox
 from sovgate.pipeline.move.pull import pull
 from sovgate.pipeline.move.push import push
+from sovgate.records import Options
 from sovgate.stages import attest, audit, inventory
 from tests.certificates import issue
 from tests.crossing import FILES, Crossing, make_crossing, tree
@@ -634,7 +635,13 @@ def test_rule_19_a_clock_set_back_stops_a_push_before_the_record(
     past = datetime.now(UTC) - timedelta(hours=1)
     monkeypatch.setattr(audit, "utc_now", lambda: past)
     with pytest.raises(Inconclusive) as caught:
-        push(crossing.model, release=crossing.release, zone="home", to="eu", project=crossing.base)
+        push(
+            crossing.model,
+            release=crossing.release,
+            zone="home",
+            to="eu",
+            options=Options(project=crossing.base),
+        )
     assert caught.value.reason == "clock"
     assert crossing.objects("releases/") == []
 
@@ -644,7 +651,13 @@ def test_a_decision_that_has_run_out_is_taken_again(
 ) -> None:
     later = datetime.now(UTC) + timedelta(minutes=16)
     monkeypatch.setattr(audit, "utc_now", lambda: later)
-    push(crossing.model, release=crossing.release, zone="home", to="eu", project=crossing.base)
+    push(
+        crossing.model,
+        release=crossing.release,
+        zone="home",
+        to="eu",
+        options=Options(project=crossing.base),
+    )
     said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
     entries = (crossing.base / ".sovgate/home/audit").rglob("*.json")
     first, last = sorted((predicate(path) for path in entries), key=lambda e: str(e["index"]))
@@ -662,7 +675,12 @@ def test_a_pull_takes_its_decision_again_too(
     crossing.push()
     later = datetime.now(UTC) + timedelta(minutes=16)
     monkeypatch.setattr(audit, "utc_now", lambda: later)
-    done = pull(crossing.release, zone="eu", output=crossing.base / "pulled", project=crossing.base)
+    done = pull(
+        crossing.release,
+        zone="eu",
+        output=crossing.base / "pulled",
+        options=Options(project=crossing.base),
+    )
     said = predicate(crossing.base / f"eu-store/receipts/churn/1.0.0/{done.receipt}.json")
     entries = [predicate(path) for path in (crossing.base / "eu-store/audit").rglob("*.json")]
     decisions = {
@@ -680,7 +698,12 @@ def test_rule_19_a_clock_set_back_stops_a_pull_before_the_model_has_its_name(
     past = datetime.now(UTC) - timedelta(minutes=2)
     monkeypatch.setattr(audit, "utc_now", lambda: past)
     with pytest.raises(Inconclusive) as caught:
-        pull(crossing.release, zone="eu", output=crossing.base / "pulled", project=crossing.base)
+        pull(
+            crossing.release,
+            zone="eu",
+            output=crossing.base / "pulled",
+            options=Options(project=crossing.base),
+        )
     assert caught.value.reason == "clock"
     assert not (crossing.base / "pulled").exists()
     assert crossing.objects("receipts/") == []

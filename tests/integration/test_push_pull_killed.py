@@ -18,7 +18,7 @@ import pytest
 from sovgate.errors import SovgateError
 from sovgate.pipeline.move.pull import pull
 from sovgate.pipeline.move.push import push
-from sovgate.records import Release
+from sovgate.records import Options, Release
 from sovgate.stages.transfer import fetch_documents, read_record
 from sovgate.stores.registry import open_store
 from tests.crossing import Crossing, make_crossing, tree
@@ -52,7 +52,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pushed(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("pushed") / "project"
     shutil.copytree(ready, base)
-    push(base / "model", release=RELEASE, zone="home", to="eu", project=base)
+    push(base / "model", release=RELEASE, zone="home", to="eu", options=Options(project=base))
     return base
 
 
@@ -118,7 +118,7 @@ def log_is_sound(work: Path) -> None:
 
 
 def finishes_push(work: Path) -> None:
-    push(work / "model", release=RELEASE, zone="home", to="eu", project=work)
+    push(work / "model", release=RELEASE, zone="home", to="eu", options=Options(project=work))
     assert whole_or_absent(work)
     assert not (work / ".sovgate/outbox/eu/churn/1.0.0").exists()
     assert not list((work / ".sovgate/outbox/eu/churn").iterdir())
@@ -128,7 +128,7 @@ def finishes_push(work: Path) -> None:
 
 
 def finishes_pull(work: Path) -> None:
-    pull(RELEASE, zone="eu", output=work / "pulled", project=work)
+    pull(RELEASE, zone="eu", output=work / "pulled", options=Options(project=work))
     assert tree(work / "pulled") == tree(work / "model")
     assert len(at(work).objects("receipts/")) == 1
     assert not [p for p in work.iterdir() if p.name.endswith(".sovgate-staging")]

@@ -641,7 +641,8 @@ def in_memory(tmp_path: Path) -> Iterator[Path]:
 def test_an_error_is_an_error_of_ours(desk: At, monkeypatch: pytest.MonkeyPatch) -> None:
     """From Python: the same refusals as exceptions."""
     from sovgate.pipeline.rollout.rollback import rollback
+    from sovgate.records import Options
 
     with pytest.raises(SovgateError) as caught:
-        rollback(zone=None, reason=WHY, project=desk.crossing.base)
+        rollback(zone=None, reason=WHY, options=Options(project=desk.crossing.base))
     assert caught.value.reason == "no-zone"

@@ -29,7 +29,7 @@ from spdx_python_model import v3_0_1 as spdx
 from sovgate import strict
 from sovgate.errors import ExitCode, InternalError, Malformed, UsageError, VerificationFailed
 from sovgate.formats.statement import SPDX, Statement
-from sovgate.pipeline.make.sbom import sbom
+from sovgate.pipeline.make.sbom import Told, sbom
 from sovgate.stages import attest, inventory
 from sovgate.stages import sbom as stage
 from sovgate.stages.sbom import Inspected, cyclonedx, spdx3
@@ -522,7 +522,7 @@ def test_licences(
     for name, text in {"w.bin": "weights", **files}.items():
         (model / name).write_text(text)
     monkeypatch.chdir(tmp_path)
-    made = sbom(model, licences=named, output=tmp_path / "a", spdx=tmp_path / "b")
+    made = sbom(model, told=Told(licences=named), output=tmp_path / "a", spdx=tmp_path / "b")
     assert [(one.text, one.declared) for one in made.described.licences] == expected
     document = json.loads((tmp_path / "a").read_bytes())
     check_cyclonedx(document)

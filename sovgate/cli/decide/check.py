@@ -19,7 +19,7 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
-from sovgate.records import ACTIONS
+from sovgate.records import ACTIONS, Options
 
 if TYPE_CHECKING:
     from sovgate.formats.decision import Decision, Denial
@@ -80,20 +80,16 @@ def command(
     format_: str,
 ) -> Report:
     """Ask policy whether an action is allowed, and if not, why."""
-    from sovgate.pipeline.decide.check import check
+    from sovgate.pipeline.decide.check import Asked, check
 
-    with progress("reading the model") as advance:
+    asked = Asked(action=action, zone=zone, to=to, cls=cls, release=release)
+    with progress("reading the model") as bar:
         checked = check(
             model,
-            action=action,
-            zone=zone,
-            to=to,
-            cls=cls,
-            release=release,
-            project=project,
+            asked,
             key=key,
             save=save,
-            advance=advance,
+            options=Options(project=project, progress=bar),
         )
     if checked.decision.unanswered:
         checked.decision.require()

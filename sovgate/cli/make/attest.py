@@ -20,6 +20,7 @@ from sovgate.cli._base import (
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
 from sovgate.errors import UsageError
+from sovgate.records import Options
 
 #: As `pipeline.attest.BY_HAND`; a test holds the two equal.
 ROLES = ("sbom", "provenance", "gate", "legal", "waiver")
@@ -113,9 +114,9 @@ def command(
     format_: str,
 ) -> Report:
     """Sign statements about a model that were written without a key."""
-    from sovgate.pipeline.make.attest import attest, attest_legal
+    from sovgate.pipeline.make.attest import LegalWord, Selection, attest, attest_legal
 
-    with progress("reading the model") as advance:
+    with progress("reading the model") as bar:
         if legal:
             if file is not None or all_unsigned or kind or roles:
                 raise UsageError("--legal makes its own statement", fix="leave out the others")
@@ -126,14 +127,15 @@ def command(
                 )
             made = attest_legal(
                 model,
+                LegalWord(
+                    dataset=dataset,
+                    zone=zone,
+                    release=release,
+                    statement=statement,
+                    until=until,
+                ),
                 key=key,
-                dataset=dataset,
-                zone=zone,
-                release=release,
-                statement=statement,
-                until=until,
-                project=project,
-                advance=advance,
+                options=Options(project=project, progress=bar),
             )
         else:
             if dataset or release or statement or until:
@@ -143,13 +145,14 @@ def command(
                 )
             made = attest(
                 model,
+                Selection(
+                    file=file,
+                    kind=kind,
+                    all_unsigned=all_unsigned,
+                    roles=roles,
+                ),
                 key=key,
-                file=file,
-                kind=kind,
-                all_unsigned=all_unsigned,
-                roles=roles,
-                project=project,
-                advance=advance,
+                options=Options(project=project, progress=bar),
             )
     rows = [("manifest", f"sha256:{made.manifest}"), ("key", f"{made.key_id[:16]}…")]
     rows += [("signed", f"{item.role}: {item.source} → {item.path}") for item in made.signed]

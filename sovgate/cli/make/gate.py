@@ -20,6 +20,7 @@ from sovgate.cli._base import (
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
 from sovgate.gates.registry import GATES
+from sovgate.records import Options
 
 if TYPE_CHECKING:
     from sovgate.pipeline.make.gate import Gated
@@ -96,22 +97,19 @@ def command(
     format_: str,
 ) -> Report:
     """Measure a model, and say whether it is good enough."""
+    from sovgate.pipeline.make.gate import Files, Threshold
     from sovgate.pipeline.make.gate import gate as run
 
-    with progress("reading the model") as advance:
+    with progress("reading the model") as bar:
         made = run(
             gate,
             model,
-            predictions=predictions,
-            baseline=baseline,
-            positive=positive,
-            report=report,
-            at_least=at_least,
-            at_most=at_most,
-            confidence=confidence,
-            project=project,
+            files=Files(
+                predictions=predictions, baseline=baseline, report=report, positive=positive
+            ),
+            threshold=Threshold(at_least=at_least, at_most=at_most, confidence=confidence),
             key=key,
-            advance=advance,
+            options=Options(project=project, progress=bar),
         )
     return _report(made)
 

@@ -16,6 +16,7 @@ from sovgate.cli._base import (
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
 from sovgate.errors import UsageError
+from sovgate.records import Options
 
 
 def _pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
@@ -109,22 +110,23 @@ def command(
     format_: str,
 ) -> Report:
     """Record which data sets are behind a model."""
-    from sovgate.pipeline.make.record import record
+    from sovgate.pipeline.make.record import Training, record
 
-    with progress("reading the model") as advance:
+    with progress("reading the model") as bar:
         made = record(
             model,
-            datasets=datasets,
-            no_dataset=no_dataset,
-            bases=bases,
-            source=source,
-            environment=environment,
-            project=project,
+            Training(
+                datasets=datasets,
+                no_dataset=no_dataset,
+                bases=bases,
+                source=source,
+                environment=environment,
+                commit=commit,
+                parameters=_pairs(parameters, "--parameter"),
+                metrics=_pairs(metrics, "--metric"),
+            ),
             key=key,
-            commit=commit,
-            parameters=_pairs(parameters, "--parameter"),
-            metrics=_pairs(metrics, "--metric"),
-            advance=advance,
+            options=Options(project=project, progress=bar),
         )
     rows = [("manifest", f"sha256:{made.manifest}")]
     for dataset in made.datasets:

@@ -16,6 +16,7 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
+from sovgate.records import Options
 
 if TYPE_CHECKING:
     from sovgate.stages.sbom import Described
@@ -76,20 +77,16 @@ def command(
     format_: str,
 ) -> Report:
     """List what a model is made of: files, tensors, data and libraries."""
-    from sovgate.pipeline.make.sbom import sbom
+    from sovgate.pipeline.make.sbom import Told, sbom
 
-    with progress("reading the model") as advance:
+    with progress("reading the model") as bar:
         made = sbom(
             model,
-            project=project,
             key=key,
-            requirements=requirements,
-            environment=environment,
-            licences=licences,
+            told=Told(requirements=requirements, environment=environment, licences=licences),
             output=output,
             spdx=spdx,
-            advance=advance,
-            total=advance and advance.expect,
+            options=Options(project=project, progress=bar),
         )
     described = made.described
     notes = [] if made.signed_by else ["unsigned: policy does not read it; sign it with --key"]

@@ -16,6 +16,7 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
+from sovgate.records import Options
 
 
 @declare(
@@ -51,15 +52,13 @@ def command(
     """Sign a model, which is a folder or a file."""
     from sovgate.pipeline.make.sign import sign
 
-    with progress("reading the model") as advance:
+    with progress("reading the model") as bar:
         made = sign(
             model,
             key=key,
             zone=zone,
-            project=project,
             signature=signature,
-            advance=advance,
-            total=advance and advance.expect,
+            options=Options(project=project, progress=bar),
         )
     manifest = made.manifest
     notes = ("an older signature was replaced",) if made.replaced else ()

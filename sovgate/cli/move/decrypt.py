@@ -15,6 +15,7 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
+from sovgate.records import Options
 
 
 @declare(
@@ -43,14 +44,12 @@ def command(
     """Decrypt and verify a copy that was encrypted for this zone."""
     from sovgate.pipeline.move.decrypt import decrypt
 
-    with progress("decrypting") as advance:
+    with progress("decrypting") as bar:
         made = decrypt(
             sealed,
             zone=zone,
             out=output,
-            project=project,
-            advance=advance,
-            total=advance and advance.expect,
+            options=Options(project=project, progress=bar),
         )
     files = "1 file" if made.files == 1 else f"{made.files} files"
     return Report(

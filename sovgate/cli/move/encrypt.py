@@ -14,6 +14,7 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
+from sovgate.records import Options
 
 
 @declare(
@@ -70,17 +71,14 @@ def command(
     """Encrypt a signed model for one or more zones."""
     from sovgate.pipeline.move.encrypt import encrypt
 
-    with progress("encrypting") as advance:
+    with progress("encrypting") as bar:
         made = encrypt(
             model,
             to=to,
             out=output,
             release=release,
             signature=signature,
-            project=project,
-            dry_run=dry_run,
-            advance=advance,
-            total=advance and advance.expect,
+            options=Options(project=project, dry_run=dry_run, progress=bar),
         )
     rows = [
         ("manifest", f"sha256:{made.manifest}"),

@@ -16,7 +16,7 @@ from sovgate.cli._base import (
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, human_seconds, progress
 from sovgate.cli.move.push import running_zone
-from sovgate.records import Release
+from sovgate.records import Options, Release
 
 
 @declare(
@@ -53,14 +53,12 @@ def command(
     """Fetch a release, verify it, decide, decrypt it, and sign a receipt."""
     from sovgate.pipeline.move.pull import pull
 
-    with progress("pulling") as advance:
+    with progress("pulling") as bar:
         done = pull(
             Release.parse(release),
             zone=running_zone(zone),
             output=output,
-            project=project,
-            advance=advance,
-            total=advance and advance.expect,
+            options=Options(project=project, progress=bar),
         )
     pinned = done.release.pinned(done.manifest)
     source = done.source

@@ -16,7 +16,7 @@ from sovgate.cli._base import (
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, human_seconds, progress
 from sovgate.errors import ConfigError
-from sovgate.records import Release
+from sovgate.records import Options, Release
 
 
 @declare(
@@ -65,17 +65,14 @@ def command(
     """Ask policy, encrypt a release, and upload it to a zone's store."""
     from sovgate.pipeline.move.push import push
 
-    with progress("pushing") as advance:
+    with progress("pushing") as bar:
         done = push(
             source,
             release=Release.parse(release),
             zone=running_zone(zone),
             to=to,
-            project=project,
             signature=signature,
-            dry_run=dry_run,
-            advance=advance,
-            total=advance and advance.expect,
+            options=Options(project=project, dry_run=dry_run, progress=bar),
         )
     pinned = done.release.pinned(done.manifest)
     target = done.destination

@@ -15,6 +15,7 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
+from sovgate.records import Options
 
 
 @declare(
@@ -77,16 +78,14 @@ def command(
     from sovgate.pipeline.move.verify import Unsigned, verify
 
     paths = tuple(line for text in ignore for line in text.splitlines() if line)
-    with progress("verifying the model") as advance:
+    with progress("verifying the model") as bar:
         verified, path = verify(
             model,
             signature=signature,
             pin=manifest,
             key=key,
             unsigned=Unsigned(paths=paths, anywhere=ignore_unsigned),
-            project=project,
-            advance=advance,
-            total=advance and advance.expect,
+            options=Options(project=project, progress=bar),
         )
     found, signer = verified.manifest, verified.signer
     return Report(

@@ -59,9 +59,14 @@ def command(
 ) -> Report:
     """Commit a verified release to the zone's Git repository."""
     from sovgate.pipeline.rollout.promote import promote
-    from sovgate.records import Release
+    from sovgate.records import Options, Release
 
-    made = promote(Release.parse(release), zone=zone, model=model, project=project, dry_run=dry_run)
+    made = promote(
+        Release.parse(release),
+        zone=zone,
+        model=model,
+        options=Options(project=project, dry_run=dry_run),
+    )
     named = made.release.pinned(made.manifest)
     if made.already:
         headline = f"{made.release} is promoted in {made.zone} already"

@@ -47,10 +47,15 @@ def command(
 ) -> Report:
     """Return a zone to an earlier release that still verifies and is allowed."""
     from sovgate.pipeline.rollout.rollback import rollback
-    from sovgate.records import Release
+    from sovgate.records import Options, Release
 
     target = None if to_release is None else Release.parse(to_release)
-    made = rollback(zone=zone, reason=reason, to_release=target, project=project, dry_run=dry_run)
+    made = rollback(
+        zone=zone,
+        reason=reason,
+        to_release=target,
+        options=Options(project=project, dry_run=dry_run),
+    )
     named = made.release.pinned(made.manifest)
     if made.already:
         headline = f"{made.zone} was rolled back to {made.release} for this reason already"

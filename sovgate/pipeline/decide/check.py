@@ -7,7 +7,7 @@ the signed decision where one is asked for.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from sovgate.pipeline.decide.case import Known, KnownLocation, Question
 from sovgate.pipeline.decide.contents import of_files
 from sovgate.pipeline.decide.judge import judge
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import ACTIONS, CLASSES, Advance, Release
+from sovgate.records import ACTIONS, CLASSES, DEFAULTS, Advance, Options, Release
 
 if TYPE_CHECKING:
     from sovgate.formats.decision import Decision
@@ -35,18 +35,24 @@ class Checked:
     sha256: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What somebody asks, by the names of the project; without `to` it stays in `zone`."""
+
+    action: str
+    zone: str | None
+    to: str | None = None
+    cls: str = "weights"
+    release: str | None = None
+
+
 def check(
     model: Path,
+    asked: Asked,
     *,
-    action: str,
-    zone: str | None,
-    to: str | None,
-    cls: str = "weights",
-    release: str | None = None,
-    project: Path | None = None,
     key: str | None = None,
     save: bool = False,
-    advance: Advance | None = None,
+    options: Options = DEFAULTS,
 ) -> Checked:
     """Ask about a model on disk, as `push`, `pull` and `promote` will ask again themselves.
 
@@ -59,55 +65,62 @@ def check(
     from sovgate.pipeline.move.outgoing import select
     from sovgate.stages import attest
 
-    if action not in ACTIONS:
-        raise UsageError(f"there is no action {action[:40]!r}", fix=f"one of {', '.join(ACTIONS)}")
-    if not _CLASS.fullmatch(cls):
-        raise UsageError(
-            f"{cls[:40]!r} is no class", fix=f"one of {', '.join(CLASSES)}, or the project's own"
-        )
-    opened = open_project(project)
-    source, destination = _zones(opened, zone, to)
-    asked = None if release is None else _release(release, opened)
-    listed, signature = _identity(model, opened, source, advance)
+    opened, question = _question(asked, options)
+    listed, signature = _identity(model, opened, question.source, options.progress)
     manifest = listed.digest
-    if asked is not None and asked.pin not in (None, manifest):
+    if question.release is not None and question.release.pin not in (None, manifest):
         raise UsageError(
             "the model is not the one that the release is pinned to",
             why=f"it is sha256:{manifest}",
             fix="name the model that was pinned, or leave the pin out",
         )
     folder = attest.evidence_dir(model)
-    evidence, trusted = attest.read(folder), opened.trusted(source)
+    evidence, trusted = attest.read(folder), opened.trusted(question.source)
     judged = judge(
         opened,
-        [
-            Question(
-                action=action,
-                cls=cls,
-                manifest=manifest,
-                release=asked,
-                source=source,
-                destination=destination,
-            )
-        ],
+        [replace(question, manifest=manifest)],
         Known(
             trusted=trusted,
             evidence=evidence,
             signature=signature,
-            locations=_locations(opened, destination),
+            locations=_locations(opened, question.destination),
             contents=of_files(model, listed),
         ),
     )
-    if action == "transfer" and judged.first.allowed:
+    if question.action == "transfer" and judged.first.allowed:
         select(evidence, trusted, manifest)  # RULES 6: a push ends there, whatever the rules say
     saved = digest = None
     if key is not None or save:
         from sovgate.keys.registry import open_signer
 
-        signer = opened.signer(source) if key is None else open_signer(key, Path.cwd())
+        signer = opened.signer(question.source) if key is None else open_signer(key, Path.cwd())
         document = judged.signed(signer).documents[0]
         saved, digest = attest.add(folder, "decision", document.data), document.sha256
     return Checked(decision=judged.first, saved=saved, sha256=digest)
+
+
+def _question(asked: Asked, options: Options) -> tuple[Project, Question]:
+    """What is asked, in the project's own records; the manifest comes once the model is read."""
+    action = next((one for one in ACTIONS if one == asked.action), None)
+    if action is None:
+        raise UsageError(
+            f"there is no action {asked.action[:40]!r}", fix=f"one of {', '.join(ACTIONS)}"
+        )
+    if not _CLASS.fullmatch(asked.cls):
+        raise UsageError(
+            f"{asked.cls[:40]!r} is no class",
+            fix=f"one of {', '.join(CLASSES)}, or the project's own",
+        )
+    opened = open_project(options.project)
+    source, destination = _zones(opened, asked.zone, asked.to)
+    return opened, Question(
+        action=action,
+        cls=asked.cls,
+        manifest=None,
+        release=None if asked.release is None else _release(asked.release, opened),
+        source=source,
+        destination=destination,
+    )
 
 
 def _zones(opened: Project, zone: str | None, to: str | None) -> tuple[str, str]:

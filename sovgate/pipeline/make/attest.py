@@ -24,7 +24,7 @@ from sovgate.errors import (
 from sovgate.files import read_bounded
 from sovgate.formats.statement import PREDICATE_TYPES, SPDX, STATEMENT_TYPE, Statement, role_of
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import ROLES, Advance, Release
+from sovgate.records import DEFAULTS, ROLES, Advance, Options, Release
 from sovgate.stages import attest as evidence
 
 if TYPE_CHECKING:
@@ -64,34 +64,48 @@ class _Draft:
     statement: Statement
 
 
-def attest(
-    model: Path,
-    *,
-    key: str,
-    file: Path | None = None,
-    kind: str | None = None,
-    all_unsigned: bool = False,
-    roles: Sequence[str] = (),
-    project: Path | None = None,
-    advance: Advance | None = None,
-) -> Attested:
-    """Sign a predicate or statement in `file`, or the drafts in `MODEL.evidence/unsigned/`.
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is to be signed: a predicate or statement in `file`, or the drafts beside the model.
 
-    `kind` is the role or predicate type of a predicate in `file`; `roles` restricts which are
-    signed, and names legal and waiver where drafts of those are to be.
+    kind   role or predicate type of a predicate in `file`
+    roles  restricts which drafts are signed, and names legal and waiver where those are to be
+    """
+
+    file: Path | None = None
+    kind: str | None = None
+    all_unsigned: bool = False
+    roles: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegalWord:
+    """That `zone` may run a model trained on `dataset`; `until` is an ISO 8601 date or time."""
+
+    dataset: str
+    zone: str
+    release: str | None = None
+    statement: str | None = None
+    until: str | None = None
+
+
+def attest(model: Path, selection: Selection, *, key: str, options: Options = DEFAULTS) -> Attested:
+    """Sign what is selected, a file or the drafts in `MODEL.evidence/unsigned/`.
 
     Raises UsageError; VerificationFailed "other-model", "role-not-by-hand", Malformed: then nothing
     was signed. KeyServiceError.
     """
-    if (file is None) == (not all_unsigned):
+    file = selection.file
+    if (file is None) == (not selection.all_unsigned):
         raise UsageError("what shall be signed?", fix="name a file, or say --all-unsigned")
-    wanted = _roles(roles)
-    opened = open_project(project)
-    manifest = _manifest(model, advance)
+    options.refuse_dry_run("attest")
+    wanted = _roles(selection.roles)
+    opened = open_project(options.project)
+    manifest = _manifest(model, options.progress)
     folder = evidence.evidence_dir(model)
     left: list[Item] = []
     if file is not None:
-        drafts = [_from_file(file, kind, opened.config.model, manifest)]
+        drafts = [_from_file(file, selection.kind, opened.config.model, manifest)]
     else:
         drafts = []
         for raw in evidence.read_unsigned(folder):
@@ -108,48 +122,42 @@ def attest(
 
 
 def attest_legal(
-    model: Path,
-    *,
-    key: str,
-    dataset: str,
-    zone: str,
-    release: str | None = None,
-    statement: str | None = None,
-    until: str | None = None,
-    project: Path | None = None,
-    advance: Advance | None = None,
+    model: Path, said: LegalWord, *, key: str, options: Options = DEFAULTS
 ) -> Attested:
-    """Sign that `zone` may run this model, trained on `dataset` as its manifest commits to it now.
+    """Sign that a zone may run this model, trained on a data set as its manifest commits to it now.
 
     Raises ConfigError (no such data set or zone, or no commitment), UsageError, KeyServiceError.
     """
     from sovgate.formats import legal
 
-    opened = open_project(project)
-    commitment = _commitment(opened, dataset)
-    name = opened.zone(zone).name
-    text = statement or f"{opened.config.model}, trained on {dataset}, may run in zone {name}"
+    options.refuse_dry_run("attest")
+    opened = open_project(options.project)
+    commitment = _commitment(opened, said.dataset)
+    name = opened.zone(said.zone).name
+    text = said.statement or (
+        f"{opened.config.model}, trained on {said.dataset}, may run in zone {name}"
+    )
     if len(text) > legal.MAX_STATEMENT:
         raise UsageError(
             f"the statement is longer than {legal.MAX_STATEMENT} letters",
             fix="say it in fewer, or name a document by its digest",
         )
     word = legal.Legal(
-        dataset=dataset,
+        dataset=said.dataset,
         commitment=commitment,
         zone=name,
-        release=_release(release, opened.config.model),
+        release=_release(said.release, opened.config.model),
         statement=text,
-        until=_until(until),
+        until=_until(said.until),
     )
-    manifest = _manifest(model, advance)
+    manifest = _manifest(model, options.progress)
     made = Statement(
         subject_name=opened.config.model,
         subject_sha256=manifest,
         predicate_type=PREDICATE_TYPES["legal"],
         predicate=word.predicate(),
     )
-    draft = _Draft(source=f"{dataset} in {name}", statement=made)
+    draft = _Draft(source=f"{said.dataset} in {name}", statement=made)
     _check(draft, opened.config.model, manifest, frozenset())
     return _seal_all(model, evidence.evidence_dir(model), manifest, [draft], [], key)
 

@@ -23,7 +23,7 @@ from sovgate.formats.testresult import (
 from sovgate.gates.registry import GATES, open_gate
 from sovgate.pipeline.decide.evidence import decimal
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import Advance
+from sovgate.records import DEFAULTS, Options
 
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
@@ -55,25 +55,38 @@ class Gated:
         return _EXITS[self.result.outcome]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What a gate reads, each gate its own; `positive` is the label that it is about."""
+
+    predictions: Path | None = None
+    baseline: Path | None = None
+    report: Path | None = None
+    positive: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """Decimal texts in the place of the project's own; policy takes none of it for a pass of the
+    project's gate."""
+
+    at_least: str | None = None
+    at_most: str | None = None
+    confidence: str | None = None
+
+
 def gate(
     name: str,
     model: Path,
     *,
-    predictions: Path | None = None,
-    baseline: Path | None = None,
-    report: Path | None = None,
-    positive: str | None = None,
-    at_least: str | None = None,
-    at_most: str | None = None,
-    confidence: str | None = None,
-    project: Path | None = None,
+    files: Files,
+    threshold: Threshold,
     key: str | None = None,
-    advance: Advance | None = None,
+    options: Options = DEFAULTS,
 ) -> Gated:
     """Run one gate on a model, and write its result to `MODEL.evidence/`.
 
-    Signed with `key`, else under `unsigned/`. `at_least` or `at_most` takes the place of the
-    project's threshold; policy will not take that for a pass of the project's gate.
+    Signed with `key`, else under `unsigned/`.
 
     Raises UsageError, ConfigError (no threshold), VerificationFailed (what it read is not usable,
     or does not belong together), KeyServiceError. A failure of the gate itself is a result.
@@ -81,13 +94,14 @@ def gate(
     from sovgate.formats.statement import PREDICATE_TYPES, Statement
     from sovgate.stages import attest, inventory
 
+    options.refuse_dry_run("gate")
     found = open_gate(name)
-    opened = open_project(project)
+    opened = open_project(options.project)
     asked, where = _asked(opened, found)
-    threshold = _one_of(found, at_least, at_most)
-    _refuse_unused(found, predictions, baseline, report, positive, confidence)
-    limit = _threshold(opened, found, asked, threshold)
-    inputs = _read(found, _confidence(confidence), predictions, baseline, report, positive)
+    given = _one_of(found, threshold)
+    _refuse_unused(found, files, threshold.confidence)
+    limit = _threshold(opened, found, asked, given)
+    inputs = _read(found, _confidence(threshold.confidence), files)
     digests = {
         what: item.sha256
         for what, item in (
@@ -97,12 +111,12 @@ def gate(
         )
         if item is not None
     }
-    if threshold is None:
+    if given is None:
         digests["thresholds"] = opened.digest
     result = TestResult(
         gate=name, measure=found.measure(inputs), bound=found.bound, threshold=limit, inputs=digests
     )
-    taken = inventory.take(model, advance=advance)
+    taken = inventory.take(model, advance=options.progress)
     statement = Statement(
         subject_name=opened.config.model,
         subject_sha256=taken.manifest.digest,
@@ -186,9 +200,9 @@ def _threshold(opened: Project, found: Gate, asked: str | None, given: str | Non
     return asked
 
 
-def _one_of(found: Gate, at_least: str | None, at_most: str | None) -> str | None:
+def _one_of(found: Gate, asked: Threshold) -> str | None:
     """The threshold that was given, on the side that this gate has."""
-    given = {"at-least": at_least, "at-most": at_most}
+    given = {"at-least": asked.at_least, "at-most": asked.at_most}
     threshold = given.pop(found.bound) if found.bound is not None else None
     for side, text in given.items():
         if text is not None:
@@ -199,21 +213,14 @@ def _one_of(found: Gate, at_least: str | None, at_most: str | None) -> str | Non
     return threshold
 
 
-def _refuse_unused(
-    found: Gate,
-    predictions: Path | None,
-    baseline: Path | None,
-    report: Path | None,
-    positive: str | None,
-    confidence: str | None,
-) -> None:
+def _refuse_unused(found: Gate, files: Files, confidence: str | None) -> None:
     """What a gate would not look at is a mistake on the command line."""
     junit = found.reads == "junit"
     for option, value, used in (
-        ("--predictions", predictions, not junit),
-        ("--baseline", baseline, found.reads == "paired"),
-        ("--report", report, junit),
-        ("--positive", positive, found.reads == "binary"),
+        ("--predictions", files.predictions, not junit),
+        ("--baseline", files.baseline, found.reads == "paired"),
+        ("--report", files.report, junit),
+        ("--positive", files.positive, found.reads == "binary"),
         ("--confidence", confidence, not junit),
     ):
         if value is not None and not used:
@@ -246,24 +253,22 @@ def _confidence(text: str | None) -> float:
     return float(number)
 
 
-def _read(
-    found: Gate,
-    confidence: float,
-    predictions: Path | None,
-    baseline: Path | None,
-    report: Path | None,
-    positive: str | None,
-) -> Inputs:
+def _read(found: Gate, confidence: float, files: Files) -> Inputs:
     from sovgate.gates import _junit, _predictions
     from sovgate.gates._api import Inputs
 
     if found.reads == "junit":
-        return Inputs(confidence=confidence, tests=_junit.read(_given(found, report, "--report")))
-    rows = _predictions.read(_given(found, predictions, "--predictions"), "predictions")
+        return Inputs(
+            confidence=confidence, tests=_junit.read(_given(found, files.report, "--report"))
+        )
+    rows = _predictions.read(_given(found, files.predictions, "--predictions"), "predictions")
     before = None
     if found.reads == "paired":
-        before = _predictions.read(_given(found, baseline, "--baseline"), "baseline's predictions")
+        before = _predictions.read(
+            _given(found, files.baseline, "--baseline"), "baseline's predictions"
+        )
     if found.reads == "binary":
+        positive = files.positive
         if positive is None:
             raise UsageError("which label is it about?", fix="say --positive LABEL")
         if rows.ids and positive not in rows.labels:
@@ -272,7 +277,7 @@ def _read(
                 why="labels are " + ", ".join(sorted(set(rows.labels))[:8]),
                 fix="name one of them with --positive",
             )
-    return Inputs(confidence=confidence, predictions=rows, baseline=before, positive=positive)
+    return Inputs(confidence=confidence, predictions=rows, baseline=before, positive=files.positive)
 
 
 def _given(found: Gate, path: Path | None, option: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import Malformed, UsageError, VerificationFailed
 from sovgate.files import read_bounded
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import Advance
+from sovgate.records import DEFAULTS, Advance, Options
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import BaseModel, Environment, RecordedDataset, TrainingRecord
@@ -45,26 +45,31 @@ class Base:
     records: tuple[TrainingRecord, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is said of a training.
+
+    datasets     as the project declares them; `no_dataset` where it added none to those of `bases`
+    bases        models or their evidence folders; what their own verified records say is flattened
+                 into the new one, so that demands travel on
+    source       a file that says some of the rest
+    environment  what it was, or the folder of a virtual environment
+    """
+
+    datasets: Sequence[str] = ()
+    no_dataset: bool = False
+    bases: Sequence[Path | Base] = ()
+    source: Path | None = None
+    commit: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    environment: Environment | Path | None = None
+
+
 def record(
-    model: Path,
-    *,
-    datasets: Sequence[str],
-    no_dataset: bool = False,
-    bases: Sequence[Path | Base] = (),
-    source: Path | None = None,
-    project: Path | None = None,
-    key: str | None = None,
-    commit: str | None = None,
-    parameters: Mapping[str, str] | None = None,
-    metrics: Mapping[str, str] | None = None,
-    environment: Environment | Path | None = None,
-    advance: Advance | None = None,
+    model: Path, said: Training, *, key: str | None = None, options: Options = DEFAULTS
 ) -> Recorded:
     """Write a training record to `MODEL.evidence/`: signed with `key`, else under `unsigned/`.
-
-    `bases` are models or their evidence folders; what their own verified records say is flattened
-    into this one, so that demands travel on. `source` is a file that says some of the rest.
-    `environment` is what it was, or the folder of a virtual environment.
 
     Raises UsageError, ConfigError (a data set that is not declared), VerificationFailed (a base
     whose signature does not verify), KeyServiceError.
@@ -74,25 +79,27 @@ def record(
     from sovgate.stages import attest, inventory
     from sovgate.stages.record import flattened
 
-    told = _training_file(source)
-    opened = open_project(project)
-    own = own_datasets(opened, [*datasets, *told.datasets], no_dataset, commit or told.commit)
-    above = source.parent if source is not None else Path()
+    options.refuse_dry_run("record")
+    told = _training_file(said.source)
+    opened = open_project(options.project)
+    commit = said.commit or told.commit
+    own = own_datasets(opened, [*said.datasets, *told.datasets], said.no_dataset, commit)
+    above = said.source.parent if said.source is not None else Path()
     found = [
-        one if isinstance(one, Base) else open_base(one, opened, advance)
-        for one in (*bases, *(above / name for name in told.bases))
+        one if isinstance(one, Base) else open_base(one, opened, options.progress)
+        for one in (*said.bases, *(above / name for name in told.bases))
     ]
     entries = tuple(dict.fromkeys(entry for base in found for entry in base.entries))
     training = provenance.TrainingRecord(
         datasets=flattened(own, [one for base in found for one in base.records], opened.datasets()),
         base_models=entries,
-        commit=commit or told.commit,
-        parameters=_joined(told.parameters, parameters or {}, "parameter"),
-        metrics=_joined(told.metrics, metrics or {}, "metric"),
-        environment=_environment(environment) or told.environment,
+        commit=commit,
+        parameters=_joined(told.parameters, said.parameters, "parameter"),
+        metrics=_joined(told.metrics, said.metrics, "metric"),
+        environment=_environment(said.environment) or told.environment,
         finished=datetime.now(UTC).replace(microsecond=0),
     )
-    taken = inventory.take(model, advance=advance)
+    taken = inventory.take(model, advance=options.progress)
     statement = Statement(
         subject_name=opened.config.model,
         subject_sha256=taken.manifest.digest,

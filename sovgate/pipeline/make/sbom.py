@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import ConfigError, SovgateError, UsageError
-from sovgate.records import Advance
+from sovgate.records import DEFAULTS, Options
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import TrainingRecord
@@ -36,18 +36,27 @@ class Written:
     ignored_records: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the model does not say itself: its libraries, by lock files or of a virtual environment,
+    and its licences."""
+
+    requirements: Sequence[Path] = ()
+    environment: Path | None = None
+    licences: Sequence[str] = ()
+
+
+_NOTHING = Told()
+
+
 def sbom(
     model: Path,
     *,
-    project: Path | None = None,
+    told: Told = _NOTHING,
     key: str | None = None,
-    requirements: Sequence[Path] = (),
-    environment: Path | None = None,
-    licences: Sequence[str] = (),
     output: Path | None = None,
     spdx: Path | None = None,
-    advance: Advance | None = None,
-    total: Callable[[int], None] | None = None,
+    options: Options = DEFAULTS,
 ) -> Written:
     """Write the SBOM to `MODEL.evidence/`: signed with `key`, else under `unsigned/`.
 
@@ -59,10 +68,11 @@ def sbom(
     from sovgate.stages import attest, inventory
     from sovgate.stages import sbom as stage
 
+    options.refuse_dry_run("sbom")
     timestamp = _source_date()
     libraries = stage.merged(
-        *(stage.from_lock(path) for path in requirements),
-        stage.from_environment(environment) if environment is not None else [],
+        *(stage.from_lock(path) for path in told.requirements),
+        stage.from_environment(told.environment) if told.environment is not None else [],
     )
     signer = None
     if key is not None:
@@ -70,16 +80,15 @@ def sbom(
 
         signer = open_signer(key, Path.cwd())
     survey = inventory.survey(model)
-    if total is not None:
-        total(survey.total)
+    options.expect(survey.total)
     for path in (output, spdx):
         if path is not None:
             _require_outside(survey.root, path)
             require_file(path)
     inspected = stage.inspect(survey.root, survey.kind, [entry.name for entry in survey.entries])
-    manifest = inventory.read(survey, advance=advance).manifest
+    manifest = inventory.read(survey, advance=options.progress).manifest
     stage.unchanged(survey.root, survey.kind, inspected)
-    opened = _project(project)
+    opened = _project(options.project)
     folder = attest.evidence_dir(model)
     record, record_signer, ignored = _record(folder, manifest.digest, opened)
     if not libraries and record is not None and record.environment is not None:
@@ -94,16 +103,15 @@ def sbom(
         record=record,
         record_signer=record_signer,
         libraries=libraries,
-        licences=_licences(licences, inspected),
+        licences=_licences(told.licences, inspected),
         timestamp=timestamp,
         tool_version=__version__,
     )
-    return _write(model, folder, described, signer, output=output, spdx=spdx, ignored=ignored)
+    return _write(model, described, signer, output=output, spdx=spdx, ignored=ignored)
 
 
 def _write(
     model: Path,
-    folder: Path,
     described: Described,
     signer: Signer | None,
     *,
@@ -117,6 +125,7 @@ def _write(
     from sovgate.stages import attest
     from sovgate.stages.sbom import cyclonedx, spdx3
 
+    folder = attest.evidence_dir(model)
     document = cyclonedx.build(described)
     documents: list[tuple[str, dict[str, Any], Path | None]] = [
         (PREDICATE_TYPES["sbom"], document, output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from sovgate.files import atomic_write, read_bounded
 from sovgate.formats import foreign
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.oms import root_of
-from sovgate.records import Advance, Sized
+from sovgate.records import DEFAULTS, Options, Sized
 from sovgate.stages import attest, inventory
 from sovgate.stages.sign import sign as sign_inventory
 from sovgate.strict import MAX_BYTES
@@ -43,10 +42,8 @@ def sign(
     *,
     key: str | None = None,
     zone: str | None = None,
-    project: Path | None = None,
     signature: Path | None = None,
-    advance: Advance | None = None,
-    total: Callable[[int], None] | None = None,
+    options: Options = DEFAULTS,
 ) -> Signed:
     """Sign `model` with a key URI, or with the `sign` key of a zone of the project.
 
@@ -54,10 +51,13 @@ def sign(
     Raises UsageError, ConfigError, VerificationFailed (a model that may not be signed),
     KeyServiceError, DiskError. Nothing is written unless all went well.
     """
-    signer = _signer(key, zone, project)
+    options.refuse_dry_run("sign")
+    signer = _signer(key, zone, options.project)
     path = attest.signature_path(model) if signature is None else signature
     replaced = _older_bundle(path)
-    taken = inventory.take(model, advance=advance, total=total, signature=path, strict_git=True)
+    taken = inventory.take(
+        model, advance=options.progress, total=options.expect, signature=path, strict_git=True
+    )
     data = sign_inventory(taken, signer)
     atomic_write(path, data)
     return Signed(

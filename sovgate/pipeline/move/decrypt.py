@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -26,7 +26,7 @@ from sovgate.files import (
     require_free,
 )
 from sovgate.pipeline.project import open_project
-from sovgate.records import Advance, Sized
+from sovgate.records import DEFAULTS, Options, Sized
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
@@ -52,27 +52,26 @@ def decrypt(
     *,
     zone: str | None,
     out: Path,
-    project: Path | None = None,
-    advance: Advance | None = None,
-    total: Callable[[int], None] | None = None,
+    options: Options = DEFAULTS,
 ) -> Decrypted:
     """Decrypt `folder/<zone>` to `out`, with its evidence beside it in `OUT.evidence/`.
 
     Before a blob is read the signature has verified by a key that the project trusts. Nothing is
-    under the final name before every byte is verified. `total` is told the number of bytes first.
+    under the final name before every byte is verified.
 
     Raises UsageError, ConfigError, VerificationFailed (11), KeyServiceError (20), DiskError.
     """
     from sovgate.stages import encrypt
     from sovgate.stages.verify import Scope, verify_model
 
+    options.refuse_dry_run("decrypt")
     if zone is None:
         raise ConfigError(
             "it is not known which zone this is",
             fix="say --zone ZONE, or set SOVGATE_ZONE",
             reason="no-zone",
         )
-    opened = open_project(project)
+    opened = open_project(options.project)
     opened.zone(zone)
     require_free(out)
     sealed = read_sealed(folder, zone)
@@ -82,12 +81,11 @@ def decrypt(
     manifest, signer, told = _manifest(sealed, bundle, trusted, read_blob)
     evidence = [(item, read_evidence(read_blob, item, manifest.digest)) for item in sealed.evidence]
     identity = opened.identity(zone)
-    if total is not None:
-        total(manifest.total)
+    options.expect(manifest.total)
     beside = out.parent.resolve() / f"{out.name}.evidence"
     with Staging(out) as staging:
         model = encrypt.open_model(
-            sealed, read_blob, identity, staging.path, manifest, advance=advance
+            sealed, read_blob, identity, staging.path, manifest, advance=options.progress
         )
         if not told:
             # The bundle told no sizes, so the manifest came from the copy itself: compare all of it

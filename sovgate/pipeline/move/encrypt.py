@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import UsageError, VerificationFailed
 from sovgate.files import require_free
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import Advance, Release
+from sovgate.records import DEFAULTS, Advance, Options, Release
 
 if TYPE_CHECKING:
     from sovgate.formats.sealed import Evidence, Sealed
@@ -42,10 +42,7 @@ def encrypt(
     out: Path,
     release: str | None = None,
     signature: Path | None = None,
-    project: Path | None = None,
-    dry_run: bool = False,
-    advance: Advance | None = None,
-    total: Callable[[int], None] | None = None,
+    options: Options = DEFAULTS,
 ) -> Encrypted:
     """Write an encrypted copy of a signed model for each zone of `to` to the folder `out`.
 
@@ -58,13 +55,13 @@ def encrypt(
     from sovgate.stages import attest
     from sovgate.stages.encrypt import ZoneKey, seal_model
 
-    opened = open_project(project)
+    opened = open_project(options.project)
     if not to:
         raise UsageError("no zone to encrypt for", fix="name one with --to", reason="no-zone")
     zones = [ZoneKey(zone=opened.zone(name).name, recipient=opened.recipient(name)) for name in to]
     require_free(out)
     path, bundle = attest.read_signature(model, signature)
-    verified = _verified(model, bundle, path, opened, advance)
+    verified = _verified(model, bundle, path, opened, options.progress)
     if out.resolve().is_relative_to(verified.root):
         raise UsageError(
             f"{str(out)!r} lies inside the model",
@@ -74,11 +71,17 @@ def encrypt(
     manifest = verified.manifest
     named = _release(release, opened, manifest.digest)
     evidence = read_evidence(model, manifest.digest, bundle)
-    if not dry_run:
-        if total is not None:
-            total(manifest.total)
+    if not options.dry_run:
+        options.expect(manifest.total)
         copies = seal_model(
-            manifest, verified.root, bundle, zones, named, out, evidence=evidence, advance=advance
+            manifest,
+            verified.root,
+            bundle,
+            zones,
+            named,
+            out,
+            evidence=evidence,
+            advance=options.progress,
         )
     return Encrypted(
         model=model,
@@ -90,7 +93,7 @@ def encrypt(
         files=len(manifest.resources),
         evidence=len(evidence),
         keys=_keys(zones),
-        copies={} if dry_run else copies,
+        copies={} if options.dry_run else copies,
     )
 
 

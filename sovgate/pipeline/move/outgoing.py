@@ -6,14 +6,14 @@ Everything here has verified against the source's own trust; nothing has crossed
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.pipeline.move.outbox import open_blob
-from sovgate.records import Advance, Release, Sized
+from sovgate.records import Options, Release, Sized
 from sovgate.stages import attest
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def from_model(
     *,
     signature: Path | None,
     encrypts: bool,
-    advance: Advance | None,
-    total: Callable[[int], None] | None,
+    options: Options,
 ) -> Outgoing:
     """Verify a model and read its evidence. Raises as `verify.verify_model` does, UsageError.
 
@@ -99,7 +98,9 @@ def from_model(
     scope = Scope(signature=path, strict_git=True)
     verified = verify_listing(model, bundle, trusted, scope)
     if verified is None or not encrypts:
-        verified = verify_model(model, bundle, trusted, scope, advance=advance, total=total)
+        verified = verify_model(
+            model, bundle, trusted, scope, advance=options.progress, total=options.expect
+        )
     raw = attest.read(attest.evidence_dir(model))
     documents, left_behind = select(raw, trusted, verified.manifest.digest)
     return Outgoing(

@@ -6,7 +6,6 @@ Everything is checked before a key is unwrapped, and all bytes before the model 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ from sovgate.pipeline.move.movement import (
     require_own_role,
 )
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import Advance, Release
+from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import attest, audit
 from sovgate.strict import MAX_BYTES
 
@@ -84,9 +83,7 @@ def pull(
     *,
     zone: str,
     output: Path,
-    project: Path | None = None,
-    advance: Advance | None = None,
-    total: Callable[[int], None] | None = None,
+    options: Options = DEFAULTS,
 ) -> Pulled:
     """Bring a release from the zone's store to `output`, verified and decrypted, with a receipt.
 
@@ -96,7 +93,8 @@ def pull(
     """
     from sovgate.stages import transfer
 
-    opened = open_project(project)
+    options.refuse_dry_run("pull")
+    opened = open_project(options.project)
     timer = Timer()
     here = opened.zone(zone)
     trusted = opened.trusted(zone)
@@ -117,9 +115,8 @@ def pull(
         already = move.is_there()
     with timer.step("decide"):
         judged = move.judge()
-    if total is not None:
-        total(move.manifest.total)
-    receipt, head = move.run(judged, timer, already, advance)
+    options.expect(move.manifest.total)
+    receipt, head = move.run(judged, timer, already, options.progress)
     return Pulled(
         release=move.release,
         manifest=move.manifest.digest,

@@ -5,7 +5,6 @@ Opens the project's keys and stores, asks policy, writes the audit log, and keep
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ from sovgate.pipeline.move.movement import (
 from sovgate.pipeline.move.outbox import Outbox, open_blob
 from sovgate.pipeline.move.results import Delivered, Pushed
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import Advance, Release
+from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import audit
 
 if TYPE_CHECKING:
@@ -50,11 +49,8 @@ def push(
     release: Release,
     zone: str,
     to: str,
-    project: Path | None = None,
     signature: Path | None = None,
-    dry_run: bool = False,
-    advance: Advance | None = None,
-    total: Callable[[int], None] | None = None,
+    options: Options = DEFAULTS,
 ) -> Pushed:
     """Push a model, or what `encrypt --release` made of it, from `zone` to the store of zone `to`.
 
@@ -62,7 +58,7 @@ def push(
     KeyServiceError, StoreError, DiskError, EngineError. Run it again after any of them: what was
     done stays done, and nothing half is visible.
     """
-    opened = open_project(project)
+    opened = open_project(options.project)
     timer = Timer()
     check_call(opened, release, zone, to)
     trusted = opened.trusted(zone)
@@ -74,22 +70,21 @@ def push(
                 source,
                 trusted,
                 signature=signature,
-                encrypts=not dry_run,
-                advance=advance,
-                total=total,
+                encrypts=not options.dry_run,
+                options=options,
             )
     move = _Move(opened, release, zone, to, trusted, outgoing)
     with timer.step("ask where the store lies"):
         move.locate()
-        if not dry_run:
+        if not options.dry_run:
             move.probe()
     with timer.step("decide"):
-        judged = move.judge(sign=not dry_run)
-    if dry_run:
+        judged = move.judge(sign=not options.dry_run)
+    if options.dry_run:
         if judged.denial is not None:
             raise judged.denial
         return move.plan(judged, timer)
-    return move.run(judged, timer, source, advance, total)
+    return move.run(judged, timer, source, options)
 
 
 class _Move:
@@ -209,12 +204,11 @@ class _Move:
         judged: Judged,
         timer: Timer,
         source: Path,
-        advance: Advance | None,
-        total: Callable[[int], None] | None,
+        options: Options,
     ) -> Pushed:
         """From the audit intent to the outcome."""
-        if total is not None:  # read once to encrypt, and once more to upload
-            total(self.outgoing.manifest.total * (1 if self.outgoing.root is None else 2))
+        # Read once to encrypt, and once more to upload.
+        options.expect(self.outgoing.manifest.total * (1 if self.outgoing.root is None else 2))
         signer = self.opened.signer(self.zone.name)
         require_own_role(
             self.opened,
@@ -232,7 +226,7 @@ class _Move:
             outcome_of_failure(run, self.about),
             Outbox(self.opened.base, self.to.name, self.release) as outbox,
         ):
-            done = self._deliver(judged, timer, outbox, signer, head, advance)
+            done = self._deliver(judged, timer, outbox, signer, head, options.progress)
             judged = self.final or judged
             if self.outgoing.root is not None:
                 self._keep_evidence(source, judged, done.record)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError, Malformed, UsageError, VerificationFailed
-from sovgate.records import Advance
+from sovgate.records import DEFAULTS, Options
 from sovgate.stages import attest, inventory
 from sovgate.stages.inventory import plain_path
 from sovgate.stages.verify import Scope, Trusted, VerifiedModel, verify_model
@@ -43,9 +42,7 @@ def verify(
     pin: str | None = None,
     key: str | None = None,
     unsigned: Unsigned = NONE,
-    project: Path | None = None,
-    advance: Advance | None = None,
-    total: Callable[[int], None] | None = None,
+    options: Options = DEFAULTS,
 ) -> tuple[VerifiedModel, Path]:
     """Verify `model` by one public key, or by the project's trust for the role `signature`.
 
@@ -57,12 +54,14 @@ def verify(
     signature are missing.
     """
     wanted = None if pin is None else _pinned(pin)
-    trusted = signers(key, project)
+    trusted = signers(key, options.project)
     ignore = tuple(_left_out(path) for path in unsigned.paths)
     path, data = _bundle(model, signature)
     scope = Scope(signature=path, ignore=ignore, ignore_unsigned=unsigned.anywhere)
     try:
-        verified = verify_model(model, data, trusted, scope, advance=advance, total=total)
+        verified = verify_model(
+            model, data, trusted, scope, advance=options.progress, total=options.expect
+        )
     except Malformed as error:
         error.fix = error.fix or f"{str(path)!r} is damaged or no signature: get it again"
         raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.pipeline.project import open_project
 from sovgate.pipeline.rollout.target import Done, Rollout
-from sovgate.records import Release
+from sovgate.records import DEFAULTS, Options, Release
 from sovgate.stages import promote as rollouts
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def promote(
     *,
     zone: str | None,
     model: Path | None = None,
-    project: Path | None = None,
-    dry_run: bool = False,
+    options: Options = DEFAULTS,
 ) -> Promoted:
     """Commit a release that this zone received to the repository that drives its rollout.
 
@@ -69,7 +68,7 @@ def promote(
     GitError, DiskError. After a crash at any step run it again: the branch has the old state or
     the new one, and it finishes.
     """
-    work = Rollout(open_project(project), zone)
+    work = Rollout(open_project(options.project), zone)
     with work.timer.step("check the record"):
         work.read(release, model)
     with rollouts.opened(work.target) as checkout:
@@ -78,10 +77,10 @@ def promote(
             work.require_forward(state)
             plan = checkout.plan(work.pin)
         if plan.unchanged and work.recorded(state.branch):
-            return _result(work, release, state=state, already=True, dry_run=dry_run)
+            return _result(work, release, state=state, already=True, dry_run=options.dry_run)
         with work.timer.step("decide"):
             judged = work.decide()
-        if dry_run:
+        if options.dry_run:
             judged.first.require()
             return _result(
                 work,

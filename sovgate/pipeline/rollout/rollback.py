@@ -6,7 +6,6 @@ Follows the rules of `sovgate.stages.promote`, part "Rollback".
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import (
@@ -22,7 +21,7 @@ from sovgate.pipeline.look.entries import read_entries
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.rollout.promotion_decision import check_decision
 from sovgate.pipeline.rollout.target import Done, Rollout
-from sovgate.records import Release
+from sovgate.records import DEFAULTS, Options, Release
 from sovgate.stages import promote as rollouts
 
 if TYPE_CHECKING:
@@ -71,8 +70,7 @@ def rollback(
     zone: str | None,
     reason: str,
     to_release: Release | None = None,
-    project: Path | None = None,
-    dry_run: bool = False,
+    options: Options = DEFAULTS,
 ) -> RolledBack:
     """Commit the last release of `zone` that it can go back to; or `to_release`, if it is one.
 
@@ -81,7 +79,7 @@ def rollback(
     After a crash at any step run it again, with the same reason: it goes back once.
     """
     reason = _reason(reason)
-    opened = open_project(project)
+    opened = open_project(options.project)
     _require_own(opened, to_release)
     work = Rollout(opened, zone, reason=reason)
     with rollouts.opened(work.target) as checkout:
@@ -92,11 +90,11 @@ def rollback(
             current = _current(work, state)
         again = work.ledger.rolled_back_to(reason, to_release and replace(to_release, pin=None))
         if again is not None and _is_in_effect(work, again, state):
-            return _already(work, again, state, dry_run)
+            return _already(work, again, state, options.dry_run)
         with work.timer.step("find the way back"):
-            judged, skipped = _choose(work, current, to_release, dry_run)
+            judged, skipped = _choose(work, current, to_release, options.dry_run)
             plan = checkout.plan(work.pin)
-        done = None if dry_run else work.run(checkout, state, judged)
+        done = None if options.dry_run else work.run(checkout, state, judged)
         return _result(work, state, current.release, skipped, judged, done, plan.diff)
 
 
