@@ -25,7 +25,9 @@ from tests import components
 from tests.components import ROOT
 from tests.pace import until
 
-HERE = components.PEERS / "podman"
+HERE = (components.PEERS / "podman").resolve()
+#: podman refuses a storage that was made under another path: a checkout may be moved.
+PATH = hashlib.sha256(bytes(HERE)).hexdigest()[:8]
 IMAGE = "localhost/sovgate"
 BASE = "localhost/debian-python"
 #: What the Tasks ask of Kubernetes, in podman's words (`LOCKED_DOWN` in sovgate/surface/tekton.py).
@@ -60,13 +62,13 @@ class Podman:
     @property
     def state(self) -> Path:
         # podman takes no longer name than fifty characters for this, so it is not below HERE.
-        return Path("/run") / f"sovgate-{hashlib.sha256(bytes(HERE)).hexdigest()[:8]}"
+        return Path("/run") / f"sovgate-{PATH}"
 
     def command(self, *words: str | Path) -> list[str | Path]:
         return [
             HERE / "usr/bin/podman",
             "--root",
-            HERE / f"storage-{self.driver}",
+            HERE / f"storage-{self.driver}-{PATH}",
             "--runroot",
             self.state / self.driver,
             "--tmpdir",

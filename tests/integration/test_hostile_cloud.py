@@ -345,7 +345,7 @@ def test_parts_stay_where_the_service_was_busy() -> None:
     assert play.aborted == 0
 
 
-@pytest.mark.parametrize("marker", [lambda at: at, lambda at: at + 1, lambda at: at + 10**6])
+@pytest.mark.parametrize("marker", [lambda at: at, lambda at: at + 99, lambda at: at + 10**6])
 def test_a_list_of_parts_that_never_ends_is_ended(marker: Callable[[int], int]) -> None:
     """And parts without a sum, a size or a number are none."""
 

@@ -261,6 +261,7 @@ def sign_at_a_desk(folder: Path) -> None:
     path.write_text(yaml.safe_dump(workflow, sort_keys=False))
 
 
+@pytest.mark.thorough  # some thirty steps, each of which builds its environment
 def test_tuned_in_the_zone_released_there_and_rolled_back(
     act: Path, tree: Path, tmp_path: Path, zone: tuple[Path, Path, dict[str, str]]
 ) -> None:
@@ -370,6 +371,7 @@ def served_by(serving: Path) -> str:
     return git(serving, "show", "main:serving/overlays/eu/sovgate-release.yaml")
 
 
+@pytest.mark.thorough
 def test_a_click_is_no_lawyers_word(
     act: Path, tree: Path, tmp_path: Path, zone: tuple[Path, Path, dict[str, str]]
 ) -> None:
