@@ -120,9 +120,7 @@ _NETRC_NAMES = (".netrc", "_netrc", ".git-credentials")
 _JWK = re.compile(rb"\"kty" + _Q + rb"\s{0,9}:")
 _JWK_SECRET = re.compile(rb"\"[dk]" + _Q + rb"\s{0,9}:\s{0,9}" + _Q + rb"[A-Za-z0-9_-]{20,}" + _Q)
 #: A PEM file in base64, as Kubernetes keeps it, on one line or on several, at any offset of three.
-_BASE64 = re.compile(
-    rb"(?:LS0tLS1CRUdJTi|tLS0tQkVHSU4g|0tLS0tQkVHSU4)[A-Za-z0-9+/\r\n \\]{40,8192}"
-)
+_BASE64 = re.compile(rb"(?:LS0tLS1CRUdJTi|tLS0tQkVHSU4|tLS0tLUJFR0lO)[A-Za-z0-9+/\r\n \\]{40,8192}")
 _PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY")
 #: `sovgate data key` writes this and nothing else.
 _COMMITMENT = re.compile(rb"[A-Za-z0-9+/]{43}=\r?\n?")
@@ -151,7 +149,7 @@ _STORES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
         ),
     ),
     ("a private key", re.compile(_SEQ + rb"\x02\x01\x01\x04[\x20\x30\x42].{32}", re.DOTALL)),
-    ("a private key", re.compile(_SEQ + rb"\x02\x01\x00\x02\x82[\x01-\x04]..\x00", re.DOTALL)),
+    ("a private key", re.compile(_SEQ + rb"\x02\x01\x00\x02\x82[\x01-\x04].\x00", re.DOTALL)),
     (
         "an encrypted private key",
         re.compile(_SEQ + _SEQ + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d", re.DOTALL),

@@ -251,6 +251,19 @@ def _line(where: Where) -> str:
     return f"{where.path}:{where.line}" if where.line else where.path
 
 
+def nearest_project(folder: Path | None) -> Project | None:
+    """The project named, or found; None where none was named, and none is found that reads.
+
+    For commands that can do without: what it would have told is then not known.
+    """
+    if folder is not None:
+        return open_project(folder)
+    try:
+        return open_project(None)
+    except ConfigError:
+        return None
+
+
 def open_project(folder: Path | None) -> Project:
     """Find and read `sovgate.yaml`; opens nothing that it names. Raises ConfigError, UsageError."""
     return Project(configuration.read(configuration.find(folder)))

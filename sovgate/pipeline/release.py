@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, disk_error
+from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.steps import ALREADY, LEFT, WOULD, Log, Step, StepResult
@@ -156,6 +157,7 @@ class _ReleaseRun:
     # -- what lies beside the model
 
     def make(self, datasets: Sequence[str]) -> None:
+        admit(self.model, self.opened)
         if attest.signature_path(self.model).exists():
             self._verify()
         else:

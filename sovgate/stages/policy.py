@@ -363,6 +363,12 @@ def _without_pickles(old: JSON) -> JSON:
     return new
 
 
+def _without_secrets(old: JSON) -> JSON:
+    new = copy.deepcopy(old)
+    new["facts"]["secrets"] = 0
+    return new
+
+
 _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "signature-required": _sign,
     "evidence-fits": _drop_misfits,
@@ -371,4 +377,5 @@ _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "record-required": _record,
     "location-known": _locate,
     "no-pickles": _without_pickles,
+    "no-secrets": _without_secrets,
 }

@@ -11,6 +11,7 @@ import pytest
 
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.move import pull
+from sovgate.pipeline.project import open_project
 from sovgate.stages import attest
 from tests.crossing import FILES, Crossing, make_crossing, tree
 from tests.desks import GITOPS, Desk
@@ -151,8 +152,6 @@ def test_of_several_sboms_the_worst_counts(tmp_path: Path) -> None:
 
 
 def trusted(crossing: Crossing):  # type: ignore[no-untyped-def]
-    from sovgate.pipeline.project import open_project
-
     return open_project(crossing.base).trusted("home")
 
 
@@ -169,8 +168,9 @@ def test_a_thousand_files_are_looked_through_by_little_work(tmp_path: Path) -> N
     for number in range(1000):
         (folder / f"{number}.json").write_text(json.dumps({"n": number}))
     manifest = inventory.take(folder).manifest
-    with effort(most=200_000):
-        assert contents.of_files(folder, manifest) == {"pickles": 0, "pickle": None}
+    opened = open_project(make_crossing(tmp_path / "project").base)
+    with effort(most=400_000):
+        assert contents.of_files(folder, manifest, opened) == contents.CLEAN
 
 
 def test_what_was_let_in_is_not_deployed_once_the_zone_no_longer_allows_it(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class TensorFile:
     version   the format's own, where it has one
     facts     name -> text: architecture, producer, opset and the like; short values only
     inputs    "name: dtype[shape]", of ONNX graphs
+    header    bytes before those of the tensors; None where they are mixed
     unknown   what this version of sovgate does not know, e.g. "type 42"; no fault of the file
     """
 
@@ -56,6 +57,7 @@ class TensorFile:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     externals: tuple[External, ...] = ()
+    header: int | None = None
     unknown: tuple[str, ...] = ()
 
     @property

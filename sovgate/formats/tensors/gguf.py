@@ -151,6 +151,7 @@ class _Reader:
         self.facts: dict[str, str] = {}
         self.alignment = 32
         self.unknown: set[str] = set()
+        self.unread = False
 
     def parse(self) -> TensorFile:
         tensors: tuple[Tensor, ...] = ()
@@ -158,11 +159,13 @@ class _Reader:
             tensors = self.header()
         except NewerError as error:
             self.unknown.add(str(error))
+            self.unread = True
         return TensorFile(
             format="gguf",
             version=str(self.version),
             tensors=tensors,
             facts=self.facts,
+            header=None if self.unread else self.cursor.position,
             unknown=tuple(sorted(self.unknown)),
         )
 

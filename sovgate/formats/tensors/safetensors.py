@@ -92,6 +92,7 @@ def read(source: Source) -> TensorFile:
         format=FORMAT,
         tensors=tuple(header.tensors),
         facts=header.metadata,
+        header=8 + length,
         unknown=tuple(sorted(header.unknown)),
     )
 

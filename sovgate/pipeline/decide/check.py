@@ -84,7 +84,7 @@ def check(
             evidence=evidence,
             signature=signature,
             locations=_locations(opened, question.destination),
-            contents=of_files(model, listed),
+            contents=of_files(model.resolve(), listed, opened),
         ),
     )
     if question.action == "transfer" and judged.first.allowed:

@@ -1,4 +1,4 @@
-"""What policy is told of a model's contents: whether it holds pickles. Loads nothing of it.
+"""What policy is told of a model's contents: pickles and secrets. Loads nothing of it.
 
 From the files, where they are at hand; else from a signed SBOM; else it is not known, which denies.
 """
@@ -14,33 +14,53 @@ from sovgate.errors import SovgateError
 if TYPE_CHECKING:
     from sovgate.formats.case import Fact
     from sovgate.formats.manifest import Manifest
+    from sovgate.pipeline.decide.admission import Admitted
+    from sovgate.pipeline.project import Project
     from sovgate.stages.attest import RawEvidence
     from sovgate.stages.trust import Trusted
 
 #: Nobody looked.
-UNKNOWN: Mapping[str, Fact] = {"pickles": None, "pickle": None}
+UNKNOWN: Mapping[str, Fact] = {"pickles": None, "pickle": None, "secrets": None, "secret": None}
 #: Encrypted still: to be asked about again once it is open. Only `pull` says so.
-UNOPENED: Mapping[str, Fact] = {"pickles": "unopened", "pickle": None}
+UNOPENED: Mapping[str, Fact] = {
+    "pickles": "unopened",
+    "pickle": None,
+    "secrets": "unopened",
+    "secret": None,
+}
 #: A zone looked when it opened the model, and said so in its receipt.
-CLEAN: Mapping[str, Fact] = {"pickles": 0, "pickle": None}
+CLEAN: Mapping[str, Fact] = {"pickles": 0, "pickle": None, "secrets": 0, "secret": None}
 
 #: The check of a receipt that says so.
 NO_PICKLES = "no-pickles"
 
 _MAX_NAME = 256
-_PROPERTY = "sovgate:pickles"
+#: What a signed SBOM counts.
+_COUNTED = ("pickles", "secrets")
 
 
-def of_files(root: Path, manifest: Manifest) -> dict[str, Fact]:
-    """Facts about a model that lies at `root`. Raises DiskError, VerificationFailed."""
-    from sovgate.stages.sbom import find_pickles
+def of_files(root: Path, manifest: Manifest, opened: Project) -> dict[str, Fact]:
+    """Facts about a model that lies at `root`.
 
-    names = (resource.name for resource in manifest.resources)
-    found = sorted(find_pickles(root, manifest.kind, names))
+    Raises VerificationFailed where it is no whole model (`sbom.inspect`), DiskError.
+    """
+    from sovgate.pipeline.decide.admission import examine
+
+    return of_admitted(examine(root, manifest, opened), root)
+
+
+def of_admitted(admitted: Admitted, root: Path) -> dict[str, Fact]:
+    found = sorted(admitted.inspected.pickles)
     first = found[0] if found else None
     if first == ".":
         first = root.name
-    return {"pickles": len(found), "pickle": None if first is None else first[:_MAX_NAME]}
+    secrets = admitted.secrets
+    return {
+        "pickles": len(found),
+        "pickle": None if first is None else first[:_MAX_NAME],
+        "secrets": len(secrets),
+        "secret": str(secrets[0])[:_MAX_NAME] if secrets else None,
+    }
 
 
 def of_evidence(
@@ -49,27 +69,25 @@ def of_evidence(
     """Facts that signed SBOMs of this manifest state; of several the worst counts."""
     from sovgate.stages.trust import open_statement
 
-    counts: list[int] = []
+    counts: dict[str, list[int]] = {what: [] for what in _COUNTED}
     for item in evidence:
         try:
             verified = open_statement(item.data, trusted)
         except SovgateError:
             continue  # the case names it under `rejected`
         if verified.role == "sbom" and verified.statement.subject_sha256 == manifest:
-            told = _stated_count(verified.statement.predicate)
-            if told is not None:
-                counts.append(told)
-    return {"pickles": max(counts), "pickle": None} if counts else dict(UNKNOWN)
+            for what, told in counts.items():
+                count = _stated_count(verified.statement.predicate, f"sovgate:{what}")
+                told.extend([] if count is None else [count])
+    return dict(UNKNOWN) | {what: max(told) for what, told in counts.items() if told}
 
 
-def _stated_count(document: object) -> int | None:
-    """`sovgate:pickles` of a CycloneDX document's own component."""
+def _stated_count(document: object, name: str) -> int | None:
+    """A number among the properties of a CycloneDX document's own component."""
     for step in ("metadata", "component", "properties"):
         document = document.get(step) if isinstance(document, dict) else None
     rows = document if isinstance(document, list) else []
-    told = [
-        row.get("value") for row in rows if isinstance(row, dict) and row.get("name") == _PROPERTY
-    ]
+    told = [row.get("value") for row in rows if isinstance(row, dict) and row.get("name") == name]
     if len(told) != 1 or not isinstance(told[0], str) or not told[0].isascii():
         return None
     return int(told[0]) if told[0].isdecimal() and len(told[0]) < 10 else None

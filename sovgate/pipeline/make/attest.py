@@ -23,6 +23,7 @@ from sovgate.errors import (
 )
 from sovgate.files import read_bounded
 from sovgate.formats.statement import PREDICATE_TYPES, SPDX, STATEMENT_TYPE, Statement, role_of
+from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, ROLES, Advance, Options, Release
 from sovgate.stages import attest as evidence
@@ -101,7 +102,7 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
     options.refuse_dry_run("attest")
     wanted = _roles(selection.roles)
     opened = open_project(options.project)
-    manifest = _manifest(model, options.progress)
+    manifest = _manifest(model, opened, options.progress)
     folder = evidence.evidence_dir(model)
     left: list[Item] = []
     if file is not None:
@@ -150,7 +151,7 @@ def attest_legal(
         statement=text,
         until=_until(said.until),
     )
-    manifest = _manifest(model, options.progress)
+    manifest = _manifest(model, opened, options.progress)
     made = Statement(
         subject_name=opened.config.model,
         subject_sha256=manifest,
@@ -173,9 +174,10 @@ def _roles(names: Sequence[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _manifest(model: Path, advance: Advance | None) -> str:
+def _manifest(model: Path, opened: Project, advance: Advance | None) -> str:
     from sovgate.stages import inventory
 
+    admit(model, opened)
     return inventory.take(model, advance=advance).manifest.digest
 
 

@@ -21,6 +21,7 @@ from sovgate.formats.testresult import (
     TestResult,
 )
 from sovgate.gates.registry import GATES, open_gate
+from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.decide.evidence import decimal
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Options
@@ -100,6 +101,7 @@ def gate(
     asked, where = _asked(opened, found)
     given = _one_of(found, threshold)
     _refuse_unused(found, files, threshold.confidence)
+    admit(model, opened)
     limit = _threshold(opened, found, asked, given)
     inputs = _read(found, _confidence(threshold.confidence), files)
     digests = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import Malformed, UsageError, VerificationFailed
 from sovgate.files import read_bounded
+from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options
 
@@ -72,7 +73,8 @@ def record(
     """Write a training record to `MODEL.evidence/`: signed with `key`, else under `unsigned/`.
 
     Raises UsageError, ConfigError (a data set that is not declared), VerificationFailed (a base
-    whose signature does not verify), KeyServiceError.
+    whose signature does not verify, a model that is not whole), PolicyDenied (a secret in it),
+    KeyServiceError.
     """
     from sovgate.formats import provenance
     from sovgate.formats.statement import PREDICATE_TYPES, Statement
@@ -84,6 +86,7 @@ def record(
     opened = open_project(options.project)
     commit = said.commit or told.commit
     own = own_datasets(opened, [*said.datasets, *told.datasets], said.no_dataset, commit)
+    admit(model, opened)
     above = said.source.parent if said.source is not None else Path()
     found = [
         one if isinstance(one, Base) else open_base(one, opened, options.progress)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import ConfigError, SovgateError, UsageError
+from sovgate.pipeline.decide.admission import admit
 from sovgate.records import DEFAULTS, Options
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def sbom(
 
     options.refuse_dry_run("sbom")
     timestamp = _source_date()
+    opened = _project(options.project)
     libraries = stage.merged(
         *(stage.from_lock(path) for path in told.requirements),
         stage.from_environment(told.environment) if told.environment is not None else [],
@@ -85,10 +87,9 @@ def sbom(
         if path is not None:
             _require_outside(survey.root, path)
             require_file(path)
-    inspected = stage.inspect(survey.root, survey.kind, [entry.name for entry in survey.entries])
+    inspected = admit(model, opened)
     manifest = inventory.read(survey, advance=options.progress).manifest
     stage.unchanged(survey.root, survey.kind, inspected)
-    opened = _project(options.project)
     folder = attest.evidence_dir(model)
     record, record_signer, ignored = _record(folder, manifest.digest, opened)
     if not libraries and record is not None and record.environment is not None:

@@ -11,6 +11,8 @@ from sovgate.files import atomic_write, read_bounded
 from sovgate.formats import foreign
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.oms import root_of
+from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.project import nearest_project
 from sovgate.records import DEFAULTS, Options, Sized
 from sovgate.stages import attest, inventory
 from sovgate.stages.sign import sign as sign_inventory
@@ -49,12 +51,14 @@ def sign(
 
     The key is opened before the model is read, so that a wrong one costs no minutes.
     Raises UsageError, ConfigError, VerificationFailed (a model that may not be signed),
+    PolicyDenied (a secret in it),
     KeyServiceError, DiskError. Nothing is written unless all went well.
     """
     options.refuse_dry_run("sign")
     signer = _signer(key, zone, options.project)
     path = attest.signature_path(model) if signature is None else signature
     replaced = _older_bundle(path)
+    admit(model, nearest_project(options.project), signature=path)
     taken = inventory.take(
         model, advance=options.progress, total=options.expect, signature=path, strict_git=True
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import UsageError, VerificationFailed
 from sovgate.files import require_free
+from sovgate.pipeline.decide.admission import examine, refuse
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 
@@ -50,7 +51,8 @@ def encrypt(
     tells sizes, so the bytes are read once: hashed, compared and encrypted. Another tool's takes
     one read more.
 
-    Raises UsageError, ConfigError, VerificationFailed, KeyServiceError, DiskError.
+    Raises UsageError, ConfigError, VerificationFailed, PolicyDenied (a secret in the model),
+    KeyServiceError, DiskError.
     """
     from sovgate.stages import attest
     from sovgate.stages.encrypt import ZoneKey, seal_model
@@ -69,6 +71,7 @@ def encrypt(
             reason="output-inside",
         )
     manifest = verified.manifest
+    refuse(examine(verified.root, manifest, opened))
     named = _release(release, opened, manifest.digest)
     evidence = read_evidence(model, manifest.digest, bundle)
     if not options.dry_run:

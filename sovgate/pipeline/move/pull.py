@@ -306,7 +306,7 @@ class _Move:
         """
         from sovgate.stages import transfer
 
-        self.contents = contents.of_files(model, self.manifest)
+        self.contents = contents.of_files(model, self.manifest, self.opened)
 
         declared = self.opened.zone(self.zone).region
         self.located = transfer.locate(self.store, zone=self.zone, declared=declared)

@@ -117,7 +117,7 @@ class _Move:
         self.contents = (
             contents.of_evidence(outgoing.evidence, trusted, outgoing.manifest.digest)
             if outgoing.root is None
-            else contents.of_files(outgoing.root, outgoing.manifest)
+            else contents.of_files(outgoing.root, outgoing.manifest, opened)
         )
         if (
             outgoing.sealed is not None

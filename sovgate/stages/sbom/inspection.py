@@ -124,6 +124,17 @@ class _File:
         return self._read(offset, count)
 
 
+@dataclass(frozen=True)
+class _Beginning:
+    """A file up to a place as a source of bytes."""
+
+    file: _File
+    size: int
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self.file.read(offset, count)
+
+
 def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
     """Read what the files `names` of the model at `root` say of themselves.
 
@@ -226,11 +237,14 @@ class _Reader:
         why = pickles.sniff(path, file)
         if why is not None:
             self.pickles[name] = why
-        if (secret := secrets.search(path, file)) is not None:
-            self.secrets[name] = secret
         kind = tensors.kind_of(path, file.head[:8])
-        if kind is not None:
-            self.tensors(name, tensors.read(kind, file))
+        read = None if kind is None else tensors.read(kind, file)
+        # The numbers of tensors hold no text; there are gigabytes of them.
+        searched = file if read is None or read.header is None else _Beginning(file, read.header)
+        if (secret := secrets.search(path, searched)) is not None:
+            self.secrets[name] = secret
+        if read is not None:
+            self.tensors(name, read)
         elif hf.is_index(name):
             self.references.index(name, file.read(0, min(file.size, hf.MAX_INDEX + 1)))
         elif self.kind == "directory" and name in hf.CONFIGS:

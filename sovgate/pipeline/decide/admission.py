@@ -1,0 +1,187 @@
+"""What may not be in a model at all, asked by every command that makes evidence or moves a model.
+
+RULES 38: stand-ins and sets that lack a part (11), secrets and the project itself (10). Reads the
+model's files and the key files that the project names; writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import PolicyDenied, SovgateError
+from sovgate.files import open_below, opened_dir, read_bounded
+from sovgate.formats.manifest import FILE_NAME
+
+if TYPE_CHECKING:
+    from sovgate.formats.manifest import Manifest
+    from sovgate.pipeline.project import Project
+    from sovgate.stages.sbom import Inspected
+
+#: The rule that says the same of what is to cross, and the reason of the error.
+NO_SECRETS = "no-secrets"
+FIX = (
+    "take it out of the model, and replace that key or token wherever it is used: who ever got "
+    "this model has it"
+)
+_PROJECT_FIX = "put the model into a folder of its own, and name that"
+#: No key file is larger.
+_MAX_KEY = 64 * 1024
+_EVIDENCE = ".evidence"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """`name` is the file as a person knows it, `what` completes "it holds …"."""
+
+    name: str
+    line: int | None
+    what: str
+    fix: str = FIX
+
+    def __str__(self) -> str:
+        place = self.name if self.line is None else f"{self.name}, line {self.line}"
+        return f"{place}: {self.what}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """A model that was looked through: what its files say, and what of it is a secret."""
+
+    inspected: Inspected
+    secrets: tuple[Secret, ...]
+
+
+def examine(root: Path, manifest: Manifest, opened: Project | None) -> Admitted:
+    """Look through the files of a model that is known. Raises as `sbom.inspect` does."""
+    return _examine(root, manifest.kind, [resource.name for resource in manifest.resources], opened)
+
+
+def _examine(root: Path, kind: str, names: list[str], opened: Project | None) -> Admitted:
+    from sovgate.stages.sbom import inspect
+
+    inspected = inspect(root, kind, names)
+    return Admitted(inspected=inspected, secrets=find_secrets(root, kind, inspected, opened))
+
+
+def admit(model: Path, opened: Project | None, *, signature: Path | None = None) -> Inspected:
+    """For a first step: before anything is made of the model at `model`.
+
+    Raises VerificationFailed, reasons of `sbom.inspect`; PolicyDenied, reason "no-secrets".
+    """
+    from sovgate.stages import inventory
+
+    found = inventory.survey(model, signature=signature)
+    admitted = _examine(found.root, found.kind, [entry.name for entry in found.entries], opened)
+    refuse(admitted)
+    return admitted.inspected
+
+
+def refuse(admitted: Admitted) -> None:
+    """PolicyDenied where there is a secret; all of them are named."""
+    if not admitted.secrets:
+        return
+    first, *others = admitted.secrets
+    raise PolicyDenied(
+        f"the model holds a secret: {first}",
+        why="whoever receives the model would have it",
+        fix=first.fix,
+        reason=NO_SECRETS,
+        details=tuple(f"and {one}" for one in others[:20]),
+        data={"secrets": [str(one) for one in admitted.secrets[:1000]]},
+    )
+
+
+def find_secrets(
+    root: Path, kind: str, inspected: Inspected, opened: Project | None
+) -> tuple[Secret, ...]:
+    """What belongs to a project, keys that it names, and what the list of secrets knows."""
+    found: dict[str, Secret] = {}
+    for name in inspected.states:
+        shown = root.name if name == FILE_NAME else name
+        what = _own(shown, inspected.states[name], opened)
+        if what is not None:
+            found[name] = Secret(name=shown, line=None, what=what, fix=_PROJECT_FIX)
+    for name, what in _named_keys(root, kind, inspected, opened):
+        found[name] = Secret(name=root.name if name == FILE_NAME else name, line=None, what=what)
+    for name, (what, line) in inspected.secrets.items():
+        shown = root.name if name == FILE_NAME else name
+        found.setdefault(name, Secret(name=shown, line=line, what=what))
+    # Those to be taken out come first: a key in a project folder is worse than the project file.
+    return tuple(sorted(found.values(), key=lambda one: (one.fix != FIX, one.name)))
+
+
+def _own(shown: str, state: os.stat_result, opened: Project | None) -> str | None:
+    from sovgate.config import FILE_NAME as PROJECT
+
+    *folders, base = shown.split("/")
+    path = opened.config.path if opened is not None else None
+    if base == PROJECT or (path is not None and _same(state, path)):
+        return "the project file, beside which keys and settings lie"
+    if any(folder.endswith(_EVIDENCE) and folder != _EVIDENCE for folder in folders):
+        return "a file of an evidence folder"
+    if ".sovgate" in folders:
+        return "what the project keeps for itself"
+    return None
+
+
+def _same(state: os.stat_result, path: Path) -> bool:
+    try:
+        other = path.stat()
+    except OSError:
+        return False
+    return (state.st_dev, state.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _named_keys(
+    root: Path, kind: str, inspected: Inspected, opened: Project | None
+) -> Iterator[tuple[str, str]]:
+    """Files of the model that are a secret key of the project, as another link or as a copy."""
+    keys = _keys(opened) if opened is not None else {}
+    sizes = {len(data) for data, _ in keys.values()}
+    with opened_dir(root if kind == "directory" else root.parent) as handle:
+        for name, state in inspected.states.items():
+            if not keys:
+                return
+            path = root.name if name == FILE_NAME else name
+            for what, (data, other) in keys.items():
+                linked = (state.st_dev, state.st_ino) == (other.st_dev, other.st_ino)
+                if linked or (state.st_size in sizes and _read(handle, path) == data):
+                    yield name, f"the secret key {what}"
+                    break
+
+
+def _read(handle: int, path: str) -> bytes:
+    descriptor = open_below(handle, path)
+    try:
+        return os.pread(descriptor, _MAX_KEY + 1, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _keys(opened: Project) -> Mapping[str, tuple[bytes, os.stat_result]]:
+    """What each secret key is called in the project file -> its file's bytes and state.
+
+    One that is not here cannot be in the model either, but by a name of the list of secrets.
+    """
+    from sovgate import uri
+
+    found = {}
+    for zone in opened.config.zones.values():
+        for use, text in (("sign", zone.keys.sign), ("encrypt", zone.keys.encrypt)):
+            if text is None:
+                continue
+            try:
+                parsed = uri.parse(text, what="key")
+                if parsed.scheme != "file":
+                    continue
+                path = opened.base / parsed.rest
+                data, state = read_bounded(path, most=_MAX_KEY, what="key"), path.stat()
+            except (OSError, SovgateError):
+                continue
+            if b"PUBLIC KEY-----" not in data and data:
+                found[f"zones.{zone.name}.keys.{use}"] = (data, state)
+    return found

@@ -1,0 +1,509 @@
+"""RULES 38: what may not be in a model is refused by every command, before evidence is made."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate.formats import secrets, standins
+from sovgate.formats.provenance import RecordedDataset, TrainingRecord
+from sovgate.formats.tensors import BytesSource
+from sovgate.keys import registry
+from sovgate.stages import attest, inventory, sign
+from tests.crossing import Crossing, make_crossing, tree
+from tests.downloads import gguf, index, lfs_pointer, safetensors
+
+#: Commands that make evidence of a model or move it; each is refused.
+FIRST = (
+    ("sign", "MODEL", "--key", "keys/home.pem"),
+    ("record", "MODEL", "--dataset", "public", "--key", "keys/home.pem"),
+    ("record", "MODEL", "--dataset", "public"),
+    ("sbom", "MODEL", "--key", "keys/home.pem"),
+    ("sbom", "MODEL"),
+    ("gate", "junit", "MODEL", "--report", "junit.xml"),
+    ("attest", "MODEL", "--all-unsigned", "--key", "keys/home.pem"),
+    (
+        *("release", "MODEL", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"),
+        *("--dataset", "public"),
+    ),
+    (
+        *("release", "MODEL", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"),
+        *("--dataset", "public", "--dry-run"),
+    ),
+)
+#: The same of a model that another tool signed.
+LATER = (
+    ("encrypt", "MODEL", "--to", "eu", "-o", "sealed"),
+    ("push", "MODEL", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"),
+    ("push", "MODEL", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu", "--dry-run"),
+    ("check", "MODEL", "--zone", "home", "--to", "eu"),
+    *FIRST[-2:],
+)
+JUNIT = '<testsuite tests="1"><testcase name="a" classname="b"/></testsuite>'
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with keys; without a model."""
+    crossing = make_crossing(tmp_path_factory.mktemp("made") / "project")
+    shutil.rmtree(attest.evidence_dir(crossing.model))
+    shutil.rmtree(crossing.model)
+    (crossing.base / "junit.xml").write_text(JUNIT)
+    return crossing.base
+
+
+@pytest.fixture
+def crossing(made: Path, tmp_path: Path) -> Crossing:
+    base = tmp_path / "project"
+    shutil.copytree(made, base)
+    model = base / "model"
+    safetensors(model / "model.safetensors", ["a"])
+    return Crossing(base=base, model=model)
+
+
+def sign_elsewhere(crossing: Crossing, model: Path) -> None:
+    """As a tool does that looks at nothing: signature and training record."""
+    signer = registry.open_signer("keys/home.pem", crossing.base)
+    path = attest.signature_path(model)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(sign.sign(inventory.take(model), signer))
+    record = TrainingRecord(
+        datasets=(
+            RecordedDataset(
+                name="public",
+                category="public",
+                stays_in=(),
+                pointer=None,
+                manifest_sha256=None,
+                commitment=None,
+            ),
+        ),
+        finished=datetime.now(UTC).replace(microsecond=0),
+    )
+    made = Crossing(base=crossing.base, model=model)
+    made.evidence("provenance", record.predicate())
+
+
+def refused(
+    crossing: Crossing, reason: str, code: int, model: str = "model"
+) -> list[dict[str, Any]]:
+    """What each command says. None leaves anything behind."""
+    evidence = attest.evidence_dir(crossing.base / model)
+    said = []
+    for signed, commands in ((False, FIRST), (True, LATER)):
+        if signed:
+            sign_elsewhere(crossing, crossing.base / model)
+        before = tree(evidence) if evidence.exists() else None
+        for command in commands:
+            words = [model if word == "MODEL" else word for word in command]
+            answer = crossing.json(*words, code=code)
+            if words[0] == "check":
+                assert [deny["rule"] for deny in answer.get("denies", ())] == (
+                    [reason] if code == 10 else []
+                )
+            else:
+                assert answer["error"]["reason"] == reason, words
+                said.append(answer["error"])
+            assert (tree(evidence) if evidence.exists() else None) == before, words
+            assert crossing.objects("releases/") == crossing.objects("chunks/") == []
+            assert not (crossing.base / "sealed").exists()
+    return said
+
+
+def texts(said: dict[str, Any]) -> str:
+    return " ".join(str(said.get(part)) for part in ("what", "message", "why", "fix", "details"))
+
+
+# --- stand-ins ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "ending", ["bin", "h5", "msgpack", "safetensors", "gguf", "onnx", "pt", "pkl", "txt", "png"]
+)
+def test_rule_38_a_git_lfs_pointer_is_refused_by_every_command(
+    crossing: Crossing, ending: str
+) -> None:
+    lfs_pointer(crossing.model / f"sub/w.{ending}")
+    for said in refused(crossing, "lfs-pointer", 11):
+        assert f"sub/w.{ending}" in texts(said)
+        assert "git lfs pull" in texts(said)
+        assert "lfs: true" in texts(said)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"7" * 64 + b"\nsize 12\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason", "fix"),
+    [
+        ("w.bin", POINTER.replace(b"\n", b"\r\n"), "lfs-pointer", "git lfs pull"),
+        ("w.bin", b"\xef\xbb\xbf" + POINTER, "lfs-pointer", "git lfs pull"),
+        ("w.bin", POINTER.rstrip(), "lfs-pointer", "git lfs pull"),
+        (
+            "w.bin",
+            POINTER.replace(b"\noid", b"\next-0-foo sha256:" + b"1" * 64 + b"\noid"),
+            "lfs-pointer",
+            "git lfs pull",
+        ),
+        (
+            "w.bin",
+            POINTER.replace(b"git-lfs.github.com/spec/v1", b"hawser.github.com/spec/v1"),
+            "lfs-pointer",
+            "git lfs pull",
+        ),
+        (
+            "w.bin.dvc",
+            b"outs:\n- md5: 22a1a2931c8370d3aeedd7183606fd7f\n  size: 14445097\n  path: w.bin\n",
+            "dvc-pointer",
+            "dvc pull",
+        ),
+        (
+            "data.dvc",
+            b"md5: 1\nouts:\r\n- md5: 22a1.dir\r\n  size: 14\r\n  hash: md5\r\n  path: data\r\n",
+            "dvc-pointer",
+            "dvc pull",
+        ),
+        (
+            "w.bin",
+            b"outs:\n  - etag: 22a1a2931c\n    size: 9\n    path: other.bin\n",
+            "dvc-pointer",
+            "dvc pull",
+        ),
+        (
+            "w.pt",
+            b"/annex/objects/SHA256E-s31390--" + b"f" * 64 + b".pt\n",
+            "annex-pointer",
+            "annex",
+        ),
+        (
+            "w.pt",
+            b"../.git/annex/objects/Gk/7p/SHA256E-s3--" + b"f" * 64 + b".pt/SHA256E-s3--ff.pt",
+            "annex-pointer",
+            "annex",
+        ),
+        ("w.bin", b"# xet version 0\nfilesize = 1\nhash = '0a'\n", "xet-pointer", "xet"),
+        ("w.bin", b"#$# git-fat " + b"a" * 40 + b"                 12\n", "fat-pointer", "git fat"),
+        ("w.safetensors", b"../../blobs/" + b"d" * 64, "stand-in", "download the file itself"),
+        ("config", b"../../blobs/" + b"d" * 40 + b"\n", "stand-in", "download the file itself"),
+        ("w.gguf", b"../shared/model-q4.gguf", "stand-in", "download the file itself"),
+        ("w.gguf", b"[InternetShortcut]\r\nURL=file://x\r\n", "stand-in", "download"),
+        (
+            "w.gguf.lnk",
+            b"L\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0F" + bytes(9),
+            "stand-in",
+            "",
+        ),
+        ("w.bin", b"!<symlink>\xff\xfe/\0x\0", "stand-in", "download"),
+        (".w.bin.icloud", b"bplist00", "stand-in", "download"),
+        ("w.bin.rclonelink", b"../w.bin", "stand-in", "download"),
+        ("w.safetensors", b"<!DOCTYPE html><html><title>Log in</title>", "stand-in", "log in"),
+        ("w.bin", b"Entry not found", "stand-in", "log in"),
+        ("w.bin", b'{"error":"Repository not found"}', "stand-in", "log in"),
+        (
+            "w.gguf",
+            b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code>',
+            "stand-in",
+            "log in",
+        ),
+        ("w.bin.incomplete", bytes(9), "unfinished-download", "finish"),
+        ("w.bin.crdownload", bytes(9), "unfinished-download", "finish"),
+        ("w.bin.aria2", bytes(9), "unfinished-download", "finish"),
+    ],
+)
+def test_rule_38_every_kind_of_stand_in_is_refused_before_signing(
+    crossing: Crossing, name: str, data: bytes, reason: str, fix: str
+) -> None:
+    (crossing.model / name).write_bytes(data)
+    said = crossing.json("sign", "model", "--key", "keys/home.pem", code=11)["error"]
+    assert said["reason"] == reason
+    assert name in texts(said)
+    assert fix in texts(said)
+    assert not attest.evidence_dir(crossing.model).exists()
+
+
+def test_rule_38_a_model_that_is_one_file_is_no_exception(crossing: Crossing) -> None:
+    lfs_pointer(crossing.base / "w.bin")
+    said = crossing.json("sign", "w.bin", "--key", "keys/home.pem", code=11)["error"]
+    assert said["reason"] == "lfs-pointer"
+
+
+def test_a_pointer_whose_file_is_there_is_no_stand_in(crossing: Crossing) -> None:
+    (crossing.model / "w.bin.dvc").write_text("outs:\n- md5: 22a1\n  size: 9\n  path: w.bin\n")
+    (crossing.model / "w.bin").write_bytes(bytes(9))
+    (crossing.model / "data.dvc").write_text("outs:\n- md5: 22.dir\n  path: data\n")
+    (crossing.model / "data").mkdir()
+    (crossing.model / "data" / "x").write_bytes(bytes(9))
+    crossing.json("sign", "model", "--key", "keys/home.pem")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (
+            "README.md",
+            b"A pointer of Git LFS begins with\nversion https://git-lfs.github.com/spec/v1\n",
+        ),
+        ("dvc.yaml", b"stages:\n  train:\n    outs:\n    - model.bin\n"),
+        ("page.html", b"<!DOCTYPE html><html></html>"),
+        ("link.txt", b"../README.md"),
+        ("merges.txt", b"#version: 0.2\n"),
+        ("w.bin", b"not found in any vocabulary is what this text is about"),
+        ("annex.md", b"see /annex/objects for more\nand read on\n"),
+        ("pom.xml", b"<?xml version='1.0'?><error/>"),
+    ],
+)
+def test_what_only_looks_like_a_stand_in_is_none(name: str, data: bytes) -> None:
+    assert standins.find(name, data, len(data)) is None
+
+
+# --- sets -----------------------------------------------------------------------------------------
+def test_rule_38_a_set_that_lacks_a_part_is_refused_by_every_command(crossing: Crossing) -> None:
+    index(crossing.model / "pytorch_model.bin.index.json", {"a": "w-1.bin", "b": "w-2.bin"})
+    (crossing.model / "w-1.bin").write_bytes(bytes(8))
+    for said in refused(crossing, "missing-shard", 11):
+        assert "'w-2.bin', which is not there" in texts(said)
+
+
+def test_rule_38_so_is_a_part_of_a_split_gguf_alone(crossing: Crossing) -> None:
+    told = {"general.architecture": "llama", "split.no": 0, "split.count": 2}
+    gguf(crossing.model / "x.gguf", told, 1)
+    refused(crossing, "missing-shard", 11)
+
+
+# --- secrets --------------------------------------------------------------------------------------
+TOKEN = f"HF_TOKEN=hf_{'a' * 34}\n"
+
+
+def test_rule_38_a_copy_of_a_key_is_refused_by_every_command(crossing: Crossing) -> None:
+    shutil.copy(crossing.base / "keys" / "home.pem", crossing.model / "id.pem")
+    for said in refused(crossing, "no-secrets", 10):
+        assert "id.pem" in texts(said)
+        assert "zones.home.keys.sign" in texts(said)
+        assert "replace that key" in texts(said)
+
+
+def test_rule_38_a_token_is_refused_by_every_command(crossing: Crossing) -> None:
+    (crossing.model / ".env").write_text(f"A=1\n{TOKEN}")
+    for said in refused(crossing, "no-secrets", 10):
+        assert ".env, line 2: a Hugging Face token" in texts(said)
+
+
+def test_rule_38_a_key_that_the_project_names_is_known_by_bytes_and_by_inode(
+    crossing: Crossing,
+) -> None:
+    """A key that no form gives away: what the project calls its key is its key."""
+    key = crossing.base / "keys" / "odd.key"
+    key.write_bytes(b"\x00\x01opaque bytes of a key\x02" * 3)
+    crossing.edit("keys: {sign: keys/home.pem}", "keys: {sign: keys/odd.key}")
+    for make in (shutil.copy, os.link):
+        place = crossing.model / "sub" / "notes.txt"
+        place.parent.mkdir(exist_ok=True)
+        make(key, place)
+        said = crossing.json("sign", "model", "--key", "keys/eu.pem", code=10)["error"]
+        assert "sub/notes.txt: the secret key zones.home.keys.sign" in texts(said)
+        place.unlink()
+    key.unlink()
+    crossing.json("sign", "model", "--key", "keys/eu.pem")
+
+
+def test_rule_38_the_project_itself_is_no_model(crossing: Crossing) -> None:
+    safetensors(crossing.base / "model.safetensors", ["a"])
+    said = crossing.json("sign", ".", "--key", "keys/home.pem", code=10)["error"]
+    assert said["reason"] == "no-secrets"
+    for name in ("keys/home.pem", "keys/eu.pem", "keys/eu-enc.pem", "sovgate.yaml"):
+        assert name in texts(said), name
+    assert not attest.evidence_dir(crossing.base).exists()
+    for secret in (crossing.base / "keys").glob("*.pem"):
+        secret.unlink()
+    safetensors(crossing.base / "keys" / "x.safetensors", ["a"])
+    crossing.edit("keys: {sign: keys/home.pem}", "keys: {sign: ../home.pem}")
+    said = crossing.json("record", ".", "--dataset", "public", code=10)["error"]
+    assert "the project file" in texts(said)
+    assert "a folder of its own" in texts(said)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sub/sovgate.yaml", "other.evidence/model.sig", "a/b.evidence/unsigned/x.json", ".sovgate/x"],
+)
+def test_rule_38_nothing_of_a_project_is_part_of_a_model(crossing: Crossing, name: str) -> None:
+    path = crossing.model / name
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    said = crossing.json("sign", "model", "--key", "keys/home.pem", code=10)["error"]
+    assert said["reason"] == "no-secrets"
+    assert name in texts(said)
+
+
+def test_rule_38_the_project_file_under_another_name(crossing: Crossing) -> None:
+    os.link(crossing.base / "sovgate.yaml", crossing.model / "settings.txt")
+    said = crossing.json("sign", "model", "--key", "keys/home.pem", code=10)["error"]
+    assert "settings.txt: the project file" in texts(said)
+
+
+def test_rule_38_a_secret_is_refused_also_without_a_project(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = crossing.base / "keys" / "home.pem"
+    model = crossing.base.parent / "elsewhere" / "model"
+    safetensors(model / "model.safetensors", ["a"])
+    (model / ".env").write_text(TOKEN)
+    (crossing.base / "sovgate.yaml").unlink()
+    said = crossing.json("sign", model, "--key", key, code=10)["error"]
+    assert said["reason"] == "no-secrets"
+
+
+def test_a_public_key_and_a_certificate_are_no_secrets(crossing: Crossing) -> None:
+    shutil.copy(crossing.base / "keys" / "eu-enc.pub.pem", crossing.model / "eu.pub.pem")
+    crossing.json("sign", "model", "--key", "keys/home.pem")
+
+
+def test_rule_38_an_encrypted_copy_crosses_only_with_a_word_about_secrets(
+    crossing: Crossing,
+) -> None:
+    """What nobody can look into any more is not called free of secrets."""
+    sign_elsewhere(crossing, crossing.model)
+    release = ("--release", "churn/1.0.0")
+    crossing.json("encrypt", "model", "--to", "eu", *release, "-o", "bare")
+    push = ("--zone", "home", "--to", "eu")
+    said = crossing.json("push", "bare", *release, *push, code=10)["error"]
+    assert "whether it holds secrets" in json.dumps(said)
+    crossing.sbom()
+    crossing.json("encrypt", "model", "--to", "eu", *release, "-o", "listed")
+    crossing.json("push", "listed", *release, *push)
+    crossing.pull()
+
+
+def test_rule_38_the_zone_looks_again_when_it_has_opened_a_model(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that has no such list, or lies, does not bring a secret in."""
+    (crossing.model / ".env").write_text(TOKEN)
+    sign_elsewhere(crossing, crossing.model)
+    with monkeypatch.context() as patch:
+        patch.setattr(secrets, "search", lambda name, source: None)
+        crossing.push()
+    said = crossing.pull(code=10)["error"]
+    assert said["reason"] == "no-secrets"
+    assert not (crossing.base / "pulled").exists()
+
+
+# --- the one list ---------------------------------------------------------------------------------
+def joined(*parts: str) -> bytes:
+    """So that no scanner takes this file for one that holds them."""
+    return "".join(parts).encode()
+
+
+PEM = joined("-----BEGIN ", "PRIVATE KEY-----\n", "A" * 64, "\n-----END ", "PRIVATE KEY-----\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (PEM, "a private key"),
+        (PEM.replace(b"\n", b"\r\n"), "a private key"),
+        (PEM.decode().encode("utf-16"), "a private key"),
+        (base64.b64encode(PEM), "a private key in base64"),
+        (b"data:\n  tls.key: " + base64.b64encode(PEM) + b"\n", "a private key in base64"),
+        (b"k: " + base64.b64encode(b"x" + PEM) + b"\n", "a private key in base64"),
+        (b"k: " + base64.b64encode(b"xy" + PEM) + b"\n", "a private key in base64"),
+        (base64.encodebytes(b"x" * 60 + PEM), "a private key in base64"),
+        (joined("token: hf", "_", "b" * 34), "a Hugging Face token"),
+        (joined("api", "_org_", "b" * 34), "a Hugging Face token"),
+        (joined("sk-", "ant-api03-", "c" * 90), "an Anthropic key"),
+        (joined("sk-", "proj-", "c" * 60), "an OpenAI key"),
+        (joined("sk-", "d" * 20, "T3Blbk", "FJ", "d" * 20), "an OpenAI key"),
+        (joined("AI", "za", "e" * 35), "a Google API key"),
+        (joined("xox", "b-", "1" * 12, "-", "f" * 24), "a Slack token"),
+        (joined("npm", "_", "g" * 36), "an npm token"),
+        (joined("pypi-", "AgEIcHlwaS5vcmc", "h" * 60), "a PyPI token"),
+        (joined("WANDB_API_KEY", "=", "a1" * 20), "a Weights & Biases key"),
+        (joined('{"username":"u","key":"', "0a" * 16, '"}'), "a Kaggle key"),
+        (joined("AWS_SECRET_ACCESS", "_KEY=", "i" * 40), "an AWS secret key"),
+        (joined('"Secret', 'AccessKey": "', "j" * 40, '"'), "an AWS secret key"),
+        (joined("dapi", "0a" * 16), "a Databricks token"),
+        (joined("nvapi-", "k" * 64), "an NVIDIA key"),
+        (joined("gsk", "_", "l" * 52), "a Groq key"),
+        (joined("gh", "p_", "m" * 36), "a GitHub token"),
+        (joined("gl", "pat-", "n" * 20), "a GitLab token"),
+        (joined("AccountKey=", "o" * 86, "=="), "an Azure storage key"),
+        (joined("PuTTY-User-Key", "-File-3: ssh-ed25519"), "a PuTTY private key"),
+        (joined("AGE-SECRET-", "KEY-1", "Q" * 58), "an age key"),
+        (
+            b'{"auths":{"r.example":{"auth":"' + base64.b64encode(b"user:password") + b'"}}}',
+            "a password of a registry",
+        ),
+        (joined("//registry.example/:_auth", "Token=", "p" * 30), "a registry token"),
+    ],
+)
+def test_rule_38_the_list_knows_what_services_hand_out(data: bytes, what: str) -> None:
+    assert (secrets.find("notes.txt", data) or secrets.search("x", BytesSource(data)) or ("", 0))[
+        0
+    ] == what
+
+
+def test_rule_38_a_key_in_der_is_known_whatever_its_kind() -> None:
+    from cryptography.hazmat.primitives import serialization as ser
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    keys = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP521R1()),
+        rsa.generate_private_key(65537, 2048),
+        ed25519.Ed25519PrivateKey.generate(),
+    )
+    plain, locked = ser.NoEncryption(), ser.BestAvailableEncryption(b"x")
+    for key in keys:
+        for form in (ser.PrivateFormat.PKCS8, ser.PrivateFormat.TraditionalOpenSSL):
+            if isinstance(key, ed25519.Ed25519PrivateKey) and form != ser.PrivateFormat.PKCS8:
+                continue
+            der = key.private_bytes(ser.Encoding.DER, form, plain)
+            assert secrets.find("k", der), (key, form)
+        der = key.private_bytes(ser.Encoding.DER, ser.PrivateFormat.PKCS8, locked)
+        assert secrets.find("k", der)
+        public = key.public_key().public_bytes(
+            ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo
+        )
+        assert secrets.find("k", public) is None
+
+
+def test_rule_38_a_secret_deep_in_a_large_text_is_found_with_its_line() -> None:
+    line = b"nothing to see in this line of a training log\n"
+    data = line * 300_000 + TOKEN.encode() + line
+    assert secrets.search("train.log", BytesSource(data)) == ("a Hugging Face token", 300_001)
+
+
+def test_rule_38_a_secret_across_two_windows_is_found() -> None:
+    for shift in range(0, 60, 7):
+        before = b"\n" * (secrets.WINDOW - shift)
+        data = before + TOKEN.encode() + b"\n" * secrets.WINDOW
+        assert secrets.search("a", BytesSource(data)) is not None
+
+
+def test_rule_38_a_secret_at_the_end_of_a_binary_is_found() -> None:
+    data = bytes(secrets.SCAN * 2) + TOKEN.encode()
+    found = secrets.search("w.bin", BytesSource(data))
+    assert found == ("a Hugging Face token", None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"set HF_TOKEN=hf_... first",
+        b"use hf_hub_download() and hf_transfer",
+        joined("xhf", "_", "b" * 34),
+        joined("hf", "_", "b" * 60),
+        b"-----BEGIN PUBLIC KEY-----\n" + b"A" * 64,
+        base64.b64encode(b"-----BEGIN CERTIFICATE-----\n" + b"A" * 64),
+        b'{"auth": "basicbasicbasic"}',
+        b"sk-learn-contrib-and-other-packages-with-long-names",
+        b"sv=2022-11-02 is a version",
+    ],
+)
+def test_what_only_speaks_of_secrets_is_none(data: bytes) -> None:
+    assert secrets.find("README.md", data) is None
