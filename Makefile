@@ -149,7 +149,7 @@ EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 STAMP = $(if $(filter podman buildah,$(notdir $(ENGINE))),--timestamp $(EPOCH))
 container: $(VENV)/.demo
 	@$(PY) scripts/container.py build/container $(CONTEXT_ARGS)
-	$(ENGINE) build $(STAMP) --build-arg SOURCE_DATE_EPOCH=$(EPOCH) -t $(IMAGE) build/container
+	$(ENGINE) build $(STAMP) $(BUILD_ARGS) --build-arg SOURCE_DATE_EPOCH=$(EPOCH) -t $(IMAGE) build/container
 
 clean:
 	rm -rf $(VENV) .cache .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

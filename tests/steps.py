@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from sovgate.surface._verbs import TASK_VERSION
 from tests.components import ROOT
 
 
@@ -39,7 +40,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def document(kind: str, verb: str) -> dict[str, Any]:
     folder = "tasks" if kind == "Task" else "stepactions"
-    return read(ROOT / f"tekton/{folder}/sovgate-{verb}/0.1/sovgate-{verb}.yaml")
+    return read(ROOT / f"tekton/{folder}/sovgate-{verb}/{TASK_VERSION}/sovgate-{verb}.yaml")
 
 
 def expanded(text: str, env: Mapping[str, str]) -> str:

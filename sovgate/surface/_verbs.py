@@ -10,9 +10,13 @@ from dataclasses import dataclass
 
 import click
 
+from sovgate import __version__
 from sovgate.cli import COMMANDS, module_name, root
 from sovgate.cli._base import Argument, Command, Option, variable_name
 from sovgate.surface.launch import GIT_VERBS, VERBS
+
+#: What Tekton's catalogue calls the version of a Task: of ours, without the last number.
+TASK_VERSION = __version__.rpartition(".")[0]
 
 
 @dataclass(frozen=True, kw_only=True)

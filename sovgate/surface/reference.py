@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from sovgate.cli import COMMANDS
 from sovgate.errors import BROKEN_PIPE, INTERRUPTED, MEANING, TERMINATED
-from sovgate.surface._verbs import Input, Verb
+from sovgate.surface._verbs import TASK_VERSION, Input, Verb
 from sovgate.surface.actions import INSTALLING
 from sovgate.surface.launch import VERBS
 
@@ -124,7 +124,7 @@ def _action(verb: Verb, level: str) -> str:
     parts.append(table(("input", "what"), rows))
     parts.append(
         f"\n`wheels`, `python` and `pass-env` are for actions; the Task is "
-        f"[`sovgate-{verb.path}`](../../tekton/tasks/sovgate-{verb.path}/0.1/README.md).\n\n"
+        f"[`sovgate-{verb.path}`](../../tekton/tasks/sovgate-{verb.path}/{TASK_VERSION}/README.md).\n\n"
     )
     if verb.left_out:
         parts.append("No inputs, with the reason:\n\n")

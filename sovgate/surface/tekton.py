@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sovgate import __version__
 from sovgate.cli._emit import ARTIFACT_RESULT
-from sovgate.surface._verbs import Input, Verb
+from sovgate.surface._verbs import TASK_VERSION, Input, Verb
 from sovgate.surface._yaml import Block, dump
 from sovgate.surface.actions import header
 from sovgate.surface.reference import cell, table
 from sovgate.surface.reference import header as page_header
 
-VERSION = "0.1"
-IMAGE = "ghcr.io/org/sovgate:0.1.0"
+IMAGE = f"ghcr.io/org/sovgate:{__version__}"
 #: The user of the image: none of the machine's.
 USER = 65532
 
@@ -41,7 +41,7 @@ LOCKED_DOWN = {
 
 def task_files(verb: Verb) -> dict[str, str]:
     name = f"sovgate-{verb.path}"
-    folder = f"tekton/tasks/{name}/{VERSION}"
+    folder = f"tekton/tasks/{name}/{TASK_VERSION}"
     return {
         f"{folder}/{name}.yaml": header(verb.module) + dump(task(verb)),
         f"{folder}/README.md": page_header(verb.module) + _readme(verb),
@@ -51,7 +51,7 @@ def task_files(verb: Verb) -> dict[str, str]:
 
 def stepaction_files(verb: Verb) -> dict[str, str]:
     name = f"sovgate-{verb.path}"
-    path = f"tekton/stepactions/{name}/{VERSION}/{name}.yaml"
+    path = f"tekton/stepactions/{name}/{TASK_VERSION}/{name}.yaml"
     return {path: header(verb.module) + dump(stepaction(verb))}
 
 
@@ -136,7 +136,7 @@ def stepaction(verb: Verb) -> dict[str, Any]:
 def _metadata(verb: Verb) -> dict[str, Any]:
     return {
         "name": f"sovgate-{verb.path}",
-        "labels": {"app.kubernetes.io/version": VERSION},
+        "labels": {"app.kubernetes.io/version": TASK_VERSION},
         "annotations": {
             "tekton.dev/pipelines.minVersion": "0.60.0",
             "tekton.dev/categories": "Security",

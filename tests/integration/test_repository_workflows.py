@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sovgate import __version__
 from sovgate.cli import COMMANDS
 from tests import components
 
@@ -180,7 +181,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    done = run(tree / "scripts/release", "0.1.0")
+    done = run(tree / "scripts/release", __version__)
     assert done.returncode == 0, done.stdout + done.stderr
     return tree
 
@@ -189,25 +190,29 @@ def test_a_release_has_the_package_and_the_tree_of_actions(checkout: Path) -> No
     names = {path.name for path in (checkout / "dist").iterdir()}
     assert names == {
         "SHA256SUMS",
-        "sovgate-0.1.0-py3-none-any.whl",
-        "sovgate-0.1.0.tar.gz",
-        "sovgate-actions-0.1.0.tar",
+        f"sovgate-{__version__}-py3-none-any.whl",
+        f"sovgate-{__version__}.tar.gz",
+        f"sovgate-actions-{__version__}.tar",
     }
     assert run("sha256sum", "-c", "SHA256SUMS", cwd=checkout / "dist").returncode == 0
-    with tarfile.open(checkout / "dist/sovgate-actions-0.1.0.tar") as tar:
+    with tarfile.open(checkout / f"dist/sovgate-actions-{__version__}.tar") as tar:
         members = {member.name: member for member in tar}
     assert {"./sign/action.yml", "./action.yml", "./sovgate/surface/enter.sh"} <= set(members)
     assert {(m.uid, m.gid, m.mode & 0o022) for m in members.values()} == {(0, 0, 0)}
 
 
 def test_a_version_that_the_package_does_not_state_is_refused(checkout: Path) -> None:
-    for version in ("9.9.9", "0.1", "0.1.0; touch PLANTED", "$(touch PLANTED)"):
+    for version in ("9.9.9", "0.1", f"{__version__}; touch PLANTED", "$(touch PLANTED)"):
         assert run(checkout / "scripts/release", version).returncode == 1
     assert not list(checkout.rglob("PLANTED"))
 
 
 def test_the_tags_point_at_a_tree_with_each_verb_at_its_root(checkout: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "HOME": str(checkout), "GITHUB_REF_NAME": "release-0.1.0"}
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(checkout),
+        "GITHUB_REF_NAME": f"release-{__version__}",
+    }
     done = run(checkout / "scripts/publish", "tags", env=env)
     assert done.returncode == 0, done.stderr
     origin = checkout.parent / "origin.git"
@@ -215,12 +220,12 @@ def test_the_tags_point_at_a_tree_with_each_verb_at_its_root(checkout: Path) -> 
     def git(*words: str) -> str:
         return run("git", *words, cwd=origin).stdout.strip()
 
-    assert git("rev-parse", "v0") == git("rev-parse", "v0.1.0")
+    assert git("rev-parse", "v0") == git("rev-parse", f"v{__version__}")
     assert "name: sovgate sign" in git("show", "v0:sign/action.yml")
     assert git("log", "-1", "--format=%an %cn", "v0") == "sovgate sovgate"
     assert f"Source-Commit: {run('git', 'rev-parse', 'HEAD', cwd=checkout).stdout.strip()}" in git(
         "log", "-1", "--format=%B", "v0"
     )
-    commit = git("rev-parse", "v0.1.0")
+    commit = git("rev-parse", f"v{__version__}")
     assert run(checkout / "scripts/publish", "tags", env=env).returncode == 0  # the same commit
-    assert git("rev-parse", "v0.1.0") == commit
+    assert git("rev-parse", f"v{__version__}") == commit

@@ -26,6 +26,7 @@ MODULES = sorted((ROOT / "sovgate").rglob("*.py"))
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 PROJECT = locks.PROJECT
 MAX_LINES = 400
+TEXTS = {".md", ".py", ".toml", ".yaml", ".yml"}
 
 # Heavy to import (measured: jsonschema 84 ms, importlib.metadata 43, rich 42): never at start-up.
 HEAVY = ("cryptography", "importlib.metadata", "jsonschema", "regorus", "rich", "yaml")
@@ -206,6 +207,30 @@ def test_all_holds_every_extra() -> None:
 
 def test_every_group_has_its_lock() -> None:
     assert {lock.stem for lock in LOCKS} == {"base", *PROJECT["dependency-groups"]}
+
+
+def test_each_version_that_is_named_is_this_one() -> None:
+    """What `make generate` does not write: pipelines, pages. The changelog has the release too."""
+    short = sovgate.__version__.rpartition(".")[0]
+    named = {
+        re.compile(r"ghcr\.io/org/sovgate:([0-9][\w.]*)"): sovgate.__version__,
+        re.compile(r"/sovgate:([0-9]+\.[0-9]+\.[0-9]+)"): sovgate.__version__,
+        re.compile(r"rev: v([0-9]+\.[0-9]+\.[0-9]+)"): sovgate.__version__,
+        re.compile(r"sovgate-[a-zA-Z$-]+/([0-9]+\.[0-9]+)/"): short,
+    }
+    paths = tracked()
+    texts = {path: path.read_text(encoding="utf-8") for path in paths if path.suffix in TEXTS}
+    wrong = {
+        f"{relative(path)}: {match[0]}"
+        for path, text in texts.items()
+        if path != Path(__file__).resolve()
+        for pattern, version in named.items()
+        for match in [*pattern.finditer(relative(path)), *pattern.finditer(text)]
+        if match[1] != version
+    }
+    assert PROJECT["project"]["version"] == sovgate.__version__
+    assert f"\n## {sovgate.__version__}" in texts[ROOT / "CHANGELOG.md"]
+    assert not wrong
 
 
 def test_no_tracked_file_names_a_machine_or_a_registry() -> None:

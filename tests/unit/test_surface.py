@@ -23,7 +23,7 @@ from sovgate.pipeline.look import doctor
 from sovgate.stores import registry as stores
 from sovgate.surface import __main__ as surface
 from sovgate.surface import actions, install, launch, tekton
-from sovgate.surface._verbs import SECRETS, Verb, commands, verbs
+from sovgate.surface._verbs import SECRETS, TASK_VERSION, Verb, commands, verbs
 from sovgate.surface._yaml import Block, dump
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ def test_every_option_is_an_input_or_left_out_with_its_reason(verb: Verb) -> Non
     text = MADE[f"actions/{verb.path}/action.yml"]
     page = MADE[f"docs/reference/{verb.path}.md"]
     inputs = read(f"actions/{verb.path}/action.yml")["inputs"]
-    task = read(f"tekton/tasks/sovgate-{verb.path}/0.1/sovgate-{verb.path}.yaml")
+    task = read(f"tekton/tasks/sovgate-{verb.path}/{TASK_VERSION}/sovgate-{verb.path}.yaml")
     params = {param["name"] for param in task["spec"]["params"]}
     for item in verb.parameters:
         assert item.help, f"{item.flags} has no help"
@@ -249,7 +249,7 @@ def test_values_of_parameters_stand_above_all_else_that_kubernetes_could_expand(
 
 
 def test_rule_25_the_task_that_verifies_wants_a_digest() -> None:
-    spec = read("tekton/tasks/sovgate-verify/0.1/sovgate-verify.yaml")["spec"]
+    spec = read(f"tekton/tasks/sovgate-verify/{TASK_VERSION}/sovgate-verify.yaml")["spec"]
     (param,) = [p for p in spec["params"] if p["name"] == "manifest"]
     assert "default" not in param
     env = {entry["name"]: entry["value"] for entry in spec["steps"][0]["env"]}
@@ -259,14 +259,16 @@ def test_rule_25_the_task_that_verifies_wants_a_digest() -> None:
 
 def test_rule_25_a_task_says_how_to_pin_the_release_it_takes() -> None:
     for verb in VERBS.values():
-        spec = read(f"tekton/tasks/sovgate-{verb.path}/0.1/sovgate-{verb.path}.yaml")["spec"]
+        spec = read(f"tekton/tasks/sovgate-{verb.path}/{TASK_VERSION}/sovgate-{verb.path}.yaml")[
+            "spec"
+        ]
         for param in spec["params"]:
             if param["name"] == "release":
                 assert "@sha256:" in param["description"]
 
 
 def test_a_stepaction_finds_where_its_results_go() -> None:
-    spec = read("tekton/stepactions/sovgate-sign/0.1/sovgate-sign.yaml")["spec"]
+    spec = read(f"tekton/stepactions/sovgate-sign/{TASK_VERSION}/sovgate-sign.yaml")["spec"]
     env = {entry["name"]: entry.get("value") for entry in spec["env"]}
     assert env["SOVGATE_A_RESULT"] == "$(step.results.manifest.path)"
     line = [*spec["script"].splitlines()[:-1], 'printf %s "$SOVGATE_RESULTS_DIR"']

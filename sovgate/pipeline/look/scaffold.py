@@ -129,6 +129,7 @@ def files(answers: Answers) -> dict[str, bytes]:
         if answers.hybrid:
             made[f"tekton/{zone.name}-release.yaml"] = fill(
                 "tekton-release.yaml",
+                version=__version__,
                 model=answers.model,
                 zone=zone.name,
                 data=answers.data[0].name,
@@ -291,7 +292,7 @@ def _forget(zone: str, *, decrypts: bool = False) -> str:
 
 def _tekton_train(answers: Answers) -> str:
     common = {"model": answers.model, "zone": answers.train.name}
-    text = fill("tekton-train.yaml", dataset=_trained_on(answers), **common)
+    text = fill("tekton-train.yaml", dataset=_trained_on(answers), version=__version__, **common)
     return text + "".join(
         fill("tekton-push.yaml", to=zone.name, **common) for zone in answers.serve
     )
@@ -304,6 +305,7 @@ def _tekton_serve(answers: Answers, zone: ZoneAnswer) -> str:
     name = {"model": answers.model, "zone": zone.name}
     text = fill(
         "tekton-serve.yaml",
+        version=__version__,
         output="base" if hybrid else answers.model,
         params=fill("tekton-tune-param.yaml") if hybrid else "",
         results=fill("tekton-tune-result.yaml", **name) if hybrid else "",
