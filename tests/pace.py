@@ -67,12 +67,13 @@ def watched(what: str, seconds: float = HANG) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, rung)
     # Again and again, in case that the code which it interrupts swallows the failure.
-    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+    outer = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *outer)
 
 
 def until(condition: Callable[[], T], what: str, *, seconds: float = 60.0) -> T:
