@@ -48,12 +48,23 @@ class Ref:
 
 
 @dataclass(frozen=True, kw_only=True)
+class About:
+    """What an entry is about; `release` is None where a model moves without one."""
+
+    action: str
+    model: str
+    manifest: str
+    release: Release | None = None
+    source: str | None = None
+    destination: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """`previous` is the SHA-256 of the entry before, None for index 0.
 
     `exit` is None for an intent, the exit code otherwise: for a denied one 10, or what else
-    stopped it before any effect. `release` is None where a model moves without one; then `model`
-    names it.
+    stopped it before any effect.
     """
 
     run: str
@@ -61,12 +72,7 @@ class Entry:
     previous: str | None
     seen: tuple[Head, ...]
     kind: Kind
-    action: str
-    model: str
-    release: Release | None
-    manifest: str
-    source: str | None
-    destination: str | None
+    about: About
     exit: int | None
     refs: tuple[Ref, ...]
     time: datetime
@@ -84,11 +90,11 @@ class Entry:
                 {"run": head.run, "index": head.index, "sha256": head.sha256} for head in self.seen
             ],
             "kind": self.kind,
-            "action": self.action,
-            "release": None if self.release is None else str(self.release),
-            "manifest": self.manifest,
-            "from": self.source,
-            "to": self.destination,
+            "action": self.about.action,
+            "release": None if self.about.release is None else str(self.about.release),
+            "manifest": self.about.manifest,
+            "from": self.about.source,
+            "to": self.about.destination,
             "exit": self.exit,
             "refs": [{"role": ref.role, "sha256": ref.sha256} for ref in self.refs],
             "time": strict.format_time(self.time),
@@ -109,12 +115,14 @@ class Entry:
             previous=fields.nullable("previous", fields.sha256),
             seen=tuple(_head(head) for head in fields.objects("seen", most=MAX_SEEN)),
             kind=kind,
-            action=fields.text("action", pattern=_WORD),
-            model=name,
-            release=fields.nullable("release", lambda f: read_release(fields, f)),
-            manifest=fields.sha256("manifest"),
-            source=fields.nullable("from", lambda f: read_zone(fields, f)),
-            destination=fields.nullable("to", lambda f: read_zone(fields, f)),
+            about=About(
+                action=fields.text("action", pattern=_WORD),
+                model=name,
+                release=fields.nullable("release", lambda f: read_release(fields, f)),
+                manifest=fields.sha256("manifest"),
+                source=fields.nullable("from", lambda f: read_zone(fields, f)),
+                destination=fields.nullable("to", lambda f: read_zone(fields, f)),
+            ),
             exit=fields.nullable("exit", lambda f: fields.integer(f, most=255)),
             refs=tuple(_ref(ref) for ref in fields.objects("refs", most=MAX_REFS)),
             time=fields.time("time"),
@@ -125,7 +133,9 @@ class Entry:
 
     def check(self, manifest: str) -> None:
         """What must hold among the fields. Raises Malformed."""
-        if self.manifest != manifest or (self.release and self.release.model != self.model):
+        about = self.about
+        other = about.release is not None and about.release.model != about.model
+        if about.manifest != manifest or other:
             raise Malformed("the audit entry's subject is not its release")
         if (self.index == 0) != (self.previous is None):
             raise Malformed("audit.previous must be null for index 0, and only there")

@@ -372,10 +372,10 @@ class _ReleaseRun:
 
         with self.log.step("promote", zone) as say:
             made = promote(self._pinned, zone=zone, options=self.options)
-            say.said = f"commit {made.commit} on {made.branch}"
+            say.said = f"commit {made.committed.commit} on {made.committed.branch}"
             if made.permits:
                 by = ", ".join(made.permits)
                 say.decisions = (f"allowed: deploy of {self.release} in {zone}, by {by}",)
             if made.already:
                 say.outcome, say.said = ALREADY, f"promoted in {zone} already"
-            self._head(zone, made.audit_head)
+            self._head(zone, made.committed.audit_head)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
@@ -27,6 +27,7 @@ from sovgate.formats.auditentry import (
     MAX_BYTES,
     MAX_INDEX,
     MAX_SEEN,
+    About,
     Entry,
     Head,
     Kind,
@@ -119,13 +120,8 @@ class Run:
     def write(
         self,
         kind: Kind,
-        action: str,
+        about: About,
         *,
-        model: str,
-        manifest: str,
-        release: Release | None = None,
-        source: str | None = None,
-        destination: str | None = None,
         exit_code: int | None = None,
         refs: Iterable[Ref] = (),
     ) -> str:
@@ -146,27 +142,26 @@ class Run:
                 fix="set the clock right, and run it again",
                 reason="clock",
             )
+        release = about.release
         entry = Entry(
             run=self.run,
             index=index,
             previous=None if self.head is None else self.head.sha256,
             seen=self._seen,
             kind=kind,
-            action=action,
-            model=model,
-            release=release and Release(model=release.model, version=release.version),
-            manifest=manifest,
-            source=source,
-            destination=destination,
+            about=replace(
+                about,
+                release=release and Release(model=release.model, version=release.version),
+            ),
             exit=ExitCode.DENIED.value if kind == "denied" and exit_code is None else exit_code,
             refs=tuple(refs),
             time=now,
         )
-        entry.check(manifest)
+        entry.check(about.manifest)
         data = seal(
             Statement(
-                subject_name=model,
-                subject_sha256=manifest,
+                subject_name=about.model,
+                subject_sha256=about.manifest,
                 predicate_type=PREDICATE_TYPES["audit"],
                 predicate=entry.predicate(),
             ),
@@ -286,7 +281,7 @@ def conclude(found: Verified) -> None:
         "sovgate audit verify --against HEAD",
         reason="no-anchor",
         details=tuple(
-            f"run {run.run} ends with {run.last.kind} of {run.last.action} at "
+            f"run {run.run} ends with {run.last.kind} of {run.last.about.action} at "
             f"{run.last.time:%Y-%m-%dT%H:%M:%SZ}, head {run.head}"
             for run in tips[:20]
         ),

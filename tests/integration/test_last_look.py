@@ -18,7 +18,7 @@ from sovgate.pipeline.decide.judge import (
     transfer_questions,
 )
 from sovgate.pipeline.project import open_project
-from sovgate.pipeline.rollout.target import Rollout
+from sovgate.pipeline.rollout.target import Candidate, Rollout
 from sovgate.records import Release
 from sovgate.stages import attest, audit
 from sovgate.stages.transfer import Located
@@ -51,6 +51,12 @@ def ask(crossing: Crossing, located: Located = DECLARED) -> Judged:
     return judge(opened, questions, known).signed(opened.signer("home"))
 
 
+def candidate(crossing: Crossing) -> Candidate:
+    asked = Rollout(open_project(crossing.base), "eu")
+    received = asked.read(Release.parse("churn/1.0.0"))
+    return Candidate(rollout=asked, received=received, ledger=asked.read_ledger())
+
+
 def test_a_decision_that_holds_is_acted_on(crossing: Crossing) -> None:
     judged = ask(crossing)
     assert judged.denial is None
@@ -79,8 +85,7 @@ def test_a_policy_that_changed_since_stops_it(crossing: Crossing, tmp_path: Path
 def test_rule_19_a_promotion_does_not_act_on_a_decision_that_ran_out(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = Rollout(open_project(crossing.base), "eu")
-    work.read(Release.parse("churn/1.0.0"))
+    work = candidate(crossing)
     decision = work.decide()
     work.ask_again(decision)
     for moved in (timedelta(minutes=16), timedelta(minutes=-1)):
@@ -92,11 +97,10 @@ def test_rule_19_a_promotion_does_not_act_on_a_decision_that_ran_out(
 
 
 def test_a_promotion_stops_where_the_store_moved(crossing: Crossing) -> None:
-    work = Rollout(open_project(crossing.base), "eu")
-    work.read(Release.parse("churn/1.0.0"))
+    work = candidate(crossing)
     decision = work.decide()
     moved = dataclasses.replace(DECLARED, grade=2)
-    work.received = dataclasses.replace(work.received, located=moved)
+    received = dataclasses.replace(work.received, located=moved)
     with pytest.raises(ResidencyMismatch) as caught:
-        work.ask_again(decision)
+        dataclasses.replace(work, received=received).ask_again(decision)
     assert caught.value.reason == "location-changed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from sovgate.errors import Inconclusive, StoreError, VerificationFailed
-from sovgate.formats.auditentry import MAX_SEEN, Ref
+from sovgate.formats.auditentry import MAX_SEEN, About, Ref
 from sovgate.keys._api import Signer
 from sovgate.records import Release
 from sovgate.stages import audit
@@ -21,13 +22,14 @@ from sovgate.stores.registry import open_store
 from tests.conformance.stores import Fault, Faulty
 from tests.movement import Clock, make_signer, trusting
 
-ABOUT: dict[str, Any] = {
-    "model": "churn",
-    "manifest": "1" * 64,
-    "release": Release(model="churn", version="1.0.0"),
-    "source": "home",
-    "destination": "eu",
-}
+ABOUT = About(
+    action="push",
+    model="churn",
+    manifest="1" * 64,
+    release=Release(model="churn", version="1.0.0"),
+    source="home",
+    destination="eu",
+)
 
 
 class World:
@@ -43,10 +45,8 @@ class World:
     def push(self) -> Run:
         """Intent and outcome, as one run of push writes them."""
         run = self.log.begin()
-        run.write("intent", "push", **ABOUT)
-        run.write(
-            "outcome", "push", exit_code=0, refs=[Ref(role="transfer", sha256="2" * 64)], **ABOUT
-        )
+        run.write("intent", ABOUT)
+        run.write("outcome", ABOUT, exit_code=0, refs=[Ref(role="transfer", sha256="2" * 64)])
         return run
 
     def entry(self, run: Run, index: int) -> Path:
@@ -84,7 +84,7 @@ def test_a_log_verifies_up_to_the_head_that_the_auditor_noted(world: World) -> N
 
 def test_the_intent_is_durable_before_the_first_effect(world: World) -> None:
     run = world.log.begin()
-    head = run.write("intent", "push", **ABOUT)
+    head = run.write("intent", ABOUT)
     assert world.entry(run, 0).is_file()
     found = world.verify(against=[head])
     assert [(run.open, run.anchored) for run in found.runs] == [(True, True)]
@@ -93,7 +93,7 @@ def test_the_intent_is_durable_before_the_first_effect(world: World) -> None:
 def test_rule_28_an_intent_that_others_know_of_is_no_end(world: World) -> None:
     """A record and a later run name it while it is under way; its outcome may have been cut."""
     run = world.log.begin()
-    head = run.write("intent", "push", **ABOUT)
+    head = run.write("intent", ABOUT)
     last = world.push()
     found = world.verify(anchors={head: "a record"}, against=[head_of(last)])
     with pytest.raises(Inconclusive):
@@ -104,7 +104,7 @@ def test_rule_28_an_intent_that_others_know_of_is_no_end(world: World) -> None:
 def test_runs_remember_the_heads_of_runs_before_them(world: World) -> None:
     first = world.push()
     second = world.log.begin()
-    second.write("denied", "push", **ABOUT)
+    second.write("denied", ABOUT)
     found = world.verify()
     entry = next(run.last for run in found.runs if run.run == second.run)
     assert [(head.run, head.sha256) for head in entry.seen] == [(first.run, head_of(first))]
@@ -175,8 +175,8 @@ def test_a_rewritten_run_is_detected_by_a_later_run(world: World) -> None:
     original = first.run
     rewritten = Run(world.log, original, ())
     shutil.rmtree(world.folder / "audit" / original)
-    rewritten.write("intent", "push", **ABOUT)
-    rewritten.write("outcome", "push", exit_code=21, **ABOUT)
+    rewritten.write("intent", ABOUT)
+    rewritten.write("outcome", ABOUT, exit_code=21)
     assert world.refused() == "audit-rewritten"
 
 
@@ -218,7 +218,7 @@ def test_a_run_copied_under_another_name_is_refused(world: World) -> None:
 
 def test_a_run_of_another_zone_is_refused(world: World) -> None:
     other = make_signer(world.tmp / "keys", "eu")
-    Log(world.store, other).begin().write("denied", "push", **ABOUT)
+    Log(world.store, other).begin().write("denied", ABOUT)
     world.trusted = (*world.trusted, trusting(other, "eu"))
     assert world.refused() == "audit-foreign"
 
@@ -227,9 +227,9 @@ def test_a_run_by_a_stranger_is_refused_and_not_remembered(world: World) -> None
     run = world.push()
     stranger = make_signer(world.tmp / "keys", "stranger")
     planted = Log(world.store, stranger).begin()
-    planted.write("denied", "push", **ABOUT)
+    planted.write("denied", ABOUT)
     later = world.log.begin()
-    later.write("denied", "push", **ABOUT)
+    later.write("denied", ABOUT)
     assert world.refused() == "wrong-signer"
     shutil.rmtree(world.folder / "audit" / planted.run)
     found = world.verify(against=[head_of(later)])
@@ -276,7 +276,7 @@ def test_every_changed_byte_of_an_entry_is_refused(world: World) -> None:
 def test_a_lost_reply_is_no_failure(world: World) -> None:
     world.log.store = Faulty(world.store, Fault.LOST_REPLY)
     run = world.log.begin()
-    head = run.write("intent", "push", **ABOUT)
+    head = run.write("intent", ABOUT)
     conclude(world.verify(against=[head]))
 
 
@@ -284,8 +284,8 @@ def test_a_failed_write_is_one_and_the_run_can_go_on(world: World) -> None:
     world.log.store = Faulty(world.store, Fault.FAILED_WRITE)
     run = world.log.begin()
     with pytest.raises(StoreError):
-        run.write("intent", "push", **ABOUT)
-    head = run.write("intent", "push", **ABOUT)
+        run.write("intent", ABOUT)
+    head = run.write("intent", ABOUT)
     conclude(world.verify(against=[head]))
 
 
@@ -298,18 +298,18 @@ def test_a_read_that_lies_is_never_taken_for_the_log(world: World, fault: Fault)
 
 def test_rule_19_a_clock_set_back_within_a_run_stops_it(world: World) -> None:
     run = world.log.begin()
-    run.write("intent", "push", **ABOUT)
+    run.write("intent", ABOUT)
     world.clock.now -= timedelta(hours=1)
     with pytest.raises(Inconclusive) as caught:
-        run.write("outcome", "push", exit_code=0, **ABOUT)
+        run.write("outcome", ABOUT, exit_code=0)
     assert caught.value.reason == "clock"
 
 
 def test_an_entry_names_a_bounded_number_of_other_runs(world: World) -> None:
     for _ in range(MAX_SEEN + 3):
-        world.log.begin().write("denied", "push", **ABOUT)
+        world.log.begin().write("denied", ABOUT)
     run = world.log.begin()
-    run.write("denied", "push", **ABOUT)
+    run.write("denied", ABOUT)
     found = world.verify()
     last = next(r.last for r in found.runs if r.run == run.run)
     assert len(last.seen) == MAX_SEEN
@@ -318,9 +318,9 @@ def test_an_entry_names_a_bounded_number_of_other_runs(world: World) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda run: run.write("intent", "push", exit_code=0, **ABOUT),
-        lambda run: run.write("outcome", "push", **ABOUT),
-        lambda run: run.write("intent", "push", **{**ABOUT, "model": "fraud"}),
+        lambda run: run.write("intent", ABOUT, exit_code=0),
+        lambda run: run.write("outcome", ABOUT),
+        lambda run: run.write("intent", replace(ABOUT, model="fraud")),
     ],
 )
 def test_what_no_reader_would_take_is_never_written(

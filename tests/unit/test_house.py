@@ -365,9 +365,6 @@ UNGROUPED_FUNCTIONS = frozenset(
         "sovgate.errors.__init__",
         "sovgate.git.run.execute",
         "sovgate.pipeline.move.push._pushed",
-        "sovgate.pipeline.rollout.promote._result",
-        "sovgate.pipeline.rollout.rollback._result",
-        "sovgate.stages.audit.write",
         "sovgate.stages.encrypt.seal.seal_model",
         "sovgate.stages.transfer.publish.publish",
         "sovgate.stores.s3.upload._send",
@@ -377,7 +374,6 @@ UNGROUPED_FUNCTIONS = frozenset(
 UNGROUPED_RECORDS = frozenset(
     {
         "sovgate.config._records.ProjectConfig",
-        "sovgate.formats.auditentry.Entry",
         "sovgate.formats.case.Evidence",
         "sovgate.formats.dataset.DatasetManifest",
         "sovgate.formats.decision.Decision",
@@ -386,8 +382,6 @@ UNGROUPED_RECORDS = frozenset(
         "sovgate.formats.transfer.Transfer",
         "sovgate.pipeline.move.pull.Pulled",
         "sovgate.pipeline.move.results.Pushed",
-        "sovgate.pipeline.rollout.promote.Promoted",
-        "sovgate.pipeline.rollout.rollback.RolledBack",
         "sovgate.regions._record.Region",
         "sovgate.surface._verbs.Input",
     }

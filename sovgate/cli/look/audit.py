@@ -63,8 +63,8 @@ def _verify(
                         "open": run.open,
                         "last": {
                             "kind": run.last.kind,
-                            "action": run.last.action,
-                            "release": run.last.release and str(run.last.release),
+                            "action": run.last.about.action,
+                            "release": run.last.about.release and str(run.last.about.release),
                             "exit": run.last.exit,
                         },
                     }
@@ -93,8 +93,8 @@ def _verify(
                     log.zone,
                     run.run[:12],
                     str(run.entries),
-                    f"{run.last.kind} of {run.last.action}",
-                    str(run.last.release or ""),
+                    f"{run.last.kind} of {run.last.about.action}",
+                    str(run.last.about.release or ""),
                     "" if run.last.exit is None else str(run.last.exit),
                     run.head[:16],
                 )

@@ -18,6 +18,7 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds
+from sovgate.cli.rollout import _report
 
 
 @declare(
@@ -67,70 +68,30 @@ def command(
         model=model,
         options=Options(project=project, dry_run=dry_run),
     )
-    named = made.release.pinned(made.manifest)
+    release_, zone_ = made.subject.release, made.place.zone
     if made.already:
-        headline = f"{made.release} is promoted in {made.zone} already"
+        headline = f"{release_} is promoted in {zone_} already"
     elif made.dry_run:
-        headline = f"would promote {made.release} in {made.zone}; nothing was written"
-    elif made.via == "pull-request":
-        headline = f"proposed {made.release} for {made.zone}"
+        headline = f"would promote {release_} in {zone_}; nothing was written"
+    elif made.place.via == "pull-request":
+        headline = f"proposed {release_} for {zone_}"
     else:
-        headline = f"promoted {made.release} in {made.zone} in {human_seconds(made.seconds)}"
-    rows = [
-        ("release", named),
-        ("repository", made.repo),
-        ("overlay", made.path),
-        ("branch", made.branch),
-    ]
-    if made.commit:
-        rows.append(("commit", made.commit))
+        headline = f"promoted {release_} in {zone_} in {human_seconds(made.seconds)}"
+    rows = [("release", made.subject.pinned), *_report.place_rows(made)]
     if made.previous:
         rows.append(("before", str(made.previous)))
-    if made.permits:
-        rows.append(("allowed by", ", ".join(made.permits)))
-    if made.audit_head:
-        rows.append(("audit-head", made.audit_head))
-    if made.diff and made.dry_run:
-        rows += [("change" if n == 0 else "", line) for n, line in enumerate(made.diff.split("\n"))]
-    notes = []
-    if made.branch != made.onto:
-        notes.append(f"open a pull request from {made.branch} to {made.onto} in {made.repo}")
+    notes = _report.notes(made)
     if not made.pinned:
-        notes.append(f"the name was not pinned; in a pipeline write {named}")
+        notes.append(f"the name was not pinned; in a pipeline write {made.subject.pinned}")
     return Report(
         command="promote",
         headline=headline,
-        rows=tuple(rows),
-        outputs={
-            "release": named,
-            "manifest": f"sha256:{made.manifest}",
-            "branch": made.branch,
-            "commit": made.commit or "",
-            "audit-head": made.audit_head or "",
-        },
+        rows=(*rows, *_report.decision_rows(made)),
+        outputs=_report.outputs(made),
         data={
-            "release": named,
-            "manifest": made.manifest,
-            "zone": made.zone,
-            "record": made.record,
-            "sequence": made.sequence,
-            "receipt": made.receipt,
-            "repo": made.repo,
-            "path": made.path,
-            "branch": made.branch,
-            "onto": made.onto,
-            "via": made.via,
-            "commit": made.commit,
+            **_report.data(made),
             "previous": str(made.previous) if made.previous else None,
-            "promotion": made.promotion,
-            "decision": made.decision,
-            "already": made.already,
-            "dry-run": made.dry_run,
-            "diff": made.diff,
-            "attempts": made.attempts,
-            "audit-head": made.audit_head,
-            "steps": [{"name": name, "seconds": f"{took:.3f}"} for name, took in made.steps],
-            "seconds": f"{made.seconds:.3f}",
+            "attempts": made.committed.attempts,
         },
         notes=tuple(notes),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from sovgate.cli._base import declare, option, output_options, project_option, zone_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds
+from sovgate.cli.rollout import _report
 
 
 @declare(
@@ -56,71 +57,31 @@ def command(
         to_release=target,
         options=Options(project=project, dry_run=dry_run),
     )
-    named = made.release.pinned(made.manifest)
+    release_, zone_ = made.subject.release, made.place.zone
     if made.already:
-        headline = f"{made.zone} was rolled back to {made.release} for this reason already"
+        headline = f"{zone_} was rolled back to {release_} for this reason already"
     elif made.dry_run:
-        headline = (
-            f"would roll {made.zone} back from {made.left} to {made.release}; nothing was written"
-        )
-    elif made.via == "pull-request":
-        headline = f"proposed to roll {made.zone} back from {made.left} to {made.release}"
+        headline = f"would roll {zone_} back from {made.left} to {release_}; nothing was written"
+    elif made.place.via == "pull-request":
+        headline = f"proposed to roll {zone_} back from {made.left} to {release_}"
     else:
-        headline = (
-            f"rolled {made.zone} back from {made.left} to {made.release} "
-            f"in {human_seconds(made.seconds)}"
-        )
-    rows = [("release", named), ("reason", made.reason)]
+        took = human_seconds(made.seconds)
+        headline = f"rolled {zone_} back from {made.left} to {release_} in {took}"
+    rows = [("release", made.subject.pinned), ("reason", made.reason)]
     rows += [("passed over", f"{release}: {why}") for release, why in made.skipped]
-    rows += [("repository", made.repo), ("overlay", made.path), ("branch", made.branch)]
-    if made.commit:
-        rows.append(("commit", made.commit))
-    if made.permits:
-        rows.append(("allowed by", ", ".join(made.permits)))
-    if made.audit_head:
-        rows.append(("audit-head", made.audit_head))
-    if made.diff and made.dry_run:
-        rows += [("change" if n == 0 else "", line) for n, line in enumerate(made.diff.split("\n"))]
     notes = []
     if made.already:
         notes.append("to go back further, give another reason, or name one with --to-release")
-    if made.branch != made.onto:
-        notes.append(f"open a pull request from {made.branch} to {made.onto} in {made.repo}")
     return Report(
         command="rollback",
         headline=headline,
-        rows=tuple(rows),
-        outputs={
-            "release": named,
-            "manifest": f"sha256:{made.manifest}",
-            "branch": made.branch,
-            "commit": made.commit or "",
-            "audit-head": made.audit_head or "",
-        },
+        rows=(*rows, *_report.place_rows(made), *_report.decision_rows(made)),
+        outputs=_report.outputs(made),
         data={
-            "release": named,
-            "manifest": made.manifest,
-            "zone": made.zone,
+            **_report.data(made),
             "left": str(made.left) if made.left else None,
             "reason": made.reason,
             "skipped": [{"release": str(r), "why": why} for r, why in made.skipped],
-            "record": made.record,
-            "sequence": made.sequence,
-            "receipt": made.receipt,
-            "repo": made.repo,
-            "path": made.path,
-            "branch": made.branch,
-            "onto": made.onto,
-            "via": made.via,
-            "commit": made.commit,
-            "promotion": made.promotion,
-            "decision": made.decision,
-            "already": made.already,
-            "dry-run": made.dry_run,
-            "diff": made.diff,
-            "audit-head": made.audit_head,
-            "steps": [{"name": name, "seconds": f"{took:.3f}"} for name, took in made.steps],
-            "seconds": f"{made.seconds:.3f}",
         },
-        notes=tuple(notes),
+        notes=(*notes, *_report.notes(made)),
     )

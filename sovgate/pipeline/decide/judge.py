@@ -89,6 +89,11 @@ class Judged:
         return None
 
     @property
+    def permits(self) -> tuple[str, ...]:
+        """What lets the first question pass, each by its line of the project file."""
+        return tuple(permit.where or permit.id for permit in self.first.permits)
+
+    @property
     def policy(self) -> str:
         return self.first.policy_sha256
 

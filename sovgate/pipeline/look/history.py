@@ -171,8 +171,8 @@ class _Log:
         own = [
             found
             for found in self.entries
-            if found.entry is not None and found.entry.release is not None
-            if str(found.entry.release) == str(release)
+            if found.entry is not None and found.entry.about.release is not None
+            if str(found.entry.about.release) == str(release)
         ]
         if self.broken is not None:
             return failed("log", f"of zone {self.zone}", self.broken)
@@ -199,7 +199,7 @@ class _Log:
             ref.sha256: found.name
             for found in self.entries
             if found.entry is not None and found.said is not None
-            if found.entry.model == model and found.said.speaking_for(self.zone) is not None
+            if found.entry.about.model == model and found.said.speaking_for(self.zone) is not None
             if (found.entry.kind, found.entry.exit) == ("outcome", 0)
             for ref in found.entry.refs
             if ref.role == "promotion"

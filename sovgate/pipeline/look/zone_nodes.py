@@ -133,10 +133,13 @@ def entry(found: Found, zone: str, store: Store, trusted: Sequence[Trusted]) -> 
         )
     signer = said.speaking_for(zone)
     exited = "" if told.exit is None else f", exit {told.exit}"
-    way = "" if told.source == told.destination else f" from {told.source} to {told.destination}"
+    about = told.about
+    way = (
+        "" if about.source == about.destination else f" from {about.source} to {about.destination}"
+    )
     return Node(
         kind="entry",
-        what=f"{told.kind} of {told.action}{way}{exited}",
+        what=f"{told.kind} of {about.action}{way}{exited}",
         status=VERIFIED if signer else FAILED,
         by=(signer or said.signer).name,
         when=when(told.time),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import regions
 from sovgate.errors import ConfigError, PolicyDenied, SovgateError, UsageError, VerificationFailed
-from sovgate.formats.auditentry import Ref
+from sovgate.formats.auditentry import About, Ref
 from sovgate.stages.trust import certified
 
 if TYPE_CHECKING:
@@ -111,17 +111,6 @@ def require_own_role(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class About:
-    """What all entries of one audited run are about."""
-
-    action: str
-    release: Release
-    manifest: str
-    source: str
-    destination: str
-
-
 def note(
     run: Run,
     kind: str,
@@ -133,12 +122,7 @@ def note(
     """Write an audit entry about `about`; `refs` are (role, SHA-256). Returns the head."""
     return run.write(
         kind,  # type: ignore[arg-type]
-        about.action,
-        model=about.release.model,
-        manifest=about.manifest,
-        release=about.release,
-        source=about.source,
-        destination=about.destination,
+        about,
         exit_code=exit_code,
         refs=[Ref(role=role, sha256=sha256) for role, sha256 in refs],
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.files import Staging, create_only, read_bounded
+from sovgate.formats.auditentry import About
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import (
     Judged,
@@ -22,7 +23,6 @@ from sovgate.pipeline.decide.judge import (
 )
 from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.movement import (
-    About,
     Timer,
     note,
     outcome_of_failure,
@@ -255,6 +255,7 @@ class _Move:
     def about(self) -> About:
         return About(
             action="pull",
+            model=self.release.model,
             release=self.release,
             manifest=self.manifest.digest,
             source=self.record.transfer.source.zone,

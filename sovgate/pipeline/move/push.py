@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import KeyServiceError, UsageError
+from sovgate.formats.auditentry import About
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import (
     Judged,
@@ -19,7 +20,6 @@ from sovgate.pipeline.decide.judge import (
 )
 from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.movement import (
-    About,
     Timer,
     check_call,
     note,
@@ -161,6 +161,7 @@ class _Move:
     def about(self) -> About:
         return About(
             action="push",
+            model=self.release.model,
             release=self.release,
             manifest=self.outgoing.manifest.digest,
             source=self.zone.name,

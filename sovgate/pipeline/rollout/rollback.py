@@ -20,49 +20,13 @@ from sovgate.formats.promotion import KINDS, REASON, Promotion
 from sovgate.pipeline.look.entries import read_entries
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.rollout.promotion_decision import check_decision
-from sovgate.pipeline.rollout.target import Done, Rollout
+from sovgate.pipeline.rollout.results import Committed, RolledBack, RolledRelease
+from sovgate.pipeline.rollout.target import Candidate, Rollout
 from sovgate.records import DEFAULTS, Options, Release
 from sovgate.stages import promote as rollouts
 
 if TYPE_CHECKING:
     from sovgate.pipeline.decide.judge import Judged
-
-
-@dataclass(frozen=True, kw_only=True)
-class RolledBack:
-    """What a rollback did, or with `dry_run` would do.
-
-    left        what the zone had; None where `already`, since then it is long gone
-    skipped     (release, why) that were promoted later than this one, and cannot be gone back to
-    already     this very rollback was done before
-    promotion   SHA-256 of the signed record of kind "rollback"; None in a dry run
-    audit_head  None where nothing was written to the log
-    """
-
-    release: Release
-    manifest: str
-    zone: str
-    left: Release | None
-    reason: str
-    skipped: tuple[tuple[Release, str], ...]
-    record: str
-    sequence: int
-    receipt: str
-    repo: str
-    path: str
-    branch: str
-    onto: str
-    via: str
-    commit: str | None
-    promotion: str | None
-    decision: str | None
-    permits: tuple[str, ...]
-    already: bool
-    dry_run: bool
-    diff: str
-    audit_head: str | None
-    steps: tuple[tuple[str, float], ...]
-    seconds: float
 
 
 def rollback(
@@ -86,16 +50,39 @@ def rollback(
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()
         with work.timer.step("read the records"):
-            _read_records(work)
-            current = _current(work, state)
-        again = work.ledger.rolled_back_to(reason, to_release and replace(to_release, pin=None))
+            ledger = _read_records(work)
+            current = _current(work, ledger, state)
+        again = ledger.rolled_back_to(reason, to_release and replace(to_release, pin=None))
         if again is not None and _is_in_effect(work, again, state):
-            return _already(work, again, state, options.dry_run)
+            return _already(work, ledger, again, state, options.dry_run)
         with work.timer.step("find the way back"):
-            judged, skipped = _choose(work, current, to_release, options.dry_run)
-            plan = checkout.plan(work.pin)
-        done = None if options.dry_run else work.run(checkout, state, judged)
-        return _result(work, state, current.release, skipped, judged, done, plan.diff)
+            chosen = _choose(work, ledger, current, to_release, options.dry_run)
+            plan = checkout.plan(chosen.candidate.pin)
+        done = Committed(branch=state.branch)
+        if not options.dry_run:
+            done, _ = chosen.candidate.run(checkout, state, chosen.judged)
+        return RolledBack(
+            subject=chosen.candidate.subject,
+            place=work.place(state),
+            committed=done,
+            permits=chosen.judged.permits,
+            already=False,
+            dry_run=options.dry_run,
+            diff=plan.diff,
+            steps=tuple(work.timer.steps),
+            left=current.release,
+            reason=reason,
+            skipped=chosen.skipped,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """The release to go back to, what policy says of it today, and what was skipped, and why."""
+
+    candidate: Candidate
+    judged: Judged
+    skipped: tuple[tuple[Release, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +113,7 @@ def _require_own(opened: Project, release: Release | None) -> None:
         )
 
 
-def _read_records(work: Rollout) -> None:
+def _read_records(work: Rollout) -> rollouts.Ledger:
     """The records, and that none is missing of which the audit log knows.
 
     The log is read first: a run that ends meanwhile has its record before its outcome.
@@ -136,11 +123,11 @@ def _read_records(work: Rollout) -> None:
         entry, said = found.entry, found.said
         if entry is None or said is None or said.speaking_for(work.zone) is None:
             continue
-        ours = (entry.model, entry.destination) == (work.opened.config.model, work.zone)
-        if ours and entry.action in KINDS and (entry.kind, entry.exit) == ("outcome", 0):
+        ours = (entry.about.model, entry.about.destination) == (work.opened.config.model, work.zone)
+        if ours and entry.about.action in KINDS and (entry.kind, entry.exit) == ("outcome", 0):
             known |= {ref.sha256: found.name for ref in entry.refs if ref.role == "promotion"}
-    work.read_ledger()
-    missing = {digest: name for digest, name in known.items() if digest not in work.ledger.digests}
+    ledger = work.read_ledger()
+    missing = {digest: name for digest, name in known.items() if digest not in ledger.digests}
     if missing:
         digest, name = next(iter(missing.items()))
         raise VerificationFailed(
@@ -150,10 +137,11 @@ def _read_records(work: Rollout) -> None:
             fix="find out who changed the store; restore the record from a copy that verifies",
             reason="promotion-cut",
         )
+    return ledger
 
 
-def _current(work: Rollout, state: rollouts.OverlayState) -> _Current:
-    last = work.ledger.last
+def _current(work: Rollout, ledger: rollouts.Ledger, state: rollouts.OverlayState) -> _Current:
+    last = ledger.last
     if last is None:
         raise PolicyDenied(
             f"zone {work.zone} was never promoted to anything",
@@ -175,27 +163,33 @@ def _is_in_effect(work: Rollout, again: Promotion, state: rollouts.OverlayState)
 
 
 def _choose(
-    work: Rollout, current: _Current, asked: Release | None, dry_run: bool
-) -> tuple[Judged, tuple[tuple[Release, str], ...]]:
-    """The first candidate that still stands, left in `work`, with policy's word of today.
+    work: Rollout,
+    ledger: rollouts.Ledger,
+    current: _Current,
+    asked: Release | None,
+    dry_run: bool,
+) -> _Chosen:
+    """The first candidate that still stands, with what policy says of it today.
 
     Raises what stands against the only one, or PolicyDenied "no-way-back" with all reasons.
     """
     refused: list[tuple[Release, SovgateError]] = []
-    for promotion, left in work.ledger.candidates(current.sequence):
+    for promotion, left in ledger.candidates(current.sequence):
         if asked is not None and promotion.release != replace(asked, pin=None):
             continue
         try:
             if left is not None and asked is None:
                 _refuse_left(promotion, left)
-            judged = _reconsider(work, promotion, asked, dry_run)
+            candidate = _received(work, ledger, promotion, asked)
+            judged = _reconsider(candidate, promotion, dry_run)
         except (VerificationFailed, PolicyDenied, NotFound, KeyServiceError) as error:
             if isinstance(error, KeyServiceError) and error.reason != "wrong-key":
                 raise
             refused.append((promotion.release, error))
             continue
-        return judged, tuple((release, _message(error)) for release, error in refused)
-    raise _no_candidate(work, current, asked, refused)
+        skipped = tuple((release, _message(error)) for release, error in refused)
+        return _Chosen(candidate=candidate, judged=judged, skipped=skipped)
+    raise _no_candidate(work, ledger, current, asked, refused)
 
 
 def _refuse_left(promotion: Promotion, left: Promotion) -> None:
@@ -207,26 +201,31 @@ def _refuse_left(promotion: Promotion, left: Promotion) -> None:
     )
 
 
-def _reconsider(
-    work: Rollout, promotion: Promotion, asked: Release | None, dry_run: bool
-) -> Judged:
-    """Does it verify today as it did then, and is it allowed today?"""
+def _received(
+    work: Rollout, ledger: rollouts.Ledger, promotion: Promotion, asked: Release | None
+) -> Candidate:
     pin = promotion.manifest if asked is None else asked.pin or promotion.manifest
-    work.read(replace(promotion.release, pin=pin))
-    if work.received.record.sha256 != promotion.record:
+    received = work.read(replace(promotion.release, pin=pin))
+    return Candidate(rollout=work, received=received, ledger=ledger)
+
+
+def _reconsider(candidate: Candidate, promotion: Promotion, dry_run: bool) -> Judged:
+    """Does it verify today as it did then, and is it allowed today?"""
+    work, record = candidate.rollout, candidate.received.record.sha256
+    if record != promotion.record:
         raise VerificationFailed(
             f"{promotion.release} was promoted with another release record",
-            why=f"then sha256:{promotion.record}, now sha256:{work.received.record.sha256}",
+            why=f"then sha256:{promotion.record}, now sha256:{record}",
             fix="find out who replaced the release record in the store",
             reason="record-changed",
         )
     check_decision(work.store, promotion, work.trusted)
-    judged = work.decide()
+    judged = candidate.decide()
     try:
         judged.first.require()
     except PolicyDenied:
         if not dry_run:
-            work.write_denial(judged)
+            candidate.write_denial(judged)
         raise
     return judged
 
@@ -237,6 +236,7 @@ def _message(error: SovgateError) -> str:
 
 def _no_candidate(
     work: Rollout,
+    ledger: rollouts.Ledger,
     current: _Current,
     asked: Release | None,
     refused: list[tuple[Release, SovgateError]],
@@ -254,7 +254,7 @@ def _no_candidate(
         why = f"it has {current.release}, and was promoted to nothing older"
         fix = "push and promote a newer release"
         if asked is not None:
-            why, fix = _why_not(work, current, replace(asked, pin=None))
+            why, fix = _why_not(work.zone, ledger, current, replace(asked, pin=None))
     return PolicyDenied(
         f"zone {work.zone} cannot be rolled back{to}",
         why=why,
@@ -265,15 +265,17 @@ def _no_candidate(
     )
 
 
-def _why_not(work: Rollout, current: _Current, asked: Release) -> tuple[str, str]:
+def _why_not(
+    zone: str, ledger: rollouts.Ledger, current: _Current, asked: Release
+) -> tuple[str, str]:
     if asked == current.release:
         return "it is what the zone has now", "name an older one"
-    if any(p.release == asked for p in work.ledger.promotions):
+    if any(p.release == asked for p in ledger.promotions):
         return (
             f"it is newer than {current.release}, which the zone has now",
-            f"sovgate promote {asked} --zone {work.zone}",
+            f"sovgate promote {asked} --zone {zone}",
         )
-    had = ", ".join(dict.fromkeys(str(p.release) for p in work.ledger.promotions[-20:]))
+    had = ", ".join(dict.fromkeys(str(p.release) for p in ledger.promotions[-20:]))
     return f"the zone was never promoted to it, only to {had}", "name one of those"
 
 
@@ -285,68 +287,34 @@ def _candidates(refused: list[tuple[Release, SovgateError]]) -> list[dict[str, o
 
 
 def _already(
-    work: Rollout, again: Promotion, state: rollouts.OverlayState, dry_run: bool
+    work: Rollout,
+    ledger: rollouts.Ledger,
+    again: Promotion,
+    state: rollouts.OverlayState,
+    dry_run: bool,
 ) -> RolledBack:
+    """The result of this very rollback, by its record."""
     return RolledBack(
-        release=again.release,
-        manifest=again.manifest,
-        zone=work.zone,
-        left=None,
-        reason=str(again.reason),
-        skipped=(),
-        record=again.record,
-        sequence=again.sequence,
-        receipt=again.receipt,
-        repo=again.repo,
-        path=again.path,
-        branch=again.branch,
-        onto=state.branch,
-        via=work.target.via,
-        commit=again.commit,
-        promotion=work.ledger.digests[-1],
-        decision=again.decision,
+        subject=RolledRelease(
+            release=again.release,
+            manifest=again.manifest,
+            record=again.record,
+            sequence=again.sequence,
+            receipt=again.receipt,
+        ),
+        place=replace(work.place(state), repo=again.repo, path=again.path),
+        committed=Committed(
+            branch=again.branch,
+            commit=again.commit,
+            promotion=ledger.digests[-1],
+            decision=again.decision,
+        ),
         permits=(),
         already=True,
         dry_run=dry_run,
         diff="",
-        audit_head=None,
         steps=tuple(work.timer.steps),
-        seconds=work.timer.seconds,
-    )
-
-
-def _result(
-    work: Rollout,
-    state: rollouts.OverlayState,
-    left: Release,
-    skipped: tuple[tuple[Release, str], ...],
-    judged: Judged,
-    done: Done | None,
-    diff: str,
-) -> RolledBack:
-    return RolledBack(
-        release=work.release,
-        manifest=work.manifest,
-        zone=work.zone,
-        left=left,
-        reason=str(work.reason),
-        skipped=skipped,
-        record=work.received.record.sha256,
-        sequence=work.received.record.transfer.sequence,
-        receipt=work.received.receipt,
-        repo=work.target.remote.url,
-        path=work.target.path or ".",
-        branch=done.pushed.branch if done else state.branch,
-        onto=state.branch,
-        via=work.target.via,
-        commit=done.pushed.commit if done else None,
-        promotion=done.promotion if done else None,
-        decision=done.decision if done else None,
-        permits=tuple(p.where or p.id for p in judged.first.permits),
-        already=False,
-        dry_run=done is None,
-        diff=diff,
-        audit_head=done.audit_head if done else None,
-        steps=tuple(work.timer.steps),
-        seconds=work.timer.seconds,
+        left=None,
+        reason=str(again.reason),
+        skipped=(),
     )

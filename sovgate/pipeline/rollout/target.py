@@ -19,13 +19,15 @@ from sovgate.errors import (
     UsageError,
     VerificationFailed,
 )
+from sovgate.formats.auditentry import About
 from sovgate.formats.kustomize import Pin
 from sovgate.formats.promotion import Kind, Promotion
 from sovgate.git.url import parse_remote
 from sovgate.pipeline.decide.case import Known, Question
 from sovgate.pipeline.decide.judge import Judged, judge
-from sovgate.pipeline.move.movement import About, Timer, keep, note, outcome_of_failure
+from sovgate.pipeline.move.movement import Timer, keep, note, outcome_of_failure
 from sovgate.pipeline.rollout.received import Received, read_received
+from sovgate.pipeline.rollout.results import Committed, Place, RolledRelease
 from sovgate.records import Release
 from sovgate.stages import audit
 from sovgate.stages import promote as rollouts
@@ -39,29 +41,11 @@ if TYPE_CHECKING:
     from sovgate.stores._api import Store
 
 
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """What was committed and recorded. `promotion` and `decision` are SHA-256; `audit_head` the
-    head of the run's log after its outcome.
-    """
-
-    pushed: rollouts.Pushed
-    promotion: str
-    decision: str
-    audit_head: str
-
-
 class Rollout:
-    """One promotion or rollback under way: what is known of it so far.
+    """What is asked: the zone, its Git target, its store and whom it trusts. Reads when told to.
 
     `reason` makes it a rollback.
     """
-
-    received: Received
-    release: Release
-    manifest: str
-    ledger: rollouts.Ledger
-    pin: Pin
 
     def __init__(self, opened: Project, zone: str | None, *, reason: str | None = None) -> None:
         if zone is None:
@@ -114,40 +98,36 @@ class Rollout:
             )
         return self.here.keys.encrypt
 
-    # -- before anything is written
+    def read(self, release: Release, model: Path | None = None) -> Received:
+        """The release as this zone received it, and evidence that was added beside `model`."""
+        return read_received(self.opened, self.zone, release, self.trusted, model)
 
-    def read(self, release: Release, model: Path | None = None) -> None:
-        """The release as this zone holds it, and evidence that was added beside `model`."""
-        self.received = read_received(self.opened, self.zone, release, self.trusted, model)
-        self.release = self.received.release
-        self.manifest = self.received.manifest
-        self.pin = Pin(
-            release=self.release.pinned(self.manifest),
-            manifest=self.manifest,
-            record=self.received.record.sha256,
-            key_uri=self.key_uri,
-            zone=self.zone,
-        )
-
-    def read_ledger(self) -> None:
+    def read_ledger(self) -> rollouts.Ledger:
         """The zone's promotion records, whole.
 
         Read after the overlay was looked at, so that whoever wrote what we saw has either written
         its record too, or left the claim.
         """
-        self.ledger = rollouts.read_ledger(
-            self.store, self.zone, self.opened.config.model, self.trusted
+        return rollouts.read_ledger(self.store, self.zone, self.opened.config.model, self.trusted)
+
+    def pin(self, received: Received) -> Pin:
+        """What the overlay is to say of it."""
+        return Pin(
+            release=received.release.pinned(received.manifest),
+            manifest=received.manifest,
+            record=received.record.sha256,
+            key_uri=self.key_uri,
+            zone=self.zone,
         )
 
-    def require_forward(self, state: rollouts.OverlayState) -> None:
-        """RULES 27: never back without a signed rollback. Raises PolicyDenied."""
-        self.read_ledger()
-        claimed = self.claimed(state)
-        self.ledger.require_forward(
-            self.release,
-            self.received.record.transfer.sequence,
-            self.received.record.sha256,
-            claimed=claimed.transfer.sequence if claimed else 0,
+    def place(self, state: rollouts.OverlayState) -> Place:
+        target = self.target
+        return Place(
+            zone=self.zone,
+            repo=target.remote.url,
+            path=target.path or ".",
+            onto=state.branch,
+            via=target.via,
         )
 
     def claimed(self, state: rollouts.OverlayState) -> Record | None:
@@ -171,9 +151,50 @@ class Rollout:
             return None
         return found
 
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A release that the zone received and may roll out, and the zone's records as they are now."""
+
+    rollout: Rollout
+    received: Received
+    ledger: rollouts.Ledger
+
+    @property
+    def release(self) -> Release:
+        return self.received.release
+
+    @property
+    def manifest(self) -> str:
+        return self.received.manifest
+
+    @property
+    def pin(self) -> Pin:
+        return self.rollout.pin(self.received)
+
+    @property
+    def subject(self) -> RolledRelease:
+        return RolledRelease(
+            release=self.release,
+            manifest=self.manifest,
+            record=self.received.record.sha256,
+            sequence=self.received.record.transfer.sequence,
+            receipt=self.received.receipt,
+        )
+
+    def require_forward(self, state: rollouts.OverlayState) -> None:
+        """RULES 27: never back without a signed rollback. Raises PolicyDenied."""
+        claimed = self.rollout.claimed(state)
+        self.ledger.require_forward(
+            self.release,
+            self.received.record.transfer.sequence,
+            self.received.record.sha256,
+            claimed=claimed.transfer.sequence if claimed else 0,
+        )
+
     def recorded(self, *branches: str) -> bool:
         """Whether the last promotion record says this already, for one of these branches."""
-        names = {*branches, self.target.branch, self.proposal}
+        names = {*branches, self.rollout.target.branch, self.proposal}
         wanted = self._promotion(commit="0" * 40, branch="-", decision="0" * 64, head="0" * 64)
         last = self.ledger.last
         return any(rollouts.is_recorded(last, replace(wanted, branch=name)) for name in names)
@@ -181,15 +202,15 @@ class Rollout:
     @property
     def proposal(self) -> str:
         """The branch of a pull request. One that was merged or closed before is not used again."""
-        plain = rollouts.proposal_branch(self.zone, self.pin.release)
+        plain = rollouts.proposal_branch(self.rollout.zone, self.pin.release)
         last = self.ledger.last
         ours = last is not None and (last.release, last.kind) == (self.release, self.kind)
         if ours and last and (last.branch == plain or last.branch.startswith(f"{plain}-again-")):
             return last.branch
-        if self.reason is None and all(p.branch != plain for p in self.ledger.promotions):
+        if self.rollout.reason is None and all(p.branch != plain for p in self.ledger.promotions):
             return plain
         number = len(self.ledger.promotions) + 1
-        return rollouts.rollback_branch(self.zone, self.pin.release, number)
+        return rollouts.rollback_branch(self.rollout.zone, self.pin.release, number)
 
     def decide(self) -> Judged:
         """This zone's own policy, on the zone's own facts."""
@@ -198,25 +219,28 @@ class Rollout:
             cls="weights",
             manifest=self.manifest,
             release=self.release,
-            source=self.zone,
-            destination=self.zone,
+            source=self.rollout.zone,
+            destination=self.rollout.zone,
         )
         known = Known(
-            trusted=self.trusted,
+            trusted=self.rollout.trusted,
             evidence=self.received.evidence,
             signature=self.received.signature,
-            locations={self.zone: self.received.located},
+            locations={self.rollout.zone: self.received.located},
             contents=self.received.contents,
         )
-        return judge(self.opened, [question], known)
+        return judge(self.rollout.opened, [question], known)
 
     # -- from the intent on
 
     def run(
         self, checkout: rollouts.Checkout, state: rollouts.OverlayState, judged: Judged
-    ) -> Done:
-        """The intent, the commit, the record, the outcome. A denial is written down and raised."""
-        signer = self.opened.signer(self.zone)
+    ) -> tuple[Committed, bool]:
+        """The intent, the commit, the record, the outcome; and whether it was committed before.
+
+        A denial is written down and raised.
+        """
+        signer = self.rollout.opened.signer(self.rollout.zone)
         signed, refs = self._signed(judged, signer)
         digest = refs[0][1]
         run = self._begin(signer)
@@ -229,32 +253,39 @@ class Rollout:
         head = note(run, "intent", self.about, refs=refs)
         with outcome_of_failure(run, self.about):
             self.received.keep(signed, {item.sha256 for item in judged.first.case.evidence})
-            with self.timer.step("commit and push"):
+            with self.rollout.timer.step("commit and push"):
                 pushed = checkout.push(
                     self.pin,
                     state,
-                    rollouts.commit_message(self.pin, head, reason=self.reason),
+                    rollouts.commit_message(self.pin, head, reason=self.rollout.reason),
                     lambda: self._ask_again(judged, state),
                     proposal=self.proposal,
                 )
-            with self.timer.step("record"):
+            with self.rollout.timer.step("record"):
                 promotion = self._write(pushed, digest, head, signer)
             end = note(
                 run, "outcome", self.about, exit_code=0, refs=(*refs, ("promotion", promotion))
             )
-        return Done(pushed=pushed, promotion=promotion, decision=digest, audit_head=end)
+        return Committed(
+            branch=pushed.branch,
+            commit=pushed.commit,
+            promotion=promotion,
+            decision=digest,
+            audit_head=end,
+            attempts=pushed.attempts,
+        ), pushed.already
 
     def write_denial(self, judged: Judged) -> None:
         """A denial that does not end the run is written down all the same."""
-        signer = self.opened.signer(self.zone)
+        signer = self.rollout.opened.signer(self.rollout.zone)
         signed, refs = self._signed(judged, signer)
         run = self._begin(signer)
         keep(run, signed, refs[0][1])
         note(run, "denied", self.about, refs=refs)
 
     def _begin(self, signer: Signer) -> audit.Run:
-        home = self.opened.audit_store(self.zone)
-        return audit.Log(home, signer, trusted=self.trusted).begin()
+        home = self.rollout.opened.audit_store(self.rollout.zone)
+        return audit.Log(home, signer, trusted=self.rollout.trusted).begin()
 
     def _signed(self, judged: Judged, signer: Signer) -> tuple[bytes, tuple[tuple[str, str], ...]]:
         """The signed decision, and what all entries of this run are about, the decision first."""
@@ -267,16 +298,17 @@ class Rollout:
 
     @property
     def kind(self) -> Kind:
-        return "promote" if self.reason is None else "rollback"
+        return "promote" if self.rollout.reason is None else "rollback"
 
     @property
     def about(self) -> About:
         return About(
             action=self.kind,
+            model=self.release.model,
             release=self.release,
             manifest=self.manifest,
-            source=self.zone,
-            destination=self.zone,
+            source=self.rollout.zone,
+            destination=self.rollout.zone,
         )
 
     def _ask_again(self, judged: Judged, state: rollouts.OverlayState) -> None:
@@ -294,10 +326,12 @@ class Rollout:
                 fix="run it again",
                 reason="decision-expired",
             )
-        located = transfer.locate(self.store, zone=self.zone, declared=self.here.region)
+        located = transfer.locate(
+            self.rollout.store, zone=self.rollout.zone, declared=self.rollout.here.region
+        )
         if located != self.received.located:
             raise ResidencyMismatch(
-                f"the location of zone {self.zone}'s store changed while this ran",
+                f"the location of zone {self.rollout.zone}'s store changed while this ran",
                 why=f"it was {self.received.located.value}, it is {located.value}",
                 fix="find out why, and run it again",
                 reason="location-changed",
@@ -306,13 +340,13 @@ class Rollout:
 
     def _require_unmoved(self, state: rollouts.OverlayState) -> None:
         """An overlay changed and changed back looks the same; the records tell (RULES 26)."""
-        for promotion in rollouts.read_since(self.store, self.ledger, self.trusted):
+        for promotion in rollouts.read_since(self.rollout.store, self.ledger, self.rollout.trusted):
             pinned = promotion.release.pinned(promotion.manifest)
             # A run whose commit we saw, or one that does the same as this, may record late.
             expected = pinned in (state.pinned, self.pin.release)
             if not expected or promotion.kind not in ("promote", self.kind):
                 raise GitError(
-                    f"zone {self.zone} went to {promotion.release} while this ran",
+                    f"zone {self.rollout.zone} went to {promotion.release} while this ran",
                     why=promotion.reason or f"promotion {promotion.number} says so",
                     fix="see what was promoted, and run it again if this release is still wanted",
                     reason="release-changed",
@@ -322,14 +356,14 @@ class Rollout:
         return Promotion(
             number=1,  # this and `previous` are filled in when it is written
             kind=self.kind,
-            reason=self.reason,
+            reason=self.rollout.reason,
             release=self.release,
             sequence=self.received.record.transfer.sequence,
             record=self.received.record.sha256,
             manifest=self.manifest,
-            zone=self.zone,
-            repo=self.target.remote.url,
-            path=self.target.path or ".",
+            zone=self.rollout.zone,
+            repo=self.rollout.target.remote.url,
+            path=self.rollout.target.path or ".",
             branch=branch,
             commit=commit,
             previous=None,
@@ -345,8 +379,10 @@ class Rollout:
             commit=pushed.commit, branch=pushed.branch, decision=decision, head=head
         )
         if pushed.already:  # by an earlier run, or by one at the same time
-            now = rollouts.read_ledger(self.store, self.zone, self.release.model, self.trusted)
+            now = self.rollout.read_ledger()
             if rollouts.is_recorded(now.last, wanted):
                 return now.digests[-1]
         known = len(self.ledger.promotions)
-        return rollouts.append(self.store, signer, self.trusted, wanted, known=known)[1]
+        return rollouts.append(
+            self.rollout.store, signer, self.rollout.trusted, wanted, known=known
+        )[1]

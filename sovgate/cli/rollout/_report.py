@@ -1,0 +1,73 @@
+"""What the reports of promote and rollback share. Pure: a result in, rows and data out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.rollout.results import RolledOut
+
+
+def place_rows(made: RolledOut) -> list[tuple[str, str]]:
+    rows = [
+        ("repository", made.place.repo),
+        ("overlay", made.place.path),
+        ("branch", made.committed.branch),
+    ]
+    if made.committed.commit:
+        rows.append(("commit", made.committed.commit))
+    return rows
+
+
+def decision_rows(made: RolledOut) -> list[tuple[str, str]]:
+    rows = []
+    if made.permits:
+        rows.append(("allowed by", ", ".join(made.permits)))
+    if made.committed.audit_head:
+        rows.append(("audit-head", made.committed.audit_head))
+    if made.diff and made.dry_run:
+        rows += [("change" if n == 0 else "", line) for n, line in enumerate(made.diff.split("\n"))]
+    return rows
+
+
+def notes(made: RolledOut) -> list[str]:
+    place, branch = made.place, made.committed.branch
+    if branch == place.onto:
+        return []
+    return [f"open a pull request from {branch} to {place.onto} in {place.repo}"]
+
+
+def outputs(made: RolledOut) -> dict[str, str]:
+    return {
+        "release": made.subject.pinned,
+        "manifest": f"sha256:{made.subject.manifest}",
+        "branch": made.committed.branch,
+        "commit": made.committed.commit or "",
+        "audit-head": made.committed.audit_head or "",
+    }
+
+
+def data(made: RolledOut) -> dict[str, object]:
+    subject, place, committed = made.subject, made.place, made.committed
+    return {
+        "release": subject.pinned,
+        "manifest": subject.manifest,
+        "zone": place.zone,
+        "record": subject.record,
+        "sequence": subject.sequence,
+        "receipt": subject.receipt,
+        "repo": place.repo,
+        "path": place.path,
+        "branch": committed.branch,
+        "onto": place.onto,
+        "via": place.via,
+        "commit": committed.commit,
+        "promotion": committed.promotion,
+        "decision": committed.decision,
+        "already": made.already,
+        "dry-run": made.dry_run,
+        "diff": made.diff,
+        "audit-head": committed.audit_head,
+        "steps": [{"name": name, "seconds": f"{took:.3f}"} for name, took in made.steps],
+        "seconds": f"{made.seconds:.3f}",
+    }
