@@ -105,6 +105,20 @@ def tekton_crds() -> Path:
     return folder
 
 
+def oms_cases() -> Path:
+    """The folder of OpenSSF Model Signing's public cases: checkouts `spec` and `suite`, or the part
+    of them that may be copied, in `apache`."""
+    named = os.environ.get("OMS_CASES")
+    folder = Path(named) if named else ROOT / ".cache" / "oms"
+    if not (folder / "spec").is_dir() and not (folder / "apache").is_dir():
+        raise MissingError(
+            "no OMS cases: not at OMS_CASES, nor in .cache/oms",
+            get="git clone https://github.com/ossf/model-signing-spec .cache/oms/spec && git clone "
+            "https://github.com/sampras343/model-signing-conformance .cache/oms/suite",
+        )
+    return folder
+
+
 def peer(name: str) -> Path:
     """The folder that scripts/peer installed this one into."""
     folder = PEERS / name

@@ -150,6 +150,12 @@ def tekton_crds() -> Path:
 
 
 @pytest.fixture(scope="session")
+def oms_cases() -> Path:
+    """The folder of the public cases of OMS."""
+    return components.found(components.oms_cases)
+
+
+@pytest.fixture(scope="session")
 def ministack() -> str:
     """URL of a server of KMS and S3 that checks sums."""
     return components.found(servers.ministack)

@@ -37,11 +37,13 @@ class Foreign:
 
     key     the public key that the bundle carries, PEM or DER; it counts for nothing (RULES 5)
     oddity  what only a model's signature may be like; empty if there is nothing of the kind
+    keyless whether its certificate is of the kind that Sigstore issues for one signature
     """
 
     bundle: Bundle
     key: bytes = b""
     oddity: str = ""
+    keyless: bool = False
 
     def statement(self) -> Statement:
         """What the payload says. Raises Malformed; VerificationFailed as `Statement.parse`."""
@@ -73,7 +75,7 @@ class Foreign:
             hint=material.hint,
             certificates=material.certificates,
         )
-        return cls(bundle=bundle, key=material.key, oddity=oddity)
+        return cls(bundle=bundle, key=material.key, oddity=oddity, keyless=material.keyless)
 
 
 def statement(data: bytes) -> Statement:
@@ -108,6 +110,7 @@ class _Material:
     hint: str = ""
     key: bytes = b""
     certificates: tuple[bytes, ...] = ()
+    keyless: bool = False
 
 
 def _material(fields: strict.Fields) -> _Material:
@@ -161,4 +164,4 @@ def _certificates(holder: strict.Fields, kind: str) -> _Material:
         entry.done()
     if not found:
         raise Malformed("the bundle's certificate chain is empty")
-    return _Material(certificates=tuple(found))
+    return _Material(certificates=tuple(found), keyless=not chain)

@@ -149,8 +149,7 @@ class Oms:
         predicate = strict.Fields(statement.predicate, "predicate")
         how = _Serialization.parse(predicate.object("serialization"))
         listed = tuple(
-            _item(entry, how.algorithm)
-            for entry in predicate.objects("resources", most=MAX_ENTRIES)
+            _item(entry, how) for entry in predicate.objects("resources", most=MAX_ENTRIES)
         )
         items = listed
         if how.shard_size is not None:
@@ -227,8 +226,10 @@ def _shard_size(fields: strict.Fields) -> int:
     return value
 
 
-def _item(entry: strict.Fields, algorithm: str) -> Item:
-    entry.exactly("algorithm", algorithm)
+def _item(entry: strict.Fields, how: _Serialization) -> Item:
+    algorithm = how.algorithm
+    if how.shard_size is None or entry.raw("algorithm") != f"{algorithm}-sharded-{how.shard_size}":
+        entry.exactly("algorithm", algorithm)  # model_signing writes the other into each shard
     digest = entry.text("digest", max_length=128)
     if len(digest) != _DIGEST_HEX[algorithm] or not _HEX.issuperset(digest):
         raise Malformed(f"{entry.path}.digest is not a {algorithm} digest in lower-case hex")

@@ -182,6 +182,20 @@ def leaf_key(chain: tuple[bytes, ...]) -> PublicKey:
         return _key(_canonical(chain[0]))
 
 
+def described(der: bytes) -> tuple[str, str]:
+    """Whom a certificate names and who issued it, for people. Raises Malformed."""
+    from cryptography import x509
+
+    with _parsing():
+        certificate = _canonical(der)
+        try:
+            names = _names(certificate)
+        except x509.ExtensionNotFound:
+            names = []
+        subject = certificate.subject.rfc4514_string()
+        return ", ".join(names) or subject or "nobody", certificate.issuer.rfc4514_string()
+
+
 def _canonical(der: bytes) -> x509.Certificate:
     """The certificate, if `der` is its one spelling. Raises Malformed, ValueError.
 

@@ -142,7 +142,7 @@ def open_statement(
     """
     found = Foreign.parse(data)
     bundle = found.bundle
-    signers = _signers(bundle, trusted, now)
+    signers = _signers(found, trusted, now)
     key = signers[0].key
     statement = found.statement()
     _check_spelling(bundle, data, statement, key)
@@ -181,24 +181,25 @@ def _warn(entry: Trusted) -> None:
         )
 
 
-def _signers(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None) -> list[Trusted]:
+def _signers(found: Foreign, trusted: Sequence[Trusted], now: datetime | None) -> list[Trusted]:
     """All entries whose key made the signature; one key may stand in several entries.
 
     A key that is trusted by itself may be trusted for more by its certificate: a zone's own key is,
     for words about itself, whatever the file says of it.
     """
+    bundle = found.bundle
     raw = [entry for entry in trusted if entry.certificate is None]
     for key in {entry.key.der: entry.key for entry in raw if entry.key.can_verify}.values():
         if _signed_by(bundle, key):
-            found = [entry for entry in raw if entry.key.der == key.der]
+            signers = [entry for entry in raw if entry.key.der == key.der]
             if bundle.certificates:
                 with contextlib.suppress(VerificationFailed):  # then by itself alone
-                    found += _certified(bundle, trusted, now)
-            return found
+                    signers += _certified(bundle, trusted, now)
+            return signers
     if bundle.certificates:
-        found = _certified(bundle, trusted, now)
-        if found:
-            return found
+        signers = _certified(bundle, trusted, now)
+        if signers:
+            return signers
     named = [entry.name for entry in raw if bundle.hint and bundle.hint in entry.key.hints]
     if named:
         raise VerificationFailed(
@@ -208,12 +209,40 @@ def _signers(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None) -
             fix="get the file again from where it was made, or sign again",
             reason="bad-signature",
         )
-    raise VerificationFailed(
+    raise _by_a_stranger(found, trusted)
+
+
+def _by_a_stranger(found: Foreign, trusted: Sequence[Trusted]) -> VerificationFailed:
+    """Tells an intact bundle of somebody else from one that was damaged."""
+    from sovgate.formats import stranger
+
+    if stranger.is_oldest(found.bundle.payload):
+        return VerificationFailed(
+            "the model was signed in a format that is not read here",
+            why=f"its predicate type is {stranger.OLDEST!r}, of model_signing 0.2",
+            fix="have it signed again with model_signing 1.0 or newer, or with sovgate",
+            reason="unknown-predicate",
+        )
+    by = stranger.describe(found)
+    if by.intact is False:
+        return VerificationFailed(
+            "the signature does not verify",
+            why=f"it says that it was made by {by.who}, but what it holds was not signed so: "
+            "it was changed since",
+            fix="get the file again from where it was made",
+            reason="bad-signature",
+        )
+    whole = (
+        f"the signature is whole, and made by {by.who}; " if by.intact else f"it is by {by.who}; "
+    )
+    names = ", ".join(f"{t.name} ({t.key.key_id[:16]}…)" for t in trusted[:8])
+    fix = "if you trust who signed it, add its public key under `trust` in sovgate.yaml"
+    if by.keyless:
+        fix = "keyless signatures are not verified yet: have it signed by a key or a certificate"
+    return VerificationFailed(
         "nobody who is trusted signed this",
-        why="trusted are " + ", ".join(f"{t.name} ({t.key.key_id[:16]}…)" for t in trusted[:8])
-        if trusted
-        else "no key is trusted at all",
-        fix="if you trust who signed it, add its public key under `trust` in sovgate.yaml",
+        why=whole + (f"trusted are {names}" if trusted else "no key is trusted at all"),
+        fix=fix,
         reason="wrong-signer",
     )
 

@@ -142,8 +142,8 @@ def test_another_root_with_the_same_name_is_not_the_root() -> None:
 
 def test_the_signature_must_be_by_the_leaf() -> None:
     other = KeySigner()
-    assert reason(word(LEAF, signer=other)) == "wrong-signer"
-    assert reason(word(LEAF, ROOT, signer=ROOT_KEY)) == "wrong-signer"
+    assert reason(word(LEAF, signer=other)) == "bad-signature"
+    assert reason(word(LEAF, ROOT, signer=ROOT_KEY)) == "bad-signature"
 
 
 def test_the_root_signs_no_statements() -> None:

@@ -66,7 +66,7 @@ def verify(
         error.fix = error.fix or f"{str(path)!r} is damaged or no signature: get it again"
         raise
     except VerificationFailed as error:
-        if error.reason == "wrong-signer" and key is not None:
+        if error.reason == "wrong-signer" and key is not None and "keyless" not in str(error.fix):
             error.fix = "if you trust who signed it, name that signer's public key with --key"
         raise
     if wanted is not None and verified.manifest.digest != wanted:
