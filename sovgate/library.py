@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,21 +153,29 @@ def verify(
     project: AnyPath = ".",
     manifest: str | None = None,
     signature: AnyPath | None = None,
+    ignore_unsigned: Sequence[AnyPath] | bool = False,
 ) -> Verified:
     """Verify a model by one public key, or else by what the project trusts for models.
 
     `manifest`, "sha256:…", refuses every other model, though a trusted signer signed it.
+    `ignore_unsigned`: paths below the model where files may lie that nobody signed, or True:
+    anywhere. What was signed is checked all the same.
 
     Raises VerificationFailed, UsageError, ConfigError, DiskError. A return means that it verified.
     """
     from sovgate.pipeline.move import verify as pipeline
 
+    if isinstance(ignore_unsigned, str | os.PathLike):
+        ignore_unsigned = [ignore_unsigned]
+    named = () if isinstance(ignore_unsigned, bool) else ignore_unsigned
+    paths = tuple(os.fspath(path) for path in named)
     with _errors():
         verified, path = pipeline.verify(
             Path(model),
             key=key,
             pin=manifest,
             signature=_path(signature),
+            unsigned=pipeline.Unsigned(paths=paths, anywhere=ignore_unsigned is True),
             options=Options(project=Path(project)),
         )
     return Verified(

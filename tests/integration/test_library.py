@@ -126,6 +126,27 @@ def test_a_denial_is_raised_and_never_returned(crossing: Crossing) -> None:
     assert decision["denies"]
 
 
+def test_unsigned_files_are_refused_unless_the_call_itself_allows_them(
+    crossing: Crossing,
+) -> None:
+    model, key = crossing.base / "model", str(crossing.base / "keys/home.pub.pem")
+    (model / "logs").mkdir()
+    (model / "logs/run.txt").write_text("a line")
+    with pytest.raises(sovgate.VerificationFailed):
+        sovgate.verify(model, key=key)
+    assert sovgate.verify(model, key=key, ignore_unsigned=["logs"]).files == 4
+    assert sovgate.verify(model, key=key, ignore_unsigned="logs").files == 4
+    assert sovgate.verify(model, key=key, ignore_unsigned=True).files == 4
+    for nothing in ([], False, ["elsewhere"]):
+        with pytest.raises(sovgate.VerificationFailed):
+            sovgate.verify(model, key=key, ignore_unsigned=nothing)
+    with pytest.raises(sovgate.SovgateError):
+        sovgate.verify(model, key=key, ignore_unsigned=["model.bin"])
+    (model / "model.bin").write_bytes(b"changed")
+    with pytest.raises(sovgate.VerificationFailed):
+        sovgate.verify(model, key=key, ignore_unsigned=True)
+
+
 def test_no_environment_variable_stands_in_for_an_argument(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
