@@ -252,15 +252,15 @@ def push(
             options=Options(project=Path(project), dry_run=dry_run),
         )
     return Pushed(
-        release=done.release.pinned(done.manifest),
-        manifest=f"sha256:{done.manifest}",
-        store=done.store,
-        crossed=done.crossed,
+        release=done.moved.pinned,
+        manifest=f"sha256:{done.moved.manifest}",
+        store=done.moved.store,
+        crossed=done.size.crossed,
         left_behind=done.left_behind,
-        already=done.already,
+        already=done.written.already,
         dry_run=done.dry_run,
-        record=done.record,
-        audit_head=done.audit_head,
+        record=done.written.record,
+        audit_head=done.written.audit_head,
     )
 
 
@@ -281,15 +281,15 @@ def pull(release: str, *, zone: str, output: AnyPath, project: AnyPath = ".") ->
             options=Options(project=Path(project)),
         )
     return Pulled(
-        release=done.release.pinned(done.manifest),
-        manifest=f"sha256:{done.manifest}",
+        release=done.moved.pinned,
+        manifest=f"sha256:{done.moved.manifest}",
         model=done.output,
         evidence=done.evidence,
-        source=done.source.zone,
+        source=done.moved.source.zone,
         pinned=done.pinned,
         already=done.already,
-        receipt=done.receipt,
-        audit_head=done.audit_head,
+        receipt=done.proof.receipt,
+        audit_head=done.proof.audit_head,
     )
 
 

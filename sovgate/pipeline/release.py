@@ -295,13 +295,13 @@ class _ReleaseRun:
                 options=self.options,
             )
             say.decisions = made.decisions
-            self._head(self.zone, made.audit_head)
-            if made.already:
+            self._head(self.zone, made.written.audit_head)
+            if made.written.already:
                 say.outcome, say.said = ALREADY, f"in {to} already, the same and whole"
             elif self.dry_run:
-                say.outcome, say.said = WOULD, f"would write {made.blobs} objects"
+                say.outcome, say.said = WOULD, f"would write {made.size.objects} objects"
             else:
-                say.said = f"{made.blobs} objects, {made.crossed} bytes"
+                say.said = f"{made.size.objects} objects, {made.size.crossed} bytes"
 
     @property
     def _pinned(self) -> Release:
@@ -365,7 +365,7 @@ class _ReleaseRun:
             say.said = f"verified and opened at {output}; receipt signed"
             if made.already:
                 say.outcome, say.said = ALREADY, f"at {output} already, and has its receipt"
-            self._head(zone, made.audit_head)
+            self._head(zone, made.proof.audit_head)
 
     def _promote(self, zone: str) -> None:
         from sovgate.pipeline.rollout.promote import promote

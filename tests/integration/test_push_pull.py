@@ -681,7 +681,7 @@ def test_a_pull_takes_its_decision_again_too(
         output=crossing.base / "pulled",
         options=Options(project=crossing.base),
     )
-    said = predicate(crossing.base / f"eu-store/receipts/churn/1.0.0/{done.receipt}.json")
+    said = predicate(crossing.base / f"eu-store/receipts/churn/1.0.0/{done.proof.receipt}.json")
     entries = [predicate(path) for path in (crossing.base / "eu-store/audit").rglob("*.json")]
     decisions = {
         entry["kind"]: {ref["sha256"] for ref in entry["refs"] if ref["role"] == "decision"}  # type: ignore[attr-defined]

@@ -364,7 +364,6 @@ UNGROUPED_FUNCTIONS = frozenset(
         "sovgate.cli.look.init._asked",
         "sovgate.errors.__init__",
         "sovgate.git.run.execute",
-        "sovgate.pipeline.move.push._pushed",
         "sovgate.stages.encrypt.seal.seal_model",
         "sovgate.stages.transfer.publish.publish",
         "sovgate.stores.s3.upload._send",
@@ -380,8 +379,6 @@ UNGROUPED_RECORDS = frozenset(
         "sovgate.formats.decision.SignedDecision",
         "sovgate.formats.promotion.Promotion",
         "sovgate.formats.transfer.Transfer",
-        "sovgate.pipeline.move.pull.Pulled",
-        "sovgate.pipeline.move.results.Pushed",
         "sovgate.regions._record.Region",
         "sovgate.surface._verbs.Input",
     }

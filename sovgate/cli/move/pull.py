@@ -60,9 +60,10 @@ def command(
             output=output,
             options=Options(project=project, progress=bar),
         )
-    pinned = done.release.pinned(done.manifest)
-    source = done.source
-    size = f"{done.files} file{'' if done.files == 1 else 's'}, {human_bytes(done.bytes)}"
+    pinned = done.moved.pinned
+    source = done.moved.source
+    files = done.size.files
+    size = f"{files} file{'' if files == 1 else 's'}, {human_bytes(done.size.bytes)}"
     notes = []
     if not done.pinned:
         notes.append(f"this was not pinned, so the store chose the bytes; next time: {pinned}")
@@ -71,7 +72,7 @@ def command(
         notes.append("the model was there and verifies; only what was missing was written")
     return Report(
         command="pull",
-        headline=f"pulled {done.release}, {size}, verified and decrypted",
+        headline=f"pulled {done.moved.release}, {size}, verified and decrypted",
         rows=(
             ("release", pinned),
             (
@@ -83,37 +84,37 @@ def command(
             *(("decision", line) for line in done.decisions),
             ("model", str(done.output)),
             ("evidence", str(done.evidence)),
-            ("receipt", done.receipt),
-            ("audit-head", done.audit_head),
+            ("receipt", done.proof.receipt),
+            ("audit-head", done.proof.audit_head),
             ("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)),
         ),
         outputs={
             "release": pinned,
-            "manifest": f"sha256:{done.manifest}",
+            "manifest": f"sha256:{done.moved.manifest}",
             "model": str(done.output),
-            "record": done.record,
-            "receipt": done.receipt,
-            "audit-head": done.audit_head,
+            "record": done.proof.record,
+            "receipt": done.proof.receipt,
+            "audit-head": done.proof.audit_head,
         },
         data={
-            "release": str(done.release),
-            "manifest": done.manifest,
+            "release": str(done.moved.release),
+            "manifest": done.moved.manifest,
             "pinned": done.pinned,
-            "record": done.record,
-            "sequence": done.sequence,
+            "record": done.proof.record,
+            "sequence": done.proof.sequence,
             "newer": [str(newer) for newer in done.newer],
             "already": done.already,
-            "from": vars(done.source),
-            "to": vars(done.destination),
-            "store": done.store,
+            "from": vars(done.moved.source),
+            "to": vars(done.moved.destination),
+            "store": done.moved.store,
             "signers": dict(done.signers),
             "model": str(done.output),
             "evidence": str(done.evidence),
-            "files": done.files,
-            "bytes": done.bytes,
+            "files": done.size.files,
+            "bytes": done.size.bytes,
             "decisions": list(done.decisions),
-            "receipt": done.receipt,
-            "audit-head": done.audit_head,
+            "receipt": done.proof.receipt,
+            "audit-head": done.proof.audit_head,
             "steps": [{"step": name, "seconds": round(s, 6)} for name, s in done.steps],
         },
         notes=tuple(notes),

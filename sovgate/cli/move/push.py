@@ -74,8 +74,8 @@ def command(
             signature=signature,
             options=Options(project=project, dry_run=dry_run, progress=bar),
         )
-    pinned = done.release.pinned(done.manifest)
-    target = done.destination
+    pinned = done.moved.pinned
+    target, release_, crossing = done.moved.destination, done.moved.release, done.size
     rows = [
         ("release", pinned),
         (
@@ -83,32 +83,32 @@ def command(
             f"zone {target.zone}, {target.provider_region}, {target.country}, "
             f"run by {target.operator}",
         ),
-        ("store", done.store),
+        ("store", done.moved.store),
         ("for key", f"{done.recipient[0]} ({done.recipient[1]})"),
         (
             "crosses" if dry_run else "crossed",
-            f"{_count(done.blobs, 'object')}, {human_bytes(done.crossed)} of ciphertext and "
-            "evidence"
-            + (", and the key table, decisions and record" if dry_run and done.blobs else ""),
+            f"{_count(crossing.objects, 'object')}, {human_bytes(crossing.crossed)} of ciphertext "
+            "and evidence"
+            + (", and the key table, decisions and record" if dry_run and crossing.objects else ""),
         ),
         ("evidence", ", ".join(role for role, _ in done.evidence) or "none but the signature"),
         *(("decision", line) for line in done.decisions),
     ]
-    if done.sequence is not None:
-        rows.append(("number", str(done.sequence)))
-    if done.audit_head is not None:
-        rows.append(("audit-head", done.audit_head))
+    if done.written.sequence is not None:
+        rows.append(("number", str(done.written.sequence)))
+    if done.written.audit_head is not None:
+        rows.append(("audit-head", done.written.audit_head))
     if done.steps:
         rows.append(("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)))
-    size = f"{_count(done.files, 'file')}, {human_bytes(done.bytes)}"
-    if done.already:
-        headline = f"{done.release} is in zone {target.zone} already, the same and whole"
+    size = f"{_count(crossing.files, 'file')}, {human_bytes(crossing.bytes)}"
+    if done.written.already:
+        headline = f"{release_} is in zone {target.zone} already, the same and whole"
     elif dry_run:
-        headline = f"would push {done.release}, {size}, to zone {target.zone}; nothing was written"
+        headline = f"would push {release_}, {size}, to zone {target.zone}; nothing was written"
     else:
-        headline = f"pushed {done.release}, {size}, to zone {target.zone}"
+        headline = f"pushed {release_}, {size}, to zone {target.zone}"
     notes = [f"left behind: {line}" for line in done.left_behind]
-    if done.reused:
+    if done.written.reused:
         notes.append("the encrypted copy of an earlier run was complete, and was used")
     if not dry_run:
         notes.append(f"there: sovgate pull {pinned} --zone {target.zone} -o DIR")
@@ -118,31 +118,31 @@ def command(
         rows=tuple(rows),
         outputs={
             "release": pinned,
-            "purl": done.release.purl,
-            "manifest": f"sha256:{done.manifest}",
-            "record": done.record or "",
-            "audit-head": done.audit_head or "",
+            "purl": done.moved.release.purl,
+            "manifest": f"sha256:{done.moved.manifest}",
+            "record": done.written.record or "",
+            "audit-head": done.written.audit_head or "",
         },
         data={
-            "release": str(done.release),
-            "manifest": done.manifest,
-            "record": done.record,
-            "sequence": done.sequence,
-            "already": done.already,
+            "release": str(done.moved.release),
+            "manifest": done.moved.manifest,
+            "record": done.written.record,
+            "sequence": done.written.sequence,
+            "already": done.written.already,
             "dry-run": done.dry_run,
-            "reused": done.reused,
-            "from": vars(done.source),
-            "to": vars(done.destination),
-            "store": done.store,
+            "reused": done.written.reused,
+            "from": vars(done.moved.source),
+            "to": vars(done.moved.destination),
+            "store": done.moved.store,
             "recipient": {"key-id": done.recipient[0], "algorithm": done.recipient[1]},
-            "files": done.files,
-            "bytes": done.bytes,
-            "objects": done.blobs,
-            "crossed": done.crossed,
+            "files": crossing.files,
+            "bytes": crossing.bytes,
+            "objects": crossing.objects,
+            "crossed": crossing.crossed,
             "evidence": [{"role": role, "sha256": sha256} for role, sha256 in done.evidence],
             "left-behind": list(done.left_behind),
             "decisions": list(done.decisions),
-            "audit-head": done.audit_head,
+            "audit-head": done.written.audit_head,
             "steps": [{"step": name, "seconds": round(s, 6)} for name, s in done.steps],
         },
         notes=tuple(notes),

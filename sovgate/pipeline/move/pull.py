@@ -6,7 +6,6 @@ Everything is checked before a key is unwrapped, and all bytes before the model 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,7 @@ from sovgate.pipeline.move.movement import (
     refuse,
     require_own_role,
 )
+from sovgate.pipeline.move.results import Moved, Proof, Pulled, Size, evidence_beside
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import attest, audit
@@ -37,7 +37,6 @@ from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
-    from sovgate.formats.transfer import Place
     from sovgate.keys._api import Signer
     from sovgate.stages.transfer import Fetched, Located, Record
     from sovgate.stages.trust import Trusted
@@ -45,37 +44,6 @@ if TYPE_CHECKING:
 
 #: What a receipt says was checked, in this order.
 CHECKS = ("record", "sequence", "signature", "evidence", "policy", "key", "plaintext")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pulled:
-    """What a pull did.
-
-    already  the model was there and verifies: only what was missing was done
-    pinned   the release was named with its manifest digest
-    newer    releases of the model in this store with a higher number
-    steps    (step, seconds)
-    """
-
-    release: Release
-    manifest: str
-    source: Place
-    destination: Place
-    store: str
-    record: str
-    sequence: int
-    signers: tuple[tuple[str, str], ...]
-    output: Path
-    evidence: Path
-    files: int
-    bytes: int
-    receipt: str
-    decisions: tuple[str, ...]
-    already: bool
-    pinned: bool
-    newer: tuple[Release, ...]
-    audit_head: str
-    steps: tuple[tuple[str, float], ...]
 
 
 def pull(
@@ -118,24 +86,26 @@ def pull(
     options.expect(move.manifest.total)
     receipt, head = move.run(judged, timer, already, options.progress)
     return Pulled(
-        release=move.release,
-        manifest=move.manifest.digest,
-        source=place(opened.zone(record.transfer.source.zone)),  # our catalogue's word, not its own
-        destination=place(here, located),
-        store=store.uri,
-        record=record.sha256,
-        sequence=record.transfer.sequence,
+        moved=Moved(
+            release=move.release,
+            manifest=move.manifest.digest,
+            source=place(opened.zone(record.transfer.source.zone)),  # our catalogue's, not its own
+            destination=place(here, located),
+            store=store.uri,
+        ),
+        size=Size(files=len(move.manifest.resources), bytes=move.manifest.total),
+        proof=Proof(
+            sequence=record.transfer.sequence,
+            record=record.sha256,
+            receipt=receipt,
+            audit_head=head,
+        ),
+        already=already,
         signers=(("transfer", record.signer.name), ("signature", move.model_signer.name)),
         output=output,
-        evidence=move.evidence_dir,
-        files=len(move.manifest.resources),
-        bytes=move.manifest.total,
-        receipt=receipt,
-        decisions=judged.lines,
-        already=already,
         pinned=release.pin is not None,
         newer=transfer.newer(store, release.model, record.transfer.sequence),
-        audit_head=head,
+        decisions=judged.lines,
         steps=tuple(timer.steps),
     )
 
@@ -161,8 +131,7 @@ class _Move:
         self.contents = contents.UNOPENED
         self.release = record.transfer.release
         self.zone = record.transfer.destination.zone
-        absolute = Path(os.path.abspath(output))  # noqa: PTH100 (resolve() would follow a link)
-        self.evidence_dir = absolute.parent / f"{absolute.name}.evidence"
+        self.evidence_dir = evidence_beside(output)
 
     def fetch(self) -> None:
         """Signature, manifest and evidence, each against the record and against its signer."""

@@ -29,7 +29,7 @@ from sovgate.pipeline.move.movement import (
     require_own_role,
 )
 from sovgate.pipeline.move.outbox import Outbox, open_blob
-from sovgate.pipeline.move.results import Delivered, Pushed
+from sovgate.pipeline.move.results import Delivered, Moved, Pushed, Size, Written
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import audit
@@ -193,10 +193,11 @@ class _Move:
         return self._pushed(
             timer,
             judged,
-            blobs=0 if found else len(sizes),
+            objects=0 if found else len(sizes),
             crossed=0 if found else sum(sizes),
-            sequence=found.transfer.sequence if found else None,
-            already=found is not None,
+            written=Written(
+                already=found is not None, sequence=found.transfer.sequence if found else None
+            ),
             dry_run=True,
         )
 
@@ -242,13 +243,16 @@ class _Move:
         return self._pushed(
             timer,
             judged,
-            blobs=done.written,
+            objects=done.written,
             crossed=done.written_bytes,
-            sequence=done.record.transfer.sequence,
-            record=done.record.sha256,
-            already=done.already,
-            reused=done.reused,
-            audit_head=end,
+            written=Written(
+                already=done.already,
+                sequence=done.record.transfer.sequence,
+                record=done.record.sha256,
+                audit_head=end,
+                reused=done.reused,
+            ),
+            dry_run=False,
         )
 
     def _deliver(
@@ -349,36 +353,32 @@ class _Move:
         timer: Timer,
         judged: Judged,
         *,
-        blobs: int,
+        objects: int,
         crossed: int,
-        sequence: int | None,
-        already: bool,
-        record: str | None = None,
-        reused: bool = False,
-        dry_run: bool = False,
-        audit_head: str | None = None,
+        written: Written,
+        dry_run: bool,
     ) -> Pushed:
         manifest = self.outgoing.manifest
         return Pushed(
-            release=self.release,
-            manifest=manifest.digest,
-            source=place(self.zone),
-            destination=place(self.to, self.located),
-            store=self.store.uri,
+            moved=Moved(
+                release=self.release,
+                manifest=manifest.digest,
+                source=place(self.zone),
+                destination=place(self.to, self.located),
+                store=self.store.uri,
+            ),
+            size=Size(
+                files=len(manifest.resources),
+                bytes=manifest.total,
+                objects=objects,
+                crossed=crossed,
+            ),
+            written=written,
+            dry_run=dry_run,
             recipient=(self.recipient.key_id, self.recipient.algorithm),
-            files=len(manifest.resources),
-            bytes=manifest.total,
-            blobs=blobs,
-            crossed=crossed,
             evidence=tuple((item.role, item.sha256) for item in self.outgoing.documents),
             left_behind=self.outgoing.left_behind,
             decisions=judged.lines,
-            sequence=sequence,
-            record=record,
-            already=already,
-            reused=reused,
-            dry_run=dry_run,
-            audit_head=audit_head,
             steps=tuple(timer.steps),
         )
 

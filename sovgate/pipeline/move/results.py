@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.records import Release
@@ -13,36 +15,107 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pushed:
-    """What a push did; of a dry run, what it would do (then `record` and `audit_head` are None).
-
-    already      the release was there before, and is the same
-    bytes        of plaintext; `crossed` are those of all blobs that were written (or would be)
-    reused       the encrypted copy of an earlier run was complete and was used
-    left_behind  statements that did not travel along, each with the reason
-    steps        (step, seconds)
-    """
+class Moved:
+    """A release on its way; `store` is where it lies, the destination's."""
 
     release: Release
     manifest: str
     source: Place
     destination: Place
     store: str
-    recipient: tuple[str, str]
+
+    @property
+    def pinned(self) -> str:
+        return self.release.pinned(self.manifest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """`bytes` of plaintext; `crossed` those of the `objects` that were written, or would be."""
+
     files: int
     bytes: int
-    blobs: int
-    crossed: int
+    objects: int = 0
+    crossed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What store and log have of it now; None where a dry run wrote nothing.
+
+    already  it was there before, the same and whole: only what was missing was done
+    reused   the encrypted copy of an earlier run was complete and was used
+    """
+
+    already: bool
+    sequence: int | None = None
+    record: str | None = None
+    audit_head: str | None = None
+    reused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """What a push did; of a dry run, what it would do.
+
+    recipient    (key id, algorithm) of the key that it was encrypted for
+    evidence     (role, SHA-256) of what travels along
+    left_behind  statements that did not travel along, each with the reason
+    steps        (step, seconds)
+    """
+
+    moved: Moved
+    size: Size
+    written: Written
+    dry_run: bool
+    recipient: tuple[str, str]
     evidence: tuple[tuple[str, str], ...]
     left_behind: tuple[str, ...]
     decisions: tuple[str, ...]
-    sequence: int | None
-    record: str | None
-    already: bool
-    reused: bool
-    dry_run: bool
-    audit_head: str | None
     steps: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """SHA-256 of the release record and of the zone's receipt for it; the head of its log."""
+
+    sequence: int
+    record: str
+    receipt: str
+    audit_head: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """What a pull did.
+
+    already  the model was there and verifies: only what was missing was done
+    signers  (role, name) of who signed the transfer and the model
+    pinned   the release was named with its manifest digest
+    newer    releases of the model in this store with a higher number
+    steps    (step, seconds)
+    """
+
+    moved: Moved
+    size: Size
+    proof: Proof
+    already: bool
+    signers: tuple[tuple[str, str], ...]
+    output: Path
+    pinned: bool
+    newer: tuple[Release, ...]
+    decisions: tuple[str, ...]
+    steps: tuple[tuple[str, float], ...]
+
+    @property
+    def evidence(self) -> Path:
+        return evidence_beside(self.output)
+
+
+def evidence_beside(output: Path) -> Path:
+    """Where a pull puts the evidence of a model that it puts at `output`."""
+    absolute = Path(os.path.abspath(output))  # noqa: PTH100 (resolve() would follow a link)
+    return absolute.parent / f"{absolute.name}.evidence"
 
 
 @dataclass(frozen=True, kw_only=True)
