@@ -289,8 +289,17 @@ def _trust(section: Section, zones: Mapping[str, ZoneConfig]) -> TrustEntry:
     return made
 
 
+def _opted_in(section: Section, key: str) -> bool:
+    """Whether an option that weakens trust is there; it can be `true`, or be left out."""
+    if not section.has(key):
+        return False
+    if section.raw(key) is not True:
+        section.refuse(key, f"{section.title(key)} is not true", fix="write true, or leave it out")
+    return True
+
+
 def _certificate(section: Section) -> CertificateTrust:
-    anybody = section.has("unsafe-any-subject") and section.boolean("unsafe-any-subject")
+    anybody = _opted_in(section, "unsafe-any-subject")
     if anybody and section.has("san"):
         section.refuse(
             "unsafe-any-subject",
@@ -307,8 +316,7 @@ def _certificate(section: Section) -> CertificateTrust:
     made = CertificateTrust(
         root=section.text("root"),
         san=None if anybody else section.text("san"),
-        authority_leaf=section.has("unsafe-authority-leaf")
-        and section.boolean("unsafe-authority-leaf"),
+        authority_leaf=_opted_in(section, "unsafe-authority-leaf"),
     )
     section.done()
     return made

@@ -101,12 +101,6 @@ class Section:
             self.refuse(key, f"{self.title(key)} must be a whole number from {least} to {most}")
         return value
 
-    def boolean(self, key: str) -> bool:
-        value = self.raw(key)
-        if type(value) is not bool:
-            self.refuse(key, f"{self.title(key)} is {_kind(value)}, not true or false")
-        return value
-
     def decimal(self, key: str) -> str:
         """A number as its text, so that no float enters a decision."""
         value = self.raw(key)

@@ -128,7 +128,7 @@ def _shown(example: Any) -> str:
 
 def _kind(full: Schema, root: Schema) -> str:
     if "const" in full:
-        return f"`{full['const']}`"
+        return f"`{json.dumps(full['const'])}`"
     name = full.get("$ref", "").rpartition("/")[2]
     if name in ("region", "place"):
         return "a region" if name == "region" else "a place"

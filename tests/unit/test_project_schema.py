@@ -76,7 +76,11 @@ WHOLE: dict[str, Any] = {
         {"name": "ci", "key": "keys/us.pem", "may": ["signature", "sbom"], "from": "home"},
         {
             "name": "legal",
-            "certificate": {"root": "keys/ca.pem", "san": "dpo@bank.example"},
+            "certificate": {
+                "root": "keys/ca.pem",
+                "san": "dpo@bank.example",
+                "unsafe-authority-leaf": True,
+            },
             "may": ["legal", "waiver"],
         },
     ],
@@ -245,6 +249,20 @@ GATE = {"before": "deploy"}
         ({"datasets": {"a": {}}, "gates": {"g": {**GATE, "dataset": "a", "at-most": 1}}}, False),
         ({"gates": {"": GATE}}, True),
         ({"gates": {"g": {**GATE, "at-least": 0.1, "at-most": 0.2}}}, False),
+        *(
+            ({"trust": [{"name": "n", "may": ["signature"], "certificate": {"root": "r"} | c}]}, ok)
+            for c, ok in (
+                ({"san": "s"}, True),
+                ({"unsafe-any-subject": True}, True),
+                ({"unsafe-any-subject": True, "unsafe-authority-leaf": True}, True),
+                ({}, False),
+                ({"unsafe-any-subject": False}, False),
+                ({"unsafe-any-subject": "true"}, False),
+                ({"unsafe-any-subject": 1}, False),
+                ({"san": "s", "unsafe-any-subject": True}, False),
+                ({"san": "s", "unsafe-authority-leaf": False}, False),
+            )
+        ),
         ({"border": {"weights": {"allow": []}}}, True),
         ({"border": {"embeddings": {"allow": []}}}, False),
         ({"border": {"embeddings": {"allow": []}}, "classes": ["embeddings"]}, True),
