@@ -34,7 +34,7 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
     "--signature",
     type=LocalPath(),
     metavar="FILE",
-    help="The signature (default: MODEL.evidence/signature.sigstore.json).",
+    help="The signature (default: MODEL.evidence/signature.sigstore.json, or model.sig with it).",
 )
 @option(
     "--manifest",
