@@ -227,6 +227,6 @@ def disk_error(error: OSError, doing: str) -> SovgateError:
     return DiskError(
         f"could not {doing}: {error.strerror or error}",
         why=str(error.filename) if error.filename else None,
-        fix=fixes.get(code, "look at the disk and its permissions, and run it again"),
+        fix=fixes.get(code, "check the disk and its permissions, and run it again"),
         reason=errno.errorcode.get(code, "disk").lower(),
     )

@@ -79,8 +79,8 @@ def open_below(root: int, name: str) -> int:
 
 def _link(name: str) -> VerificationFailed:
     return VerificationFailed(
-        f"{name[:160]!r} is not a regular file reached without links",
-        fix="replace links by the files that they point to",
+        f"{name[:160]!r} is not a regular file, or is reached through a link",
+        fix="replace links with the files that they point to",
         reason="not-regular",
     )
 
@@ -344,9 +344,9 @@ def require_file(path: str | os.PathLike[str]) -> None:
         return
     if not stat.S_ISREG(mode):
         raise UsageError(
-            f"{os.fspath(path)!r} is no file",
-            why="writing there would put a file in its place",
-            fix="name a file, and read that",
+            f"{os.fspath(path)!r} is not a file",
+            why="writing there would replace it with a file",
+            fix="name a file, and read its content from there",
             reason="output-exists",
         )
 
@@ -365,8 +365,8 @@ def require_free(path: str | os.PathLike[str]) -> None:
 
 def _taken(path: str | os.PathLike[str]) -> UsageError:
     return UsageError(
-        f"{os.fspath(path)!r} is there already",
-        fix="name another place with -o, or remove it",
+        f"{os.fspath(path)!r} already exists",
+        fix="choose another place with -o, or remove it",
         reason="output-exists",
     )
 

@@ -55,7 +55,7 @@ def check_names(names: list[str]) -> None:
         if key in folded:
             raise VerificationFailed(
                 f"the file names {folded[key][:160]!r} and {name[:160]!r} collide",
-                why="some systems cannot tell them apart",
+                why="some systems treat them as the same name",
                 fix="rename one of them and sign the model again",
                 reason="unsafe-name",
             )
@@ -67,6 +67,6 @@ def check_names(names: list[str]) -> None:
             if above in folded:
                 raise VerificationFailed(
                     f"{folded[above][:160]!r} is a file and a folder at once",
-                    why=f"{name[:160]!r} lies inside it",
+                    why=f"{name[:160]!r} is inside it",
                     reason="unsafe-name",
                 )

@@ -61,7 +61,7 @@ class Run:
             raise UsageError(
                 f"{name}: {str(value)[:80]!r} cannot be recorded",
                 why="a value is text, a truth value, or a finite number, "
-                f"of at most {_MAX_VALUE} letters",
+                f"of at most {_MAX_VALUE} characters",
                 fix="leave it out, or record text that says it",
             )
         values[name] = text

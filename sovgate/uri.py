@@ -58,8 +58,8 @@ def parse(text: str, *, what: str) -> Uri:
     if match is None and "://" in text and not text.startswith("./"):
         # A slip in the scheme must not make a folder of that name on this machine.
         raise ConfigError(
-            f"what stands before :// in the {what} URI is no scheme",
-            why="schemes are written in small letters, with nothing before them",
+            f"what is before :// in the {what} URI is not a scheme",
+            why="a scheme has small letters only, and nothing stands before it",
             fix="write s3://…, awskms://… or file://…; ./PATH for a path that holds ://",
             reason="bad-uri",
         )
@@ -71,19 +71,19 @@ def parse(text: str, *, what: str) -> Uri:
         raise ConfigError(
             f"the {what} URI carries credentials",
             why=f"{scheme}://…@… would leak into logs",
-            fix="take them out of the URI; give them by the service's own environment variables",
+            fix="remove them from the URI; set the service's own environment variables",
             reason="secret-in-uri",
         )
     if scheme == "pkcs11" and "pin-value" in rest:
         raise ConfigError(
             f"the {what} URI carries a PIN",
-            fix="use pin-source=file:… in place of pin-value",
+            fix="use pin-source=file:… instead of pin-value",
             reason="secret-in-uri",
         )
     if not rest:
         raise ConfigError(
             f"the {what} URI {text!r} names nothing",
-            fix=f"write what it names behind {scheme}:, as in file:PATH",
+            fix=f"write what it names after {scheme}:, as in file:PATH",
             reason="bad-uri",
         )
     return Uri(scheme=scheme, rest=rest, text=text)
@@ -96,7 +96,7 @@ def unserved(scheme: str, *, what: str, known: Iterable[str], fix: str) -> Confi
     if service is None:
         return ConfigError(
             f"no {what} adapter knows the scheme {scheme!r}",
-            why=f"known are {schemes}",
+            why=f"the known schemes are {schemes}",
             fix=fix,
             reason="unknown-scheme",
         )

@@ -245,7 +245,7 @@ def _out(text: str) -> None:
     except OSError as error:
         raise DiskError(
             f"could not write to standard output: {error.strerror}",
-            why="the command itself had ended; only what it had to say is lost",
+            why="the command had finished; only its output is lost",
             fix="free space where the output goes, and run it again",
             reason=NO_OUTPUT,
         ) from error
@@ -349,15 +349,15 @@ def write_tekton_results(outputs: Mapping[str, str]) -> None:
     if size + _TEKTON_OWN > _TEKTON_LIMIT:
         raise UsageError(
             f"the results do not fit into Tekton's {_TEKTON_LIMIT:,} bytes: they take {size:,}",
-            why="what was to be done is done, but no Task after this one would hear of it",
-            fix="shorter paths and names",
+            why="the command did its work, but later Tasks would not get its results",
+            fix="use shorter paths and names",
             reason="results-too-large",
         )
     if outputs and not folder.is_dir():
         raise UsageError(
             f"there is no folder {str(folder)!r} for the results",
-            why="what was to be done is done, but Tekton would read its results there",
-            fix="outside of a Tekton step set SOVGATE_RESULTS_DIR, or say another --format",
+            why="the command did its work, but Tekton would read its results there",
+            fix="outside of a Tekton step, set SOVGATE_RESULTS_DIR or choose another --format",
             reason="missing-path",
         )
     for name, value in outputs.items():

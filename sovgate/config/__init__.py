@@ -102,7 +102,7 @@ def _refuse_stranger(path: Path) -> None:
         raise ConfigError(
             f"{str(path)!r} belongs to another user",
             why="it was found above this folder, and it says whom to trust",
-            fix=f"if it is the one that you mean, say so: --project {path.parent}",
+            fix=f"if this is the file that you mean, name it: --project {path.parent}",
             reason="project-owner",
         )
 
@@ -252,12 +252,14 @@ def _border(
     name: str, section: Section, zones: Mapping[str, ZoneConfig], classes: tuple[str, ...]
 ) -> BorderRule:
     if name not in classes or not _CLASS.fullmatch(name):
-        section.refuse(None, f"{name[:80]!r} is no class of data", fix=did_you_mean(name, classes))
+        section.refuse(
+            None, f"{name[:80]!r}is not a class of data", fix=did_you_mean(name, classes)
+        )
     allow = []
     for text in section.texts("allow"):
         match = _ARROW.fullmatch(text)
         if match is None:
-            section.refuse("allow", f"{text[:80]!r} is no border", fix="write: from -> to")
+            section.refuse("allow", f"{text[:80]!r}is not a crossing", fix="write: from -> to")
         for zone in match.groups():
             if zone not in zones:
                 section.refuse(
@@ -335,12 +337,12 @@ def _gate(name: str, section: Section, datasets: Mapping[str, DatasetRef]) -> Ga
             if section.has(bound):
                 section.refuse(
                     bound,
-                    "a gate with dataset: is a legal word, and has no bound",
-                    fix="make two gates of it",
+                    "a gate with dataset: is a legal gate, and has no bound",
+                    fix="split it into two gates",
                 )
     if made.at_least is not None and made.at_most is not None:
         section.refuse(
-            "at-most", "a gate has one bound, at-least or at-most", fix="make two gates of it"
+            "at-most", "a gate has one bound, at-least or at-most", fix="split it into two gates"
         )
     section.done()
     return made

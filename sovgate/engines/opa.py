@@ -113,7 +113,7 @@ def _program() -> str:
     found = shutil.which("opa")
     if found is None:
         raise EngineError(
-            "there is no program opa on PATH",
+            "the program opa is not on PATH",
             why="policy.engine in sovgate.yaml asks for it",
             fix="install Open Policy Agent 1.0 or later, or write policy.engine: regorus",
             reason="no-opa",
@@ -157,7 +157,7 @@ def _capabilities(program: str) -> JSON:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise EngineError(
-            "opa does not say what it can do",
+            "opa does not list its capabilities",
             why=f"{program} capabilities --current",
             fix="install Open Policy Agent 1.0 or later",
             reason="no-opa",
@@ -180,7 +180,7 @@ def _run(program: str, arguments: Sequence[str], given: bytes, folder: Path | No
         raise EngineError(
             "opa did not answer",
             why=str(error)[:300],
-            fix="run the same again with policy.engine: regorus",
+            fix="run it again with policy.engine: regorus",
             reason="opa-failed",
         ) from error
     if len(done.stdout) > MAX_OUTPUT or not done.stdout.strip():

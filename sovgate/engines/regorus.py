@@ -49,7 +49,7 @@ def _refused(name: str, error: object) -> ConfigError:
     return ConfigError(
         f"the policy {name!r} does not parse",
         why=_message(error),
-        fix="correct it there; `sovgate lint` reads it again",
+        fix="correct it; `sovgate lint` checks it again",
         where=where or Where(path=name),
         reason="policy-syntax",
     )
@@ -100,7 +100,7 @@ def ask_child(
         raise EngineError(
             "the project's own policies did not answer within their limits",
             why="2 seconds of processor time and 2 GiB of memory, for all of them together",
-            fix="look for nested loops, and for brackets nested more than ten deep",
+            fix="look for nested loops, and for brackets nested more than ten levels deep",
             reason="policy-limits",
         )
     if "failed" in reply:

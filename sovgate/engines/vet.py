@@ -192,14 +192,16 @@ def _vet_package(file: _File, tree: JSON, packages: Sequence[str]) -> None:
     package = file.package
     if file.source.ours:
         if package not in (PERMIT, LIBRARY) and not package.startswith(RULES):
-            file.refuse(f"the package {package!r} is none of ours", node, reason="policy-package")
+            file.refuse(
+                f"the package {package!r} is not one of sovgate's", node, reason="policy-package"
+            )
     elif not any(
         package.startswith(prefix) and len(package) > len(prefix) for prefix in USER_PACKAGES
     ):
         file.refuse(
             f"a project's own rule may not be in package {package!r}",
             node,
-            why="it may only deny, and so only be in `user.<name>` or `sovgate.user.<name>`",
+            why="it may only deny, so its package must be `user.<name>` or `sovgate.user.<name>`",
             reason="policy-package",
         )
     if packages.count(package) > 1:
@@ -228,7 +230,7 @@ def _vet_imports(file: _File, tree: JSON) -> None:
             file.refuse(f"the import of {path!r} is not allowed", item, reason="policy-import")
         if name in _RESERVED | _ROOTS | {"deny", "allow"} or name in BUILTINS:
             file.refuse(
-                f"the import of {path!r} takes the name {name!r}",
+                f"the import of {path!r} uses the name {name!r}",
                 item,
                 why="it would hide what that name means",
                 reason="policy-import",
@@ -242,7 +244,7 @@ def _vet_heads(file: _File, tree: JSON) -> bool:
     for rule in tree["rules"]:
         spec = rule.get("Spec") or rule.get("Default")
         if spec is None:
-            file.refuse("a kind of rule that is not known", rule, reason="policy-unknown")
+            file.refuse("this kind of rule is not known", rule, reason="policy-unknown")
         head = spec["head"] if "Spec" in rule else {"Default": spec}
         kind, body = next(iter(head.items()))
         path = _path(body["refr"])
@@ -286,7 +288,7 @@ def _vet_bodies(file: _File, tree: JSON) -> None:
                 file.refuse(
                     "`with` is not allowed in a rule",
                     node["with_mods"],
-                    why="it swaps the case, or a builtin, for something else",
+                    why="it replaces the case, or a builtin, with something else",
                     reason="policy-with",
                 )
             for key, below in node.items():

@@ -275,7 +275,7 @@ def check(value: JSON) -> bytes:
     raise EngineError(
         "the case for the policy is invalid",
         why=problem,
-        fix="nothing is decided on it; see docs/formats.md, section Case and decision",
+        fix="see docs/formats.md, section Case and decision",
         reason="invalid-case",
     )
 

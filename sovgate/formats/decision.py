@@ -121,7 +121,7 @@ class Decision:
             error = EngineError(
                 f"policy could not decide: {self.case.action} {self.question}",
                 why=f"the rule {rule} did not answer: {why}",
-                fix="correct that rule (sovgate policy test), and ask again",
+                fix="correct that rule, test it (sovgate policy test), and run it again",
                 details=lines,
                 reason="unanswered",
             )

@@ -142,7 +142,7 @@ class Oms:
         """
         if statement.role != "signature":
             raise VerificationFailed(
-                "this statement is no signature",
+                "this statement is not a signature",
                 why=f"its predicate type is {statement.predicate_type[:200]!r}",
                 reason="wrong-predicate",
             )

@@ -81,7 +81,7 @@ def choose(read: Read, folder: str, deployment: str | None, container: str | Non
 
     def unclear(why: str) -> NoReturn:
         raise ConfigError(
-            f"which Deployment in {folder!r} serves the model is not clear",
+            f"it is not clear which Deployment in {folder!r} serves the model",
             why=why,
             fix="name it in the zone's gitops: deployment: NAME and container: NAME",
             reason="no-deployment",

@@ -69,7 +69,7 @@ _BEGIN, _END = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
 
 
 def _refuse(why: str, fix: str | None = None) -> NoReturn:
-    raise Malformed("not a public key that can be used", why=why, fix=fix, reason="bad-key")
+    raise Malformed("this public key cannot be used", why=why, fix=fix, reason="bad-key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ class PublicKey:
         if low_s and s > curve.order // 2:
             raise VerificationFailed(
                 "the signature is not in its canonical form",
-                why="s lies above half the group order, so that a second form of it exists",
+                why="s is above half the group order, so a second form of the signature exists",
                 fix="sign again",
                 reason="high-s",
             )

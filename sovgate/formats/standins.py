@@ -107,7 +107,7 @@ def find(name: str, head: bytes, size: int) -> StandIn | None:
         return StandIn(
             what="what a download left that did not finish",
             reason="unfinished-download",
-            fix="let the download finish, or remove what it left",
+            fix="let the download finish, or remove the partial file",
         )
     if base.startswith(".") and base.endswith(".icloud"):
         return _link("a file that iCloud keeps elsewhere")
@@ -148,7 +148,7 @@ def _textual(base: str, text: bytes, size: int) -> StandIn | None:
         return StandIn(
             what="what a server answered in place of the file",
             reason="stand-in",
-            fix=f"look into it, log in where it asks for that, and {_AGAIN}",
+            fix=f"open it, log in if it asks for that, and {_AGAIN}",
         )
     return None
 
@@ -158,7 +158,7 @@ def _weights(base: str) -> bool:
 
 
 def _link(what: str) -> StandIn:
-    return StandIn(what=what, reason="stand-in", fix=f"{_AGAIN}, and put it in the place of this")
+    return StandIn(what=what, reason="stand-in", fix=f"{_AGAIN}, and replace this file with it")
 
 
 def targets(name: str, target: str) -> Iterator[str]:

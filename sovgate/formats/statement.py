@@ -49,7 +49,7 @@ def role_of(predicate_type: str) -> str:
     if role is None:
         raise VerificationFailed(
             f"the predicate type {predicate_type[:200]!r} has no role here",
-            why=f"known are {', '.join(_ROLE_OF)}",
+            why=f"the known types are {', '.join(_ROLE_OF)}",
             reason="unknown-predicate",
         )
     return role

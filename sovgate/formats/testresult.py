@@ -34,7 +34,7 @@ _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,30})?", re.ASCII)
 def decimal(text: str) -> Decimal:
     """Decimal text as a number: no exponent, no NaN, no infinity. Raises Malformed."""
     if not _DECIMAL.fullmatch(text):
-        raise Malformed(f"{text[:40]!r} is no decimal number")
+        raise Malformed(f"{text[:40]!r} is not a decimal number")
     return Decimal(text)
 
 

@@ -52,7 +52,7 @@ def parse(data: bytes) -> Tests:
 
 def _refuse(why: str) -> NoReturn:
     raise Malformed(
-        "the test report is not usable",
+        "the test report cannot be used",
         why=why,
         fix="let the test runner write JUnit XML, e.g. pytest --junit-xml=report.xml",
         reason="bad-report",

@@ -83,9 +83,9 @@ class _Table:
     def refuse(self, why: str) -> NoReturn:
         row = f"row {len(self.ids) + 1}: " if self._headed else ""
         raise Malformed(
-            f"the {self.what} are not usable",
+            f"the {self.what} cannot be used",
             why=row + why,
-            fix="write id,label,prediction[,score]: one row a sample, each id once, no value empty",
+            fix="write id,label,prediction[,score]: a row a sample, each id once, no empty value",
             reason="bad-predictions",
         )
 

@@ -59,9 +59,9 @@ def _paired(ours: Predictions, before: Predictions) -> list[tuple[str, str, str]
         then_label, then = known.pop(name)
         if then_label != label:
             raise VerificationFailed(
-                "baseline and candidate disagree on what is right",
+                "baseline and candidate have different labels",
                 why=f"{name[:80]!r} is labelled {label[:40]!r} here and {then_label[:40]!r} there",
-                fix="let both models predict the same test set",
+                fix="run both models on the same test set",
                 reason="different-labels",
             )
         rows.append((label, answer, then))
@@ -74,7 +74,7 @@ def _different(why: str, ours: Predictions, before: Predictions) -> Verification
     return VerificationFailed(
         "baseline and candidate were not run on the same samples",
         why=f"{why}; {len(before.ids)} ids there, {len(ours.ids)} here",
-        fix="let both models predict the same test set",
+        fix="run both models on the same test set",
         reason="different-ids",
     )
 

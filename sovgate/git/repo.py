@@ -143,7 +143,7 @@ class Git:
             raise GitError(
                 f"git {arguments[0]} failed",
                 why=done.stderr or f"exit code {done.code}",
-                fix="see what is wrong with the repository (git fsck), and run it again",
+                fix="check the repository (git fsck), and run it again",
             )
         return done.stdout
 
@@ -308,7 +308,7 @@ def _check_owner(remote: Remote) -> None:
         raise GitError(
             "the Git repository belongs to another user",
             why=f"{path} could run that user's hooks and settings as this user",
-            fix="reach it by ssh or https",
+            fix="use it over ssh or https",
             where=remote.where,
             reason="git-owner",
         )

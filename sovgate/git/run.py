@@ -73,7 +73,7 @@ def find_program(name: str) -> str:
             return path
     raise GitError(
         f"{name} is not installed",
-        why=f"looked in {', '.join(PROGRAM_DIRS)}; PATH is not asked, since others can write it",
+        why=f"looked in {', '.join(PROGRAM_DIRS)}; PATH is not used, because others can change it",
         fix=f"install {name} with the system's package manager",
         reason="git-missing",
     )
@@ -132,7 +132,7 @@ def execute(
         raise GitError(
             "git did not finish in time",
             why=f"more than {seconds:.0f} seconds",
-            fix="see whether the repository answers, and run it again",
+            fix="check that the repository answers, and run it again",
             reason="git-timeout",
         ) from None
     if len(stderr) == MAX_STDERR:  # its first line was cut, and a secret in it perhaps with it
@@ -163,7 +163,7 @@ def _collect(process: subprocess.Popen[bytes], most: int, end: float) -> tuple[b
                     taken[key.fd] += data
                     if len(taken[key.fd]) > most:
                         raise GitError(
-                            "git answered with more than is allowed",
+                            "git's answer is larger than allowed",
                             why=f"more than {most} bytes",
                             reason="limits",
                         )

@@ -106,14 +106,14 @@ class Trees:
             raise GitError(
                 f"{name!r} is not a regular file in the Git repository",
                 why=_WHAT.get(item.mode),
-                fix="put a file there; where it is a link, the one that it points to",
+                fix="put a regular file there, in place of a link the file that it points to",
                 reason="not-regular",
             )
         if item.size > most:
             raise GitError(
                 f"{name!r} is larger than {most} bytes in the Git repository",
                 why=f"it has {item.size}",
-                fix="see what happened to that file",
+                fix="find out what happened to that file",
                 reason="limits",
             )
         return self._git.run("cat-file", "blob", item.oid, most=most)

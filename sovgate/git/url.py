@@ -64,7 +64,7 @@ def parse_remote(text: str, base: Path, *, where: Where | None = None) -> Remote
             raise ConfigError(
                 "the Git repository's URL carries credentials",
                 why=f"{protocol}://…@… would leak into logs and records",
-                fix="take them out of the URL; SOVGATE_GIT_TOKEN in the environment, or Git's own "
+                fix="remove them from the URL; SOVGATE_GIT_TOKEN in the environment, or Git's own "
                 "helpers, give them",
                 where=where,
                 reason="secret-in-uri",
@@ -105,7 +105,7 @@ def check_branch(name: str, *, where: Where | None = None) -> str:
     if not name or len(name) > 200 or _REF_BAD.search(name) or _CONTROL.search(name):
         raise ConfigError(
             f"{name[:80]!r} is not a branch name",
-            fix="name a branch that is there, for example main",
+            fix="name a branch that exists, for example main",
             where=where,
             reason="bad-branch",
         )

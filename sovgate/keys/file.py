@@ -54,7 +54,7 @@ def signer(uri: Uri, base: Path, region: str | None = None) -> FileSigner:
             f"{path} cannot sign",
             why=f"it is a key of kind {public.algorithm}; signatures are made with EC P-256, "
             "P-384 or P-521",
-            fix="name a key to sign; one is made with: sovgate keys generate sign -o FILE",
+            fix="name a signing key, or make one with: sovgate keys generate sign -o FILE",
             reason="unsupported-key-use",
         )
     return FileSigner(key, public, path, _certificates(data, public, path))
@@ -212,7 +212,7 @@ def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
         raise DiskError(
             f"the private key {os.fspath(path)!r} can be written by everyone",
             why=f"its mode is {stat.S_IMODE(mode):04o}, so anyone here could have put it there",
-            fix=f"make a new key, or if you trust this one: chmod 600 {path}",
+            fix=f"make a new key; if you trust this one: chmod 600 {path}",
             reason="key-permissions",
         )
     return data, str(path)
@@ -227,7 +227,7 @@ def _private(uri: Uri, base: Path, use: str) -> tuple[Any, str, bytes]:
     if not _is_private(data):
         raise ConfigError(
             f"{path} holds no private key",
-            why=f"it takes the private half to {use}",
+            why=f"the private half is needed to {use}",
             fix="name the private key file there",
             reason="not-private",
         )
@@ -248,8 +248,8 @@ def _certificates(data: bytes, public: PublicKey, path: str) -> tuple[bytes, ...
         raise _bad_file(path, error) from error
     if leaf != public.der:
         raise ConfigError(
-            f"the first certificate in {path} is not of the key in it",
-            fix="put the key first, then its own certificate, then those above it",
+            f"the first certificate in {path} is not for the key in it",
+            fix="put the key first, then its own certificate, then the certificates above it",
             reason="bad-key",
         )
     return tuple(certificate.public_bytes(Encoding.DER) for certificate in chain)
@@ -266,7 +266,7 @@ def _load_private(data: bytes, path: str) -> Any:
             raise KeyServiceError(
                 f"the private key {path} is encrypted",
                 why=f"{PASSPHRASE} is not set",
-                fix=f"give its passphrase in the environment variable {PASSPHRASE}",
+                fix=f"set the environment variable {PASSPHRASE} to its passphrase",
                 reason="passphrase-missing",
             )
         passphrase = os.fsencode(text)
@@ -276,7 +276,7 @@ def _load_private(data: bytes, path: str) -> Any:
         if passphrase is not None:
             raise KeyServiceError(
                 f"the private key {path} does not open",
-                why=f"the passphrase in {PASSPHRASE} is not its own, or the file is damaged",
+                why=f"the passphrase in {PASSPHRASE} is wrong, or the file is damaged",
                 fix=f"set {PASSPHRASE} to the passphrase of this key",
                 reason="passphrase-wrong",
             ) from error
@@ -311,7 +311,7 @@ def _bad_file(path: str, error: Exception) -> ConfigError:
     why = (error.why or error.what) if isinstance(error, SovgateError) else None
     return ConfigError(
         f"{path} is not a key that sovgate can use",
-        why=why or "it is no unencrypted or encrypted PKCS#8, SEC1 or SubjectPublicKeyInfo PEM",
+        why=why or "it is not a PKCS#8, SEC1 or SubjectPublicKeyInfo PEM file",
         fix="make one with: sovgate keys generate sign|encrypt -o FILE",
         reason="bad-key",
     )

@@ -22,7 +22,7 @@ def check(
             severity="warning",
             where=where,
             message=f"where {manifest.id} must stay is null: unknown, which denies",
-            fix="write stays-in: [EU], or stays-in: [] where it is free",
+            fix="write stays-in: [EU], or stays-in: [] if it may go anywhere",
         )
     if manifest.category in PERSONAL and manifest.commitment is None:
         yield Finding(
@@ -39,7 +39,7 @@ def check(
             severity="warning",
             where=where,
             message=f"{manifest.id} is {manifest.category}, but may go anywhere",
-            fix="write stays-in: with the places where the law keeps it",
+            fix="write stays-in: with the places where it must stay by law",
         )
     if declared is not None and declared.category not in (None, manifest.category):
         yield Finding(
@@ -47,5 +47,5 @@ def check(
             severity="error",
             where=where,
             message=f"its category is {manifest.category}, the project says {declared.category}",
-            fix="make the two say the same",
+            fix="make both say the same",
         )

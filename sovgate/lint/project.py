@@ -75,7 +75,7 @@ def scheme_without_adapter(config: ProjectConfig) -> Iterator[Finding]:
                 where=config.where(dotted),
                 message=f"{dotted}: this version of sovgate has no {what} adapter for {scheme}: "
                 f"({uri.WITHOUT_ADAPTER[scheme]})",
-                fix=f"name a {what} of another kind",
+                fix=f"use another kind of {what}",
             )
 
 
@@ -113,7 +113,7 @@ def border_to_itself(config: ProjectConfig) -> Iterator[Finding]:
                     rule="border-to-itself",
                     severity="warning",
                     where=config.where(f"border.{name}.allow"),
-                    message=f"border.{name} allows {source} -> {target}, which is no border",
+                    message=f"border.{name} allows {source} -> {target}, whichis not a crossing",
                     fix="remove it",
                 )
 
@@ -159,7 +159,7 @@ def unknown_residence(config: ProjectConfig) -> Iterator[Finding]:
                 severity="warning",
                 where=config.where(f"datasets.{name}"),
                 message=f"where {name} must stay is unknown, so its models may go nowhere",
-                fix="add stays-in: [EU], or stays-in: [] where it is free",
+                fix="add stays-in: [EU], or stays-in: [] if it may go anywhere",
             )
 
 

@@ -111,7 +111,9 @@ def _destinations(opened: Project, release: Release, route: Route) -> list[str]:
         )
     names = list(dict.fromkeys(route.to))
     if not names:
-        raise UsageError("where does it go?", fix="--to ZONE, once for each", reason="no-zone")
+        raise UsageError(
+            "no zone to push to is named", fix="add --to ZONE, once for each zone", reason="no-zone"
+        )
     for name in names:
         check_call(opened, release, route.zone, name)
         opened.store(name)
@@ -166,7 +168,7 @@ class _ReleaseRun:
             raise UsageError(
                 f"the model is not the one that {self.release} is pinned to",
                 why=f"its manifest is sha256:{self.manifest}",
-                fix="leave the pin out, or name the model that it belongs to",
+                fix="remove the pin, or name the model that it belongs to",
                 reason="wrong-pin",
             )
         if datasets:

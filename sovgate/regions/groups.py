@@ -85,7 +85,7 @@ def group(name: str, *, where: Where | None = None) -> Group:
     if found is not None:
         return found
     raise ConfigError(
-        f"{quoted(name)} is no country code and no group",
+        f"{quoted(name)} is neither a country code nor a group",
         why="stays-in takes ISO 3166-1 alpha-2 codes (DE, NO, GB) and EU, EEA, EFTA, in capitals",
         fix=_suggest(name),
         where=where,

@@ -97,9 +97,9 @@ def check_subject(statement: Statement, manifest: str) -> None:
         about = None if told is None else told.digest
     if about not in (None, manifest):
         raise VerificationFailed(
-            f"a statement of role {statement.role} that came along is about another model",
+            f"a statement of role {statement.role} in the release is about another model",
             why=f"its subject is {about}; this model is {manifest}",
-            fix="have it sent again without evidence of other models",
+            fix="ask its source to send it again without evidence of other models",
             reason="evidence-subject",
         )
 
@@ -130,7 +130,7 @@ def _create(folder: Path, role: str, data: bytes, suffix: str) -> Path:
         if there != data:
             raise VerificationFailed(
                 f"{path.name!r} is there already, with other bytes",
-                why="its name holds a part of its own digest, so it was changed",
+                why="its name contains part of its digest, so it was changed",
                 fix=f"look at {str(path)!r}, and remove it if it is damaged",
                 reason="evidence-exists",
             )

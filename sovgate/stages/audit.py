@@ -139,7 +139,7 @@ class Run:
             raise Inconclusive(
                 "the clock was set back during this run",
                 why=f"it says {now.isoformat()}, and said {self._last.isoformat()} before",
-                fix="set the clock right, and run it again",
+                fix="correct the clock, and run it again",
                 reason="clock",
             )
         release = about.release
@@ -270,14 +270,14 @@ def conclude(found: Verified) -> None:
         return
     tips = found.tips
     raise Inconclusive(
-        "that nothing was cut off the end of the log cannot be shown"
+        "it cannot be shown that nothing was cut off the end of the log"
         if tips
-        else "the log is empty, and nothing tells whether it should be",
+        else "the log is empty, and nothing shows whether it should be",
         why=f"all {found.entries} entries in {len(found.runs)} runs verify, but "
         f"{len(tips)} of the runs end without an anchor"
         if tips
         else None,
-        fix="name the heads that you know to be ends, as the last command printed its own: "
+        fix="name the heads that you know to be ends, as the last commands printed them: "
         "sovgate audit verify --against HEAD",
         reason="no-anchor",
         details=tuple(

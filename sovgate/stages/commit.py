@@ -50,7 +50,7 @@ def commit(
         if not entries:
             raise UsageError(
                 f"{str(folder)!r} holds no data",
-                fix="name the folder or file where the data lies",
+                fix="name the folder or file with the data",
                 reason="empty",
             )
         with ThreadPoolExecutor(cores()) as pool:

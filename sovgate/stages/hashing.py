@@ -263,7 +263,7 @@ def _gone(error: OSError, name: str) -> SovgateError:
 def _changed(name: str) -> VerificationFailed:
     return VerificationFailed(
         f"{name[:160]!r} changed while it was read",
-        why="something still writes to the model",
+        why="something is still writing to the model",
         fix="let the training or download finish, and run it again",
         reason="changed-while-reading",
     )

@@ -176,7 +176,7 @@ def refuse_git(names: Iterable[str]) -> None:
         if any(part.casefold().startswith(".git") for part in name.split("/")):
             raise VerificationFailed(
                 f"{name[:160]!r} has a name that git acts on",
-                why="where the model is unpacked, git would read it",
+                why="where the model is unpacked, git would act on it",
                 fix="remove it, or rename it",
                 reason="git-name",
             )

@@ -51,7 +51,9 @@ def decide(case: Case, policies: PolicySet, engine: Engine) -> Decision:
     value = case.json()
     data = cases.check(value)
     if not policies.rules:
-        raise EngineError("there is no rule at all", why="no rule, no decision", reason="no-rules")
+        raise EngineError(
+            "there are no rules", why="without a rule there is no decision", reason="no-rules"
+        )
     answers = engine.evaluate(value, policies)
     mode = case.project.mode
     verdict = _judge(value, answers, policies, mode)

@@ -206,7 +206,7 @@ def _signers(found: Foreign, trusted: Sequence[Trusted], now: datetime | None) -
             "the signature does not verify",
             why=f"it names the key of {named[0]}, but was changed since that key signed it, "
             "or another key made it",
-            fix="get the file again from where it was made, or sign again",
+            fix="get the file again from its source, or sign again",
             reason="bad-signature",
         )
     raise _by_a_stranger(found, trusted)
@@ -294,9 +294,9 @@ def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: Publ
     ours = statement.is_canonical(bundle.payload) and not _foreign_oms(statement, bundle.payload)
     if ours and (bundle.emit() != data or not _is_path(bundle.certificates)):
         raise Malformed(
-            "the bundle is not in its one spelling",
-            why="bytes outside of the signed payload were changed",
-            fix="get the file again from where it was made",
+            "the bundle is not in its canonical form",
+            why="bytes outside the signed payload were changed",
+            fix="get the file again from its source",
             reason="not-canonical",
         )
     if ours or statement.role != "signature":
@@ -304,9 +304,9 @@ def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: Publ
     named = _leaf_is(bundle, key) if bundle.certificates else bundle.hint in key.hints
     if not named:
         raise VerificationFailed(
-            "the bundle names another key than the one that signed it",
+            "the bundle names a key other than the one that signed it",
             why=f"the signature is by {key.key_id[:16]}…",
-            fix="get the file again from where it was made",
+            fix="get the file again from its source",
             reason="wrong-hint",
         )
 

@@ -237,7 +237,7 @@ def _differ(
         "the model is not the one that was signed",
         why=f"files: {', '.join(words)}",
         fix="get the model again from where it was signed, or, if the difference is meant, "
-        "sign it again" + ("; take files that are no part of it out of it" if extra else ""),
+        "sign it again" + ("; remove the files that do not belong to it" if extra else ""),
         reason="changed-file" if changed else "missing-file" if missing else "extra-file",
         details=tuple(lines),
     )

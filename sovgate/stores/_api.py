@@ -23,8 +23,8 @@ def check_name(name: str) -> tuple[str, ...]:
     parts = tuple(name.split("/"))
     if len(parts) > MAX_PARTS or not all(_PART.fullmatch(part) for part in parts):
         raise VerificationFailed(
-            f"{name[:160]!r} is no name of the store layout",
-            fix="find out who put it into the store, and remove it",
+            f"{name[:160]!r} is not a name of the store layout",
+            fix="find out who put it in the store, and remove it",
             reason="unsafe-name",
         )
     return parts

@@ -259,7 +259,7 @@ class FileStore:
                 view = view[os.write(descriptor, view) :]
         if left != 0 or digest.hexdigest() != sha256:
             raise StoreError(
-                f"the bytes given for {name} are not the ones that were announced",
+                f"the bytes given for {name} are not those that were announced",
                 why=f"expected {size} bytes with SHA-256 {sha256}, "
                 + (f"found SHA-256 {digest.hexdigest()}" if left == 0 else "found another size"),
                 fix="run it again; the source changed while it was read",
@@ -277,7 +277,7 @@ class FileStore:
             if error.errno in _MISSING:
                 raise StoreError(
                     f"could not {what}: {error.strerror}",
-                    why="something on the way is not a folder, or went away meanwhile",
+                    why="part of the path is not a folder, or was removed meanwhile",
                     fix="check the store's path",
                     reason="missing-path",
                 ) from error
@@ -293,7 +293,7 @@ class FileStore:
 
     def _planted(self, part: str) -> VerificationFailed:
         return VerificationFailed(
-            f"{part!r} in {self.uri} is a link or no folder",
+            f"{part!r} in {self.uri} is a link, or is not a folder",
             fix="find out who put it there, and remove it",
             reason="not-regular",
         )

@@ -79,7 +79,7 @@ def install(locks: list[Path], wheels: Path, folder: Path) -> Path:
     failed = _does(fetch, clean) or _does(offline, alone)
     if failed is not None:
         raise Refused(
-            "the locked packages could not be had",
+            "the locked packages could not be downloaded",
             output=failed,
             code=14,
             fix=f"let the runner reach a package index, or put the wheels of "
@@ -164,7 +164,7 @@ def _pip(python: Path) -> list[str]:
         for wheel in sorted(folder.glob("pip-*.whl"), reverse=True):
             return [sys.executable, "-I", str(wheel / "pip"), f"--python={python}"]
     raise Refused(
-        "this Python has neither pip nor the wheel of it",
+        "this Python has neither pip nor its wheel",
         fix="install python3-pip, or name another Python with the input python",
     )
 

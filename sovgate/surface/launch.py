@@ -189,7 +189,7 @@ def _environment(command: str, given: Mapping[str, str], folder: Path) -> dict[s
     for name in asked:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,127}", name) or _NEVER.match(name):
             raise Refused(
-                f"the input pass-env names {name[:60]!r}, which no step takes from outside",
+                f"the input pass-env names {name[:60]!r}, which no step takes from the environment",
                 fix="name only variables that hold credentials",
             )
     names = [*RUNNER, *CREDENTIALS, *OURS, *asked]

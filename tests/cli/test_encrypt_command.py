@@ -104,7 +104,7 @@ def test_a_dry_run_says_what_would_go_to_whom_and_writes_nothing(desk, capsys):
         (["--to", "mars"], 3, "mars"),
         (["--to", "home"], 3, "zone home has no key to encrypt for it"),
         (["--to", "eu", "--to", "eu"], 2, "named twice"),
-        (["--to", "eu", "--release", "fraud/1"], 2, "no release of this project"),
+        (["--to", "eu", "--release", "fraud/1"], 2, "not a release of this project"),
         (["--to", "eu", "--release", "churn"], 2, "is not a release"),
         (["--to", "eu", "--release", f"churn/1@sha256:{'0' * 64}"], 11, "pinned"),
         (["--to", "eu", "--signature", "none"], 2, "no such file"),

@@ -401,7 +401,7 @@ def test_rule_22_a_wheel_that_was_changed_is_never_installed(
         (real,) = wheels().glob("click-*.whl")
         assert mended.read_bytes() == real.read_bytes()
     else:
-        assert "the locked packages could not be had" in log.annotations("sign", "run")[0]
+        assert "the locked packages could not be downloaded" in log.annotations("sign", "run")[0]
 
 
 def test_a_complete_wheel_folder_needs_no_network(tmp_path: Path) -> None:

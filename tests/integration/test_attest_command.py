@@ -364,7 +364,7 @@ def test_a_predicate_file_is_signed_as_what_it_is_said_to_be(crossing: Crossing)
     file = crossing.base / "bom.json"
     file.write_text('{"bomFormat": "CycloneDX"}')
     words = ("attest", crossing.model, file, "--key", "keys/home.pem")
-    assert crossing.json(*words, code=2)["error"]["fix"].startswith("say --type")
+    assert crossing.json(*words, code=2)["error"]["fix"].startswith("add --type")
     assert crossing.json(*words, "--type", "sbom")["signed"][0]["role"] == "sbom"
     assert crossing.json(*words, "--type", "https://cyclonedx.org/bom")["signed"] == []
     crossing.json(*words, "--type", "https://example.org/x", code=11)

@@ -86,7 +86,7 @@ def test_halves_of_two_keys_are_told_before_a_run_fails_by_them(
     (crossing.base / "keys/other.pem").replace(crossing.base / f"keys/{name}.pem")
     (check,) = lines(crossing, "--zone", "eu", code=3)[f"eu: {label}"]
     assert check["status"] == "missing"
-    assert f"not the other half of keys/{name}.pub.pem" in check["detail"]
+    assert f"does not belong to keys/{name}.pub.pem" in check["detail"]
     assert "keys show" in check["fix"]
 
 

@@ -113,7 +113,7 @@ def test_an_encrypted_copy_is_pushed_only_if_its_signature_tells_what_is_in_it(
 def test_rule_06_a_source_cannot_send_evidence_of_another_model(
     crossing: Crossing, role: str
 ) -> None:
-    """All is signed by the right keys, but a statement that came along is about another model."""
+    """All is signed by the right keys, but a statement is about another model."""
     crossing.push()
     data = evidence_of_another_model(crossing, role)
     blobs = crossing.base / "eu-store/blobs/sha256"

@@ -91,7 +91,7 @@ def test_hostile_predictions_are_refused(tmp_path: Path, text: str | bytes) -> N
 @pytest.mark.parametrize("nothing", ["", "nan", "NaN", "-inf", "Infinity", "None", "null", "<NA>"])
 def test_a_missing_value_is_no_answer_that_equals_another(tmp_path: Path, nothing: str) -> None:
     """A model that answers nothing would be right wherever the label is missing too."""
-    with pytest.raises(Malformed, match="not usable"):
+    with pytest.raises(Malformed, match="cannot be used"):
         read(tmp_path, f"id,label,prediction\n1,{nothing},{nothing}\n")
 
 
@@ -189,7 +189,7 @@ def test_parquet_that_unpacks_to_gigabytes_is_refused_in_little_memory(
     counted = pa.proxy_memory_pool(usual)
     pa.set_memory_pool(counted)
     try:
-        with pytest.raises(Malformed, match="not usable"):
+        with pytest.raises(Malformed, match="cannot be used"):
             _predictions.read(path, "predictions")
     finally:
         pa.set_memory_pool(usual)

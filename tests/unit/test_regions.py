@@ -455,7 +455,7 @@ def test_what_is_no_group(name: str) -> None:
     ("name", "fix"), [("UK", "GB"), ("eu", "EU"), ("Germany", "DE"), ("norway", "NO")]
 )
 def test_did_you_mean_for_groups(name: str, fix: str) -> None:
-    with pytest.raises(ConfigError, match=r"no country code and no group") as caught:
+    with pytest.raises(ConfigError, match=r"neither a country code nor a group") as caught:
         regions.group(name)
     assert f"did you mean {fix}" in str(caught.value.fix)
 

@@ -195,7 +195,7 @@ def test_what_is_whole_is_no_part(name: str) -> None:
 def test_a_part_too_many_is_refused(tmp_path: Path) -> None:
     for number in (1, 2, 5):
         safetensors(tmp_path / (PARTS % (number, 2)), [f"t{number}"])
-    assert "one part too many" in refused(tmp_path).what
+    assert "one part more than" in refused(tmp_path).what
 
 
 def test_what_no_index_names_is_named_and_not_counted(tmp_path: Path) -> None:

@@ -112,10 +112,10 @@ def command(
         ]
         if missing:
             raise UsageError(
-                f"it is not said: {', '.join(missing)}",
-                why="this is no terminal, so nobody can be asked",
+                f"these options are missing: {', '.join(missing)}",
+                why="this is not a terminal, so nobody can be asked",
                 fix="sovgate init DIR --pattern central --train REGION --serve REGION; "
-                "`sovgate regions list` has the regions",
+                "`sovgate regions list` lists the regions",
                 reason="missing-answer",
             )
         if not data and local and pattern == "hybrid":
@@ -201,7 +201,7 @@ def _pattern(text: str) -> str:
     known = {"no": "central", "n": "central", "yes": "hybrid", "y": "hybrid"}
     text = known.get(text.lower(), text.lower())
     if text not in ("central", "hybrid"):
-        raise UsageError(f"{text[:40]!r} is no pattern", fix="central or hybrid")
+        raise UsageError(f"{text[:40]!r} is not a pattern", fix="choose central or hybrid")
     return text
 
 

@@ -119,11 +119,14 @@ def command(
     with progress("reading the model") as bar:
         if legal:
             if file is not None or all_unsigned or kind or roles:
-                raise UsageError("--legal makes its own statement", fix="leave out the others")
+                raise UsageError(
+                    "--legal makes its own statement",
+                    fix="leave out FILE, --type, --all-unsigned and --role",
+                )
             if dataset is None or zone is None:
                 raise UsageError(
-                    "a legal word is about a data set and a zone",
-                    fix="say --dataset NAME --zone ZONE",
+                    "a legal statement is about a data set and a zone",
+                    fix="add --dataset NAME --zone ZONE",
                 )
             made = attest_legal(
                 model,
@@ -140,8 +143,8 @@ def command(
         else:
             if dataset or release or statement or until:
                 raise UsageError(
-                    "--dataset, --release, --statement and --until are --legal's",
-                    fix="say --legal too, or leave them out",
+                    "--dataset, --release, --statement and --until belong to --legal",
+                    fix="add --legal, or leave them out",
                 )
             made = attest(
                 model,

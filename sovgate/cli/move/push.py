@@ -153,7 +153,7 @@ def running_zone(zone: str | None) -> str:
     """A border command that does not know where it runs stops."""
     if zone is None:
         raise ConfigError(
-            "in which zone does this run?",
+            "the zone in which this runs is not named",
             fix="name it with --zone, or set SOVGATE_ZONE",
             reason="no-zone",
         )

@@ -69,7 +69,7 @@ def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict
     except ValueError as error:
         raise ConfigError(
             f"what follows ? in the {what} URI is not name=value",
-            fix="write ?NAME=VALUE; known are " + ", ".join(sorted(allowed)),
+            fix="write ?NAME=VALUE; the options are " + ", ".join(sorted(allowed)),
             reason="bad-uri",
         ) from error
     options = dict(pairs)
@@ -79,7 +79,7 @@ def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict
             f"the {what} URI has an option {strange[0][:40]!r}"
             if strange
             else f"the {what} URI has an option twice",
-            fix="known are " + ", ".join(sorted(allowed)) + ", each once",
+            fix="the options are " + ", ".join(sorted(allowed)) + ", each once",
             reason="bad-uri",
         )
     for name, pattern, form in (
@@ -123,7 +123,7 @@ def custom_endpoint(url: str, *, what: str) -> str:
     if parts.username is not None or parts.password is not None or "@" in url:
         raise ConfigError(
             f"the endpoint of the {what} carries credentials",
-            fix="take them out of the URI",
+            fix="remove them from the URI",
             reason="secret-in-uri",
         )
     written = f"[{host}]" if ":" in host else host
@@ -164,7 +164,7 @@ def endpoint(
     if row is None:
         raise ConfigError(
             f"the region of the {what} is not known",
-            why="its URI does not say it, and no zone does",
+            why="neither its URI nor a zone names it",
             fix="name the zone, or write the region into the URI",
             reason="no-region",
         )
@@ -172,7 +172,7 @@ def endpoint(
     if host is None:
         raise ConfigError(
             f"{row.id} has no {service} endpoint in the catalogue",
-            fix=f"name it in the URI of the {what}, and the location is then only declared",
+            fix=f"name it in the URI of the {what}; the location is then only declared",
             reason="no-endpoint",
         )
     return Endpoint(url=f"https://{host}", region=row.region, declared=row, catalogued=True)
@@ -278,7 +278,7 @@ def _unusable(error: Exception, place: Endpoint, kind: type[SovgateError]) -> So
     return kind(
         f"could not open {place.url}",
         why=f"the SDK's own configuration cannot be used ({name})",
-        fix="put ~/.aws/config and the AWS_… variables of the environment right",
+        fix="correct ~/.aws/config and the AWS_… variables of the environment",
         reason="aws-config",
     )
 
@@ -325,11 +325,11 @@ def _no_redirects(place: Endpoint) -> Callable[..., None]:
         moved = http.status_code in (301, 302, 303, 307, 308) or code in _ELSEWHERE
         if moved or (http.status_code >= 400 and there and there != place.region):
             raise ResidencyMismatch(
-                f"{place.url} sends us elsewhere",
-                why=f"it says that this lies in {str(there)[:80]!r}, not in {place.region!r}"
+                f"{place.url} redirects to another place",
+                why=f"it says that this is in {str(there)[:80]!r}, not in {place.region!r}"
                 if there
                 else f"it answered with a redirect ({http.status_code})",
-                fix="name the region where it really lies, and see whether policy allows that",
+                fix="name the region where it really is, and check that policy allows it",
                 reason="redirected",
             )
 

@@ -25,7 +25,7 @@ def credentials(provider: str) -> tuple[str, ...] | None:
         there, missing = names[:2] if values[0] else names[1::-1]
         raise ConfigError(
             f"{there} is set, and {missing} is not",
-            fix="set both, or neither: then the SDK looks where it always does",
+            fix="set both, or neither; with neither, the SDK looks in its usual places",
             reason="half-credentials",
         )
     return tuple(value for value in values if value) if values[0] else None
@@ -40,7 +40,7 @@ def own_roots(session: Any, kind: type[SovgateError]) -> str | None:
         raise kind(
             f"there are no TLS roots at {roots[:200]!r}",
             why="AWS_CA_BUNDLE, ca_bundle in ~/.aws/config or REQUESTS_CA_BUNDLE names them",
-            fix="correct it, or take it out to have the default roots",
+            fix="correct it, or remove it to use the default roots",
             reason="tls",
         )
     return roots

@@ -59,7 +59,9 @@ def explain(
             reason="credentials-expired",
         )
     if code in _CLOCK or (code in _WRONG and _TOO_OLD.search(answers.message(error))):
-        return kind(what, why="the clock here is wrong", fix="set the clock right", reason="clock")
+        return kind(
+            what, why="this machine's clock is wrong", fix="correct the clock", reason="clock"
+        )
     if code in _WRONG:
         return kind(
             what,
@@ -85,21 +87,21 @@ def explain(
         return kind(
             what,
             why="there is no such profile in ~/.aws/config",
-            fix="add it, or take it out of the URI (profile=) or AWS_PROFILE",
+            fix="add it, or remove it from the URI (profile=) or from AWS_PROFILE",
             reason="no-profile",
         )
     if name == "SSLError":
         return kind(
             what,
-            why="its TLS certificate is not one that the default roots vouch for",
+            why="the default roots do not vouch for its TLS certificate",
             fix="check the endpoint; AWS_CA_BUNDLE names roots of your own",
             reason="tls",
         )
     if name in ("HTTPClientError", "ProxyConnectionError"):
         return kind(
             what,
-            why=f"the request did not get out ({name})",
-            fix="check the proxy in HTTPS_PROXY, and whether a credential has a line end too much",
+            why=f"the request was not sent ({name})",
+            fix="check the proxy in HTTPS_PROXY, and that no credential ends with a line break",
             reason="no-answer",
         )
     if not code:
@@ -116,6 +118,6 @@ def explain(
     return kind(
         what,
         why=f"{code}: {message}" if message else code,
-        fix="run it again; if it stays, ask whoever runs the service",
+        fix="run it again; if the error stays, ask the service's operator",
         reason="service",
     )

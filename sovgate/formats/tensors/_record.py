@@ -80,9 +80,9 @@ class NewerError(Exception):
 
 def refuse(format_: str, why: str) -> NoReturn:
     raise Malformed(
-        f"this is no valid {format_} file",
+        f"this is not a valid {format_} file",
         why=why,
-        fix="save the model again, and do not load this file",
+        fix="do not load this file; save the model again",
         reason="bad-header",
     )
 

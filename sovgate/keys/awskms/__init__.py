@@ -102,7 +102,7 @@ class KmsSigner(_KmsKey):
             raise KeyServiceError(
                 f"{self._key.arn} gave a signature that does not verify",
                 why="checked here with the public key that the same service gave",
-                fix="find out what answers at that endpoint",
+                fix="find out which service answers at that endpoint",
                 reason="bad-signature",
             ) from error
         return signature
@@ -131,9 +131,9 @@ class KmsRecipient(_Symmetric):
         wrapped = bytes(answer["CiphertextBlob"])
         if len(wrapped) > _MAX_CIPHERTEXT:
             raise KeyServiceError(
-                f"{self._key.arn} gave a wrapped key that nobody could read back",
+                f"{self._key.arn} gave a wrapped key that is too large to be read back",
                 why=f"it has {len(wrapped)} bytes; KMS gives {_MAX_CIPHERTEXT} at most",
-                fix="find out what answers at that endpoint",
+                fix="find out which service answers at that endpoint",
                 reason="bad-answer",
             )
         return wrapped
@@ -188,8 +188,8 @@ def encryption_context(context: bytes) -> dict[str, str]:
     """
     fields = strict.loads(context)
     if not isinstance(fields, dict) or not fields:
-        raise KeyServiceError("the wrap context is none", reason="bad-context")
+        raise KeyServiceError("the wrap context is not valid", reason="bad-context")
     named = {f"sovgate:{name}": value for name, value in fields.items() if value is not None}
     if not all(isinstance(value, str) and value for value in named.values()):
-        raise KeyServiceError("the wrap context is none", reason="bad-context")
+        raise KeyServiceError("the wrap context is not valid", reason="bad-context")
     return {name: str(value) for name, value in named.items()}

@@ -71,7 +71,9 @@ def parse_uri(uri: Uri, region: str | None) -> Named:
         row = _row(arn.group(1), arn.group(2))
         if written not in (None, row.id) or account not in (None, arn.group(3)):
             raise ConfigError(
-                f"{uri.text[:200]!r} contradicts itself", fix="the ARN is enough", reason="bad-uri"
+                f"{uri.text[:200]!r} contradicts itself",
+                fix="write the ARN alone",
+                reason="bad-uri",
             )
         account = arn.group(3)
     if row is None and region is not None:
@@ -79,7 +81,7 @@ def parse_uri(uri: Uri, region: str | None) -> Named:
     if row is None:
         raise ConfigError(
             f"the region of {uri.text[:200]!r} is not known",
-            why="neither an ARN nor a zone says it, and it is not guessed",
+            why="neither an ARN nor a zone names it, and sovgate does not guess",
             fix="write the ARN, or add ?region=aws:eu-central-1",
             reason="no-region",
         )
@@ -157,7 +159,7 @@ class Key:
                 there = str(copy.get("Region") or "a region that is not named")[:80]
                 raise ResidencyMismatch(
                     f"{self.arn} has a copy outside its zone",
-                    why=f"it is a multi-Region key, and one copy lies in {there}",
+                    why=f"it is a multi-Region key, and one copy is in {there}",
                     fix="use a key of one region, or delete that replica",
                     reason="key-elsewhere",
                 )
@@ -187,7 +189,7 @@ class Key:
             public = PublicKey.from_der(bytes(answer["PublicKey"]))
         except VerificationFailed as error:
             raise KeyServiceError(
-                f"the public half of {self.arn} is none that can be used",
+                f"the public half of {self.arn} cannot be used",
                 why=error.why,
                 reason="bad-key",
             ) from error
@@ -237,7 +239,7 @@ def cannot(key: Key, why: str, fix: str = "name a key of another kind there") ->
 
 def _outside(name: str, found: str, declared: str) -> ResidencyMismatch:
     return ResidencyMismatch(
-        f"the key {name[:200]} lies in {found[:80]}",
+        f"the key {name[:200]} is in {found[:80]}",
         why=f"it was declared for {declared}",
         fix=f"name a key in {declared}, or correct the zone's region",
         reason="key-elsewhere",
@@ -248,6 +250,6 @@ def _another(asked: str, answered: str) -> KeyServiceError:
     return KeyServiceError(
         f"another key answered for {asked[:200]}",
         why=f"it was {answered[:200]}",
-        fix="find out what answers at that endpoint, and which account it is",
+        fix="find out which service answers at that endpoint, and for which account",
         reason="wrong-key",
     )

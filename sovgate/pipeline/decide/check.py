@@ -72,7 +72,7 @@ def check(
         raise UsageError(
             "the model is not the one that the release is pinned to",
             why=f"it is sha256:{manifest}",
-            fix="name the model that was pinned, or leave the pin out",
+            fix="name the model that was pinned, or remove the pin",
         )
     folder = attest.evidence_dir(model)
     evidence, trusted = attest.read(folder), opened.trusted(question.source)
@@ -126,8 +126,8 @@ def _question(asked: Asked, options: Options) -> tuple[Project, Question]:
 def _zones(opened: Project, zone: str | None, to: str | None) -> tuple[str, str]:
     if zone is None:
         raise ConfigError(
-            "it is not known which zone this is",
-            fix="say --zone ZONE, or set SOVGATE_ZONE",
+            "the zone in which this runs is not named",
+            fix="add --zone ZONE, or set SOVGATE_ZONE",
             reason="no-zone",
         )
     source = opened.zone(zone).name
@@ -138,7 +138,7 @@ def _release(text: str, opened: Project) -> Release:
     release = Release.parse(text)
     if release.model != opened.config.model:
         raise UsageError(
-            f"{text[:160]!r} is no release of this project",
+            f"{text[:160]!r} is not a release of this project",
             why=f"its model is {opened.config.model!r}",
             fix=f"write {opened.config.model}/VERSION",
             reason="bad-release",

@@ -196,6 +196,6 @@ def decimal(text: str | None) -> str | None:
         if len(text) > 64 or not number.is_finite() or abs(number.adjusted()) > 40:
             raise InvalidOperation
     except InvalidOperation:
-        raise Malformed(f"{text[:40]!r} is no decimal number") from None
+        raise Malformed(f"{text[:40]!r} is not a decimal number") from None
     spelled = format(number.normalize(), "f")
     return "0" if number == 0 else spelled

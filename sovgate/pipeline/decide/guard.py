@@ -157,7 +157,7 @@ def _tracked(base: Path) -> list[Path]:
         )
     if done.code != 0:
         raise UsageError(
-            "it is not known which files to look through",
+            "no files are named",
             why=done.stderr or None,
             fix="name files, or run it in a Git repository",
             reason="nothing-to-do",

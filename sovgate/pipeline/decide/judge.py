@@ -131,7 +131,7 @@ def clock() -> int:
         raise EngineError(
             "the clock of this machine is wrong",
             why=f"it says {strict.format_time(datetime.fromtimestamp(max(now, 0), UTC))}",
-            fix="set it; decisions and evidence depend on it",
+            fix="set the clock; decisions and evidence depend on it",
             reason="clock",
         )
     return now
@@ -246,6 +246,6 @@ def _check_clock(judged: Judged, moment: datetime) -> None:
             "the clock was set back while this ran",
             why=f"policy decided at {datetime.fromtimestamp(latest, UTC).isoformat()}, "
             f"now it is {moment.isoformat()}",
-            fix="set the clock right, and run it again",
+            fix="correct the clock, and run it again",
             reason="clock",
         )

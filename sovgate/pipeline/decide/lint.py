@@ -33,7 +33,7 @@ def lint(paths: Sequence[Path], folder: Path | None) -> tuple[list[Finding], lis
         run.path(path)
     if not run.read:
         raise UsageError(
-            "nothing to lint: no sovgate.yaml, dataset manifest or policy is there",
+            "there is nothing to lint: no sovgate.yaml, data set manifest or policy was found",
             fix="name one of them, or a folder that holds them",
             reason="nothing-to-do",
         )

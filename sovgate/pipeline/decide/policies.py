@@ -142,7 +142,7 @@ def _check_used(modules: Sequence[Module], rules: Sequence[Rule]) -> None:
             raise ConfigError(
                 f"the policy {module.name!r} denies nothing",
                 why="it has no `deny contains …`, and no other file imports it",
-                fix="write its rule as `deny contains …`; or take the file away",
+                fix="write its rule as `deny contains …`; or remove the file",
                 where=Where(path=module.name),
                 reason="policy-no-deny",
             )
@@ -275,7 +275,7 @@ def run_tests(folder: Path | None) -> list[TestResult]:
     names = {path: file for path, file in names.items() if file.endswith(TEST_SUFFIX)}
     if not names:
         raise UsageError(
-            "there is no test of a rule",
+            "there are no tests of rules",
             fix="name a folder that holds *_test.rego files with rules named test_…",
             reason="nothing-to-do",
         )

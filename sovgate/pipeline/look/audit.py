@@ -187,7 +187,7 @@ def _conclude(logs: Sequence[ZoneLog]) -> Inconclusive | None:
             errors.append((log, error))
     if not logs:
         return Inconclusive(
-            "there is no audit log here, and nothing tells whether there should be one",
+            "there is no audit log here, and nothing shows whether there should be one",
             fix="name the zone whose log it is with --zone, and the head that you noted with "
             "--against",
             reason="no-anchor",

@@ -77,7 +77,7 @@ def make_key(out: Path) -> None:
         out, b64encode(os.urandom(commitment.KEY_BYTES)).encode() + b"\n", mode=0o600
     ):
         raise UsageError(
-            f"{str(out)!r} is there already",
+            f"{str(out)!r} already exists",
             why="a key is never overwritten",
             fix="name another file with -o",
             reason="output-exists",
@@ -98,8 +98,8 @@ def _key(path: Path) -> bytes:
         raise
     if len(key) != commitment.KEY_BYTES:
         raise ConfigError(
-            f"{str(path)!r} is no commitment key",
-            why="it must hold 32 bytes in base64 on one line",
+            f"{str(path)!r} is not a commitment key",
+            why="it must hold 32 bytes as base64, on one line",
             fix="sovgate data key -o FILE",
             reason="bad-key",
         )

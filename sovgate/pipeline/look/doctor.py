@@ -183,7 +183,7 @@ def _policies(found: Diagnosis, opened: Project) -> None:
         open_engine(policies)
         if policies.engine in ("opa", "both") and shutil.which("opa") is None:
             raise EngineError(
-                "there is no program opa on PATH",
+                "the program opa is not on PATH",
                 fix="install OPA 1.0 or newer, or say engine: regorus",
             )
         return f"{len(policies.rules)} rules, engine {policies.engine}"

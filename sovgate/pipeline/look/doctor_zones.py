@@ -92,7 +92,7 @@ def _matching_id(
         return key_id
     if other != key_id:
         raise ConfigError(
-            f"it is not the other half of {public}",
+            f"it does not belong to {public}",
             why=f"its id is {key_id[:16]}…, and that one's is {other[:16]}…",
             fix=f"bring back the key that belongs to {public}; or, where this is the right one, "
             "`sovgate keys show` it into that file, and tell the other zones",

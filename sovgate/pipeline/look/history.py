@@ -83,8 +83,8 @@ def show(release: Release, *, zone: str | None = None, project: Path | None = No
     nodes += [node for name in names for node in [logs[name].about(release)] if node is not None]
     if not nodes:
         raise NotFound(
-            f"nothing is known of {release}",
-            why="looked in the stores and logs of " + ", ".join(names),
+            f"nothing is known about {release}",
+            why="searched the stores and logs of " + ", ".join(names),
             fix="check name and version; name the zone's project with --project",
             reason="no-release",
         )

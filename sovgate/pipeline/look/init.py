@@ -63,8 +63,8 @@ def model_name(text: str) -> str:
     """Raises UsageError."""
     if not _MODEL.fullmatch(text):
         raise UsageError(
-            f"{text[:60]!r} is no name for a model",
-            fix="a-z, 0-9 and hyphens within, at most 40",
+            f"{text[:60]!r} cannot be a model's name",
+            fix="use a-z, 0-9 and hyphens, at most 40, with no hyphen at either end",
             reason="bad-name",
         )
     return text
@@ -82,8 +82,8 @@ def zone_answer(text: str, *, suffix: str = "") -> ZoneAnswer:
     name = name.strip() or region.country.lower() + suffix
     if not _ZONE.fullmatch(name):
         raise UsageError(
-            f"{name[:60]!r} is no name for a zone",
-            fix="a-z first, then 0-9 and hyphens within too, at most 40; not github",
+            f"{name[:60]!r} cannot be a zone's name",
+            fix="use a-z, 0-9 and hyphens, at most 40; a letter first, no hyphen last; not github",
             reason="bad-name",
         )
     return ZoneAnswer(name=name, region=region)
@@ -102,8 +102,8 @@ def data_answer(text: str) -> DataAnswer:
             ) from error
     if not RELEASE_PART.fullmatch(name) or name == PUBLIC:
         raise UsageError(
-            f"{name[:60]!r} is no name for a data set",
-            fix="e.g. customers-eu=EU",
+            f"{name[:60]!r} cannot be a data set's name",
+            fix="write NAME=PLACE, for example customers-eu=EU",
             reason="bad-name",
         )
     return DataAnswer(name=name, stays_in=found)
@@ -116,35 +116,37 @@ def check(answers: Answers) -> Answers:
     if twice:
         raise UsageError(
             f"two zones are called {twice[0]}",
-            fix="name them: NAME=provider:region",
+            fix="give each its own name: NAME=provider:region",
             reason="bad-name",
         )
     for name in names:
         # Those are what environments and pipelines beside the zone's own are called.
         if {f"{name}-release", f"{name}-rollback"} & set(names):
             raise UsageError(
-                f"the names of zones do not go together: {', '.join(names)[:120]}",
-                why=f"{name}-release and {name}-rollback are taken by zone {name}",
-                fix="name them: NAME=provider:region",
+                f"the names of these zones conflict: {', '.join(names)[:120]}",
+                why=f"{name}-release and {name}-rollback already belong to zone {name}",
+                fix="give each its own name: NAME=provider:region",
                 reason="bad-name",
             )
         longest = f"{answers.model}-{name}-release"
         if len(longest) > MAX_NAME:
             raise UsageError(
-                f"the names of model and zone are too long together: {longest}",
+                f"the names of model and zone are too long when joined: {longest}",
                 why=f"pipelines, namespaces and buckets have at most {MAX_NAME}",
-                fix="a shorter --model, or NAME=provider:region",
+                fix="use a shorter --model, or a shorter zone name: NAME=provider:region",
                 reason="bad-name",
             )
     if not 1 <= len(answers.serve) <= MAX_ZONES:
-        raise UsageError(f"from 1 to {MAX_ZONES} zones can serve", fix="--serve provider:region")
+        raise UsageError(
+            f"from 1 to {MAX_ZONES} zones can serve", fix="add --serve provider:region"
+        )
     data = [one.name for one in answers.data]
     if len(set(data)) != len(data):
         raise UsageError("two data sets have one name", reason="bad-name")
     if answers.pattern == "hybrid" and not data:
         raise UsageError(
-            "a hybrid project fine-tunes on data that may not leave, and none is named",
-            fix="--data NAME=EU",
+            "a hybrid project fine-tunes on data that may not leave, and no such data is named",
+            fix="add --data NAME=EU",
             reason="no-data",
         )
     if answers.gitops is not None:
@@ -177,8 +179,8 @@ def init(folder: Path, answers: Answers, *, dry_run: bool = False) -> Made:
     for half in halves:
         if not (folder / half).is_file():
             raise UsageError(
-                f"{half!r} is missing, and its other half is there",
-                fix="bring it back, or move the other away",
+                f"{half!r} is missing, but its other half exists",
+                fix="restore it, or move the other half away",
                 reason="half-a-key",
             )
     kept += halves
@@ -203,7 +205,7 @@ def _check_folders(folder: Path, paths: list[str]) -> None:
     """What is to hold files is a folder, or is not there yet."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise UsageError(
-            f"{str(folder)!r} is no folder", fix="name another", reason="output-exists"
+            f"{str(folder)!r} is not a folder", fix="choose another", reason="output-exists"
         )
     for parent in dict.fromkeys(parent for path in paths for parent in Path(path).parents):
         there = folder / parent
@@ -214,7 +216,7 @@ def _check_folders(folder: Path, paths: list[str]) -> None:
             raise UsageError(
                 f"{str(parent)!r} is {what}",
                 why="nothing was written",
-                fix="init writes into folders only: move it away, or name another folder",
+                fix="move it away, or choose another folder: init writes only into real folders",
                 reason="output-exists",
             )
 
@@ -252,10 +254,10 @@ def _compare(
 
 def _taken(paths: list[str]) -> UsageError:
     return UsageError(
-        f"{paths[0]!r} is there already, and is another"
-        + (f"; and so are {len(paths) - 1} more" if len(paths) > 1 else ""),
+        f"{paths[0]!r} already exists with other content"
+        + (f"; and so do {len(paths) - 1} more" if len(paths) > 1 else ""),
         why="nothing is ever overwritten, and nothing was written",
-        fix="name another folder, or move these away",
+        fix="choose another folder, or move these files away",
         reason="output-exists",
         details=tuple(paths),
     )

@@ -85,7 +85,7 @@ def _made(name: str) -> tuple[bytes, bytes]:
 
 def _taken(path: Path) -> UsageError:
     return UsageError(
-        f"{str(path)!r} is there already",
+        f"{str(path)!r} already exists",
         why="a key is never overwritten",
         fix="name another file with -o",
         reason="output-exists",

@@ -140,8 +140,8 @@ def attest_legal(
     )
     if len(text) > legal.MAX_STATEMENT:
         raise UsageError(
-            f"the statement is longer than {legal.MAX_STATEMENT} letters",
-            fix="say it in fewer, or name a document by its digest",
+            f"the statement is longer than {legal.MAX_STATEMENT} characters",
+            fix="shorten it, or name a document by its digest",
         )
     word = legal.Legal(
         dataset=said.dataset,
@@ -167,7 +167,7 @@ def _roles(names: Sequence[str]) -> frozenset[str]:
     for name in names:
         if name not in BY_HAND:
             raise UsageError(
-                f"{name[:40]!r} is no role that is signed by hand",
+                f"{name[:40]!r} is not a role that is signed by hand",
                 fix=f"one of {', '.join(BY_HAND)}",
                 reason="role-not-by-hand",
             )
@@ -195,10 +195,13 @@ def _from_file(file: Path, kind: str | None, model: str, manifest: str) -> _Draf
         return _Draft(source=file.name, statement=statement)
     if predicate_type is None:
         raise UsageError(
-            f"what kind of predicate is {file.name}?", fix=f"say --type {' | '.join(BY_HAND)}"
+            f"the type of the predicate in {file.name} is not named",
+            fix=f"add --type {' | '.join(BY_HAND)}",
         )
     if type(value) is not dict:
-        raise VerificationFailed(f"{file.name} is no predicate: not an object", reason="malformed")
+        raise VerificationFailed(
+            f"{file.name} is not a predicate: it is not a JSON object", reason="malformed"
+        )
     role_of(predicate_type)
     statement = Statement(
         subject_name=model,
@@ -244,21 +247,21 @@ def _check(draft: _Draft, model: str, manifest: str, wanted: frozenset[str]) -> 
     if role not in BY_HAND:
         raise VerificationFailed(
             f"{source} is of role {role}, which nobody signs by hand",
-            why="such a statement is signed by the command that does what it says",
-            fix=f"take it away; signed by hand are {', '.join(BY_HAND)}",
+            why="the command that does what it says also signs it",
+            fix=f"remove it; these roles are signed by hand: {', '.join(BY_HAND)}",
             reason="role-not-by-hand",
         )
     if wanted and role not in wanted:
         raise UsageError(
             f"{source} is of role {role}, which is not among --role",
-            fix=f"say --role {role} too, or name another file",
+            fix=f"add --role {role}, or name another file",
         )
     if statement.subject_sha256 != manifest or statement.subject_name != model:
         raise VerificationFailed(
             f"{source} is about another model",
             why=f"about {statement.subject_name[:80]!r}, {statement.subject_sha256[:16]}…; this is "
             f"{model!r}, {manifest[:16]}…",
-            fix="take it out of the evidence of this model, or make it again",
+            fix="remove it from this model's evidence, or make it again",
             reason="other-model",
         )
     try:
@@ -279,9 +282,9 @@ def _read(role: str, statement: Statement) -> None:
         why = registry.misfit(testresult.parse(statement.predicate))
         if why is not None:
             raise VerificationFailed(
-                "it is no result of the gate that it names",
+                "it is not a result of the gate that it names",
                 why=why,
-                fix="name that gate otherwise, or run: sovgate gate",
+                fix="give the gate another name, or run: sovgate gate",
                 reason="other-measure",
             )
     elif role == "legal":
@@ -290,9 +293,9 @@ def _read(role: str, statement: Statement) -> None:
         heads = _SPDX_HEADS if statement.predicate_type == SPDX else _CYCLONEDX_HEADS
         if not any(name in statement.predicate for name in heads):
             raise Malformed(
-                "it is no SBOM of that type",
+                "it is not an SBOM of that type",
                 why=f"it does not say {' or '.join(heads)}",
-                fix="name a CycloneDX document in JSON, or with its predicate type an SPDX one",
+                fix="name a CycloneDX document in JSON, or an SPDX one with its predicate type",
             )
 
 
@@ -353,9 +356,9 @@ def _commitment(opened: Project, dataset: str) -> str:
         )
     if facts.commitment is None:
         raise ConfigError(
-            f"nothing commits to the data of {dataset}",
-            why="a legal word is about one state of the data",
-            fix=f"where the data lies: sovgate data commit PATH --dataset {dataset} --epoch … "
+            f"there is no commitment to the data of {dataset}",
+            why="a legal statement is about one state of the data",
+            fix=f"where the data is, run: sovgate data commit PATH --dataset {dataset} --epoch … "
             "--key FILE",
             where=opened.config.where(f"datasets.{dataset}"),
             reason="no-commitment",
@@ -383,12 +386,12 @@ def _until(text: str | None) -> datetime | None:
         until = strict.parse_time(text if "T" in text else f"{text}T00:00:00Z")
     except VerificationFailed:
         raise UsageError(
-            f"--until {text[:40]!r} is no date", fix="write 2027-01-31, or 2027-01-31T00:00:00Z"
+            f"--until {text[:40]!r} is not a date", fix="write 2027-01-31, or 2027-01-31T00:00:00Z"
         ) from None
     if until <= datetime.now(UTC):
         raise UsageError(
-            f"--until {text[:40]} is over already",
-            why="a word that has run out lets nothing through",
-            fix="name a day to come, or leave it out for no end",
+            f"--until {text[:40]} is in the past",
+            why="a statement that has run out allows nothing",
+            fix="name a day in the future, or leave it out for no end",
         )
     return until

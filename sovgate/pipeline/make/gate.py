@@ -179,7 +179,7 @@ def _misdeclared(config: ProjectConfig, found: Gate) -> ConfigError | None:
         f"gates.{found.name} asks for what this gate does not measure"
         if wrong
         else f"gates.{found.name} has no threshold",
-        why=None if wrong else "so no result of it can be held to the project's own",
+        why=None if wrong else "so no result can be compared with the project's own threshold",
         fix=f"write gates.{found.name}: {{{bound}before: {declared.before}}}",
         where=config.where(f"gates.{found.name}"),
         reason="wrong-threshold" if wrong else "no-threshold",
@@ -195,7 +195,7 @@ def _threshold(opened: Project, found: Gate, asked: str | None, given: str | Non
         raise ConfigError(
             f"the project has no threshold for the gate {found.name}",
             fix=f"add gates.{found.name}: {{{found.bound}: …, before: transfer}} to "
-            f"{opened.config.document.name}, or say --{found.bound} to try one",
+            f"{opened.config.document.name}, or add --{found.bound} to try one",
             where=opened.config.where("gates"),
             reason="no-threshold",
         )
@@ -237,7 +237,7 @@ def _number(text: str, option: str) -> str:
             raise InvalidOperation
     except InvalidOperation:
         raise UsageError(
-            f"{option} {text[:40]!r} is no decimal number", fix=f"for example {option} 0.95"
+            f"{option} {text[:40]!r} is not a decimal number", fix=f"for example {option} 0.95"
         ) from None
     return decimal(format(number, "f")) or "0"
 
@@ -249,8 +249,8 @@ def _confidence(text: str | None) -> float:
     if not LEAST_CONFIDENCE <= number <= _MOST_CONFIDENCE:
         raise UsageError(
             f"--confidence {text[:40]} is not from {LEAST_CONFIDENCE} to {_MOST_CONFIDENCE}",
-            why="a result of less confidence is none to policy",
-            fix=f"leave it out for {LEAST_CONFIDENCE}, or ask for more",
+            why="policy does not count a result with less confidence",
+            fix=f"leave it out to use {LEAST_CONFIDENCE}, or ask for more",
         )
     return float(number)
 
@@ -272,7 +272,7 @@ def _read(found: Gate, confidence: float, files: Files) -> Inputs:
     if found.reads == "binary":
         positive = files.positive
         if positive is None:
-            raise UsageError("which label is it about?", fix="say --positive LABEL")
+            raise UsageError("the positive label is not named", fix="say --positive LABEL")
         if rows.ids and positive not in rows.labels:
             raise UsageError(
                 f"no sample is labelled {positive[:80]!r}",

@@ -141,8 +141,8 @@ def own_datasets(
 
     if datasets and no_dataset:
         raise UsageError(
-            "it adds data of its own, or none: not both",
-            why=f"data sets are named, and --no-dataset is said: {', '.join(datasets)[:80]}",
+            "data sets are named together with --no-dataset",
+            why=f"it cannot both have data of its own and have none: {', '.join(datasets)[:80]}",
             fix="leave out --no-dataset, or the data sets",
             reason="no-dataset",
         )
@@ -150,7 +150,7 @@ def own_datasets(
         raise UsageError(
             "name the data sets behind the model",
             why="a model whose data is unknown may go nowhere",
-            fix="--dataset NAME for each, or --no-dataset where there is none of its own",
+            fix="add --dataset NAME for each, or --no-dataset if it has no data of its own",
             reason="no-dataset",
         )
     if commit is not None and not _COMMIT.fullmatch(commit):
@@ -231,7 +231,7 @@ def _signed(folder: Path, trusted: Sequence[Trusted]) -> str:
     manifest = model_manifest(bundle, trusted)
     if manifest is None:
         raise VerificationFailed(
-            "the signature of the base model tells no sizes, so not which model it is",
+            "the base model's signature names no sizes, so it does not say which model it is",
             fix="name the model itself with --base-model",
             reason="unsized",
         )

@@ -90,7 +90,7 @@ def _signer(key: str | None, zone: str | None, project: Path | None) -> Signer:
         return signer
     if zone is None:
         raise UsageError(
-            "which key signs?",
+            "the key to sign with is not named",
             fix="name it with --key, e.g. --key file:keys/sign.pem, or a zone of the project with "
             "--zone; sovgate keys generate makes one",
             reason="no-key",
@@ -108,7 +108,7 @@ def _older_bundle(path: Path) -> bool:
         foreign.Foreign.parse(read_bounded(path, most=MAX_BYTES, what="signature file"))
     except (VerificationFailed, UsageError) as error:
         raise UsageError(
-            f"{str(path)!r} is there already, and is no signature",
+            f"{str(path)!r} already exists, and is not a signature",
             fix="name another place with --signature",
             reason="output-exists",
         ) from error

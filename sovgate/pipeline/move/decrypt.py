@@ -67,8 +67,8 @@ def decrypt(
     options.refuse_dry_run("decrypt")
     if zone is None:
         raise ConfigError(
-            "it is not known which zone this is",
-            fix="say --zone ZONE, or set SOVGATE_ZONE",
+            "the zone in which this runs is not named",
+            fix="add --zone ZONE, or set SOVGATE_ZONE",
             reason="no-zone",
         )
     opened = open_project(options.project)
@@ -122,7 +122,7 @@ def read_sealed(folder: Path, zone: str) -> Sealed:
     if sealed.zone != zone:
         raise VerificationFailed(
             f"the copy in {zone} was encrypted for zone {sealed.zone}",
-            fix="get the copy that was made for this zone",
+            fix="use the copy that was made for this zone",
             reason="zone-mismatch",
         )
     return sealed
@@ -232,7 +232,7 @@ def restore_evidence(
         there = read_bounded(path, most=strict.MAX_BYTES, what="signature")
         if there != signature:
             raise UsageError(
-                f"{os.fspath(path)!r} is there already, and is another model's",
+                f"{os.fspath(path)!r} already exists, and belongs to another model",
                 fix="name another place with -o, or remove that folder",
                 reason="output-exists",
             )

@@ -128,7 +128,7 @@ def _release(text: str | None, opened: Project, manifest: str) -> Release | None
     release = Release.parse(text)
     if release.model != opened.config.model:
         raise UsageError(
-            f"{text[:160]!r} is no release of this project",
+            f"{text[:160]!r} is not a release of this project",
             why=f"its model is {opened.config.model!r}",
             fix=f"write {opened.config.model}/VERSION",
             reason="bad-release",

@@ -97,14 +97,14 @@ def require_own_role(
     if any(entry.zone is None for entry in able):
         raise ConfigError(
             f"the key of zone {zone} may not say that nothing leaves the zone",
-            why=f"it may say {role} for any zone, and only the zone's own signer is believed there",
+            why=f"it may say {role} for any zone; here only the zone's own signer is trusted",
             fix=f"add from: {zone} to its entry under trust",
             where=opened.config.where("trust"),
             reason="own-role",
         )
     raise ConfigError(
         f"the key of zone {zone} may not say {role}",
-        why="no entry under trust has this key with that role, so its word could not be checked",
+        why="no entry under trust gives this key that role, so nobody could check what it signs",
         fix=f"add {role} to `may` of its entry, with from: {zone}",
         where=opened.config.where("trust"),
         reason="own-role",

@@ -73,7 +73,7 @@ def is_sealed(source: Path, zone: str, signature: Path | None = None) -> bool:
         raise UsageError(
             f"{os.fspath(source)!r} is a signed model, and an encrypted copy for {zone}",
             why=f"it has a signature beside it, and {zone}/sealed.json in it",
-            fix="take that folder out of the model, or name the folder that encrypt -o wrote",
+            fix="remove that folder from the model, or name the folder that encrypt -o wrote",
             reason="ambiguous-source",
         )
     return True

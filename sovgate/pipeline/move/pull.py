@@ -176,9 +176,9 @@ class _Move:
         except SovgateError as error:
             why = error.what
         raise UsageError(
-            f"{str(self.output)!r} is there already, and is not {self.release}",
+            f"{str(self.output)!r} already exists, and is not {self.release}",
             why=why,
-            fix="name another place with -o, or remove it",
+            fix="choose another place with -o, or remove it",
             reason="output-exists",
         )
 
@@ -190,8 +190,8 @@ class _Move:
         there = read_bounded(path, most=MAX_BYTES, what="signature")
         if there != self.fetched.signature:
             raise UsageError(
-                f"{str(path)!r} is there already, and is another signature",
-                why="an earlier model's evidence still lies there",
+                f"{str(path)!r} already exists, and is another signature",
+                why="the evidence of an earlier model is still there",
                 fix=f"name another place with -o, or remove {str(self.evidence_dir)!r}",
                 reason="output-exists",
             )

@@ -103,7 +103,7 @@ class _Move:
             raise UsageError(
                 f"the model is not the one that {release} is pinned to",
                 why=f"its manifest is sha256:{outgoing.manifest.digest}",
-                fix="leave the pin out, or name the model that it belongs to",
+                fix="remove the pin, or name the model that it belongs to",
                 reason="wrong-pin",
             )
         self.opened, self.trusted, self.outgoing = opened, trusted, outgoing
@@ -385,7 +385,7 @@ class _Move:
 
 def _other_key(old: str, new: str, zone: str) -> KeyServiceError:
     return KeyServiceError(
-        f"zone {zone} has another key than the one that this was encrypted for",
+        f"zone {zone} has a key other than the one that this was encrypted for",
         why=f"encrypted for {old}; the project now names {new}",
         fix="encrypt it again, or correct the key in sovgate.yaml",
         reason="wrong-key",

@@ -84,8 +84,8 @@ def _pinned(text: str) -> str:
     match = re.fullmatch(r"sha256:([0-9a-f]{64})", text)
     if match is None:
         raise UsageError(
-            f"--manifest {text[:80]!r} is no digest",
-            fix="give it as sign prints it: sha256: and 64 lower-case hex digits",
+            f"--manifest {text[:80]!r} is not a digest",
+            fix="write it as sign prints it: sha256: and 64 lower-case hex digits",
             reason="bad-digest",
         )
     return match[1]
@@ -148,7 +148,7 @@ def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:
     except ConfigError as error:
         if error.reason == "no-project" and project is None:
             raise UsageError(
-                "whose signature should it be?",
+                "the signer is not named",
                 why="no --key is named, and there is no sovgate.yaml here or above",
                 fix="name the signer's public key: --key signer.pub.pem",
                 reason="no-key",

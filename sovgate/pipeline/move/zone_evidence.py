@@ -40,8 +40,8 @@ def stored(store: Store, release: Release) -> tuple[attest.RawEvidence, ...]:
         one = _raw(name.rsplit("/", 1)[1], data)
         if one.name != f"{one.sha256}.json":
             raise VerificationFailed(
-                f"{name} has other bytes than its name says",
-                fix="find out who changed it, and take it away",
+                f"{name} does not have the bytes that its name says",
+                fix="find out who changed it, and remove it",
                 reason="digest-mismatch",
             )
         found.append(one)

@@ -65,8 +65,8 @@ def check_decision(
 
 def _refuse(why: str, reason: str) -> NoReturn:
     raise VerificationFailed(
-        "the promotion record rests on no decision that held",
+        "no valid decision stands behind the promotion record",
         why=why,
-        fix="find out who wrote that record; promote a release that can be shown to be allowed",
+        fix="find out who wrote that record; promote a release that is shown to be allowed",
         reason=reason,
     )

@@ -73,8 +73,8 @@ class Received:
         if have != need:
             raise KeyServiceError(
                 f"zone {self.zone} could not open {self.release} where it is served",
-                why=f"it was encrypted to key {need}; the zone's key is {have}",
-                fix="have it pushed again as a new version, encrypted to the zone's key of today",
+                why=f"it was encrypted for key {need}; the zone's key is {have}",
+                fix="have it pushed again as a new version, encrypted for the zone's present key",
                 where=self.opened.config.where(f"zones.{self.zone}.keys"),
                 reason="wrong-key",
             )
@@ -115,7 +115,7 @@ def read_received(
         pinned = record.transfer.release.pinned(record.transfer.manifest.sha256)
         raise VerificationFailed(
             f"zone {zone} has no receipt for {record.transfer.release}",
-            why="it never said that it pulled, verified and opened this very record",
+            why="it never signed that it pulled, verified and opened this record",
             fix=f"sovgate pull {pinned} --zone {zone} -o MODEL",
             reason="no-receipt",
         )

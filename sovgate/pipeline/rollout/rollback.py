@@ -97,8 +97,8 @@ def _reason(text: str) -> str:
     text = text.strip()
     if not REASON.fullmatch(text) or not text.isprintable():
         raise UsageError(
-            "the reason is not one line of at most 1024 letters",
-            fix='say why in one line, for example --reason "P95 at 240 ms since 14:05"',
+            "the reason is not one line of at most 1024 characters",
+            fix='write the reason in one line, for example --reason "P95 at 240 ms since 14:05"',
             reason="bad-reason",
         )
     return text
@@ -144,7 +144,7 @@ def _current(work: Rollout, ledger: rollouts.Ledger, state: rollouts.OverlayStat
     last = ledger.last
     if last is None:
         raise PolicyDenied(
-            f"zone {work.zone} was never promoted to anything",
+            f"zone {work.zone} has never had a promotion",
             why=f"there is no promotion record of {work.opened.config.model} in {work.store.uri}",
             fix=f"sovgate promote NAME/VERSION --zone {work.zone}",
             reason="no-way-back",
@@ -196,7 +196,7 @@ def _refuse_left(promotion: Promotion, left: Promotion) -> None:
     raise PolicyDenied(
         f"zone {promotion.zone} was rolled back from {promotion.release}",
         why=f"on {left.created:%Y-%m-%d}: {left.reason}",
-        fix=f"--to-release {promotion.release} goes back to it all the same",
+        fix=f"--to-release {promotion.release} goes back to it anyway",
         reason="was-left",
     )
 

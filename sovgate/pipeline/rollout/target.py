@@ -50,8 +50,8 @@ class Rollout:
     def __init__(self, opened: Project, zone: str | None, *, reason: str | None = None) -> None:
         if zone is None:
             raise ConfigError(
-                "it is not known which zone this is",
-                fix="say --zone ZONE, or set SOVGATE_ZONE",
+                "the zone in which this runs is not named",
+                fix="add --zone ZONE, or set SOVGATE_ZONE",
                 reason="no-zone",
             )
         self.opened, self.zone, self.reason = opened, zone, reason
@@ -91,7 +91,7 @@ class Rollout:
     def _key_uri(self) -> str:
         if self.here.keys.encrypt is None:
             raise ConfigError(
-                f"zone {self.zone} names no key that could open the release where it is served",
+                f"zone {self.zone} has no key to open the release where it is served",
                 fix=f"add zones.{self.zone}.keys.encrypt to {self.opened.config.document.name}",
                 where=self.opened.config.where(f"zones.{self.zone}"),
                 reason="no-key",
@@ -322,7 +322,7 @@ class Candidate:
         now = audit.utc_now().timestamp()
         if not judged.first.time <= now < judged.first.expires:
             raise Inconclusive(
-                "the decision has run out, or the clock was set back",
+                "the decision has expired, or the clock was set back",
                 fix="run it again",
                 reason="decision-expired",
             )

@@ -107,7 +107,7 @@ def _check_zones(zones: Sequence[ZoneKey]) -> None:
     if len({zone.recipient.key_id for zone in zones}) != len(zones):
         raise ConfigError(
             "two zones have the same encryption key",
-            why="what is encrypted for one could be opened in the other",
+            why="what is encrypted for one zone could be opened in the other",
             fix="give each zone a key of its own: sovgate keys generate encrypt -o FILE",
             reason="shared-zone-key",
         )
@@ -118,7 +118,7 @@ def _check_manifest(manifest: Manifest) -> None:
     for resource in manifest.resources:
         if any(part.lower().startswith(".git") for part in resource.name.split("/")[1:]):
             raise VerificationFailed(
-                f"{resource.name[:160]!r} lies where Git keeps its own files",
+                f"{resource.name[:160]!r} is where Git keeps its own files",
                 fix="remove it from the model and sign again",
                 reason="git-name",
             )
@@ -184,7 +184,7 @@ class _Copy:
         wrapped = self._recipient.wrap(self._key, self.context.canonical())
         if self._key in wrapped:
             raise KeyServiceError(
-                "the key service gave the key back unwrapped", reason="not-wrapped"
+                "the key service returned the key unwrapped", reason="not-wrapped"
             )
         return wrapped
 

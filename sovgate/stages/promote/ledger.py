@@ -248,7 +248,7 @@ def append(
             return promotion, _sha256(data)
     raise StoreError(
         f"no promotion record could be written in {store.uri}",
-        why=f"{_ATTEMPTS} others were faster, one after the other",
+        why=f"{_ATTEMPTS} other runs were faster, one after the other",
         fix="run it again",
         reason="promotion-busy",
     )

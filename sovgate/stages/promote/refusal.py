@@ -42,7 +42,7 @@ def refused(doing: str, said: str, target: GitTarget) -> GitError:
     elif _MISSING.search(said):
         reason, fix = "no-repository", "correct the gitops repo of the zone"
     elif _SILENT.search(said):
-        reason, fix = "git-unreachable", "see whether the repository answers, and run it again"
+        reason, fix = "git-unreachable", "check that the repository answers, and run it again"
     return GitError(
         f"could not {doing} the Git repository",
         why=f"{target.remote.url}: {printable(said, most=1500)}",

@@ -176,7 +176,7 @@ def unchanged(root: Path, kind: str, inspected: Inspected) -> None:
             if not same:
                 raise VerificationFailed(
                     f"{name[:160]!r} changed while it was read",
-                    why="something still writes to the model",
+                    why="something is still writing to the model",
                     fix="let the training or download finish, and run it again",
                     reason="changed-while-reading",
                 )

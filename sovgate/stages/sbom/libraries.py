@@ -65,8 +65,8 @@ def from_lock(path: Path) -> list[Library]:
         if pin is None:
             raise UsageError(
                 f"{str(path)!r} pins {line[:80]!r} to no version",
-                why="an SBOM of versions that are not fixed says nothing",
-                fix="give a lock file: pip freeze, pip-compile, uv pip compile",
+                why="an SBOM without fixed versions says nothing",
+                fix="use a lock file: pip freeze, pip-compile, uv pip compile",
                 reason="bad-lock",
             )
         found.append(Library(name=_purl_name(pin[1]), version=pin[2], hashes=hashes))

@@ -135,7 +135,7 @@ class References:
         if len(there) < len(group):
             raise VerificationFailed(
                 f"two files are the same part of {self.shown(name)[:160]!r}",
-                fix="take one of them out",
+                fix="remove one of them",
                 reason="missing-shard",
             )
         for number in range(first.count):
@@ -183,7 +183,7 @@ def _groups(
 def _gap(gap: parts.Gap) -> VerificationFailed:
     if gap.extra:
         return VerificationFailed(
-            f"{gap.name[:160]!r} is one part too many",
+            f"{gap.name[:160]!r} is one part more than there should be",
             why=f"the parts say that there are {gap.count}",
             fix=_TAKE_OUT,
             reason="missing-shard",
@@ -200,7 +200,7 @@ def refused(name: str | None, found: standins.StandIn) -> VerificationFailed:
     """RULES 38: a stand-in is not the file that it stands for. `name` None: the caller adds it."""
     return VerificationFailed(
         f"{'this' if name is None else repr(name[:160])} is {found.what}, not the file itself",
-        why="what it stands for lies elsewhere, so the model would cross without it",
+        why="the real file is elsewhere, so the model would cross without it",
         fix=found.fix,
         reason=found.reason,
     )

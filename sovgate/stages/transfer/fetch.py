@@ -64,7 +64,7 @@ def fetch_record(
     if found is None:
         raise NotFound(
             f"{store.uri} has no release {release}",
-            fix="check name and version; sovgate push writes it",
+            fix="check name and version, or push it: sovgate push",
             reason="no-release",
         )
     transfer = found.transfer
@@ -72,7 +72,7 @@ def fetch_record(
         raise VerificationFailed(
             f"{release} in {store.uri} is not the model that was asked for",
             why=f"sha256:{release.pin} was asked for; it is sha256:{transfer.manifest.sha256}",
-            fix="find out where the pin comes from, or which release it belongs to",
+            fix="find out where the pin comes from, and which release it belongs to",
             reason="wrong-manifest",
         )
     _check_places(transfer, zone, regions)
@@ -80,7 +80,7 @@ def fetch_record(
         raise Inconclusive(
             f"{release} was pushed in the future",
             why=f"its record says {transfer.created.isoformat()}, the clock here {now.isoformat()}",
-            fix="set the clock right, here or where it was pushed",
+            fix="correct the clock, here or where it was pushed",
             reason="clock",
         )
     check_claimed(store, release, transfer.manifest.sha256, transfer.sequence)
@@ -92,7 +92,7 @@ def _check_places(transfer: Transfer, zone: str, regions: dict[str, str]) -> Non
     if transfer.destination.zone != zone:
         raise VerificationFailed(
             f"{transfer.release} was pushed to zone {transfer.destination.zone}, not to {zone}",
-            fix="pull it there, or have it pushed to this zone",
+            fix="pull it there, or ask its source to push it to this zone",
             reason="wrong-destination",
         )
     for place, reason in (
@@ -125,7 +125,7 @@ def _check_predecessor(store: Store, transfer: Transfer, trusted: Sequence[Trust
         wrong = f"it has number {before.transfer.sequence}, this one {transfer.sequence}"
     if wrong is not None:
         raise VerificationFailed(
-            f"{transfer.release} follows {named.release}, which is not as it was then",
+            f"{transfer.release} follows {named.release}, which has changed since then",
             why=wrong,
             fix="find out who changed the store; restore the record from a copy",
             reason="stale-predecessor",

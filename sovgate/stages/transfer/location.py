@@ -33,7 +33,7 @@ def locate(store: Store, *, zone: str, declared: str) -> Located:
         return Located(value=None, grade=GRADE["unknown"], source=said.source)
     if said.value != declared:
         raise ResidencyMismatch(
-            f"the store of zone {zone} lies in {said.value}",
+            f"the store of zone {zone} is in {said.value}",
             why=f"{said.source} says so of {store.uri}; the zone was declared as {declared}",
             fix=f"name a store in {declared} under zones.{zone}.store",
             reason="store-elsewhere",

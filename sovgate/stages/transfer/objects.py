@@ -110,8 +110,8 @@ def reread(store: Store, blob: Sized) -> None:
     if size != blob.size or digest.hexdigest() != blob.sha256:
         raise StoreError(
             f"{store.uri} holds other bytes under {name}",
-            why="its name is its digest, and that is not the digest of what lies there",
-            fix="remove that object by hand, and run it again",
+            why="its name should be its digest, and it is not",
+            fix="remove that object, and run it again",
             reason="damaged-blob",
         )
 

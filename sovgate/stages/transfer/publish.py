@@ -265,6 +265,6 @@ def _taken(store: Store, release: Release, why: str) -> AlreadyExists:
     return AlreadyExists(
         f"{store.uri} has another release {release} already",
         why=why,
-        fix="push under a new version; a release is written once, and the old bytes stay",
+        fix="push it under a new version; a release is written once, and the old bytes stay",
         reason="release-differs",
     )

@@ -35,9 +35,9 @@ def read_record(store: Store, release: Release, trusted: Sequence[Trusted]) -> R
         return open_record(data, release, trusted)
     except Malformed as error:
         raise Malformed(
-            f"what lies in {store.uri} as the record of {release} is none",
+            f"the record of {release} in {store.uri} is not valid",
             why=": ".join(text for text in (error.what, error.why) if text),
-            fix="find out who wrote it there; the release can be pushed under a new version",
+            fix="find out who wrote it; push the release under a new version",
             reason=error.reason,
         ) from error
 
@@ -56,7 +56,7 @@ def open_record(data: bytes, release: Release, trusted: Sequence[Trusted]) -> Re
     )
     if str(transfer.release) != str(release):
         raise VerificationFailed(
-            f"under the name of {release} lies the record of {transfer.release}",
+            f"the record named {release} is that of {transfer.release}",
             fix="find out who put it there",
             reason="wrong-release",
         )
@@ -70,7 +70,7 @@ def open_record(data: bytes, release: Release, trusted: Sequence[Trusted]) -> Re
         )
     if signer is None:
         raise VerificationFailed(
-            f"{verified.signer.name} signed what zone {transfer.source.zone} is to have pushed",
+            f"{verified.signer.name} signed a push from zone {transfer.source.zone}",
             why=f"it is trusted to speak for zone {verified.signer.zone} only",
             fix="find out who signed it, or correct `from` of that entry under `trust`",
             reason="wrong-source",

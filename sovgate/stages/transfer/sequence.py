@@ -50,7 +50,7 @@ def claim(store: Store, release: Release, manifest: str) -> int:
         return number
     raise StoreError(
         f"no sequence number of {release.model} could be claimed in {store.uri}",
-        why=f"{_ATTEMPTS} others were faster, one after the other",
+        why=f"{_ATTEMPTS} other runs were faster, one after the other",
         fix="run it again",
         reason="sequence-busy",
     )
@@ -112,7 +112,7 @@ def read_before(store: Store, release: Release, trusted: Sequence[Trusted]) -> R
         return read_record(store, release, trusted)
     except VerificationFailed as error:
         raise VerificationFailed(
-            f"the release before, {release} in {store.uri}, does not verify",
+            f"the release before it, {release} in {store.uri}, does not verify",
             why=". ".join(part for part in (error.what, error.why) if part),
             fix=error.fix,
             reason=error.reason,
@@ -148,7 +148,7 @@ def _refuse_rollback(store: Store, model: str, claims: dict[int, Claim]) -> None
 
 def _wrong(why: str, store: Store) -> VerificationFailed:
     return VerificationFailed(
-        f"the sequence numbers in {store.uri} are not right",
+        f"the sequence numbers in {store.uri} are wrong",
         why=why,
         fix="find out who changed the store; restore `sequences/` from a copy",
         reason="sequence",

@@ -76,13 +76,13 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
     if rest.startswith("arn:") or bucket.endswith(_NO_BUCKET):
         raise ConfigError(
             "the store URI names an access point, not a bucket",
-            why="where an access point leads can be changed, and may be many regions",
+            why="an access point can be redirected, and can lead to many regions",
             fix="name the bucket itself: s3://BUCKET[/PREFIX]",
             reason="access-point",
         )
     if not _BUCKET.fullmatch(bucket) or ".." in bucket or re.fullmatch(r"[0-9.]+", bucket):
         raise ConfigError(
-            f"{bucket[:80]!r} is no name of a bucket",
+            f"{bucket[:80]!r} is not a bucket's name",
             fix="write s3://BUCKET[/PREFIX]",
             reason="bad-uri",
         )
@@ -91,8 +91,8 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
             check_name(prefix)
         except VerificationFailed as error:
             raise ConfigError(
-                f"{prefix[:80]!r} is no prefix that a store can have",
-                fix="a-z, 0-9, . _ - in parts between /",
+                f"{prefix[:80]!r} cannot be the prefix of a store",
+                fix="use a-z, 0-9, '.', '_' and '-', in parts between '/'",
                 reason="bad-uri",
             ) from error
     where = aws.endpoint("s3", region, options.get("endpoint"), what="store")
@@ -227,7 +227,7 @@ class S3Store:
         if len(data) > most:
             raise VerificationFailed(
                 f"object {name} of {self.uri} is larger than {most} bytes",
-                why="nothing of its kind is; it is not read",
+                why="no object of this kind is that large, so it is not read",
                 fix="find out who wrote it there",
                 reason="limits",
             )
@@ -256,8 +256,8 @@ class S3Store:
             if not key.startswith(self.key(prefix)):
                 raise VerificationFailed(
                     f"the listing of {prefix} of {self.uri} holds {key[:160]!r}",
-                    why="that does not lie below what was asked for",
-                    fix="find out what answers at that endpoint",
+                    why="that is not below what was asked for",
+                    fix="find out which service answers at that endpoint",
                     reason="unsafe-name",
                 )
             check_name(key[cut:])
@@ -275,7 +275,7 @@ class S3Store:
         if size > MAX_WHOLE:
             raise StoreError(
                 f"{name} is too large to be written in one request",
-                why=f"it has {size} bytes; only what is named after its digest goes in parts",
+                why=f"it has {size} bytes; only blobs are written in parts",
                 reason="limits",
             )
         data = upload.read_exactly(reader, size + 1, name)
@@ -355,7 +355,7 @@ class S3Store:
             if code == "NoSuchBucket" or (operation == "head_bucket" and code == "404"):
                 raise StoreError(
                     f"there is no bucket {self._bucket!r} at {self._place.url}",
-                    fix="make it there, or correct the store's URI",
+                    fix="create it there, or correct the store's URI",
                     reason="no-bucket",
                 ) from error
             if name and (code == "NoSuchKey" or (code == "404" and operation in _READS)):
@@ -382,6 +382,6 @@ class S3Store:
         return StoreError(
             f"{name} did not arrive in {self.uri} as it was sent",
             why="read again, it has other bytes; the service checked no SHA-256 on arrival",
-            fix="run it again; if it stays, use a service that checks x-amz-checksum-sha256",
+            fix="run it again; if the error stays, use a service that checks x-amz-checksum-sha256",
             reason="wrong-bytes",
         )

@@ -28,7 +28,7 @@ def location(store: S3Store, where: aws.Endpoint) -> Location | None:
         raise ResidencyMismatch(
             f"the endpoint of {store.uri} belongs to {other.id}",
             why=f"the zone was declared as {row.id}",
-            fix="take endpoint= out of the URI, or correct the zone's region",
+            fix="remove endpoint= from the URI, or correct the zone's region",
             reason="endpoint-elsewhere",
         )
     with store.errors("get_bucket_location"):
@@ -44,9 +44,9 @@ def location(store: S3Store, where: aws.Endpoint) -> Location | None:
         said = "us-east-1"  # null is the oldest region, at AWS itself (RULES 15)
     if said and header and said != header:
         raise ResidencyMismatch(
-            f"{store.uri} lies in two places at once",
+            f"{store.uri} is in two places at once",
             why=f"GetBucketLocation says {said!r}, HeadBucket {header!r}",
-            fix="find out what answers at that endpoint",
+            fix="find out which service answers at that endpoint",
             reason="store-elsewhere",
         )
     if where.catalogued:

@@ -61,6 +61,6 @@ def _not_create_only(store: S3Store, why: str) -> StoreError:
     return StoreError(
         f"{store.uri} cannot promise create-only writes",
         why=why,
-        fix="use a store that has conditional writes",
+        fix="use a store with conditional writes",
         reason="not-create-only",
     )

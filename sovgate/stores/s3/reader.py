@@ -109,12 +109,12 @@ def keys_below(fetch: Callable[..., Any], errors: _Errors, what: str) -> Iterato
             raise StoreError(
                 f"the listing of {what} breaks off",
                 why="the service says that there is more, and not how to ask for it",
-                fix="run it again; if it stays, ask whoever runs the service",
+                fix="run it again; if the error stays, ask the service's operator",
                 reason="broken-off",
             )
         if count > MAX_ENTRIES or (not ended and (following == token or empty > _MAX_EMPTY)):
             raise VerificationFailed(
-                f"the listing of {what} does not come to an end",
+                f"the listing of {what} does not end",
                 why=f"{count} objects so far; {MAX_ENTRIES} is the limit",
                 reason="limits",
             )

@@ -41,7 +41,7 @@ def checksum(data: bytes | bytearray) -> str:
 
 def wrong_bytes(name: str, size: int, sha256: str) -> StoreError:
     return StoreError(
-        f"the bytes given for {name} are not the ones that were announced",
+        f"the bytes given for {name} are not those that were announced",
         why=f"expected {size} bytes with SHA-256 {sha256}",
         fix="run it again; the source changed while it was read",
         reason="wrong-bytes",
