@@ -376,7 +376,7 @@ def test_what_is_no_sbom_is_not_signed_as_one(crossing: Crossing, kind: str) -> 
     file.write_text('{"name": "no SBOM at all"}')
     words = ("attest", crossing.model, file, "--key", "keys/home.pem", "--type", kind)
     before = bundles(crossing)
-    assert "no SBOM" in crossing.json(*words, code=11)["error"]["what"]
+    assert "not an SBOM" in crossing.json(*words, code=11)["error"]["what"]
     assert bundles(crossing) == before
 
 

@@ -46,7 +46,7 @@ def test_each_missing_key_is_named_with_the_command_that_makes_it(crossing: Cros
     for _ in range(9):
         found = lines(crossing, "--zone", "eu", code=3)
         fixes = [c["fix"] for checks in found.values() for c in checks if c["status"] == "missing"]
-        commands = [fix.split("made there by: ")[-1] for fix in fixes if "keys generate" in fix]
+        commands = [fix.split("makes it with: ")[-1] for fix in fixes if "keys generate" in fix]
         assert commands
         code, said = crossing.run(*shlex.split(commands[0])[1:])
         assert code == 0, said

@@ -107,9 +107,9 @@ def _verify(
                 for _, run in runs
                 if run.open
             ),
-            *(f"passed over, since it does not verify: {line}" for line in found.passed_over),
+            *(f"skipped, because it does not verify: {line}" for line in found.passed_over),
             *(
-                f"not looked at, since it is kept elsewhere: the log of {line}"
+                f"not checked, because it is kept elsewhere: the log of {line}"
                 for line in found.elsewhere
             ),
         ),

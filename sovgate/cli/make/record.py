@@ -141,7 +141,7 @@ def command(
         rows.append(("base model", f"{base.name} (sha256:{base.manifest[:16]}…), {known}"))
     rows.append(("record", str(made.path)))
     notes = [
-        f"nobody knows what {name} derives from, so it may go nowhere" for name in made.unknown
+        f"it is unknown which data is behind {name}, so it may go nowhere" for name in made.unknown
     ]
     if not made.signed_by:
         notes.append("unsigned: policy does not read it; sign it with --key")

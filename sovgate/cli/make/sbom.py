@@ -91,7 +91,9 @@ def command(
     described = made.described
     notes = [] if made.signed_by else ["unsigned: policy does not read it; sign it with --key"]
     if described.record is None:
-        notes.append("no training record: neither data sets nor metrics; run sovgate record first")
+        notes.append(
+            "no training record: the SBOM has no data sets and no metrics; run sovgate record first"
+        )
     if made.ignored_records:
         notes.append(f"passed over {made.ignored_records} other or unverified training records")
     notes += _warnings(described)
@@ -134,7 +136,7 @@ def _warnings(described: Described) -> list[str]:
         for name, what in described.unknown
     ]
     notes += [
-        f"{name} is not counted: {why}; take it out if it is no part of the model"
+        f"{name} is not counted: {why}; remove it if it does not belong to the model"
         for name, why in sorted(described.inspected.strays.items())
     ]
     if described.inspected.card.problem:

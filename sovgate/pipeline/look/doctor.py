@@ -92,10 +92,12 @@ def _machine(found: Diagnosis) -> None:
     if lacking:
         names = " ".join(BASE[name] for name in lacking)
         found.say(
-            "packages", MISSING, f"not there: {names}", "pip install sovgate, into a fresh venv"
+            "packages", MISSING, f"missing: {names}", "pip install sovgate, into a fresh venv"
         )
     else:
-        found.say("packages", OK, f"sovgate {__version__} and all {len(BASE)} that it stands on")
+        found.say(
+            "packages", OK, f"sovgate {__version__} and all {len(BASE)} packages that it needs"
+        )
     found.run("clock", lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(clock())))
 
 
@@ -117,7 +119,7 @@ def _environment(found: Diagnosis, variables: Mapping[str, str], known: frozense
     for name in strange[:20]:
         near = get_close_matches(name, known, n=1)
         fix = f"did you mean {near[0]}?" if near else f"unset {name}"
-        found.say("variables", WARN, f"nothing reads {name[:80]}", fix)
+        found.say("variables", WARN, f"sovgate does not read {name[:80]}", fix)
 
 
 def _project(found: Diagnosis, opened: Project) -> None:
@@ -184,7 +186,7 @@ def _policies(found: Diagnosis, opened: Project) -> None:
         if policies.engine in ("opa", "both") and shutil.which("opa") is None:
             raise EngineError(
                 "the program opa is not on PATH",
-                fix="install OPA 1.0 or newer, or say engine: regorus",
+                fix="install OPA 1.0 or newer, or write engine: regorus",
             )
         return f"{len(policies.rules)} rules, engine {policies.engine}"
 
@@ -204,7 +206,7 @@ def _programs(found: Diagnosis, config: ProjectConfig) -> None:
         found.say(
             "kubectl",
             WARN,
-            "not on PATH; promote does without it",
+            "not on PATH; promote does not need it",
             "install kubectl, to see what `kubectl kustomize` makes of an overlay",
         )
 

@@ -94,7 +94,7 @@ def _matching_id(
         raise ConfigError(
             f"it does not belong to {public}",
             why=f"its id is {key_id[:16]}…, and that one's is {other[:16]}…",
-            fix=f"bring back the key that belongs to {public}; or, where this is the right one, "
+            fix=f"restore the key that belongs to {public}; or, if this one is right, "
             "`sovgate keys show` it into that file, and tell the other zones",
             reason="half-a-key",
         )
@@ -112,7 +112,7 @@ def _key(
         path = uri.parse(text, what="key").rest
         if not os.path.exists(opened.base / path):  # noqa: PTH110 (Path's raises if it is too long)
             private = path.removesuffix(".pub.pem") + ".pem" if path.endswith(".pub.pem") else path
-            ask = "ask that zone for it; it is made there by: " if private != path else ""
+            ask = "ask that zone for it; that zone makes it with: " if private != path else ""
             found.say(
                 label,
                 MISSING,
@@ -136,7 +136,9 @@ def _store(found: Diagnosis, opened: Project, name: str) -> None:
     elif not os.path.isdir(  # noqa: PTH112 (as above)
         opened.base / uri.parse(str(zone.store), what="store").rest
     ):
-        found.say(label, WARN, f"{zone.store} is no folder yet", "the first push or pull makes it")
+        found.say(
+            label, WARN, f"{zone.store} is not a folder yet", "the first push or pull creates it"
+        )
         return
     writes = found.zone is not None and (
         name == found.zone
