@@ -81,5 +81,5 @@ class Bundle:
             certificates=certificates,
         )
         if bundle.emit() != data:  # so no field is left that was not looked at
-            raise Malformed("the bundle is not in its one spelling", reason="not-canonical")
+            raise Malformed("the bundle is not in its canonical form", reason="not-canonical")
         return bundle

@@ -112,7 +112,9 @@ def _destinations(opened: Project, release: Release, route: Route) -> list[str]:
     names = list(dict.fromkeys(route.to))
     if not names:
         raise UsageError(
-            "no zone to push to is named", fix="add --to ZONE, once for each zone", reason="no-zone"
+            "no zone to push to is named",
+            fix="add add --to ZONE, once for each zone zone",
+            reason="no-zone",
         )
     for name in names:
         check_call(opened, release, route.zone, name)

@@ -229,7 +229,7 @@ def _by_a_stranger(found: Foreign, trusted: Sequence[Trusted]) -> VerificationFa
             "the signature does not verify",
             why=f"it says that it was made by {by.who}, but what it holds was not signed so: "
             "it was changed since",
-            fix="get the file again from where it was made",
+            fix="get the file again from its source",
             reason="bad-signature",
         )
     whole = (
@@ -240,8 +240,8 @@ def _by_a_stranger(found: Foreign, trusted: Sequence[Trusted]) -> VerificationFa
     if by.keyless:
         fix = "keyless signatures are not verified yet: have it signed by a key or a certificate"
     return VerificationFailed(
-        "nobody who is trusted signed this",
-        why=whole + (f"trusted are {names}" if trusted else "no key is trusted at all"),
+        "no trusted signer signed this",
+        why=whole + (f"trusted are {names}" if trusted else "no key is trusted here"),
         fix=fix,
         reason="wrong-signer",
     )

@@ -181,7 +181,7 @@ def _compare_names(oms: Oms, found: inventory.Survey) -> None:
     _differ(extra, missing, sized, "the bytes of the other files were not compared")
     if ignored:
         raise VerificationFailed(
-            "the signature leaves files of the model out",
+            "the signature leaves out files of the model",
             why=f"anything could have been put there: {_some(ignored)}",
             fix="take them out of the model; if they are as they should be, name them with "
             "--ignore-paths",

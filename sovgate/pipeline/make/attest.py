@@ -98,7 +98,7 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
     """
     file = selection.file
     if (file is None) == (not selection.all_unsigned):
-        raise UsageError("what shall be signed?", fix="name a file, or say --all-unsigned")
+        raise UsageError("nothing is named to be signed", fix="name a file, or add --all-unsigned")
     options.refuse_dry_run("attest")
     wanted = _roles(selection.roles)
     opened = open_project(options.project)
