@@ -305,7 +305,7 @@ def _certificate(section: Section) -> CertificateTrust:
     if anybody and section.has("san"):
         section.refuse(
             "unsafe-any-subject",
-            "unsafe-any-subject trusts everybody below the root, and san names one of them",
+            "unsafe-any-subject trusts everybody below the root, but san names one of them",
             fix="keep san",
         )
     if not anybody and not section.has("san"):

@@ -220,25 +220,27 @@ def _by_a_stranger(found: Foreign, trusted: Sequence[Trusted]) -> VerificationFa
         return VerificationFailed(
             "the model was signed in a format that is not read here",
             why=f"its predicate type is {stranger.OLDEST!r}, of model_signing 0.2",
-            fix="have it signed again with model_signing 1.0 or newer, or with sovgate",
+            fix="sign it again with model_signing 1.0 or newer, or with sovgate",
             reason="unknown-predicate",
         )
     by = stranger.describe(found)
     if by.intact is False:
         return VerificationFailed(
             "the signature does not verify",
-            why=f"it says that it was made by {by.who}, but what it holds was not signed so: "
+            why=f"it claims to be by {by.who}, but does not match that signature: "
             "it was changed since",
             fix="get the file again from its source",
             reason="bad-signature",
         )
     whole = (
-        f"the signature is whole, and made by {by.who}; " if by.intact else f"it is by {by.who}; "
+        f"the signature is intact, and was made by {by.who}; "
+        if by.intact
+        else f"it is by {by.who}; "
     )
     names = ", ".join(f"{t.name} ({t.key.key_id[:16]}…)" for t in trusted[:8])
     fix = "if you trust who signed it, add its public key under `trust` in sovgate.yaml"
     if by.keyless:
-        fix = "keyless signatures are not verified yet: have it signed by a key or a certificate"
+        fix = "keyless signatures are not verified yet: sign it with a key or a certificate"
     return VerificationFailed(
         "no trusted signer signed this",
         why=whole + (f"trusted are {names}" if trusted else "no key is trusted here"),

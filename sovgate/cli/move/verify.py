@@ -52,7 +52,7 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
     lines=True,
     weakens_trust=True,
     metavar="PATH",
-    help="Leave out what lies at this path of the model and is not signed. Repeat for each.",
+    help="Leave out unsigned files at or below this path of the model. Repeat for each.",
 )
 @option(
     "--ignore-unsigned-files",
@@ -60,7 +60,7 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
     is_flag=True,
     weakens_trust=True,
     no_action="it weakens trust: for a desk",
-    help="Verify the signed files alone, and leave out all others.",
+    help="Verify only the signed files, and leave out all others.",
 )
 @project_option
 @output_options
