@@ -69,7 +69,7 @@ def test_an_intact_bundle_of_somebody_else_is_told_from_a_damaged_one(
     material(bundle)
     error = said(bundle)
     assert error.reason == "wrong-signer"
-    assert "the signature is whole" in str(error.why)
+    assert "the signature is intact" in str(error.why)
     assert words in str(error.why)
     assert ("keyless signatures are not verified yet" in str(error.fix)) == (material is keyless)
     envelope = bundle["dsseEnvelope"]
