@@ -20,10 +20,6 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1\s*?$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<to>(?!https?:|mailto:|#|/)[^()\s#]+)(?P<anchor>#[^()\s]*)?\)")
 
 
-#: Pages that are listed where they are there: others make them.
-OPTIONAL = {"floor-plan.md"}
-
-
 def on_config(config: Any) -> Any:
     """Commands by the headings of --help, decisions, and pages that mkdocs.yml leaves out."""
     docs = ROOT / "docs"
@@ -33,18 +29,11 @@ def on_config(config: Any) -> Any:
     names = sorted(path.name for path in (docs / "adr").glob("*.md"))
     maintainers.append({"Decisions": [f"adr/{name}" for name in names]})
     maintainers.append({"Contributing": f"{config.repo_url}/blob/main/CONTRIBUTING.md"})
-    absent = {name for name in OPTIONAL if not (docs / name).is_file()}
-    for pages in (tabs["Reference"], maintainers):
-        pages[:] = [page for page in pages if not any(path in absent for path in _paths(page))]
     named = set(re.findall(r"[\w/-]+\.md", str(config.nav)))
     more = sorted({path.name for path in docs.glob("*.md")} - named)
     if more:
         config.nav.append({"More": more})
     return config
-
-
-def _paths(page: dict[str, Any]) -> list[str]:
-    return [path for path in page.values() if isinstance(path, str)]
 
 
 def _commands(index: str) -> list[Any]:
