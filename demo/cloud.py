@@ -129,7 +129,7 @@ class Cloud:
             )
         self._running.append(process)
         url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
+        for _ in range(3000):  # a busy machine takes its time; one that ended is seen at once
             if process.poll() is not None:
                 break
             with contextlib.suppress(OSError):
@@ -158,7 +158,7 @@ class Cloud:
     def _bucket(self, zone: str, bucket: str) -> None:
         sdk = self._sdk("s3", self._s3, zone)
         sdk.create_bucket(Bucket=bucket)
-        for _ in range(60):  # a new store takes a moment until it has volumes
+        for _ in range(600):  # a new store takes a moment until it has volumes
             with contextlib.suppress(sdk.exceptions.ClientError):
                 sdk.put_object(Bucket=bucket, Key="first", Body=b"x")
                 sdk.delete_object(Bucket=bucket, Key="first")
