@@ -130,7 +130,7 @@ _WORD = re.compile(rb"[A-Za-z0-9]")
 _BINARY = {"p12": "a PKCS#12 key store", "pfx": "a PKCS#12 key store", "jks": "a Java key store"}
 #: Key stores and keys by how they begin: a PFX of version 3 with its content type (RFC 7292),
 #: Java's two; in DER PKCS#8, in the clear and encrypted, SEC1, PKCS#1.
-_STORES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+STORES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     (
         "a PKCS#12 key store",
         re.compile(
@@ -204,7 +204,7 @@ def find(name: str, data: bytes) -> tuple[str, int | None] | None:
     ending = name.rpartition(".")[2].lower()
     if ending in _BINARY and data[:1] in (b"\x30", b"\xfe"):
         return _BINARY[ending], None
-    for what, pattern in _STORES:
+    for what, pattern in STORES:
         if pattern.match(data):
             return what, None
     if name.rpartition("/")[2] in _NETRC_NAMES and (match := _NETRC.search(data)):

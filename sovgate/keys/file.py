@@ -21,7 +21,7 @@ from sovgate.errors import (
     VerificationFailed,
     disk_error,
 )
-from sovgate.formats import wrap
+from sovgate.formats import keyfile, wrap
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ _HASHES = {
 def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     """The public half of a public or a private key file."""
     data, path = _read(uri, base)
+    _refuse_foreign(data, path)
     if _is_private(data):
         return _public_half(_load_private(data, path), path)
     return _load_public(data, path)
@@ -207,6 +208,7 @@ def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
         data = files.read_descriptor(descriptor, most=MAX_PEM, what=f"key {os.fspath(path)!r}")
     except VerificationFailed as error:
         raise _bad_file(str(path), error) from error
+    data = keyfile.decoded(data)
     if _is_private(data) and mode & stat.S_IWOTH:
         # Readable by a group or by all is how containers mount secrets; writable by all never is.
         raise DiskError(
@@ -218,12 +220,25 @@ def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
     return data, str(path)
 
 
+def _refuse_foreign(data: bytes, path: str) -> None:
+    """Before it is asked for a passphrase, and before another reason is given that is not true."""
+    found = keyfile.foreign(data)
+    if found is not None:
+        raise ConfigError(
+            f"{path} is not a key that sovgate can use",
+            why=f"it is {found.what}",
+            fix=found.fix,
+            reason="bad-key",
+        )
+
+
 def _is_private(data: bytes) -> bool:
     return b"PRIVATE KEY-----" in data
 
 
 def _private(uri: Uri, base: Path, use: str) -> tuple[Any, str, bytes]:
     data, path = _read(uri, base)
+    _refuse_foreign(data, path)
     if not _is_private(data):
         raise ConfigError(
             f"{path} holds no private key",

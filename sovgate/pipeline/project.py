@@ -193,13 +193,14 @@ class Project:
         return (*found, own) if own else tuple(found)
 
     def _certified(self, entry: TrustEntry, said: CertificateTrust, dotted: str) -> Trusted:
+        from sovgate.formats.keyfile import decoded
         from sovgate.formats.x509 import CertificateRule, root_from_pem
         from sovgate.stages.verify import Trusted
 
         path = self.base / said.root
         try:
             data = read_bounded(path, most=MAX_PEM_BYTES, what="root certificate")
-            root, key = root_from_pem(data)
+            root, key = root_from_pem(decoded(data))
         except SovgateError as error:
             raise self._placed(error, dotted) from error
         rule = CertificateRule(root=root, san=said.san, authority_leaf=said.authority_leaf)

@@ -288,3 +288,120 @@ def test_every_named_adapter_is_there_and_keeps_the_contract():
         assert scheme == scheme.lower()
         adapter = importlib.import_module(module)
         assert any(hasattr(adapter, use) for use in registry._USES)
+
+
+# --- as other tools and systems write them ------------------------------------------------------
+MARKS = (
+    ("utf-8-sig", lambda data: b"\xef\xbb\xbf" + data),
+    ("utf-16", lambda data: data.decode().encode("utf-16")),
+    ("crlf", lambda data: b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n")),
+)
+
+
+@pytest.mark.parametrize(("_name", "spelled"), MARKS)
+def test_both_halves_are_read_as_editors_of_windows_save_them(
+    tmp_path: Path, p256, _name: str, spelled
+) -> None:
+    private = put(tmp_path, "k.pem", spelled(private_pem(p256)))
+    public = put(tmp_path, "k.pub.pem", spelled(public_pem(p256)))
+    signer = registry.open_signer(private, tmp_path)
+    assert registry.open_public(public, tmp_path).der == signer.public_key.der
+    assert signer.sign(b"x")
+
+
+FOREIGN = [
+    (b"", "it is empty", "keys generate"),
+    (b"\r\n \n", "it is empty", "keys generate"),
+    (b"-----BEGIN PGP PRIVATE " + b"KEY BLOCK-----\n\nlQdGBGQ=\n", "OpenPGP", "keys generate"),
+    (b"-----BEGIN PGP PUBLIC " + b"KEY BLOCK-----\n\nlQdGBGQ=\n", "OpenPGP", "keys generate"),
+    (b"-----BEGIN OPENSSH PRIVATE " + b"KEY-----\nb3Blbg==\n", "OpenSSH", "keys generate"),
+    (b"-----BEGIN ENCRYPTED COSIGN PRIVATE " + b"KEY-----\neyJr\n", "cosign", "keys generate"),
+    (b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE " + b"KEY-----\neyJr\n", "cosign", "keys generate"),
+    (b"-----BEGIN TSS2 PRIVATE " + b"KEY-----\nMIIB\n", "TPM", "keys generate"),
+    (b"-----BEGIN DSA PRIVATE " + b"KEY-----\nMIIB\n", "a DSA key", "keys generate"),
+    (b"-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n", "age encrypted", "age -d"),
+    (b"-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n", "request for a certificate", "name"),
+    (b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n", "the name of a curve", "keys generate"),
+    (b"PuTTY-User-Key-" + b"File-3: ecdsa-sha2-nistp256\n", "PuTTY", "keys generate"),
+    (b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n", "RFC 4716", "keys generate"),
+    (b"ecdsa-sha2-nistp256 AAAAE2Vj user@host\n", "a public key of OpenSSH", "ssh-keygen -e"),
+    (b"untrusted comment: minisign encrypted secret key\nRWRT\n", "minisign", "keys generate"),
+    (b"# created: 2026\n# public key: age1x\nAGE-SECRET-" + b"KEY-1Q\n", "age", "keys generate"),
+    (b"$ANSIBLE_VAULT;1.1;AES256\n6162\n", "Ansible Vault", "ansible-vault decrypt"),
+    (b"vault:v1:abcd==", "HashiCorp Vault", "decrypt it first"),
+    (b'{"kty": "EC", "crv": "P-256"}', "JSON Web Key", "PEM"),
+    (b'{"primaryKeyId": 1, "key": []}', "Tink", "keys generate"),
+    (b'{"type": "service_account", "private_key": "x"}', "Google service account", "keys"),
+    (b'{"keytype": "ecdsa"}', "securesystemslib", "keys generate"),
+    (b"apiVersion: v1\nkind: Secret\ndata:\n  k: LS0t\n", "Secret of Kubernetes", "base64 -d"),
+    (b"data: ENC[AES]\nsops:\n  kms: []\n", "SOPS", "sops -d"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS", "git lfs pull"),
+    (b"<!DOCTYPE html><html>", "a page of the web", "keys generate"),
+    (
+        b"\x30\x82\x01\x0a\x02\x01\x03\x30\x82\x00\x01\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07",
+        "PKCS#12",
+        "openssl",
+    ),
+    (b"\xfe\xed\xfe\xed\0\0\0\2", "Java key store", "openssl"),
+    (b"\0\1\2\3", "a binary file", "keys generate"),
+]
+
+
+@pytest.mark.parametrize(("data", "what", "fix"), FOREIGN)
+@pytest.mark.parametrize("use", ["open_signer", "open_identity", "open_public", "open_recipient"])
+def test_a_key_of_another_tool_is_called_by_its_name_and_no_passphrase_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: str, data: bytes, what: str, fix: str
+) -> None:
+    monkeypatch.delenv(PASSPHRASE, raising=False)
+    put(tmp_path, "k", data)
+    with pytest.raises(ConfigError) as caught:
+        getattr(registry, use)("k", tmp_path)
+    assert caught.value.exit_code == 3
+    assert what in caught.value.why
+    assert fix in caught.value.fix
+    assert "passphrase" not in str(caught.value.why)
+
+
+def test_the_base64_of_a_pem_and_der_are_told_with_the_command_that_helps(
+    tmp_path: Path, p256
+) -> None:
+    import base64
+
+    pem, der = private_pem(p256), ser.Encoding.DER
+    cases = [
+        (base64.b64encode(pem), "base64 of a PEM file", "base64 -d"),
+        (base64.encodebytes(pem), "base64 of a PEM file", "base64 -d"),
+        (b'"' + base64.b64encode(pem) + b'"\n', "base64 of a PEM file", "base64 -d"),
+        (base64.b64encode(public_pem(p256)), "base64 of a PEM file", "base64 -d"),
+        (
+            p256.private_bytes(der, ser.PrivateFormat.PKCS8, ser.NoEncryption()),
+            "in DER",
+            "-inform DER",
+        ),
+    ]
+    for data, what, fix in cases:
+        put(tmp_path, "k", data)
+        for use in (registry.open_signer, registry.open_public):
+            with pytest.raises(ConfigError) as caught:
+                use("k", tmp_path)
+            assert what in (caught.value.why or "")
+            assert fix in (caught.value.fix or "")
+
+
+def test_what_is_said_of_a_foreign_key_repeats_nothing_of_it(tmp_path: Path) -> None:
+    secret = "c2VjcmV0IHNlY3JldCBzZWNyZXQ"
+    for head in ("-----BEGIN OPENSSH PRIVATE " + "KEY-----\n", "vault:v1:", '{"kty":"', "\0"):
+        put(tmp_path, "k", (head + secret).encode())
+        with pytest.raises(ConfigError) as caught:
+            registry.open_signer("k", tmp_path)
+        shown = f"{caught.value.what} {caught.value.why} {caught.value.fix}"
+        assert secret not in shown
+
+
+def test_a_public_key_where_a_private_one_is_needed_keeps_its_own_reason(
+    tmp_path: Path, p256
+) -> None:
+    put(tmp_path, "k", public_pem(p256))
+    with pytest.raises(ConfigError) as caught:
+        registry.open_signer("k", tmp_path)
+    assert caught.value.reason == "not-private"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,10 +85,11 @@ def refuse(admitted: Admitted) -> None:
     if not admitted.secrets:
         return
     first, *others = admitted.secrets
+    project = [one.fix for one in admitted.secrets if one.fix != FIX]
     raise PolicyDenied(
         f"the model holds a secret: {first}",
         why="whoever receives the model would have it",
-        fix=first.fix,
+        fix=project[0] if project else first.fix,
         reason=NO_SECRETS,
         details=tuple(f"and {one}" for one in others[:20]),
         data={"secrets": [str(one) for one in admitted.secrets[:1000]]},
@@ -108,6 +109,9 @@ def find_secrets(
     for name, what in _named_keys(root, kind, inspected, opened):
         found[name] = Secret(name=root.name if name == FILE_NAME else name, line=None, what=what)
     for name, (what, line) in inspected.secrets.items():
+        named = found.get(name)
+        if named is not None and named.fix == FIX:
+            found[name] = replace(named, line=line, what=f"{what}, {named.what}")
         shown = root.name if name == FILE_NAME else name
         found.setdefault(name, Secret(name=shown, line=line, what=what))
     # Those to be taken out come first: a key in a project folder is worse than the project file.
