@@ -27,6 +27,14 @@ not_yet(before) if {
 	stages[input.action] < stages[before]
 }
 
+# A base that a file of the model names and no record does; where is that file. Any other unknown is
+# a record that is missing.
+claimed(origin) if {
+	origin.kind == "unknown"
+	is_string(origin.name)
+	is_string(origin.where)
+}
+
 # Evidence about exactly this subject.
 fits(evidence) if {
 	is_string(input.subject.manifest)

@@ -19,7 +19,10 @@ deny contains {"message": message, "dataset": null, "where": null} if {
 
 recorded if {
 	count(input.subject.derived_from) > 0
-	every origin in input.subject.derived_from {
-		origin.kind in {"dataset", "base-model"}
-	}
+	every origin in input.subject.derived_from { spoken_for(origin) }
 }
+
+spoken_for(origin) if origin.kind in {"dataset", "base-model"}
+
+# base-known speaks of these.
+spoken_for(origin) if lib.claimed(origin)

@@ -44,12 +44,24 @@ class BaseModel:
     """A model that this one was made from.
 
     `records` are the SHA-256 of the training records of it that were verified, and whose data sets
-    stand in this record; () none was, so what it derives from is unknown.
+    stand in this record; () none was, so what it derives from is unknown. `public`: the record's
+    signer states that anybody may have it; then it is named with its `revision`, and `manifest` is
+    None.
     """
 
     name: str
-    manifest: str
+    manifest: str | None
     records: tuple[str, ...] = ()
+    revision: str | None = None
+
+    @property
+    def public(self) -> bool:
+        return self.manifest is None and self.revision is not None
+
+    @property
+    def identity(self) -> str:
+        """Which model of that name: for people and for documents."""
+        return f"sha256:{self.manifest}" if self.manifest else f"revision {self.revision}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +116,11 @@ class TrainingRecord:
 
 
 def _base(base: BaseModel) -> dict[str, JSON]:
+    if base.manifest is None:
+        return {
+            "name": _BASE + base.name,
+            "annotations": {"public": True, "revision": base.revision},
+        }
     entry: dict[str, JSON] = {
         "name": _BASE + base.name,
         "digest": {"sovgateManifest": base.manifest},
@@ -199,15 +216,7 @@ def _dependencies(
         if name.startswith(_DATASET):
             datasets.append(_parse_dataset(name.removeprefix(_DATASET), entry))
         elif name.startswith(_BASE):
-            digest = entry.object("digest")
-            bases.append(
-                BaseModel(
-                    name=name.removeprefix(_BASE),
-                    manifest=digest.sha256("sovgateManifest"),
-                    records=_records(entry),
-                )
-            )
-            digest.done()
+            bases.append(_parse_base(name.removeprefix(_BASE), entry))
         elif name == "source" and commit is None:
             commit = entry.object("digest").text("gitCommit", max_length=64)
         else:
@@ -216,6 +225,21 @@ def _dependencies(
     if len({d.name for d in datasets}) != len(datasets):
         raise Malformed("the record names a data set twice")
     return datasets, bases, commit
+
+
+def _parse_base(name: str, entry: Fields) -> BaseModel:
+    if not entry.has("digest"):
+        notes = entry.object("annotations")
+        notes.exactly("public", True)
+        revision = notes.text("revision", max_length=512)
+        notes.done()
+        if not name or not revision:
+            raise Malformed(f"{entry.path} names a public base without name and revision")
+        return BaseModel(name=name, manifest=None, revision=revision)
+    digest = entry.object("digest")
+    base = BaseModel(name=name, manifest=digest.sha256("sovgateManifest"), records=_records(entry))
+    digest.done()
+    return base
 
 
 def _records(entry: Fields) -> tuple[str, ...]:

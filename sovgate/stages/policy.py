@@ -346,8 +346,17 @@ def _record(old: JSON) -> JSON:
     """Recorded, and free: the best that a record could say."""
     new = copy.deepcopy(old)
     for one in new["subject"]["derived_from"]:
-        if one["kind"] == "unknown":
+        if one["kind"] == "unknown" and one["where"] is None:
             one.update(kind="dataset", stays_in=[], category="public")
+    return new
+
+
+def _name_bases(old: JSON) -> JSON:
+    """Recorded, and free: the best that a record of a claimed base could say."""
+    new = copy.deepcopy(old)
+    for one in new["subject"]["derived_from"]:
+        if one["kind"] == "unknown" and one["where"] is not None:
+            one.update(kind="base-model", stays_in=[], category="public")
     return new
 
 
@@ -377,6 +386,7 @@ _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "gates-before-stage": _pass_gates,
     "legal-before-deploy": _attest_legal,
     "record-required": _record,
+    "base-known": _name_bases,
     "location-known": _locate,
     "no-pickles": _without_pickles,
     "no-secrets": _without_secrets,

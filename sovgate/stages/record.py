@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sovgate.errors import ConfigError
+from sovgate.formats.claims import Claim
 from sovgate.formats.provenance import IN_RECORD, RecordedDataset, TrainingRecord
 from sovgate.formats.sections import did_you_mean
 
@@ -162,11 +163,21 @@ def ancestry(
     # What a base model derives from is flattened into the record by whoever writes it; one that
     # only names its base says nothing of the data behind that.
     found += [
-        replace(UNKNOWN, name=base.name, kind="base-model")
+        replace(UNKNOWN, name=base.name, kind="base-model", stays_in=() if base.public else None)
         for base in record.base_models
         if not base.records
     ]
     return tuple(found)
+
+
+def uncovered(claims: Iterable[Claim], records: Sequence[TrainingRecord]) -> list[Claim]:
+    """Claimed bases that no record names."""
+    bases = [base for record in records for base in record.base_models]
+    return [
+        claim
+        for claim in claims
+        if not any(claim.covered_by(base.name, base.revision) for base in bases)
+    ]
 
 
 def _demands(dataset: RecordedDataset, declared: Mapping[str, DatasetFacts]) -> Iterator[Ancestor]:

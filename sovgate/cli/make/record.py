@@ -62,7 +62,16 @@ sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from
     multiple=True,
     type=LocalPath(),
     metavar="PATH",
-    help="A model that it was made from, or that model's evidence folder. Repeat for each.",
+    help="A model that it was made from, or that model's evidence folder; NAME=PATH where its "
+    "files call it NAME. Repeat for each.",
+)
+@option(
+    "--public-base",
+    "public_bases",
+    multiple=True,
+    weakens_trust=True,
+    metavar="NAME@REVISION",
+    help="State that it was made from this base, which anybody may have. Repeat for each.",
 )
 @option(
     "--from",
@@ -100,6 +109,7 @@ def command(
     datasets: tuple[str, ...],
     no_dataset: bool,
     bases: tuple[Path, ...],
+    public_bases: tuple[str, ...],
     source: Path | None,
     environment: Path | None,
     commit: str | None,
@@ -119,6 +129,7 @@ def command(
                 datasets=datasets,
                 no_dataset=no_dataset,
                 bases=bases,
+                public_bases=public_bases,
                 source=source,
                 environment=environment,
                 commit=commit,
@@ -137,12 +148,16 @@ def command(
         )
         rows.append(("data set", f"{dataset.name} ({dataset.category or 'no category'}), {stays}"))
     for base in made.bases:
+        if base.public:
+            rows.append(("base model", f"{base.name} ({base.identity}), public"))
+            continue
         known = "its record verified" if base.records else "unknown: no record of it verified"
-        rows.append(("base model", f"{base.name} (sha256:{base.manifest[:16]}…), {known}"))
+        rows.append(("base model", f"{base.name} ({base.identity[:23]}…), {known}"))
     rows.append(("record", str(made.path)))
     notes = [
         f"it is unknown which data is behind {name}, so it may go nowhere" for name in made.unknown
     ]
+    notes += made.claims
     if not made.signed_by:
         notes.append("unsigned: policy does not read it; sign it with --key")
     return Report(
@@ -159,7 +174,12 @@ def command(
                 for d in made.datasets
             ],
             "base-models": [
-                {"name": b.name, "manifest": b.manifest, "records": list(b.records)}
+                {
+                    "name": b.name,
+                    "manifest": b.manifest,
+                    "revision": b.revision,
+                    "records": list(b.records),
+                }
                 for b in made.bases
             ],
         },

@@ -77,6 +77,7 @@ def command(
     format_: str,
 ) -> Report:
     """List what a model is made of: files, tensors, data and libraries."""
+    from sovgate.pipeline.make.claims import differences
     from sovgate.pipeline.make.sbom import Told, sbom
 
     with progress("reading the model") as bar:
@@ -97,6 +98,7 @@ def command(
     if made.ignored_records:
         notes.append(f"passed over {made.ignored_records} other or unverified training records")
     notes += _warnings(described)
+    notes += differences(described.inspected, described.record)
     if described.inspected.pickles:
         notes.append("a pickle runs code when it is loaded; save the weights as safetensors")
     written = [*made.paths, *(path for path in (output, spdx) if path is not None)]

@@ -54,7 +54,7 @@ _BOOL, _TEXT, _ARRAY = 7, 8, 9
 #: Keys that this reader acts on, with the type that each must have.
 _NEEDED = {"general.architecture": _TEXT, "general.alignment": 4}
 
-_ALWAYS = frozenset({"general.architecture", "split.no", "split.count", "split.tensors.count"})
+_ALWAYS = ("general.", "split.")
 
 #: ggml type: (name, elements a block, bytes a block).
 TYPES = {
@@ -214,7 +214,7 @@ class _Reader:
         else:
             raise NewerError(f"value type {kind}")
         if len(key) + len(value) <= MAX_KEPT_LENGTH and (
-            len(self.facts) < MAX_KEPT or key in _ALWAYS
+            len(self.facts) < MAX_KEPT or key.startswith(_ALWAYS)
         ):
             self.facts[key] = value
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from sovgate import regions
 from sovgate.formats import case as cases
 from sovgate.formats.case import Case, Origin
-from sovgate.pipeline.decide.contents import UNKNOWN
+from sovgate.pipeline.decide.contents import UNKNOWN, Contents
 from sovgate.pipeline.decide.evidence import Sorted, bound
 from sovgate.pipeline.project import Project
 from sovgate.records import CLASSES, GRADE, Action, Release
-from sovgate.stages.record import ancestry
+from sovgate.stages.record import ancestry, uncovered
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import TrainingRecord
@@ -68,7 +68,7 @@ class Known:
     evidence: tuple[RawEvidence, ...]
     signature: str | None = None
     locations: Mapping[str, KnownLocation | None] = field(default_factory=dict)
-    contents: Mapping[str, cases.Fact] = field(default_factory=lambda: UNKNOWN)
+    contents: Contents = UNKNOWN
 
 
 def build_case(
@@ -85,7 +85,7 @@ def build_case(
             model=config.model,
             release=None if question.release is None else str(question.release),
             manifest=question.manifest,
-            derived_from=_origins(project, found.records),
+            derived_from=_origins(project, found.records, known.contents),
         ),
         source=_place(project, source, known.locations.get(source), required=False),
         destination=_place(project, destination, known.locations.get(destination), required=True),
@@ -132,8 +132,13 @@ def _custom_classes(project: Project) -> tuple[str, ...]:
     return tuple(sorted({str(name) for name in names} - set(CLASSES)))
 
 
-def _origins(project: Project, records: Sequence[TrainingRecord]) -> tuple[Origin, ...]:
-    """What is behind the model, by all trusted records together: one cannot loosen another."""
+def _origins(
+    project: Project, records: Sequence[TrainingRecord], contents: Contents
+) -> tuple[Origin, ...]:
+    """What is behind the model, by all trusted records together: one cannot loosen another.
+
+    RULES 39: a base that its own files claim, and that no record names, is unknown.
+    """
     declared = project.datasets()
     found = [one for record in records or (None,) for one in ancestry(record, declared)]
     origins = [
@@ -147,6 +152,10 @@ def _origins(project: Project, records: Sequence[TrainingRecord]) -> tuple[Origi
             where=one.where,
         )
         for one in found
+    ]
+    origins += [
+        replace(cases.UNKNOWN_ORIGIN, name=claim.name[:256], where=claim.file[:1024])
+        for claim in uncovered(contents.claims, records)
     ]
     return tuple(dict.fromkeys(origins))
 

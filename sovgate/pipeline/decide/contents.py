@@ -1,11 +1,12 @@
-"""What policy is told of a model's contents: pickles and secrets. Loads nothing of it.
+"""What policy is told of a model's contents: pickles, secrets, claimed bases. Loads nothing of it.
 
 From the files, where they are at hand; else from a signed SBOM; else it is not known, which denies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,23 +14,37 @@ from sovgate.errors import SovgateError
 
 if TYPE_CHECKING:
     from sovgate.formats.case import Fact
+    from sovgate.formats.claims import Claim
     from sovgate.formats.manifest import Manifest
     from sovgate.pipeline.decide.admission import Admitted
     from sovgate.pipeline.project import Project
     from sovgate.stages.attest import RawEvidence
     from sovgate.stages.trust import Trusted
 
+
+@dataclass(frozen=True)
+class Contents(Mapping[str, "Fact"]):
+    """Facts of a case by name; `claims` are base models that the model's own files name."""
+
+    facts: Mapping[str, Fact]
+    claims: tuple[Claim, ...] = ()
+
+    def __getitem__(self, name: str) -> Fact:
+        return self.facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.facts)
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+
 #: Nobody looked.
-UNKNOWN: Mapping[str, Fact] = {"pickles": None, "pickle": None, "secrets": None, "secret": None}
+UNKNOWN = Contents({"pickles": None, "pickle": None, "secrets": None, "secret": None})
 #: Encrypted still: to be asked about again once it is open. Only `pull` says so.
-UNOPENED: Mapping[str, Fact] = {
-    "pickles": "unopened",
-    "pickle": None,
-    "secrets": "unopened",
-    "secret": None,
-}
+UNOPENED = Contents({"pickles": "unopened", "pickle": None, "secrets": "unopened", "secret": None})
 #: A zone looked when it opened the model, and said so in its receipt.
-CLEAN: Mapping[str, Fact] = {"pickles": 0, "pickle": None, "secrets": 0, "secret": None}
+CLEAN = Contents({"pickles": 0, "pickle": None, "secrets": 0, "secret": None})
 
 #: The check of a receipt that says so.
 NO_PICKLES = "no-pickles"
@@ -39,7 +54,7 @@ _MAX_NAME = 256
 _COUNTED = ("pickles", "secrets")
 
 
-def of_files(root: Path, manifest: Manifest, opened: Project) -> dict[str, Fact]:
+def of_files(root: Path, manifest: Manifest, opened: Project) -> Contents:
     """Facts about a model that lies at `root`.
 
     Raises VerificationFailed where it is no whole model (`sbom.inspect`), DiskError.
@@ -49,26 +64,28 @@ def of_files(root: Path, manifest: Manifest, opened: Project) -> dict[str, Fact]
     return of_admitted(examine(root, manifest, opened), root)
 
 
-def of_admitted(admitted: Admitted, root: Path) -> dict[str, Fact]:
+def of_admitted(admitted: Admitted, root: Path) -> Contents:
     found = sorted(admitted.inspected.pickles)
     first = found[0] if found else None
     if first == ".":
         first = root.name
     secrets = admitted.secrets
-    return {
+    facts: dict[str, Fact] = {
         "pickles": len(found),
         "pickle": None if first is None else first[:_MAX_NAME],
         "secrets": len(secrets),
         "secret": str(secrets[0])[:_MAX_NAME] if secrets else None,
     }
+    return Contents(facts, admitted.inspected.claims)
 
 
 def of_evidence(
     evidence: Iterable[RawEvidence], trusted: Sequence[Trusted], manifest: str
-) -> dict[str, Fact]:
-    """Facts that signed SBOMs of this manifest state; of several the worst counts."""
+) -> Contents:
+    """What signed SBOMs of this manifest state; of several the worst counts, and every claim."""
     from sovgate.stages.trust import open_statement
 
+    claims: list[Claim] = []
     counts: dict[str, list[int]] = {what: [] for what in _COUNTED}
     for item in evidence:
         try:
@@ -76,10 +93,12 @@ def of_evidence(
         except SovgateError:
             continue  # the case names it under `rejected`
         if verified.role == "sbom" and verified.statement.subject_sha256 == manifest:
+            claims += _stated_claims(verified.statement.predicate)
             for what, told in counts.items():
                 count = _stated_count(verified.statement.predicate, f"sovgate:{what}")
                 told.extend([] if count is None else [count])
-    return dict(UNKNOWN) | {what: max(told) for what, told in counts.items() if told}
+    facts = {**UNKNOWN, **{what: max(told) for what, told in counts.items() if told}}
+    return Contents(facts, tuple(claims))
 
 
 def _stated_count(document: object, name: str) -> int | None:
@@ -91,3 +110,17 @@ def _stated_count(document: object, name: str) -> int | None:
     if len(told) != 1 or not isinstance(told[0], str) or not told[0].isascii():
         return None
     return int(told[0]) if told[0].isdecimal() and len(told[0]) < 10 else None
+
+
+def _stated_claims(document: object) -> list[Claim]:
+    """What is no claim as we write them is one of which nothing is known, and which denies."""
+    from sovgate.formats.claims import PROPERTY, parse
+
+    return [parse(value) for value in _rows(document, PROPERTY)]
+
+
+def _rows(document: object, name: str) -> list[object]:
+    for step in ("metadata", "component", "properties"):
+        document = document.get(step) if isinstance(document, dict) else None
+    rows = document if isinstance(document, list) else []
+    return [row.get("value") for row in rows if isinstance(row, dict) and row.get("name") == name]

@@ -23,9 +23,9 @@ from sovgate.stages import attest, audit
 
 if TYPE_CHECKING:
     from sovgate.engines._api import Engine, PolicySet
-    from sovgate.formats.case import Fact
     from sovgate.formats.decision import Decision
     from sovgate.keys._api import Signer
+    from sovgate.pipeline.decide.contents import Contents
     from sovgate.pipeline.project import Project
     from sovgate.records import Release
     from sovgate.stages.attest import RawEvidence
@@ -198,7 +198,7 @@ def known_with_signature(
     *,
     trusted: tuple[Trusted, ...],
     locations: Mapping[str, KnownLocation | None],
-    contents: Mapping[str, Fact],
+    contents: Contents,
 ) -> Known:
     """What is known of a model whose bundle `signature` the caller has verified.
 

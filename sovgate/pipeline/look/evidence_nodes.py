@@ -72,7 +72,11 @@ def _provenance(verified: Verified, datasets: Mapping[str, DatasetFacts]) -> Nod
     record = provenance.parse(verified.statement.predicate)
     children = [_dataset(item, datasets.get(item.name)) for item in record.datasets]
     children += [
-        Node(kind="base", what=f"{base.name}, manifest sha256:{base.manifest}", status=STATED)
+        Node(
+            kind="base",
+            what=f"{base.name}, {'manifest ' if base.manifest else ''}{base.identity}",
+            status=STATED,
+        )
         for base in record.base_models
     ]
     if record.commit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import Malformed, UsageError, VerificationFailed
 from sovgate.files import read_bounded
 from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.make.claims import differences
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options
 
@@ -27,7 +29,10 @@ _EVIDENCE = ".evidence"
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """`datasets` with those of the bases; `unknown` names bases whose own record did not verify."""
+    """`datasets` with those of the bases; `unknown` names bases whose own record did not verify.
+
+    `claims`: what the model's own files say and this record does not, one sentence each.
+    """
 
     model: Path
     manifest: str
@@ -36,6 +41,7 @@ class Recorded:
     datasets: tuple[RecordedDataset, ...]
     bases: tuple[BaseModel, ...]
     unknown: tuple[str, ...]
+    claims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +58,8 @@ class Training:
 
     datasets     as the project declares them; `no_dataset` where it added none to those of `bases`
     bases        models or their evidence folders; what their own verified records say is flattened
-                 into the new one, so that demands travel on
+                 into the new one, so that demands travel on; NAME=PATH where its files call it NAME
+    public_bases NAME@REVISION of bases that anybody may have, which binds nothing
     source       a file that says some of the rest
     environment  what it was, or the folder of a virtual environment
     """
@@ -60,6 +67,7 @@ class Training:
     datasets: Sequence[str] = ()
     no_dataset: bool = False
     bases: Sequence[Path | Base] = ()
+    public_bases: Sequence[str] = ()
     source: Path | None = None
     commit: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -86,12 +94,13 @@ def record(
     opened = open_project(options.project)
     commit = said.commit or told.commit
     own = own_datasets(opened, [*said.datasets, *told.datasets], said.no_dataset, commit)
-    admit(model, opened)
+    inspected = admit(model, opened)
     above = said.source.parent if said.source is not None else Path()
     found = [
         one if isinstance(one, Base) else open_base(one, opened, options.progress)
         for one in (*said.bases, *(above / name for name in told.bases))
     ]
+    found += [_public_base(text) for text in said.public_bases]
     entries = tuple(dict.fromkeys(entry for base in found for entry in base.entries))
     training = provenance.TrainingRecord(
         datasets=flattened(own, [one for base in found for one in base.records], opened.datasets()),
@@ -126,7 +135,8 @@ def record(
         signed_by=signed_by,
         datasets=training.datasets,
         bases=entries,
-        unknown=tuple(entry.name for entry in entries if not entry.records),
+        unknown=tuple(entry.name for entry in entries if not entry.records and not entry.public),
+        claims=differences(inspected, training),
     )
 
 
@@ -194,29 +204,59 @@ def _readable(training: TrainingRecord) -> dict[str, object]:
     return predicate
 
 
-def open_base(path: Path, opened: Project, advance: Advance | None = None) -> Base:
+def _public_base(text: str) -> Base:
+    """NAME@REVISION: the record's signer states that anybody may have it. Raises UsageError."""
+    from sovgate.formats.provenance import BaseModel
+
+    name, at, revision = text.rpartition("@")
+    if not at or not name.strip() or not revision.strip() or len(text) > 512:
+        raise UsageError(
+            f"{text[:80]!r} is not NAME@REVISION",
+            why="a public base is named with its revision, since another may be another model",
+            fix="for example --public-base org/name@COMMIT",
+            reason="public-base",
+        )
+    return Base(entries=(BaseModel(name=name, manifest=None, revision=revision),), records=())
+
+
+def open_base(place: Path, opened: Project, advance: Advance | None = None) -> Base:
     """What a base model derives from, by records that this project trusts.
 
-    One without such a record stays unknown; it is named all the same, and denies.
+    One without such a record, or whose own files claim a base that its records do not name, stays
+    unknown; it is named all the same, and denies. `place` may be NAME=PATH: a model's files may
+    call its base by another name than its folder's.
     """
     from sovgate.formats.provenance import BaseModel
+    from sovgate.pipeline.decide.contents import of_evidence
     from sovgate.pipeline.decide.evidence import sort_evidence
     from sovgate.pipeline.decide.judge import clock
     from sovgate.stages import attest, inventory
+    from sovgate.stages.record import uncovered
+    from sovgate.stages.sbom import inspect
 
     trusted = opened.trusted()
+    called, equals, rest = os.fspath(place).partition("=")
+    renamed = bool(equals and called and rest) and not place.exists()
+    path = Path(rest) if renamed else place
     if path.name.endswith(_EVIDENCE) and path.is_dir():
         folder, name = path, path.name.removesuffix(_EVIDENCE)
         manifest = _signed(path, trusted)
+        claims = of_evidence(attest.read(path), trusted, manifest).claims
     else:
         folder, name = attest.evidence_dir(path), path.resolve().name
-        manifest = inventory.take(path, advance=advance).manifest.digest
+        taken = inventory.take(path, advance=advance)
+        manifest = taken.manifest.digest
+        names = [resource.name for resource in taken.manifest.resources]
+        claims = inspect(taken.root, taken.kind, names).claims
     found = sort_evidence(
         attest.read(folder), trusted=trusted, manifest=manifest, release=None, now=clock()
     )
     digests = tuple(item.sha256 for item in found.evidence if item.role == "provenance")
     known = bool(found.records) and all(one.datasets for one in found.records)
-    entry = BaseModel(name=name, manifest=manifest, records=digests if known else ())
+    known = known and not uncovered(claims, found.records)
+    entry = BaseModel(
+        name=called if renamed else name, manifest=manifest, records=digests if known else ()
+    )
     behind = (base for one in found.records for base in one.base_models)
     return Base(entries=(entry, *behind), records=found.records)
 

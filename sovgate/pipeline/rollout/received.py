@@ -6,7 +6,7 @@ What `promote` stands on, all of it verified. Reads the zone's store and public 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,6 @@ from sovgate.records import Release
 from sovgate.stages import attest, audit
 
 if TYPE_CHECKING:
-    from sovgate.formats.case import Fact
     from sovgate.pipeline.project import Project
     from sovgate.stages.transfer import Located, Record
     from sovgate.stages.trust import Trusted
@@ -42,7 +41,7 @@ class Received:
     receipt: str
     signature: str
     evidence: tuple[attest.RawEvidence, ...]
-    contents: Mapping[str, Fact]
+    contents: contents.Contents
     added: tuple[attest.RawEvidence, ...] = ()
 
     @property

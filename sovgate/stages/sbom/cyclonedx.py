@@ -128,6 +128,7 @@ def _model(described: Described) -> Component:
         ("pickles", str(len(inspected.pickles))),
         ("secrets", str(len(inspected.secrets))),
     ]
+    rows += [("claimed-base", claim.text()) for claim in inspected.claims]
     rows += [("training-record", _record_word(described))]
     if described.record is not None and described.record.commit:
         rows.append(("source-commit", described.record.commit))
@@ -180,8 +181,13 @@ def _ancestors(described: Described) -> Iterator[Component]:
         yield Component(
             type=ComponentType.MACHINE_LEARNING_MODEL,
             name=base.name,
-            bom_ref=f"base:{base.manifest}:{base.name}",
-            properties=[Property(name=_PREFIX + "manifest", value=f"sha256:{base.manifest}")],
+            bom_ref=f"base:{base.manifest or base.revision}:{base.name}",
+            properties=[
+                Property(
+                    name=_PREFIX + ("manifest" if base.manifest else "revision"),
+                    value=base.identity.removeprefix("revision "),
+                )
+            ],
         )
     for name in described.inspected.card.base_models:
         namespace, _, last = name.rpartition("/") if _HUB_NAME.fullmatch(name) else ("", "", "")

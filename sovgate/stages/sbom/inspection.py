@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sovgate.errors import Malformed, SovgateError, VerificationFailed, disk_error
 from sovgate.files import open_below, opened_dir, same_file
+from sovgate.formats import claims, parts, pickles, secrets, standins, tensors
 from sovgate.formats import huggingface as hf
-from sovgate.formats import parts, pickles, secrets, standins, tensors
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.stages.sbom.references import References, refused
 
@@ -76,12 +76,14 @@ class Inspected:
     pickles  name -> why it counts as one
     secrets  name -> (what, line)
     strays   name -> why it does not count as weights of the model
+    claims   what its files say that it was made from
     """
 
     summaries: Mapping[str, Summary] = field(default_factory=dict)
     pickles: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
     strays: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[claims.Claim, ...] = ()
     configs: Mapping[str, hf.Config] = field(default_factory=dict)
     licence_files: tuple[str, ...] = ()
     licences: tuple[Licence, ...] = ()
@@ -195,6 +197,7 @@ class _Reader:
         self.summaries: dict[str, Summary] = {}
         self.pickles: dict[str, str] = {}
         self.secrets: dict[str, tuple[str, int | None]] = {}
+        self.claims: set[claims.Claim] = set()
         self.configs: dict[str, hf.Config] = {}
         self.licence_files: list[str] = []
         self.licences: list[Licence] = []
@@ -225,6 +228,7 @@ class _Reader:
             pickles=self.pickles,
             secrets=self.secrets,
             strays=self.references.strays,
+            claims=tuple(sorted(self.claims, key=lambda one: (one.file, one.name))),
             configs=self.configs,
             card=self.card,
             licence_files=tuple(sorted(self.licence_files)),
@@ -243,7 +247,11 @@ class _Reader:
         searched = file if read is None or read.header is None else _Beginning(file, read.header)
         if (secret := secrets.search(path, searched)) is not None:
             self.secrets[name] = secret
+        if claims.is_settings(path):
+            data = file.read(0, min(file.size, claims.MAX_FILE))
+            self.claims.update(claims.of_settings(path, data))
         if read is not None:
+            self.claims.update(claims.of_header(path, read.facts))
             self.tensors(name, read)
         elif hf.is_index(name):
             self.references.index(name, file.read(0, min(file.size, hf.MAX_INDEX + 1)))

@@ -177,10 +177,12 @@ class _Writer:
         found = [
             self.add(
                 "ai_AIPackage",
-                self.iri("base", base.name, base.manifest),
+                self.iri("base", base.name, base.manifest or str(base.revision)),
                 name=base.name,
-                software_packageVersion=f"sha256:{base.manifest}",
-                extension=_extension([("manifest", f"sha256:{base.manifest}")]),
+                software_packageVersion=base.identity,
+                extension=_extension(
+                    [("manifest" if base.manifest else "revision", base.identity)]
+                ),
             )
             for base in (described.record.base_models if described.record else ())
         ]
