@@ -169,6 +169,7 @@ def command(
             "manifest": made.manifest,
             "record": str(made.path),
             "signed-by": made.signed_by,
+            "warnings": list(made.claims),
             "datasets": [
                 {"name": d.name, "category": d.category, "stays-in": d.stays_in}
                 for d in made.datasets

@@ -97,8 +97,8 @@ def command(
         )
     if made.ignored_records:
         notes.append(f"passed over {made.ignored_records} other or unverified training records")
-    notes += _warnings(described)
-    notes += differences(described.inspected, described.record)
+    warnings = [*_warnings(described), *differences(described.inspected, described.record)]
+    notes += warnings
     if described.inspected.pickles:
         notes.append("a pickle runs code when it is loaded; save the weights as safetensors")
     written = [*made.paths, *(path for path in (output, spdx) if path is not None)]
@@ -125,6 +125,7 @@ def command(
             "libraries": len(described.libraries),
             "licences": [licence.text for licence in described.licences],
             "pickles": dict(sorted(described.inspected.pickles.items())),
+            "warnings": warnings,
             "training-record": described.record is not None,
         },
         notes=tuple(notes),

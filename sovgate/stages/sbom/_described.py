@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
+from sovgate.formats.huggingface import CARD
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.provenance import RecordedDataset, TrainingRecord
 from sovgate.stages.sbom.inspection import Inspected, Licence, Summary
@@ -95,6 +96,17 @@ class Described:
         """Inputs and outputs, of ONNX graphs."""
         onnx = self.inspected.of_format("onnx")
         return [p for s in onnx for p in s.inputs], [p for s in onnx for p in s.outputs]
+
+    @property
+    def claimed_bases(self) -> dict[str, str]:
+        """Base models that files name and the record does not -> who says so."""
+        bases = self.record.base_models if self.record is not None else ()
+        found: dict[str, list[str]] = {}
+        for claim in self.inspected.claims:
+            if not any(claim.covered_by(base.name, base.revision) for base in bases):
+                said_by = "model card" if claim.file == CARD else claim.file
+                found.setdefault(claim.name, []).append(said_by)
+        return {name: ", ".join(found[name]) for name in sorted(found)}
 
     @property
     def unknown(self) -> list[tuple[str, str]]:

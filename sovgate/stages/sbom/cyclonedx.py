@@ -189,14 +189,14 @@ def _ancestors(described: Described) -> Iterator[Component]:
                 )
             ],
         )
-    for name in described.inspected.card.base_models:
+    for name, said_by in described.claimed_bases.items():
         namespace, _, last = name.rpartition("/") if _HUB_NAME.fullmatch(name) else ("", "", "")
         yield Component(
             type=ComponentType.MACHINE_LEARNING_MODEL,
             name=name,
-            bom_ref=f"card-base:{name}",
+            bom_ref=f"claimed-base:{name}",
             purl=PackageURL("huggingface", namespace, last) if namespace and last else None,
-            properties=[Property(name=_PREFIX + "said-by", value="model card")],
+            properties=[Property(name=_PREFIX + "said-by", value=said_by)],
         )
 
 

@@ -189,11 +189,11 @@ class _Writer:
         found += [
             self.add(
                 "ai_AIPackage",
-                self.iri("card-base", name),
+                self.iri("claimed-base", name),
                 name=name,
-                extension=_extension([("said-by", "model card")]),
+                extension=_extension([("said-by", said_by)]),
             )
-            for name in described.inspected.card.base_models
+            for name, said_by in described.claimed_bases.items()
         ]
         self.relate("descendantOf", model, found)
 

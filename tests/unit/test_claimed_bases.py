@@ -1,0 +1,285 @@
+"""RULES 39: a base that a model's own files name and that no counted record covers is unknown."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovgate.errors import Malformed
+from sovgate.formats import claims, provenance
+from sovgate.formats.claims import Claim
+from sovgate.stages import attest
+from tests.crossing import Crossing, make_crossing
+from tests.downloads import gguf, safetensors
+
+ADAPTER = '{"base_model_name_or_path":"../tuned-1","peft_type":"LORA","revision":null}'
+KEY = ("--key", "keys/home.pem")
+PUSH = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a restricted model `tuned-1` and a free one `free-1`; both recorded."""
+    crossing = make_crossing(tmp_path_factory.mktemp("made") / "project")
+    shutil.rmtree(attest.evidence_dir(crossing.model))
+    shutil.rmtree(crossing.model)
+    for name, dataset in (("tuned-1", "kyc"), ("free-1", "public")):
+        safetensors(crossing.base / name / "model.safetensors", ["a", name])
+        crossing.json("sign", name, *KEY)
+        crossing.json("record", name, "--dataset", dataset, *KEY)
+    return crossing.base
+
+
+@pytest.fixture
+def crossing(made: Path, tmp_path: Path) -> Crossing:
+    base = tmp_path / "project"
+    shutil.copytree(made, base)
+    safetensors(base / "model" / "adapter_model.safetensors", ["lora"])
+    return Crossing(base=base, model=base / "model")
+
+
+def write(crossing: Crossing, name: str, text: str) -> None:
+    path = crossing.model / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def prepare(crossing: Crossing, *record: str) -> dict[str, Any]:
+    crossing.json("sign", "model", *KEY)
+    return crossing.json("record", "model", *record, *KEY)
+
+
+def denied(crossing: Crossing, *words: str) -> None:
+    """By check, push and release alike; nothing crossed."""
+    said = crossing.json("check", "model", "--zone", "home", "--to", "eu", code=10)
+    assert "base-known" in [deny["rule"] for deny in said["denies"]]
+    pushed = crossing.json("push", "model", *PUSH, code=10)["error"]
+    released = crossing.json("release", "model", *PUSH, "--dataset", "public", code=10)["error"]
+    for text in (json.dumps(said), json.dumps(pushed), json.dumps(released)):
+        for word in (*words, "--base-model", "--public-base"):
+            assert word in text
+    assert crossing.objects("releases/") == []
+
+
+#: One file each that names ../tuned-1 as the base, as some tool writes it.
+FILES = {
+    "adapter_config.json": ADAPTER,
+    "checkpoint-5/adapter_config.json": ADAPTER,
+    "README.md": "---\nbase_model: ./tuned-1\n---\n",
+    "docs/README.md": "---\nbase_model:\n- other/one\n- x/tuned-1\n---\n",
+    "config.json": '{"_name_or_path": "/mnt/models/tuned-1/", "model_type": "llama"}',
+    "unet/config.json": '{"text_config": {"_name_or_path": "../tuned-1"}}',
+    "model_index.json": '{"_class_name": "P", "_name_or_path": "../tuned-1"}',
+    "mergekit_config.yml": "models:\n  - model: ../tuned-1\n    parameters: {weight: 1}\n",
+    "axolotl.yaml": "base_model: ../tuned-1\nadapter: lora\n",
+    "MLmodel": "flavors:\n  transformers:\n    source_model_name: ../tuned-1\n",
+    "training_args.json": '{"model_name_or_path": "..\\\\tuned-1"}',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rule_39_a_base_that_only_a_file_names_goes_nowhere(crossing: Crossing, name: str) -> None:
+    write(crossing, name, FILES[name])
+    made = prepare(crossing, "--dataset", "public")
+    assert any("tuned-1" in note and name in note for note in made["warnings"]), made
+    denied(crossing, "tuned-1", name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nbase_model: ../tuned-1\ntags: [a]\ntags: [b]\n---\n",
+        "---\ntitle: Foo: bar\nbase_model:\n  - ../tuned-1\n---\n",
+        "---\nbase_model: [a/b, '../tuned-1']\nx: &y z\n---\n",
+        "\ufeff---\r\nbase_model: ../tuned-1\r\n---\r\n",
+        "---\nbase_model: ../tuned-1\n",
+    ],
+)
+def test_rule_39_a_card_that_does_not_read_claims_all_the_same(text: str) -> None:
+    found = [claim.base for claim in claims.of_settings("README.md", text.encode())]
+    assert "../tuned-1" in found
+
+
+def test_rule_39_tensor_headers_name_bases_too(crossing: Crossing) -> None:
+    told = {
+        "general.architecture": "llama",
+        "general.base_model.count": 1,
+        "general.base_model.0.name": "Tuned 1",
+        "general.base_model.0.repo_url": "https://huggingface.co/bank/tuned-1",
+    }
+    gguf(crossing.model / "q.gguf", told, 1)
+    safetensors(crossing.model / "lora.safetensors", ["x"], ss_sd_model_name="../tuned-1")
+    prepare(crossing, "--dataset", "public")
+    denied(crossing, "q.gguf says that the model was made from bank/tuned-1", "lora.safetensors")
+
+
+def test_rule_39_the_base_restricts_once_the_record_names_it(crossing: Crossing) -> None:
+    write(crossing, "adapter_config.json", ADAPTER)
+    prepare(crossing, "--dataset", "public", "--base-model", "tuned-1")
+    said = crossing.json("check", "model", "--zone", "home", "--to", "eu", code=10)
+    assert [deny["rule"] for deny in said["denies"]] == ["weights-inherit"]
+    assert "kyc may go only to US" in json.dumps(said)
+
+
+def test_a_free_base_that_the_record_names_lets_it_go(crossing: Crossing) -> None:
+    write(crossing, "adapter_config.json", ADAPTER.replace("tuned-1", "free-1"))
+    made = prepare(crossing, "--dataset", "public", "--base-model", "free-1")
+    assert made["warnings"] == []
+    crossing.json("push", "model", *PUSH)
+    crossing.pull()
+
+
+def test_a_base_under_another_name_is_recorded_as_that(crossing: Crossing) -> None:
+    write(crossing, "adapter_config.json", ADAPTER.replace("../tuned-1", "/mnt/abc/base"))
+    prepare(crossing, "--dataset", "public", "--base-model", "free-1")
+    denied(crossing, "/mnt/abc/base")
+    crossing.json(
+        "record", "model", "--dataset", "public", "--base-model", "/mnt/abc/base=free-1", *KEY
+    )
+    crossing.json("push", "model", *PUSH)
+
+
+def test_one_signed_record_names_a_public_base_by_name_and_revision(crossing: Crossing) -> None:
+    write(
+        crossing,
+        "adapter_config.json",
+        '{"base_model_name_or_path":"org/llama","revision":"abc123"}',
+    )
+    prepare(crossing, "--dataset", "public")
+    denied(crossing, "org/llama@abc123")
+    other = ("record", "model", "--dataset", "public", "--public-base")
+    crossing.json(*other, "org/llama@other", *KEY)
+    denied(crossing, "org/llama@abc123")
+    crossing.json(*other, "org/llama@abc123", *KEY)
+    crossing.json("push", "model", *PUSH)
+    crossing.sbom()
+
+
+@pytest.mark.parametrize("text", ["org/llama", "@abc", "org/llama@", " @ "])
+def test_a_public_base_needs_name_and_revision(crossing: Crossing, text: str) -> None:
+    error = crossing.json(
+        "record", "model", "--dataset", "public", "--public-base", text, *KEY, code=2
+    )["error"]
+    assert error["reason"] == "public-base"
+
+
+def test_rule_39_an_unsigned_or_untrusted_record_covers_nothing(crossing: Crossing) -> None:
+    write(crossing, "adapter_config.json", ADAPTER)
+    prepare(crossing, "--dataset", "public")
+    base = ("--dataset", "public", "--public-base", "tuned-1@1")
+    crossing.json("record", "model", *base)
+    crossing.json("keys", "generate", "sign", "-o", "stranger.pem")
+    crossing.json("record", "model", *base, "--key", "stranger.pem")
+    denied(crossing, "tuned-1")
+
+
+def test_rule_39_a_base_whose_own_files_claim_more_than_its_record_is_unknown(
+    crossing: Crossing,
+) -> None:
+    """Nobody is freed by one step in between."""
+    middle = crossing.base / "middle"
+    safetensors(middle / "model.safetensors", ["m"])
+    (middle / "adapter_config.json").write_text(ADAPTER)
+    crossing.json("sign", "middle", *KEY)
+    crossing.json("record", "middle", "--dataset", "public", *KEY)
+    write(crossing, "adapter_config.json", ADAPTER.replace("tuned-1", "middle"))
+    prepare(crossing, "--dataset", "public", "--base-model", "middle")
+    said = crossing.json("push", "model", *PUSH, code=10)["error"]
+    assert "middle" in json.dumps(said)
+    assert crossing.objects("releases/") == []
+
+
+def test_rule_39_an_encrypted_copy_claims_what_its_sbom_lists(crossing: Crossing) -> None:
+    write(crossing, "adapter_config.json", ADAPTER)
+    prepare(crossing, "--dataset", "public")
+    crossing.sbom()
+    crossing.json("encrypt", "model", "--to", "eu", "--release", "churn/1.0.0", "-o", "sealed")
+    said = crossing.json("push", "sealed", *PUSH, code=10)["error"]
+    assert "adapter_config.json says" in json.dumps(said)
+
+
+def test_rule_39_the_zone_asks_again_when_it_has_opened_a_model(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(crossing, "adapter_config.json", ADAPTER)
+    prepare(crossing, "--dataset", "public")
+    with monkeypatch.context() as patch:
+        patch.setattr(claims, "of_settings", lambda name, data: iter(()))
+        crossing.json("push", "model", *PUSH)
+    said = crossing.pull(code=10)["error"]
+    assert "base-known" in json.dumps(said)
+    assert not (crossing.base / "pulled").exists()
+
+
+def test_what_claims_no_base_needs_none(crossing: Crossing) -> None:
+    write(crossing, "config.json", '{"_name_or_path": "", "model_type": "llama"}')
+    write(crossing, "tokenizer.json", json.dumps({"vocab": {"base_model": 3}}))
+    write(crossing, "README.md", "---\nlicense: mit\nbase_model:\n---\nbase_model: is a key\n")
+    write(crossing, "sub/config.json", '{"_name_or_path": "./"}')
+    prepare(crossing, "--dataset", "public")
+    crossing.json("push", "model", *PUSH)
+
+
+@pytest.mark.parametrize(
+    ("claim", "recorded", "covered"),
+    [
+        ("../tuned-1", "tuned-1", True),
+        ("/a/b/Tuned-1/", "tuned-1", True),
+        ("https://huggingface.co/org/llama", "org/llama", True),
+        ("org/llama", "llama", True),
+        ("llama", "org/llama", True),
+        ("org/llama", "other/llama", False),
+        ("llama-2", "llama", False),
+        ("tuned-1", "1", False),
+        ("x", "..", False),
+        ("x", "", False),
+    ],
+)
+def test_a_recorded_name_covers_what_ends_like_it(claim: str, recorded: str, covered: bool) -> None:
+    assert Claim(file="f", base=claim).covered_by(recorded) is covered
+
+
+def test_a_claim_in_an_sbom_that_is_none_is_covered_by_nothing() -> None:
+    claim = Claim(file="a", base="b", revision="c")
+    assert claims.parse(claim.text()) == claim
+    for value in (None, 1, "", "[]", '["a"]', '["a","b",1]', '["","b",null]', "[1,2,3]", "{"):
+        assert claims.parse(value).base == "?"
+
+
+def test_a_record_with_half_a_public_base_is_malformed() -> None:
+    from datetime import UTC, datetime
+
+    base = provenance.BaseModel(name="org/x", manifest=None, revision="1")
+    record = provenance.TrainingRecord(
+        datasets=(), base_models=(base,), finished=datetime(2026, 11, 1, tzinfo=UTC)
+    )
+    predicate = record.predicate()
+    assert provenance.parse(predicate) == record
+    notes = predicate["buildDefinition"]["resolvedDependencies"][0]["annotations"]
+    for spoiled in (
+        {"public": False, "revision": "1"},
+        {"public": True},
+        {"public": True, "revision": ""},
+        {"public": 1, "revision": "1"},
+        {"public": True, "revision": "1", "x": 1},
+    ):
+        notes.clear()
+        notes.update(spoiled)
+        with pytest.raises(Malformed):
+            provenance.parse(predicate)
+
+
+def test_claimed_data_sets_and_licences_are_compared_and_are_findings(crossing: Crossing) -> None:
+    write(crossing, "README.md", "---\nlicense: mit\ndatasets: [glue, public]\n---\n")
+    write(crossing, "LICENSE", "Apache License Version 2.0, January 2004\n")
+    made = prepare(crossing, "--dataset", "public")
+    (data_set, licence) = made["warnings"]
+    assert "glue" in data_set
+    assert "Apache-2.0" in licence
+    listed = crossing.json("sbom", "model", *KEY)
+    assert set(made["warnings"]) <= set(listed["warnings"])
+    crossing.json("push", "model", *PUSH)
