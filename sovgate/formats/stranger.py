@@ -54,7 +54,7 @@ def _certificate(found: Foreign) -> Stranger:
     from sovgate.formats import x509
 
     keyless = found.keyless
-    kind = "a keyless signature by" if keyless else "the certificate of"
+    kind = "the keyless signer" if keyless else "the certificate of"
     try:
         name, issuer = x509.described(found.bundle.certificates[0])
     except SovgateError:

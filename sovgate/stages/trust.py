@@ -197,7 +197,12 @@ def _signers(found: Foreign, trusted: Sequence[Trusted], now: datetime | None) -
                     signers += _certified(bundle, trusted, now)
             return signers
     if bundle.certificates:
-        signers = _certified(bundle, trusted, now)
+        try:
+            signers = _certified(bundle, trusted, now)
+        except VerificationFailed as error:
+            if found.keyless:  # its certificate was for ten minutes: that is not what is wrong
+                raise _by_a_stranger(found, trusted) from error
+            raise
         if signers:
             return signers
     named = [entry.name for entry in raw if bundle.hint and bundle.hint in entry.key.hints]

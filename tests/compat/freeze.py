@@ -74,6 +74,7 @@ def freeze(target: Path) -> None:
     (model / "sub").mkdir(parents=True)
     (model / "weights.bin").write_bytes(bytes(range(256)) * 8)
     (model / "sub" / "é.txt").write_text("naïve\n", encoding="utf-8")
+    (model / "sub-list.txt").write_bytes(b"before sub/ by name, after it by path components\n")
     (model / "empty").write_bytes(b"")
     key = ("--key", "file:keys/home.pem")
     sovgate("sign", "model", *key)

@@ -60,7 +60,7 @@ def keyless(bundle: dict[str, Any]) -> None:
     [
         (key, SIGNER.public_key.key_id[:16]),
         (chain, "the certificate of 'dpo@bank.example', issued by 'CN=root'"),
-        (keyless, "a keyless signature by 'dpo@bank.example', issued by 'CN=root'"),
+        (keyless, "the keyless signer 'dpo@bank.example', issued by 'CN=root'"),
     ],
 )
 def test_an_intact_bundle_of_somebody_else_is_told_from_a_damaged_one(
