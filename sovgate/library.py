@@ -221,8 +221,8 @@ def check(
         question=decision.question,
         permits=tuple(f"{p.id} ({p.where})" if p.where else p.id for p in decision.permits),
         warnings=tuple(f"{deny.rule}: {deny.message}" for deny in decision.warnings),
-        case=f"sha256:{decision.case_sha256}",
-        policy=f"sha256:{decision.policy_sha256}",
+        case=f"sha256:{decision.basis.case_sha256}",
+        policy=f"sha256:{decision.basis.policy_sha256}",
     )
 
 

@@ -22,6 +22,7 @@ from sovgate.config._records import (
     GitOps,
     PolicyConfig,
     ProjectConfig,
+    ProjectFile,
     TrustEntry,
     ZoneConfig,
     ZoneKeys,
@@ -130,7 +131,6 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
     classes = (*CLASSES, *(top.texts("classes") if top.has("classes") else ()))
     datasets = {name: _dataset(name, s) for name, s in top.sections("datasets")}
     config = ProjectConfig(
-        version=version,
         model=top.text("model", pattern=RELEASE_PART),
         pattern=top.choice("pattern", ("central", "federated", "hybrid"))
         if top.has("pattern")
@@ -142,9 +142,7 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
         gates={name: _gate(name, s, datasets) for name, s in top.sections("gates")},
         policy=_policy(top),
         audit=_audit(top.section("audit"), zones) if top.has("audit") else None,
-        path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
-        document=document,
+        file=ProjectFile(path=path, sha256=hashlib.sha256(data).hexdigest(), document=document),
     )
     top.done()
     return config

@@ -115,8 +115,18 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProjectFile:
+    """The file itself: where it lies, the SHA-256 of its bytes, and its lines."""
+
+    path: Path
+    sha256: str
+    document: Document
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProjectConfig:
-    version: int
+    """sovgate.yaml as records; `file` is what they were read from."""
+
     model: str
     pattern: str | None
     zones: Mapping[str, ZoneConfig]
@@ -126,9 +136,15 @@ class ProjectConfig:
     gates: Mapping[str, GateConfig]
     policy: PolicyConfig
     audit: AuditConfig | None
-    path: Path
-    sha256: str
-    document: Document
+    file: ProjectFile
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    @property
+    def document(self) -> Document:
+        return self.file.document
 
     def where(self, dotted: str) -> Where:
         """`where("zones.eu.store")`, `where("trust.0")`: the line, or that of the nearest above."""

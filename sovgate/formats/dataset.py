@@ -32,6 +32,14 @@ class Commitment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a data set comes from, and of which day, as its manifest says; for people."""
+
+    source: str | None
+    date: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetManifest:
     """`stays_in`: None is unknown, which denies; () is free. `where` is the line that says so."""
 
@@ -43,8 +51,7 @@ class DatasetManifest:
     records: int | None
     commitment: Commitment | None
     schema_sha256: str | None
-    source: str | None
-    date: str | None
+    origin: Origin
     where: Where
 
 
@@ -69,8 +76,10 @@ def parse(data: bytes, name: str) -> DatasetManifest:
         records=top.integer("records") if top.has("records") else None,
         commitment=_commitment(top),
         schema_sha256=_schema(top),
-        source=top.optional_text("source"),
-        date=top.text("date", pattern=_DATE) if top.has("date") else None,
+        origin=Origin(
+            source=top.optional_text("source"),
+            date=top.text("date", pattern=_DATE) if top.has("date") else None,
+        ),
         where=top.document.where(("stays-in",)),
     )
     top.done()

@@ -67,6 +67,16 @@ class RuleAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What a decision rests on: the digests of case and policy, and how policy was asked."""
+
+    case_sha256: str
+    policy_sha256: str
+    engine: str
+    mode: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """Allowed = every rule answered, at least one permit, no deny.
 
@@ -85,12 +95,15 @@ class Decision:
     together: tuple[str, ...]
     rules: tuple[RuleAnswer, ...]
     case: Case
-    case_sha256: str
-    policy_sha256: str
-    engine: str
-    mode: str
-    time: int
-    expires: int
+    basis: Basis
+
+    @property
+    def time(self) -> int:
+        return self.case.now
+
+    @property
+    def expires(self) -> int:
+        return self.time + LIFETIME
 
     @property
     def exit(self) -> ExitCode:
@@ -165,10 +178,10 @@ class Decision:
             "together": list(self.together),
             "rules": [rule.json() for rule in self.rules],
             "rejected": [item.json() for item in self.case.rejected],
-            "case": {"sha256": self.case_sha256},
-            "policy": {"sha256": self.policy_sha256},
-            "engine": self.engine,
-            "mode": self.mode,
+            "case": {"sha256": self.basis.case_sha256},
+            "policy": {"sha256": self.basis.policy_sha256},
+            "engine": self.basis.engine,
+            "mode": self.basis.mode,
             "time": _text(self.time),
             "expires": _text(self.expires),
         }
@@ -224,7 +237,7 @@ def decision_statement(decision: Decision) -> Statement:
             "resourceUri": f"sovgate:{name}@sha256:{manifest}",
             "policy": {
                 "uri": "sovgate:policies",
-                "digest": {"sha256": decision.policy_sha256},
+                "digest": {"sha256": decision.basis.policy_sha256},
             },
             "inputAttestations": [
                 {"uri": f"sovgate:{item.role}", "digest": {"sha256": item.sha256}}
@@ -239,16 +252,25 @@ def decision_statement(decision: Decision) -> Statement:
                 "release": case.subject.release,
                 "from": case.source.zone,
                 "to": case.destination.zone,
-                "case": {"sha256": decision.case_sha256},
+                "case": {"sha256": decision.basis.case_sha256},
                 "evidence": {"sha256": evidence_sha256(case)},
                 "project": {"sha256": case.project.sha256},
                 "rules": [rule.json() for rule in decision.rules],
-                "mode": decision.mode,
-                "engine": decision.engine,
+                "mode": decision.basis.mode,
+                "engine": decision.basis.engine,
                 "expires": _text(decision.expires),
             },
         },
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digests:
+    """SHA-256 of what was decided on, by what, and for which project file."""
+
+    case: str
+    policy: str
+    project: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,9 +284,7 @@ class SignedDecision:
     manifest: str
     source: str
     destination: str
-    case_sha256: str
-    policy_sha256: str
-    project_sha256: str
+    digests: Digests
     time: datetime
     expires: datetime
 
@@ -291,9 +311,11 @@ def parse_decision(statement: Statement) -> SignedDecision:
         manifest=statement.subject_sha256,
         source=ours.text("from"),
         destination=ours.text("to"),
-        case_sha256=ours.object("case").sha256("sha256"),
-        policy_sha256=policy,
-        project_sha256=ours.object("project").sha256("sha256"),
+        digests=Digests(
+            case=ours.object("case").sha256("sha256"),
+            policy=policy,
+            project=ours.object("project").sha256("sha256"),
+        ),
         time=time,
         expires=ours.time("expires"),
     )

@@ -18,7 +18,16 @@ from pathlib import Path
 
 from sovgate.errors import DiskError, GitError, disk_error
 from sovgate.files import Staging
-from sovgate.git.run import PROGRAM_DIRS, TOKEN, TOKEN_USER, Done, execute, find_program, token_user
+from sovgate.git.run import (
+    PROGRAM_DIRS,
+    TOKEN,
+    TOKEN_USER,
+    Done,
+    Limits,
+    execute,
+    find_program,
+    token_user,
+)
 from sovgate.git.run import printable as printable
 from sovgate.git.url import Remote
 
@@ -178,8 +187,10 @@ class Git:
             environment=environment,
             folder=self._folder,
             stdin=stdin,
-            most=most,
-            seconds=seconds or (REMOTE_SECONDS if reaches_remote else LOCAL_SECONDS),
+            limits=Limits(
+                most=most,
+                seconds=seconds or (REMOTE_SECONDS if reaches_remote else LOCAL_SECONDS),
+            ),
             hide=self._headers(),
         )
 
@@ -265,8 +276,7 @@ class Git:
                 environment=environment,
                 folder=self._folder,
                 stdin=b"",
-                most=1024 * 1024,
-                seconds=LOCAL_SECONDS,
+                limits=Limits(most=1024 * 1024, seconds=LOCAL_SECONDS),
             )
             for item in done.stdout.decode("utf-8", "replace").split("\0"):
                 key, newline, value = item.partition("\n")

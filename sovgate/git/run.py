@@ -88,14 +88,21 @@ class Done:
     stderr: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """`most` bytes on standard output, and `seconds` from start to end."""
+
+    most: int
+    seconds: float
+
+
 def execute(
     command: Sequence[str],
     *,
     environment: dict[str, str],
     folder: Path,
     stdin: bytes,
-    most: int,
-    seconds: float,
+    limits: Limits,
     hide: Sequence[str] = (),
 ) -> Done:
     """Run one program to its end, or kill its whole process group at the limits.
@@ -123,7 +130,7 @@ def execute(
     try:
         with process:
             try:
-                stdout, stderr = _collect(process, most, time.monotonic() + seconds)
+                stdout, stderr = _collect(process, limits.most, time.monotonic() + limits.seconds)
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -131,7 +138,7 @@ def execute(
     except TimeoutError:
         raise GitError(
             "git did not finish in time",
-            why=f"more than {seconds:.0f} seconds",
+            why=f"more than {limits.seconds:.0f} seconds",
             fix="check that the repository answers, and run it again",
             reason="git-timeout",
         ) from None

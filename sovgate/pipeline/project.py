@@ -55,7 +55,7 @@ class Project:
 
     @property
     def digest(self) -> str:
-        return self.config.sha256
+        return self.config.file.sha256
 
     def zone(self, name: str) -> ZoneConfig:
         return self.config.zone(name)

@@ -17,7 +17,7 @@ from sovgate.engines._api import Answers, Engine, PolicySet, Rule
 from sovgate.errors import EngineError
 from sovgate.formats import case as cases
 from sovgate.formats.case import Case
-from sovgate.formats.decision import LIFETIME, NO_PERMIT, Decision, Denial, Permit, RuleAnswer
+from sovgate.formats.decision import NO_PERMIT, Basis, Decision, Denial, Permit, RuleAnswer
 
 JSON = Any
 #: How many changed cases are tried while looking for a fix.
@@ -70,12 +70,12 @@ def decide(case: Case, policies: PolicySet, engine: Engine) -> Decision:
         together=together,
         rules=_rule_answers(policies, verdict),
         case=case,
-        case_sha256=hashlib.sha256(data).hexdigest(),
-        policy_sha256=policies.digest,
-        engine=engine.name,
-        mode=mode,
-        time=case.now,
-        expires=case.now + LIFETIME,
+        basis=Basis(
+            case_sha256=hashlib.sha256(data).hexdigest(),
+            policy_sha256=policies.digest,
+            engine=engine.name,
+            mode=mode,
+        ),
     )
 
 

@@ -20,6 +20,14 @@ TASK_VERSION = __version__.rpartition(".")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A flag is there or not, and takes no value; of what is `multiple` there may be several."""
+
+    flag: bool
+    multiple: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Input:
     """One parameter of a command.
 
@@ -35,8 +43,7 @@ class Input:
     help: str
     default: str
     required: bool
-    flag: bool
-    multiple: bool
+    shape: Shape
     variables: tuple[str, ...]
     weakens_trust: bool
     left_out: str
@@ -54,9 +61,9 @@ class Input:
     def sentence(self) -> str:
         """The help, with how several values and yes-or-no are written in an input."""
         text = self.help.replace(" Repeat for each.", "")
-        if self.flag:
+        if self.shape.flag:
             text += " `true` or `false`."
-        elif self.multiple:
+        elif self.shape.multiple:
             text += " One a line."
         if self.default:
             text += f" Default: {self.default}."
@@ -188,8 +195,7 @@ def _input(param: click.Parameter) -> Input:
         help=param.help or "",
         default=str(default),
         required=param.required,
-        flag=flag,
-        multiple=multiple,
+        shape=Shape(flag=flag, multiple=multiple),
         variables=(variables,) if isinstance(variables, str) else tuple(variables),
         weakens_trust=weakens,
         left_out=_left_out(param, weakens, flag, multiple),

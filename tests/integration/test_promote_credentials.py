@@ -152,8 +152,7 @@ def test_rule_29_a_secret_that_is_cut_in_two_is_left_out_whole(
         environment={"PATH": "/usr/bin:/bin"},
         folder=tmp_path,
         stdin=b"",
-        most=1000,
-        seconds=20,
+        limits=gitrun.Limits(most=1000, seconds=20),
     )
     assert done.stderr == "fatal"
 

@@ -443,8 +443,8 @@ def test_a_decision_is_read_back_as_it_was_said(allowed: bool) -> None:
         decision.case.source.zone,
         decision.case.destination.zone,
     )
-    assert read.case_sha256 == decision.case_sha256
-    assert read.policy_sha256 == decision.policy_sha256
+    assert read.digests.case == decision.basis.case_sha256
+    assert read.digests.policy == decision.basis.policy_sha256
     assert (read.expires - read.time).total_seconds() == 900
     assert statement.predicate["verificationResult"] == ("PASSED" if allowed else "FAILED")
 

@@ -361,9 +361,7 @@ MAX_PARAMETERS, MAX_FIELDS = 6, 10
 #: To be grouped yet; nothing is added here. Commands of cli/ take what click hands them.
 UNGROUPED_FUNCTIONS = frozenset(
     {
-        "sovgate.cli.look.init._asked",
         "sovgate.errors.__init__",
-        "sovgate.git.run.execute",
         "sovgate.stages.encrypt.seal.seal_model",
         "sovgate.stages.transfer.publish.publish",
         "sovgate.stores.s3.upload._send",
@@ -372,15 +370,10 @@ UNGROUPED_FUNCTIONS = frozenset(
 )
 UNGROUPED_RECORDS = frozenset(
     {
-        "sovgate.config._records.ProjectConfig",
         "sovgate.formats.case.Evidence",
-        "sovgate.formats.dataset.DatasetManifest",
-        "sovgate.formats.decision.Decision",
-        "sovgate.formats.decision.SignedDecision",
         "sovgate.formats.promotion.Promotion",
         "sovgate.formats.transfer.Transfer",
         "sovgate.regions._record.Region",
-        "sovgate.surface._verbs.Input",
     }
 )
 

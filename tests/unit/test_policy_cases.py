@@ -119,7 +119,7 @@ def test_rule_order_case_digest_and_life_are_fixed() -> None:
     again = decide(case_of(one.case), policies(*ALL_PRESETS), ENGINE)
     assert decision == again
     assert decision.expires - decision.time == 900
-    assert decision.case_sha256 == cases.digest(one.case)
+    assert decision.basis.case_sha256 == cases.digest(one.case)
     assert [rule.id for rule in decision.rules][-1] == "permit"
 
 

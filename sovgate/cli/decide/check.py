@@ -108,7 +108,7 @@ def _report(checked: Checked) -> Report:
     for deny in decision.warnings:
         rows += _denial("warned by", deny)
     rows += _rejected(decision)
-    rows.append(("policy", f"sha256:{decision.policy_sha256} ({decision.engine})"))
+    rows.append(("policy", f"sha256:{decision.basis.policy_sha256} ({decision.basis.engine})"))
     if checked.saved is not None:
         rows.append(("decision", str(checked.saved)))
     return Report(
@@ -118,8 +118,8 @@ def _report(checked: Checked) -> Report:
         outputs={
             "allowed": "true" if decision.allowed else "false",
             "rules": ",".join(dict.fromkeys(deny.rule for deny in decision.denies)),
-            "case": f"sha256:{decision.case_sha256}",
-            "policy": f"sha256:{decision.policy_sha256}",
+            "case": f"sha256:{decision.basis.case_sha256}",
+            "policy": f"sha256:{decision.basis.policy_sha256}",
             "decision": str(checked.saved or ""),
         },
         data={**decision.json(), "saved": None if checked.saved is None else str(checked.saved)},

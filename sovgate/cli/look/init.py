@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -99,7 +100,16 @@ def command(
     asks = sys.stdin.isatty() and sys.stderr.isatty() and format_ == "text"
     name = model or _slug(target)
     if asks and not local:
-        answers = _asked(pattern, model, name, train, serve, data, gitops, keys)
+        flags = _Flags(
+            pattern=pattern,
+            model=model,
+            train=train,
+            serve=serve,
+            data=data,
+            gitops=gitops,
+            keys=keys,
+        )
+        answers = _asked(flags, name)
     else:
         missing = [
             flag
@@ -137,47 +147,52 @@ def _slug(folder: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower())[:40].strip("-") or "model"
 
 
-def _asked(
-    pattern: str | None,
-    model: str | None,
-    name: str,
-    train: str | None,
-    serve: tuple[str, ...],
-    data: tuple[str, ...],
-    gitops: str | None,
-    keys: bool,
-) -> Answers:
+@dataclass(frozen=True, kw_only=True)
+class _Flags:
+    """What the command line said already; what it did not is None or empty."""
+
+    pattern: str | None
+    model: str | None
+    train: str | None
+    serve: tuple[str, ...]
+    data: tuple[str, ...]
+    gitops: str | None
+    keys: bool
+
+
+def _asked(flags: _Flags, name: str) -> Answers:
     """What no flag said is asked for, again and again until it can be used."""
     from sovgate.pipeline.look import init as pipeline
 
     click.echo("A region is provider:region; `sovgate regions list` has them all.", err=True)
-    said_model = _ask("What is the model called?", model, name, pipeline.model_name)
+    said_model = _ask("What is the model called?", flags.model, name, pipeline.model_name)
     said_train = _ask(
         "Where do you train?",
-        train,
+        flags.train,
         _TRAIN,
         lambda text: pipeline.zone_answer(text, suffix="-train"),
     )
     said_serve = _ask(
         "Where do you serve? (several apart by commas)",
-        ",".join(serve),
+        ",".join(flags.serve),
         _SERVE,
         lambda text: tuple(map(pipeline.zone_answer, _parts(text))),
     )
     place = said_serve[0].region.groups[-1]
     said_pattern = _ask(
         "Is it fine-tuned where it is served? central (no) or hybrid (yes)",
-        pattern,
-        "hybrid" if data else "central",
+        flags.pattern,
+        "hybrid" if flags.data else "central",
         _pattern,
     )
     hint = f"{said_model}-local={place}" if said_pattern == "hybrid" else "none"
     said_data = _ask(
         f"Which data may not leave? (e.g. customers={place}; several apart by spaces; or none)",
-        " ".join(data),
+        " ".join(flags.data),
         hint,
         lambda text: () if text == "none" else tuple(map(pipeline.data_answer, text.split())),
     )
+    keys = flags.keys
     if not keys:
         keys = click.confirm(
             "Make key files for each zone now? (no: keys are in a KMS)", default=True, err=True
@@ -188,7 +203,7 @@ def _asked(
         train=said_train,
         serve=said_serve,
         data=said_data,
-        gitops=gitops,
+        gitops=flags.gitops,
         keys=keys,
     )
 

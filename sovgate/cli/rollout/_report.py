@@ -37,16 +37,6 @@ def notes(made: RolledOut) -> list[str]:
     return [f"open a pull request from {branch} to {place.onto} in {place.repo}"]
 
 
-def outputs(made: RolledOut) -> dict[str, str]:
-    return {
-        "release": made.subject.pinned,
-        "manifest": f"sha256:{made.subject.manifest}",
-        "branch": made.committed.branch,
-        "commit": made.committed.commit or "",
-        "audit-head": made.committed.audit_head or "",
-    }
-
-
 def data(made: RolledOut) -> dict[str, object]:
     subject, place, committed = made.subject, made.place, made.committed
     return {

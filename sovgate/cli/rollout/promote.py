@@ -87,7 +87,13 @@ def command(
         command="promote",
         headline=headline,
         rows=(*rows, *_report.decision_rows(made)),
-        outputs=_report.outputs(made),
+        outputs={
+            "release": made.subject.pinned,
+            "manifest": f"sha256:{made.subject.manifest}",
+            "branch": made.committed.branch,
+            "commit": made.committed.commit or "",
+            "audit-head": made.committed.audit_head or "",
+        },
         data={
             **_report.data(made),
             "previous": str(made.previous) if made.previous else None,

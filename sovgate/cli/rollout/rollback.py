@@ -76,7 +76,13 @@ def command(
         command="rollback",
         headline=headline,
         rows=(*rows, *_report.place_rows(made), *_report.decision_rows(made)),
-        outputs=_report.outputs(made),
+        outputs={
+            "release": made.subject.pinned,
+            "manifest": f"sha256:{made.subject.manifest}",
+            "branch": made.committed.branch,
+            "commit": made.committed.commit or "",
+            "audit-head": made.committed.audit_head or "",
+        },
         data={
             **_report.data(made),
             "left": str(made.left) if made.left else None,

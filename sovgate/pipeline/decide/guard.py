@@ -128,7 +128,7 @@ def _tracked(base: Path) -> list[Path]:
     """What Git tracks here and below. Raises UsageError where there is no repository."""
     import tempfile
 
-    from sovgate.git.run import execute, find_program
+    from sovgate.git.run import Limits, execute, find_program
 
     with tempfile.TemporaryDirectory() as folder:
         done = execute(
@@ -152,8 +152,7 @@ def _tracked(base: Path) -> list[Path]:
             },
             folder=Path(folder),
             stdin=b"",
-            most=MAX_LISTING,
-            seconds=120,
+            limits=Limits(most=MAX_LISTING, seconds=120),
         )
     if done.code != 0:
         raise UsageError(

@@ -95,7 +95,7 @@ class Judged:
 
     @property
     def policy(self) -> str:
-        return self.first.policy_sha256
+        return self.first.basis.policy_sha256
 
     @property
     def decision(self) -> str:

@@ -158,7 +158,7 @@ def _decided(found: SignedDecision, verified: Verified) -> str:
     if found.source == found.destination:
         where = f"in {found.destination}"
     verdict = "allowed" if found.passed else "denied by " + (", ".join(denied) or "no permit")
-    policy = f"policy {found.policy_sha256[:16]}…"
+    policy = f"policy {found.digests.policy[:16]}…"
     return f"{found.action} of {found.cls} {where}: {verdict}; {policy}"
 
 
