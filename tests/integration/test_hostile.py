@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sovgate.formats.bundle import Bundle
-from sovgate.formats.oms import Item, Oms
+from sovgate.formats.oms import Item, Oms, root_of
 from sovgate.formats.statement import PREDICATE_TYPES
 from sovgate.keys import registry
 from sovgate.pipeline.decide import check as decide
@@ -96,7 +96,12 @@ def test_an_encrypted_copy_is_pushed_only_if_its_signature_tells_what_is_in_it(
         )
         for resource in taken.resources
     )
-    oms = dataclasses.replace(Oms.of(taken, subject_name="model"), algorithm="blake2b", items=items)
+    oms = dataclasses.replace(
+        Oms.of(taken, subject_name="model"),
+        algorithm="blake2b",
+        items=items,
+        root=root_of(item.digest for item in items),
+    )
     signer = registry.open_signer("keys/home.pem", crossing.base)
     attest.signature_path(crossing.model).write_bytes(attest.seal(oms.statement(), signer))
     code, said = crossing.run(

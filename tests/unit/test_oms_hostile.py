@@ -230,6 +230,24 @@ def test_shards_are_compared_byte_by_byte_and_leave_no_file_unsigned(model: Path
     assert check(model, data) == "extra-file"
 
 
+def test_what_was_signed_in_shards_tells_no_identity_without_the_files() -> None:
+    """Else a copy could be pushed, or opened, by digests that are not those of its files."""
+    from sovgate.stages.verify import open_signature
+
+    data = shards(80, *REST, "weights.bin:0:80", "weights.bin:80:160", "weights.bin:160:200")
+    oms = open_signature(data, [SIGNER.trusted("signature")]).oms
+    assert oms.manifest() is None
+    assert not oms.tells_sha256
+    assert [(item.name, item.size) for item in oms.items] == [
+        ("config.json", 3),
+        ("sub/a", 1),
+        ("weights.bin", 200),
+    ]
+    # Nor where each file has one shard, whose digest is that of the file.
+    whole = shards(1000, *REST, "weights.bin:0:200")
+    assert open_signature(whole, [SIGNER.trusted("signature")]).oms.manifest() is None
+
+
 @pytest.mark.parametrize("size", [0, -1, 80.5, "80", True, None, 2**53])
 def test_a_shard_has_a_whole_number_of_bytes(model: Path, size: Any) -> None:
     names = ("weights.bin:0:80", "weights.bin:80:160", "weights.bin:160:200")
