@@ -205,7 +205,7 @@ def _gitops(section: Section) -> GitOps:
     if path.startswith(("/", "-")) or ".." in path.split("/") or "\\" in path:
         section.refuse(
             "path",
-            "gitops.path must lie inside the repository",
+            "gitops.path must be inside the repository",
             fix="name the overlay from the root, for example overlays/eu",
         )
     branch = section.text("branch") if section.has("branch") else "main"

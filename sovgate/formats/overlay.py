@@ -50,7 +50,7 @@ def find(read: Read, folder: str) -> tuple[list[Deployment], list[str]]:
             break
         try:
             if path.split("/", 1)[0] == "..":
-                raise ConfigError(f"{path[:80]!r} lies outside the repository")
+                raise ConfigError(f"{path[:80]!r} is outside the repository")
             content = read(path)
             if isinstance(content, bytes):
                 found += deployments(content, path)

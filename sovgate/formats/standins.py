@@ -146,7 +146,7 @@ def _textual(base: str, text: bytes, size: int) -> StandIn | None:
         return _link("the path of another file, as text")
     if _weights(base) and _ANSWERS.match(text):
         return StandIn(
-            what="what a server answered in place of the file",
+            what="what a server answered instead of the file",
             reason="stand-in",
             fix=f"open it, log in if it asks for that, and {_AGAIN}",
         )

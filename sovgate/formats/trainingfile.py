@@ -60,7 +60,7 @@ def _values(top: Section, key: str) -> dict[str, str]:
     for name, value in _flat(section.value, ""):
         text = _text(value)
         if text is None or len(text) > MAX_VALUE:
-            section.refuse(None, f"{key}.{name[:80]} is no number, text, truth value or list")
+            section.refuse(None, f"{key}.{name[:80]} is not a number, text, truth value or list")
         if not name.isascii() or name in found:
             section.refuse(None, f"{key}.{name[:80]!r} is not ASCII, or is there twice")
         found[name] = text

@@ -97,7 +97,7 @@ def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) ->
     used = _check_alone(leaf) if leaf == root else _check_path(leaf, above, root, now)
     rest = [certificate for certificate in above if certificate != root]
     if sorted(map(hash, rest)) != sorted(map(hash, used[1:-1])) or above.count(root) > 1:
-        _refuse("it came with certificates that are no part of its path to the root")
+        _refuse("it came with certificates that do not belong to its path to the root")
     if rule.san is None:
         unsafe.append(ANY_SUBJECT)
     else:

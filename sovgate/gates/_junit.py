@@ -90,7 +90,7 @@ class _Counter:
                 self.said = max(self.said, int(value))
         elif name == "testcase":
             if self.case is not None:
-                _refuse("a test case lies within another")
+                _refuse("a test case is inside another")
             parts = (attributes.get("classname", ""), attributes.get("name", ""))
             self.case = "::".join(part for part in parts if part) or "?"
             self.case_depth, self.state = self.depth, ""

@@ -115,7 +115,7 @@ class _Table:
         if self.scores is not None:
             number = float(score) if score is not None and _NUMBER.fullmatch(score) else math.nan
             if not math.isfinite(number):
-                self.refuse(f"the score {str(score)[:40]!r} is no finite number")
+                self.refuse(f"the score {str(score)[:40]!r} is not a finite number")
             self.scores.append(number)
 
     def _value(self, text: str, column: str) -> str:

@@ -106,7 +106,7 @@ class Trees:
             raise GitError(
                 f"{name!r} is not a regular file in the Git repository",
                 why=_WHAT.get(item.mode),
-                fix="put a regular file there, in place of a link the file that it points to",
+                fix="put a regular file there; replace a link with the file that it points to",
                 reason="not-regular",
             )
         if item.size > most:

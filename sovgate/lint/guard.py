@@ -86,7 +86,7 @@ def scan(
             path,
             line,
             f"it holds {what}",
-            "take it out and replace that key: who ever saw this commit has it",
+            "remove it and replace that key: everybody who saw this commit has it",
         )
     ending = path.rpartition(".")[2].lower()
     table = text[:TABLE]

@@ -185,7 +185,7 @@ def _told(verb: Verb, item: Input) -> str:
     if item.name == "release":
         return (
             f"{item.sentence} Pin it, NAME/VERSION@sha256:…, with a result of an earlier Task: "
-            "every other model is then refused, whatever lies in the workspace."
+            "every other model is then refused, whatever is in the workspace."
         )
     return item.sentence
 

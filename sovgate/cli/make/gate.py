@@ -176,7 +176,7 @@ def _notes(made: Gated) -> list[str]:
         notes.append(
             "nothing ran"
             if result.measure.n == 0
-            else "the threshold lies inside the interval: more samples would decide it"
+            else "the threshold is inside the interval: more samples would decide it"
         )
     if result.bound is not None and not _own(made):
         asked = f"asks for {made.asked}" if made.asked else "has no threshold for this gate"

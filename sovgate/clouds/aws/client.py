@@ -119,7 +119,7 @@ def custom_endpoint(url: str, *, what: str) -> str:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
-        refuse("it is no URL")
+        refuse("it is not a URL")
     if parts.username is not None or parts.password is not None or "@" in url:
         raise ConfigError(
             f"the endpoint of the {what} carries credentials",
@@ -128,7 +128,7 @@ def custom_endpoint(url: str, *, what: str) -> str:
         )
     written = f"[{host}]" if ":" in host else host
     if not _HOST.fullmatch(written) or parts.path not in ("", "/") or parts.query:
-        refuse("it is no URL of a host alone")
+        refuse("it is not a URL of a host only")
     if parts.scheme not in ("https", "http"):
         refuse("it begins with neither https:// nor http://")
     if parts.scheme == "http" and not is_loopback(host):

@@ -124,7 +124,7 @@ def _own(shown: str, state: os.stat_result, opened: Project | None) -> str | Non
     *folders, base = shown.split("/")
     path = opened.config.path if opened is not None else None
     if base == PROJECT or (path is not None and _same(state, path)):
-        return "the project file, beside which keys and settings lie"
+        return "the project file, which has keys and settings beside it"
     if any(folder.endswith(_EVIDENCE) and folder != _EVIDENCE for folder in folders):
         return "a file of an evidence folder"
     if ".sovgate" in folders:

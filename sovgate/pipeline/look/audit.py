@@ -34,7 +34,7 @@ class ZoneLog:
 @dataclass(frozen=True, kw_only=True)
 class Audited:
     """`passed_over`: records and receipts that do not verify, and so anchor nothing. `elsewhere`:
-    zones whose log is not to be had from here, and so was not looked at.
+    zones whose log cannot be reached from here, and so was not looked at.
 
     `open_end` is set where a cut could hide: it is what `audit verify` ends with (14).
     """

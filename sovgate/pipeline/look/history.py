@@ -155,7 +155,7 @@ class _Log:
             )
         return Node(
             kind="log",
-            what=f"of zone {self.zone} is not to be had from here",
+            what=f"of zone {self.zone} cannot be reached from here",
             status=MISSING if expected else STATED,
             sha256=sha256,
             why=self.unread,

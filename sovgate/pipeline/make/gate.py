@@ -210,7 +210,7 @@ def _one_of(found: Gate, asked: Threshold) -> str | None:
         if text is not None:
             raise UsageError(
                 f"the gate {found.name} takes no --{side}",
-                fix=f"say --{found.bound}" if found.bound else "leave it out: it has no threshold",
+                fix=f"add --{found.bound}" if found.bound else "leave it out: it has no threshold",
             )
     return threshold
 
@@ -272,7 +272,7 @@ def _read(found: Gate, confidence: float, files: Files) -> Inputs:
     if found.reads == "binary":
         positive = files.positive
         if positive is None:
-            raise UsageError("the positive label is not named", fix="say --positive LABEL")
+            raise UsageError("the positive label is not named", fix="add --positive LABEL")
         if rows.ids and positive not in rows.labels:
             raise UsageError(
                 f"no sample is labelled {positive[:80]!r}",
@@ -285,7 +285,7 @@ def _read(found: Gate, confidence: float, files: Files) -> Inputs:
 def _given(found: Gate, path: Path | None, option: str) -> Path:
     if path is None:
         raise UsageError(
-            f"{option} is missing", why=f"the gate {found.name} reads it", fix=f"say {option} FILE"
+            f"{option} is missing", why=f"the gate {found.name} reads it", fix=f"add {option} FILE"
         )
     return path
 

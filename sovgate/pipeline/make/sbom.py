@@ -180,7 +180,7 @@ def _require_outside(root: Path, path: Path) -> None:
     place = path.parent.resolve() / path.name
     if place == root or (root.is_dir() and place.is_relative_to(root)):
         raise UsageError(
-            f"{str(path)!r} lies inside the model",
+            f"{str(path)!r} is inside the model",
             why="writing it would change the model that it describes",
             fix="name a place beside the model",
             reason="output-inside-model",

@@ -66,7 +66,7 @@ def encrypt(
     verified = _verified(model, bundle, path, opened, options.progress)
     if out.resolve().is_relative_to(verified.root):
         raise UsageError(
-            f"{str(out)!r} lies inside the model",
+            f"{str(out)!r} is inside the model",
             fix="name a folder outside it with -o",
             reason="output-inside",
         )

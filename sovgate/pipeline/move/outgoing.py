@@ -167,7 +167,7 @@ def _require_told_digests(bundle: bytes, trusted: Sequence[Trusted]) -> None:
     if not oms.tells_sha256:
         raise VerificationFailed(
             "the signature cannot be compared with what was encrypted",
-            why="it tells no SHA-256 of the files, and they cannot be read any more",
+            why="it has no SHA-256 of the files, and they cannot be read any more",
             fix="push the model itself, or sign it with sovgate before it is encrypted",
             reason="unsupported",
         )

@@ -96,8 +96,8 @@ def _left_out(text: str) -> str:
     path = plain_path(text)
     if path is None or set(path) & set("*?["):
         raise UsageError(
-            f"--ignore-paths {text[:80]!r} is no path below the model",
-            why="a path starts at the model's own folder, and is no pattern",
+            f"--ignore-paths {text[:80]!r} is not a path below the model",
+            why="a path starts at the model's own folder, and is not a pattern",
             fix="name a file or a folder of the model, for example --ignore-paths notes.txt",
             reason="bad-path",
         )

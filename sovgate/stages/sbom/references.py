@@ -14,7 +14,7 @@ from sovgate.formats import huggingface as hf
 from sovgate.formats import parts, standins, tensors
 
 _AGAIN = "download or save the model again"
-_TAKE_OUT = f"{_AGAIN}; if an earlier save left the others, take those out"
+_TAKE_OUT = f"{_AGAIN}; if an earlier save left the others, remove those"
 
 
 @dataclass(kw_only=True)
