@@ -5,8 +5,9 @@ Ground floor: standard library only. The command line listens; elsewhere they ar
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
 Listener = Callable[[str], None]
@@ -18,8 +19,9 @@ class UnsafeWarning(UserWarning):
     """Trust was given by an option that has `unsafe` in its name."""
 
 
-def listen(listener: Listener) -> None:
-    """Have each warning from now on told to `listener`, each text once."""
+@contextlib.contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Within it `listener` is told each warning, each text once; after it, whoever was before."""
     said: set[str] = set()
 
     def once(text: str) -> None:
@@ -27,7 +29,11 @@ def listen(listener: Listener) -> None:
             said.add(text)
             listener(text)
 
-    _LISTENER.set(once)
+    token = _LISTENER.set(once)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
 
 
 def unsafe(text: str) -> None:

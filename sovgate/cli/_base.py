@@ -121,8 +121,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         PROJECT.set(ctx.params.get("project"))
-        notices.listen(partial(warn, form=ctx.params.get("format_", "text")))
-        result = super().invoke(ctx)
+        with notices.listening(partial(warn, form=ctx.params.get("format_", "text"))):
+            result = super().invoke(ctx)
         if isinstance(result, Report):
             emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)
             return int(result.exit)
