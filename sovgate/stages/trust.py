@@ -188,21 +188,18 @@ def _signers(found: Foreign, trusted: Sequence[Trusted], now: datetime | None) -
     for words about itself, whatever the file says of it.
     """
     bundle = found.bundle
+    # A keyless signer's certificate says nothing without its log, which is not looked at yet.
+    chain = bundle.certificates and not found.keyless
     raw = [entry for entry in trusted if entry.certificate is None]
     for key in {entry.key.der: entry.key for entry in raw if entry.key.can_verify}.values():
         if _signed_by(bundle, key):
             signers = [entry for entry in raw if entry.key.der == key.der]
-            if bundle.certificates:
+            if chain:
                 with contextlib.suppress(VerificationFailed):  # then by itself alone
                     signers += _certified(bundle, trusted, now)
             return signers
-    if bundle.certificates:
-        try:
-            signers = _certified(bundle, trusted, now)
-        except VerificationFailed as error:
-            if found.keyless:  # its certificate was for ten minutes: that is not what is wrong
-                raise _by_a_stranger(found, trusted) from error
-            raise
+    if chain:
+        signers = _certified(bundle, trusted, now)
         if signers:
             return signers
     named = [entry.name for entry in raw if bundle.hint and bundle.hint in entry.key.hints]

@@ -81,6 +81,34 @@ def test_an_intact_bundle_of_somebody_else_is_told_from_a_damaged_one(
     assert words in str(error.why)
 
 
+def test_a_keyless_certificate_is_believed_by_no_root_while_its_log_is_not_read(
+    bundle: dict[str, Any],
+) -> None:
+    """Whoever holds the bundle can write any entry of a log into it."""
+    from sovgate.formats.x509 import CertificateRule, root_from_pem
+
+    der, root = root_from_pem(
+        issue("root", ROOT_KEY, "root", ROOT_KEY, ca=True).public_bytes(Encoding.PEM)
+    )
+    by_root = Trusted(
+        name="bank",
+        key=root,
+        may=frozenset({"signature"}),
+        certificate=CertificateRule(root=der, san="dpo@bank.example"),
+    )
+    chain(bundle)
+    assert open_statement(json.dumps(bundle).encode(), [by_root]).signer.name == "bank"
+    keyless(bundle)
+    error = said(bundle, by_root)
+    assert error.reason == "wrong-signer"
+    assert "keyless signatures are not verified yet" in str(error.fix)
+    # A key that is trusted by itself needs no log.
+    assert open_statement(json.dumps(bundle).encode(), [SIGNER.trusted("signature")])
+    for entries in ([], [{}], None, [1], [{}, {}]):
+        bundle["verificationMaterial"]["tlogEntries"] = entries
+        assert said(bundle, by_root, SIGNER.trusted("signature")).reason == "malformed"
+
+
 def test_a_bundle_that_carries_no_key_is_called_neither(bundle: dict[str, Any]) -> None:
     error = said(bundle)
     assert error.reason == "wrong-signer"
