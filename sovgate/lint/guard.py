@@ -5,14 +5,15 @@ A stage's rules, applied to one open file. Reads its beginning and end, loads no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from sovgate.errors import Where
-from sovgate.formats import pickles, secrets
+from sovgate.formats import secrets
 from sovgate.lint import personal
 from sovgate.lint._api import Finding
+from sovgate.scanner.child import Found
 
 #: Of each file so much is looked at for its kind, and so much for people.
 HEAD = 1024 * 1024
@@ -61,10 +62,16 @@ class Declared:
 
 
 def scan(
-    path: str, source: Bytes, *, declared: tuple[Declared, ...], weights_over: int
+    path: str,
+    source: Bytes,
+    *,
+    declared: tuple[Declared, ...],
+    weights_over: int,
+    pickle: Callable[[], Found | None],
 ) -> Iterator[Finding]:
     """Everything that is wrong with one file. `path` is with `/`, from the guard file's folder.
 
+    `pickle` tells whether it is one, and is asked at most once: `scanner.child.Scanner.scan`.
     Raises Malformed where the file changes underneath.
     """
     for place in declared:
@@ -103,12 +110,14 @@ def scan(
         )
     # A small text by a pickle's name is a Git LFS pointer, or one of Python's own .pth files.
     note = source.size <= _TEXT and not any(byte < 9 or byte > 126 for byte in head)
-    if not (note and ending in _WEIGHTS) and (why := pickles.sniff(path, source)) is not None:
+    found = pickle()
+    if found is not None and not (note and ending in _WEIGHTS and found.by_name):
+        what = found.way(path) if found.inside else "it"
         yield _finding(
             "pickle",
             path,
             None,
-            f"it is {why}: loading it runs whatever program is in it",
+            f"{what} is {found.why}: loading it runs whatever program is in it",
             "save it in a format that runs no code, outside of Git",
         )
     if source.size > weights_over and (ending in _WEIGHTS or head.startswith(_MAGIC)):

@@ -273,7 +273,12 @@ class _ReleaseRun:
                     cls=cls,
                     release=self.release.pinned(self.manifest),
                 )
-                decision = check(self.model, asked, options=self.options).decision
+                decision = check(
+                    self.model,
+                    asked,
+                    hashed=self.dry_run,  # else `push` compares the bytes
+                    options=self.options,
+                ).decision
                 if self.dry_run:
                     decision.require()
                 by = ", ".join(permit.where or permit.id for permit in decision.permits)

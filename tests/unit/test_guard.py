@@ -24,7 +24,7 @@ from sovgate.formats.tensors._source import BytesSource
 from sovgate.lint import guard, personal
 from sovgate.pipeline.decide.guard import guard as run
 from sovgate.pipeline.look.data import make_key
-from tests import components
+from tests import components, scanned
 from tests.effort import effort
 from tests.headers import safetensors
 
@@ -47,9 +47,14 @@ def table(head: list[str], *columns: list[object], delimiter: str = ",") -> byte
 
 def rules(path: str, data: bytes, *declared: str) -> list[str]:
     places = tuple(guard.Declared(path=place, dataset="kyc") for place in declared)
-    return [
-        f.rule for f in guard.scan(path, BytesSource(data), declared=places, weights_over=1 << 20)
-    ]
+    found = guard.scan(
+        path,
+        BytesSource(data),
+        declared=places,
+        weights_over=1 << 20,
+        pickle=lambda: scanned.found(path, data),
+    )
+    return [one.rule for one in found]
 
 
 MAILS = [f"anna.{n}@kunde.de" for n in range(5)]

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sovgate.errors import ExitCode, Malformed
 from sovgate.formats import huggingface as hf
-from sovgate.formats import pickles, tensors
+from sovgate.formats import tensors
 from sovgate.formats.tensors import BytesSource
 from tests import headers
 from tests.effort import effort, memory
@@ -309,18 +309,6 @@ def test_json_and_cards_are_read_or_malformed(data: bytes) -> None:
             reader(data, "x")
     hf.card(data)
     hf.card(b"---\n" + data + b"\n---\n")
-
-
-@settings(max_examples=300)
-@given(st.binary(max_size=300), st.sampled_from(("a.pt", "a.bin", "a.npz", "a.joblib", "a")))
-@example(b"PK\x03\x04" + bytes(40), "a")
-@example(b"PK\x05\x06" + b"\xff" * 18, "a")
-@example(b"\x93NUMPY\x01\x00", "a.npy")
-def test_sniffing_for_pickles_never_fails(data: bytes, name: str) -> None:
-    with effort(most=FEW):
-        pickles.sniff(name, BytesSource(data))
-        pickles.sniff(name, BytesSource(b"\x80\x04" + data))
-        pickles.sniff(name, BytesSource(b"PK\x03\x04" + data + b"PK\x05\x06" + data[:18]))
 
 
 # --- configurations -------------------------------------------------------------------------------

@@ -124,7 +124,9 @@ def command(
             "parameters": described.parameters,
             "libraries": len(described.libraries),
             "licences": [licence.text for licence in described.licences],
-            "pickles": dict(sorted(described.inspected.pickles.items())),
+            "pickles": {
+                name: str(one) for name, one in sorted(described.inspected.pickles.items())
+            },
             "warnings": warnings,
             "training-record": described.record is not None,
         },
@@ -161,7 +163,6 @@ def _rows(described: Described) -> list[tuple[str, str]]:
     if described.libraries:
         rows.append(("libraries", str(len(described.libraries))))
     rows += [("licence", licence.text) for licence in described.licences]
-    rows += [
-        ("pickle", f"{name}: {why}") for name, why in sorted(described.inspected.pickles.items())
-    ]
+    found = sorted(described.inspected.pickles.items())
+    rows += [("pickle", f"{one.way(name)}: {one.why}") for name, one in found]
     return rows

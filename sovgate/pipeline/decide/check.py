@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sovgate import strict
 from sovgate.errors import ConfigError, UsageError
 from sovgate.pipeline.decide.case import Known, KnownLocation, Question
-from sovgate.pipeline.decide.contents import of_files
+from sovgate.pipeline.decide.contents import look_into
 from sovgate.pipeline.decide.judge import judge
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import ACTIONS, CLASSES, DEFAULTS, Advance, Options, Release
@@ -52,15 +52,18 @@ def check(
     *,
     key: str | None = None,
     save: bool = False,
+    hashed: bool = True,
     options: Options = DEFAULTS,
 ) -> Checked:
     """Ask about a model on disk, as `push`, `pull` and `promote` will ask again themselves.
 
     A model without a signature is judged too, and denied by the rule that asks for one. With `key`,
     or with `save` and the zone's own key, the signed decision is added to the model's evidence.
+    `hashed`: read the files whole and compare them with what was signed (RULES 33); left out only
+    where that follows anyway.
 
-    Raises UsageError, ConfigError, VerificationFailed (a signature that does not verify; before a
-    transfer, evidence of another model), EngineError.
+    Raises UsageError, ConfigError, VerificationFailed (a signature or file that does not verify;
+    before a transfer, evidence of another model), Malformed (a damaged file), EngineError.
     """
     from sovgate.pipeline.move.outgoing import select
     from sovgate.stages import attest
@@ -74,6 +77,9 @@ def check(
             why=f"it is sha256:{manifest}",
             fix="name the model that was pinned, or remove the pin",
         )
+    seen = look_into(model.resolve(), listed, opened)
+    if hashed:
+        seen.require_signed(options.progress)
     folder = attest.evidence_dir(model)
     evidence, trusted = attest.read(folder), opened.trusted(question.source)
     judged = judge(
@@ -84,7 +90,7 @@ def check(
             evidence=evidence,
             signature=signature,
             locations=_locations(opened, question.destination),
-            contents=of_files(model.resolve(), listed, opened),
+            contents=seen.contents,
         ),
     )
     if question.action == "transfer" and judged.first.allowed:

@@ -1,6 +1,7 @@
 """What policy is told of a model's contents: pickles, secrets, claimed bases. Loads nothing of it.
 
 From the files, where they are at hand; else from a signed SBOM; else it is not known, which denies.
+Bytes at hand are bytes whose digest was computed and found signed (RULES 33).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import SovgateError
+from sovgate.errors import SovgateError, VerificationFailed
 
 if TYPE_CHECKING:
     from sovgate.formats.case import Fact
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
     from sovgate.pipeline.decide.admission import Admitted
     from sovgate.pipeline.project import Project
+    from sovgate.records import Advance
     from sovgate.stages.attest import RawEvidence
     from sovgate.stages.trust import Trusted
 
@@ -54,21 +56,67 @@ _MAX_NAME = 256
 _COUNTED = ("pickles", "secrets")
 
 
-def of_files(root: Path, manifest: Manifest, opened: Project) -> Contents:
-    """Facts about a model that lies at `root`.
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A model's files, as they were looked into; their digests are still to be compared."""
 
-    Raises VerificationFailed where it is no whole model (`sbom.inspect`), DiskError.
+    root: Path
+    manifest: Manifest
+    admitted: Admitted
+
+    @property
+    def contents(self) -> Contents:
+        return of_admitted(self.admitted, self.root)
+
+    def require_unchanged(self) -> None:
+        """After somebody hashed the files, and found them signed: it was these bytes.
+
+        Raises VerificationFailed, reason "changed-while-reading".
+        """
+        from sovgate.stages import sbom
+
+        sbom.unchanged(self.root, self.manifest.kind, self.admitted.inspected)
+
+    def require_signed(self, advance: Advance | None = None) -> None:
+        """Hash the files, and compare. Raises VerificationFailed, reason "digest-mismatch"."""
+        from sovgate.files import Entry
+        from sovgate.stages.hashing import hash_files
+
+        listed = [Entry(name=one.name, size=one.size) for one in self.manifest.resources]
+        alone = self.manifest.kind == "file"
+        found = hash_files(self.root, listed, alone=alone, advance=advance)
+        for one in self.manifest.resources:
+            if found[one.name].sha256 != one.digest:
+                raise VerificationFailed(
+                    f"{one.name[:160]!r} is not what was signed",
+                    why="its digest is another one",
+                    fix="take the file that was signed, or sign the model again",
+                    reason="digest-mismatch",
+                )
+        self.require_unchanged()
+
+
+def look_into(root: Path, manifest: Manifest, opened: Project) -> Seen:
+    """Look into the files of a model at `root`.
+
+    Raises VerificationFailed where it is no whole model, Malformed (`sbom.inspect`), DiskError.
     """
     from sovgate.pipeline.decide.admission import examine
 
-    return of_admitted(examine(root, manifest, opened), root)
+    return Seen(root=root, manifest=manifest, admitted=examine(root, manifest, opened))
+
+
+def of_files(root: Path, manifest: Manifest, opened: Project) -> Contents:
+    """Facts about files that only this process can write to, and has hashed. As `look_into`."""
+    return look_into(root, manifest, opened).contents
 
 
 def of_admitted(admitted: Admitted, root: Path) -> Contents:
-    found = sorted(admitted.inspected.pickles)
-    first = found[0] if found else None
-    if first == ".":
-        first = root.name
+    found = sorted(admitted.inspected.pickles.items())
+    first = None
+    if found:
+        name, one = found[0]
+        first = one.way(root.name if name == "." else name)
     secrets = admitted.secrets
     facts: dict[str, Fact] = {
         "pickles": len(found),

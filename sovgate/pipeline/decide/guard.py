@@ -17,6 +17,7 @@ from sovgate.files import read_bounded
 from sovgate.formats import guardfile
 from sovgate.formats.guardfile import GuardFile
 from sovgate.lint import guard as rules
+from sovgate.scanner.child import Scanner
 
 if TYPE_CHECKING:
     from sovgate.lint._api import Finding
@@ -59,35 +60,52 @@ def guard(files: Sequence[Path], project: Path | None) -> Guarded:
     base = Path.cwd()
     settings = _settings(base)
     declared = tuple(_declared(base, project))
-    findings: list[Finding] = []
-    allowed: list[tuple[Finding, str]] = []
-    count = 0
-    for path in files or _tracked(base):
-        name = Path(os.path.relpath(path, base)).as_posix()
+    look = _Look(settings, declared)
+    with Scanner() as scanner:
+        for path in files or _tracked(base):
+            look.at(path, Path(os.path.relpath(path, base)).as_posix(), scanner, named=bool(files))
+    return Guarded(files=look.count, findings=tuple(look.findings), allowed=tuple(look.allowed))
+
+
+class _Look:
+    """Files one after the other, and what was found in them."""
+
+    def __init__(self, settings: GuardFile, declared: tuple[rules.Declared, ...]) -> None:
+        self.settings, self.declared = settings, declared
+        self.count = 0
+        self.findings: list[Finding] = []
+        self.allowed: list[tuple[Finding, str]] = []
+
+    def at(self, path: Path, name: str, scanner: Scanner, *, named: bool) -> None:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            if path.is_symlink() or (not files and not path.exists()):
-                continue
+            if path.is_symlink() or (not named and not path.exists()):
+                return
             raise disk_error(error, f"read {name!r}") from error
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                continue
-            count += 1
-            found = rules.scan(
-                name, _File(descriptor), declared=declared, weights_over=settings.weights_over
-            )
-            for finding in found:
-                reason = settings.reason(name, finding.rule)
-                if reason is None:
-                    findings.append(finding)
-                else:
-                    allowed.append((finding, reason))
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                self.count += 1
+                self.sort(name, descriptor, scanner)
         except OSError as error:
             raise disk_error(error, f"read {name!r}") from error
         finally:
             os.close(descriptor)
-    return Guarded(files=count, findings=tuple(findings), allowed=tuple(allowed))
+
+    def sort(self, name: str, descriptor: int, scanner: Scanner) -> None:
+        found = rules.scan(
+            name,
+            _File(descriptor),
+            declared=self.declared,
+            weights_over=self.settings.weights_over,
+            pickle=lambda: scanner.scan(name, descriptor),
+        )
+        for finding in found:
+            reason = self.settings.reason(name, finding.rule)
+            if reason is None:
+                self.findings.append(finding)
+            else:
+                self.allowed.append((finding, reason))
 
 
 def _settings(base: Path) -> GuardFile:

@@ -113,12 +113,13 @@ class _Move:
         self.recipient: Recipient = opened.recipient(to)
         self.located: Located | None = None
         self.final: Judged | None = None
-        # Of a copy that was encrypted before, only what somebody signed is known.
-        self.contents = (
-            contents.of_evidence(outgoing.evidence, trusted, outgoing.manifest.digest)
-            if outgoing.root is None
-            else contents.of_files(outgoing.root, outgoing.manifest, opened)
-        )
+        self.seen: contents.Seen | None = None
+        if outgoing.root is None:  # encrypted before: only what somebody signed is known of it
+            digest = outgoing.manifest.digest
+            self.contents = contents.of_evidence(outgoing.evidence, trusted, digest)
+        else:
+            self.seen = contents.look_into(outgoing.root, outgoing.manifest, opened)
+            self.contents = self.seen.contents
         if (
             outgoing.sealed is not None
             and outgoing.sealed.recipient.key_id != self.recipient.key_id
@@ -306,9 +307,10 @@ class _Move:
         outgoing = self.outgoing
         if outgoing.sealed is not None and outgoing.folder is not None:
             return outgoing.sealed, outgoing.folder, False
-        assert outgoing.root is not None  # noqa: S101 - it is one or the other
+        assert outgoing.root is not None and self.seen is not None  # noqa: S101 - it is one or the other
         there = outbox.complete(outgoing.manifest.digest, self.recipient.key_id)
         if there is not None and there.signature == outgoing.signature_sized:
+            self.seen.require_signed(advance)
             return there, outbox.folder, True
         outbox.remove()
         made = seal_model(
@@ -320,6 +322,7 @@ class _Move:
             outbox.path,
             advance=advance,
         )
+        self.seen.require_unchanged()
         return made[self.to.name], outbox.folder, False
 
     def _recheck(self, judged: Judged) -> Final:

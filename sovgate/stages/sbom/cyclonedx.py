@@ -308,7 +308,7 @@ def _files(described: Described) -> Iterator[JSON]:
             ]
             rows += [(f"header:{key}", value) for key, value in sorted(summary.facts.items())]
         if resource.name in inspected.pickles:
-            rows.append(("pickle", inspected.pickles[resource.name]))
+            rows.append(("pickle", str(inspected.pickles[resource.name])))
         if resource.name in inspected.secrets:
             rows.append(("secret", inspected.secrets[resource.name][0]))
         if resource.name in inspected.licence_files:

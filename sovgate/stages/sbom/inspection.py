@@ -1,22 +1,23 @@
 """Reads what a model's files say of themselves: tensor headers, configurations, card, licences.
 
 Opens files for reading only, below a directory handle (RULES 4), and reads headers alone. Loads no
-pickle: it names them.
+pickle: `scanner` names them.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sovgate.errors import Malformed, SovgateError, VerificationFailed, disk_error
 from sovgate.files import open_below, opened_dir, same_file
-from sovgate.formats import claims, parts, pickles, secrets, standins, tensors
+from sovgate.formats import claims, parts, secrets, standins, tensors
 from sovgate.formats import huggingface as hf
 from sovgate.formats.manifest import FILE_NAME
+from sovgate.scanner.child import Found, Scanner
 from sovgate.stages.sbom.references import References, refused
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[^/]*", re.ASCII | re.IGNORECASE)
@@ -80,7 +81,7 @@ class Inspected:
     """
 
     summaries: Mapping[str, Summary] = field(default_factory=dict)
-    pickles: Mapping[str, str] = field(default_factory=dict)
+    pickles: Mapping[str, Found] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
     strays: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[claims.Claim, ...] = ()
@@ -144,26 +145,10 @@ def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
     "missing-shard", "missing-external", "not-regular", and those of stand-ins ("lfs-pointer" and
     the like); DiskError. Each names the file.
     """
-    reader = _Reader(root, kind, names)
-    with opened_dir(root if kind == "directory" else root.parent) as handle:
+    with opened_dir(root if kind == "directory" else root.parent) as handle, Scanner() as scanner:
+        reader = _Reader(root, kind, names, scanner)
         reader.run(handle)
     return reader.result()
-
-
-def find_pickles(root: Path, kind: str, names: Iterable[str]) -> dict[str, str]:
-    """Name -> why it counts as a pickle, by content first. For the policy case; loads nothing."""
-    found = {}
-    with opened_dir(root if kind == "directory" else root.parent) as handle:
-        for name in names:
-            descriptor = _open(handle, name if kind == "directory" else root.name, name)
-            try:
-                file = _File(descriptor, os.fstat(descriptor).st_size)
-                why = pickles.sniff(name if kind == "directory" else root.name, file)
-            finally:
-                os.close(descriptor)
-            if why is not None:
-                found[name] = why
-    return found
 
 
 def unchanged(root: Path, kind: str, inspected: Inspected) -> None:
@@ -192,10 +177,10 @@ def _open(handle: int, path: str, name: str) -> int:
 
 
 class _Reader:
-    def __init__(self, root: Path, kind: str, names: Sequence[str]) -> None:
-        self.root, self.kind, self.names = root, kind, names
+    def __init__(self, root: Path, kind: str, names: Sequence[str], scanner: Scanner) -> None:
+        self.root, self.kind, self.names, self.scanner = root, kind, names, scanner
         self.summaries: dict[str, Summary] = {}
-        self.pickles: dict[str, str] = {}
+        self.pickles: dict[str, Found] = {}
         self.secrets: dict[str, tuple[str, int | None]] = {}
         self.claims: set[claims.Claim] = set()
         self.configs: dict[str, hf.Config] = {}
@@ -238,10 +223,11 @@ class _Reader:
 
     def file(self, name: str, path: str, file: _File) -> None:
         self.stand_in(name, path, file)
-        why = pickles.sniff(path, file)
-        if why is not None:
-            self.pickles[name] = why
-        kind = tensors.kind_of(path, file.head[:8])
+        found = self.scanner.scan(path, file.descriptor)
+        if found is not None:
+            self.pickles[name] = found
+        # What unpickles is a pickle, whatever it begins with; by its name it may be more.
+        kind = tensors.kind_of(path, file.head[:8] if found is None else b"")
         read = None if kind is None else tensors.read(kind, file)
         # The numbers of tensors hold no text; there are gigabytes of them.
         searched = file if read is None or read.header is None else _Beginning(file, read.header)

@@ -133,8 +133,8 @@ class _Writer:
         for resource in described.manifest.resources:
             name = described.file_name(resource.name)
             rows = [("size", str(resource.size))]
-            if why := described.inspected.pickles.get(resource.name):
-                rows.append(("pickle", why))
+            if pickle := described.inspected.pickles.get(resource.name):
+                rows.append(("pickle", str(pickle)))
             found.append(
                 self.add(
                     "software_File",

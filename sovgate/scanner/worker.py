@@ -1,0 +1,62 @@
+"""Looks into files for pickles, in a process of its own, under limits (`limits`).
+
+Started as `python -I -S worker.py FOLDER-OF-SOVGATE`, with a socket as standard input; imports the
+standard library and this folder. For each file it is given a descriptor and a name, and answers
+why it counts as a pickle. A file that is too much for it ends this process and nothing else.
+
+Request: four bytes of length, JSON {"name": …}, and the descriptor. Answer: the same length, JSON
+{"why": text, "inside": [names], "by_name": boolean} or null.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+
+MAX_REQUEST = 64 * 1024
+
+
+def main() -> None:
+    sys.set_int_max_str_digits(0)  # no limit of this Python hides what another would read
+    sys.path.append(sys.argv[1])
+    from sovgate.scanner import judge, limits, streams
+
+    _load_all()
+    channel = socket.socket(fileno=0)
+    limits.confine()
+    looker = judge.Judge()
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(channel, MAX_REQUEST, 1)
+        if not data:
+            return
+        while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+            data += channel.recv(MAX_REQUEST)
+        request = json.loads(data[4:])
+        size = os.fstat(descriptors[0]).st_size
+        limits.allow_time(size)
+        found = looker.look(request["name"], streams.File(descriptors[0], size))
+        os.close(descriptors[0])
+        answer = found and {**found._asdict(), "inside": found.inside[:16]}
+        reply = json.dumps(answer).encode()
+        channel.sendall(len(reply).to_bytes(4, "big") + reply)
+
+
+def _load_all() -> None:
+    """Everything that looking may need, before no file can be opened any more."""
+    import bz2
+    import encodings.ascii
+    import encodings.latin_1
+    import encodings.raw_unicode_escape
+    import encodings.unicode_escape
+    import encodings.utf_8
+    import lzma
+    import tarfile
+    import zlib
+
+    del bz2, encodings, lzma, tarfile, zlib
+
+
+if __name__ == "__main__":
+    main()
