@@ -14,7 +14,7 @@ import sys
 
 MEMORY = 1024 * 1024 * 1024
 #: Processor time for one file: as much as this, and for so many bytes of it one second more.
-SECONDS, BYTES_A_SECOND, MOST_SECONDS = 2, 4 * 1024 * 1024, 600
+SECONDS, BYTES_A_SECOND, MOST_SECONDS = 5, 2 * 1024 * 1024, 900
 #: The channel, two that lead nowhere, and the one file that is looked at.
 DESCRIPTORS = 8
 

@@ -19,7 +19,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sovgate.pipeline.decide import contents
@@ -41,9 +41,9 @@ class Trap:
         return (os.mkdir, (self.path, 0o700))
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _scanner() -> Iterator[None]:
-    """One child for all tests of a module, as one scan has one."""
+    """One child a test, as one scan has one."""
     global _SCANNER
     with Scanner() as _SCANNER:
         yield
@@ -259,7 +259,11 @@ def test_a_bomb_is_looked_through_in_bounded_work_and_memory(packer: Any) -> Non
         assert why("weights.bin", bomb)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.binary(max_size=300), st.sampled_from(("a.pt", "a.bin", "a.npz", "a.joblib", "a")))
 @example(b"PK\x03\x04" + bytes(40), "a")
 @example(b"PK\x05\x06" + b"\xff" * 18, "a")
@@ -312,11 +316,13 @@ def test_the_pickles_of_a_model_are_a_fact_for_policy(tmp_path: Path) -> None:
     (model / "a.txt").write_bytes(b"text")
     (model / "b.data").write_bytes(trap)
     taken = inventory.take(model)
-    seen = contents.look_into(model, taken.manifest)
-    assert sorted(seen.inspected.pickles) == ["b.data", "sub/z.bin"]
-    assert seen.facts == {"pickles": 2, "pickle": "b.data"}
+    seen = contents.look_into(model, taken.manifest, None)
+    assert sorted(seen.admitted.inspected.pickles) == ["b.data", "sub/z.bin"]
+    assert (seen.contents["pickles"], seen.contents["pickle"]) == (2, "b.data")
     one = model / "b.data"
-    assert contents.look_into(one, inventory.take(one).manifest).facts["pickle"] == "b.data"
+    assert (
+        contents.look_into(one, inventory.take(one).manifest, None).contents["pickle"] == "b.data"
+    )
     other = model / "a.txt"
-    assert contents.look_into(other, inventory.take(other).manifest).facts["pickles"] == 0
+    assert contents.look_into(other, inventory.take(other).manifest, None).contents["pickles"] == 0
     assert not (tmp_path / "sprung").exists()

@@ -96,7 +96,7 @@ class Seen:
         self.require_unchanged()
 
 
-def look_into(root: Path, manifest: Manifest, opened: Project) -> Seen:
+def look_into(root: Path, manifest: Manifest, opened: Project | None) -> Seen:
     """Look into the files of a model at `root`.
 
     Raises VerificationFailed where it is no whole model, Malformed (`sbom.inspect`), DiskError.
