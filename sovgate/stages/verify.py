@@ -133,8 +133,6 @@ def _verified(signed: SignedModel, manifest: Manifest, found: inventory.Survey) 
 def _listed(path: str | os.PathLike[str], oms: Oms, scope: Scope) -> tuple[Oms, inventory.Survey]:
     """What was signed, read for the kind of model that is there, and what is there."""
     found = _survey(path, oms, scope)
-    if scope.strict_git:
-        inventory.refuse_git(entry.name for entry in found.entries)
     if found.kind == "file":
         oms = oms.as_file(None if scope.any_name else found.root.name) or oms
     if found.kind != oms.kind:
@@ -146,6 +144,8 @@ def _listed(path: str | os.PathLike[str], oms: Oms, scope: Scope) -> tuple[Oms, 
     _compare_names(oms, found)
     signed = {item.name for item in oms.items}
     entries = tuple(entry for entry in found.entries if entry.name in signed)
+    if scope.strict_git:  # of what is moved; litter that the signer left out stays where it is
+        inventory.refuse_git(entry.name for entry in entries)
     return oms, replace(found, entries=entries)
 
 

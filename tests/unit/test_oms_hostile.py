@@ -160,6 +160,22 @@ def test_rule_02_only_the_named_litter_may_be_there(
     assert check(model, bundle(WHOLE, ignore_paths=[*GIT, signed])) == reason
 
 
+def test_litter_is_not_moved_so_its_names_do_not_matter(model: Path) -> None:
+    """A download leaves a .gitignore in its litter; the same name among signed files is refused."""
+    from sovgate.stages.verify import Scope, verify_model
+
+    trusted = [SIGNER.trusted("signature")]
+    write(model, {".cache/huggingface/.gitignore": b"*"})
+    litter = bundle(WHOLE, ignore_paths=[*GIT, ".cache/huggingface"])
+    found = verify_model(model, litter, trusted, Scope(strict_git=True)).manifest
+    assert [resource.name for resource in found.resources] == sorted(FILES)
+    files = FILES | {".cache/huggingface/.gitignore": b"*"}
+    with pytest.raises(SovgateError) as caught:
+        verify_model(model, bundle(entries(files)), trusted, Scope(strict_git=True))
+    assert caught.value.reason == "git-name"
+    assert verify_model(model, bundle(entries(files)), trusted)
+
+
 @pytest.mark.parametrize(
     "order",
     [
