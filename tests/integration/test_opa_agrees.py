@@ -244,7 +244,7 @@ def test_the_opa_program_decides_the_same(engine: str, opa_program: Path) -> Non
         theirs = decide(case_of(one.case), rules, open_engine(engine))
         ours = decide(case_of(one.case), policies(*one.presets), Regorus())
         assert (theirs.allowed, theirs.denies) == (ours.allowed, ours.denies), one.name
-        assert theirs.engine == engine
+        assert theirs.basis.engine == engine
         assert (
             theirs.basis.policy_sha256 != ours.basis.policy_sha256
         )  # the engine's name is part of it
