@@ -280,7 +280,7 @@ def _again(case: JSON) -> str:
     old = [one["sha256"][:16] for one in case["evidence"] if one["role"] == "provenance"]
     names = ", ".join(f"provenance-{start}" for start in old[:4])
     which = f"the old record {names}" if len(old) == 1 else f"the old records {names}"
-    return f", take {which} out of the model's evidence folder, and record the model again"
+    return f", remove {which} from the model's evidence folder, and record the model again"
 
 
 def _with_evidence(old: JSON, **fields: JSON) -> JSON:
