@@ -80,6 +80,18 @@ def admit(model: Path, opened: Project | None, *, signature: Path | None = None)
     return admitted.inspected
 
 
+def admit_unsigned(model: Path, opened: Project, signature: Path | None) -> None:
+    """For what moves a signed model: of one without a signature it is said first what is in it.
+
+    What lacks a signature because `sign` refused it would else be told to be signed. Raises as
+    `admit` does.
+    """
+    from sovgate.stages import attest
+
+    if signature is None and not os.path.lexists(attest.signature_path(model)):
+        admit(model, opened)
+
+
 def refuse(admitted: Admitted) -> None:
     """PolicyDenied where there is a secret; all of them are named."""
     if not admitted.secrets:

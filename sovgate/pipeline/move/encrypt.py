@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import UsageError, VerificationFailed
 from sovgate.files import require_free
-from sovgate.pipeline.decide.admission import examine, refuse
+from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 
@@ -62,6 +62,7 @@ def encrypt(
         raise UsageError("no zone to encrypt for", fix="name one with --to", reason="no-zone")
     zones = [ZoneKey(zone=opened.zone(name).name, recipient=opened.recipient(name)) for name in to]
     require_free(out)
+    admit_unsigned(model, opened, signature)
     path, bundle = attest.read_signature(model, signature)
     verified = _verified(model, bundle, path, opened, options.progress)
     if out.resolve().is_relative_to(verified.root):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import KeyServiceError, UsageError
 from sovgate.formats.auditentry import About
 from sovgate.pipeline.decide import contents
+from sovgate.pipeline.decide.admission import admit_unsigned
 from sovgate.pipeline.decide.judge import (
     Judged,
     confirm,
@@ -66,6 +67,7 @@ def push(
         if outgoings.is_sealed(source, to, signature):
             outgoing = outgoings.from_sealed(source, to, release, trusted)
         else:
+            admit_unsigned(source, opened, signature)
             outgoing = outgoings.from_model(
                 source,
                 trusted,

@@ -138,6 +138,26 @@ class _Beginning:
         return self.file.read(offset, count)
 
 
+#: What was searched by this process already, by name and state: `release` asks at each step.
+_SEARCHED: dict[tuple[object, ...], tuple[str, int | None] | None] = {}
+_MAX_SEARCHED = 10_000
+
+
+def _secret(
+    path: str, source: secrets.Bytes, state: os.stat_result
+) -> tuple[str, int | None] | None:
+    """`secrets.search`, once a file in one state. A small file is searched anew."""
+    if source.size <= _HEAD:
+        return secrets.search(path, source)
+    times = (state.st_mtime_ns, state.st_ctime_ns)
+    key = (path, state.st_dev, state.st_ino, state.st_size, source.size, *times)
+    if key not in _SEARCHED:
+        if len(_SEARCHED) >= _MAX_SEARCHED:
+            _SEARCHED.clear()
+        _SEARCHED[key] = secrets.search(path, source)
+    return _SEARCHED[key]
+
+
 def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
     """Read what the files `names` of the model at `root` say of themselves.
 
@@ -231,7 +251,7 @@ class _Reader:
         read = None if kind is None else tensors.read(kind, file)
         # The numbers of tensors hold no text; there are gigabytes of them.
         searched = file if read is None or read.header is None else _Beginning(file, read.header)
-        if (secret := secrets.search(path, searched)) is not None:
+        if (secret := _secret(path, searched, self.states[name])) is not None:
             self.secrets[name] = secret
         if claims.is_settings(path):
             data = file.read(0, min(file.size, claims.MAX_FILE))
