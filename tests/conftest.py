@@ -26,9 +26,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("house")
 
 # Under nohup, or behind a shell's &, these are ignored here and in all that a test starts.
-for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+for _signal, _usual in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
     if signal.getsignal(_signal) is signal.SIG_IGN:
-        signal.signal(_signal, signal.SIG_DFL)
+        signal.signal(_signal, _usual)
 
 # What the developer's shell says to sovgate must not reach the tests.
 for _name in [name for name in os.environ if name.startswith("SOVGATE_")]:
