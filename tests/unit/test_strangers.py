@@ -62,6 +62,7 @@ def keyless(bundle: dict[str, Any]) -> None:
         (chain, "the certificate of 'dpo@bank.example', issued by 'CN=root'"),
         (keyless, "the keyless signer 'dpo@bank.example', issued by 'CN=root'"),
     ],
+    ids=["key", "chain", "keyless"],  # a key id is another one in each worker of pytest
 )
 def test_an_intact_bundle_of_somebody_else_is_told_from_a_damaged_one(
     bundle: dict[str, Any], material: Callable[[dict[str, Any]], None], words: str
