@@ -12,6 +12,8 @@ import codecs
 import re
 from typing import Protocol
 
+from sovgate.formats import archives
+
 #: Of a file that is not text so much is searched at its beginning, and so much at its end.
 SCAN, TAIL = 8 * 1024 * 1024, 1024 * 1024
 #: Of a text: all of it, up to here. Windows overlap by more than the longest pattern takes.
@@ -175,11 +177,16 @@ class Bytes(Protocol):
 def search(name: str, source: Bytes) -> tuple[str, int | None] | None:
     """The first secret of a file, and its line; None where none is found.
 
-    A text is searched as a whole, anything else at its beginning and end. Raises Malformed where
+    A text is searched as a whole, anything else at its beginning and end; of an archive the
+    beginnings of its files. Raises Malformed where
     the file changes underneath.
     """
     size = source.size
     head = source.read(0, min(size, _HEAD))
+    if archives.is_archive(head):
+        for member, data in archives.members(source, head):
+            if (inside := find(member, utf8(data))) is not None:
+                return f"{inside[0]} in {member[:160] or 'what is packed in it'}", None
     if any(head.startswith(mark) for mark, _ in _MARKS):
         return find(name, utf8(source.read(0, min(size, MAX_TEXT // 16))))
     if size <= WINDOW:

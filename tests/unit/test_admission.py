@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import json
 import os
 import shutil
+import tarfile
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sovgate.formats import secrets, standins
+from sovgate.formats import archives, secrets, standins
 from sovgate.formats.provenance import RecordedDataset, TrainingRecord
 from sovgate.formats.tensors import BytesSource
 from sovgate.keys import registry
@@ -20,6 +24,7 @@ from sovgate.stages import attest, inventory, sign
 from tests import headers
 from tests.crossing import Crossing, make_crossing, tree
 from tests.downloads import gguf, index, lfs_pointer, safetensors
+from tests.effort import effort
 
 #: Commands that make evidence of a model or move it; each is refused.
 FIRST = (
@@ -514,6 +519,51 @@ def test_rule_38_a_secret_at_the_end_of_a_binary_is_found() -> None:
     data = bytes(secrets.SCAN * 2) + TOKEN.encode()
     found = secrets.search("w.bin", BytesSource(data))
     assert found == ("a Hugging Face token", None)
+
+
+def archive(kind: str, name: str, data: bytes) -> bytes:
+    out = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as zipped:
+            zipped.writestr("empty/", b"")
+            zipped.writestr(name, data)
+        return out.getvalue()
+    mode = {"tar": "w", "gz": "w:gz", "bz2": "w:bz2", "xz": "w:xz"}[kind]
+    with tarfile.open(fileobj=out, mode=mode) as tarred:  # type: ignore[call-overload]
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        tarred.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gz", "bz2", "xz"])
+def test_rule_38_a_secret_in_an_archive_is_found(crossing: Crossing, kind: str) -> None:
+    key = (crossing.base / "keys" / "home.pem").read_bytes()
+    (crossing.model / "backup.dat").write_bytes(archive(kind, "keys/id.pem", key))
+    said = crossing.json("sign", "model", *FIRST[0][2:], code=10)["error"]
+    assert "backup.dat: a private key in keys/id.pem" in texts(said)
+
+
+def test_rule_38_what_is_packed_alone_is_searched_and_what_is_broken_is_not_followed() -> None:
+    packed = gzip.compress(TOKEN.encode())
+    assert secrets.search("x", BytesSource(packed)) == (
+        "a Hugging Face token in what is packed in it",
+        None,
+    )
+    for kind in ("zip", "tar", "gz", "bz2", "xz"):
+        whole = archive(kind, "a.txt", TOKEN.encode() * 40)
+        for cut in range(0, len(whole), 37):
+            secrets.search("x", BytesSource(whole[:cut] + b"\xff" + whole[cut + 1 :]))
+            secrets.search("x", BytesSource(whole[:cut]))
+
+
+def test_rule_38_an_archive_that_unpacks_without_end_costs_its_budget_alone() -> None:
+    bomb = gzip.compress(b"a/b" + bytes(254) + b"ustar" + bytes(archives.BUDGET * 3), 1)
+    with effort(most=1_000_000):
+        assert secrets.search("x", BytesSource(bomb)) is None
+    many = archive("gz", "zeros", bytes(archives.BUDGET * 2))
+    with effort(most=1_000_000):
+        assert secrets.search("x", BytesSource(many)) is None
 
 
 @pytest.mark.parametrize(
