@@ -15,7 +15,7 @@ case := {
 	"destination": object.union(eu, {"require": 2}),
 	"evidence": [signature, record],
 	"rejected": [],
-	"facts": {"pickles": 0, "pickle": null, "pickles_allowed": false, "secrets": 0, "secret": null},
+	"facts": {"pickles": 0, "pickle": null, "pickles_allowed": false, "secrets": 0, "secret": null, "remote_code": 0, "remote_code_file": null},
 	"project": {"mode": "enforce", "classes": ["activations"], "border": [{"class": "weights", "from": "us-train", "to": "eu", "where": "sovgate.yaml:24"}], "gates": [], "lines": {"zones.eu": "sovgate.yaml:8"}},
 	"now": {"time": "2026-11-24T04:00:00Z", "epoch": 1795492800},
 }

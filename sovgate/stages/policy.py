@@ -380,6 +380,12 @@ def _without_secrets(old: JSON) -> JSON:
     return new
 
 
+def _without_remote_code(old: JSON) -> JSON:
+    new = copy.deepcopy(old)
+    new["facts"]["remote_code"] = 0
+    return new
+
+
 _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "signature-required": _sign,
     "evidence-fits": _drop_misfits,
@@ -390,4 +396,5 @@ _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "location-known": _locate,
     "no-pickles": _without_pickles,
     "no-secrets": _without_secrets,
+    "no-remote-code": _without_remote_code,
 }

@@ -89,12 +89,12 @@ def test_the_receipt_says_that_there_was_none_only_where_there_was_none(tmp_path
     clean = make_crossing(tmp_path / "clean")
     clean.push()
     clean.pull()
-    assert receipt_checks(clean) == [*pull.CHECKS, contents.NO_PICKLES]
+    assert receipt_checks(clean) == [*pull.CHECKS, contents.NO_PICKLES, contents.NO_REMOTE_CODE]
     held = make_crossing(tmp_path / "held", PICKLE)
     allow(held)
     held.push()
     held.pull()
-    assert receipt_checks(held) == [*pull.CHECKS]
+    assert receipt_checks(held) == [*pull.CHECKS, contents.NO_REMOTE_CODE]
 
 
 def sealed(crossing: Crossing) -> None:

@@ -42,18 +42,31 @@ class Contents(Mapping[str, "Fact"]):
 
 
 #: Nobody looked.
-UNKNOWN = Contents({"pickles": None, "pickle": None, "secrets": None, "secret": None})
+UNKNOWN = Contents(
+    {
+        "pickles": None,
+        "pickle": None,
+        "secrets": None,
+        "secret": None,
+        "remote_code": None,
+        "remote_code_file": None,
+    }
+)
 #: Encrypted still: to be asked about again once it is open. Only `pull` says so.
-UNOPENED = Contents({"pickles": "unopened", "pickle": None, "secrets": "unopened", "secret": None})
+UNOPENED = Contents(
+    {**UNKNOWN, "pickles": "unopened", "secrets": "unopened", "remote_code": "unopened"}
+)
 #: A zone looked when it opened the model, and said so in its receipt.
-CLEAN = Contents({"pickles": 0, "pickle": None, "secrets": 0, "secret": None})
+CLEAN = Contents({**UNKNOWN, "pickles": 0, "secrets": 0, "remote_code": 0})
 
 #: The check of a receipt that says so.
 NO_PICKLES = "no-pickles"
+#: The same of Python code of the model's own.
+NO_REMOTE_CODE = "no-remote-code"
 
 _MAX_NAME = 256
 #: What a signed SBOM counts.
-_COUNTED = ("pickles", "secrets")
+_COUNTED = ("pickles", "secrets", "remote_code")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +130,14 @@ def of_admitted(admitted: Admitted, root: Path) -> Contents:
     if found:
         name, one = found[0]
         first = one.way(root.name if name == "." else name)
-    secrets = admitted.secrets
+    secrets, code = admitted.secrets, sorted(admitted.inspected.remote_code.items())
     facts: dict[str, Fact] = {
         "pickles": len(found),
         "pickle": None if first is None else first[:_MAX_NAME],
         "secrets": len(secrets),
         "secret": str(secrets[0])[:_MAX_NAME] if secrets else None,
+        "remote_code": len(code),
+        "remote_code_file": f"{code[0][0]}: {code[0][1]}"[:_MAX_NAME] if code else None,
     }
     return Contents(facts, admitted.inspected.claims)
 
@@ -143,7 +158,9 @@ def of_evidence(
         if verified.role == "sbom" and verified.statement.subject_sha256 == manifest:
             claims += _stated_claims(verified.statement.predicate)
             for what, told in counts.items():
-                count = _stated_count(verified.statement.predicate, f"sovgate:{what}")
+                count = _stated_count(
+                    verified.statement.predicate, f"sovgate:{what.replace('_', '-')}"
+                )
                 told.extend([] if count is None else [count])
     facts = {**UNKNOWN, **{what: max(told) for what, told in counts.items() if told}}
     return Contents(facts, tuple(claims))

@@ -327,8 +327,9 @@ class _Move:
             attest.add(folder, item.role, item.data)
 
     def _checks(self) -> tuple[str, ...]:
-        """A model with pickles, which the project allows, did not pass that check."""
-        return CHECKS if self.contents["pickles"] else (*CHECKS, contents.NO_PICKLES)
+        """What a model did not pass, although the project let it in, is no check of the receipt."""
+        found = CHECKS if self.contents["pickles"] else (*CHECKS, contents.NO_PICKLES)
+        return found if self.contents["remote_code"] else (*found, contents.NO_REMOTE_CODE)
 
     def _receipt(self, judged: Judged, signer: Signer, head: str) -> str:
         """Our word that it was opened here. An earlier run's receipt for this record is kept."""

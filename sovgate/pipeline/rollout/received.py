@@ -139,18 +139,22 @@ def read_received(
         receipt=digest,
         signature=signature,
         evidence=(*evidence, *beside),
-        contents=contents.CLEAN if _clean(receipt, trusted) else contents.UNKNOWN,
+        contents=_contents(receipt, trusted),
         added=beside,
     )
     received.check_key()
     return received
 
 
-def _clean(receipt: bytes, trusted: Sequence[Trusted]) -> bool:
+def _contents(receipt: bytes, trusted: Sequence[Trusted]) -> contents.Contents:
+    """What the zone said of the files when it opened them. Of secrets it says so with pickles."""
     from sovgate.stages import transfer
 
     checks = transfer.open_receipt(receipt, trusted).checks
-    return any(check.id == contents.NO_PICKLES and check.passed for check in checks)
+    passed = {check.id for check in checks if check.passed}
+    facts = dict(contents.CLEAN if contents.NO_PICKLES in passed else contents.UNKNOWN)
+    facts["remote_code"] = 0 if contents.NO_REMOTE_CODE in passed else None
+    return contents.Contents(facts)
 
 
 def _raw(role: str, data: bytes) -> attest.RawEvidence:

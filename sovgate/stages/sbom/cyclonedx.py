@@ -127,6 +127,7 @@ def _model(described: Described) -> Component:
         ("bytes", str(manifest.total)),
         ("pickles", str(len(inspected.pickles))),
         ("secrets", str(len(inspected.secrets))),
+        ("remote-code", str(len(inspected.remote_code))),
     ]
     rows += [("claimed-base", claim.text()) for claim in inspected.claims]
     rows += [("training-record", _record_word(described))]
@@ -311,6 +312,8 @@ def _files(described: Described) -> Iterator[JSON]:
             rows.append(("pickle", str(inspected.pickles[resource.name])))
         if resource.name in inspected.secrets:
             rows.append(("secret", inspected.secrets[resource.name][0]))
+        if resource.name in inspected.remote_code:
+            rows.append(("remote-code", inspected.remote_code[resource.name]))
         if resource.name in inspected.licence_files:
             rows.append(("licence-file", "true"))
         name = described.file_name(resource.name)

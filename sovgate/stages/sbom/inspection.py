@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sovgate.errors import Malformed, SovgateError, VerificationFailed, disk_error
 from sovgate.files import open_below, opened_dir, same_file
-from sovgate.formats import claims, parts, secrets, standins, tensors
+from sovgate.formats import claims, parts, remotecode, secrets, standins, tensors
 from sovgate.formats import huggingface as hf
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.scanner.child import Found, Scanner
@@ -71,25 +71,41 @@ class Licence:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Code:
+    """What runs when a model is loaded: pickles, and Python of its own that its files ask for."""
+
+    pickles: Mapping[str, Found] = field(default_factory=dict)
+    remote: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inspected:
     """What was found. Names are those of the manifest; a file's own is ".".
 
-    pickles  name -> why it counts as one
+    code     what runs when it is loaded
     secrets  name -> (what, line)
     strays   name -> why it does not count as weights of the model
     claims   what its files say that it was made from
     """
 
     summaries: Mapping[str, Summary] = field(default_factory=dict)
-    pickles: Mapping[str, Found] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
     strays: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[claims.Claim, ...] = ()
+    code: Code = field(default_factory=Code)
     configs: Mapping[str, hf.Config] = field(default_factory=dict)
     licence_files: tuple[str, ...] = ()
     licences: tuple[Licence, ...] = ()
     card: hf.Card = field(default_factory=hf.Card)
     states: Mapping[str, os.stat_result] = field(default_factory=dict, repr=False)
+
+    @property
+    def pickles(self) -> Mapping[str, Found]:
+        return self.code.pickles
+
+    @property
+    def remote_code(self) -> Mapping[str, str]:
+        return self.code.remote
 
     @property
     def format(self) -> str | None:
@@ -203,6 +219,7 @@ class _Reader:
         self.pickles: dict[str, Found] = {}
         self.secrets: dict[str, tuple[str, int | None]] = {}
         self.claims: set[claims.Claim] = set()
+        self.remote_code: dict[str, str] = {}
         self.configs: dict[str, hf.Config] = {}
         self.licence_files: list[str] = []
         self.licences: list[Licence] = []
@@ -230,7 +247,7 @@ class _Reader:
     def result(self) -> Inspected:
         return Inspected(
             summaries=self.summaries,
-            pickles=self.pickles,
+            code=Code(pickles=self.pickles, remote=self.remote_code),
             secrets=self.secrets,
             strays=self.references.strays,
             claims=tuple(sorted(self.claims, key=lambda one: (one.file, one.name))),
@@ -253,6 +270,8 @@ class _Reader:
         searched = file if read is None or read.header is None else _Beginning(file, read.header)
         if (secret := _secret(path, searched, self.states[name])) is not None:
             self.secrets[name] = secret
+        if remotecode.is_settings(path):
+            self.settings(name, file)
         if claims.is_settings(path):
             data = file.read(0, min(file.size, claims.MAX_FILE))
             self.claims.update(claims.of_settings(path, data))
@@ -268,6 +287,13 @@ class _Reader:
             self.card = hf.card(file.read(0, min(file.size, hf.MAX_CARD)))
         elif self.kind == "directory" and _LICENCE_FILE.fullmatch(name):
             self.licence(name, file.head)
+
+    def settings(self, name: str, file: _File) -> None:
+        code: str | None = "settings that are too large to be read"
+        if file.size <= remotecode.MAX_FILE:
+            code = remotecode.asked(file.read(0, file.size))
+        if code is not None:
+            self.remote_code[name] = code
 
     def tensors(self, name: str, read: tensors.TensorFile) -> None:
         self.references.header(name, read)

@@ -111,6 +111,7 @@ class _Writer:
             ("manifest", f"sha256:{described.manifest.digest}"),
             ("pickles", str(len(described.inspected.pickles))),
             ("secrets", str(len(described.inspected.secrets))),
+            ("remote-code", str(len(described.inspected.remote_code))),
             *described.facts(),
         ]
         kinds = [kind for kind in (described.family, described.architecture) if kind]
@@ -135,6 +136,8 @@ class _Writer:
             rows = [("size", str(resource.size))]
             if pickle := described.inspected.pickles.get(resource.name):
                 rows.append(("pickle", str(pickle)))
+            if code := described.inspected.remote_code.get(resource.name):
+                rows.append(("remote-code", code))
             found.append(
                 self.add(
                     "software_File",
