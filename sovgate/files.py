@@ -271,6 +271,9 @@ class Staging:
             raise disk_error(
                 error, f"make a staging directory beside {str(self.final)!r}"
             ) from error
+        except KeyboardInterrupt:
+            self._remove()
+            raise
         return self
 
     def _claim(self) -> bool:
@@ -289,9 +292,18 @@ class Staging:
         return False
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        try:
+            self._remove()
+        except KeyboardInterrupt:  # a signal broke it off: the plaintext goes all the same
+            self._remove()
+            raise
+
+    def _remove(self) -> None:
+        if self.path.name:
+            shutil.rmtree(self.path, ignore_errors=True)
         if self._lock >= 0:
             os.close(self._lock)
+            self._lock = -1
 
     def _sweep(self) -> None:
         """Remove what killed runs left. One that is locked belongs to a live run."""

@@ -42,11 +42,26 @@ class Workers:
     ) -> None:
         if error is not None:
             self.fail(error)
-        with self.changed:
-            self.changed.wait_for(lambda: not self._open)
-        self._threads.shutdown()
+        told = self._ended()
+        if told is not None:
+            raise told
         if error is None:
             self.check()
+
+    def _ended(self) -> BaseException | None:
+        """Wait until no step runs. A signal that comes meanwhile ends the steps, not the wait: what
+        they write to is closed after this, and its descriptor would then be another file's."""
+        told: BaseException | None = None
+        while True:
+            try:
+                with self.changed:
+                    self.changed.wait_for(lambda: not self._open)
+                self._threads.shutdown()
+            except BaseException as error:  # noqa: BLE001 - raised by the caller of this
+                told = told or error
+                self.fail(error)
+            else:
+                return told
 
     def fail(self, error: BaseException) -> None:
         with self.changed:

@@ -158,6 +158,13 @@ def _handle_signals() -> None:
             signal.signal(number, _terminate)
 
 
+def _leave_signals() -> None:
+    """All is cleaned up: from here a signal ends us at once, as it does other programs."""
+    for number in _ENDS:
+        if signal.getsignal(number) is _terminate:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main(args: list[str] | None = None) -> NoReturn:
     """Entry point: run, and render whatever went wrong. Exits with one of `errors.ExitCode`."""
     arguments = sys.argv[1:] if args is None else args
@@ -169,8 +176,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     out = sys.stdout
     try:
         code = root.main(arguments, prog_name="sovgate", standalone_mode=False)
+        _leave_signals()
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the edge: everything is rendered here
+        _leave_signals()
         from sovgate.cli._failure import render
 
         # Click answers a broken pipe by wrapping what broke and exit code 1: a defect in our table.

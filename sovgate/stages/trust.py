@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -163,7 +163,7 @@ def open_statement(
             signer=able[0],
             sha256=hashlib.sha256(data).hexdigest(),
             also=tuple(able[1:]),
-            zones=frozenset(signer.zone for signer in signers if signer.zone is not None),
+            zones=frozenset(_own_zones(signers, said)),
         )
     names = ", ".join(signer.name for signer in signers)
     raise VerificationFailed(
@@ -172,6 +172,14 @@ def open_statement(
         fix=f"have it signed by a key that may say {said}, or add {said} to that key's `may`",
         reason="untrusted-role",
     )
+
+
+def _own_zones(signers: Sequence[Trusted], role: str) -> Iterator[str]:
+    """The zones whose key the signer's is. An entry that admits whoever comes by an unsafe option
+    says so in its own roles alone: it lends its zone to no entry beside it."""
+    for signer in signers:
+        if signer.zone is not None and (not signer.unsafe or role in signer.may):
+            yield signer.zone
 
 
 def _warn(entry: Trusted) -> None:

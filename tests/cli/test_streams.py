@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -127,3 +128,38 @@ def test_no_color_counts_where_it_is_not_empty(
     terminal = Terminal(80)
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     assert Style(terminal).on is coloured
+
+
+_LATE = """
+import os, signal, sys
+import sovgate.cli._failure as failure
+from sovgate.cli import main, root
+
+run = root.main
+
+def end(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+class Out:
+    flush = end
+
+def late(*words, **more):
+    code = run(*words, **more)
+    sys.stdout = Out()
+    return code
+
+root.main, failure.render = late, end
+main()
+"""
+
+
+@pytest.mark.parametrize("words", [LIST, WRONG], ids=["done", "failed"])
+def test_a_signal_after_the_last_step_ends_it_without_a_traceback(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LATE, *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")

@@ -248,6 +248,21 @@ def test_an_opt_in_of_one_entry_helps_no_other() -> None:
         assert reason(spelled(wrong), rule(certificate=ANY)) == "untrusted-certificate"
 
 
+def test_an_opt_in_lends_its_zone_to_no_entry_beside_it() -> None:
+    """RULES 6: what a zone alone can say is not said by whoever may speak for any zone."""
+    anywhere = rule(name="dpo", zone=None)
+    loose = rule(name="anybody", certificate=ANY, may=frozenset({"sbom"}))
+    found = open_statement(word(LEAF), [anywhere, loose])
+    assert (found.speaking_for("eu"), found.own_word("eu")) == (found.signer, None)
+    # An entry that names the signer makes the key the zone's, whatever it is for.
+    named = replace(loose, certificate=anywhere.certificate)
+    assert open_statement(word(LEAF), [anywhere, named]).own_word("eu") is not None
+    # In its own role whoever is let in speaks for its zone: that is what it says, and it is told.
+    with pytest.warns(UnsafeWarning, match="anybody"):
+        own = open_statement(word(LEAF), [replace(loose, may=frozenset({"legal"}))])
+    assert own.own_word("eu") == own.signer
+
+
 def test_an_authority_signs_only_by_the_opt_in() -> None:
     signing = issue("leaf", LEAF_KEY, "root", ROOT_KEY, ca=True, signs=True)
     named = CertificateRule(root=DER, san=DPO, authority_leaf=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sovgate import files
-from sovgate.errors import DiskError, SovgateError, UsageError, VerificationFailed
+from sovgate.errors import DiskError, SovgateError, Terminated, UsageError, VerificationFailed
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,34 @@ def test_rule_11_staging_is_private_and_gone_after_a_failure(tmp_path: Path) -> 
         (staging.path / "m").mkdir()
         assert stat.S_IMODE(staging.path.stat().st_mode) == 0o700
         raise ValueError("x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rule_11_a_signal_breaks_off_no_cleaning_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, told = shutil.rmtree, iter([True])
+
+    def interrupted(path: Path, **options: Any) -> None:
+        if next(told, False):
+            raise Terminated
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(Terminated), files.Staging(tmp_path / "model") as staging:
+        (staging.path / "plaintext").touch()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rule_11_a_signal_while_staging_begins_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise Terminated
+
+    monkeypatch.setattr(fcntl, "flock", interrupted)
+    with pytest.raises(Terminated), files.Staging(tmp_path / "model"):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
+from sovgate.errors import Terminated
 from sovgate.work import Buffers, Ordered, Workers, cores
 
 
@@ -93,3 +95,31 @@ def test_an_error_of_the_caller_is_the_callers():
     with pytest.raises(KeyError), Workers() as workers:
         workers.submit(lambda: time.sleep(0.01))
         raise KeyError("caller")
+
+
+def test_a_signal_ends_the_steps_and_not_the_wait_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What steps write to is closed after the block: its descriptor would be another file's."""
+    hold, running, ran = threading.Event(), threading.Event(), list[str]()
+
+    def step() -> None:
+        running.set()
+        hold.wait()
+        ran.append("to its end")
+
+    with pytest.raises(Terminated), Workers(1) as workers:
+        workers.submit(step)
+        workers.submit(lambda: ran.append("another"))
+        running.wait()
+        waits = iter([Terminated(), KeyboardInterrupt()])
+        wait = workers.changed.wait_for
+
+        def told(until: Callable[[], bool]) -> bool:
+            for signal in waits:
+                raise signal
+            hold.set()
+            return wait(until)
+
+        monkeypatch.setattr(workers.changed, "wait_for", told)
+    assert ran == ["to its end"]
