@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sovgate.errors import PolicyDenied, SovgateError, disk_error
+from sovgate.errors import PolicyDenied, SovgateError, UsageError, disk_error
 from sovgate.records import Action, Options, Release
 
 AnyPath = str | os.PathLike[str]
@@ -129,11 +129,11 @@ def sign(
 
     with _errors():
         made = pipeline.sign(
-            Path(model),
+            _path(model, "model"),
             key=key,
             zone=zone,
-            signature=_path(signature),
-            options=Options(project=Path(project)),
+            signature=_named(signature, "signature"),
+            options=Options(project=_signing_in(_path(project, "project"), key)),
         )
     return Signed(
         model=made.model,
@@ -168,15 +168,15 @@ def verify(
     if isinstance(ignore_unsigned, str | os.PathLike):
         ignore_unsigned = [ignore_unsigned]
     named = () if isinstance(ignore_unsigned, bool) else ignore_unsigned
-    paths = tuple(os.fspath(path) for path in named)
     with _errors():
+        paths = tuple(_text(path, "ignore_unsigned") for path in named)
         verified, path = pipeline.verify(
-            Path(model),
+            _path(model, "model"),
             key=key,
             pin=manifest,
-            signature=_path(signature),
+            signature=_named(signature, "signature"),
             unsigned=pipeline.Unsigned(paths=paths, anywhere=ignore_unsigned is True),
-            options=Options(project=Path(project)),
+            options=Options(project=_path(project, "project")),
         )
     return Verified(
         model=verified.root,
@@ -207,9 +207,9 @@ def check(
 
     with _errors():
         decision = pipeline.check(
-            Path(model),
+            _path(model, "model"),
             pipeline.Asked(action=action, zone=zone, to=to, release=release),
-            options=Options(project=Path(project)),
+            options=Options(project=_path(project, "project")),
         ).decision
         try:
             decision.require()
@@ -245,11 +245,11 @@ def push(
 
     with _errors():
         done = pipeline.push(
-            Path(model),
+            _path(model, "model"),
             release=Release.parse(release),
             zone=zone,
             to=to,
-            options=Options(project=Path(project), dry_run=dry_run),
+            options=Options(project=_path(project, "project"), dry_run=dry_run),
         )
     return Pushed(
         release=done.moved.pinned,
@@ -277,8 +277,8 @@ def pull(release: str, *, zone: str, output: AnyPath, project: AnyPath = ".") ->
         done = pipeline.pull(
             Release.parse(release),
             zone=zone,
-            output=Path(output),
-            options=Options(project=Path(project)),
+            output=_path(output, "output"),
+            options=Options(project=_path(project, "project")),
         )
     return Pulled(
         release=done.moved.pinned,
@@ -293,8 +293,31 @@ def pull(release: str, *, zone: str, output: AnyPath, project: AnyPath = ".") ->
     )
 
 
-def _path(given: AnyPath | None) -> Path | None:
-    return None if given is None else Path(given)
+def _text(given: AnyPath, name: str) -> str:
+    """A path as text. One that is empty is a value that was not set, and not the folder we are in:
+    that would be signed, keys too. Raises UsageError."""
+    text = os.fspath(given)
+    if text and "\0" not in text:
+        return text
+    raise UsageError(
+        f"the path {name} is empty" if not text else f"the path {name} holds a NUL byte",
+        fix='give the path; "." is the folder where the program runs',
+        reason="bad-path",
+    )
+
+
+def _path(given: AnyPath, name: str) -> Path:
+    return Path(_text(given, name))
+
+
+def _named(given: AnyPath | None, name: str) -> Path | None:
+    return None if given is None else _path(given, name)
+
+
+def _signing_in(project: Path, key: str | None) -> Path | None:
+    """With a key no project is needed: then one only says which secrets no model may hold."""
+    here = project == Path() and not (project / "sovgate.yaml").exists()
+    return None if here and key is not None else project
 
 
 @contextlib.contextmanager

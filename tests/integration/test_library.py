@@ -14,7 +14,7 @@ import pytest
 
 import sovgate
 from sovgate import library
-from tests.crossing import Crossing, make_crossing
+from tests.crossing import Crossing, make_crossing, tree
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/library.md").read_text(encoding="utf-8")
@@ -124,6 +124,75 @@ def test_a_denial_is_raised_and_never_returned(crossing: Crossing) -> None:
     assert isinstance(decision, dict)
     assert decision["allowed"] is False
     assert decision["denies"]
+
+
+RULE = "package user.ours\n\nimport rego.v1\n\n"
+WRITTEN = {
+    "nobody": RULE + 'deny contains "not to mars" if input.destination.zone == "mars"\n',
+    "all": RULE + 'deny contains "not today" if input.destination.zone == "eu"\n',
+}
+
+
+def test_rules_that_change_while_a_program_runs_count_from_then_on(crossing: Crossing) -> None:
+    crossing.sign("public")
+    crossing.edit("border:\n", "policy: {rules: rules}\nborder:\n")
+    rules = crossing.base / "rules"
+    rules.mkdir()
+
+    def asked() -> str:
+        checked = sovgate.check(crossing.model, zone="home", to="eu", project=crossing.base)
+        return checked.policy
+
+    (rules / "ours.rego").write_text(WRITTEN["nobody"])
+    before = asked()
+    (rules / "ours.rego").write_text(WRITTEN["all"])
+    with pytest.raises(sovgate.PolicyDenied) as denied:
+        asked()
+    assert "not today" in str(denied.value.why)
+    (rules / "ours.rego").write_text(WRITTEN["nobody"])
+    assert asked() == before
+    (rules / "ours.rego").unlink()
+    assert asked() != before
+
+
+def test_a_model_is_signed_by_a_key_where_there_is_no_project(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = f"file:{crossing.base}/keys/home.pem"
+    monkeypatch.chdir(tmp_path)
+    assert sovgate.sign(crossing.model, key=key).files == 4
+    with pytest.raises(sovgate.UsageError) as caught:
+        sovgate.sign(crossing.model, key=key, project=tmp_path / "elsewhere")
+    assert caught.value.reason == "no-project"
+    # A secret that the project here names is refused, whose key ever signs.
+    monkeypatch.chdir(crossing.base)
+    (crossing.model / "notes.txt").write_bytes((crossing.base / "keys/eu.pem").read_bytes())
+    with pytest.raises(sovgate.PolicyDenied):
+        sovgate.sign(crossing.model, key=key)
+
+
+@pytest.mark.parametrize("text", ["", "a\0b"], ids=["empty", "nul"])
+def test_a_path_that_is_not_set_is_not_the_folder_we_are_in(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(crossing.base)
+    key, before = "file:keys/home.pem", tree(crossing.base.parent)
+    for call in (
+        lambda: sovgate.sign(text, key=key),
+        lambda: sovgate.sign("model", key=key, signature=text),
+        lambda: sovgate.sign("model", key=key, project=text),
+        lambda: sovgate.verify(text, key=key),
+        lambda: sovgate.verify("model", key="keys/home.pub.pem", signature=text),
+        lambda: sovgate.verify("model", project=text),
+        lambda: sovgate.verify("model", key="keys/home.pub.pem", ignore_unsigned=[text]),
+        lambda: sovgate.check(text, zone="home"),
+        lambda: sovgate.push(text, release="churn/1", zone="home", to="eu"),
+        lambda: sovgate.pull("churn/1", zone="eu", output=text),
+    ):
+        with pytest.raises(sovgate.UsageError) as caught:
+            call()
+        assert caught.value.reason in ("bad-path", "empty-path")
+    assert tree(crossing.base.parent) == before
 
 
 def test_unsigned_files_are_refused_unless_the_call_itself_allows_them(

@@ -6,6 +6,8 @@ import dataclasses
 import os
 import resource
 import stat
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ from sovgate.formats.manifest import Manifest, Resource
 from sovgate.formats.sealed import Blob, Sealed
 from sovgate.keys import registry
 from sovgate.records import Release, Sized
-from sovgate.stages.encrypt import ZoneKey, blob_path, open_keys, open_model, seal_model
+from sovgate.stages.encrypt import ZoneKey, blob_path, open_keys, open_model, seal_model, unseal
 from tests.sealing import FILES, Desk, in_memory, make_desk, memory_reader, sha256, tree
 
 
@@ -83,6 +85,20 @@ def test_what_the_user_hides_of_new_files_stays_hidden_when_a_model_is_opened(tm
         os.umask(before)
     shown = [path for path in (model, *model.rglob("*")) if path.stat().st_mode & 0o077]
     assert shown == []
+
+
+def test_two_threads_that_ask_what_the_user_hides_do_not_change_it():
+    """Each sets it for a moment: one between the two calls of another would leave that for good."""
+    before, found, switch = os.umask(0o027), set[int](), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found.update(pool.map(lambda _: unseal._umask(), range(20_000)))
+        assert os.umask(0o027) == 0o027
+    finally:
+        sys.setswitchinterval(switch)
+        os.umask(before)
+    assert found == {0o027}
 
 
 def test_a_model_of_many_equal_files_opens_with_few_files_open(tmp_path):

@@ -31,22 +31,18 @@ TEST_SUFFIX = "_test.rego"
 
 
 def project_policies(project: Project) -> PolicySet:
-    """The set that the project's `policy` names. Loaded once a process, so pinned for a run."""
+    """The set that the project's `policy` names, of the rules as they are now.
+
+    A Python program may run for months: what was parsed before is used for the same bytes alone.
+    """
     policy = project.config.policy
     base = project.base.absolute()  # what is relative means something else after a chdir
     rules = None if policy.rules is None else base / policy.rules
     try:
-        return _loaded(policy.presets, rules, policy.engine, base, project.digest)
+        return load_policies(presets=policy.presets, rules=rules, engine=policy.engine, base=base)
     except ConfigError as error:
         error.where = error.where or project.config.where("policy")
         raise
-
-
-@lru_cache(maxsize=8)
-def _loaded(
-    presets: tuple[str, ...], rules: Path | None, engine: str, base: Path, _project: str
-) -> PolicySet:
-    return load_policies(presets=presets, rules=rules, engine=engine, base=base)
 
 
 def load_policies(
@@ -57,23 +53,28 @@ def load_policies(
     Raises ConfigError on an unknown preset, a file that does not parse, or one that does what no
     rule may do; EngineError where a project's files exceed their limits.
     """
+    theirs: list[Source] = []
+    if rules is not None:
+        theirs = read_sources(rules, prefix=f"{os.path.relpath(rules, base)}/", ours=False)
+    return _loaded(tuple(sorted({DEFAULT_PRESET, *presets})), tuple(theirs), engine)
+
+
+@lru_cache(maxsize=8)
+def _loaded(wanted: tuple[str, ...], theirs: tuple[Source, ...], engine: str) -> PolicySet:
     from sovgate.engines import regorus
     from sovgate.engines.vet import vet
 
-    wanted = tuple(sorted({DEFAULT_PRESET, *presets}))
     modules, found = _shipped()
     _check_presets(wanted, found)
     kept = [rule for rule in found if rule.preset in wanted]
     dropped = {rule.package for rule in found if rule.preset not in wanted}
     used = [module for module in modules if module.package not in dropped]
-    if rules is not None:
-        theirs = read_sources(rules, prefix=f"{os.path.relpath(rules, base)}/", ours=False)
-        if theirs:
-            more, own = vet(theirs, regorus.ask_child(theirs, ast=True)["ast"])
-            _check_ids(own)
-            _check_used(more, own)
-            used += more
-            kept += own
+    if theirs:
+        more, own = vet(theirs, regorus.ask_child(theirs, ast=True)["ast"])
+        _check_ids(own)
+        _check_used(more, own)
+        used += more
+        kept += own
     return PolicySet(
         modules=tuple(used),
         rules=tuple(kept),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -31,6 +32,8 @@ PLAIN_BUFFERS = 5
 MAX_OPEN_COPIES = 16
 
 ReadBlob = Callable[[str], BinaryIO]
+
+_MASK = threading.Lock()
 
 
 def open_keys(sealed: Sealed, read_blob: ReadBlob, identity: Identity) -> dict[str, keytable.Entry]:
@@ -325,9 +328,11 @@ class _Output:
 
 
 def _umask() -> int:
-    """What the user hides of new files. It can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
+    """What the user hides of new files. It can only be read by setting it, for the whole process:
+    two at once would leave ours for good."""
+    with _MASK:
+        mask = os.umask(0o077)
+        os.umask(mask)
     return mask
 
 
