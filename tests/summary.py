@@ -108,5 +108,15 @@ def not_run(result: Result) -> list[str]:
         lines += [f"{n:5} x  {what}: {get}" for (what, get), n in sorted(commands.items())]
     if others:
         lines += ["not run, since this machine cannot:"]
-        lines += [f"{n:5} x  {what}" for what, n in sorted(others.items())]
+        lines += [f"{n:5} x  {what}" for what, n in sorted(_grouped(others).items())]
     return lines
+
+
+def _grouped(reasons: dict[str, int]) -> dict[str, int]:
+    """Many reasons of one kind, `kind: which`, as one line."""
+    kinds = collections.Counter(reason.partition(": ")[0] for reason in reasons)
+    grouped: dict[str, int] = collections.Counter()
+    for reason, count in reasons.items():
+        kind = reason.partition(": ")[0]
+        grouped[f"{kind}: {kinds[kind]} of them" if kinds[kind] > 2 else reason] += count
+    return grouped

@@ -93,3 +93,11 @@ def test_the_slowest_come_first_and_runs_add_up() -> None:
     ]
     assert (result.left, result.skipped["x"]) == (4, 1)
     assert summary.not_run(summary.Result()) == []
+
+
+def test_many_reasons_of_one_kind_are_one_line() -> None:
+    skipped = Counter({f"Skipped: not in this copy: {n}": 2 for n in range(9)} | {"no: a": 1})
+    assert summary.not_run(summary.Result(skipped=skipped))[1:] == [
+        "    1 x  no: a",
+        "   18 x  not in this copy: 9 of them",
+    ]
