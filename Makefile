@@ -31,7 +31,6 @@ help:
 	@echo 'make bench     measure against model_signing, age and tink'
 	@echo 'make peers     install what the tests compare us with, into .cache/'
 	@echo 'make lock      resolve requirements/*.txt anew from pyproject.toml'
-	@echo 'make surface make actions, Tasks and reference pages anew from the commands'
 	@echo 'make release-tree TO=DIR  what a release tag holds: each verb at the root'
 	@echo 'make container ENGINE=podman  the image that the Tasks run (docs/container.md)'
 	@echo 'make dist      wheel, sdist and tree of actions, each made twice and compared'

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
+#: Where a message sends its reader: whoever installed a wheel has no docs/ at hand.
+DOCS = "https://github.com/org/sovgate/blob/main/docs"
+
 
 class ExitCode(IntEnum):
     """The one table of exit codes. Every code but OK blocks."""
@@ -217,16 +220,18 @@ def disk_error(error: OSError, doing: str) -> SovgateError:
         errno.EROFS: "name a place that can be written, and run it again",
     }
     code = error.errno or 0
+    path = str(error.filename) if error.filename else ""
+    why = path if path and repr(path) not in doing else None
     if code in (errno.ENOENT, errno.ENOTDIR):
         return UsageError(
             f"could not {doing}: no such file or directory",
-            why=str(error.filename) if error.filename else None,
-            fix="check the path",
+            why=why,
+            fix="check the path; a relative one starts in the current folder",
             reason="missing-path",
         )
     return DiskError(
         f"could not {doing}: {error.strerror or error}",
-        why=str(error.filename) if error.filename else None,
+        why=why,
         fix=fixes.get(code, "check the disk and its permissions, and run it again"),
         reason=errno.errorcode.get(code, "disk").lower(),
     )

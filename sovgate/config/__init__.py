@@ -251,13 +251,13 @@ def _border(
 ) -> BorderRule:
     if name not in classes or not _CLASS.fullmatch(name):
         section.refuse(
-            None, f"{name[:80]!r}is not a class of data", fix=did_you_mean(name, classes)
+            None, f"{name[:80]!r} is not a class of data", fix=did_you_mean(name, classes)
         )
     allow = []
     for text in section.texts("allow"):
         match = _ARROW.fullmatch(text)
         if match is None:
-            section.refuse("allow", f"{text[:80]!r}is not a crossing", fix="write: from -> to")
+            section.refuse("allow", f"{text[:80]!r} is not a crossing", fix="write: from -> to")
         for zone in match.groups():
             if zone not in zones:
                 section.refuse(

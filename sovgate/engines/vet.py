@@ -23,7 +23,7 @@ from sovgate.engines._api import (
     Rule,
     Source,
 )
-from sovgate.errors import ConfigError, Where
+from sovgate.errors import DOCS, ConfigError, Where
 from sovgate.formats.metadata import metadata
 
 JSON = Any
@@ -84,7 +84,7 @@ class _File:
             what,
             why=why,
             where=Where(path=self.source.name, line=_line(node)),
-            fix="see docs/policy.md for what a rule may do",
+            fix=f"see {DOCS}/policy.md for what a rule may do",
             reason=reason,
         )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sovgate import strict
-from sovgate.errors import EngineError, InternalError
+from sovgate.errors import DOCS, EngineError, InternalError
 
 FORMAT = "sovgate.case/v0"
 MAX_BYTES = 4 * 1024 * 1024
@@ -275,7 +275,7 @@ def check(value: JSON) -> bytes:
     raise EngineError(
         "the case for the policy is invalid",
         why=problem,
-        fix="see docs/formats.md, section Case and decision",
+        fix=f"see {DOCS}/formats.md, section Case and decision",
         reason="invalid-case",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sovgate.errors import ConfigError, Where
+from sovgate.errors import DOCS, ConfigError, Where
 
 JSON = Any
 MAX_LENGTH = 8192
@@ -41,7 +41,7 @@ def metadata(text: str, *, before: int, name: str) -> dict[str, JSON]:
             f"METADATA of {name!r} cannot be read",
             why=why,
             where=Where(path=name, line=before),
-            fix="see docs/policy.md for its fields",
+            fix=f"see {DOCS}/policy.md for its fields",
             reason="policy-metadata",
         )
     return value or {}

@@ -22,7 +22,7 @@ def did_you_mean(word: str, known: Sequence[str]) -> str | None:
     near = get_close_matches(word[:80], known, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(sorted(known)[:20])}" if known else None
+    return f"write one of: {', '.join(sorted(known)[:20])}" if known else None
 
 
 class Section:

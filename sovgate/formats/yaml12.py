@@ -164,10 +164,19 @@ def load(data: bytes, name: str) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise _refuse(name, mark, f"invalid YAML: {problem}") from error
+        raise _refuse(name, mark, f"invalid YAML: {problem}", _hint(text, mark)) from error
     except RecursionError as error:
         raise _refuse(name, None, f"nested deeper than {MAX_DEPTH}") from error
     return Document(name=name, value=builder.root, places=builder.places)
+
+
+def _hint(text: str, mark: Any) -> str:
+    """What to look for: the parser's own words name the state that it was in."""
+    lines = text.split("\n")
+    line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "indent with spaces: YAML allows no tabs there"
+    return "look at this line and the one above: indentation, or a missing quote, bracket or colon"
 
 
 def _feed(builder: _Builder, event: Any, yaml: Any) -> None:

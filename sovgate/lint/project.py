@@ -6,7 +6,7 @@ Touches only whether files that it names are there. Each rule is a function in R
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from sovgate import uri
@@ -52,8 +52,13 @@ def missing_file(config: ProjectConfig) -> Iterator[Finding]:
             )
 
 
-def scheme_without_adapter(config: ProjectConfig) -> Iterator[Finding]:
-    """A key or store of a kind that this version cannot open."""
+def scheme_without_adapter(
+    config: ProjectConfig, served: Mapping[str, Collection[str]]
+) -> Iterator[Finding]:
+    """A key or store of a kind that this version cannot open.
+
+    `served` has the schemes that adapters serve, under "key" and under "store".
+    """
     named: list[tuple[str, str, str | None]] = []
     for name, zone in config.zones.items():
         keys = {
@@ -68,14 +73,15 @@ def scheme_without_adapter(config: ProjectConfig) -> Iterator[Finding]:
         named.append(("key", f"trust.{index}.key", entry.key))
     for what, dotted, text in named:
         scheme = uri.parse(text, what=what).scheme if text is not None else "file"
-        if scheme in uri.WITHOUT_ADAPTER:
+        if scheme not in served[what]:
+            known = ", ".join(f"{name}:" for name in sorted(served[what]))
+            refusal = uri.unserved(scheme, what=what, known=served[what], fix="")
             yield Finding(
                 rule="scheme-without-adapter",
                 severity="error",
                 where=config.where(dotted),
-                message=f"{dotted}: this version of sovgate has no {what} adapter for {scheme}: "
-                f"({uri.WITHOUT_ADAPTER[scheme]})",
-                fix=f"use another kind of {what}",
+                message=f"{dotted}: {refusal.what}",
+                fix=f"name a {what} of one of these: {known}",
             )
 
 
@@ -113,7 +119,7 @@ def border_to_itself(config: ProjectConfig) -> Iterator[Finding]:
                     rule="border-to-itself",
                     severity="warning",
                     where=config.where(f"border.{name}.allow"),
-                    message=f"border.{name} allows {source} -> {target}, whichis not a crossing",
+                    message=f"border.{name} allows {source} -> {target}, which is not a crossing",
                     fix="remove it",
                 )
 
@@ -216,7 +222,6 @@ _UNSAFE = {
 
 RULES: tuple[Rule, ...] = (
     missing_file,
-    scheme_without_adapter,
     border_without_store,
     border_to_itself,
     source_without_key,

@@ -77,12 +77,18 @@ class Project:
         if isinstance(error, (KeyServiceError, ResidencyMismatch, DiskError)):
             error.where = error.where or self.config.where(dotted)
             return error
+        where = error.where or self.config.where(dotted)
+        if error.reason == "missing-path":
+            return ConfigError(
+                error.what,
+                why=error.why,
+                fix="check the path, which starts at the folder of sovgate.yaml; `sovgate doctor` "
+                "says how to get a key",
+                reason="missing-file",
+                where=where,
+            )
         return ConfigError(
-            error.what,
-            why=error.why,
-            fix=error.fix,
-            reason=error.reason,
-            where=error.where or self.config.where(dotted),
+            error.what, why=error.why, fix=error.fix, reason=error.reason, where=where
         )
 
     def signer(self, zone: str) -> Signer:

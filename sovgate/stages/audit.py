@@ -273,8 +273,8 @@ def conclude(found: Verified) -> None:
         "it cannot be shown that nothing was cut off the end of the log"
         if tips
         else "the log is empty, and nothing shows whether it should be",
-        why=f"all {found.entries} entries in {len(found.runs)} runs verify, but "
-        f"{len(tips)} of the runs end without an anchor"
+        why=f"every entry verifies, but runs that end without an anchor: {len(tips)} of "
+        f"{len(found.runs)}"
         if tips
         else None,
         fix="name the heads that you know to be ends, as the last commands printed them: "

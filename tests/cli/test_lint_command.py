@@ -127,6 +127,17 @@ def test_a_key_or_store_without_an_adapter_is_found_before_it_is_opened(project:
     assert [rule for rule, _, _ in found(document)] == ["scheme-without-adapter"] * 2
 
 
+@pytest.mark.parametrize("store", ["ftp://eu", "azblob://acct/models", "https://eu.example/x"])
+def test_a_scheme_that_nobody_serves_is_found_before_a_push_is(project: Path, store: str) -> None:
+    text = (project / "sovgate.yaml").read_text().replace("s3://kyc-eu", store)
+    (project / "sovgate.yaml").write_text(text)
+    code, document, _ = lint(project)
+    assert code == 3
+    (finding,) = [one for one in document["findings"] if one["rule"] == "scheme-without-adapter"]
+    assert "zones.eu.store" in finding["message"]
+    assert finding["fix"] == "name a store of one of these: file:, s3:"
+
+
 LONG = "a" * 300
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,26 @@ def test_halves_of_two_keys_are_told_before_a_run_fails_by_them(
     assert check["status"] == "missing"
     assert f"does not belong to keys/{name}.pub.pem" in check["detail"]
     assert "keys show" in check["fix"]
+
+
+def test_a_lost_secret_key_is_to_be_restored_and_never_made_anew(crossing: Crossing) -> None:
+    """`generate` would refuse: the public half is there, and what was sent is for that one."""
+    (crossing.base / "keys/eu-enc.pem").unlink()
+    (check,) = lines(crossing, "--zone", "eu", code=3)["eu: secret key to decrypt"]
+    assert check["fix"].startswith("restore the key that belongs to keys/eu-enc.pub.pem")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl: apt-get install openssl")
+def test_a_lost_public_half_is_written_from_the_secret_one(crossing: Crossing) -> None:
+    public = crossing.base / "keys/eu-enc.pub.pem"
+    before = public.read_bytes()
+    public.unlink()
+    (check,) = lines(crossing, code=3)["eu: key to encrypt for it"]
+    told, command = check["fix"].split(": ", 1)
+    assert told == "write it from its private half"
+    subprocess.run(shlex.split(command), cwd=crossing.base, check=True)
+    assert public.read_bytes() == before
+    assert crossing.run("doctor")[0] == 0
 
 
 def test_secret_keys_are_opened_only_for_the_zone_that_is_asked_for(crossing: Crossing) -> None:

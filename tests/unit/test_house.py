@@ -422,3 +422,37 @@ def test_what_belongs_together_is_a_record_of_its_own() -> None:
     functions, records = ungrouped()
     assert functions == UNGROUPED_FUNCTIONS, "more than six parameters: make some of them a record"
     assert records == UNGROUPED_RECORDS, "more than ten fields: make some of them a record"
+
+
+def _literals(tree: ast.Module) -> list[ast.Constant]:
+    """The texts of a module that people may read: all but docstrings."""
+    said = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    found = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return [node for node in found if id(node) not in said]
+
+
+MESSAGES = [path for path in MODULES if "surface" not in path.parts]
+
+
+@pytest.mark.parametrize("module", MESSAGES, ids=lambda path: path.stem)
+def test_a_quoted_word_in_a_message_has_a_space_behind_it(module: Path) -> None:
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        for part, after in zip(node.values, node.values[1:], strict=False):
+            quoted = isinstance(part, ast.FormattedValue) and part.conversion == ord("r")
+            if quoted and isinstance(after, ast.Constant):
+                assert not str(after.value)[:1].isalnum(), f"{module}:{node.lineno}"
+
+
+@pytest.mark.parametrize("module", MESSAGES, ids=lambda path: path.stem)
+def test_a_message_sends_nobody_to_a_page_that_is_not_at_hand(module: Path) -> None:
+    """A wheel holds no docs/: a message names the address of a page (`errors.DOCS`)."""
+    for node in _literals(ast.parse(module.read_text(encoding="utf-8"))):
+        assert not re.search(r"(?<!/)\bdocs/[\w-]+\.md", str(node.value)), f"{module}:{node.lineno}"

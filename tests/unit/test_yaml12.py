@@ -72,6 +72,23 @@ def test_hostile_yaml_is_refused_with_its_line(text: bytes, what: str, line: int
         assert caught.value.where.line == line
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (b"a:\n\tb: 1\n", "no tabs"),
+        (b"a: 1\n \tb: 1\n", "no tabs"),
+        (b'a: "x\n', "missing quote"),
+        (b"a: [1\n", "bracket"),
+        (b"a: \x00\n", "this line"),
+        (b"a: 'x\xc2\x85\r\r", "missing quote"),
+    ],
+)
+def test_what_is_no_yaml_has_a_hint(text: bytes, hint: str) -> None:
+    with pytest.raises(ConfigError, match="invalid YAML") as caught:
+        load(text, "f.yaml")
+    assert hint in str(caught.value.fix)
+
+
 @given(
     st.binary(max_size=200)
     | st.text(st.characters(exclude_categories=("Cs",)), max_size=200).map(str.encode)

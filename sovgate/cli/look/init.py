@@ -14,7 +14,7 @@ import click
 
 from sovgate.cli._base import LocalPath, Option, argument, declare, option, output_options
 from sovgate.cli._emit import Report
-from sovgate.errors import UsageError
+from sovgate.errors import DOCS, UsageError
 
 if TYPE_CHECKING:
     from sovgate.pipeline.look.init import Answers, Made
@@ -273,5 +273,5 @@ def _next(made: Made, answers: Answers) -> list[str]:
         f"sovgate record MODEL --dataset public-train --key file:keys/{train}-sign.pem",
         f"sovgate sign MODEL --key file:keys/{train}-sign.pem",
         f"sovgate push MODEL --release {answers.model}/1.0.0 --zone {train} --to {serve}",
-        "docs/getting-started.md goes through it",
+        f"{DOCS}/getting-started.md goes through it",
     ]

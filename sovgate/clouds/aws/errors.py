@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from sovgate.clouds.aws import answers
-from sovgate.errors import SovgateError, workflow_permissions
+from sovgate.errors import DOCS, SovgateError, workflow_permissions
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _WRONG = {
@@ -48,7 +48,7 @@ def explain(
         return kind(
             what,
             why=f"access denied: these credentials lack {needed}",
-            fix=f"allow {needed} (docs/aws.md has the whole policy)",
+            fix=f"allow {needed} ({DOCS}/aws.md has the whole policy)",
             reason="access-denied",
         )
     if code in _EXPIRED:
@@ -78,7 +78,7 @@ def explain(
             what,
             why="no credentials were found",
             fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of the zone's "
-            "provider (docs/aws.md), or in GitHub Actions: permissions: id-token: write "
+            f"provider ({DOCS}/aws.md), or in GitHub Actions: permissions: id-token: write "
             "and aws-actions/configure-aws-credentials",
             details=workflow_permissions("id-token: write", "contents: read"),
             reason="no-credentials",

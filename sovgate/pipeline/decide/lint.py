@@ -113,7 +113,7 @@ class _Run:
         except SovgateError as error:
             self.findings.append(Finding.of(_at(error, path), str(path)))
             return
-        for rule in project.RULES:
+        for rule in (*project.RULES, _openable):
             self.findings += [_in(path, finding) for finding in rule(config)]
         self.findings += [Finding.of(_at(error, path), str(path)) for error in misdeclared(config)]
         for name, manifest in project.manifests(config):
@@ -167,6 +167,14 @@ class _Run:
         new = [path for path in paths if self._first(path)]
         self.read += [str(path) for path in new]
         self.findings += lint_rules(new)
+
+
+def _openable(config: ProjectConfig) -> Iterator[Finding]:
+    """A key or store that no adapter of this version opens, whatever its scheme is called."""
+    from sovgate.keys.registry import SCHEMES as KEYS
+    from sovgate.stores.registry import SCHEMES as STORES
+
+    return project.scheme_without_adapter(config, {"key": KEYS, "store": STORES})
 
 
 def _is_manifest(path: Path) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import uri
@@ -94,8 +95,8 @@ def _matching_id(
         raise ConfigError(
             f"it does not belong to {public}",
             why=f"its id is {key_id[:16]}…, and that one's is {other[:16]}…",
-            fix=f"restore the key that belongs to {public}; or, if this one is right, "
-            "`sovgate keys show` it into that file, and tell the other zones",
+            fix=f"restore the key that belongs to {public}; or, if this one is right, write the "
+            "public half that `sovgate keys show` prints into that file, and tell the other zones",
             reason="half-a-key",
         )
     return key_id
@@ -111,16 +112,29 @@ def _key(
     else:
         path = uri.parse(text, what="key").rest
         if not os.path.exists(opened.base / path):  # noqa: PTH110 (Path's raises if it is too long)
-            private = path.removesuffix(".pub.pem") + ".pem" if path.endswith(".pub.pem") else path
-            ask = "ask that zone for it; that zone makes it with: " if private != path else ""
-            found.say(
-                label,
-                MISSING,
-                f"{path} is not there",
-                f"{ask}sovgate keys generate {kind} -o {shlex.quote(private)}",
-            )
+            found.say(label, MISSING, f"{path} is not there", _remedy(opened.base, path, kind))
             return
     found.run(label, lambda: f"{text}, id {open_it()[:16]}…")
+
+
+def _remedy(base: Path, path: str, kind: str) -> str:
+    """How to get the key file that is missing. `generate` makes both halves, or neither."""
+    if path.endswith(".pub.pem"):
+        private = path.removesuffix(".pub.pem") + ".pem"
+        make = f"sovgate keys generate {kind} -o {shlex.quote(private)}"
+        if not os.path.exists(base / private):  # noqa: PTH110 (as above)
+            return f"ask that zone for it; that zone makes it with: {make}"
+        return (
+            f"write it from its private half: openssl pkey -in {shlex.quote(private)} -pubout "
+            f"-out {shlex.quote(path)}"
+        )
+    public = path.removesuffix(".pem") + ".pub.pem"
+    if not os.path.exists(base / public):  # noqa: PTH110 (as above)
+        return f"sovgate keys generate {kind} -o {shlex.quote(path)}"
+    lost = (
+        "can open nothing that was encrypted for it" if kind == "encrypt" else "is another signer"
+    )
+    return f"restore the key that belongs to {public}: a new key {lost}"
 
 
 def _store(found: Diagnosis, opened: Project, name: str) -> None:
