@@ -37,9 +37,12 @@ class Signed:
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """A model whose every byte is what a trusted signer signed.
+    """A model whose signed files are what a trusted signer signed; it holds no others, but for
+    those that the call itself allowed.
 
-    signer  its name: that of the entry in sovgate.yaml, or of the key's file
+    signer    its name: that of the entry in sovgate.yaml, or of the key's file
+    unsafe    options of that entry without which the signer would not be trusted
+    unsigned  where files may lie that nobody signed, as the call said: paths, or "." for anywhere
     """
 
     model: Path
@@ -49,6 +52,8 @@ class Verified:
     key_id: str
     files: int
     bytes: int
+    unsafe: tuple[str, ...] = ()
+    unsigned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +191,8 @@ def verify(
         key_id=verified.signer.key.key_id,
         files=len(verified.manifest.resources),
         bytes=verified.manifest.total,
+        unsafe=verified.signer.unsafe,
+        unsigned=(".",) if ignore_unsigned is True else paths,
     )
 
 

@@ -51,7 +51,7 @@ class Manifest:
         check_resources(self.kind, names)
         for before, after in itertools.pairwise(names):
             if before > after:
-                _refuse(f"{after[:160]!r} stands too late", "resource-order")
+                _refuse_order(names, after)
         for resource in self.resources:
             if not strict.is_sha256(resource.digest) or not 0 <= resource.size <= strict.MAX_INT:
                 raise Malformed(f"the resource {resource.name[:160]!r} has no right digest or size")
@@ -146,6 +146,27 @@ def check_resources(kind: Kind, names: list[str]) -> None:
     if any(name.count("/") > MAX_TREE_DEPTH for name in names):
         raise VerificationFailed(f"folders nest deeper than {MAX_TREE_DEPTH}", reason="limits")
     check_names(names)
+
+
+def by_parts(name: str) -> list[str]:
+    """Sort key of model_signing up to 1.1.1, and ours before 0.2.0: by path components. The
+    specification's is the name itself."""
+    return name.split("/")
+
+
+def _refuse_order(names: list[str], late: str) -> NoReturn:
+    """A list of a version before OMS's order is another identity: nothing of it is read as ours."""
+    old = all(by_parts(a) < by_parts(b) for a, b in itertools.pairwise(names))
+    raise VerificationFailed(
+        "the list of the model's files is wrong",
+        why="it is in the order that sovgate had before 0.2.0"
+        if old
+        else f"{late[:160]!r} stands too late",
+        fix="where the model was made: sign and record it again, and push it as a new version"
+        if old
+        else None,
+        reason="resource-order",
+    )
 
 
 def _refuse(why: str, reason: str) -> NoReturn:

@@ -17,7 +17,14 @@ from sovgate import strict
 from sovgate.errors import Malformed, VerificationFailed
 from sovgate.files import MAX_ENTRIES
 from sovgate.formats import shards
-from sovgate.formats.manifest import FILE_NAME, Kind, Manifest, Resource, check_resources
+from sovgate.formats.manifest import (
+    FILE_NAME,
+    Kind,
+    Manifest,
+    Resource,
+    by_parts,
+    check_resources,
+)
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 
 PREDICATE_TYPE = PREDICATE_TYPES["signature"]
@@ -183,11 +190,6 @@ def root_of(digests: Iterable[str]) -> str:
     for digest in digests:
         hasher.update(bytes.fromhex(digest))
     return hasher.hexdigest()
-
-
-def by_parts(name: str) -> list[str]:
-    """Sort key of model_signing: by path components. The specification's is the name itself."""
-    return name.split("/")
 
 
 @dataclass(frozen=True, kw_only=True)

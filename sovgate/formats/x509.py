@@ -57,6 +57,8 @@ def root_from_pem(data: bytes) -> tuple[bytes, PublicKey]:
     try:
         if len(data) > MAX_PEM_BYTES:
             raise ValueError(f"{len(data)} bytes")
+        if (blocks := data.count(b"-----BEGIN ")) > 1:  # the library passes over all but its own
+            raise ValueError(f"it holds {blocks} PEM blocks")
         (certificate,) = x509.load_pem_x509_certificates(data)
         der = certificate.public_bytes(Encoding.DER)
         _canonical(der)

@@ -101,8 +101,15 @@ def test_signing_again_replaces_the_signature_and_nothing_else(place: Path) -> N
     ok("verify", "churn", "--key", "sign.pub.pem")
     before = (place / "churn" / "config.json").read_bytes()
     text = refused(2, "sign", "churn", "--key", "sign.pem", "--signature", "churn/config.json")
-    assert "is not a signature" in text
+    assert "is not the signature of a model" in text
     assert (place / "churn" / "config.json").read_bytes() == before
+    # Evidence is a bundle too, and is not replaced.
+    ok("sbom", "churn", "--key", "sign.pem")
+    (evidence,) = (place / "churn.evidence").glob("sbom-*")
+    before = evidence.read_bytes()
+    text = refused(2, "sign", "churn", "--key", "sign.pem", "--signature", str(evidence))
+    assert "signed statement of role sbom" in text
+    assert evidence.read_bytes() == before
 
 
 def test_a_failed_sign_leaves_nothing(place: Path) -> None:

@@ -119,6 +119,15 @@ def test_rule_43_a_certificate_has_one_spelling_whatever_its_last_bits_are() -> 
             assert reason(spelled, raw) == "malformed"
 
 
+def test_a_root_is_one_block_and_no_key_beside_it() -> None:
+    pem = ROOT.public_bytes(Encoding.PEM)
+    assert root_from_pem(b"Bank CA\n" + pem + b"until 2036\n") == (DER, KEY)
+    for second in (pem, ROOT_KEY.private_pem, ROOT_KEY.public_key.pem):
+        for both in (pem + second, second + pem):
+            with pytest.raises(Malformed, match="one certificate"):
+                root_from_pem(both)
+
+
 def test_a_signer_is_known_by_root_and_name_and_comes_back_with_the_own_key() -> None:
     for chain in ((LEAF,), (LEAF, ROOT)):
         verified = open_statement(word(*chain), [rule()])

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sovgate.errors import Malformed, SovgateError, VerificationFailed
-from sovgate.formats.manifest import Manifest, Resource
-from sovgate.formats.oms import Oms, by_parts
+from sovgate.formats.manifest import Manifest, Resource, by_parts
+from sovgate.formats.oms import Oms
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 
 
@@ -46,6 +46,14 @@ def test_the_order_is_that_of_code_points_of_the_whole_name() -> None:
         with pytest.raises(VerificationFailed) as caught:
             directory(*late)
         assert caught.value.reason == "resource-order"
+
+
+def test_a_list_in_the_order_of_before_is_refused_and_says_what_to_do() -> None:
+    for names, old in ((("a/c", "a-b"), True), (("b", "C"), False), (("a/c", "a-b", "a"), False)):
+        with pytest.raises(VerificationFailed) as caught:
+            directory(*names)
+        assert ("before 0.2.0" in str(caught.value.why)) == old
+        assert ("sign and record it again" in str(caught.value.fix)) == old
 
 
 PARTS = st.text(

@@ -105,11 +105,15 @@ def _older_bundle(path: Path) -> bool:
     if not path.exists() and not path.is_symlink():
         return False
     try:
-        foreign.Foreign.parse(read_bounded(path, most=MAX_BYTES, what="signature file"))
+        role = foreign.statement(read_bounded(path, most=MAX_BYTES, what="signature file")).role
+        if role == "signature":
+            return True
+        why = f"it is a signed statement of role {role}"
     except (VerificationFailed, UsageError) as error:
-        raise UsageError(
-            f"{str(path)!r} already exists, and is not a signature",
-            fix="name another place with --signature",
-            reason="output-exists",
-        ) from error
-    return True
+        why = error.what
+    raise UsageError(
+        f"{str(path)!r} already exists, and is not the signature of a model",
+        why=why,
+        fix="name another place with --signature",
+        reason="output-exists",
+    )
