@@ -18,6 +18,7 @@ from sovgate.errors import (
     DiskError,
     KeyServiceError,
     SovgateError,
+    UsageError,
     VerificationFailed,
     disk_error,
 )
@@ -48,7 +49,12 @@ def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
 
 
 def signer(uri: Uri, base: Path, region: str | None = None) -> FileSigner:
-    key, path, data = _private(uri, base, "sign")
+    try:
+        key, path, data = _private(uri, base, "sign")
+    except UsageError as error:
+        if error.reason == "missing-path":
+            error.fix = f"{error.fix}; sovgate keys generate sign -o FILE makes a new key"
+        raise
     public = _public_half(key, path)
     if public.algorithm not in _HASHES:
         raise ConfigError(

@@ -109,6 +109,8 @@ def _command(verb: Verb, level: str) -> str:
 def _row(item: Input) -> tuple[str, str, str]:
     shown = code(f"{item.flags} {item.metavar}" if item.metavar else item.flags)
     text = cell(item.help) + (f" Default: `{item.default}`." if item.default else "")
+    if item.required and item.flags.startswith("-"):
+        text += " Required."
     names = "<br>".join(code(name) for name in item.variables)
     return shown, text, names or "none: it weakens trust"
 

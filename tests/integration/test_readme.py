@@ -22,6 +22,25 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def test_the_first_commands_push_by_the_first_project_file(tmp_path: Path) -> None:
+    (project,) = [block for block in blocks("yaml") if block.startswith("version: 1")]
+    (shown,) = [block for block in blocks("") if "sovgate keys generate sign" in block]
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights.bin").write_bytes(b"weights")
+    (tmp_path / "sovgate.yaml").write_text(project.replace("/mnt/eu-store", str(tmp_path / "eu")))
+    for line in ["sovgate keys generate encrypt -o keys/eu.pem", *shown.splitlines()]:
+        done = subprocess.run(
+            [sys.executable, "-m", "sovgate", *line.split()[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == 0, line + done.stdout + done.stderr
+    assert (tmp_path / "eu/releases/churn/1.0.0.json").is_file()
+
+
 def test_the_first_workflow_releases_by_the_first_project_file(act: Path, tmp_path: Path) -> None:
     (project,) = [block for block in blocks("yaml") if block.startswith("version: 1")]
     (shown,) = [block for block in blocks("yaml") if "release@v1" in block]

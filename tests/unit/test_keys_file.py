@@ -211,6 +211,10 @@ def test_what_a_key_cannot_do_is_said(tmp_path, p256, rsa2048):
     with pytest.raises(UsageError) as missing:
         registry.open_public("gone.pem", tmp_path)
     assert missing.value.reason == "missing-path"
+    with pytest.raises(UsageError, match=r"gone\.pem") as missing:
+        registry.open_signer("gone.pem", tmp_path)
+    assert missing.value.why is None  # the path is in the first line already
+    assert "sovgate keys generate sign" in str(missing.value.fix)
     with pytest.raises(SovgateError) as short:
         registry.open_recipient("pub.pem", tmp_path).wrap(b"short", CONTEXT)
     assert short.value.reason == "bad-key-size"

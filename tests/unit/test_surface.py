@@ -92,6 +92,17 @@ def test_each_file_says_what_makes_it(path: str) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.path)
+def test_a_page_says_which_options_are_required(verb: Verb) -> None:
+    page = MADE[f"docs/reference/{verb.path}.md"]
+    rows = page.split("# Options\n")[1].split("\n## ")[0].splitlines()
+    for item in verb.parameters:
+        if item.flags.startswith("-"):
+            named = re.compile(rf"\| \S*{re.escape(item.flags)}(?![\w-])")
+            (row,) = [row for row in rows if named.match(row)]
+            assert (" Required. |" in row) == item.required, row
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.path)
 def test_every_option_is_an_input_or_left_out_with_its_reason(verb: Verb) -> None:
     text = MADE[f"actions/{verb.path}/action.yml"]
     page = MADE[f"docs/reference/{verb.path}.md"]

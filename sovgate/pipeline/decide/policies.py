@@ -263,7 +263,9 @@ def run_tests(folder: Path | None) -> list[TestResult]:
 
     if folder is not None and not folder.is_dir():
         raise UsageError(
-            f"there is no folder {str(folder)!r}", fix="check the path", reason="missing-path"
+            f"there is no folder {str(folder)!r}",
+            fix="check the path; a relative one starts in the current folder",
+            reason="missing-path",
         )
     shipped = read_sources(
         files.resource_dir("policies"), prefix="policies/", ours=True, tests=folder is None
