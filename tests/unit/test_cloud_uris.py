@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,21 @@ def test_rule_21_nobody_puts_another_service_model_in_place(
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert "PutObject" in s3("s3://kyc-eu")._client.sdk.meta.service_model.operation_names
+
+
+def test_rule_36_nobody_puts_code_into_a_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "planted.py").write_text("def initialize_client_plugin(client): client.taken = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("BOTOCORE_EXPERIMENTAL__PLUGINS", "x=planted")
+    for service, kind in (("s3", StoreError), ("kms", KeyServiceError)):
+        with pytest.raises(ConfigError) as caught:
+            aws.client(service, named(f"awskms:///{KEY}").place, kind=kind)
+        assert caught.value.reason == "aws-plugins"
+    assert "planted" not in sys.modules
+    monkeypatch.setenv("BOTOCORE_EXPERIMENTAL__PLUGINS", "DISABLED")
+    assert s3("s3://kyc-eu")._client
 
 
 @pytest.mark.parametrize(

@@ -208,8 +208,9 @@ def client(
 
     Credentials: the profile, if one is named; else PROVIDER_ACCESS_KEY_ID and its fellows (for
     aws-eusc AWS_EUSC_ACCESS_KEY_ID, AWS_EUSC_SECRET_ACCESS_KEY, AWS_EUSC_SESSION_TOKEN); else the
-    SDK's own chain. Raises `kind`.
+    SDK's own chain. Raises `kind`; ConfigError where the SDK's own settings would load code.
     """
+    environ.refuse_plugins()
     boto3, botocore = _sdk(service)
     try:
         session = botocore.session.Session(profile=profile)

@@ -11,6 +11,8 @@ from typing import Any
 
 from sovgate.errors import ConfigError, SovgateError
 
+_PLUGINS = "BOTOCORE_EXPERIMENTAL__PLUGINS"
+
 
 def credentials(provider: str) -> tuple[str, ...] | None:
     """Key id, secret and maybe token of PROVIDER_ACCESS_KEY_ID and its fellows; None if not set.
@@ -29,6 +31,18 @@ def credentials(provider: str) -> tuple[str, ...] | None:
             reason="half-credentials",
         )
     return tuple(value for value in values if value) if values[0] else None
+
+
+def refuse_plugins() -> None:
+    """The SDK runs modules that a variable names, and gives them each client that is made: they
+    could answer in the place of a service (RULES 36). Raises ConfigError, reason "aws-plugins"."""
+    if os.environ.get(_PLUGINS, "").strip() not in ("", "DISABLED"):
+        raise ConfigError(
+            f"{_PLUGINS} is set",
+            why="it loads code into the clients that hold credentials and ask for keys",
+            fix=f"unset {_PLUGINS}",
+            reason="aws-plugins",
+        )
 
 
 def own_roots(session: Any, kind: type[SovgateError]) -> str | None:
