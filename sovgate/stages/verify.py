@@ -136,6 +136,14 @@ def _listed(path: str | os.PathLike[str], oms: Oms, scope: Scope) -> tuple[Oms, 
     if found.kind == "file":
         oms = oms.as_file(None if scope.any_name else found.root.name) or oms
     if found.kind != oms.kind:
+        named = oms.as_file() if found.kind == "file" else None
+        if named is not None:
+            raise VerificationFailed(
+                f"{found.root.name[:160]!r} was not signed under this name",
+                why=f"the signature is of one file, {oms.items[0].name[:160]!r}",
+                fix="if it is that file, give it that name",
+                reason="wrong-kind",
+            )
         raise VerificationFailed(
             f"{found.root.name!r} is a {found.kind}, but a {oms.kind} was signed",
             fix=f"name the {oms.kind} that was signed",

@@ -284,6 +284,13 @@ def test_rule_01_a_basename_makes_no_folder_of_a_file(model: Path) -> None:
     (one / "key.pem").write_bytes(SIGNER.public_key.pem)
     assert check(one / "w.bin", data) == "wrong-kind"
     assert check(one / "w.bin", bundle(WHOLE)) == "wrong-kind"
+    # Which name it must have is said: what was pulled may lie under any.
+    for signed, said in ((data, "one file, 'weights.bin'"), (bundle(WHOLE), "a directory was")):
+        place = one.parent / "again.sig"
+        place.write_bytes(signed)
+        with pytest.raises(SovgateError) as caught:
+            verify(one / "w.bin", signature=place, key=f"file:{one / 'key.pem'}")
+        assert said in f"{caught.value.what}; {caught.value.why}"
 
 
 def test_a_signature_that_came_along_is_found_and_shadows_nothing(model: Path) -> None:
