@@ -4,7 +4,7 @@
 #   id: gates-before-stage
 #   severity: error
 #   stage: validation
-#   fix: run the gate on this model, and let a signer that is trusted for gates sign its result
+#   fix: "run the gate on this model, and sign its result with a key that is trusted for gates: sovgate gate NAME MODEL --predictions FILE --key URI"
 package sovgate.rules.gates_before_stage
 
 import rego.v1

@@ -65,7 +65,23 @@ def test_rule_14_a_push_again_does_not_call_a_swapped_blob_whole(crossing: Cross
     blobs = (crossing.base / "eu-store/blobs/sha256").iterdir()
     largest = max(blobs, key=lambda path: path.stat().st_size)
     overwrite(largest, bytes(largest.stat().st_size))
-    assert crossing.push(code=21)["error"]["reason"] == "damaged-blob"
+    error = crossing.push(code=21)["error"]
+    assert error["reason"] == "damaged-blob"
+    assert "under a new version" in error["fix"]
+
+
+def test_what_a_pull_of_a_damaged_release_says_to_do_works(crossing: Crossing) -> None:
+    """To push it again cannot help: a release is written once, and its old bytes stay."""
+    crossing.push()
+    blobs = (crossing.base / "eu-store/blobs/sha256").iterdir()
+    largest = max(blobs, key=lambda path: path.stat().st_size)
+    overwrite(largest, bytes(largest.stat().st_size))
+    error = crossing.pull(code=11)["error"]
+    assert error["reason"] == "damaged"
+    assert error["fix"].startswith("have it pushed under a new version")
+    assert not (crossing.base / "pulled").exists()
+    crossing.push("--release", "churn/1.0.1")
+    crossing.pull(release="churn/1.0.1")
 
 
 def test_a_model_that_holds_an_encrypted_copy_is_not_pushed_as_that_copy(

@@ -289,19 +289,20 @@ class _Move:
         Returns the decision that was acted on.
         """
         from sovgate.stages.encrypt import open_model
-        from sovgate.stages.transfer import as_sealed, open_blob
+        from sovgate.stages.transfer import as_sealed, names_the_way_out, open_blob
         from sovgate.stages.verify import Scope, verify_model
 
         identity = self.opened.identity(self.zone)
         with Staging(self.output) as staging:
-            model = open_model(
-                as_sealed(self.record.transfer),
-                lambda sha256: open_blob(self.store, sha256),
-                identity,
-                staging.path,
-                self.manifest,
-                advance=advance,
-            )
+            with names_the_way_out():
+                model = open_model(
+                    as_sealed(self.record.transfer),
+                    lambda sha256: open_blob(self.store, sha256),
+                    identity,
+                    staging.path,
+                    self.manifest,
+                    advance=advance,
+                )
             if not outgoings.tells_all(self.fetched.signature, self.trusted):
                 # Another tool's signature: it is compared with the bytes, not with the manifest.
                 scope = Scope(any_name=True)

@@ -37,7 +37,7 @@ from sovgate.stages.transfer.fetch import (
     receipt_statement,
 )
 from sovgate.stages.transfer.location import Located, locate
-from sovgate.stages.transfer.objects import get_blob, put_blob, put_document
+from sovgate.stages.transfer.objects import get_blob, names_the_way_out, put_blob, put_document
 from sovgate.stages.transfer.publish import (
     Document,
     Draft,
@@ -68,6 +68,7 @@ __all__ = [
     "find_receipt",
     "get_blob",
     "locate",
+    "names_the_way_out",
     "newer",
     "open_blob",
     "open_receipt",

@@ -75,13 +75,20 @@ def put_document(store: Store, name: str, data: bytes) -> bool:
 
 @contextlib.contextmanager
 def names_the_way_out() -> Iterator[None]:
-    """A store knows only that an object is not there; of a release's blob more can be said."""
+    """A store knows only that an object is not there; of a release's blob more can be said.
+
+    A release is written once, so one that lacks a part, or has another in its place, stays so.
+    """
     try:
         yield
     except NotFound as error:
         error.fix = (
             error.fix or "have it pushed under a new version, and find out who removed that object"
         )
+        raise
+    except (StoreError, VerificationFailed) as error:
+        if error.reason in ("damaged", "damaged-blob"):
+            error.fix = "have it pushed under a new version, and find out who changed that object"
         raise
 
 
