@@ -19,7 +19,7 @@ deny contains {"message": message, "dataset": null, "where": origin.where} if {
 }
 
 # Where no base can be named as the cause, it is still denied.
-deny contains {"message": "it is not said in full what the subject derives from", "dataset": null, "where": null} if {
+deny contains {"message": "the evidence does not say in full what the model derives from", "dataset": null, "where": null} if {
 	not lib.bears_no_data
 	not all_known
 	count(claims) == 0

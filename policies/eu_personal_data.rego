@@ -1,11 +1,11 @@
 # METADATA
-# title: Personal data is held to a place, and every data set says whether it is personal
+# title: Personal data stays in a place, and every data set says whether it is personal
 # custom:
 #   id: eu-personal-data
 #   preset: eu-personal-data
 #   severity: error
 #   stage: source
-#   fix: "say in the data set's manifest which category it is of and, where it is personal, where it stays: stays-in: [EU]"
+#   fix: "write in the data set's manifest which category it has and, if it is personal, where it stays: stays-in: [EU]"
 package sovgate.rules.eu_personal_data
 
 import rego.v1
@@ -17,7 +17,7 @@ deny contains culprit if {
 	some culprit in culprits
 }
 
-deny contains "it is not said of which category the data is" if {
+deny contains "nothing says which category the data has" if {
 	not lib.bears_no_data
 	not all_placed
 	count(culprits) == 0

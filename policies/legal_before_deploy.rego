@@ -1,10 +1,10 @@
 # METADATA
-# title: A zone deploys only what a legal attestation for it covers
+# title: A zone deploys only models that a legal attestation for that zone covers
 # custom:
 #   id: legal-before-deploy
 #   severity: error
 #   stage: validation
-#   fix: let a signer that is trusted for `legal` attest that data set, at its present commitment, for that zone
+#   fix: have a signer that is trusted for `legal` attest that data set, at its present commitment, for that zone
 package sovgate.rules.legal_before_deploy
 
 import rego.v1

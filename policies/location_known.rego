@@ -1,10 +1,10 @@
 # METADATA
-# title: The destination lies where its zone says, known as well as the zone requires
+# title: The destination lies where its zone says, and that is known as well as the zone requires
 # custom:
 #   id: location-known
 #   severity: error
 #   stage: replication
-#   fix: "let the store's provider say where it is, or declare in `require` how well it has to be known"
+#   fix: "use a store whose provider can say where it is, or change in `require` how well its place has to be known"
 package sovgate.rules.location_known
 
 import rego.v1

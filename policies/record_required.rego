@@ -1,10 +1,10 @@
 # METADATA
-# title: What bears data has a record of what it derives from
+# title: Everything that carries data has a record of what it derives from
 # custom:
 #   id: record-required
 #   severity: error
 #   stage: training
-#   fix: "record what it was trained on, by the key of a zone that may say so: sovgate record MODEL --dataset NAME --key URI"
+#   fix: "record what it was trained on, with a key that `trust` allows to write records: sovgate record MODEL --dataset NAME --key URI"
 package sovgate.rules.record_required
 
 import rego.v1

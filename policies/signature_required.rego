@@ -4,14 +4,14 @@
 #   id: signature-required
 #   severity: error
 #   stage: signing
-#   fix: "sign it with a key that `trust` lets say so: sovgate sign MODEL --key URI"
+#   fix: "sign it with a key that `trust` allows to sign models: sovgate sign MODEL --key URI"
 package sovgate.rules.signature_required
 
 import rego.v1
 
 import data.sovgate.lib
 
-deny contains "no signature of it by a signer trusted for that" if {
+deny contains "no signer that is trusted for signatures has signed it" if {
 	not lib.bears_no_data
 	not lib.is_data
 	not signed

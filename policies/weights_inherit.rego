@@ -17,7 +17,7 @@ deny contains culprit if {
 }
 
 # Where no data set can be named as the cause, it is still denied.
-deny contains "it is not said in full what the subject derives from" if {
+deny contains "the evidence does not say in full what the model derives from" if {
 	not lib.bears_no_data
 	not all_free
 	count(culprits) == 0
