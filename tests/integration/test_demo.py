@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,49 @@ def test_no_secret_key_left_its_side(told: str, demo: Path) -> None:
             if path.is_file() and any(secret in path.read_bytes() for secret in secrets)
         ]
         assert len(found) == {"us": 2, "eu": 3}.get(place, 0), found
+
+
+def _steady(text: str) -> list[str]:
+    """Its lines without what differs from run to run: times, identifiers and counts of bytes."""
+    text = re.sub(r"\d[\d,]*(?= bytes)", "N", text)
+    text = re.sub(r"(?<=[ :-])[0-9a-f]{10,}", "HEX", text)
+    return [re.sub(r"  \d+\.\d\d s$", "", line.rstrip()) for line in text.splitlines()]
+
+
+def test_the_readme_and_the_home_page_show_what_it_prints(told: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```text\n(A model crosses.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    lines = _steady(shown)
+    assert _steady(told)[: len(lines)] == lines
+
+
+def test_what_it_says_to_try_next_works_in_that_order(told: str, demo: Path) -> None:
+    """In a copy: the last of them do change what the demo left."""
+    place = demo.parent / "tried"
+    shutil.copytree(demo, place)
+    codes, head = [], ""
+    for line in told[told.index("Try next") :].splitlines():
+        if line.startswith("  sovgate "):
+            words = re.split(r" {3,}", line.strip())[0].replace("HEAD", head).split()
+            done = subprocess.run(
+                [sys.executable, "-m", *words],
+                cwd=place / "eu",
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+            )
+            codes.append((words[1], done.returncode))
+            found = re.search(r"audit-head +([0-9a-f]{64})", done.stdout)
+            head = found.group(1) if found else head
+    assert codes == [
+        ("verify", 0),
+        ("audit", 0),
+        ("check", 10),
+        ("pull", 0),
+        ("audit", 0),
+        ("push", 10),
+    ]
 
 
 def test_the_same_story_on_an_object_store_with_keys_in_kms(

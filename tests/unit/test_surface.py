@@ -91,6 +91,33 @@ def test_each_file_says_what_makes_it(path: str) -> None:
     assert "Do not edit" in first
 
 
+PAGES = [*(ROOT / "docs").glob("*.md"), *(ROOT / "patterns").rglob("*.md"), ROOT / "README.md"]
+SHOWN = [
+    (page, block)
+    for page in PAGES
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    if "uses: org/sovgate/" in block
+]
+
+
+@pytest.mark.parametrize(("page", "block"), SHOWN, ids=lambda value: getattr(value, "stem", ""))
+def test_a_step_that_a_page_shows_has_inputs_of_its_action(page: Path, block: str) -> None:
+    def steps(part: Any) -> Iterator[dict[str, Any]]:
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        if isinstance(part, dict) and str(part.get("uses", "")).startswith("org/sovgate/"):
+            yield part
+        for one in inner:
+            yield from steps(one)
+
+    found = list(steps(yaml.safe_load(block)))
+    assert found
+    for step in found:
+        verb = step["uses"].split("/")[2].split("@")[0]
+        inputs = read(f"actions/{verb}/action.yml")["inputs"]
+        required = {name for name, one in inputs.items() if one.get("required")}
+        assert required <= set(step.get("with", {})) <= set(inputs), f"{page.name}: {verb}"
+
+
 @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.path)
 def test_a_page_says_which_options_are_required(verb: Verb) -> None:
     page = MADE[f"docs/reference/{verb.path}.md"]
