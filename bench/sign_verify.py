@@ -6,6 +6,7 @@ Whole processes, start-up included, the page cache warm. Writes 4 GiB below the 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -20,8 +21,12 @@ MIB = 1024 * 1024
 def big(root: Path, mib: int) -> None:
     """Four files. Random once, then each MiB made different, so that nothing can be shared."""
     block = bytearray(os.urandom(MIB))
+    size = mib // 4 * MIB
+    layer = {"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
+    head = json.dumps(layer).encode()
     for n in range(4):
         with (root / f"model-{n}.safetensors").open("wb") as file:
+            file.write(len(head).to_bytes(8, "little") + head)
             for at in range(mib // 4):
                 block[:16] = n.to_bytes(8) + at.to_bytes(8)
                 file.write(block)
@@ -32,7 +37,7 @@ def small(root: Path, count: int) -> None:
     for n in range(count):
         folder = root / f"shard-{n // 100:03}"
         folder.mkdir(exist_ok=True)
-        (folder / f"{n:05}.json").write_bytes(os.urandom(4096))
+        (folder / f"{n:05}.json").write_text(json.dumps(os.urandom(2047).hex()))
 
 
 def compare(label: str, model: Path, work: Path, peer: Path, repeats: int) -> list[list[str]]:
