@@ -140,7 +140,7 @@ INSTALLING: dict[str, tuple[str, str, str]] = {
     ),
     "pass-env": (
         "SOVGATE_ACTION_PASS_ENV",
-        "Names of further environment variables that the command may read, apart by spaces. "
+        "Names of further environment variables that the command may read, separated by spaces. "
         "The usual credentials of clouds are passed, and nothing else.",
         "${{ inputs.pass-env }}",
     ),

@@ -173,7 +173,7 @@ def _asked(flags: _Flags, name: str) -> Answers:
         lambda text: pipeline.zone_answer(text, suffix="-train"),
     )
     said_serve = _ask(
-        "Where do you serve? (several apart by commas)",
+        "Where do you serve? (several: with a comma between)",
         ",".join(flags.serve),
         _SERVE,
         lambda text: tuple(map(pipeline.zone_answer, _parts(text))),
@@ -187,7 +187,7 @@ def _asked(flags: _Flags, name: str) -> Answers:
     )
     hint = f"{said_model}-local={place}" if said_pattern == "hybrid" else "none"
     said_data = _ask(
-        f"Which data may not leave? (e.g. customers={place}; several apart by spaces; or none)",
+        f"Which data may not leave? (customers={place}; several: with a space between; or none)",
         " ".join(flags.data),
         hint,
         lambda text: () if text == "none" else tuple(map(pipeline.data_answer, text.split())),
