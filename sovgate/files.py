@@ -301,9 +301,9 @@ class Staging:
     def _remove(self) -> None:
         if self.path.name:
             shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
     def _sweep(self) -> None:
         """Remove what killed runs left. One that is locked belongs to a live run."""

@@ -50,13 +50,16 @@ class Workers:
 
     def _ended(self) -> BaseException | None:
         """Wait until no step runs. A signal that comes meanwhile ends the steps, not the wait: what
-        they write to is closed after this, and its descriptor would then be another file's."""
+        they write to is closed after this, and its descriptor would then be another file's.
+
+        After an error nobody counts what is open: a signal in `submit` may have lost a step.
+        """
         told: BaseException | None = None
         while True:
             try:
                 with self.changed:
-                    self.changed.wait_for(lambda: not self._open)
-                self._threads.shutdown()
+                    self.changed.wait_for(lambda: self.failed or not self._open)
+                self._threads.shutdown()  # of a failed run each step that waits ends at once
             except BaseException as error:  # noqa: BLE001 - raised by the caller of this
                 told = told or error
                 self.fail(error)

@@ -197,6 +197,22 @@ def test_rule_11_a_signal_breaks_off_no_cleaning_up(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rule_11_a_signal_after_the_lock_is_let_go_is_still_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close, told = os.close, iter([True])
+
+    def interrupted(descriptor: int) -> None:
+        close(descriptor)
+        if next(told, False):
+            raise Terminated
+
+    with pytest.raises(Terminated), files.Staging(tmp_path / "model"):
+        monkeypatch.setattr(os, "close", interrupted)
+        monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # that closes too
+    monkeypatch.undo()
+
+
 def test_rule_11_a_signal_while_staging_begins_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -122,4 +123,44 @@ def test_a_signal_ends_the_steps_and_not_the_wait_for_them(
             return wait(until)
 
         monkeypatch.setattr(workers.changed, "wait_for", told)
+    assert ran == ["to its end"]
+
+
+def test_a_signal_while_a_step_is_handed_over_is_no_step_to_wait_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is counted, and never runs: whoever waited for it would wait for ever."""
+
+    def interrupted(*_: object) -> None:
+        raise Terminated
+
+    with pytest.raises(Terminated), Workers(1) as workers:
+        monkeypatch.setattr(workers._threads, "submit", interrupted)
+        workers.submit(lambda: None)
+
+
+def test_a_step_that_goes_on_after_an_error_is_waited_for_and_starts_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running, hold, ran = threading.Event(), threading.Event(), list[str]()
+
+    def step() -> None:
+        running.set()
+        hold.wait()
+        try:
+            workers.submit(lambda: ran.append("another"))
+        finally:
+            ran.append("to its end")
+
+    def let_go(shutdown: Callable[[], None]) -> None:
+        hold.set()
+        shutdown()
+
+    with pytest.raises(KeyError), Workers(2) as workers:
+        monkeypatch.setattr(
+            workers._threads, "shutdown", partial(let_go, workers._threads.shutdown)
+        )
+        workers.submit(step)
+        running.wait()
+        raise KeyError("mine")
     assert ran == ["to its end"]
