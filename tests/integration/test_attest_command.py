@@ -262,6 +262,13 @@ def test_a_job_without_a_key_measures_and_one_with_a_key_signs(crossing: Crossin
     assert ask(crossing) == {"legal-before-deploy"}
 
 
+def test_where_nothing_is_to_be_signed_it_says_so(crossing: Crossing) -> None:
+    code, said = crossing.run("attest", crossing.model, "--all-unsigned", "--key", "keys/home.pem")
+    assert code == 0, said
+    assert "signed 0 statements" in said
+    assert f"no unsigned statement of these roles is in {crossing.model.name}.evidence" in said
+
+
 def test_what_is_signed_already_is_left_alone(crossing: Crossing) -> None:
     crossing.json("record", crossing.model, "--dataset", "kyc", "--metric", "auc=0.9")
     draft(crossing, "sbom", {"bomFormat": "CycloneDX"})

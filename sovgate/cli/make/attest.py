@@ -161,6 +161,7 @@ def command(
     rows += [("signed", f"{item.role}: {item.source} → {item.path}") for item in made.signed]
     rows += [("left", f"{item.role}: {item.source}: {item.why}") for item in made.left]
     count = len(made.signed)
+    nothing = f"no unsigned statement of these roles is in {model.name}.evidence/unsigned/"
     return Report(
         command="attest",
         headline=f"signed {count} statement{'' if count == 1 else 's'} about {made.model.name}",
@@ -181,4 +182,5 @@ def command(
                 {"role": item.role, "source": item.source, "why": item.why} for item in made.left
             ],
         },
+        notes=() if made.signed or made.left else (nothing,),
     )
