@@ -156,6 +156,23 @@ def _handle_signals() -> None:
     for number in _ENDS:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
+    sys.unraisablehook = _again
+
+
+def _again(lost: sys.UnraisableHookArgs) -> None:
+    """A signal that comes while Python runs a finalizer is lost there: it is sent once more."""
+    from sovgate.errors import Terminated
+
+    if not isinstance(lost.exc_value, Terminated):
+        sys.__unraisablehook__(lost)
+        return
+    import threading
+
+    signal.signal(signal.SIGTERM, _terminate)
+    whom = (threading.main_thread().ident, signal.SIGTERM)
+    later = threading.Timer(0.05, signal.pthread_kill, whom)  # when this hook is over
+    later.daemon = True
+    later.start()
 
 
 def _leave_signals() -> None:

@@ -163,3 +163,32 @@ def test_a_signal_after_the_last_step_ends_it_without_a_traceback(words: tuple[s
         check=False,
     )
     assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+
+
+_LOST = """
+import os, signal, sys
+from sovgate.cli import main, root
+
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):  # so that it is heard in here
+            pass
+
+def run(*_, **__):
+    Held()
+    while True:  # no error of Held's ends this
+        signal.pause()
+
+root.main = run
+sys.argv = ["sovgate"]
+main()
+"""
+
+
+def test_a_signal_that_a_finalizer_swallows_is_heard_all_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LOST], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 143
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
