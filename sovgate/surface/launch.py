@@ -161,7 +161,8 @@ def _follow(line: Sequence[str], environment: Mapping[str, str]) -> int:
         return command.wait()
     except KeyboardInterrupt:
         command.terminate()
-        command.wait()
+        if command.wait() == 0:  # it was done before it heard: nothing was interrupted
+            return 0
         raise
     finally:
         command.kill()
