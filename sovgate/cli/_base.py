@@ -187,6 +187,7 @@ def project_option(function: F) -> F:
     return option(
         "--project",
         type=LocalPath(),
+        weakens_trust=True,
         metavar="DIR",
         help="Folder of sovgate.yaml (default: here or above).",
     )(function)

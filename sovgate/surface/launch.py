@@ -108,6 +108,7 @@ EXTRAS = {"awskms": "aws", "s3": "aws"}
 _SCHEME = re.compile(r"(?<![\w+.-])([a-z0-9]+)://")
 #: A line that is a comment names nothing; what stands behind a value is looked through with it.
 _COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
+_PROJECT = "--project="
 _PROJECT_BYTES = 1 << 20
 
 
@@ -213,7 +214,8 @@ def _locks(command: str, options: Sequence[str], given: Mapping[str, str]) -> li
     """The lock files to install: the base, and what the URIs in inputs and project file need."""
     prefix = f"SOVGATE_{command.upper()}_"
     texts = [value for name, value in given.items() if name.startswith(prefix)]
-    texts += [*options, *_project(Path(given.get(f"{prefix}PROJECT") or "."))]
+    named = [word.removeprefix(_PROJECT) for word in options if word.startswith(_PROJECT)]
+    texts += [*options, *_project(Path(named[-1] if named else "."))]
     schemes = {match for text in texts for match in _SCHEME.findall(text)}
     locks = [ROOT / "requirements" / "base.txt"]
     for extra in sorted({EXTRAS[scheme] for scheme in schemes if scheme in EXTRAS}):

@@ -166,3 +166,25 @@ def test_rule_29_a_private_key_is_never_repeated(place: Path) -> None:
     for verb in ("sign", "verify"):
         done = run(verb, "churn", "--key", "sign.pem", "-v")
         assert secret not in done.stdout + done.stderr
+
+
+def test_rule_36_no_variable_names_another_project(place: Path) -> None:
+    """One line in GITHUB_ENV must not replace everything that is trusted."""
+    evil = place / "evil"
+    evil.mkdir()
+    (evil / "sovgate.yaml").write_text(
+        "version: 1\nmodel: churn\nzones:\n"
+        '  home: {region: "aws:us-east-1", keys: {sign: "file:../other.pem"}}\n',
+        encoding="utf-8",
+    )
+    (place / "project" / "sovgate.yaml").rename(place / "sovgate.yaml")
+    text = (place / "sovgate.yaml").read_text(encoding="utf-8")
+    (place / "sovgate.yaml").write_text(text.replace("../sign.pem", "sign.pem"), encoding="utf-8")
+    ok("sign", "churn", "--key", "file:other.pem")
+    variables = {"SOVGATE_PROJECT": str(evil), "SOVGATE_VERIFY_PROJECT": str(evil)}
+    refused(11, "verify", "churn")
+    refused(11, "verify", "churn", **variables)
+    ok("verify", "churn", "--project", str(evil))
+    # Nor does one stand in where no project is here at all.
+    (place / "sovgate.yaml").unlink()
+    refused(2, "verify", "churn", **variables)

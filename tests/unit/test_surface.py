@@ -240,6 +240,7 @@ def test_verify_takes_what_weakens_trust_quoted_in_the_fixed_command() -> None:
     run = step("actions/verify/action.yml")["run"]
     words = ['${INPUT_KEY:+"--key=$INPUT_KEY"}']
     words.append('${INPUT_IGNORE_PATHS:+"--ignore-paths=$INPUT_IGNORE_PATHS"}')
+    words.append('${INPUT_PROJECT:+"--project=$INPUT_PROJECT"}')
     assert run.endswith(f'enter.sh" verify {" ".join(words)}')
 
 
@@ -518,7 +519,7 @@ def test_a_command_that_is_no_action_is_refused(capsys: pytest.CaptureFixture[st
 
 def test_a_project_that_cannot_be_is_left_to_the_command(tmp_path: Path) -> None:
     for project in ("x" * 5000, str(tmp_path / "nowhere"), "a\nb"):
-        locks = launch._locks("sign", [], {"SOVGATE_SIGN_PROJECT": project})
+        locks = launch._locks("sign", [f"--project={project}"], {})
         assert [path.name for path in locks] == ["base.txt"]
 
 
@@ -538,17 +539,17 @@ def test_a_comment_in_the_project_file_needs_no_extra(tmp_path: Path) -> None:
     (tmp_path / "sovgate.yaml").write_text(
         "version: 1\n  # store: s3://some-day\n# awskms:///arn\n"
     )
-    locks = launch._locks("sign", [], {"SOVGATE_SIGN_PROJECT": str(tmp_path)})
+    locks = launch._locks("sign", [f"--project={tmp_path}"], {})
     assert [path.name for path in locks] == ["base.txt"]
 
 
 def test_an_extra_comes_with_the_scheme_that_needs_it(tmp_path: Path) -> None:
-    base = launch._locks("sign", [], {"SOVGATE_SIGN_PROJECT": str(tmp_path)})
+    base = launch._locks("sign", [f"--project={tmp_path}"], {})
     assert [path.name for path in base] == ["base.txt"]
     (tmp_path / "sovgate.yaml").write_text("zones: {a: {store: s3://bucket}}\n")
     (tmp_path / "below").mkdir()
-    given = {"SOVGATE_SIGN_PROJECT": str(tmp_path / "below")}
-    assert [path.name for path in launch._locks("sign", [], given)] == ["base.txt", "aws.txt"]
+    locks = launch._locks("sign", [f"--project={tmp_path / 'below'}"], {})
+    assert [path.name for path in locks] == ["base.txt", "aws.txt"]
 
 
 def test_each_scheme_of_an_extra_has_an_adapter_and_a_lock() -> None:
