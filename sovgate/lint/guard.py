@@ -108,10 +108,12 @@ def scan(
             f"it looks like records about people: {people}",
             "keep it in its zone's storage, and declare a data set that points there",
         )
-    # A small text by a pickle's name is a Git LFS pointer, or one of Python's own .pth files.
+    # A small text by a pickle's name is a Git LFS pointer, or one of Python's own .pth files; one
+    # that holds a secret is refused already, and its base64 may begin as a pickle does.
     note = source.size <= _TEXT and not any(byte < 9 or byte > 126 for byte in head)
     found = pickle()
-    if found is not None and not (note and ending in _WEIGHTS and found.by_name):
+    named = ending in _WEIGHTS and found is not None and found.by_name
+    if found is not None and not (note and (named or secret is not None)):
         what = found.way(path) if found.inside else "it"
         yield _finding(
             "pickle",

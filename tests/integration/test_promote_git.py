@@ -22,6 +22,7 @@ from sovgate.formats.yaml12 import load
 from sovgate.git import repo as git_runner
 from sovgate.git.url import check_branch, parse_remote
 from sovgate.stages import promote
+from sovgate.stages.promote import checkout as checkouts
 from tests import components
 from tests.pace import finish, until
 from tests.repositories import KUSTOMIZATION, Repository, git
@@ -309,6 +310,7 @@ from sovgate.errors import SovgateError
 from sovgate.formats.kustomize import Pin
 from sovgate.git.url import parse_remote
 from sovgate.stages import promote
+from sovgate.stages.promote import checkout as checkouts
 repository, zone, version, digest = sys.argv[1:5]
 pin = Pin(release=f"churn/{version}@sha256:{digest}", manifest=digest, record="b" * 64,
           key_uri="file:keys/eu.pem", zone=zone)
@@ -454,6 +456,19 @@ def _quiet(folder: Path) -> None:
     until(quiet, "the programs of a killed run end")
 
 
+def test_a_lock_that_a_killed_git_left_is_named(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkouts, "LOCKED_SECONDS", 0.0)
+    left = repository.path / "refs/heads/main.lock"
+    left.touch()
+    error = refused(target(repository))
+    assert (error.exit_code, error.reason) == (23, "git-locked")
+    assert f"/{left.relative_to(repository.path)}'" in str(error.fix)
+    left.unlink()
+    assert promoted(target(repository), pin()).commit == repository.tip()
+
+
 @pytest.mark.thorough
 def test_killed_at_any_moment_with_its_programs_it_leaves_old_or_new(
     tmp_path: Path, temporary: Path
@@ -473,6 +488,9 @@ def test_killed_at_any_moment_with_its_programs_it_leaves_old_or_new(
                 continue
         process.communicate()
         _quiet(temporary)
+        # The server's Git was killed too, which only a folder lets us do: it may leave its lock.
+        for left in repository.path.rglob("*.lock"):
+            left.unlink()
         assert repository.log(form="%P")[0] == old or repository.tip() == old
         assert promoted(target(repository), pin("1.1.0")).commit == repository.tip()
         git("fsck", cwd=repository.path)

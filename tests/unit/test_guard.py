@@ -163,6 +163,7 @@ def test_keys_are_refused_wherever_they_stand(tmp_path: Path) -> None:
         "notes.md": b"my key:\n\n" + key,
         "account.json": json.dumps({"private_key": key.decode()}).encode(),
         "keys/kyc": (tmp_path / "commit.key").read_bytes(),
+        "keys/p": base64.b64encode(b"<" + b"x" * 31) + b"\n",  # PDx4…: an opcode of pickles
         "id.txt": b"AGE-SECRET-KEY-1" + b"Q" * 58 + b"\n",
         ".env": b"AWS_SECRET_ACCESS_KEY=" + b"wJalrXUtnFEMIK7MDENGbPxRfiCYzzzzzzzzzzzz\n",
         "azure.txt": b"AccountKey=" + base64.b64encode(b"x" * 64),

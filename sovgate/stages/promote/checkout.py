@@ -25,6 +25,7 @@ from sovgate.stages.promote.description import difference, proposal_branch
 from sovgate.stages.promote.refusal import LOST_RACE, refused
 
 MAX_SECONDS = 300.0  # for losing races to other pushes
+LOCKED_SECONDS = 60.0  # for a lock that is never given back: a killed Git may have left it
 
 _BASE, _PROPOSAL = "refs/sovgate/base", "refs/sovgate/proposal"
 
@@ -238,6 +239,7 @@ class Checkout:
     ) -> Pushed:
         """Commit onto the branch; where others were faster, onto what they left."""
         end = time.monotonic() + MAX_SECONDS
+        locked = time.monotonic() + LOCKED_SECONDS
         mine: set[str] = set()
         refusal: GitError | None = None
         raced = False
@@ -253,6 +255,10 @@ class Checkout:
                 )
             self._same_release(first, state)
             if refusal is not None and (not raced or time.monotonic() > end):
+                raise refusal
+            if refusal is None or refusal.reason != "git-locked":
+                locked = time.monotonic() + LOCKED_SECONDS
+            elif time.monotonic() > locked:
                 raise refusal
             before_commit()
             commit = self._commit(plan, state.tip, message)

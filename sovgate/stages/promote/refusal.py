@@ -15,6 +15,8 @@ LOST_RACE = re.compile(
     r"fetch first|non-fast-forward|stale info|failed to update ref|cannot lock ref|"
     r"incorrect old value|reference already exists|failed to lock|unable to lock"
 )
+#: A lock of the repository that some Git holds, or one that a killed Git left for ever.
+LOCKED = re.compile(r"'([^'\n]*\.lock)': File exists")
 _ACCESS = re.compile(
     r"[Pp]ermission denied|[Aa]uthentication failed|could not read (Username|Password)|"
     r"returned error: 40[13]|denied to|not allowed|insufficient permission"
@@ -32,6 +34,12 @@ def refused(doing: str, said: str, target: GitTarget) -> GitError:
     if "couldn't find remote ref" in said:
         reason = "no-branch"
         fix = f"create the branch {target.branch!r} there, or correct gitops.branch"
+    elif lock := LOCKED.search(said):
+        reason = "git-locked"
+        fix = (
+            "if no other Git works in that repository now, a killed one left its lock: remove "
+            f"{printable(lock[1], most=1000)!r} there, and run it again"
+        )
     elif "Host key verification failed" in said:
         reason, fix = "git-host", "check the host's key and add it to ~/.ssh/known_hosts"
     elif "dubious ownership" in said:
