@@ -28,6 +28,7 @@ from sovgate.errors import (
     KeyServiceError,
     ResidencyMismatch,
     SovgateError,
+    VerificationFailed,
     Where,
 )
 from sovgate.files import read_bounded
@@ -154,7 +155,18 @@ class Project:
 
         if self.zone(zone).store is not None:
             return self.store(zone)
+        self._refuse_link()
         return open_store(f"file:.sovgate/{zone}", self.base)
+
+    def _refuse_link(self) -> None:
+        """What runs leave in `.sovgate/` lies in the project, not where a link leads (RULES 31)."""
+        if (self.base / ".sovgate").is_symlink():
+            raise VerificationFailed(
+                f"{str(self.base / '.sovgate')!r} is a link",
+                why="what is written and removed there would lie where the link leads",
+                fix="remove the link; to keep it on another disk, mount that disk there",
+                reason="not-regular",
+            )
 
     def _public(self, uri: str, dotted: str, region: str | None) -> PublicKey:
         from sovgate.keys.registry import open_public

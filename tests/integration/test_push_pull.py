@@ -19,7 +19,7 @@ from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import Claim
 from sovgate.keys import registry
-from sovgate.pipeline.move.outbox import Outbox
+from sovgate.pipeline.move.outbox import Kept, Outbox
 from sovgate.pipeline.move.pull import pull
 from sovgate.pipeline.move.push import push
 from sovgate.records import Options
@@ -540,13 +540,14 @@ def test_rule_9_an_encrypted_copy_is_used_again_only_if_every_byte_verifies(
     manifest = crossing.manifest
     key = json.loads(sealed)["recipient"]["key-id"]
     box = Outbox(crossing.base, "eu", crossing.release)
-    assert box.complete(manifest, key) is not None
-    assert box.complete("0" * 64, key) is None
-    assert box.complete(manifest, "0" * 64) is None
+    makers = (registry.open_signer("keys/home.pem", crossing.base).public_key,)
+    assert box.kept(manifest, key, makers).sealed is not None
+    assert box.kept("0" * 64, key, makers) == Kept(why="it is a copy of another model")
+    assert box.kept(manifest, "0" * 64, makers).sealed is None
     data = blob.read_bytes()
     blob.chmod(0o644)
     blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert box.complete(manifest, key) is None
+    assert "other bytes" in str(box.kept(manifest, key, makers).why)
     assert crossing.push()["reused"] is False
     assert not outbox.exists()
     said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")

@@ -11,6 +11,7 @@ from sovgate.cli._base import (
     option,
     output_options,
     project_option,
+    zone_option,
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
@@ -20,7 +21,7 @@ from sovgate.records import Options
 @declare(
     "encrypt",
     example="""
-sovgate encrypt build/kyc-risk --to eu --release kyc-risk/1.4.0 -o build/sealed
+sovgate encrypt build/kyc-risk --zone us --to eu --release kyc-risk/1.4.0 -o build/sealed
 sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
     outputs={
         "manifest": "Manifest digest of the model, sha256:…",
@@ -55,6 +56,7 @@ sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
     metavar="FILE",
     help="The model's signature (default: in MODEL.evidence/).",
 )
+@zone_option(help="The zone where this runs. Its key signs the copy, which push asks for.")
 @option("--dry-run", is_flag=True, help="Say what would be encrypted, and write nothing.")
 @project_option
 @output_options
@@ -64,19 +66,20 @@ def command(
     release: str | None,
     output: Path,
     signature: Path | None,
+    zone: str | None,
     dry_run: bool,
     project: Path | None,
     format_: str,
 ) -> Report:
     """Encrypt a signed model for one or more zones."""
-    from sovgate.pipeline.move.encrypt import encrypt
+    from sovgate.pipeline.move.encrypt import Naming, encrypt
 
     with progress("encrypting") as bar:
         made = encrypt(
             model,
             to=to,
             out=output,
-            release=release,
+            naming=Naming(release=release, zone=zone),
             signature=signature,
             options=Options(project=project, dry_run=dry_run, progress=bar),
         )
@@ -86,10 +89,14 @@ def command(
         ("release", made.release or "none: this copy cannot be pushed"),
         ("evidence", f"the signature and {made.evidence} more, as they are"),
     ]
-    for zone, (key_id, algorithm) in made.keys.items():
-        rows.append((f"zone {zone}", f"{algorithm}, key {key_id}"))
+    if made.made_by is not None:
+        rows.append(("made by", f"zone {made.made_by[0]}, key {made.made_by[1]}"))
+    for name, (key_id, algorithm) in made.keys.items():
+        rows.append((f"zone {name}", f"{algorithm}, key {key_id}"))
     if not dry_run:
         rows.append(("written", str(made.out)))
+    unsigned = made.release is not None and made.made_by is None
+    notes = ("nobody signed this copy, so push will refuse it: name the zone with --zone",)
     verb = "would encrypt" if dry_run else "encrypted"
     files = "1 file" if made.files == 1 else f"{made.files} files"
     return Report(
@@ -106,13 +113,17 @@ def command(
             "evidence": made.evidence,
             "dry-run": dry_run,
             "output": str(made.out),
+            "made-by": (
+                {"zone": made.made_by[0], "key-id": made.made_by[1]} if made.made_by else None
+            ),
             "zones": {
-                zone: {
+                name: {
                     "key-id": key_id,
                     "algorithm": algorithm,
-                    "blobs": len(made.copies[zone].blobs) if zone in made.copies else None,
+                    "blobs": len(made.copies[name].blobs) if name in made.copies else None,
                 }
-                for zone, (key_id, algorithm) in made.keys.items()
+                for name, (key_id, algorithm) in made.keys.items()
             },
         },
+        notes=notes if unsigned else (),
     )

@@ -110,6 +110,11 @@ def command(
     notes = [f"left behind: {line}" for line in done.left_behind]
     if done.written.reused:
         notes.append("the encrypted copy of an earlier run was complete, and was used")
+    if done.written.unused is not None:
+        notes.append(
+            "the model was encrypted anew: there was an encrypted copy in .sovgate/outbox, but "
+            + done.written.unused
+        )
     if not dry_run:
         notes.append(f"there: sovgate pull {pinned} --zone {target.zone} -o DIR")
     return Report(
@@ -131,6 +136,7 @@ def command(
             "already": done.written.already,
             "dry-run": done.dry_run,
             "reused": done.written.reused,
+            "unused-copy": done.written.unused,
             "from": vars(done.moved.source),
             "to": vars(done.moved.destination),
             "store": done.moved.store,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import UsageError, VerificationFailed
+from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.files import require_free
 from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
 from sovgate.pipeline.project import Project, open_project
@@ -16,15 +16,26 @@ from sovgate.records import DEFAULTS, Advance, Options, Release
 
 if TYPE_CHECKING:
     from sovgate.formats.sealed import Evidence, Sealed
+    from sovgate.keys._api import Signer
     from sovgate.stages.encrypt import ZoneKey
     from sovgate.stages.verify import VerifiedModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encrypted:
-    """`copies` is empty on a dry run; `size` is the model's plaintext in bytes."""
+class Naming:
+    """What a copy is called, `NAME/VERSION`, and the zone that says that it made it."""
 
-    model: Path
+    release: str | None = None
+    zone: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encrypted:
+    """`copies` is empty on a dry run; `size` is the model's plaintext in bytes.
+
+    `made_by` is (zone, key id) of who signed the copies; None: nobody did, and no push sends them.
+    """
+
     out: Path
     manifest: str
     signed_by: str
@@ -34,6 +45,7 @@ class Encrypted:
     evidence: int
     keys: Mapping[str, tuple[str, str]]  # zone -> (key id, algorithm)
     copies: Mapping[str, Sealed]
+    made_by: tuple[str, str] | None = None
 
 
 def encrypt(
@@ -41,7 +53,7 @@ def encrypt(
     *,
     to: Sequence[str],
     out: Path,
-    release: str | None = None,
+    naming: Naming = Naming(),
     signature: Path | None = None,
     options: Options = DEFAULTS,
 ) -> Encrypted:
@@ -60,7 +72,15 @@ def encrypt(
     opened = open_project(options.project)
     if not to:
         raise UsageError("no zone to encrypt for", fix="name one with --to", reason="no-zone")
-    zones = [ZoneKey(zone=opened.zone(name).name, recipient=opened.recipient(name)) for name in to]
+    maker = _maker(opened, naming, to)
+    zones = [
+        ZoneKey(
+            zone=opened.zone(name).name,
+            recipient=opened.recipient(name),
+            maker=maker[1] if maker is not None else None,
+        )
+        for name in to
+    ]
     require_free(out)
     admit_unsigned(model, opened, signature)
     path, bundle = attest.read_signature(model, signature)
@@ -73,7 +93,7 @@ def encrypt(
         )
     manifest = verified.manifest
     refuse(examine(verified.root, manifest, opened))
-    named = _release(release, opened, manifest.digest)
+    named = _release(naming.release, opened, manifest.digest)
     evidence = read_evidence(model, manifest.digest, bundle)
     if not options.dry_run:
         options.expect(manifest.total)
@@ -88,7 +108,6 @@ def encrypt(
             advance=options.progress,
         )
     return Encrypted(
-        model=model,
         out=out,
         manifest=manifest.digest,
         signed_by=verified.signer.name,
@@ -98,7 +117,28 @@ def encrypt(
         evidence=len(evidence),
         keys=_keys(zones),
         copies={} if options.dry_run else copies,
+        made_by=None if maker is None else (maker[0], maker[1].public_key.key_id),
     )
+
+
+def _maker(opened: Project, naming: Naming, to: Sequence[str]) -> tuple[str, Signer] | None:
+    """The zone that signs the copies, and its key: the one named, else the only one it can be.
+
+    A copy without a release is not for `push`, and needs no maker. Raises ConfigError,
+    KeyServiceError: but where the zone was not named, a key that is not at hand signs nothing.
+    """
+    if naming.zone is not None:
+        return naming.zone, opened.signer(naming.zone)
+    if naming.release is None:
+        return None
+    signing = [name for name, zone in opened.config.zones.items() if zone.keys.sign is not None]
+    likely = signing if len(signing) == 1 else [name for name in signing if name not in to]
+    if len(likely) != 1:
+        return None
+    try:
+        return likely[0], opened.signer(likely[0])
+    except SovgateError:
+        return None
 
 
 def _keys(zones: Sequence[ZoneKey]) -> dict[str, tuple[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
+from sovgate.pipeline.move.copies import require_maker
 from sovgate.pipeline.move.outbox import open_blob
 from sovgate.records import Options, Release, Sized
 from sovgate.stages import attest
@@ -114,10 +115,19 @@ def from_model(
     )
 
 
-def from_sealed(source: Path, zone: str, release: Release, trusted: Sequence[Trusted]) -> Outgoing:
-    """Verify what `encrypt --release` made for `zone`: its signature, manifest and evidence.
+def from_sealed(
+    source: Path,
+    zone: str,
+    release: Release,
+    trusted: Sequence[Trusted],
+    *,
+    home: str,
+) -> Outgoing:
+    """Verify what `encrypt --release` made for `zone`: its maker, signature, manifest and evidence.
 
-    Its blobs are verified by digest as they are uploaded. Raises VerificationFailed, UsageError.
+    Its maker is zone `home`, from where it is sent: else whoever has the public key of `zone` could
+    have made it (RULES 31). Its blobs are verified by digest as they are uploaded. Raises
+    VerificationFailed, UsageError.
     """
     from sovgate.formats.manifest import Manifest
     from sovgate.pipeline.move.decrypt import parse_sealed
@@ -131,6 +141,7 @@ def from_sealed(source: Path, zone: str, release: Release, trusted: Sequence[Tru
             fix=f"encrypt the model with --to {zone} --release {release}",
             reason="wrong-release",
         )
+    require_maker(sealed, folder, home, trusted)
     bundle = _blob(folder, sealed.signature, "signature")
     manifest = Manifest.parse(_blob(folder, sealed.manifest, "manifest"))
     signer = check_signed(bundle, manifest, trusted)

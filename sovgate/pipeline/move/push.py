@@ -20,6 +20,7 @@ from sovgate.pipeline.decide.judge import (
     transfer_questions,
 )
 from sovgate.pipeline.move import outgoing as outgoings
+from sovgate.pipeline.move.copies import encrypted_copy, makers
 from sovgate.pipeline.move.movement import (
     Timer,
     check_call,
@@ -36,7 +37,6 @@ from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import audit
 
 if TYPE_CHECKING:
-    from sovgate.formats.sealed import Sealed
     from sovgate.keys._api import Recipient, Signer
     from sovgate.pipeline.move.outgoing import Outgoing
     from sovgate.stages.transfer import Final, Located, Record, Wanted
@@ -65,7 +65,7 @@ def push(
     trusted = opened.trusted(zone)
     with timer.step("verify"):
         if outgoings.is_sealed(source, to, signature):
-            outgoing = outgoings.from_sealed(source, to, release, trusted)
+            outgoing = outgoings.from_sealed(source, to, release, trusted, home=zone)
         else:
             admit_unsigned(source, opened, signature)
             outgoing = outgoings.from_model(
@@ -254,6 +254,7 @@ class _Move:
                 record=done.record.sha256,
                 audit_head=end,
                 reused=done.reused,
+                unused=done.unused,
             ),
             dry_run=False,
         )
@@ -268,13 +269,21 @@ class _Move:
         advance: Advance | None,
     ) -> Delivered:
         from sovgate.stages import transfer
+        from sovgate.stages.encrypt import ZoneKey
 
         with timer.step("look at the store"):
             found = transfer.existing(self.store, self.wanted(judged), self.trusted)
         if found is not None:
             return Delivered(record=found, already=True)
         with timer.step("encrypt"):
-            sealed, folder, reused = self._sealed(outbox, advance)
+            copy = encrypted_copy(
+                self.outgoing,
+                outbox,
+                ZoneKey(zone=self.to.name, recipient=self.recipient, maker=signer),
+                (signer.public_key, *makers(self.trusted, self.zone.name)),
+                self.seen,
+                advance,
+            )
         draft = transfer.Draft(
             release=self.release,
             source=place(self.zone),
@@ -286,8 +295,8 @@ class _Move:
         with timer.step("upload"):
             done = transfer.publish(
                 self.store,
-                sealed,
-                lambda sha256: open_blob(folder, sha256),
+                copy.sealed,
+                lambda sha256: open_blob(copy.folder, sha256),
                 draft,
                 lambda: self._recheck(judged),
                 signer=signer,
@@ -299,33 +308,9 @@ class _Move:
             already=done.already,
             written=done.written,
             written_bytes=done.written_bytes,
-            reused=reused,
+            reused=copy.reused,
+            unused=copy.unused,
         )
-
-    def _sealed(self, outbox: Outbox, advance: Advance | None) -> tuple[Sealed, Path, bool]:
-        """The encrypted copy: given, complete in the outbox, or made anew with new keys."""
-        from sovgate.stages.encrypt import ZoneKey, seal_model
-
-        outgoing = self.outgoing
-        if outgoing.sealed is not None and outgoing.folder is not None:
-            return outgoing.sealed, outgoing.folder, False
-        assert outgoing.root is not None and self.seen is not None  # noqa: S101 - it is one or the other
-        there = outbox.complete(outgoing.manifest.digest, self.recipient.key_id)
-        if there is not None and there.signature == outgoing.signature_sized:
-            self.seen.require_signed(advance)
-            return there, outbox.folder, True
-        outbox.remove()
-        made = seal_model(
-            outgoing.manifest,
-            outgoing.root,
-            outgoing.signature,
-            [ZoneKey(zone=self.to.name, recipient=self.recipient)],
-            self.release,
-            outbox.path,
-            advance=advance,
-        )
-        self.seen.require_unchanged()
-        return made[self.to.name], outbox.folder, False
 
     def _recheck(self, judged: Judged) -> Final:
         """Just before the record: location and key again, and policy if its word has run out."""

@@ -45,6 +45,7 @@ class Written:
 
     already  it was there before, the same and whole: only what was missing was done
     reused   the encrypted copy of an earlier run was complete and was used
+    unused   why the copy that an earlier run left was not used; None where there was none
     """
 
     already: bool
@@ -52,6 +53,7 @@ class Written:
     record: str | None = None
     audit_head: str | None = None
     reused: bool = False
+    unused: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +122,14 @@ def evidence_beside(output: Path) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
-    """What is in the store now, and what of it this run wrote; `reused`: an earlier copy was."""
+    """What is in the store now, and what of it this run wrote; `reused`: an earlier copy was.
+
+    `unused`: why an earlier copy was not.
+    """
 
     record: Record
     already: bool
     written: int = 0
     written_bytes: int = 0
     reused: bool = False
+    unused: str | None = None

@@ -28,11 +28,12 @@ from sovgate.formats import keytable, stream
 from sovgate.formats.sealed import Blob, Evidence, Sealed, Wrapped
 from sovgate.formats.wrap import Context, commit
 from sovgate.records import ZONE_NAME, Advance, Release, Sized
+from sovgate.stages.encrypt.maker import SIGNATURE_NAME, sign_record
 from sovgate.work import Buffer, Buffers, Ordered, Workers
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest, Resource
-    from sovgate.keys._api import Recipient
+    from sovgate.keys._api import Recipient, Signer
 
 #: Chunks in flight: 4 of plaintext and 6 of ciphertext, 80 MiB at any size of model.
 PLAIN_BUFFERS = 4
@@ -43,10 +44,11 @@ SEALED_NAME = "sealed.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ZoneKey:
-    """A zone and what wraps keys for it."""
+    """A zone and what wraps keys for it; `maker` signs the copy, which else nobody sends."""
 
     zone: str
     recipient: Recipient
+    maker: Signer | None = None
 
 
 def blob_path(folder: Path, sha256: str) -> Path:
@@ -65,7 +67,7 @@ def seal_model(
     evidence: Sequence[tuple[Evidence, bytes]] = (),
     advance: Advance | None = None,
 ) -> dict[str, Sealed]:
-    """Write `out/<zone>/{blobs/sha256/…, sealed.json}` for each zone.
+    """Write `out/<zone>/{blobs/sha256/…, sealed.signature.json, sealed.json}` for each zone.
 
     `root` is the model's directory or, for a manifest of kind "file", that file; `signature` its
     bundle, verified by the caller. Every zone has its own release key, blob keys, salts and nonces
@@ -135,7 +137,7 @@ class _Copy:
         self.manifest = manifest
         self.release = str(release) if release else None
         self.context = Context(zone=key.zone, release=self.release, manifest=manifest.digest)
-        self._recipient = key.recipient
+        self._recipient, self._maker = key.recipient, key.maker
         self._key = stream.new_key()
         #: by position among the plaintexts, so that the order does not depend on threads
         self.entries: dict[int, keytable.Entry] = {}
@@ -177,6 +179,8 @@ class _Copy:
             raise InternalError("an encrypted copy's record does not read back as it was written")
         for folder in (blob_path(self.folder, ""), self.folder / "blobs"):
             files.sync_dir(folder)
+        if self._maker is not None:
+            files.atomic_write(self.folder / SIGNATURE_NAME, sign_record(data, self._maker))
         files.atomic_write(self.folder / SEALED_NAME, data)
         return sealed
 

@@ -1,0 +1,266 @@
+"""What a step without a key leaves in the workspace: `.sovgate/` and folders that `encrypt` made.
+
+Nothing that a run did not make is used, unless the source's own key signed it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sovgate import strict
+from sovgate.formats.bundle import Bundle
+from sovgate.formats.sealed import Made, signed_bytes
+from sovgate.keys import registry
+from sovgate.pipeline.look.keys import generate
+from tests.crossing import Crossing, make_crossing, tree
+
+OUTBOX = ".sovgate/outbox/eu/churn/1.0.0"
+
+
+@pytest.fixture
+def crossing(tmp_path: Path) -> Crossing:
+    return make_crossing(tmp_path / "project")
+
+
+def encrypt(crossing: Crossing, out: str | Path, *more: str) -> Path:
+    done = crossing.json(
+        "encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", out, *more
+    )
+    assert done["made-by"]["zone"] == "home"
+    return crossing.base / out
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def forge(copy: Path) -> str:
+    """Put a blob of junk in the place of a real one, and list it. Returns the junk's digest."""
+    record = copy / "eu/sealed.json"
+    sealed = json.loads(record.read_bytes())
+    blob = sealed["blobs"][0]
+    junk = b"j" * blob["size"]
+    blob["sha256"] = hashlib.sha256(junk).hexdigest()
+    (copy / "eu/blobs/sha256" / blob["sha256"]).write_bytes(junk)
+    rewrite(record, strict.canonical(sealed))
+    return str(blob["sha256"])
+
+
+def sign_by(copy: Path, key: Path) -> None:
+    signer = registry.open_signer(str(key), key.parent)
+    data = (copy / "eu/sealed.json").read_bytes()
+    made = Made(key_id=signer.public_key.key_id, signature=signer.sign(signed_bytes(data)))
+    rewrite(copy / "eu/sealed.signature.json", made.canonical())
+
+
+def stranger(copy: Path) -> None:
+    """Whoever has a key, but none that the source trusts."""
+    key = copy.parent / "stranger.pem"
+    generate("sign", out=key)
+    sign_by(copy, key)
+
+
+def destination(copy: Path) -> None:
+    """The zone that it goes to is trusted for much, but sends nothing for the source."""
+    sign_by(copy, next(p for p in copy.resolve().parents if (p / "keys").is_dir()) / "keys/eu.pem")
+
+
+def no_signature(copy: Path) -> None:
+    (copy / "eu/sealed.signature.json").unlink()
+
+
+def no_json(copy: Path) -> None:
+    rewrite(copy / "eu/sealed.signature.json", b"\x00")
+
+
+def other_hint(copy: Path) -> None:
+    made = json.loads((copy / "eu/sealed.signature.json").read_bytes())
+    made["key-id"] = "0" * 64
+    rewrite(copy / "eu/sealed.signature.json", strict.canonical(made))
+
+
+def a_statement(copy: Path) -> None:
+    """A real signature of the source's key, over another thing that it once signed."""
+    base = next(p for p in copy.resolve().parents if (p / "model.evidence").is_dir())
+    bundle = Bundle.parse((base / "model.evidence/signature.sigstore.json").read_bytes())
+    made = json.loads((copy / "eu/sealed.signature.json").read_bytes())
+    made["signature"] = strict.b64encode(bundle.signature)
+    rewrite(copy / "eu/sealed.signature.json", strict.canonical(made))
+
+
+FORGERIES: list[Callable[[Path], object]] = [
+    forge,
+    no_signature,
+    no_json,
+    stranger,
+    destination,
+    other_hint,
+    a_statement,
+]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=lambda f: f.__name__)
+def test_rule_31_a_copy_that_the_source_did_not_make_is_encrypted_anew(
+    crossing: Crossing, forgery: Callable[[Path], object]
+) -> None:
+    outbox = encrypt(crossing, OUTBOX)
+    forgery(outbox)
+    left = {path.name for path in (outbox / "eu/blobs/sha256").iterdir()}
+    done = crossing.push()
+    assert done["reused"] is False
+    assert done["unused-copy"]
+    plain = {*(blob["sha256"] for blob in done["evidence"]), done["manifest"]}
+    stored = {name.rsplit("/", 1)[1] for name in crossing.objects("blobs/")}
+    signature = hashlib.sha256(
+        (crossing.base / "model.evidence/signature.sigstore.json").read_bytes()
+    ).hexdigest()
+    assert (left & stored) <= plain | {signature}  # no ciphertext of the copy crossed
+    crossing.pull()
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
+    assert not outbox.exists()
+
+
+def test_rule_31_why_it_encrypts_anew_is_said(crossing: Crossing) -> None:
+    no_signature(encrypt(crossing, OUTBOX))
+    code, said = crossing.run(
+        "push", crossing.model, "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"
+    )
+    assert code == 0
+    assert "encrypted anew" in said
+    assert ".sovgate/outbox" in said
+    assert "nobody signed it" in said
+
+
+@pytest.mark.parametrize("forged", [True, False])
+def test_rule_31_a_model_that_was_altered_is_refused_whatever_the_outbox_holds(
+    crossing: Crossing, forged: bool
+) -> None:
+    outbox = encrypt(crossing, OUTBOX)
+    if forged:
+        forge(outbox)
+    file = crossing.model / "model.bin"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    code, _ = crossing.run(
+        "push", crossing.model, "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"
+    )
+    assert code == 11
+    assert not crossing.objects("releases/")
+    file.write_bytes(data)  # and the version is not burnt
+    assert crossing.push()["already"] is False
+    crossing.pull()
+
+
+def test_a_copy_of_the_own_key_is_used_and_nothing_is_said_of_another(crossing: Crossing) -> None:
+    encrypt(crossing, OUTBOX)
+    done = crossing.push()
+    assert (done["reused"], done["unused-copy"]) == (True, None)
+    crossing.pull()
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
+
+
+def test_nothing_is_said_of_a_copy_where_none_was(crossing: Crossing) -> None:
+    done = crossing.push()
+    assert (done["reused"], done["unused-copy"]) == (False, None)
+
+
+def test_rule_31_a_copy_of_an_older_signature_is_not_used(crossing: Crossing) -> None:
+    encrypt(crossing, OUTBOX)
+    crossing.sign()
+    done = crossing.push()
+    assert done["reused"] is False
+    assert "signed again" in done["unused-copy"]
+
+
+@pytest.mark.parametrize("part", [".sovgate", ".sovgate/outbox/eu", ".sovgate/outbox/eu/churn"])
+def test_rule_31_an_outbox_behind_a_link_removes_nothing_elsewhere(
+    crossing: Crossing, tmp_path: Path, part: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    below = Path(OUTBOX).relative_to(part)
+    (elsewhere / below).mkdir(parents=True)
+    (elsewhere / below / "mine").write_text("keep")
+    (crossing.base / part).parent.mkdir(parents=True, exist_ok=True)
+    (crossing.base / part).symlink_to(elsewhere)
+    code, said = crossing.run(
+        "push", crossing.model, "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"
+    )
+    assert code == 11
+    assert "link" in said
+    assert tree(elsewhere) == {str(below / "mine"): b"keep"}
+
+
+# -- what `encrypt` made
+
+
+def push_copy(crossing: Crossing, *more: str) -> tuple[int, str]:
+    return crossing.run(
+        "push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu", *more
+    )
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=lambda f: f.__name__)
+def test_rule_31_push_refuses_a_copy_that_the_source_did_not_make(
+    crossing: Crossing, forgery: Callable[[Path], object]
+) -> None:
+    forgery(encrypt(crossing, "sealed"))
+    for more in ((), ("--dry-run",)):
+        code, said = push_copy(crossing, *more)
+        assert code == 11, said
+        assert "sovgate encrypt MODEL --zone home --to eu --release churn/1.0.0" in said
+    assert not crossing.objects("releases/")
+    assert not crossing.objects("blobs/")
+
+
+def test_push_takes_a_copy_that_the_source_made(crossing: Crossing) -> None:
+    crossing.sbom()  # of what is encrypted only what was signed is known
+    encrypt(crossing, "sealed", "--zone", "home")
+    assert push_copy(crossing, "--dry-run")[0] == 0
+    assert push_copy(crossing)[0] == 0
+    crossing.pull()
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
+
+
+def test_the_fix_for_a_copy_that_nobody_signed_works(crossing: Crossing) -> None:
+    crossing.sbom()
+    no_signature(encrypt(crossing, "sealed"))
+    assert push_copy(crossing)[0] == 11
+    encrypt(crossing, "again", "--zone", "home")
+    (crossing.base / "sealed").rename(crossing.base / "old")
+    (crossing.base / "again").rename(crossing.base / "sealed")
+    assert push_copy(crossing)[0] == 0
+
+
+def test_encrypt_says_where_nobody_signs_what_it_makes(crossing: Crossing) -> None:
+    crossing.edit("    keys: {sign: keys/home.pem}\n", "    keys: {sign: keys/gone.pem}\n")
+    crossing.edit(
+        "border:", "trust:\n  - {name: ci, key: keys/home.pub.pem, may: [signature]}\nborder:"
+    )
+    arguments = (
+        "encrypt",
+        crossing.model,
+        "--to",
+        "eu",
+        "-o",
+        "sealed",
+        "--release",
+        "churn/1.0.0",
+    )
+    code, said = crossing.run(*arguments)
+    assert code == 0
+    assert "push will refuse it: name the zone with --zone" in said
+    code, said = crossing.run(*arguments, "--output", "other", "--zone", "home")
+    assert code != 0  # a zone that is named, and cannot sign, is an error
+    assert "gone.pem" in said
+
+
+def test_a_copy_that_nobody_sends_needs_no_maker(crossing: Crossing) -> None:
+    done = crossing.json("encrypt", crossing.model, "--to", "eu", "-o", "sealed")
+    assert done["made-by"] is None
+    assert not (crossing.base / "sealed/eu/sealed.signature.json").exists()
