@@ -136,5 +136,7 @@ class Options:
             raise UsageError(f"{command} has no dry run", fix="leave it out", reason="no-dry-run")
 
 
+#: In place of a file to write: standard output, which the caller writes to.
+STREAM = Path("-")
 #: The project from here on up, written to, and nobody looks.
 DEFAULTS = Options()

@@ -93,10 +93,13 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] == "help":
+            # As other programs have it: sovgate help sign.
+            return self.resolve_command(ctx, [*args[1:], "--help"])
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], COMMANDS, n=1)
+            near = get_close_matches(args[0].lower(), COMMANDS, n=1, cutoff=0.72)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"there is no command {args[0][:40]!r}.{hint}")
         return super().resolve_command(ctx, args)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sovgate import notices
-from sovgate.cli._emit import FORMATS, PROJECT, Report, emit, warn
+from sovgate.cli._emit import FORMATS, PROJECT, QUIET, Report, emit, warn
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -39,15 +39,23 @@ class Lines(click.ParamType[Any]):
 
 
 class LocalPath(Lines):
-    """A path on this machine; existence is the stage's affair, for one wording of the error."""
+    """A path on this machine; existence is the stage's affair, for one wording of the error.
+
+    `stream`: whether `-` is standard output; where it is not, it is refused, and no file's name.
+    """
 
     name = "path"
+
+    def __init__(self, *, stream: bool = False) -> None:
+        self.stream = stream
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = super().convert(value, param, ctx)
         if not text:
             # "$MODEL" that is unset, and not the folder we are in: that would be signed, keys too.
             self.fail("the path is empty: say . for this folder", param, ctx)
+        if text == "-" and not self.stream:
+            self.fail("'-' is no path here: say ./- for a file of that name", param, ctx)
         return Path(text)
 
     def shell_complete(
@@ -114,10 +122,12 @@ class Command(click.Command):
                 param.envvar = [f"{prefix}_{name}", f"SOVGATE_{name}"]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if self.example:
-            with formatter.section("Example"):
-                for line in self.example.strip().splitlines():
-                    formatter.write(f"  {line}\n")
+        _write_example(formatter, self.example)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _refuse_twice(self, ctx, args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         PROJECT.set(ctx.params.get("project"))
@@ -129,8 +139,38 @@ class Command(click.Command):
         return result
 
 
+def _write_example(formatter: click.HelpFormatter, example: str) -> None:
+    if example:
+        with formatter.section("Example"):
+            for line in example.strip().splitlines():
+                formatter.write(f"  {line}\n")
+
+
+def _refuse_twice(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Click takes the last of two values, and so would a key that was meant be passed over."""
+    _, _, order = command.make_parser(ctx).parse_args(list(args))
+    named = [param for param in order if isinstance(param, click.Option)]
+    if any(param.is_eager for param in named):
+        return  # --help: nothing is done
+    for param in named:
+        if named.count(param) > 1 and not param.multiple and param.name not in _MAY_REPEAT:
+            flag = max(param.opts, key=len)
+            raise click.UsageError(f"{flag} is given twice: it takes one value", ctx)
+
+
+#: -vv says no more than -v, and people write it.
+_MAY_REPEAT = frozenset({"verbose", "quiet"})
+
+
 class Group(click.Group):
-    """Lists its commands with their whole first sentence."""
+    """Lists its commands with their whole first sentence, and shows one of them in use."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        self.example = example
+        super().__init__(*args, **kwargs)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_example(formatter, self.example)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         names = self.list_commands(ctx)
@@ -203,8 +243,34 @@ def zone_option(**attrs: Any) -> Callable[[F], F]:
     return option("--zone", metavar="ZONE", **attrs)
 
 
+def signing_zone_option(function: F) -> F:
+    """`--zone` beside `--key`. A variable that is set for other commands must make nobody sign."""
+    return option(
+        "--zone",
+        metavar="ZONE",
+        weakens_trust=True,
+        help="Without --key: sign with this zone's key.",
+    )(function)
+
+
+def signing_key(key: str | None, zone: str | None, project: Path | None) -> str | None:
+    """The URI of the key to sign with: `--key`, else the `sign` key of `--zone`; None for neither.
+
+    Raises ConfigError, where the zone names no key.
+    """
+    if key is not None or zone is None:
+        return key
+    from sovgate.pipeline.project import open_project
+
+    return open_project(project).sign_uri(zone)
+
+
+def _be_quiet(_: click.Context, __: click.Parameter, value: bool) -> None:
+    QUIET.set(value)
+
+
 def output_options(function: F) -> F:
-    """`--format` and `-v`: what every command has."""
+    """`--format`, `-q` and `-v`: what every command has."""
     function = click.option(
         "--format",
         "format_",
@@ -214,6 +280,16 @@ def output_options(function: F) -> F:
         show_default=True,
         no_action="the Action sets it",
         help="How the result is printed.",
+    )(function)
+    function = click.option(
+        "-q",
+        "--quiet",
+        cls=Option,
+        is_flag=True,
+        expose_value=False,
+        callback=_be_quiet,
+        no_action="for a desk",
+        help="Print only what went wrong.",
     )(function)
     return click.option(
         "-v",

@@ -18,19 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sovgate.errors import DiskError, ExitCode, InternalError, UsageError, Where, disk_error
+from sovgate.cli._streams import TAKEN, say, write_json, write_lines
+from sovgate.errors import ExitCode, InternalError, UsageError, Where, disk_error
 
 FORMATS = ("text", "json", "github", "tekton")
 
 #: Tekton Chains looks for object results whose name ends so.
 ARTIFACT_RESULT = "MODEL_ARTIFACT_OUTPUTS"
 
-#: Reason of the error that standard output takes nothing, not even an error's JSON.
-NO_OUTPUT = "no-output"
-
 #: The folder that --project names, while a command runs.
 PROJECT: ContextVar[Path | None] = ContextVar("project", default=None)
 
+#: Whether a person asked for nothing but what went wrong.
+QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069"
     "\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
@@ -219,45 +219,18 @@ def text_lines(report: Report, style: Style, escape: Any = clean) -> list[str]:
     return lines
 
 
-def write_json(document: Mapping[str, Any]) -> None:
-    _out(json.dumps(document, ensure_ascii=True, indent=2 if sys.stdout.isatty() else None))
-
-
-def write_lines(lines: list[str]) -> None:
-    """To standard output, whatever its encoding can show."""
-    if not lines:
-        return
-    text = "\n".join(lines)
-    encoding = sys.stdout.encoding or "ascii"
-    _out(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def _out(text: str) -> None:
-    """To standard output at once, so that what it refuses is an error here and not at exit.
-
-    Raises DiskError, reason NO_OUTPUT; BrokenPipeError, where its reader went away.
-    """
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise DiskError(
-            f"could not write to standard output: {error.strerror}",
-            why="the command had finished; only its output is lost",
-            fix="free space where the output goes, and run it again",
-            reason=NO_OUTPUT,
-        ) from error
-
-
 def emit(report: Report, form: str, artifact: tuple[str, ...] | None = None) -> None:
     """Write a Report in one of FORMATS. `artifact`: the outputs that are its URI and digest."""
     if form == "json":
         write_json({"command": report.command, "exit": int(report.exit), **report.data})
         return
+    if form == "text" and QUIET.get() and report.exit is ExitCode.OK:
+        return
     escape = clean_log if form == "github" else clean
-    write_lines(text_lines(report, Style(sys.stdout), escape))
+    if TAKEN.get():
+        say("\n".join(text_lines(report, Style(sys.stderr), escape)) + "\n")
+    else:
+        write_lines(text_lines(report, Style(sys.stdout), escape))
     if form == "github":
         write_lines([annotation(*place) for place in report.annotations])
         write_github_outputs(report.outputs)
@@ -287,10 +260,7 @@ def warn(text: str, form: str) -> None:
         line = annotation("warning", None, text)
     else:
         line = f"{Style(sys.stderr).warn('! unsafe:')} {clean(text)}"
-    encoding = sys.stderr.encoding or "ascii"
-    with contextlib.suppress(OSError):  # a closed stream must not end a verification as a failure
-        sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        sys.stderr.flush()
+    say(line + "\n")
 
 
 def _append(variable: str, text: str) -> None:

@@ -12,15 +12,14 @@ from itertools import groupby
 import click
 
 from sovgate.cli._emit import (
-    NO_OUTPUT,
     Style,
     annotation,
     clean,
     clean_log,
     clean_markdown,
     write_github_summary,
-    write_json,
 )
+from sovgate.cli._streams import NO_OUTPUT, say, write_json
 from sovgate.errors import (
     BROKEN_PIPE,
     INTERRUPTED,
@@ -34,6 +33,8 @@ from sovgate.errors import (
     disk_error,
 )
 
+#: -v, -vv, and -qv.
+_SHORT = re.compile(r"-q*v[qv]*")
 _BLOCK = re.compile(r"  [ A-Za-z0-9_.:-]+")
 
 
@@ -74,7 +75,7 @@ def _variable(arguments: list[str], name: str) -> str:
 
 def _verbose(arguments: list[str]) -> bool:
     said = _variable(arguments, "VERBOSE").strip().lower() in {"1", "true", "t", "yes", "y", "on"}
-    return said or "-v" in arguments or "--verbose" in arguments
+    return said or any(word == "--verbose" or _SHORT.fullmatch(word) for word in arguments)
 
 
 def _lines(error: SovgateError, style: Style, form: str) -> list[str]:
@@ -132,7 +133,7 @@ def _trace(error: BaseException, form: str) -> None:
     """Where it came from, for -v. What a library says in it may quote a hostile file."""
     escape = clean_log if form == "github" else clean
     text = "".join(traceback.format_exception(error))
-    _say("".join(f"{escape(line)}\n" for line in text.split("\n") if line))
+    say("".join(f"{escape(line)}\n" for line in text.split("\n") if line))
 
 
 def render(error: BaseException, arguments: list[str]) -> int:
@@ -142,13 +143,13 @@ def render(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        _say("\ninterrupted; nothing half is left behind, run it again\n")
+        say("\ninterrupted; nothing half is left behind, run it again\n")
         asked = error.__cause__ if isinstance(error, click.Abort) else error
         return _exit_code(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
     if isinstance(error, BrokenPipeError):
         return _exit_code(BROKEN_PIPE)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        _say(error.format_message() + "\n")  # our own help: nothing to escape
+        say(error.format_message() + "\n")  # our own help: nothing to escape
         return _exit_code(int(ExitCode.USAGE))
     return _exit_code(_render(error, arguments))
 
@@ -167,13 +168,6 @@ def _exit_code(code: int) -> int:
     return code
 
 
-def _say(text: str) -> None:
-    """To standard error, if it takes it: the exit code says the same."""
-    encoding = sys.stderr.encoding or "ascii"
-    with contextlib.suppress(OSError):
-        sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
 def _render(error: BaseException, arguments: list[str]) -> int:
     ours = _as_ours(error)
     if ours is None:
@@ -185,7 +179,7 @@ def _render(error: BaseException, arguments: list[str]) -> int:
         with contextlib.suppress(OSError, DiskError):
             write_json(as_json(ours))
         return int(ours.exit_code)
-    _say("\n".join(_lines(ours, Style(sys.stderr), form)) + "\n")
+    say("\n".join(_lines(ours, Style(sys.stderr), form)) + "\n")
     if form == "github":
         with contextlib.suppress(OSError, SovgateError):
             sys.stdout.write(_annotation(ours) + "\n")

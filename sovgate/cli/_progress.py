@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from sovgate.cli._emit import QUIET
+
 _WIDTH = 24
 #: Columns that the words beside the bar may take before it gets shorter.
 _WORDS = 52
@@ -82,7 +84,12 @@ class Bar:
 @contextlib.contextmanager
 def progress(label: str, total: int | None = None) -> Iterator[Bar | None]:
     """`with progress("encrypting", size) as advance:`; yields None where nobody is looking."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or os.environ.get("CI"):
+    if (
+        QUIET.get()
+        or not sys.stderr.isatty()
+        or os.environ.get("TERM") == "dumb"
+        or os.environ.get("CI")
+    ):
         yield None
         return
     bar = Bar(label, total)

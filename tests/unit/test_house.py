@@ -387,7 +387,7 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef, *, method: bool
 
 def is_command(module: Path, function: ast.AST) -> bool:
     """click hands a command its options one by one; each stands as a decorator above it."""
-    return "cli" in module.parts and bool(getattr(function, "decorator_list", ()))
+    return "cli" in module.relative_to(ROOT).parts and bool(getattr(function, "decorator_list", ()))
 
 
 def is_record(node: ast.AST) -> bool:

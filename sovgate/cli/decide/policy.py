@@ -12,7 +12,13 @@ from sovgate.cli._emit import Report
 from sovgate.errors import ConfigError, ExitCode, UsageError
 
 
-@click.group("policy", cls=_base.Group)
+@click.group(
+    "policy",
+    cls=_base.Group,
+    example="""
+sovgate policy test policies/
+sovgate policy list""",
+)
 def command() -> None:
     """Test and list the rules."""
 

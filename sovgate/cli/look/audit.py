@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from sovgate.pipeline.look.node import Node
 
 
-@click.group("audit", cls=_base.Group)
+@click.group(
+    "audit",
+    cls=_base.Group,
+    example="""
+sovgate audit verify
+sovgate audit show churn/1.4.0""",
+)
 def command() -> None:
     """Verify the audit log, and tell the story of a release."""
 

@@ -12,7 +12,13 @@ from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
 
 
-@click.group("data", cls=_base.Group)
+@click.group(
+    "data",
+    cls=_base.Group,
+    example="""
+sovgate data key -o keys/kyc-eu.key
+sovgate data commit /data/kyc --dataset kyc-eu --epoch 2026-10 --key keys/kyc-eu.key""",
+)
 def command() -> None:
     """Commit to regulated data without moving it."""
 

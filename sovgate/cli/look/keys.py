@@ -13,7 +13,13 @@ _KINDS = ("sign", "encrypt")
 _ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096")
 
 
-@click.group("keys", cls=_base.Group)
+@click.group(
+    "keys",
+    cls=_base.Group,
+    example="""
+sovgate keys generate sign -o keys/us.pem
+sovgate keys show file:keys/us.pem""",
+)
 def command() -> None:
     """Make key files, and show public keys."""
 

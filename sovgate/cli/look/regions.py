@@ -16,7 +16,13 @@ from sovgate.regions import Region
 T = TypeVar("T")
 
 
-@click.group("regions", cls=_base.Group)
+@click.group(
+    "regions",
+    cls=_base.Group,
+    example="""
+sovgate regions list --group EU
+sovgate regions show aws-eusc:eusc-de-east-1""",
+)
 def command() -> None:
     """List and show the regions that sovgate knows."""
 

@@ -15,6 +15,7 @@ from sovgate.cli._base import (
     option,
     output_options,
     project_option,
+    signing_key,
     zone_option,
 )
 from sovgate.cli._emit import Report
@@ -75,7 +76,9 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
     help="Attest that --zone may run this model, trained on --dataset as it is now.",
 )
 @option("--dataset", metavar="NAME", help="With --legal: the data set.", no_action=_BY_A_PERSON)
-@zone_option(help="With --legal: the zone that may run the model.", no_action=_BY_A_PERSON)
+@zone_option(
+    help="With --legal: the zone that may run the model. Else, without --key: sign with its key."
+)
 @option(
     "--release",
     metavar="NAME/VERSION",
@@ -94,7 +97,7 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
     help="With --legal: the last day on which it holds (default: no end).",
     no_action=_BY_A_PERSON,
 )
-@key_option(required=True, help="Sign with this key, e.g. file:keys/ci.pem.")
+@key_option(help="Sign with this key, e.g. file:keys/ci.pem.")
 @project_option
 @output_options
 def command(
@@ -109,13 +112,21 @@ def command(
     release: str | None,
     statement: str | None,
     until: str | None,
-    key: str,
+    key: str | None,
     project: Path | None,
     format_: str,
 ) -> Report:
     """Sign statements about a model that were written without a key."""
     from sovgate.pipeline.make.attest import LegalWord, Selection, attest, attest_legal
 
+    if not legal:
+        key = signing_key(key, zone, project)
+    if key is None:
+        raise UsageError(
+            "the key to sign with is not named",
+            fix="add --key URI" if legal else "add --key URI, or --zone ZONE for that zone's key",
+            reason="no-key",
+        )
     with progress("reading the model") as bar:
         if legal:
             if file is not None or all_unsigned or kind or roles:

@@ -16,6 +16,8 @@ from sovgate.cli._base import (
     option,
     output_options,
     project_option,
+    signing_key,
+    signing_zone_option,
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
@@ -80,6 +82,7 @@ sovgate gate junit build/kyc-risk --report report.xml --key file:keys/ci.pem""",
     help="The interval's confidence, 0.95 or more (default: 0.95).",
 )
 @key_option(help="Sign the result with this key. Without a key it is written to unsigned/.")
+@signing_zone_option
 @project_option
 @output_options
 def command(
@@ -93,6 +96,7 @@ def command(
     at_most: str | None,
     confidence: str | None,
     key: str | None,
+    zone: str | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -108,7 +112,7 @@ def command(
                 predictions=predictions, baseline=baseline, report=report, positive=positive
             ),
             threshold=Threshold(at_least=at_least, at_most=at_most, confidence=confidence),
-            key=key,
+            key=signing_key(key, zone, project),
             options=Options(project=project, progress=bar),
         )
     return _report(made)

@@ -12,6 +12,8 @@ from sovgate.cli._base import (
     option,
     output_options,
     project_option,
+    signing_key,
+    signing_zone_option,
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
@@ -102,6 +104,7 @@ sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from
     help="A metric of the trained model. Repeat for each.",
 )
 @key_option(help="Sign the record with this key. Without a key it is written to unsigned/.")
+@signing_zone_option
 @project_option
 @output_options
 def command(
@@ -116,6 +119,7 @@ def command(
     parameters: tuple[str, ...],
     metrics: tuple[str, ...],
     key: str | None,
+    zone: str | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -136,7 +140,7 @@ def command(
                 parameters=_pairs(parameters, "--parameter"),
                 metrics=_pairs(metrics, "--metric"),
             ),
-            key=key,
+            key=signing_key(key, zone, project),
             options=Options(project=project, progress=bar),
         )
     rows = [("manifest", f"sha256:{made.manifest}")]

@@ -13,10 +13,14 @@ from sovgate.cli._base import (
     option,
     output_options,
     project_option,
+    signing_key,
+    signing_zone_option,
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
-from sovgate.records import Options
+from sovgate.cli._streams import write_document
+from sovgate.errors import UsageError
+from sovgate.records import STREAM, Options
 
 if TYPE_CHECKING:
     from sovgate.stages.sbom import Described
@@ -57,12 +61,18 @@ sovgate sbom build/kyc-risk -o kyc-risk.cdx.json --spdx kyc-risk.spdx.json""",
 @option(
     "-o",
     "--output",
-    type=LocalPath(),
+    type=LocalPath(stream=True),
     metavar="FILE",
-    help="Also write the plain CycloneDX document here.",
+    help="Also write the plain CycloneDX document here; - is standard output.",
 )
-@option("--spdx", type=LocalPath(), metavar="FILE", help="Also write an SPDX 3 document here.")
+@option(
+    "--spdx",
+    type=LocalPath(stream=True),
+    metavar="FILE",
+    help="Also write an SPDX 3 document here; - is standard output.",
+)
 @key_option(help="Sign the SBOM with this key. Without a key it is written to unsigned/.")
+@signing_zone_option
 @project_option
 @output_options
 def command(
@@ -73,6 +83,7 @@ def command(
     output: Path | None,
     spdx: Path | None,
     key: str | None,
+    zone: str | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -80,15 +91,20 @@ def command(
     from sovgate.pipeline.make.claims import differences
     from sovgate.pipeline.make.sbom import Told, sbom
 
+    streams = [path for path in (output, spdx) if path == STREAM]
+    if len(streams) > 1:
+        raise UsageError("-o and --spdx cannot both go to standard output", fix="name a file")
     with progress("reading the model") as bar:
         made = sbom(
             model,
-            key=key,
+            key=signing_key(key, zone, project),
             told=Told(requirements=requirements, environment=environment, licences=licences),
             output=output,
             spdx=spdx,
             options=Options(project=project, progress=bar),
         )
+    if streams:
+        write_document(made.documents[0 if output == STREAM else 1], format_)
     described = made.described
     notes = [] if made.signed_by else ["unsigned: policy does not read it; sign it with --key"]
     if described.record is None:
@@ -101,7 +117,10 @@ def command(
     notes += warnings
     if described.inspected.pickles:
         notes.append("a pickle runs code when it is loaded; save the weights as safetensors")
-    written = [*made.paths, *(path for path in (output, spdx) if path is not None)]
+    written = [
+        *made.paths,
+        *(path for path in (output, spdx) if path is not None and path != STREAM),
+    ]
     return Report(
         command="sbom",
         headline=f"wrote the SBOM of {described.name}",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import ConfigError, SovgateError, UsageError
 from sovgate.pipeline.decide.admission import admit
-from sovgate.records import DEFAULTS, Options
+from sovgate.records import DEFAULTS, STREAM, Options
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import TrainingRecord
@@ -26,11 +26,15 @@ _NO_LICENCE = frozenset({"other", "unknown"})
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """`paths` are the statements in the evidence folder: CycloneDX first, then SPDX if asked."""
+    """`paths` are the statements in the evidence folder: CycloneDX first, then SPDX if asked.
+
+    `documents`: their bare documents, as canonical JSON.
+    """
 
     model: Path
     manifest: str
     paths: tuple[Path, ...]
+    documents: tuple[bytes, ...]
     signed_by: str | None
     described: Described
     serial: str
@@ -61,8 +65,9 @@ def sbom(
 ) -> Written:
     """Write the SBOM to `MODEL.evidence/`: signed with `key`, else under `unsigned/`.
 
-    `output` and `spdx` get the bare documents. Raises Malformed, VerificationFailed (a file of the
-    model is not what it claims), UsageError, ConfigError, KeyServiceError, DiskError.
+    `output` and `spdx` get the bare documents; STREAM is for the caller to write. Raises
+    Malformed, VerificationFailed (a file of the model is not what it claims), UsageError,
+    ConfigError, KeyServiceError, DiskError.
     """
     from sovgate import __version__
     from sovgate.files import require_file
@@ -84,7 +89,7 @@ def sbom(
     survey = inventory.survey(model)
     options.expect(survey.total)
     for path in (output, spdx):
-        if path is not None:
+        if path is not None and path != STREAM:
             _require_outside(survey.root, path)
             require_file(path)
     inspected = admit(model, opened)
@@ -145,12 +150,13 @@ def _write(
             paths.append(attest.add_unsigned(folder, "sbom", statement.payload()))
         else:
             paths.append(attest.add(folder, "sbom", attest.seal(statement, signer)))
-        if place is not None:
+        if place is not None and place != STREAM:
             atomic_write(place, strict.canonical(predicate))
     return Written(
         model=model,
         manifest=described.manifest.digest,
         paths=tuple(paths),
+        documents=tuple(strict.canonical(predicate) for _, predicate, _ in documents),
         signed_by=signer.public_key.key_id if signer else None,
         described=described,
         serial=document["serialNumber"],
