@@ -34,7 +34,7 @@ _NEEDED = {
 
 #: Errors of the SDK that may quote what they could not send or parse, headers and a proxy's
 #: password among it: only their kind is told, under -v too (RULES 29).
-_QUOTING = ("HTTPClientError", "ProxyConnectionError")
+QUOTING = ("HTTPClientError", "ProxyConnectionError")
 
 #: The stream that the SDK was handed last, by thread: what it cannot read the head of, it drops.
 _handed = threading.local()
@@ -70,7 +70,7 @@ def ask(sdk: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     except told as error:
         _drop()
         inner = getattr(error, "kwargs", {}).get("error")
-        if type(error).__name__ in _QUOTING and inner is not None:
+        if type(error).__name__ in QUOTING and inner is not None:
             kind: Any = type(error)
             raise kind(error=type(inner).__name__, proxy_url="a proxy") from None
         raise

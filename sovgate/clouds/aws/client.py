@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
-from sovgate.clouds.aws import answers, environ
+from sovgate.clouds.aws import answers, credentials, environ
 from sovgate.clouds.aws.errors import explain
 from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
 from sovgate.records import GRADE
@@ -223,6 +223,8 @@ def client(
         given = environ.credentials(place.declared.provider) if place.declared else None
         if given is not None and profile is None:
             session.set_credentials(*given)
+        else:
+            credentials.fetch(session, place.url, kind, profile=_profile(session))
         roots = environ.own_roots(session, kind)
         # This machine is never reached through another: http:// would then go over the network.
         here = is_loopback(urlsplit(place.url).hostname or "")
@@ -269,6 +271,12 @@ def client(
     sdk.meta.events.register_first(f"needs-retry.{service}", _no_redirects(place))
     known = place.catalogued and not roots and not proxies
     return Client(sdk=sdk, grade=GRADE["api" if known else "declared"])
+
+
+def _profile(session: Any) -> str | None:
+    """The profile in use, as a command line would name it."""
+    name = str(session.profile or "")
+    return name if _PROFILE.fullmatch(name) and name != "default" else None
 
 
 def _unusable(error: Exception, place: Endpoint, kind: type[SovgateError]) -> SovgateError:

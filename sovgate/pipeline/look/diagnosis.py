@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sovgate.errors import SovgateError
+from sovgate.errors import SovgateError, disk_error
 
 OK, WARN, MISSING, SKIPPED = "ok", "warn", "missing", "skipped"
 
@@ -47,4 +48,28 @@ class Diagnosis:
                 "install sovgate again, with the extra that it needs",
             )
             return False
+        except Exception as error:  # noqa: BLE001 - what follows is looked at too
+            self.say(name, worst, *unforeseen(error))
+            return False
         return True
+
+    @contextlib.contextmanager
+    def going_on(self, name: str) -> Iterator[None]:
+        """Whatever one part throws becomes a line, and the parts after it are looked at too."""
+        try:
+            yield
+        except SovgateError as error:
+            self.say(name, MISSING, error.what, error.fix or "see docs, and run it again")
+        except Exception as error:  # noqa: BLE001 - as above
+            self.say(name, MISSING, *unforeseen(error))
+
+
+def unforeseen(error: Exception) -> tuple[str, str]:
+    """What is said of an error that nobody thought of, and the fix. Its text may hold anything."""
+    if isinstance(error, OSError):
+        told = disk_error(error, "look at it")
+        return (told.what if told.why is None else f"{told.what} ({told.why})"), str(told.fix)
+    return (
+        f"looking at it failed ({type(error).__name__})",
+        "run the command that needs it with -v, and report the traceback as a defect",
+    )

@@ -134,8 +134,10 @@ def _project(found: Diagnosis, opened: Project) -> None:
     ):
         return
     for name in config.zones:
-        check_zone(found, opened, name)
-    check_trust(found, opened)
+        with found.going_on(f"{name}: zone"):
+            check_zone(found, opened, name)
+    with found.going_on("trust"):
+        check_trust(found, opened)
 
 
 def _lint(found: Diagnosis, config: ProjectConfig) -> None:

@@ -368,8 +368,10 @@ class S3Store:
                 action += f" (and s3:ListBucket on arn:{partition}:s3:::{self._bucket})"
             doing = f"{operation.replace('_', ' ')} {name or 'in'} {self.uri}"
             told = explain(error, doing, StoreError, permission=action, resource=arn)
-            if told.reason == "access-denied" and self._account is not None:
-                told.why = f"{told.why}, or the bucket is not of account {self._account}"
+            if told.reason == "access-denied":
+                # A service tells whoever may not list buckets nothing about which there are.
+                other = f" or is not of account {self._account}" if self._account else ""
+                told.why = f"{told.why}; or the bucket {self._bucket!r} does not exist{other}"
             raise told from error
 
     def taken(self, name: str) -> AlreadyExists:
