@@ -1,16 +1,14 @@
-"""Safe access to files: directory handles, no links, atomic writes, staging directories.
+"""Safe access to files: directory handles, no links, atomic writes.
 
-Ground floor: standard library only. RULES 4 and 11. POSIX; all opens are relative to a handle.
+Ground floor: standard library only. RULES 4. POSIX; all opens are relative to a handle.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from sovgate.names import check_names as check_names
 MAX_ENTRIES = 1_000_000
 MAX_TREE_DEPTH = 64
 
-_OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -59,7 +57,7 @@ def open_below(root: int, name: str) -> int:
     here = root
     try:
         for part in parts[:-1]:
-            below = os.open(part, _OPEN_DIR, dir_fd=here)
+            below = os.open(part, OPEN_DIR, dir_fd=here)
             if here != root:
                 os.close(here)
             here = below
@@ -112,7 +110,7 @@ def walk(
                 if item.is_symlink():
                     raise _link(name)
                 if item.is_dir(follow_symlinks=False):
-                    below = os.open(item.name, _OPEN_DIR, dir_fd=handle)
+                    below = os.open(item.name, OPEN_DIR, dir_fd=handle)
                     try:
                         visit(below, name + "/", depth + 1)
                     finally:
@@ -189,19 +187,58 @@ def sync_dir(path: str | os.PathLike[str]) -> None:
         os.close(handle)
 
 
-def _write_temporary(path: Path, data: bytes, mode: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+def _write_temporary(folder: int, name: str, data: bytes, mode: int) -> str:
+    temporary = f".{name[:100]}.{secrets.token_hex(8)}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, mode, dir_fd=folder)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _unlink(folder, temporary)
         raise
     return temporary
+
+
+def _unlink(folder: int, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def _parent(path: Path) -> Iterator[int]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def replace_at(folder: int, name: str, data: bytes, *, mode: int = 0o644) -> None:
+    """`atomic_write` in a folder that is open. Raises OSError."""
+    temporary = _write_temporary(folder, name, data, mode)
+    try:
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        _unlink(folder, temporary)
+        raise
+    os.fsync(folder)
+
+
+def create_at(folder: int, name: str, data: bytes, *, mode: int = 0o644) -> bool:
+    """`create_only` in a folder that is open. Raises OSError."""
+    temporary = _write_temporary(folder, name, data, mode)
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except FileExistsError:
+        return False
+    finally:
+        _unlink(folder, temporary)
+    os.fsync(folder)
+    return True
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644) -> None:
@@ -212,13 +249,8 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644
     path = Path(path)
     require_file(path)
     try:
-        temporary = _write_temporary(path, data, mode)
-        try:
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_dir(path.parent)
+        with _parent(path) as folder:
+            replace_at(folder, path.name, data, mode=mode)
     except OSError as error:
         raise disk_error(error, f"write {os.fspath(path)!r}") from error
 
@@ -230,122 +262,16 @@ def create_only(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644)
     """
     path = Path(path)
     try:
-        temporary = _write_temporary(path, data, mode)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_dir(path.parent)
+        with _parent(path) as folder:
+            return create_at(folder, path.name, data, mode=mode)
     except OSError as error:
         raise disk_error(error, f"create {os.fspath(path)!r}") from error
-    return True
-
-
-class Staging:
-    """A private (0700) directory beside `final`, locked while in use, swept if its owner died.
-
-    RULES 11: plaintext lies only here until all is verified. `commit(name)` moves one entry of it
-    to `final`, which must be free unless `replace` is given. Use as a context manager: leaving it
-    removes the directory, whatever happened.
-    """
-
-    SUFFIX = ".sovgate-staging"
-
-    def __init__(self, final: str | os.PathLike[str]) -> None:
-        self.final = Path(os.path.abspath(final))  # noqa: PTH100 (resolve() would follow a link)
-        self.path = Path()
-        self._lock = -1
-
-    def _prefix(self) -> str:
-        return f".{self.final.name[:100]}."
-
-    def __enter__(self) -> Staging:
-        try:
-            self.final.parent.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            while not self._claim():
-                pass
-        except OSError as error:
-            raise disk_error(
-                error, f"make a staging directory beside {str(self.final)!r}"
-            ) from error
-        except KeyboardInterrupt:
-            self._remove()
-            raise
-        return self
-
-    def _claim(self) -> bool:
-        """Make and lock a directory. False where another run swept it before it was locked."""
-        self.path = self.final.parent / f"{self._prefix()}{secrets.token_hex(8)}{self.SUFFIX}"
-        self.path.mkdir(mode=0o700)
-        try:
-            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        if self.path.exists():  # the name is random: nobody else made it
-            return True
-        os.close(self._lock)
-        self._lock = -1
-        return False
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._remove()
-        except KeyboardInterrupt:  # a signal broke it off: the plaintext goes all the same
-            self._remove()
-            raise
-
-    def _remove(self) -> None:
-        if self.path.name:
-            shutil.rmtree(self.path, ignore_errors=True)
-        lock, self._lock = self._lock, -1
-        if lock >= 0:
-            os.close(lock)
-
-    def _sweep(self) -> None:
-        """Remove what killed runs left. One that is locked belongs to a live run."""
-        for item in self.final.parent.iterdir():
-            name = item.name
-            if not (name.startswith(self._prefix()) and name.endswith(self.SUFFIX)):
-                continue
-            if item.is_symlink() or not item.is_dir():
-                continue
-            try:
-                handle = os.open(item, _OPEN_DIR)
-            except FileNotFoundError:  # another run swept it
-                continue
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(item, ignore_errors=True)
-            except BlockingIOError:
-                pass
-            finally:
-                os.close(handle)
-
-    def commit(self, name: str) -> None:
-        """Move one staged entry to the final path; refuses to replace anything."""
-        source = self.path / name
-        try:
-            if source.is_dir():
-                # One step, so that no kill leaves half of it. It replaces nothing but an empty
-                # folder: rename(2) refuses files, links and folders that hold something.
-                source.rename(self.final)
-            else:
-                os.link(source, self.final)
-            sync_dir(self.final.parent)
-        except OSError as error:
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                raise _taken(self.final) from error
-            raise disk_error(error, f"move the result to {str(self.final)!r}") from error
 
 
 def require_absent(path: str | os.PathLike[str]) -> None:
     """Refuse early to write where something lies. Raises UsageError."""
     if os.path.lexists(path):
-        raise _taken(path)
+        raise taken(path)
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
@@ -363,19 +289,7 @@ def require_file(path: str | os.PathLike[str]) -> None:
         )
 
 
-def require_free(path: str | os.PathLike[str]) -> None:
-    """The same for a folder to come, where an empty folder is no obstacle. Raises UsageError."""
-    path = Path(path)
-    if not os.path.lexists(path):
-        return
-    if path.is_dir() and not path.is_symlink():
-        with opened_dir(path) as handle, os.scandir(handle) as listing:
-            if next(listing, None) is None:
-                return
-    raise _taken(path)
-
-
-def _taken(path: str | os.PathLike[str]) -> UsageError:
+def taken(path: str | os.PathLike[str]) -> UsageError:
     return UsageError(
         f"{os.fspath(path)!r} already exists",
         fix="choose another place with -o, or remove it",

@@ -119,11 +119,13 @@ class Options:
     project   the folder of sovgate.yaml; None: it is looked for from here on up
     dry_run   say what would be done, and write nothing
     progress  None where nobody looks
+    evidence  the folder of the model's evidence; None: where the project says, or beside the model
     """
 
     project: Path | None = None
     dry_run: bool = False
     progress: Progress | None = None
+    evidence: Path | None = None
 
     def expect(self, total: int) -> None:
         """How many bytes there will be, for whoever shows the progress."""

@@ -233,6 +233,15 @@ def project_option(function: F) -> F:
     )(function)
 
 
+def evidence_option(function: F) -> F:
+    return option(
+        "--evidence",
+        type=LocalPath(),
+        metavar="DIR",
+        help="Folder of the model's evidence (default: as the project says, or MODEL.evidence).",
+    )(function)
+
+
 def key_option(**attrs: Any) -> Callable[[F], F]:
     attrs.setdefault("help", "Key URI, e.g. file:keys/sign.pem.")
     return option("--key", metavar="URI", **attrs)

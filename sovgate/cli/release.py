@@ -9,6 +9,7 @@ import click
 from sovgate.cli._base import (
     LocalPath,
     declare,
+    evidence_option,
     key_option,
     model_argument,
     option,
@@ -73,6 +74,7 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
     is_flag=True,
     help="Say what would be written and what would cross, and write nothing.",
 )
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -85,6 +87,7 @@ def command(
     key: str | None,
     output: Path | None,
     dry_run: bool,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -100,7 +103,7 @@ def command(
             route=Route(zone=running_zone(zone), to=to, through=through, output=output),
             datasets=datasets,
             key=key,
-            options=Options(project=project, dry_run=dry_run, progress=bar),
+            options=Options(project=project, evidence=evidence, dry_run=dry_run, progress=bar),
         )
     zones = ", ".join(made.to)
     written = [step for step in made.steps if step.outcome not in (ALREADY, LEFT)]

@@ -130,6 +130,8 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
         top.refuse("zones", "the file declares no zone", fix="declare at least one")
     classes = (*CLASSES, *(top.texts("classes") if top.has("classes") else ()))
     datasets = {name: _dataset(name, s) for name, s in top.sections("datasets")}
+    if top.has("evidence"):
+        top.text("evidence")
     config = ProjectConfig(
         model=top.text("model", pattern=RELEASE_PART),
         pattern=top.choice("pattern", ("central", "federated", "hybrid"))

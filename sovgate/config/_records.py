@@ -146,6 +146,12 @@ class ProjectConfig:
     def document(self) -> Document:
         return self.file.document
 
+    @property
+    def evidence(self) -> str | None:
+        """Where NAME.evidence of each model lies; None: beside the model."""
+        named: str | None = self.document.value.get("evidence")
+        return named
+
     def where(self, dotted: str) -> Where:
         """`where("zones.eu.store")`, `where("trust.0")`: the line, or that of the nearest above."""
         steps = tuple(int(s) if s.isdigit() else s for s in dotted.split("."))

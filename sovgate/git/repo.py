@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sovgate.errors import DiskError, GitError, disk_error
-from sovgate.files import Staging
 from sovgate.git.run import (
     PROGRAM_DIRS,
     TOKEN,
@@ -30,6 +29,7 @@ from sovgate.git.run import (
 )
 from sovgate.git.run import printable as printable
 from sovgate.git.url import Remote
+from sovgate.staging import Staging
 
 #: GIT_CONFIG_GLOBAL, without which the user's hooks and rewrites would apply, came with 2.32.
 MIN_VERSION = (2, 32)

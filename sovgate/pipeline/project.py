@@ -55,6 +55,12 @@ class Project:
         return self.config.path.parent
 
     @property
+    def evidence(self) -> Path | None:
+        """The folder that holds NAME.evidence of each model; None: beside the models."""
+        named = self.config.evidence
+        return None if named is None else self.base / named
+
+    @property
     def digest(self) -> str:
         return self.config.file.sha256
 

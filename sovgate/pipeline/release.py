@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from sovgate.errors import SovgateError, UsageError, disk_error
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.move.outbox import alone
+from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.steps import ALREADY, LEFT, WOULD, Log, Step, StepResult
 from sovgate.records import DEFAULTS, Options, Release
-from sovgate.stages import attest
 
 if TYPE_CHECKING:
     from sovgate.stages.trust import Trusted
@@ -141,6 +141,7 @@ class _ReleaseRun:
         self.pin = release.pin
         self.key = key
         self.options = replace(options, project=opened.config.path.parent)
+        self.evidence = evidence_of(model, options, opened)
         self.dry_run = options.dry_run
         self.log = Log()
         self.left: list[Handover] = []
@@ -162,7 +163,7 @@ class _ReleaseRun:
 
     def make(self, datasets: Sequence[str]) -> None:
         admit(self.model, self.opened)
-        if attest.signature_path(self.model).exists():
+        if self.evidence.signed:
             self._verify()
         else:
             self._sign()
@@ -250,7 +251,7 @@ class _ReleaseRun:
 
         found = []
         trusted: tuple[Trusted, ...] = self.opened.trusted(self.zone)
-        for raw in attest.read(attest.evidence_dir(self.model)):
+        for raw in self.evidence.read():
             with contextlib.suppress(SovgateError):
                 statement = open_statement(raw.data, trusted, role=role).statement
                 if statement.subject_sha256 == self.manifest:
@@ -368,7 +369,7 @@ class _ReleaseRun:
                 self._pinned,
                 zone=zone,
                 output=output,
-                options=self.options,
+                options=replace(self.options, evidence=None),
             )
             say.decisions = made.decisions
             say.said = f"verified and opened at {output}; receipt signed"

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sovgate import files
+from sovgate import files, staging
 from sovgate.errors import DiskError, SovgateError, Terminated, UsageError, VerificationFailed
 
 
@@ -174,9 +174,9 @@ def test_an_atomic_write_puts_no_file_in_the_place_of_something_else(
 
 def test_rule_11_staging_is_private_and_gone_after_a_failure(tmp_path: Path) -> None:
     final = tmp_path / "model"
-    with pytest.raises(ValueError, match="x"), files.Staging(final) as staging:
-        (staging.path / "m").mkdir()
-        assert stat.S_IMODE(staging.path.stat().st_mode) == 0o700
+    with pytest.raises(ValueError, match="x"), staging.Staging(final) as made:
+        (made.path / "m").mkdir()
+        assert stat.S_IMODE(made.path.stat().st_mode) == 0o700
         raise ValueError("x")
     assert list(tmp_path.iterdir()) == []
 
@@ -192,8 +192,8 @@ def test_rule_11_a_signal_breaks_off_no_cleaning_up(
         remove(path, **options)
 
     monkeypatch.setattr(shutil, "rmtree", interrupted)
-    with pytest.raises(Terminated), files.Staging(tmp_path / "model") as staging:
-        (staging.path / "plaintext").touch()
+    with pytest.raises(Terminated), staging.Staging(tmp_path / "model") as made:
+        (made.path / "plaintext").touch()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -207,7 +207,7 @@ def test_rule_11_a_signal_after_the_lock_is_let_go_is_still_a_signal(
         if next(told, False):
             raise Terminated
 
-    with pytest.raises(Terminated), files.Staging(tmp_path / "model"):
+    with pytest.raises(Terminated), staging.Staging(tmp_path / "model"):
         monkeypatch.setattr(os, "close", interrupted)
         monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # that closes too
     monkeypatch.undo()
@@ -220,16 +220,16 @@ def test_rule_11_a_signal_while_staging_begins_leaves_nothing(
         raise Terminated
 
     monkeypatch.setattr(fcntl, "flock", interrupted)
-    with pytest.raises(Terminated), files.Staging(tmp_path / "model"):
+    with pytest.raises(Terminated), staging.Staging(tmp_path / "model"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_rule_11_the_next_run_sweeps_what_a_killed_run_left(tmp_path: Path) -> None:
     final = tmp_path / "model"
-    dead = tmp_path / f".model.00{files.Staging.SUFFIX}"
+    dead = tmp_path / f".model.00{staging.Staging.SUFFIX}"
     (dead / "plaintext").mkdir(parents=True)
-    with files.Staging(final) as live, files.Staging(final) as second:
+    with staging.Staging(final) as live, staging.Staging(final) as second:
         assert not dead.exists()
         assert live.path.exists()  # a lock says that its owner lives
         (second.path / "m").write_bytes(b"x")
@@ -240,9 +240,9 @@ def test_rule_11_the_next_run_sweeps_what_a_killed_run_left(tmp_path: Path) -> N
 def test_rule_11_many_runs_at_once_do_not_sweep_each_other(tmp_path: Path) -> None:
     def run(number: int) -> bool:
         for _ in range(30):
-            with files.Staging(tmp_path / "model") as staging:
-                (staging.path / "m").write_bytes(b"%d" % number)
-                if (staging.path / "m").read_bytes() != b"%d" % number:
+            with staging.Staging(tmp_path / "model") as made:
+                (made.path / "m").write_bytes(b"%d" % number)
+                if (made.path / "m").read_bytes() != b"%d" % number:
                     return False
         return True
 
@@ -261,12 +261,12 @@ def test_a_commit_replaces_nothing(tmp_path: Path, kind: str) -> None:
         (final / "mine").touch()
     else:
         final.symlink_to("nowhere")
-    with files.Staging(final) as staging:
-        (staging.path / "m").mkdir()
+    with staging.Staging(final) as made:
+        (made.path / "m").mkdir()
         with pytest.raises(UsageError, match="already exists"):
-            staging.commit("m")
+            made.commit("m")
         with pytest.raises(UsageError, match="already exists"):
-            files.require_free(final)
+            staging.require_free(final)
     assert os.path.lexists(final)
 
 
@@ -274,11 +274,11 @@ def test_a_commit_takes_an_empty_folder_in_one_step(tmp_path: Path) -> None:
     """So that no kill can leave an empty folder under the final name that stops the next run."""
     final = tmp_path / "model"
     final.mkdir()
-    files.require_free(final)
-    with files.Staging(final) as staging:
-        (staging.path / "m").mkdir()
-        (staging.path / "m" / "weights").write_bytes(b"w")
-        staging.commit("m")
+    staging.require_free(final)
+    with staging.Staging(final) as made:
+        (made.path / "m").mkdir()
+        (made.path / "m" / "weights").write_bytes(b"w")
+        made.commit("m")
     assert (final / "weights").read_bytes() == b"w"
 
 

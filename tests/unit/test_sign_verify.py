@@ -221,7 +221,8 @@ def test_rule_04_the_model_itself_may_be_reached_through_a_link(model: Path) -> 
     link = model.parent / "latest"
     link.symlink_to(model)
     assert inventory.take(link).root == model.resolve()
-    assert attest.evidence_dir(link) == model.parent.resolve() / "churn.evidence"
+    assert attest.evidence_dir(link) == model.parent.resolve() / "latest.evidence"
+    assert attest.folders_of(link).others == (model.parent.resolve() / "churn.evidence",)
 
 
 def test_rule_06_a_signer_of_another_role_signs_no_model(model: Path) -> None:

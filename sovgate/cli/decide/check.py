@@ -10,6 +10,7 @@ import click
 from sovgate.cli._base import (
     Option,
     declare,
+    evidence_option,
     key_option,
     model_argument,
     option,
@@ -65,6 +66,7 @@ sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0"
     cls=Option,
     help="Sign the decision with the zone's own key, and add it to the evidence.",
 )
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -76,6 +78,7 @@ def command(
     release: str | None,
     key: str | None,
     save: bool,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -89,7 +92,7 @@ def command(
             asked,
             key=key,
             save=save,
-            options=Options(project=project, progress=bar),
+            options=Options(project=project, evidence=evidence, progress=bar),
         )
     if checked.decision.unanswered:
         checked.decision.require()

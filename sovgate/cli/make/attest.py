@@ -10,6 +10,7 @@ from sovgate.cli._base import (
     LocalPath,
     argument,
     declare,
+    evidence_option,
     key_option,
     model_argument,
     option,
@@ -98,6 +99,7 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
     no_action=_BY_A_PERSON,
 )
 @key_option(help="Sign with this key, e.g. file:keys/ci.pem.")
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -113,6 +115,7 @@ def command(
     statement: str | None,
     until: str | None,
     key: str | None,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -149,7 +152,7 @@ def command(
                     until=until,
                 ),
                 key=key,
-                options=Options(project=project, progress=bar),
+                options=Options(project=project, evidence=evidence, progress=bar),
             )
         else:
             if dataset or release or statement or until:
@@ -166,7 +169,7 @@ def command(
                     roles=roles,
                 ),
                 key=key,
-                options=Options(project=project, progress=bar),
+                options=Options(project=project, evidence=evidence, progress=bar),
             )
     rows = [("manifest", f"sha256:{made.manifest}"), ("key", f"{made.key_id[:16]}…")]
     rows += [("signed", f"{item.role}: {item.source} → {item.path}") for item in made.signed]

@@ -11,6 +11,7 @@ from sovgate.cli._base import (
     LocalPath,
     argument,
     declare,
+    evidence_option,
     key_option,
     model_argument,
     option,
@@ -83,6 +84,7 @@ sovgate gate junit build/kyc-risk --report report.xml --key file:keys/ci.pem""",
 )
 @key_option(help="Sign the result with this key. Without a key it is written to unsigned/.")
 @signing_zone_option
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -97,6 +99,7 @@ def command(
     confidence: str | None,
     key: str | None,
     zone: str | None,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -113,7 +116,7 @@ def command(
             ),
             threshold=Threshold(at_least=at_least, at_most=at_most, confidence=confidence),
             key=signing_key(key, zone, project),
-            options=Options(project=project, progress=bar),
+            options=Options(project=project, evidence=evidence, progress=bar),
         )
     return _report(made)
 

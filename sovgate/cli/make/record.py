@@ -7,6 +7,7 @@ from pathlib import Path
 from sovgate.cli._base import (
     LocalPath,
     declare,
+    evidence_option,
     key_option,
     model_argument,
     option,
@@ -105,6 +106,7 @@ sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from
 )
 @key_option(help="Sign the record with this key. Without a key it is written to unsigned/.")
 @signing_zone_option
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -120,6 +122,7 @@ def command(
     metrics: tuple[str, ...],
     key: str | None,
     zone: str | None,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -141,7 +144,7 @@ def command(
                 metrics=_pairs(metrics, "--metric"),
             ),
             key=signing_key(key, zone, project),
-            options=Options(project=project, progress=bar),
+            options=Options(project=project, evidence=evidence, progress=bar),
         )
     rows = [("manifest", f"sha256:{made.manifest}")]
     for dataset in made.datasets:

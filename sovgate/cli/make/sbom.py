@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sovgate.cli._base import (
     LocalPath,
     declare,
+    evidence_option,
     key_option,
     model_argument,
     option,
@@ -73,6 +74,7 @@ sovgate sbom build/kyc-risk -o kyc-risk.cdx.json --spdx kyc-risk.spdx.json""",
 )
 @key_option(help="Sign the SBOM with this key. Without a key it is written to unsigned/.")
 @signing_zone_option
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -84,6 +86,7 @@ def command(
     spdx: Path | None,
     key: str | None,
     zone: str | None,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -101,7 +104,7 @@ def command(
             told=Told(requirements=requirements, environment=environment, licences=licences),
             output=output,
             spdx=spdx,
-            options=Options(project=project, progress=bar),
+            options=Options(project=project, evidence=evidence, progress=bar),
         )
     if streams:
         write_document(made.documents[0 if output == STREAM else 1], format_)

@@ -7,6 +7,7 @@ from pathlib import Path
 from sovgate.cli._base import (
     LocalPath,
     declare,
+    evidence_option,
     key_option,
     model_argument,
     option,
@@ -39,6 +40,7 @@ sovgate sign build/kyc-risk --zone us-train""",
     help="Where to write it (default: MODEL.evidence/signature.sigstore.json).",
 )
 @zone_option(help="Without --key: sign with this zone's key.")
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -46,6 +48,7 @@ def command(
     key: str | None,
     signature: Path | None,
     zone: str | None,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -58,7 +61,7 @@ def command(
             key=key,
             zone=zone,
             signature=signature,
-            options=Options(project=project, progress=bar),
+            options=Options(project=project, evidence=evidence, progress=bar),
         )
     manifest = made.manifest
     notes = ("an older signature was replaced",) if made.replaced else ()

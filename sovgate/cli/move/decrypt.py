@@ -8,6 +8,7 @@ from sovgate.cli._base import (
     LocalPath,
     argument,
     declare,
+    evidence_option,
     option,
     output_options,
     project_option,
@@ -36,10 +37,16 @@ from sovgate.records import Options
     metavar="MODEL",
     help="Where to write the model. Nothing may be there yet.",
 )
+@evidence_option
 @project_option
 @output_options
 def command(
-    sealed: Path, zone: str | None, output: Path, project: Path | None, format_: str
+    sealed: Path,
+    zone: str | None,
+    output: Path,
+    evidence: Path | None,
+    project: Path | None,
+    format_: str,
 ) -> Report:
     """Decrypt and verify a copy that was encrypted for this zone."""
     from sovgate.pipeline.move.decrypt import decrypt
@@ -49,7 +56,7 @@ def command(
             sealed,
             zone=zone,
             out=output,
-            options=Options(project=project, progress=bar),
+            options=Options(project=project, evidence=evidence, progress=bar),
         )
     files = "1 file" if made.files == 1 else f"{made.files} files"
     return Report(

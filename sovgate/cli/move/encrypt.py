@@ -7,6 +7,7 @@ from pathlib import Path
 from sovgate.cli._base import (
     LocalPath,
     declare,
+    evidence_option,
     model_argument,
     option,
     output_options,
@@ -58,6 +59,7 @@ sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
 )
 @zone_option(help="The zone where this runs. Its key signs the copy, which push asks for.")
 @option("--dry-run", is_flag=True, help="Say what would be encrypted, and write nothing.")
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -68,6 +70,7 @@ def command(
     signature: Path | None,
     zone: str | None,
     dry_run: bool,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -81,7 +84,7 @@ def command(
             out=output,
             naming=Naming(release=release, zone=zone),
             signature=signature,
-            options=Options(project=project, dry_run=dry_run, progress=bar),
+            options=Options(project=project, evidence=evidence, dry_run=dry_run, progress=bar),
         )
     rows = [
         ("manifest", f"sha256:{made.manifest}"),

@@ -8,6 +8,7 @@ from sovgate.cli._base import (
     LocalPath,
     argument,
     declare,
+    evidence_option,
     option,
     output_options,
     project_option,
@@ -45,10 +46,16 @@ sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn""",
     metavar="MODEL",
     help="Where to write the model. Its evidence is written beside it.",
 )
+@evidence_option
 @project_option
 @output_options
 def command(
-    release: str, zone: str | None, output: Path, project: Path | None, format_: str
+    release: str,
+    zone: str | None,
+    output: Path,
+    evidence: Path | None,
+    project: Path | None,
+    format_: str,
 ) -> Report:
     """Fetch a release, verify it, decide, decrypt it, and sign a receipt."""
     from sovgate.pipeline.move.pull import pull
@@ -58,7 +65,7 @@ def command(
             Release.parse(release),
             zone=running_zone(zone),
             output=output,
-            options=Options(project=project, progress=bar),
+            options=Options(project=project, evidence=evidence, progress=bar),
         )
     pinned = done.moved.pinned
     source = done.moved.source

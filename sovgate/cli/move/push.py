@@ -8,6 +8,7 @@ from sovgate.cli._base import (
     LocalPath,
     argument,
     declare,
+    evidence_option,
     option,
     output_options,
     project_option,
@@ -50,6 +51,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
     help="The model's signature (default: in MODEL.evidence/).",
 )
 @option("--dry-run", is_flag=True, help="Say what would cross, and write nothing.")
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -59,6 +61,7 @@ def command(
     to: str,
     signature: Path | None,
     dry_run: bool,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -72,7 +75,7 @@ def command(
             zone=running_zone(zone),
             to=to,
             signature=signature,
-            options=Options(project=project, dry_run=dry_run, progress=bar),
+            options=Options(project=project, evidence=evidence, dry_run=dry_run, progress=bar),
         )
     pinned = done.moved.pinned
     target, release_, crossing = done.moved.destination, done.moved.release, done.size

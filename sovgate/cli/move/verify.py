@@ -7,6 +7,7 @@ from pathlib import Path
 from sovgate.cli._base import (
     LocalPath,
     declare,
+    evidence_option,
     key_option,
     model_argument,
     option,
@@ -62,6 +63,7 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
     no_action="it weakens trust: for a desk",
     help="Verify only the signed files, and leave out all others.",
 )
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -71,6 +73,7 @@ def command(
     key: str | None,
     ignore: tuple[str, ...],
     ignore_unsigned: bool,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -85,7 +88,7 @@ def command(
             pin=manifest,
             key=key,
             unsigned=Unsigned(paths=paths, anywhere=ignore_unsigned),
-            options=Options(project=project, progress=bar),
+            options=Options(project=project, evidence=evidence, progress=bar),
         )
     found, signer = verified.manifest, verified.signer
     return Report(

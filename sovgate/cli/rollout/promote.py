@@ -11,6 +11,7 @@ from sovgate.cli._base import (
     Option,
     argument,
     declare,
+    evidence_option,
     option,
     output_options,
     project_option,
@@ -48,6 +49,7 @@ sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu""",
     is_flag=True,
     help="Show what would change, and write nothing.",
 )
+@evidence_option
 @project_option
 @output_options
 def command(
@@ -55,6 +57,7 @@ def command(
     zone: str | None,
     model: Path | None,
     dry_run: bool,
+    evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -66,7 +69,7 @@ def command(
         Release.parse(release),
         zone=zone,
         model=model,
-        options=Options(project=project, dry_run=dry_run),
+        options=Options(project=project, evidence=evidence, dry_run=dry_run),
     )
     release_, zone_ = made.subject.release, made.place.zone
     if made.already:

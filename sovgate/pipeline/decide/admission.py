@@ -19,6 +19,7 @@ from sovgate.formats.manifest import FILE_NAME
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
     from sovgate.pipeline.project import Project
+    from sovgate.stages.attest import Folders
     from sovgate.stages.sbom import Inspected
 
 #: The rule that says the same of what is to cross, and the reason of the error.
@@ -80,16 +81,14 @@ def admit(model: Path, opened: Project | None, *, signature: Path | None = None)
     return admitted.inspected
 
 
-def admit_unsigned(model: Path, opened: Project, signature: Path | None) -> None:
+def admit_unsigned(folders: Folders, opened: Project, signature: Path | None) -> None:
     """For what moves a signed model: of one without a signature it is said first what is in it.
 
     What lacks a signature because `sign` refused it would else be told to be signed. Raises as
     `admit` does.
     """
-    from sovgate.stages import attest
-
-    if signature is None and not os.path.lexists(attest.signature_path(model)):
-        admit(model, opened)
+    if signature is None and not folders.signed:
+        admit(folders.model, opened)
 
 
 def refuse(admitted: Admitted) -> None:

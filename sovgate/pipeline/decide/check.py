@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate import strict
 from sovgate.errors import ConfigError, UsageError
 from sovgate.pipeline.decide.case import Known, KnownLocation, Question
 from sovgate.pipeline.decide.contents import look_into
 from sovgate.pipeline.decide.judge import judge
+from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import ACTIONS, CLASSES, DEFAULTS, Advance, Options, Release
 
 if TYPE_CHECKING:
     from sovgate.formats.decision import Decision
     from sovgate.formats.manifest import Manifest
+    from sovgate.stages.attest import Folders
 
 _CLASS = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
 
@@ -69,7 +70,8 @@ def check(
     from sovgate.stages import attest
 
     opened, question = _question(asked, options)
-    listed, signature = _identity(model, opened, question.source, options.progress)
+    folders = evidence_of(model, options, opened)
+    listed, signature = _identity(folders, opened, question.source, options.progress)
     manifest = listed.digest
     if question.release is not None and question.release.pin not in (None, manifest):
         raise UsageError(
@@ -80,8 +82,7 @@ def check(
     seen = look_into(model.resolve(), listed, opened)
     if hashed:
         seen.require_signed(options.progress)
-    folder = attest.evidence_dir(model)
-    evidence, trusted = attest.read(folder), opened.trusted(question.source)
+    evidence, trusted = folders.read(), opened.trusted(question.source)
     judged = judge(
         opened,
         [replace(question, manifest=manifest)],
@@ -101,7 +102,7 @@ def check(
 
         signer = opened.signer(question.source) if key is None else open_signer(key, Path.cwd())
         document = judged.signed(signer).documents[0]
-        saved, digest = attest.add(folder, "decision", document.data), document.sha256
+        saved, digest = attest.add(folders.folder, "decision", document.data), document.sha256
     return Checked(decision=judged.first, saved=saved, sha256=digest)
 
 
@@ -153,17 +154,16 @@ def _release(text: str, opened: Project) -> Release:
 
 
 def _identity(
-    model: Path, opened: Project, zone: str, advance: Advance | None
+    folders: Folders, opened: Project, zone: str, advance: Advance | None
 ) -> tuple[Manifest, str | None]:
     """The manifest, and the digest of the signature that was verified, None without one."""
-    from sovgate.files import read_bounded
-    from sovgate.stages import attest, inventory
+    from sovgate.stages import inventory
     from sovgate.stages.verify import Scope, verify_listing, verify_model
 
-    path = attest.signature_path(model)
-    if not path.exists():
+    model, path = folders.model, folders.signature
+    if not folders.signed:
         return inventory.take(model, advance=advance).manifest, None
-    bundle = read_bounded(path, most=strict.MAX_BYTES, what="signature")
+    path, bundle = folders.read_signature()
     trusted = opened.trusted(zone)
     scope = Scope(signature=path, strict_git=True)
     verified = verify_listing(model, bundle, trusted, scope)

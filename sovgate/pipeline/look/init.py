@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sovgate import regions
 from sovgate.errors import ConfigError, UsageError, disk_error
-from sovgate.files import Staging, read_bounded
+from sovgate.files import read_bounded
 from sovgate.pipeline.look.scaffold import (
     PATTERNS,
     PUBLIC,
@@ -25,6 +25,7 @@ from sovgate.pipeline.look.scaffold import (
     key_files,
 )
 from sovgate.records import RELEASE_PART
+from sovgate.staging import Staging
 
 __all__ = ["PATTERNS", "Answers", "DataAnswer", "Made", "ZoneAnswer", "init"]
 

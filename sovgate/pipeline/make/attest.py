@@ -24,6 +24,7 @@ from sovgate.errors import (
 from sovgate.files import read_bounded
 from sovgate.formats.statement import PREDICATE_TYPES, SPDX, STATEMENT_TYPE, Statement, role_of
 from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, ROLES, Advance, Options, Release
 from sovgate.stages import attest as evidence
@@ -103,13 +104,13 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
     wanted = _roles(selection.roles)
     opened = open_project(options.project)
     manifest = _manifest(model, opened, options.progress)
-    folder = evidence.evidence_dir(model)
+    folders = evidence_of(model, options, opened)
     left: list[Item] = []
     if file is not None:
         drafts = [_from_file(file, selection.kind, opened.config.model, manifest)]
     else:
         drafts = []
-        for raw in evidence.read_unsigned(folder):
+        for raw in folders.read_unsigned():
             draft = _Draft(source=raw.name, statement=_statement(raw.data, raw.name))
             role = draft.statement.role
             if (wanted and role not in wanted) or (not wanted and role in BY_NAME):
@@ -119,7 +120,7 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
             drafts.append(draft)
     for draft in drafts:
         _check(draft, opened.config.model, manifest, wanted)
-    return _seal_all(model, folder, manifest, drafts, left, key)
+    return _seal_all(folders, manifest, drafts, left, key)
 
 
 def attest_legal(
@@ -160,7 +161,7 @@ def attest_legal(
     )
     draft = _Draft(source=f"{said.dataset} in {name}", statement=made)
     _check(draft, opened.config.model, manifest, frozenset())
-    return _seal_all(model, evidence.evidence_dir(model), manifest, [draft], [], key)
+    return _seal_all(evidence_of(model, options, opened), manifest, [draft], [], key)
 
 
 def _roles(names: Sequence[str]) -> frozenset[str]:
@@ -300,8 +301,7 @@ def _read(role: str, statement: Statement) -> None:
 
 
 def _seal_all(
-    model: Path,
-    folder: Path,
+    folders: evidence.Folders,
     manifest: str,
     drafts: Sequence[_Draft],
     left: list[Item],
@@ -310,18 +310,18 @@ def _seal_all(
     from sovgate.keys.registry import open_signer
 
     signer = open_signer(key, Path.cwd())
-    there = _signed_before(folder, signer)
+    there = _signed_before(folders, signer)
     signed: list[Item] = []
     for draft in drafts:
         role, payload = draft.statement.role, draft.statement.payload()
         if payload in there:
             left.append(Item(role=role, source=draft.source, why="signed by this key already"))
             continue
-        path = evidence.add(folder, role, evidence.seal(draft.statement, signer))
+        path = evidence.add(folders.folder, role, evidence.seal(draft.statement, signer))
         there.add(payload)
         signed.append(Item(role=role, source=draft.source, path=path))
     return Attested(
-        model=model,
+        model=folders.model,
         manifest=manifest,
         key_id=signer.public_key.key_id,
         signed=tuple(signed),
@@ -329,13 +329,13 @@ def _seal_all(
     )
 
 
-def _signed_before(folder: Path, signer: Signer) -> set[bytes]:
+def _signed_before(folders: evidence.Folders, signer: Signer) -> set[bytes]:
     """Payloads that this very key signed; a bundle that only looks so counts for nothing."""
     from sovgate.stages.trust import Trusted, open_statement
 
     own = [Trusted(name="this key", key=signer.public_key, may=frozenset(ROLES))]
     found = set()
-    for raw in evidence.read(folder):
+    for raw in folders.read():
         try:
             found.add(open_statement(raw.data, own).statement.payload())
         except (VerificationFailed, InternalError):

@@ -23,6 +23,7 @@ from sovgate.formats.testresult import (
 from sovgate.gates.registry import GATES, open_gate
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.decide.evidence import decimal
+from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Options
 
@@ -125,7 +126,7 @@ def gate(
         predicate_type=PREDICATE_TYPES["gate"],
         predicate=result.predicate(),
     )
-    folder, signed_by = attest.evidence_dir(model), None
+    folder, signed_by = evidence_of(model, options, opened).folder, None
     if key is None:
         path = attest.add_unsigned(folder, "gate", statement.payload())
     else:

@@ -14,6 +14,7 @@ from sovgate.errors import Malformed, UsageError, VerificationFailed
 from sovgate.files import read_bounded
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.make.claims import differences
+from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options
 
@@ -118,7 +119,7 @@ def record(
         predicate_type=PREDICATE_TYPES["provenance"],
         predicate=_readable(training),
     )
-    folder = attest.evidence_dir(model)
+    folder = evidence_of(model, options, opened).folder
     signed_by = None
     if key is None:
         path = attest.add_unsigned(folder, "provenance", statement.payload())
@@ -239,18 +240,18 @@ def open_base(place: Path, opened: Project, advance: Advance | None = None) -> B
     renamed = bool(equals and called and rest) and not place.exists()
     path = Path(rest) if renamed else place
     if path.name.endswith(_EVIDENCE) and path.is_dir():
-        folder, name = path, path.name.removesuffix(_EVIDENCE)
+        name = path.name.removesuffix(_EVIDENCE)
         manifest = _signed(path, trusted)
-        claims = of_evidence(attest.read(path), trusted, manifest).claims
+        evidence = attest.read(path)
+        claims = of_evidence(evidence, trusted, manifest).claims
     else:
-        folder, name = attest.evidence_dir(path), path.resolve().name
+        evidence = evidence_of(path, DEFAULTS, opened).read()
+        name = path.resolve().name
         taken = inventory.take(path, advance=advance)
         manifest = taken.manifest.digest
         names = [resource.name for resource in taken.manifest.resources]
         claims = inspect(taken.root, taken.kind, names).claims
-    found = sort_evidence(
-        attest.read(folder), trusted=trusted, manifest=manifest, release=None, now=clock()
-    )
+    found = sort_evidence(evidence, trusted=trusted, manifest=manifest, release=None, now=clock())
     digests = tuple(item.sha256 for item in found.evidence if item.role == "provenance")
     known = bool(found.records) and all(one.datasets for one in found.records)
     known = known and not uncovered(claims, found.records)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import ConfigError, SovgateError, UsageError
 from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.places import evidence_of
 from sovgate.records import DEFAULTS, STREAM, Options
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import TrainingRecord
     from sovgate.keys._api import Signer
     from sovgate.pipeline.project import Project
+    from sovgate.stages.attest import Folders
     from sovgate.stages.sbom import Described, Inspected, Licence
 
 _EPOCH = re.compile(r"[0-9]{1,12}", re.ASCII)
@@ -71,7 +73,7 @@ def sbom(
     """
     from sovgate import __version__
     from sovgate.files import require_file
-    from sovgate.stages import attest, inventory
+    from sovgate.stages import inventory
     from sovgate.stages import sbom as stage
 
     options.refuse_dry_run("sbom")
@@ -95,8 +97,8 @@ def sbom(
     inspected = admit(model, opened)
     manifest = inventory.read(survey, advance=options.progress).manifest
     stage.unchanged(survey.root, survey.kind, inspected)
-    folder = attest.evidence_dir(model)
-    record, record_signer, ignored = _record(folder, manifest.digest, opened)
+    folders = evidence_of(model, options, opened)
+    record, record_signer, ignored = _record(folders, manifest.digest, opened)
     if not libraries and record is not None and record.environment is not None:
         libraries = stage.merged(
             [stage.Library(name=n, version=v) for n, v in record.environment.packages.items()]
@@ -113,11 +115,11 @@ def sbom(
         timestamp=timestamp,
         tool_version=__version__,
     )
-    return _write(model, described, signer, output=output, spdx=spdx, ignored=ignored)
+    return _write(folders, described, signer, output=output, spdx=spdx, ignored=ignored)
 
 
 def _write(
-    model: Path,
+    folders: Folders,
     described: Described,
     signer: Signer | None,
     *,
@@ -131,7 +133,7 @@ def _write(
     from sovgate.stages import attest
     from sovgate.stages.sbom import cyclonedx, spdx3
 
-    folder = attest.evidence_dir(model)
+    folder = folders.folder
     document = cyclonedx.build(described)
     documents: list[tuple[str, dict[str, Any], Path | None]] = [
         (PREDICATE_TYPES["sbom"], document, output)
@@ -139,7 +141,7 @@ def _write(
     if spdx is not None:
         documents.append((SPDX, spdx3.build(described), spdx))
     paths = []
-    for predicate_type, predicate, place in documents:
+    for predicate_type, predicate, output_path in documents:
         statement = Statement(
             subject_name=described.name,
             subject_sha256=described.manifest.digest,
@@ -150,10 +152,10 @@ def _write(
             paths.append(attest.add_unsigned(folder, "sbom", statement.payload()))
         else:
             paths.append(attest.add(folder, "sbom", attest.seal(statement, signer)))
-        if place is not None and place != STREAM:
-            atomic_write(place, strict.canonical(predicate))
+        if output_path is not None and output_path != STREAM:
+            atomic_write(output_path, strict.canonical(predicate))
     return Written(
-        model=model,
+        model=folders.model,
         manifest=described.manifest.digest,
         paths=tuple(paths),
         documents=tuple(strict.canonical(predicate) for _, predicate, _ in documents),
@@ -224,7 +226,7 @@ def _licences(named: Sequence[str], inspected: Inspected) -> tuple[Licence, ...]
 
 
 def _record(
-    folder: Path, manifest: str, project: Project | None
+    folders: Folders, manifest: str, project: Project | None
 ) -> tuple[TrainingRecord | None, str | None, int]:
     """The latest training record of this model, its signer, and how many others were passed over.
 
@@ -233,7 +235,6 @@ def _record(
     """
     from sovgate.formats.provenance import parse
     from sovgate.formats.statement import PREDICATE_TYPES, Statement
-    from sovgate.stages import attest
     from sovgate.stages.trust import open_statement
 
     found: list[tuple[bool, str, str, TrainingRecord, str | None]] = []
@@ -248,7 +249,7 @@ def _record(
         found.append((signer is not None, record.finished.isoformat(), sha256, record, signer))
 
     hint = "provenance-"
-    signed = [raw for raw in attest.read(folder) if raw.name.startswith(hint)]
+    signed = [raw for raw in folders.read() if raw.name.startswith(hint)]
     trusted = project.trusted() if project is not None and signed else ()
     for raw in signed:
         try:
@@ -256,7 +257,7 @@ def _record(
             consider(verified.statement, raw.sha256, verified.signer.key.key_id)
         except SovgateError:
             ignored += 1
-    for raw in attest.read_unsigned(folder):
+    for raw in folders.read_unsigned():
         if not raw.name.startswith(hint):
             continue
         try:

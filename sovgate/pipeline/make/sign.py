@@ -12,6 +12,7 @@ from sovgate.formats import foreign
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.oms import root_of
 from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import nearest_project
 from sovgate.records import DEFAULTS, Options, Sized
 from sovgate.stages import attest, inventory
@@ -56,14 +57,20 @@ def sign(
     """
     options.refuse_dry_run("sign")
     signer = _signer(key, zone, options.project)
-    path = attest.signature_path(model) if signature is None else signature
+    opened = nearest_project(options.project)
+    path = signature
+    if path is None:
+        path = evidence_of(model, options, opened).folder / attest.SIGNATURE
     replaced = _older_bundle(path)
-    admit(model, nearest_project(options.project), signature=path)
+    admit(model, opened, signature=path)
     taken = inventory.take(
         model, advance=options.progress, total=options.expect, signature=path, strict_git=True
     )
     data = sign_inventory(taken, signer)
-    atomic_write(path, data)
+    if signature is None:
+        attest.write_signature(path, data)
+    else:
+        atomic_write(path, data)
     return Signed(
         model=taken.root,
         manifest=taken.manifest,

@@ -18,15 +18,14 @@ from sovgate.errors import (
     disk_error,
 )
 from sovgate.files import (
-    Staging,
-    create_only,
     open_below,
     opened_dir,
     read_bounded,
-    require_free,
 )
+from sovgate.pipeline.places import evidence_of_output
 from sovgate.pipeline.project import open_project
 from sovgate.records import DEFAULTS, Options, Sized
+from sovgate.staging import Staging, require_free
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
@@ -82,7 +81,7 @@ def decrypt(
     evidence = [(item, read_evidence(read_blob, item, manifest.digest)) for item in sealed.evidence]
     identity = opened.identity(zone)
     options.expect(manifest.total)
-    beside = out.parent.resolve() / f"{out.name}.evidence"
+    beside = evidence_of_output(out, options, opened)
     with Staging(out) as staging:
         model = encrypt.open_model(
             sealed, read_blob, identity, staging.path, manifest, advance=options.progress
@@ -228,13 +227,11 @@ def restore_evidence(
     from sovgate.stages import attest
 
     path = folder / attest.SIGNATURE
-    if not create_only(path, signature):
-        there = read_bounded(path, most=strict.MAX_BYTES, what="signature")
-        if there != signature:
-            raise UsageError(
-                f"{os.fspath(path)!r} already exists, and belongs to another model",
-                fix="name another place with -o, or remove that folder",
-                reason="output-exists",
-            )
+    if not attest.add_signature(folder, signature) and attest.signature_in(folder) != signature:
+        raise UsageError(
+            f"{os.fspath(path)!r} already exists, and belongs to another model",
+            fix="name another place with -o, or remove that folder",
+            reason="output-exists",
+        )
     for item, data in evidence:
         attest.add(folder, item.role, data)

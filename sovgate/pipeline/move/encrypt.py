@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
-from sovgate.files import require_free
 from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
+from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
+from sovgate.staging import require_free
 
 if TYPE_CHECKING:
     from sovgate.formats.sealed import Evidence, Sealed
     from sovgate.keys._api import Signer
+    from sovgate.stages.attest import Folders
     from sovgate.stages.encrypt import ZoneKey
     from sovgate.stages.verify import VerifiedModel
 
@@ -66,7 +68,6 @@ def encrypt(
     Raises UsageError, ConfigError, VerificationFailed, PolicyDenied (a secret in the model),
     KeyServiceError, DiskError.
     """
-    from sovgate.stages import attest
     from sovgate.stages.encrypt import ZoneKey, seal_model
 
     opened = open_project(options.project)
@@ -82,8 +83,9 @@ def encrypt(
         for name in to
     ]
     require_free(out)
-    admit_unsigned(model, opened, signature)
-    path, bundle = attest.read_signature(model, signature)
+    folders = evidence_of(model, options, opened)
+    admit_unsigned(folders, opened, signature)
+    path, bundle = folders.read_signature(signature)
     verified = _verified(model, bundle, path, opened, options.progress)
     if out.resolve().is_relative_to(verified.root):
         raise UsageError(
@@ -94,7 +96,7 @@ def encrypt(
     manifest = verified.manifest
     refuse(examine(verified.root, manifest, opened))
     named = _release(naming.release, opened, manifest.digest)
-    evidence = read_evidence(model, manifest.digest, bundle)
+    evidence = read_evidence(folders, manifest.digest, bundle)
     if not options.dry_run:
         options.expect(manifest.total)
         copies = seal_model(
@@ -183,7 +185,9 @@ def _release(text: str | None, opened: Project, manifest: str) -> Release | None
     return release
 
 
-def read_evidence(model: Path, manifest: str, signature: bytes) -> list[tuple[Evidence, bytes]]:
+def read_evidence(
+    folders: Folders, manifest: str, signature: bytes
+) -> list[tuple[Evidence, bytes]]:
     """The statements beside a model, but for its signature: those travel with it as they are.
 
     RULES 6: one that is about another model is refused. Whom to believe is the destination's own
@@ -191,10 +195,9 @@ def read_evidence(model: Path, manifest: str, signature: bytes) -> list[tuple[Ev
     """
     from sovgate.formats import foreign
     from sovgate.formats.sealed import Evidence
-    from sovgate.stages import attest
 
     found = []
-    for raw in attest.read(attest.evidence_dir(model)):
+    for raw in folders.read():
         if raw.sha256 == hashlib.sha256(signature).hexdigest():
             continue
         statement = foreign.statement(raw.data)
@@ -202,7 +205,7 @@ def read_evidence(model: Path, manifest: str, signature: bytes) -> list[tuple[Ev
             raise VerificationFailed(
                 f"the evidence {raw.name!r} is about another model",
                 why=f"its subject is {statement.subject_sha256}; this model is {manifest}",
-                fix=f"remove it from {attest.evidence_dir(model)}",
+                fix=f"remove it from {folders.folder}",
                 reason="evidence-subject",
             )
         record = Evidence(

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from sovgate.errors import SovgateError, VerificationFailed, disk_error
-from sovgate.files import Staging, read_bounded
+from sovgate.files import read_bounded
 from sovgate.records import Release, Sized
+from sovgate.staging import Staging
 from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:

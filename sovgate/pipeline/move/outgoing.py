@@ -55,13 +55,14 @@ class Outgoing:
         return Sized(sha256=digest, size=len(self.signature))
 
 
-def is_sealed(source: Path, zone: str, signature: Path | None = None) -> bool:
+def is_sealed(folders: attest.Folders, zone: str, signature: Path | None = None) -> bool:
     """Whether `source` is a folder that `encrypt` made, with a copy for `zone`.
 
     A model's author decides what lies in the model: one with such a folder in it must not have
     another release pushed in its place. Raises UsageError, reason "ambiguous-source".
     """
-    signed = signature is not None or os.path.lexists(attest.signature_path(source))
+    source = folders.model
+    signed = signature is not None or folders.signed
     if not (source / zone / "sealed.json").is_file():
         if not signed and (source / "sealed.json").is_file():
             raise UsageError(
@@ -81,7 +82,7 @@ def is_sealed(source: Path, zone: str, signature: Path | None = None) -> bool:
 
 
 def from_model(
-    model: Path,
+    folders: attest.Folders,
     trusted: Sequence[Trusted],
     *,
     signature: Path | None,
@@ -95,14 +96,15 @@ def from_model(
     """
     from sovgate.stages.verify import Scope, verify_listing, verify_model
 
-    path, bundle = attest.read_signature(model, signature)
+    model = folders.model
+    path, bundle = folders.read_signature(signature)
     scope = Scope(signature=path, strict_git=True)
     verified = verify_listing(model, bundle, trusted, scope)
     if verified is None or not encrypts:
         verified = verify_model(
             model, bundle, trusted, scope, advance=options.progress, total=options.expect
         )
-    raw = attest.read(attest.evidence_dir(model))
+    raw = folders.read()
     documents, left_behind = select(raw, trusted, verified.manifest.digest)
     return Outgoing(
         manifest=verified.manifest,

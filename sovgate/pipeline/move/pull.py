@@ -5,12 +5,10 @@ Everything is checked before a key is unwrapped, and all bytes before the model 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
-from sovgate.files import Staging, create_only, read_bounded
 from sovgate.formats.auditentry import About
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import (
@@ -29,11 +27,12 @@ from sovgate.pipeline.move.movement import (
     refuse,
     require_own_role,
 )
-from sovgate.pipeline.move.results import Moved, Proof, Pulled, Size, evidence_beside
+from sovgate.pipeline.move.results import Moved, Proof, Pulled, Size
+from sovgate.pipeline.places import evidence_of_output
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import attest, audit
-from sovgate.strict import MAX_BYTES
+from sovgate.staging import Staging, is_free, not_empty, sweep
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
@@ -78,6 +77,7 @@ def pull(
             now=audit.utc_now(),
         )
     move = _Move(opened, store, record, trusted, located, output)
+    move.evidence_dir = evidence_of_output(output, options, opened)
     with timer.step("check signature and evidence"):
         move.fetch()
         already = move.is_there()
@@ -103,6 +103,7 @@ def pull(
         already=already,
         signers=(("transfer", record.signer.name), ("signature", move.model_signer.name)),
         output=output,
+        evidence=move.evidence_dir,
         pinned=release.pin is not None,
         newer=transfer.newer(store, release.model, record.transfer.sequence),
         decisions=judged.lines,
@@ -116,6 +117,7 @@ class _Move:
     manifest: Manifest
     fetched: Fetched
     model_signer: Trusted
+    evidence_dir: Path
 
     def __init__(
         self,
@@ -131,7 +133,6 @@ class _Move:
         self.contents = contents.UNOPENED
         self.release = record.transfer.release
         self.zone = record.transfer.destination.zone
-        self.evidence_dir = evidence_beside(output)
 
     def fetch(self) -> None:
         """Signature, manifest and evidence, each against the record and against its signer."""
@@ -165,7 +166,7 @@ class _Move:
         from sovgate.stages.verify import Scope, verify_model
 
         self._refuse_other_evidence()
-        if not os.path.lexists(self.output):
+        if is_free(self.output):
             return False
         try:
             scope = Scope(any_name=True)
@@ -175,6 +176,8 @@ class _Move:
             why = f"its manifest is sha256:{found.manifest.digest}"
         except SovgateError as error:
             why = error.what
+        if self.output.is_dir():
+            why = f"{not_empty(self.output).why}; {why}"
         raise UsageError(
             f"{str(self.output)!r} already exists, and is not {self.release}",
             why=why,
@@ -185,10 +188,7 @@ class _Move:
     def _refuse_other_evidence(self) -> None:
         """Evidence of two models is never mixed. RULES 6. Raises UsageError."""
         path = self.evidence_dir / attest.SIGNATURE
-        if not os.path.lexists(path):
-            return
-        there = read_bounded(path, most=MAX_BYTES, what="signature")
-        if there != self.fetched.signature:
+        if attest.signature_in(self.evidence_dir) not in (None, self.fetched.signature):
             raise UsageError(
                 f"{str(path)!r} already exists, and is another signature",
                 why="the evidence of an earlier model is still there",
@@ -244,11 +244,10 @@ class _Move:
         head = note(run, "intent", self.about, refs=refs)
         with outcome_of_failure(run, self.about):
             if already:
-                # Entering sweeps what a killed run left beside the model. RULES 11.
-                with Staging(self.output):
-                    self._check_key()
-                    judged = self._recheck(judged, self.output)
-                    self._evidence(judged)
+                sweep(self.output)  # what a killed run left
+                self._check_key()
+                judged = self._recheck(judged, self.output)
+                self._evidence(judged)
             else:
                 with timer.step("decrypt and verify"):
                     judged = self._open(judged, advance)
@@ -319,7 +318,7 @@ class _Move:
     def _evidence(self, judged: Judged) -> None:
         """What came along, the record and our decision, beside the model; the same twice is one."""
         folder = self.evidence_dir
-        if not create_only(folder / attest.SIGNATURE, self.fetched.signature):
+        if not attest.add_signature(folder, self.fetched.signature):
             self._refuse_other_evidence()
         for ref, data in self.fetched.evidence:
             attest.add(folder, ref.role, data)

@@ -32,6 +32,7 @@ from sovgate.pipeline.move.movement import (
 )
 from sovgate.pipeline.move.outbox import Outbox, open_blob
 from sovgate.pipeline.move.results import Delivered, Moved, Pushed, Size, Written
+from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import audit
@@ -63,13 +64,14 @@ def push(
     timer = Timer()
     check_call(opened, release, zone, to)
     trusted = opened.trusted(zone)
+    beside = evidence_of(source, options, opened)
     with timer.step("verify"):
-        if outgoings.is_sealed(source, to, signature):
+        if outgoings.is_sealed(beside, to, signature):
             outgoing = outgoings.from_sealed(source, to, release, trusted, home=zone)
         else:
-            admit_unsigned(source, opened, signature)
+            admit_unsigned(beside, opened, signature)
             outgoing = outgoings.from_model(
-                source,
+                beside,
                 trusted,
                 signature=signature,
                 encrypts=not options.dry_run,
@@ -86,7 +88,7 @@ def push(
         if judged.denial is not None:
             raise judged.denial
         return move.plan(judged, timer)
-    return move.run(judged, timer, source, options)
+    return move.run(judged, timer, beside.folder, options)
 
 
 class _Move:
@@ -208,7 +210,7 @@ class _Move:
         self,
         judged: Judged,
         timer: Timer,
-        source: Path,
+        evidence: Path,
         options: Options,
     ) -> Pushed:
         """From the audit intent to the outcome."""
@@ -234,7 +236,7 @@ class _Move:
             done = self._deliver(judged, timer, outbox, signer, head, options.progress)
             judged = self.final or judged
             if self.outgoing.root is not None:
-                self._keep_evidence(source, judged, done.record)
+                self._keep_evidence(evidence, judged, done.record)
             end = note(
                 run,
                 "outcome",
@@ -329,11 +331,10 @@ class _Move:
             created=moment,
         )
 
-    def _keep_evidence(self, model: Path, judged: Judged, record: Record) -> None:
+    def _keep_evidence(self, folder: Path, judged: Judged, record: Record) -> None:
         """Decisions and the record also go to the evidence beside the model."""
         from sovgate.stages import attest
 
-        folder = attest.evidence_dir(model)
         for item in judged.documents:
             attest.add(folder, item.role, item.data)
         attest.add(folder, "transfer", record.data)

@@ -104,14 +104,11 @@ class Pulled:
     already: bool
     signers: tuple[tuple[str, str], ...]
     output: Path
+    evidence: Path
     pinned: bool
     newer: tuple[Release, ...]
     decisions: tuple[str, ...]
     steps: tuple[tuple[str, float], ...]
-
-    @property
-    def evidence(self) -> Path:
-        return evidence_beside(self.output)
 
 
 def evidence_beside(output: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError, Malformed, UsageError, VerificationFailed
+from sovgate.pipeline.places import evidence_found
 from sovgate.records import DEFAULTS, Options
 from sovgate.stages import attest, inventory
 from sovgate.stages.inventory import plain_path
@@ -56,7 +57,7 @@ def verify(
     wanted = None if pin is None else _pinned(pin)
     trusted = signers(key, options.project)
     ignore = tuple(_left_out(path) for path in unsigned.paths)
-    path, data = _bundle(model, signature)
+    path, data = _bundle(evidence_found(model, options), signature)
     scope = Scope(signature=path, ignore=ignore, ignore_unsigned=unsigned.anywhere)
     try:
         verified = verify_model(
@@ -104,15 +105,15 @@ def _left_out(text: str) -> str:
     return path
 
 
-def _bundle(model: Path, named: Path | None) -> tuple[Path, bytes]:
+def _bundle(folders: attest.Folders, named: Path | None) -> tuple[Path, bytes]:
     """The signature that was named, or ours, or the one that other tools left with the model.
 
     They call it `model.sig`, in the model or beside it, or `NAME.sig` beside it. Raises UsageError,
     reason "several-signatures" where it is not clear which is meant.
     """
-    if named is not None or os.path.lexists(attest.signature_path(model)):
-        return attest.read_signature(model, named)
-    root = inventory.resolved(model)
+    if named is not None or folders.signed:
+        return folders.read_signature(named)
+    root = inventory.resolved(folders.model)
     places = [root.parent / f"{root.name}.sig", root.parent / THEIRS]
     if root.is_dir():
         places.insert(0, root / THEIRS)
@@ -124,7 +125,7 @@ def _bundle(model: Path, named: Path | None) -> tuple[Path, bytes]:
             fix="name the one to verify with --signature",
             reason="several-signatures",
         )
-    return attest.read_signature(model, found[0] if found else None)
+    return folders.read_signature(found[0] if found else None)
 
 
 def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:

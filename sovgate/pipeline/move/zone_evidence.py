@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import VerificationFailed
@@ -52,16 +51,13 @@ def stored(store: Store, release: Release) -> tuple[attest.RawEvidence, ...]:
     return tuple(found)
 
 
-def beside(model: Path, known: Iterable[str]) -> tuple[attest.RawEvidence, ...]:
-    """Evidence in the folder of a model, or in that folder itself, but for the digests `known`.
+def beside(folders: attest.Folders, known: Iterable[str]) -> tuple[attest.RawEvidence, ...]:
+    """The evidence of a model here, but for the digests `known`.
 
-    Of the roles that are said of a model wherever it is. Raises UsageError where nothing is there.
+    Of the roles that are said of a model wherever it is.
     """
     there = set(known)
-    folder = model if model.name.endswith(".evidence") else attest.evidence_dir(model)
-    return tuple(
-        raw for raw in attest.read(folder) if raw.sha256 not in there and _role(raw) in CARRIED
-    )
+    return tuple(raw for raw in folders.read() if raw.sha256 not in there and _role(raw) in CARRIED)
 
 
 def keep(store: Store, release: Release, evidence: Iterable[attest.RawEvidence]) -> None:

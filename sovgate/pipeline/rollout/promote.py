@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from sovgate.pipeline.places import evidence_at
 from sovgate.pipeline.project import open_project
 from sovgate.pipeline.rollout.results import Committed, Promoted
 from sovgate.pipeline.rollout.target import Candidate, Rollout
@@ -28,9 +29,10 @@ def promote(
     GitError, DiskError. After a crash at any step run it again: the branch has the old state or
     the new one, and it finishes.
     """
-    work = Rollout(open_project(options.project), zone)
+    opened = open_project(options.project)
+    work = Rollout(opened, zone)
     with work.timer.step("check the record"):
-        received = work.read(release, model)
+        received = work.read(release, evidence_at(model, options, opened))
     with rollouts.opened(work.target) as checkout:
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import KeyServiceError, VerificationFailed
@@ -84,11 +83,11 @@ def read_received(
     zone: str,
     release: Release,
     trusted: Sequence[Trusted],
-    model: Path | None = None,
+    beside: attest.Folders | None = None,
 ) -> Received:
     """Read and verify `release` in the store of `zone`.
 
-    Evidence that the zone added to it counts too, and what lies beside `model`.
+    Evidence that the zone added to it counts too, and what lies `beside` a model here.
 
     Raises NotFound, VerificationFailed ("no-receipt" where the zone never opened it),
     ResidencyMismatch, KeyServiceError ("wrong-key"), Inconclusive, StoreError, ConfigError.
@@ -127,9 +126,9 @@ def read_received(
         _raw("receipt", receipt),
         *zone_evidence.stored(store, record.transfer.release),
     )
-    beside = (
-        zone_evidence.beside(model, (raw.sha256 for raw in evidence)) if model is not None else ()
-    )
+    added: tuple[attest.RawEvidence, ...] = ()
+    if beside is not None:
+        added = zone_evidence.beside(beside, (raw.sha256 for raw in evidence))
     received = Received(
         opened=opened,
         zone=zone,
@@ -138,9 +137,9 @@ def read_received(
         record=record,
         receipt=digest,
         signature=signature,
-        evidence=(*evidence, *beside),
+        evidence=(*evidence, *added),
         contents=_contents(receipt, trusted),
-        added=beside,
+        added=added,
     )
     received.check_key()
     return received

@@ -7,7 +7,6 @@ the rules of `sovgate.stages.promote` from the audit intent on.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import (
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from sovgate.config import GitOps, ZoneConfig
     from sovgate.keys._api import Signer
     from sovgate.pipeline.project import Project
+    from sovgate.stages.attest import Folders
     from sovgate.stages.transfer import Record
     from sovgate.stages.trust import Trusted
     from sovgate.stores._api import Store
@@ -98,9 +98,9 @@ class Rollout:
             )
         return self.here.keys.encrypt
 
-    def read(self, release: Release, model: Path | None = None) -> Received:
-        """The release as this zone received it, and evidence that was added beside `model`."""
-        return read_received(self.opened, self.zone, release, self.trusted, model)
+    def read(self, release: Release, beside: Folders | None = None) -> Received:
+        """The release as this zone received it, and evidence that was added here since."""
+        return read_received(self.opened, self.zone, release, self.trusted, beside)
 
     def read_ledger(self) -> rollouts.Ledger:
         """The zone's promotion records, whole.

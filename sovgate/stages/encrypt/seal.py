@@ -29,6 +29,7 @@ from sovgate.formats.sealed import Blob, Evidence, Sealed, Wrapped
 from sovgate.formats.wrap import Context, commit
 from sovgate.records import ZONE_NAME, Advance, Release, Sized
 from sovgate.stages.encrypt.maker import SIGNATURE_NAME, sign_record
+from sovgate.staging import Staging, require_free
 from sovgate.work import Buffer, Buffers, Ordered, Workers
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def seal_model(
     """
     _check_zones(zones)
     _check_manifest(manifest)
-    files.require_free(out)
-    with files.Staging(out) as staging:
+    require_free(out)
+    with Staging(out) as staging:
         folder = staging.path / "out"
         try:
             copies = [_Copy(zone, folder, manifest, release) for zone in zones]

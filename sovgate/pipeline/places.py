@@ -1,0 +1,49 @@
+"""Where a command reads and writes the evidence of a model: as it was told, as the project says, or
+beside the model.
+
+Evidence beside the model is read in any case: naming another folder must not make a model free.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.pipeline.project import nearest_project
+from sovgate.records import Options
+from sovgate.stages.attest import Folders, folders_of
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.project import Project
+
+
+def evidence_of(model: Path, options: Options, opened: Project | None) -> Folders:
+    """`--evidence`, else the project's `evidence`, else beside. Raises UsageError, DiskError."""
+    below = opened.evidence if opened is not None else None
+    return folders_of(model, named=options.evidence, below=below)
+
+
+def evidence_found(model: Path, options: Options) -> Folders:
+    """The same for a command that can do without a project."""
+    opened = nearest_project(options.project) if options.evidence is None else None
+    return evidence_of(model, options, opened)
+
+
+def evidence_at(path: Path | None, options: Options, opened: Project) -> Folders | None:
+    """Of a model that may not be here: beside it, or `path` is its evidence folder itself."""
+    if path is not None and not path.name.endswith(".evidence"):
+        return evidence_of(path, options, opened)
+    folder = options.evidence or path
+    if folder is None:
+        return None
+    return Folders(model=folder, folder=folder, others=() if path is None else (path,))
+
+
+def evidence_of_output(output: Path, options: Options, opened: Project) -> Path:
+    """The folder for the evidence of a model that will be written to `output`."""
+    from sovgate.pipeline.move.results import evidence_beside
+
+    beside = evidence_beside(output)
+    if options.evidence is not None:
+        return options.evidence
+    return beside if opened.evidence is None else opened.evidence / beside.name
