@@ -79,12 +79,14 @@ class Pushed:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """SHA-256 of the release record and of the zone's receipt for it; the head of its log."""
+    """SHA-256 of the release record and of the zone's receipt for it; the head of its log; the
+    folder where the evidence lies."""
 
     sequence: int
     record: str
     receipt: str
     audit_head: str
+    evidence: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +106,14 @@ class Pulled:
     already: bool
     signers: tuple[tuple[str, str], ...]
     output: Path
-    evidence: Path
     pinned: bool
     newer: tuple[Release, ...]
     decisions: tuple[str, ...]
     steps: tuple[tuple[str, float], ...]
+
+    @property
+    def evidence(self) -> Path:
+        return self.proof.evidence
 
 
 def evidence_beside(output: Path) -> Path:
