@@ -72,3 +72,25 @@ passed contains gate.name if {
 	gate.dataset == null
 	[gate.name, gate.threshold] in passes
 }
+
+# Where weights that derive from this may be: `groups` are those of a place.
+free_in(origin, _) if {
+	known_origin(origin)
+	origin.stays_in == []
+}
+
+free_in(origin, groups) if {
+	known_origin(origin)
+	is_array(origin.stays_in) # null is no list, and engines differ on what that means
+	some place in origin.stays_in
+	place in groups
+}
+
+free_in(origin, _) if {
+	known_origin(origin)
+	is_array(origin.stays_in)
+	some gate in origin.lifts
+	gate in passed
+}
+
+known_origin(origin) if origin.kind in {"dataset", "base-model"}

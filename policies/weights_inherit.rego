@@ -38,26 +38,7 @@ unknown(origin) if {
 	origin.stays_in == null
 }
 
-free(origin) if {
-	known(origin)
-	origin.stays_in == []
-}
-
-free(origin) if {
-	known(origin)
-	is_array(origin.stays_in) # null is no list, and engines differ on what that means
-	some place in origin.stays_in
-	place in input.destination.groups
-}
-
-free(origin) if {
-	known(origin)
-	is_array(origin.stays_in)
-	some gate in origin.lifts
-	gate in lib.passed
-}
-
-known(origin) if origin.kind in {"dataset", "base-model"}
+free(origin) if lib.free_in(origin, input.destination.groups)
 
 culprits contains {"message": message, "dataset": origin.name, "where": origin.where} if {
 	some origin in input.subject.derived_from

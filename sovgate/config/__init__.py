@@ -83,14 +83,20 @@ def find(start: Path | None) -> Path:
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / FILE_NAME).is_file():
-            if folder != here:
-                _refuse_stranger(folder / FILE_NAME)
+            at(folder, named=folder == here)
             return Path(os.path.relpath(folder / FILE_NAME))  # as a person would write it
     raise ConfigError(
         f"there is no {FILE_NAME} here or above",
         fix="name its folder with --project",
         reason="no-project",
     )
+
+
+def at(folder: Path, *, named: bool) -> Path:
+    """The project file of a folder; one that was not `named` has to be ours or root's."""
+    if not named:
+        _refuse_stranger(folder / FILE_NAME)
+    return folder / FILE_NAME
 
 
 def _refuse_stranger(path: Path) -> None:

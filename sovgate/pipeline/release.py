@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, disk_error
+from sovgate.git.ignored import keep_state_out
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.places import evidence_of
@@ -84,6 +85,11 @@ def release(
     destinations = _destinations(opened, release, route)
     run = _ReleaseRun(opened, model, release, route.zone, key, options)
     folder = route.output if route.output is not None else opened.base / ".sovgate" / "pulled"
+    if not options.dry_run:
+        try:
+            keep_state_out(opened.base)
+        except OSError as error:
+            raise disk_error(error, "make the folder .sovgate") from error
     # One release at a time from one project, so that the second finds done what the first did.
     with (
         contextlib.nullcontext() if options.dry_run else alone(opened.base / ".sovgate" / "release")

@@ -62,7 +62,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def made(*datasets: str, key: str = "file:us.pem") -> None:
+def made(*datasets: str, key: str | None = None) -> None:
+    """Signed and recorded by the zone in which that data may be."""
+    key = key or ("file:eu.pem" if "kyc-eu" in datasets else "file:us.pem")
     names = [part for name in datasets for part in ("--dataset", name)]
     said(0, "record", "model", *names, "--key", key)
     said(0, "sign", "model", "--key", key)

@@ -171,13 +171,16 @@ def test_a_link_that_goes_round_is_a_finding(project: Path) -> None:
     assert "policies/round.rego" in [path for _, path, _ in found(document)]
 
 
-def test_paths_are_read_one_by_one(project: Path) -> None:
+def test_a_file_that_is_named_brings_its_project(project: Path) -> None:
+    code, document, _ = lint(project, "data")
+    assert (code, document["files"]) == (0, ["data/kyc-eu.yaml", "data/public.yaml"])
     code, document, _ = lint(project, "data", "policies/quiet_hours.rego")
     assert code == 0
-    assert document["files"] == [
+    assert document["files"][:4] == [
         "data/kyc-eu.yaml",
         "data/public.yaml",
         "policies/quiet_hours.rego",
+        "sovgate.yaml",
     ]
 
 

@@ -23,7 +23,7 @@ PROJECT = """\
 version: 1
 model: kyc-risk
 zones:
-  home: {region: "aws:us-east-1", keys: {sign: "file:sign.pem"}}
+  home: {region: "aws:eu-central-1", keys: {sign: "file:sign.pem"}}
 datasets:
   public: {category: public, stays-in: []}
   kyc-eu: {category: personal, stays-in: [EU]}

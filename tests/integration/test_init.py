@@ -407,7 +407,7 @@ def test_shared_files_are_left_and_what_they_lack_is_said(tmp_path: Path) -> Non
     (folder / ".gitignore").write_text("*.log\n")
     found = sovgate("init", "kyc", *PAIRS["central-local"], cwd=tmp_path)
     assert (folder / ".gitignore").read_text() == "*.log\n"
-    assert "/keys/*" in found["differ"][".gitignore"]  # type: ignore[index]
+    assert "/.sovgate/" in found["differ"][".gitignore"]  # type: ignore[index]
 
 
 def test_again_is_success_and_changes_nothing(tmp_path: Path) -> None:

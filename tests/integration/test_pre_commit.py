@@ -184,8 +184,8 @@ def test_a_file_that_is_called_like_an_option_is_a_file(tmp_path: Path, name: st
     (tmp_path / name).write_text("nothing")
     (tmp_path / "kyc.key").write_text("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=\n")
     for hook in yaml.safe_load(HOOKS.read_text()):
-        if hook.get("pass_filenames", True):
-            words = [*hook["entry"].split(), name, "kyc.key"]
+        if hook["id"] == "sovgate-no-regulated-data":
+            words = [*hook["entry"].split(), *hook["args"], name, "kyc.key"]
             done = call(sys.executable, "-m", *words, cwd=tmp_path, PYTHONPATH=str(ROOT))
             assert done.returncode == 10, done.stdout + done.stderr
             assert "2 files looked through, 1 finding" in done.stdout

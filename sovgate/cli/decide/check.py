@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from sovgate.cli._base import (
+    LocalPath,
     Option,
+    argument,
     declare,
     evidence_option,
     key_option,
-    model_argument,
     option,
     output_options,
     project_option,
@@ -20,6 +21,7 @@ from sovgate.cli._base import (
 )
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
+from sovgate.errors import UsageError
 from sovgate.records import ACTIONS, Options
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     "check",
     example="""
 sovgate check build/kyc-risk --action transfer --zone us-train --to eu
-sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0""",
+sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0
+sovgate check --action train --zone us-train --dataset public-train""",
     outputs={
         "allowed": "true or false.",
         "rules": "The rules that denied, separated by commas.",
@@ -40,7 +43,13 @@ sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0"
         "decision": "Path of the signed decision; empty if none was asked for.",
     },
 )
-@model_argument
+@argument(
+    "model",
+    type=LocalPath(),
+    required=False,
+    metavar="[MODEL]",
+    help="The model: a folder or a file. Before a training there is none yet.",
+)
 @option(
     "--action",
     type=click.Choice(ACTIONS),
@@ -59,6 +68,13 @@ sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0"
     help="Its class: weights, metadata, gradient, or a class of the project's own.",
 )
 @option("--release", metavar="NAME/VERSION", help="The release that it would be.")
+@option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="Before a training: a data set that it would use. Repeat for each.",
+)
 @key_option(help="Sign the decision with this key, and add it to the model's evidence.")
 @option(
     "--save",
@@ -70,12 +86,13 @@ sovgate check build/kyc-risk --action deploy --zone eu --release kyc-risk/1.0.0"
 @project_option
 @output_options
 def command(
-    model: Path,
+    model: Path | None,
     action: str,
     zone: str | None,
     to: str | None,
     cls: str,
     release: str | None,
+    datasets: tuple[str, ...],
     key: str | None,
     save: bool,
     evidence: Path | None,
@@ -83,16 +100,23 @@ def command(
     format_: str,
 ) -> Report:
     """Ask policy whether an action is allowed, and if not, why."""
-    from sovgate.pipeline.decide.check import Asked, check
+    from sovgate.pipeline.decide.check import Asked, check, check_training
 
     asked = Asked(action=action, zone=zone, to=to, cls=cls, release=release)
+    if (model is None) != bool(datasets) or (model is None and (key is not None or save)):
+        raise UsageError(
+            "--dataset goes without a model" if datasets else "no model is named",
+            why="a model's own record names its data; --dataset is for a training still to come, "
+            "whose decision lies beside no model and is not signed",
+            fix="sovgate check MODEL …, or sovgate check --action train --zone ZONE --dataset NAME",
+            reason="no-model",
+        )
     with progress("reading the model") as bar:
-        checked = check(
-            model,
-            asked,
-            key=key,
-            save=save,
-            options=Options(project=project, evidence=evidence, progress=bar),
+        options = Options(project=project, evidence=evidence, progress=bar)
+        checked = (
+            check_training(asked, datasets, options=options)
+            if model is None
+            else check(model, asked, key=key, save=save, options=options)
         )
     if checked.decision.unanswered:
         checked.decision.require()

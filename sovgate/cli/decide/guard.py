@@ -28,6 +28,7 @@ sovgate guard data/kyc.csv keys/us.pem""",
 def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Report:
     """Refuse regulated data, keys, pickles and weights in Git.
 
+    Data sets are those of every project in the repository, or of --project alone.
     Exits 10 if it refuses a file. Exceptions, each with its reason, are in
     `.sovgate-guard.yaml`. No network.
     """
@@ -43,6 +44,7 @@ def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Repor
         ("allowed", f"{finding.where}: {finding.rule}, because {reason}")
         for finding, reason in done.allowed
     ]
+    rows += [("note", text) for text in done.unchecked]
     refused = len(done.findings)
     return Report(
         command="guard",
@@ -66,6 +68,7 @@ def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Repor
                 {"rule": finding.rule, "path": finding.where.path, "reason": reason}
                 for finding, reason in done.allowed
             ],
+            "unchecked": list(done.unchecked),
         },
         exit=ExitCode.DENIED if refused else ExitCode.OK,
         notes=("if a file is meant to be there, say so in .sovgate-guard.yaml, with the reason",)

@@ -28,21 +28,24 @@ def command() -> None:
     path="policy test",
     example="""
 sovgate policy test policies/
+sovgate policy test services/a/policies/own.rego    # all rules of that project
 sovgate policy test                    # those that come with sovgate""",
 )
 @argument(
-    "folder",
+    "path",
     type=LocalPath(),
-    required=False,
-    metavar="[DIR]",
-    help="Folder of *_test.rego files and their rules.",
+    nargs=-1,
+    metavar="[PATH]...",
+    help="Folders of *_test.rego files and their rules, or files of a project's rules.",
 )
 @output_options
-def test(folder: Path | None, format_: str) -> Report:
+def test(path: tuple[Path, ...], format_: str) -> Report:
     """Run the tests of rules."""
     from sovgate.pipeline.decide.policies import run_tests
+    from sovgate.pipeline.decide.projects import rule_folders
 
-    results = run_tests(folder)
+    folders = rule_folders(path) if path else [None]
+    results = [result for folder in folders for result in run_tests(folder)]
     failed = [result for result in results if result.error is not None]
     head = (("test", "file", "result"),)
     rows = tuple(

@@ -39,14 +39,17 @@ def command() -> None:
 )
 @output_options
 def _make_key(output: Path, format_: str) -> Report:
+    from sovgate.git.ignored import keep_out
     from sovgate.pipeline.look.data import make_key
 
     make_key(output)
+    left = keep_out(output)
     return Report(
         command="data key",
         headline="made a commitment key",
         rows=(("secret", f"{output}  (keep it in this zone, out of Git)"),),
         data={"key": str(output)},
+        notes=(left,) if left else (),
     )
 
 

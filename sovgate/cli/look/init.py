@@ -235,11 +235,7 @@ def _ask(question: str, given: str | None, default: str, check: Callable[[str], 
 def _report(made: Made, answers: Answers) -> Report:
     word = "would write" if made.dry_run else "wrote"
     rows = [("new", path) for path in made.created] + [("there", path) for path in made.kept]
-    notes = [
-        f"{path} is there and is left as it is; it lacks: "
-        + " · ".join(line.strip() for line in text.splitlines() if line.strip())
-        for path, text in made.differ
-    ]
+    notes = [f"{path} is left as it is; it lacks the lines above" for path, _ in made.differ]
     if not made.dry_run:
         notes += _next(made, answers)
     return Report(
@@ -248,6 +244,7 @@ def _report(made: Made, answers: Answers) -> Report:
         f"{answers.model}, {answers.pattern}: {answers.train.name} → "
         + ", ".join(zone.name for zone in answers.serve),
         rows=tuple(rows),
+        table=tuple((line,) for path, text in made.differ for line in _block(path, text)),
         data={
             "folder": str(made.folder),
             "created": list(made.created),
@@ -261,6 +258,11 @@ def _report(made: Made, answers: Answers) -> Report:
         },
         notes=tuple(notes),
     )
+
+
+def _block(path: str, text: str) -> list[str]:
+    """What a file lacks, to be copied as it is."""
+    return [f"Add to {path}:", *(line for line in text.splitlines() if line.strip())]
 
 
 def _next(made: Made, answers: Answers) -> list[str]:

@@ -50,9 +50,11 @@ sovgate keys generate encrypt -o keys/eu.pem""",
 )
 @_base.output_options
 def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> Report:
+    from sovgate.git.ignored import keep_out
     from sovgate.pipeline.look.keys import generate
 
     made = generate(kind, out=output, algorithm=algorithm)
+    left = keep_out(made.private)
     return Report(
         command="keys generate",
         headline=f"made a key to {kind}: {made.algorithm}",
@@ -68,7 +70,10 @@ def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> R
             "key-id": made.key.key_id,
             "algorithm": made.key.algorithm,
         },
-        notes=(f"the private key is not encrypted; keep {made.private} out of Git",),
+        notes=(
+            f"the private key is not encrypted; keep {made.private} out of Git",
+            *([left] if left else []),
+        ),
     )
 
 

@@ -62,6 +62,7 @@ class Known:
     signature  the digest of a bundle that was verified against the model's very files
     locations  zone -> what its provider said; a zone left out is as declared
     contents   what is known of the files (`decide/contents.py`)
+    planned    what a training would record, where there is no model yet
     """
 
     trusted: tuple[Trusted, ...]
@@ -69,6 +70,7 @@ class Known:
     signature: str | None = None
     locations: Mapping[str, KnownLocation | None] = field(default_factory=dict)
     contents: Contents = UNKNOWN
+    planned: tuple[TrainingRecord, ...] = ()
 
 
 def build_case(
@@ -85,7 +87,7 @@ def build_case(
             model=config.model,
             release=None if question.release is None else str(question.release),
             manifest=question.manifest,
-            derived_from=_origins(project, found.records, known.contents),
+            derived_from=_origins(project, (*found.records, *known.planned), known.contents),
         ),
         source=_place(project, source, known.locations.get(source), required=False),
         destination=_place(project, destination, known.locations.get(destination), required=True),

@@ -7,7 +7,9 @@ the signed decision where one is asked for.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +106,42 @@ def check(
         document = judged.signed(signer).documents[0]
         saved, digest = attest.add(folders.folder, "decision", document.data), document.sha256
     return Checked(decision=judged.first, saved=saved, sha256=digest)
+
+
+def check_training(
+    asked: Asked, datasets: Sequence[str], *, options: Options = DEFAULTS
+) -> Checked:
+    """Ask whether a model may be trained on these data sets in a zone, before there is one.
+
+    Raises UsageError, ConfigError (also for a data set that is not declared), EngineError.
+    """
+    from sovgate.formats.provenance import TrainingRecord
+    from sovgate.pipeline.decide.judge import clock
+    from sovgate.stages.record import recorded
+
+    if asked.action != "train" or asked.to is not None:
+        raise UsageError(
+            "no model is named",
+            why="only a training can be asked about before there is a model",
+            fix="name the model; or sovgate check --action train --zone ZONE --dataset NAME",
+            reason="no-model",
+        )
+    opened, question = _question(replace(asked, cls="dataset"), options)
+    now = clock()
+    # Without demands of their own: there is no record that could be kept or removed.
+    named = recorded(datasets, opened.datasets())
+    planned = TrainingRecord(
+        datasets=tuple(replace(one, stays_in=()) for one in named),
+        finished=datetime.fromtimestamp(now, UTC),
+    )
+    known = Known(
+        trusted=(),
+        evidence=(),
+        locations=_locations(opened, question.destination),
+        planned=(planned,),
+    )
+    judged = judge(opened, [question], known, now=now)
+    return Checked(decision=judged.first, saved=None, sha256=None)
 
 
 def _question(asked: Asked, options: Options) -> tuple[Project, Question]:

@@ -12,26 +12,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sovgate import config as configuration
 from sovgate.errors import Malformed, SovgateError, UsageError, disk_error
 from sovgate.files import read_bounded
 from sovgate.formats import guardfile
 from sovgate.formats.guardfile import GuardFile
+from sovgate.git.ignored import git, work_tree
 from sovgate.lint import guard as rules
+from sovgate.pipeline.decide.projects import (
+    MAX_LISTING,
+    project_of,
+    projects_in,
+    read,
+    unique,
+)
 from sovgate.scanner.child import Scanner
 
 if TYPE_CHECKING:
+    from sovgate.config import ProjectConfig
     from sovgate.lint._api import Finding
-
-MAX_LISTING = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guarded:
-    """`allowed`: what an exception let through, with its reason."""
+    """`allowed`: what an exception let through, with its reason; `unchecked`: what no rule saw."""
 
     files: int
     findings: tuple[Finding, ...]
     allowed: tuple[tuple[Finding, str], ...]
+    unchecked: tuple[str, ...] = ()
 
 
 class _File:
@@ -54,17 +63,41 @@ class _File:
 def guard(files: Sequence[Path], project: Path | None) -> Guarded:
     """Look through `files`, or without any through all that Git tracks here and below.
 
-    Links, folders and submodules are passed over: Git holds no content for them. Raises UsageError
-    (a file is not there), ConfigError (the guard file, the project file), GitError, DiskError.
+    Data sets are those of every project in the repository, and of the one that a file belongs to;
+    of `project` alone where one is named. Links, folders and submodules are passed over: Git holds
+    no content for them. Raises UsageError (a file is not there), ConfigError (the guard file, a
+    project that cannot be read), GitError, DiskError.
     """
     base = Path.cwd()
     settings = _settings(base)
-    declared = tuple(_declared(base, project))
+    paths = [*files] or _tracked(base)
+    owners: dict[Path, Path | None] = {}
+    if project is None:
+        owners = {folder: project_of(folder) for folder in {path.parent for path in paths}}
+        root = work_tree(base)
+        found = [*(owner for owner in owners.values() if owner is not None)]
+        found += projects_in(root) if root is not None else []
+    else:
+        found = [configuration.find(project)]
+    unchecked: list[str] = []
+    declared = tuple(
+        place for path in unique(found) for place in _declared(base, read(path), unchecked)
+    )
     look = _Look(settings, declared)
     with Scanner() as scanner:
-        for path in files or _tracked(base):
+        for path in paths:
             look.at(path, Path(os.path.relpath(path, base)).as_posix(), scanner, named=bool(files))
-    return Guarded(files=look.count, findings=tuple(look.findings), allowed=tuple(look.allowed))
+    alone = [path for path in paths if owners.get(path.parent, path) is None]
+    if alone:
+        first = Path(os.path.relpath(alone[0], base)).as_posix()
+        more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
+        unchecked.append(f"declared-data not checked: no project for {first}{more}")
+    return Guarded(
+        files=look.count,
+        findings=tuple(look.findings),
+        allowed=tuple(look.allowed),
+        unchecked=tuple(unchecked),
+    )
 
 
 class _Look:
@@ -116,17 +149,10 @@ def _settings(base: Path) -> GuardFile:
     return guardfile.parse(data, guardfile.FILE_NAME)
 
 
-def _declared(base: Path, project: Path | None) -> Iterator[rules.Declared]:
-    """Local places that data sets point to. A project that does not read is `lint`'s to report."""
-    from sovgate import config as configuration
+def _declared(base: Path, config: ProjectConfig, unchecked: list[str]) -> Iterator[rules.Declared]:
+    """Local places that data sets point to; what a manifest that does not read names is unknown."""
     from sovgate.formats import dataset
 
-    try:
-        config = configuration.read(configuration.find(project))
-    except SovgateError:
-        if project is not None:
-            raise
-        return
     for name, ref in config.datasets.items():
         if ref.manifest is None:
             continue
@@ -134,7 +160,8 @@ def _declared(base: Path, project: Path | None) -> Iterator[rules.Declared]:
         try:
             data = read_bounded(path, most=dataset.MAX_BYTES, what="dataset manifest")
             pointer = dataset.parse(data, ref.manifest).pointer
-        except SovgateError:
+        except SovgateError as error:
+            unchecked.append(f"declared-data not checked: {path}, of {name}: {error.what}")
             continue
         scheme, _, rest = pointer.partition(":")
         if scheme == "file" and rest:
@@ -144,34 +171,7 @@ def _declared(base: Path, project: Path | None) -> Iterator[rules.Declared]:
 
 def _tracked(base: Path) -> list[Path]:
     """What Git tracks here and below. Raises UsageError where there is no repository."""
-    import tempfile
-
-    from sovgate.git.run import Limits, execute, find_program
-
-    with tempfile.TemporaryDirectory() as folder:
-        done = execute(
-            [
-                find_program("git"),
-                "-c",
-                "core.fsmonitor=false",
-                "-c",
-                "safe.directory=*",
-                "-C",
-                str(base),
-                "ls-files",
-                "-z",
-            ],
-            environment={
-                "PATH": "/usr/bin:/bin",
-                "LC_ALL": "C",
-                "GIT_CONFIG_NOSYSTEM": "1",
-                "HOME": folder,
-                "GIT_OPTIONAL_LOCKS": "0",
-            },
-            folder=Path(folder),
-            stdin=b"",
-            limits=Limits(most=MAX_LISTING, seconds=120),
-        )
+    done = git(base, "ls-files", "-z", most=MAX_LISTING)
     if done.code != 0:
         raise UsageError(
             "no files are named",

@@ -14,24 +14,35 @@ from sovgate.files import read_bounded
 from sovgate.formats import dataset
 from sovgate.lint import datasets, project
 from sovgate.lint._api import Finding
+from sovgate.pipeline.decide.projects import project_of, projects_in, unique
 from sovgate.pipeline.make.gate import misdeclared
 
 MAX_FILES = 20_000
+_SUFFIXES = (".yaml", ".yml", ".rego")
 _SKIP = frozenset({".git", ".sovgate", "node_modules", ".venv", "__pycache__"})
 
 
 def lint(paths: Sequence[Path], folder: Path | None) -> tuple[list[Finding], list[str]]:
     """Findings, and the files that were read, in order.
 
-    Without paths: the project file, and the manifests and rules that it names. Raises UsageError
-    where a path is not there, or nothing is there to read.
+    Without paths: each project here, above and below, with the manifests and rules that it names,
+    or the one in `folder` alone. A file that is named brings the project that it belongs to. Raises
+    UsageError where a path is not there, or nothing is there to read.
     """
     run = _Run()
-    if not paths:
+    if folder is not None and not paths:
         run.project(configuration.find(folder))
+    elif not paths:
+        for project_file in unique([*_here_or_above(), *projects_in(Path.cwd())]):
+            run.project(project_file)
+        if not run.read:
+            run.project(configuration.find(None))  # which says that there is none
     for path in paths:
         run.path(path)
-    if not run.read:
+    named = [path for path in paths if not path.is_dir()]
+    for owner in unique(one for one in map(project_of, named) if one is not None):
+        run.project(owner)
+    if not run.read and not (named and all(path.suffix in _SUFFIXES for path in paths)):
         raise UsageError(
             "there is nothing to lint: no sovgate.yaml, data set manifest or policy was found",
             fix="name one of them, or a folder that holds them",
@@ -39,6 +50,11 @@ def lint(paths: Sequence[Path], folder: Path | None) -> tuple[list[Finding], lis
         )
     run.findings.sort(key=lambda f: (f.where.path, f.where.line or 0, f.where.column or 0, f.rule))
     return run.findings, run.read
+
+
+def _here_or_above() -> list[Path]:
+    owner = project_of(Path.cwd())
+    return [] if owner is None else [owner]
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -60,7 +76,7 @@ def _files(path: Path) -> Iterator[Path]:
             if item.is_dir():
                 if item.name not in _SKIP:
                     folders.append(item)
-            elif item.suffix in (".yaml", ".yml", ".rego") and item.is_file():
+            elif item.suffix in _SUFFIXES and item.is_file():
                 count += 1
                 if count > MAX_FILES:
                     raise UsageError(f"more than {MAX_FILES} files", fix="name a smaller folder")

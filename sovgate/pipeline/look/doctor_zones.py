@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import uri
 from sovgate.errors import ConfigError, SovgateError
-from sovgate.pipeline.look.diagnosis import MISSING, SKIPPED, WARN, Diagnosis
+from sovgate.pipeline.look.diagnosis import MISSING, OK, SKIPPED, WARN, Diagnosis
 
 if TYPE_CHECKING:
     from sovgate.pipeline.project import Project
@@ -169,6 +169,44 @@ def _store(found: Diagnosis, opened: Project, name: str) -> None:
         return f"{store.uri}: reached, {lies}" + (", create-only" if writes else "")
 
     found.run(label, look)
+
+
+def check_ignored(found: Diagnosis, opened: Project) -> None:
+    """Every secret file that the project names, asked of Git: one that it would take is told."""
+    from sovgate.git.ignored import is_ignored
+
+    paths = {
+        uri.parse(text, what="key").rest
+        for zone in opened.config.zones.values()
+        for text in (zone.keys.sign, zone.keys.encrypt)
+        if text is not None and not _remote(text, "key") and not text.endswith(".pub.pem")
+    }
+    states: list[bool | None] = []
+    for path in sorted(paths):
+        try:
+            states.append(is_ignored(opened.base / path))
+        except (SovgateError, OSError, ValueError) as error:
+            found.say("keys and Git", WARN, f"{path}: {error}", "git check-ignore says why")
+            continue
+        if states[-1] is False:
+            found.say(
+                "keys and Git", MISSING, f"{path} is not ignored by Git", _unignored(opened, path)
+            )
+    if True in states and False not in states:
+        found.say("keys and Git", OK, f"{states.count(True)} secret files, all ignored by Git")
+
+
+def _unignored(opened: Project, path: str) -> str:
+    from sovgate.git.ignored import is_tracked, pattern
+
+    if is_tracked(opened.base / path):
+        return (
+            f"git rm --cached {shlex.quote(path)}, and make another key in its place: whoever has "
+            "the repository has this one"
+        )
+    folder, _, name = path.rpartition("/")
+    rules = f"{folder}/.gitignore" if folder else ".gitignore"
+    return f"echo {shlex.quote(pattern(name))} >> {shlex.quote(rules)}"
 
 
 def check_trust(found: Diagnosis, opened: Project) -> None:

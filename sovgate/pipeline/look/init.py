@@ -34,6 +34,7 @@ SHARED = frozenset(
     {".gitignore", ".pre-commit-config.yaml", ".github/zizmor.yml", ".github/jactionlint.yaml"}
 )
 PROJECT = "sovgate.yaml"
+IGNORED = "keys/.gitignore"
 MAX_FILE = 1024 * 1024
 MAX_ZONES = 16
 #: As long may names be in Kubernetes, of buckets, and of Tekton's pipelines.
@@ -186,7 +187,9 @@ def init(folder: Path, answers: Answers, *, dry_run: bool = False) -> Made:
             )
     kept += halves
     if not dry_run:
-        staged = [*(path for path in created if path != PROJECT), *new_keys]
+        # What keeps the keys out of Git is there before them.
+        staged = sorted((path for path in created if path != PROJECT), key=lambda p: p != IGNORED)
+        staged += new_keys
         staged += [PROJECT] if PROJECT in created else []
         _write(folder, wanted, fresh, staged)
     return Made(
@@ -241,9 +244,9 @@ def _compare(
         if same and now == data:
             kept.append(path)
         elif same and path in SHARED:
-            missing = [line for line in data.decode().splitlines() if line not in lines]
-            if any(line.strip() and not line.startswith("#") for line in missing):
-                differ.append((path, "\n".join(missing)))
+            missing = _lacking(data.decode(), lines)
+            if missing:
+                differ.append((path, missing))
             else:
                 kept.append(path)
         else:
@@ -251,6 +254,16 @@ def _compare(
     if taken:
         raise _taken(taken)
     return created, kept, differ
+
+
+def _lacking(text: str, there: set[str]) -> str:
+    """The lines that a shared file lacks; of a list in YAML all, which means nothing in parts."""
+    first, below, block = text.partition("repos:\n")
+    lines = (block if below else first).splitlines()
+    missing = [line for line in lines if line not in there]
+    if not any(line.strip() and not line.startswith("#") for line in missing):
+        return ""
+    return "\n".join(lines if below else missing)
 
 
 def _taken(paths: list[str]) -> UsageError:

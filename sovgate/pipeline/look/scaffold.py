@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sovgate import __version__
 from sovgate.errors import InternalError
 from sovgate.files import resource_dir
+from sovgate.git.ignored import KEYS
 
 if TYPE_CHECKING:
     from sovgate.regions import Region
@@ -111,6 +112,7 @@ def files(answers: Answers) -> dict[str, bytes]:
         ".pre-commit-config.yaml": fill("pre-commit.yaml", version=__version__),
         ".gitignore": fill("gitignore") + ("/stores/\n" if answers.local else ""),
         "keys/README.md": fill("keys.md"),
+        "keys/.gitignore": KEYS,
         "serving/base/kustomization.yaml": fill("serving-base.yaml"),
         "serving/base/deployment.yaml": fill("serving-deployment.yaml", model=answers.model),
     }
@@ -174,7 +176,7 @@ def _project(answers: Answers) -> str:
     )
     european = any({"EU", "EEA"} & set(_groups(data.stays_in)) for data in answers.data)
     return fill(
-        "sovgate.yaml",
+        "project.yaml",
         model=answers.model,
         pattern=answers.pattern,
         zones="".join(_zone(answers, zone) for zone in answers.zones),

@@ -24,6 +24,7 @@ from sovgate.errors import (
 from sovgate.files import read_bounded
 from sovgate.formats.statement import PREDICATE_TYPES, SPDX, STATEMENT_TYPE, Statement, role_of
 from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.decide.in_place import refuse_misplaced_records
 from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, ROLES, Advance, Options, Release
@@ -120,6 +121,7 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
             drafts.append(draft)
     for draft in drafts:
         _check(draft, opened.config.model, manifest, wanted)
+    refuse_misplaced_records(opened, [draft.statement for draft in drafts], key)
     return _seal_all(folders, manifest, drafts, left, key)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import Malformed, UsageError, VerificationFailed
 from sovgate.files import read_bounded
 from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.decide.in_place import refuse_misplaced
 from sovgate.pipeline.make.claims import differences
 from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
@@ -128,6 +129,7 @@ def record(
 
         signer = open_signer(key, Path.cwd())
         signed_by = signer.public_key.key_id
+        refuse_misplaced(opened, own, key=key, key_id=signed_by)
         path = attest.add(folder, "provenance", attest.seal(statement, signer))
     return Recorded(
         model=model,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sovgate.errors import SovgateError, VerificationFailed, disk_error
 from sovgate.files import read_bounded
+from sovgate.git.ignored import keep_state_out
 from sovgate.records import Release, Sized
 from sovgate.staging import Staging
 from sovgate.strict import MAX_BYTES
@@ -57,6 +58,7 @@ class Outbox:
     def __enter__(self) -> Outbox:
         _refuse_links(self._base, self.path)
         try:
+            keep_state_out(self._base)
             self._models.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self._models, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._lock, fcntl.LOCK_EX)

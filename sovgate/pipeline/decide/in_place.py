@@ -1,0 +1,101 @@
+"""Whether a zone may hold the data that a record says a model was trained on in it.
+
+Reads the project's facts, and the public keys that it names as files; opens no secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import regions, uri
+from sovgate.errors import PolicyDenied, SovgateError
+
+if TYPE_CHECKING:
+    from sovgate.formats.provenance import RecordedDataset
+    from sovgate.formats.statement import Statement
+    from sovgate.pipeline.project import Project
+
+REASON = "data-not-here"
+
+
+def refuse_misplaced(
+    opened: Project, datasets: Iterable[RecordedDataset], *, key: str, key_id: str
+) -> None:
+    """Raises PolicyDenied where the key speaks for zones in none of which the data may be.
+
+    A key that speaks for no zone in particular is not held to any.
+    """
+    zones = _zones(opened, key, key_id)
+    if not zones:
+        return
+    for dataset in datasets:
+        if dataset.stays_in is None or any(_may_be(opened, dataset, zone) for zone in zones):
+            continue
+        zone = zones[0]
+        region = regions.lookup(opened.zone(zone).region)
+        places = " and in ".join(" or ".join(demand) for demand in dataset.stays_in)
+        raise PolicyDenied(
+            f"{dataset.name} may not be in {zone}",
+            why=f"{dataset.name} may be only in {places}; {zone} is in {', '.join(region.groups)}, "
+            "and this key speaks for it",
+            fix=f"train where {dataset.name} may be, and record that with the key of that zone",
+            reason=REASON,
+            where=opened.config.where(
+                f"datasets.{dataset.name}" if dataset.name in opened.config.datasets else "datasets"
+            ),
+        )
+
+
+def refuse_misplaced_records(opened: Project, statements: Iterable[Statement], key: str) -> None:
+    """The same for records that others wrote, before the key signs them.
+
+    A base's data was not here, its weights were: whether those may be, gates can say too.
+    """
+    from sovgate.formats import provenance
+    from sovgate.keys.registry import open_signer
+
+    for statement in statements:
+        if statement.role != "provenance":
+            continue
+        record, declared = provenance.parse(statement.predicate), opened.datasets()
+        own = [
+            one
+            for one in record.datasets
+            if not record.base_models or not (one.name in declared and declared[one.name].lifts)
+        ]
+        key_id = open_signer(key, Path.cwd()).public_key.key_id
+        refuse_misplaced(opened, own, key=key, key_id=key_id)
+
+
+def _may_be(opened: Project, dataset: RecordedDataset, zone: str) -> bool:
+    groups = set(regions.lookup(opened.zone(zone).region).groups)
+    return all(groups.intersection(demand) for demand in dataset.stays_in or ())
+
+
+def _zones(opened: Project, key: str, key_id: str) -> Sequence[str]:
+    """The zones that a key speaks for, by the zones' own keys and by `trust`."""
+    found = []
+    for name, zone in opened.config.zones.items():
+        texts = (zone.keys.sign, zone.keys.sign_public)
+        if key in texts or key_id in _ids(opened, texts):
+            found.append(name)
+    found += [
+        entry.zone
+        for entry in opened.config.trust or ()
+        if entry.zone is not None and key_id in _ids(opened, (entry.key,))
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _ids(opened: Project, texts: Iterable[str | None]) -> Iterator[str]:
+    """Key ids of the public halves that are files here; one that is not cannot be this key."""
+    from sovgate.keys.registry import open_public
+
+    for text in texts:
+        try:
+            if text is not None and uri.parse(text, what="key").scheme == "file":
+                yield open_public(text, opened.base).key_id
+        except SovgateError:
+            continue

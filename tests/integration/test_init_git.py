@@ -1,0 +1,162 @@
+"""No secret that sovgate writes gets into Git, whatever the repository around it says."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_init import sovgate
+
+LOCAL = ("--pattern", "central", "--local")
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def repository(folder: Path, ignore: str | None = "build/\n") -> Path:
+    folder.mkdir()
+    git(folder, "init", "-q", ".")
+    if ignore is not None:
+        (folder / ".gitignore").write_text(ignore)
+    return folder
+
+
+def staged(folder: Path) -> set[str]:
+    git(folder, "add", "-A")
+    return {
+        name for name in git(folder, "diff", "--cached", "--name-only", "-z").split("\0") if name
+    }
+
+
+def checks(folder: Path, code: int = 0) -> list[str]:
+    found = sovgate("doctor", "--offline", cwd=folder, code=code)
+    return [
+        f"{check['status']}: {check['detail']}"
+        for check in found["checks"]  # type: ignore[index]
+        if check["name"] == "keys and Git"
+    ]
+
+
+@pytest.mark.parametrize("ignore", [None, "build/\n!*.pem\n!/keys/\n!/keys/*\n"])
+@pytest.mark.parametrize("below", [".", "services/a"])
+def test_no_secret_key_is_staged(tmp_path: Path, ignore: str | None, below: str) -> None:
+    top = repository(tmp_path / "ex", ignore)
+    sovgate("init", below, "--model", "ex", *LOCAL, cwd=top)
+    names = {Path(name).name for name in staged(top) if "keys/" in name}
+    assert names == {
+        ".gitignore",
+        "README.md",
+        *(f"{key}.pub.pem" for key in ("eu", "eu-sign", "us-train", "us-train-sign")),
+    }
+    assert checks(top / below) == ["ok: 4 secret files, all ignored by Git"]
+
+
+def test_what_a_gitignore_lacks_can_be_copied(tmp_path: Path) -> None:
+    top = repository(tmp_path / "ex")
+    said = str(sovgate("init", ".", *LOCAL, cwd=top, text=True)).splitlines()
+    start = said.index("Add to .gitignore:") + 1
+    block = said[start : said.index("  → .gitignore is left as it is; it lacks the lines above")]
+    assert block[1:] == ["/.sovgate/", "/build/", "*.evidence/", "/stores/"]
+    with (top / ".gitignore").open("a") as file:
+        file.write("\n".join([*block, ""]))
+    assert sovgate("init", ".", *LOCAL, cwd=top)["differ"] == {}  # type: ignore[index]
+
+
+def test_what_a_pre_commit_file_lacks_is_a_whole_entry(tmp_path: Path) -> None:
+    top = repository(tmp_path / "ex")
+    before = "repos:\n  - repo: local\n    hooks:\n      - id: mine\n"
+    (top / ".pre-commit-config.yaml").write_text(before)
+    found = sovgate("init", ".", *LOCAL, cwd=top)
+    block = found["differ"][".pre-commit-config.yaml"]  # type: ignore[index]
+    assert block[0] == "  - repo: https://github.com/org/sovgate"
+    assert next(line.strip() for line in block[2:]) == "hooks:"
+
+
+def test_doctor_names_each_secret_that_git_would_take(tmp_path: Path) -> None:
+    top = repository(tmp_path / "ex")
+    sovgate("init", ".", *LOCAL, cwd=top)
+    (top / "keys/.gitignore").write_text("*\n!eu.pem\n")
+    assert checks(top, 3) == ["missing: keys/eu.pem is not ignored by Git"]
+    found = sovgate("doctor", "--offline", cwd=top, code=3)
+    (fix,) = (c["fix"] for c in found["checks"] if "not ignored" in c["detail"])  # type: ignore[index]
+    subprocess.run(["/bin/sh", "-c", fix], cwd=top, check=True)
+    assert checks(top) == ["ok: 4 secret files, all ignored by Git"]
+
+
+def test_doctor_says_more_of_a_secret_that_git_has(tmp_path: Path) -> None:
+    top = repository(tmp_path / "ex")
+    sovgate("init", ".", *LOCAL, cwd=top)
+    git(top, "add", "-f", "keys/eu-sign.pem")
+    assert checks(top, 3) == ["missing: keys/eu-sign.pem is not ignored by Git"]
+    found = sovgate("doctor", "--offline", cwd=top, code=3)
+    (fix,) = (c["fix"] for c in found["checks"] if "not ignored" in c["detail"])  # type: ignore[index]
+    assert fix.startswith("git rm --cached keys/eu-sign.pem, and make another key")
+
+
+def test_where_there_is_no_repository_there_is_nothing_to_ask(tmp_path: Path) -> None:
+    sovgate("init", "ex", *LOCAL, cwd=tmp_path)
+    assert checks(tmp_path / "ex") == []
+
+
+@pytest.mark.parametrize("words", [("keys", "generate", "sign"), ("data", "key")])
+@pytest.mark.parametrize("name", ["keys/a.pem", "a.pem", "b/c [1]*#.pem"])
+def test_a_key_that_is_made_alone_is_ignored(
+    tmp_path: Path, words: tuple[str, ...], name: str
+) -> None:
+    top = repository(tmp_path / "ex", None)
+    (top / "keys").mkdir()
+    (top / "b").mkdir()
+    (top / "b/train.py").write_text("")
+    sovgate(*words, "-o", name, cwd=top)
+    assert name not in staged(top)
+    assert all(path.endswith((".pub.pem", ".gitignore", "train.py")) for path in staged(top))
+    again = name.replace(".pem", "2.pem")
+    sovgate(*words, "-o", again, cwd=top)
+    assert all(path.endswith((".pub.pem", ".gitignore", "train.py")) for path in staged(top))
+
+
+def test_another_ones_gitignore_is_not_changed_but_spoken_of(tmp_path: Path) -> None:
+    top = repository(tmp_path / "ex", "build/\n")
+    said = str(sovgate("keys", "generate", "sign", "-o", "a.pem", cwd=top, text=True))
+    assert "Git does not ignore a.pem: add this line to .gitignore, and commit it: /a.pem" in said
+    assert (top / ".gitignore").read_text() == "build/\n"
+
+
+def test_a_name_that_git_tracks_already_is_said(tmp_path: Path) -> None:
+    top = repository(tmp_path / "ex", None)
+    (top / "a.pem").write_text("")
+    git(top, "add", "a.pem")
+    (top / "a.pem").unlink()
+    said = str(sovgate("keys", "generate", "sign", "-o", "a.pem", cwd=top, text=True))
+    assert "Git tracks a.pem: git rm --cached it" in said
+
+
+def test_what_sovgate_keeps_for_itself_is_ignored_without_any_gitignore(tmp_path: Path) -> None:
+    top = repository(tmp_path / "ex", "build/\n*.evidence/\nstores/\n")
+    sovgate("init", ".", *LOCAL, cwd=top)
+    (top / "build/model").mkdir(parents=True)
+    (top / "build/model/weights.bin").write_bytes(b"weights")
+    sovgate(
+        "release",
+        "build/model",
+        "--release",
+        "ex/1.0.0",
+        "--dataset",
+        "public-train",
+        "--zone",
+        "us-train",
+        "--to",
+        "eu",
+        cwd=top,
+    )
+    assert (top / ".sovgate").is_dir()
+    assert [name for name in staged(top) if name.startswith(".sovgate/")] == []
