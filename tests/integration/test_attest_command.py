@@ -244,9 +244,8 @@ def draft(
 
 
 def sign_all(crossing: Crossing, *more: str, code: int = 0) -> dict[str, Any]:
-    return crossing.json(
-        "attest", crossing.model, "--all-unsigned", "--key", "keys/home.pem", *more, code=code
-    )
+    key = () if "--key" in more else ("--key", "keys/home.pem")
+    return crossing.json("attest", crossing.model, "--all-unsigned", *key, *more, code=code)
 
 
 def bundles(crossing: Crossing) -> set[str]:
