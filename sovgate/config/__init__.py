@@ -29,6 +29,7 @@ from sovgate.config._records import (
 )
 from sovgate.errors import ConfigError, SovgateError, UsageError, Where
 from sovgate.files import read_bounded
+from sovgate.formats import kustomize
 from sovgate.formats.sections import Section, did_you_mean
 from sovgate.formats.yaml12 import load
 from sovgate.git.url import check_branch, parse_remote
@@ -224,10 +225,24 @@ def _gitops(section: Section) -> GitOps:
         via=section.choice("via", ("push", "pull-request"), "push"),
         branch=check_branch(branch, where=where("branch")),
         deployment=section.optional_text("deployment"),
-        container=section.optional_text("container"),
+        containers=_containers(section),
+        accept=section.texts("accept", kustomize.LATE_FIELDS) if section.has("accept") else (),
+        key=_uri(section, "key", "key"),
     )
     section.done()
     return made
+
+
+def _containers(section: Section) -> tuple[str, ...]:
+    """`container: NAME`, or `containers: [NAME, …]`."""
+    if not section.has("containers"):
+        one = section.optional_text("container")
+        return () if one is None else (one,)
+    if section.has("container"):
+        section.refuse(
+            "container", "gitops has container: and containers:", fix="name all in containers:"
+        )
+    return section.texts("containers")
 
 
 def _groups(section: Section, key: str) -> tuple[str, ...] | None:

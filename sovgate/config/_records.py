@@ -23,13 +23,17 @@ class ZoneKeys:
 
 @dataclass(frozen=True, kw_only=True)
 class GitOps:
+    """`key`: how the zone's pods name its decryption key; None where as the project does."""
+
     repo: str
     path: str
     kind: str
     via: str
     branch: str
     deployment: str | None
-    container: str | None
+    containers: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
+    key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A kustomize overlay: its kustomization file, its Deployments, and the patch that is ours.
+"""A kustomize overlay's kustomization file: what it builds on, and our one entry in it.
 
 Bytes <-> records, no I/O. A person wrote the kustomization, so it is edited as text at the places
 that the parser names: every byte outside our one entry stays. The result is parsed again and must
@@ -7,9 +7,8 @@ differ by that entry alone.
 
 from __future__ import annotations
 
-import json
 import posixpath
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,28 +18,15 @@ from sovgate.formats.yaml12 import load
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 RELEASE_FILE = "sovgate-release.yaml"
 MAX_BYTES = 1024 * 1024
-#: In one file of manifests. Each is read by itself, and anybody may have written them.
-MAX_DOCUMENTS = 5_000
-
-_HEADER = """\
-# Written by `sovgate promote`. Do not edit: the next promotion replaces this file.
-# The signed promotion record in the zone's store says who pinned this release, and why.
-"""
-_DOCUMENT_MARK = re.compile(r"^(?:---|\.\.\.)(?=\s|$)", re.MULTILINE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployment:
-    """A Deployment as its manifest declares it, before kustomize renames anything."""
-
-    name: str
-    namespace: str | None
-    containers: tuple[str, ...]
+#: What kustomize runs after all `patches:`: it can undo what our patch says.
+_LATER = ("patchesJson6902", "replacements", "transformers", "configurations", "openapi", "vars")
+#: These too, where they reach our fields.
+LATE_FIELDS = (*_LATER, "commonAnnotations", "labels")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """What a zone's Deployment is pinned to. `release` is `NAME/VERSION@sha256:…` (RULES 27)."""
+    """What a zone's workload is pinned to. `release` is `NAME/VERSION@sha256:…` (RULES 27)."""
 
     release: str
     manifest: str
@@ -49,56 +35,33 @@ class Pin:
     zone: str
 
 
-def release_patch(pin: Pin, deployment: Deployment) -> bytes:
-    """`sovgate-release.yaml`: a strategic-merge patch of the one container in `deployment`.
+@dataclass(frozen=True, kw_only=True)
+class Kustomization:
+    """What a kustomization builds on.
 
-    The annotations are on the pod template too, so that a new release rolls the pods.
+    files    further files that it names, from its own folder
+    steps    its transformers and validators: files, folders, or their text
+    later    (field, line) of what kustomize runs after `patches:`
+    plugins  fields that make resources in a way that cannot be seen from here
     """
-    annotations = {
-        "sovgate.dev/manifest": f"sha256:{pin.manifest}",
-        "sovgate.dev/record": f"sha256:{pin.record}",
-        "sovgate.dev/release": pin.release,
-    }
-    env = {
-        "MODEL_KEY_URI": pin.key_uri,
-        "MODEL_MANIFEST": f"sha256:{pin.manifest}",
-        "MODEL_RELEASE": pin.release,
-        "SOVGATE_ZONE": pin.zone,
-    }
-    lines = ["apiVersion: apps/v1", "kind: Deployment", "metadata:"]
-    lines.append(f"  name: {_quoted(deployment.name)}")
-    if deployment.namespace is not None:
-        lines.append(f"  namespace: {_quoted(deployment.namespace)}")
-    lines.append("  annotations:")
-    lines += [f"    {key}: {_quoted(value)}" for key, value in annotations.items()]
-    lines += ["spec:", "  template:", "    metadata:", "      annotations:"]
-    lines += [f"        {key}: {_quoted(value)}" for key, value in annotations.items()]
-    lines += ["    spec:", "      containers:"]
-    lines += [f"        - name: {_quoted(deployment.containers[0])}", "          env:"]
-    for key, value in env.items():
-        # Kubernetes expands $(NAME) in a value; $$ is a plain $.
-        lines.append(f"            - name: {key}")
-        lines.append(f"              value: {_quoted(value.replace('$', '$$'))}")
-    return (_HEADER + "\n".join(lines) + "\n").encode()
+
+    resources: tuple[str, ...]
+    files: tuple[str, ...]
+    steps: tuple[str, ...]
+    later: tuple[tuple[str, int], ...]
+    plugins: tuple[str, ...]
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+_FILE_FIELDS = ("crds", "configurations", "patchesStrategicMerge")
+_STEP_FIELDS = ("transformers", "validators")
+_PATH_FIELDS = ("patches", "patchesJson6902", "replacements")
+_GENERATORS = ("configMapGenerator", "secretGenerator")
+_PLUGINS = ("helmCharts", "helmChartInflationGenerator", "generators")
 
 
-def pinned_release(data: bytes) -> str | None:
-    """The release that a patch of ours claims. Anybody may have written it: a hint, no proof."""
-    try:
-        value = load(data, RELEASE_FILE).value
-        release = value["metadata"]["annotations"]["sovgate.dev/release"]
-    except (ConfigError, KeyError, TypeError):
-        return None
-    return release if isinstance(release, str) else None
-
-
-def resources_of(data: bytes, name: str) -> tuple[tuple[str, ...], bool]:
-    """What a kustomization builds on, and whether it makes more that cannot be seen from here."""
-    value = _mapping(data, name)
+def read_kustomization(data: bytes, name: str) -> Kustomization:
+    """Raises ConfigError (bad-yaml, bad-overlay)."""
+    value, places = _mapping(data, name), load(data, name)
     found: list[str] = []
     for key in ("resources", "bases", "components"):
         entries = value.get(key) or []
@@ -109,39 +72,45 @@ def resources_of(data: bytes, name: str) -> tuple[tuple[str, ...], bool]:
                 reason="bad-overlay",
             )
         found += entries
-    return tuple(found), any(value.get(key) for key in ("helmCharts", "generators"))
+    later = [key for key in _LATER if value.get(key)]
+    notes, labels = value.get("commonAnnotations"), value.get("labels")
+    if isinstance(notes, dict) and any(key.startswith("sovgate.dev/") for key in notes):
+        later.append("commonAnnotations")
+    if any(isinstance(item, dict) and item.get("fields") for item in _list(labels)):
+        later.append("labels")
+    return Kustomization(
+        resources=tuple(found),
+        files=tuple(_named_files(value)),
+        steps=tuple(
+            item for key in _STEP_FIELDS for item in _list(value.get(key)) if isinstance(item, str)
+        ),
+        later=tuple((key, places.where((key,)).line or 1) for key in later),
+        plugins=tuple(key for key in _PLUGINS if value.get(key)),
+    )
 
 
-def deployments(data: bytes, name: str) -> tuple[Deployment, ...]:
-    """The Deployments in a file of manifests. Raises ConfigError where it cannot be read."""
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{name} is larger than {MAX_BYTES} bytes", reason="limits")
-    found: list[Deployment] = []
-    # A mark in column 0 ends a document wherever it stands, so the text can be cut there.
-    parts = _DOCUMENT_MARK.split(data.decode("utf-8", "replace"))
-    if len(parts) > MAX_DOCUMENTS:
-        raise ConfigError(f"{name} holds more than {MAX_DOCUMENTS} documents", reason="limits")
-    for part in parts:
-        value = load(part.encode(), name).value
-        items = value.get("items") if isinstance(value, dict) else None
-        found += [
-            _deployment(item, name)
-            for item in (items if isinstance(items, list) else [value])
-            if isinstance(item, dict) and item.get("kind") == "Deployment"
-        ]
-    return tuple(found)
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
-def _deployment(value: dict[str, Any], name: str) -> Deployment:
-    try:
-        metadata = value["metadata"]
-        containers = tuple(item["name"] for item in value["spec"]["template"]["spec"]["containers"])
-        called, namespace = metadata["name"], metadata.get("namespace")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{name}: a Deployment is incomplete", reason="bad-overlay") from error
-    if not all(isinstance(text, str) for text in (*containers, called, namespace or "")):
-        raise ConfigError(f"{name}: a Deployment's names are not text", reason="bad-overlay")
-    return Deployment(name=called, namespace=namespace, containers=containers)
+def _named_files(value: dict[str, Any]) -> Iterator[str]:
+    for key in _FILE_FIELDS:
+        entries = [item for item in _list(value.get(key)) if isinstance(item, str)]
+        yield from (item for item in entries if "\n" not in item)  # else it is the patch itself
+    for key in _PATH_FIELDS:
+        for item in _list(value.get(key)):
+            if isinstance(item, dict) and isinstance(item.get("path"), str):
+                yield item["path"]
+    schema = value.get("openapi")
+    if isinstance(schema, dict) and isinstance(schema.get("path"), str):
+        yield schema["path"]
+    for key in _GENERATORS:
+        for item in _list(value.get(key)):
+            if isinstance(item, dict):
+                named: list[Any] = [*_list(item.get("files")), *_list(item.get("envs"))]
+                named.append(item.get("env"))
+                # `files` may say `key=path`.
+                yield from (e.rpartition("=")[2] for e in named if isinstance(e, str))
 
 
 def _mapping(data: bytes, name: str) -> dict[str, Any]:
@@ -165,7 +134,7 @@ def ensure_patch(data: bytes, name: str) -> bytes:
     """The kustomization with our patch among its `patches`; the same bytes where it is there.
 
     The entry has no `target`: kustomize passes over a target that matches nothing, while a patch
-    that names its Deployment itself fails to build. It comes last, so that it has the last word.
+    that names its workload itself fails to build. It comes last, so that it has the last word.
     Raises ConfigError (bad-yaml, bad-overlay).
     """
     value = _mapping(data, name)
@@ -184,6 +153,11 @@ def ensure_patch(data: bytes, name: str) -> bytes:
     text = data.decode("utf-8")
     if text.startswith("\ufeff"):
         raise _cannot(name, "it begins with a byte order mark")
+    if not text.endswith("\n"):
+        # The line end belongs to a text in the last line, and changes nothing that is built.
+        text += _line_break(text)
+        value = _mapping(text.encode("utf-8"), name)
+        patches = value.get("patches")
     edited = _insert(text, name).encode("utf-8")
     expected = {**value, "patches": [*(patches or []), {"path": RELEASE_FILE}]}
     try:
@@ -222,7 +196,7 @@ def _insert(text: str, name: str) -> str:
         raise _cannot(name, "it is written in braces")
     if events[-2].explicit:
         raise _cannot(name, "it ends in a document mark")
-    line_break = "\r\n" if "\r\n" in text else "\n"
+    line_break = _line_break(text)
     indent = " " * events[2].start_mark.column
     entry = f"- path: {RELEASE_FILE}{line_break}"
     value = _value_of(events, "patches", yaml)
@@ -239,6 +213,10 @@ def _insert(text: str, name: str) -> str:
     if first.flow_style:
         return text[:at] + f", {{path: {RELEASE_FILE}}}" + text[at:]
     return _at_line_end(text, at, " " * first.start_mark.column + entry, line_break)
+
+
+def _line_break(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
 
 
 def _value_of(events: list[Any], key: str, yaml: Any) -> list[Any] | None:

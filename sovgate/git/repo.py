@@ -124,6 +124,11 @@ class Git:
         else:
             self._settings = self._user_settings()
 
+    @property
+    def folder(self) -> Path:
+        """The private folder in which it all lies."""
+        return self._folder
+
     def init(self, object_format: str = "sha1") -> None:
         """A fresh, empty bare repository; in place of the one that was there."""
         shutil.rmtree(self._folder / "repository", ignore_errors=True)

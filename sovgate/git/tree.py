@@ -16,6 +16,9 @@ from sovgate.git.url import is_oid
 REGULAR = ("100644", "100755")
 _WHAT = {"120000": "it is a link", "160000": "it is a submodule", "040000": "it is a folder"}
 
+#: What points to something that the repository itself does not hold at that place.
+_OUTSIDE = ("120000", "160000")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
@@ -86,13 +89,22 @@ class Trees:
         return found
 
     def at(self, root: str, path: str) -> Item | Tree:
-        """A file, or the entries of a folder, at a normal relative path. Raises ConfigError."""
+        """A file, or the entries of a folder, at a normal relative path.
+
+        Raises ConfigError "no-overlay" where nothing is there, GitError "not-regular" where it or
+        a part of the way is a link or a submodule.
+        """
         here = self.tree(root)
         parts = [] if path == "." else path.split("/")
         for depth, part in enumerate(parts, 1):
             item = here.get(part)
             if item is not None and item.regular and depth == len(parts):
                 return item
+            if item is not None and item.mode in _OUTSIDE:
+                shown = "/".join(parts[:depth])[:80]
+                raise GitError(
+                    f"{shown!r} cannot be followed: {_WHAT[item.mode]}", reason="not-regular"
+                )
             if item is None or item.kind != "tree":
                 raise ConfigError(
                     f"there is no {path[:80]!r} in the Git repository", reason="no-overlay"

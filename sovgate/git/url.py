@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import unquote
 
 from sovgate.errors import ConfigError, Where
 
@@ -98,6 +99,31 @@ def _folder(path: Path, where: Where | None) -> Remote:
         protocol="file",
         where=where,
     )
+
+
+def same_repository(text: str, base: Path) -> tuple[str, str]:
+    """(host, path) that are equal for all spellings of one repository; it asks nobody.
+
+    Protocol, user, default port, letter case, `.git` and further slashes make no difference. An
+    address that cannot be used is equal to itself alone.
+    """
+    try:
+        remote = parse_remote(text, base)
+    except ConfigError:
+        return "", text
+    if remote.protocol == "file":
+        path = os.path.realpath(remote.url.removeprefix("file://"))
+        return "", path.removesuffix(".git")
+    if match := _URL.fullmatch(remote.url):
+        _, authority, path = match.groups()
+        host = authority.rpartition("@")[2]
+        default = {"https": ":443", "http": ":80", "ssh": ":22"}[remote.protocol]
+        host = host.removesuffix(default)
+    else:
+        scp = _SCP.fullmatch(remote.url)
+        host, path = (scp[2], scp[3]) if scp else ("", remote.url)
+    parts = [part for part in unquote(path).casefold().split("/") if part not in ("", ".")]
+    return host.casefold().rstrip("."), "/".join(parts).removesuffix(".git")
 
 
 def check_branch(name: str, *, where: Where | None = None) -> str:

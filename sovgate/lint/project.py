@@ -6,11 +6,13 @@ Touches only whether files that it names are there. Each rule is a function in R
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from sovgate import uri
 from sovgate.config import ProjectConfig
+from sovgate.git.url import same_repository
 from sovgate.lint._api import Finding
 
 Rule = Callable[[ProjectConfig], Iterator[Finding]]
@@ -213,6 +215,26 @@ def unsafe_trust(config: ProjectConfig) -> Iterator[Finding]:
             )
 
 
+def one_overlay_for_two_zones(config: ProjectConfig) -> Iterator[Finding]:
+    """Two zones name one overlay: it pins one release for one zone (RULES 42)."""
+    seen: dict[tuple[object, ...], str] = {}
+    for name, zone in config.zones.items():
+        if zone.gitops is None:
+            continue
+        repository = same_repository(zone.gitops.repo, config.path.parent)
+        place = (repository, zone.gitops.branch, posixpath.normpath(zone.gitops.path or "."))
+        other = seen.setdefault(place, name)
+        if other != name:
+            yield Finding(
+                rule="one-overlay-for-two-zones",
+                severity="error",
+                where=config.where(f"zones.{name}.gitops"),
+                message=f"zones {other} and {name} name the same overlay: repository, branch and "
+                f"path {zone.gitops.path or '.'!r} are one place",
+                fix=f"give {name} an overlay of its own, for example gitops.path: overlays/{name}",
+            )
+
+
 _UNSAFE = {
     "unsafe-any-subject": "name the signer: san: ADDRESS; or trust the signer's key by key:",
     "unsafe-authority-leaf": "have a certificate issued that is no authority's, or trust the "
@@ -230,6 +252,7 @@ RULES: tuple[Rule, ...] = (
     trust_without_legal,
     unsafe_trust,
     lift_without_gate,
+    one_overlay_for_two_zones,
 )
 
 

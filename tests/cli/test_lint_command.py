@@ -197,6 +197,36 @@ def test_a_lift_that_no_gate_backs_is_a_finding(project: Path) -> None:
     assert ("lift-without-gate", "sovgate.yaml") in [finding[:2] for finding in found(document)]
 
 
+SERVING = "https://git.example.eu/ml/serving.git"
+
+
+@pytest.mark.parametrize(
+    ("gitops", "code"),
+    [
+        (f"{{repo: {SERVING}, path: overlays/eu}}", 3),
+        ("{repo: https://git.example.eu:443/ml/serving/, path: overlays/eu/}", 3),
+        ("{repo: git@git.example.eu:ml/serving, path: ./overlays//eu, branch: main}", 3),
+        (f"{{repo: {SERVING}, path: overlays/us}}", 0),
+        (f"{{repo: {SERVING}, path: overlays/eu, branch: us}}", 0),
+    ],
+)
+def test_rule_42_two_zones_that_share_an_overlay_are_a_finding(
+    project: Path, gitops: str, code: int
+) -> None:
+    text = (project / "sovgate.yaml").read_text()
+    assert f"repo: {SERVING}, path: overlays/eu, kind" in text
+    store = "    store: s3://kyc-central\n"
+    assert store in text
+    (project / "sovgate.yaml").write_text(text.replace(store, f"{store}    gitops: {gitops}\n"))
+    ended, document, _ = lint(project)
+    assert ended == code
+    if code:
+        (finding,) = document["findings"]
+        assert finding["rule"] == "one-overlay-for-two-zones"
+        assert "us-train and eu" in finding["message"]
+        assert finding["line"]
+
+
 def test_a_rule_that_is_misspelt_is_a_finding(project: Path) -> None:
     path = project / "policies" / "quiet_hours.rego"
     path.write_text(RULE.replace("deny contains", "denny contains"))

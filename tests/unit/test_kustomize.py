@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sovgate.errors import ConfigError
-from sovgate.formats import kustomize, overlay
-from sovgate.formats.kustomize import Deployment, Pin, ensure_patch
+from sovgate.formats import kustomize, overlay, workload
+from sovgate.formats.kustomize import Pin, ensure_patch
+from sovgate.formats.overlay import Asked
+from sovgate.formats.workload import KINDS, Workload
 from sovgate.formats.yaml12 import load
 from sovgate.stages.promote.description import difference
 
 ENTRY = "path: sovgate-release.yaml"
 HEX = "a" * 64
+SERVER = Workload(kind="Deployment", name="serve", namespace=None, containers=("server",))
 PIN = Pin(
     release=f"churn/1.0.0@sha256:{HEX}",
     manifest=HEX,
@@ -61,6 +64,14 @@ def edited(text: str) -> str:
         ("  a: b\n", "  a: b\n  patches:\n  - {}\n"),
         ("---\na: |+\n  text\n\n\n", "---\na: |+\n  text\n\n\npatches:\n- {}\n"),
         ("patches:\n- a:\n# x\nb: c\n", "patches:\n- a:\n- {}\n# x\nb: c\n"),
+        # No line end after a block text: the editor of whoever wrote it left it out.
+        ("a: |\n  text", "a: |\n  text\npatches:\n- {}\n"),
+        ("a: |+\n  text", "a: |+\n  text\npatches:\n- {}\n"),
+        ("a: >\n  text", "a: >\n  text\npatches:\n- {}\n"),
+        ("patches:\n- patch: |\n    - op: x", "patches:\n- patch: |\n    - op: x\n- {}\n"),
+        ("patches:\r\n- patch: |\r\n    x", "patches:\r\n- patch: |\r\n    x\r\n- {}\r\n"),
+        ("a: b # c", "a: b # c\npatches:\n- {}\n"),
+        ("patches: []", "patches:\n- {}\n"),
     ],
 )
 def test_only_our_entry_is_added(before: str, after: str) -> None:
@@ -86,7 +97,6 @@ def test_an_entry_that_is_there_stays_as_it_is(text: str) -> None:
     [
         "{resources: [a]}\n",
         "a: b\n...\n",
-        "a: |\n  text",
         "patches: {a: b}\n",
         "patches: text\n",
         "patches:\n- path: sovgate-release.yaml\n- path: ./sovgate-release.yaml\n",
@@ -203,9 +213,7 @@ def test_any_kustomization_is_the_same_but_for_our_entry(text: str) -> None:
 
 
 def test_the_patch_pins_the_release_and_rolls_the_pods() -> None:
-    patch = kustomize.release_patch(
-        PIN, Deployment(name="serve", namespace=None, containers=("server",))
-    )
+    patch = workload.release_patch(PIN, SERVER)
     assert patch.startswith(b"# Written by `sovgate promote`. Do not edit")
     value = load(patch, "p").value
     notes = value["metadata"]["annotations"]
@@ -223,16 +231,57 @@ def test_the_patch_pins_the_release_and_rolls_the_pods() -> None:
         "MODEL_KEY_URI": "file:keys/eu.pem",
         "SOVGATE_ZONE": "eu",
     }
-    assert kustomize.pinned_release(patch) == PIN.release
+    assert all(e["valueFrom"] is None for e in container["env"])
+    assert workload.pinned_release(patch) == PIN.release
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_workload_is_pinned_in_its_pod_template(kind: str) -> None:
+    made = Workload(
+        kind=kind,
+        name="serve",
+        namespace="ml",
+        containers=("server", "side"),
+        init_containers=("fetch",),
+    )
+    data = workload.release_patch(PIN, made)
+    value = load(data, "p").value
+    assert (value["apiVersion"], value["kind"]) == (KINDS[kind], kind)
+    outer = value["spec"]["jobTemplate"]["spec"] if kind == "CronJob" else value["spec"]
+    pod = outer["template"]["spec"]
+    assert [c["name"] for c in pod["initContainers"]] == ["fetch"]
+    assert [c["name"] for c in pod["containers"]] == ["server", "side"]
+    for container in (*pod["initContainers"], *pod["containers"]):
+        env = {e["name"]: e["value"] for e in container["env"]}
+        assert (env["MODEL_RELEASE"], env["SOVGATE_ZONE"]) == (PIN.release, "eu")
+    read = workload.read_patch(data)
+    assert read is not None
+    assert (read.release, read.model, read.zone) == (PIN.release, "churn", "eu")
+    assert read.workload == made
+
+
+def test_a_patch_that_says_two_things_says_nothing() -> None:
+    text = workload.release_patch(PIN, SERVER).decode()
+    assert workload.read_patch(text.encode()) is not None
+    for old, new in (
+        (f'sovgate.dev/release: "{PIN.release}"', 'sovgate.dev/release: "other/1.0.0"'),
+        (f'value: "{PIN.release}"', 'value: "other/1.0.0"'),
+        ("kind: Deployment", "kind: Pod"),
+        ("spec:", "---\nspec:"),
+        ("MODEL_RELEASE", "MODEL_OTHER"),
+    ):
+        changed = text.replace(old, new, 1)
+        assert changed != text
+        assert workload.read_patch(changed.encode()) is None, new
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029")))
 def test_no_key_uri_gets_out_of_its_value(uri: str) -> None:
     """A quote, a colon, `$(VAR)` or an emoji in a key URI stays one string, unexpanded."""
     pin = Pin(release=PIN.release, manifest=HEX, record=HEX, key_uri=uri, zone="eu")
-    deployment = Deployment(name="serve", namespace="ml", containers=("server",))
+    served = Workload(kind="Deployment", name="serve", namespace="ml", containers=("server",))
     try:
-        value = load(kustomize.release_patch(pin, deployment), "p").value
+        value = load(workload.release_patch(pin, served), "p").value
     except ConfigError as error:  # characters that YAML has no place for
         assert "special characters" in str(error) or "control characters" in str(error)
         return
@@ -243,7 +292,8 @@ def test_no_key_uri_gets_out_of_its_value(uri: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"a: b", b"- x", b"metadata: {annotations: []}", b"\xff"])
 def test_a_patch_that_is_not_ours_claims_nothing(data: bytes) -> None:
-    assert kustomize.pinned_release(data) is None
+    assert workload.pinned_release(data) is None
+    assert workload.read_patch(data) is None
 
 
 DEPLOYMENT = """\
@@ -273,6 +323,24 @@ def tree(**files: str) -> overlay.Read:
 SERVE = DEPLOYMENT.format(name="serve", container="server")
 
 
+def chosen(
+    read: overlay.Read, folder: str, deployment: str | None = None, *containers: str
+) -> Workload:
+    asked = Asked(workload=deployment, containers=containers)
+    made = overlay.choose(overlay.find(read, folder), folder, asked)
+    assert not made.missing
+    return made.target
+
+
+def unclear(
+    read: overlay.Read, folder: str, deployment: str | None = None, *containers: str
+) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        chosen(read, folder, deployment, *containers)
+    assert caught.value.reason == "no-deployment"
+    return caught.value
+
+
 def test_the_one_deployment_is_found_through_the_bases() -> None:
     read = tree(
         base__kustomization_yaml="resources: [all.yaml]\n",
@@ -281,69 +349,189 @@ def test_the_one_deployment_is_found_through_the_bases() -> None:
         + "---\n",
         overlays__eu__kustomization_yaml="resources:\n- ../../base\n",
     )
-    assert overlay.choose(read, "overlays/eu", None, None) == Deployment(
-        name="serve", namespace=None, containers=("server",)
-    )
+    assert chosen(read, "overlays/eu") == SERVER
 
 
 @pytest.mark.parametrize(
-    ("resources", "deployment", "container", "why"),
+    ("resources", "deployment", "containers", "why", "fix"),
     [
-        ("[two.yaml]", None, None, "2 Deployments"),
-        ("[two.yaml]", "other", None, "0 Deployments named 'other'"),
-        ("[one.yaml]", "serve", "sidecar", "0 containers named 'sidecar'"),
-        ("['https://example.com/base?ref=v1']", None, None, "lies elsewhere"),
-        ("['https://example.com/base?ref=v1']", "serve", None, "0 Deployments"),
-        ("[../../../etc]", None, None, "outside the repository"),
-        ("[nothing.yaml]", None, None, "there is no 'eu/nothing.yaml'"),
-        ("[anchors.yaml]", None, None, "anchors are not supported"),
-        ("[one.yaml]\nhelmCharts: [{name: x}]", None, None, "makes resources of its own"),
-        ("[]", None, None, "0 Deployments"),
+        ("[two.yaml]", None, (), "2 workloads: Deployment serve, Deployment train", "NAME"),
+        ("[two.yaml]", "other", (), "no workload named 'other'; it holds Deployment serve", "one"),
+        ("['https://example.com/base?ref=v1']", None, (), "lies elsewhere", "name both"),
+        ("['https://example.com/base?ref=v1']", "serve", (), "no workload named", "name both"),
+        ("[../../../etc]", None, (), "outside the repository", "name both"),
+        ("[nothing.yaml]", None, (), "there is no 'eu/nothing.yaml'", "name both"),
+        ("[anchors.yaml]", None, (), "anchors are not supported", "name both"),
+        ("[one.yaml]\nhelmCharts: [{name: x}]", None, (), "makes resources of its own", "both"),
+        ("[]", None, (), "no workload that sovgate can pin; it holds nothing", "commit"),
+        ("[service.yaml]", None, (), "it holds Service web", "commit"),
+        ("[one.yaml, one.yaml]", None, (), "would match 2 objects", "build on it once"),
+        (
+            "[old.yaml]",
+            None,
+            (),
+            "serve in eu/old.yaml has apiVersion extensions/v1beta1",
+            "apps/v1",
+        ),
+        (
+            "[old.yaml]",
+            "serve",
+            ("server",),
+            "the patch would match 0 objects",
+            "apiVersion: apps/v1",
+        ),
+        (
+            "[kserve.yaml]",
+            None,
+            (),
+            "InferenceService kyc: sovgate pins Deployments",
+            "docs/serve.md",
+        ),
+        ("[kserve.yaml]", "kyc", ("model",), "InferenceService kyc: sovgate pins", "docs/serve.md"),
+        ("[rollout.yaml]", "serve", (), "Rollout serve: sovgate pins", "docs/serve.md"),
+        ("[beside.yaml]", None, (), "Deployment serve, StatefulSet cache", "deployment: NAME"),
+        ("[same.yaml]", "serve", (), "2 workloads named 'serve'", "StatefulSet/serve"),
+        (
+            "[pair.yaml]",
+            None,
+            (),
+            "Deployment serve has 2 containers: server, proxy",
+            "containers:",
+        ),
     ],
 )
-def test_an_unclear_deployment_is_refused_with_the_fix(
-    resources: str, deployment: str | None, container: str | None, why: str
+def test_an_unclear_workload_is_refused_with_what_was_found_and_a_fix_that_helps(
+    resources: str, deployment: str | None, containers: tuple[str, ...], why: str, fix: str
 ) -> None:
     read = tree(
         eu__kustomization_yaml=f"resources: {resources}\n",
         eu__one_yaml=SERVE,
         eu__two_yaml=SERVE + "---\n" + SERVE.replace("serve", "train"),
-        eu__anchors_yaml="a: &x 1\n",
+        eu__anchors_yaml="a: &x 1 # Deployment\n",
+        eu__service_yaml="apiVersion: v1\nkind: Service\nmetadata: {name: web}\n",
+        eu__old_yaml=SERVE.replace("apps/v1", "extensions/v1beta1"),
+        eu__kserve_yaml="apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n"
+        "metadata: {name: kyc}\nspec: {predictor: {model: {modelFormat: {name: onnx}}}}\n",
+        eu__rollout_yaml=SERVE.replace("apps/v1", "argoproj.io/v1alpha1").replace(
+            "Deployment", "Rollout"
+        ),
+        eu__beside_yaml=SERVE
+        + "---\n"
+        + SERVE.replace("serve", "cache").replace("Deployment", "StatefulSet"),
+        eu__same_yaml=SERVE + "---\n" + SERVE.replace("Deployment", "StatefulSet"),
+        eu__pair_yaml=SERVE.replace("[{name", "[{name: server, image: x}, {name").replace(
+            "{name: server, image: x}]", "{name: proxy, image: x}]"
+        ),
     )
-    with pytest.raises(ConfigError) as caught:
-        overlay.choose(read, "eu", deployment, container)
-    assert caught.value.reason == "no-deployment"
-    assert why in str(caught.value.why)
-    assert "deployment: NAME" in str(caught.value.fix)
+    error = unclear(read, "eu", deployment, *containers)
+    assert why in str(error.why)
+    assert fix in str(error.fix)
 
 
 def test_configuration_chooses_where_there_are_several_or_none_can_be_seen() -> None:
     read = tree(
         eu__kustomization_yaml="resources: [two.yaml]\n",
-        eu__two_yaml=SERVE + "---\n" + SERVE.replace("serve", "train"),
+        eu__two_yaml=SERVE
+        + "---\n"
+        + SERVE.replace("serve", "train")
+        + "---\n"
+        + SERVE.replace("Deployment", "StatefulSet").replace("name: serve", "name: both")
+        + "---\n"
+        + SERVE.replace("name: serve", "name: both"),
         us__kustomization_yaml="resources: ['https://example.com/base']\n",
     )
-    assert overlay.choose(read, "eu", "train", None).name == "train"
-    assert overlay.choose(read, "us", "ml/serve", "server") == Deployment(
-        name="serve", namespace="ml", containers=("server",)
+    assert chosen(read, "eu", "train").name == "train"
+    assert chosen(read, "eu", "StatefulSet/both").kind == "StatefulSet"
+    assert "Deployment/both" in str(unclear(read, "eu", "both").fix)
+    assert chosen(read, "us", "ml/serve", "server") == Workload(
+        kind="Deployment", name="serve", namespace="ml", containers=("server",)
     )
+    assert chosen(read, "us", "DaemonSet/ml/serve", "server").kind == "DaemonSet"
+
+
+def test_a_job_beside_the_server_is_not_taken_for_it() -> None:
+    job = SERVE.replace("apps/v1", "batch/v1").replace("Deployment", "Job").replace("serve", "load")
+    read = tree(
+        eu__kustomization_yaml="resources: [both.yaml]\n",
+        eu__both_yaml=SERVE + "---\n" + job,
+        us__kustomization_yaml="resources: [job.yaml]\n",
+        us__job_yaml=job,
+    )
+    assert chosen(read, "eu").kind == "Deployment"
+    assert chosen(read, "us").kind == "Job"
+
+
+def test_containers_are_named_by_the_project_and_may_be_init_containers() -> None:
+    pod = SERVE.replace("{containers:", "{initContainers: [{name: fetch, image: y}], containers:")
+    read = tree(eu__kustomization_yaml="resources: [one.yaml]\n", eu__one_yaml=pod)
+    assert chosen(read, "eu") == SERVER
+    both = chosen(read, "eu", None, "fetch", "server")
+    assert (both.init_containers, both.containers) == (("fetch",), ("server",))
+    walk = overlay.find(read, "eu")
+    assert overlay.choose(walk, "eu", Asked(containers=("patched",))).missing == ("patched",)
+    with pytest.raises(ConfigError) as caught:
+        overlay.no_container("eu", SERVER, ("patched",))
+    assert "no container named 'patched'; it has server" in str(caught.value.why)
+
+
+def test_a_workload_is_counted_by_each_way_that_leads_to_it() -> None:
+    """A base that two overlays build on is there twice, whatever they call it."""
+    read = tree(
+        base__kustomization_yaml="resources: [d.yaml]\n",
+        base__d_yaml=SERVE,
+        a__kustomization_yaml="namePrefix: a-\nresources: [../base]\n",
+        b__kustomization_yaml="namePrefix: b-\nresources: [../base]\n",
+        eu__kustomization_yaml="resources: [../a, ../b]\n",
+    )
+    error = unclear(read, "eu")
+    assert "2 objects" in str(error.why)
+    assert "base/d.yaml by way of a and base" in str(error.why)
+    assert "2 objects" in str(unclear(read, "eu", "serve", "server").why)
 
 
 def test_bases_that_go_round_or_on_for_ever_end() -> None:
     read = tree(
         a__kustomization_yaml="resources: [../b]\n", b__kustomization_yaml="resources: [../a]\n"
     )
-    assert overlay.find(read, "a") == ([], [])
+    walk = overlay.find(read, "a")
+    assert (walk.found, walk.unseen) == ([], ["a builds on itself"])
     many = "resources: [" + ", ".join(f"f{n}.yaml" for n in range(1000)) + "]\n"
-    _, unseen = overlay.find(tree(a__kustomization_yaml=many), "a")
+    unseen = overlay.find(tree(a__kustomization_yaml=many), "a").unseen
     assert f"more than {overlay.MAX_FILES} files" in unseen
+
+
+def test_diamonds_that_double_at_each_step_end() -> None:
+    """Sixty folders, each of which builds twice on the next one: more ways than can be walked."""
+    files = {
+        f"d{n}__kustomization_yaml": f"resources: [../d{n + 1}, ../d{n + 1}]\n" for n in range(60)
+    }
+    reads: list[str] = []
+    inner = tree(**files)
+
+    def read(path: str) -> object:
+        reads.append(path)
+        return inner(path)
+
+    walk = overlay.find(read, "d0")  # type: ignore[arg-type]
+    assert f"more than {overlay.MAX_FILES} files" in walk.unseen
+    assert len(reads) < 200
 
 
 def test_a_file_of_ever_more_documents_is_refused() -> None:
     """A megabyte of document marks in each of many files would take minutes to read."""
     with pytest.raises(ConfigError) as caught:
-        kustomize.deployments(b"---\n" * 100_000, "base.yaml")
+        workload.read_manifests(b"---\n" * 100_000, "base.yaml")
     assert caught.value.reason == "limits"
+
+
+def test_a_resource_definition_deeper_than_we_read_hides_no_workload() -> None:
+    deep = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\na: " + "{b: " * 40
+    read = tree(
+        eu__kustomization_yaml="resources: [crd.yaml, one.yaml]\n",
+        eu__crd_yaml=deep + "1" + "}" * 40 + "\n",
+        eu__one_yaml=SERVE,
+    )
+    assert chosen(read, "eu") == SERVER
 
 
 @given(

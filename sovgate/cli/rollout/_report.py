@@ -32,9 +32,10 @@ def decision_rows(made: RolledOut) -> list[tuple[str, str]]:
 
 def notes(made: RolledOut) -> list[str]:
     place, branch = made.place, made.committed.branch
-    if branch == place.onto:
-        return []
-    return [f"open a pull request from {branch} to {place.onto} in {place.repo}"]
+    found = [f"not checked: {text}" for text in made.unchecked]
+    if branch != place.onto:
+        found.append(f"open a pull request from {branch} to {place.onto} in {place.repo}")
+    return found
 
 
 def data(made: RolledOut) -> dict[str, object]:
@@ -57,6 +58,7 @@ def data(made: RolledOut) -> dict[str, object]:
         "already": made.already,
         "dry-run": made.dry_run,
         "diff": made.diff,
+        "unchecked": list(made.unchecked),
         "audit-head": committed.audit_head,
         "steps": [{"name": name, "seconds": f"{took:.3f}"} for name, took in made.steps],
         "seconds": f"{made.seconds:.3f}",

@@ -56,6 +56,7 @@ def promote(
             permits=judged.permits,
             already=already,
             diff="" if already and not options.dry_run else plan.diff,
+            unchecked=plan.unchecked,
         )
 
 

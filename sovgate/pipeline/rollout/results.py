@@ -55,6 +55,7 @@ class RolledOut:
     already  it was done before, and nothing was committed
     diff     what the commit changes; empty where `already`
     steps    (step, seconds)
+    unchecked  what was not checked of the overlay, in words
     """
 
     subject: RolledRelease
@@ -65,6 +66,7 @@ class RolledOut:
     dry_run: bool
     diff: str
     steps: tuple[tuple[str, float], ...]
+    unchecked: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

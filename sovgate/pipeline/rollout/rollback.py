@@ -73,6 +73,7 @@ def rollback(
             left=current.release,
             reason=reason,
             skipped=chosen.skipped,
+            unchecked=plan.unchecked,
         )
 
 

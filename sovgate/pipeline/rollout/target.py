@@ -73,7 +73,8 @@ class Rollout:
             branch=self.gitops.branch,
             via=self.gitops.via,
             deployment=self.gitops.deployment,
-            container=self.gitops.container,
+            containers=self.gitops.containers,
+            accept=self.gitops.accept,
             where=where,
         )
 
@@ -96,7 +97,7 @@ class Rollout:
                 where=self.opened.config.where(f"zones.{self.zone}"),
                 reason="no-key",
             )
-        return self.here.keys.encrypt
+        return self.gitops.key or self.here.keys.encrypt
 
     def read(self, release: Release, beside: Folders | None = None) -> Received:
         """The release as this zone received it, and evidence that was added here since."""

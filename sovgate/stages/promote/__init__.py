@@ -10,9 +10,11 @@ In this order (pipeline/rollout/promote.py follows it; what is marked * is here)
     promotion record says so, all is done.
  5. Policy decides the action `deploy`. A dry run stops here and shows the difference.
  6. An audit `intent` is durable before the first effect; its head goes into the commit.
- 7. * The commit is made and pushed; location and key are asked again just before each commit
-    object. A lost race is run again on what the other left, unless the zone's release changed;
-    the records tell of it where it changed back.
+ 7. * The commit is planned: what is there pins nothing of another model, zone or workload, and the
+    overlay with the pin builds and says what the pin says (RULES 42). Then it is made and pushed;
+    location and key are asked again just before each commit object. A lost race is run again on
+    what the other left, unless the zone's release changed; the records tell of it where it changed
+    back.
  8. * The promotion record is written create-only, under the next number, naming the one before. A
     run that died before this is finished by the next one: it finds the overlay as it should be.
  9. An audit `outcome`.
@@ -31,7 +33,8 @@ Rollback (pipeline/rollout/rollback.py follows it) goes the same way from 4 on, 
     release can be promoted again. The same rollback for the same reason once more is done already.
 """
 
-from sovgate.stages.promote.checkout import Checkout, GitTarget, OverlayState, Plan, Pushed, opened
+from sovgate.stages.promote.asked import GitTarget
+from sovgate.stages.promote.checkout import Checkout, OverlayState, Pushed, opened
 from sovgate.stages.promote.description import commit_message, proposal_branch, rollback_branch
 from sovgate.stages.promote.ledger import (
     Ledger,
@@ -41,6 +44,7 @@ from sovgate.stages.promote.ledger import (
     read_ledger,
     read_since,
 )
+from sovgate.stages.promote.planning import Plan
 
 __all__ = [
     "Checkout",

@@ -7,45 +7,28 @@ RULES 26: the tree is read and written object by object, there is never a checko
 from __future__ import annotations
 
 import contextlib
-import posixpath
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sovgate import files
 from sovgate.errors import ConfigError, GitError, VerificationFailed, Where
-from sovgate.formats import kustomize, overlay
+from sovgate.formats import kustomize, workload
 from sovgate.formats.kustomize import Pin
 from sovgate.git.repo import Git, printable, workspace
-from sovgate.git.tree import Item, Trees
-from sovgate.git.url import Remote, check_branch
-from sovgate.stages.promote.description import difference, proposal_branch
-from sovgate.stages.promote.refusal import LOST_RACE, refused
+from sovgate.git.tree import Trees
+from sovgate.git.url import check_branch
+from sovgate.stages.promote.asked import GitTarget
+from sovgate.stages.promote.description import proposal_branch
+from sovgate.stages.promote.planning import Plan, Planner
+from sovgate.stages.promote.refusal import LOST_RACE, declined, refused, said_by
 
 MAX_SECONDS = 300.0  # for losing races to other pushes
 LOCKED_SECONDS = 60.0  # for a lock that is never given back: a killed Git may have left it
 
 _BASE, _PROPOSAL = "refs/sovgate/base", "refs/sovgate/proposal"
-
-
-@dataclass(frozen=True, kw_only=True)
-class GitTarget:
-    """Where a zone's rollout is driven from. `path` is relative to the repository's root.
-
-    `deployment` is `NAME` or `NAMESPACE/NAME`; it and `container` are found in the overlay's bases
-    where None. `where` is the line of `sovgate.yaml`.
-    """
-
-    zone: str
-    remote: Remote
-    path: str
-    branch: str = "main"
-    via: str = "push"
-    deployment: str | None = None
-    container: str | None = None
-    where: Where | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +39,6 @@ class OverlayState:
     branch: str
     pinned: str | None
     release_file: str | None  # object id of sovgate-release.yaml
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The new bytes of the files that change, and the difference for a person."""
-
-    changes: dict[str, bytes]
-    diff: str
-
-    @property
-    def unchanged(self) -> bool:
-        return not self.changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +101,7 @@ class Checkout:
         self._target = target
         self._folder = target.path or "."
         self._parts = [] if self._folder == "." else target.path.split("/")
+        self._planner = Planner(self._trees, target, git.folder)
         git.init()
 
     def fetch(self) -> None:
@@ -194,39 +166,16 @@ class Checkout:
     def _read_overlay(self, ref: str, branch: str) -> OverlayState:
         tip = self._trees.resolve(ref)
         item = self._trees.chain(tip, self._parts)[-1].get(kustomize.RELEASE_FILE)
-        data = self._blob(item, kustomize.RELEASE_FILE) if item else None
+        data = self._planner.blob(item, kustomize.RELEASE_FILE) if item else None
         return OverlayState(
             tip=tip,
             branch=branch,
-            pinned=kustomize.pinned_release(data) if data is not None else None,
+            pinned=workload.pinned_release(data) if data is not None else None,
             release_file=item.oid if item else None,
         )
 
-    def _blob(self, item: Item, name: str) -> bytes:
-        return self._trees.blob(item, posixpath.join(self._folder, name), most=kustomize.MAX_BYTES)
-
     def _plan(self, pin: Pin, tip: str) -> Plan:
-        here = self._trees.chain(tip, self._parts)[-1]
-        name = overlay.kustomization_in(here, self._folder)
-        old = {
-            key: self._blob(here[key], key) for key in (name, kustomize.RELEASE_FILE) if key in here
-        }
-
-        def read(path: str) -> bytes | Collection[str]:
-            item = self._trees.at(tip, path)
-            if isinstance(item, Item):
-                return self._trees.blob(item, path, most=kustomize.MAX_BYTES)
-            return item.keys()
-
-        deployment = overlay.choose(
-            read, self._folder, self._target.deployment, self._target.container
-        )
-        new = {
-            name: kustomize.ensure_patch(old[name], posixpath.join(self._folder, name)),
-            kustomize.RELEASE_FILE: kustomize.release_patch(pin, deployment),
-        }
-        changes = {key: data for key, data in new.items() if data != old.get(key)}
-        return Plan(changes=changes, diff=difference(self._folder, old, changes))
+        return self._planner.plan(pin, tip)
 
     # -- writing
 
@@ -269,7 +218,7 @@ class Checkout:
             if refusal.reason in ("git-access", "push-refused"):
                 raise refusal
             # Lost a race, or lost the answer: what the remote holds now says which.
-            raced = LOST_RACE.search(refusal.why or "") is not None
+            raced = LOST_RACE.search(said_by(refusal)) is not None
             _pause(len(mine))
             self.fetch()
 
@@ -356,13 +305,7 @@ class Checkout:
             return None
         said = f"{self._git.printable(done.stdout)}\n{done.stderr}"
         if re.search(r"^!\t", said, re.MULTILINE) and not LOST_RACE.search(said):
-            return GitError(
-                "the Git repository refused the commit",
-                why=printable(said, most=1500),
-                fix=f"let this identity push to {branch!r}"
-                + ("" if new else ", or set gitops.via: pull-request"),
-                reason="push-refused",
-            )
+            return declined(said, branch, self._git.user(), new=new)
         return refused("push to", said, self._target)
 
 

@@ -9,7 +9,7 @@ from sovgate.errors import GitError, workflow_permissions
 from sovgate.git.repo import printable
 
 if TYPE_CHECKING:
-    from sovgate.stages.promote.checkout import GitTarget
+    from sovgate.stages.promote.asked import GitTarget
 
 LOST_RACE = re.compile(
     r"fetch first|non-fast-forward|stale info|failed to update ref|cannot lock ref|"
@@ -26,6 +26,78 @@ _MISSING = re.compile(
     r"not a git repository|returned error: 404"
 )
 _SILENT = re.compile(r"Could not resolve|unable to access|Connection|[Tt]imed out|hung up")
+
+#: What a server's own words ask for, and what then helps; the first that fits.
+_RULES = (
+    (
+        re.compile(
+            r"\bsigned|\bunsigned|\bsignatures?\b|\bGPG\b|\bgpg|\bverified signature", re.IGNORECASE
+        ),
+        "sovgate does not sign commits: free {identity} from that rule on {branch!r} at the "
+        "server, or promote to a repository without it",
+    ),
+    (
+        re.compile(
+            r"\bmessages?\b|\btickets?\b|\bissue (key|number|id)|\bjira\b|\bsubject line|"
+            r"\bconventional commits?\b",
+            re.IGNORECASE,
+        ),
+        "the message of these commits is fixed: let the server's rule accept messages that begin "
+        "with `Promote ` and `Roll back to `, or free {identity} from it",
+    ),
+    (
+        re.compile(r"\bauthors?\b|\bcommitters?\b|\be-?mail\b|user\.name", re.IGNORECASE),
+        "the commit is by {identity}: set user.name and user.email in this user's ~/.gitconfig to "
+        "those that the server knows (git config --global user.email ADDRESS)",
+    ),
+    (
+        re.compile(
+            r"protected|permission|not allowed|not authori[sz]ed|unauthori[sz]ed|denied|forbidden|"
+            r"pull request|merge request|\breview|approv|read.only|cannot push|can't push",
+            re.IGNORECASE,
+        ),
+        "let this identity push to {branch!r}{or_propose}",
+    ),
+)
+_OTHER = "do what the server says, and run it again{or_propose_where}"
+
+
+def declined(said: str, branch: str, identity: tuple[str, str], *, new: bool) -> GitError:
+    """The error of a push that the server's own rule refused. `new`: a proposal's branch.
+
+    What the server says comes as lines of their own; the fix goes by it.
+    """
+    lines = _lines(said)
+    theirs = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
+    words = "\n".join(theirs) or "\n".join(lines)
+    fix = next((fix for pattern, fix in _RULES if pattern.search(words)), _OTHER)
+    name, email = (printable(part, most=200) for part in identity)
+    fix = fix.format(
+        identity=f"{name} <{email}>",
+        branch=branch,
+        or_propose="" if new else ", or set gitops.via: pull-request",
+        or_propose_where=""
+        if new
+        else "; if it wants a review first, set gitops.via: pull-request",
+    )
+    return GitError(
+        "the Git repository refused the commit",
+        why=f"the server says: {(theirs or lines or ['nothing'])[0]}",
+        fix=fix,
+        reason="push-refused",
+        details=tuple(f"  {line}" for line in lines),
+    )
+
+
+def _lines(said: str) -> list[str]:
+    """Foreign text as lines: no tabs, no ends of lines that a remote fills up, none twice."""
+    lines = (" ".join(line.split()) for line in printable(said, most=3000).split("\n"))
+    return list(dict.fromkeys(line for line in lines if line))[:40]
+
+
+def said_by(error: GitError) -> str:
+    """What git said, out of an error of `refused`."""
+    return "\n".join((error.why or "", *error.details))
 
 
 def refused(doing: str, said: str, target: GitTarget) -> GitError:
@@ -51,11 +123,15 @@ def refused(doing: str, said: str, target: GitTarget) -> GitError:
         reason, fix = "no-repository", "correct the gitops repo of the zone"
     elif _SILENT.search(said):
         reason, fix = "git-unreachable", "check that the repository answers, and run it again"
+    lines = _lines(said)
+    more = tuple(f"  {line}" for line in lines[1:])
+    if reason == "git-access":
+        more += workflow_permissions("contents: write")
     return GitError(
         f"could not {doing} the Git repository",
-        why=f"{target.remote.url}: {printable(said, most=1500)}",
+        why=f"{target.remote.url}: {lines[0] if lines else 'git said nothing'}",
         fix=fix,
         where=target.where,
         reason=reason,
-        details=workflow_permissions("contents: write") if reason == "git-access" else (),
+        details=more,
     )
