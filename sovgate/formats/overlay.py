@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-from sovgate.errors import ConfigError, GitError
+from sovgate.errors import DOCS, ConfigError, GitError
 from sovgate.formats.kustomize import KUSTOMIZATIONS, Kustomization, read_kustomization
 from sovgate.formats.workload import (
     BATCH,
@@ -254,7 +254,7 @@ def _nothing(walk: Walk, folder: str, asked: Asked) -> NoReturn:
             _unclear(
                 folder,
                 f"{other.kind} {other.name}: sovgate pins {KINDS_IN_WORDS} only",
-                "serve the model by one of those, as docs/serve.md shows",
+                f"serve the model by one of those, as {DOCS}/serve.md shows",
             )
     there = _listed([str(o.workload) for o in walk.found])
     unseen = f"; {walk.unseen[0]}" if walk.unseen else ""
@@ -275,7 +275,7 @@ def _nothing(walk: Walk, folder: str, asked: Asked) -> NoReturn:
     _unclear(
         folder,
         f"it holds no workload{named} that sovgate can pin; it holds {objects}",
-        "commit a Deployment that the overlay builds on first; docs/serve.md has one",
+        f"commit a Deployment that the overlay builds on first; {DOCS}/serve.md has one",
     )
 
 

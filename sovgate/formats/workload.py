@@ -162,6 +162,8 @@ def read_patch(data: bytes) -> Pinned | None:
     """What a patch of ours pins; None where it is not one, or does not say one thing."""
     try:
         value = load(data, RELEASE_FILE).value
+        if value["apiVersion"] != KINDS[value["kind"]]:
+            return None
         workload = _workload(value, RELEASE_FILE)
         pod = _at(value, template_of(value["kind"]))
         said = {value["metadata"]["annotations"][f"{_PREFIX}release"]}
