@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sovgate.errors import ConfigError, GitError
+from sovgate.errors import ConfigError, GitError, disk_error
 from sovgate.formats.overlay import Read, Walk, is_elsewhere
 from sovgate.formats.yaml12 import load
 from sovgate.git.run import PROGRAM_DIRS, Done, Limits, execute
@@ -141,7 +141,7 @@ def build(files: Mapping[str, bytes], folder: str, private: Path) -> bytes:
     """What the builder makes of `folder`. `private` is a folder of ours, where it may write.
 
     Raises BrokenError where it refuses the overlay, CannotBuildError where there is none, or where
-    it does not work on this machine.
+    it does not work on this machine, DiskError.
     """
     command = _builder()
     done = _run(command, files, folder, private)
@@ -165,13 +165,16 @@ def _builder() -> list[str]:
 def _run(command: list[str], files: Mapping[str, bytes], folder: str, private: Path) -> Done | None:
     """None where it went beyond its limits."""
     root, home = private / "overlay", private / "nothing"
-    for place in (root, home):
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(mode=0o700)
-    for name, data in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    try:
+        for place in (root, home):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(mode=0o700)
+        for name, data in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    except OSError as error:
+        raise disk_error(error, f"write the overlay into {str(root)!r}") from error
     environment = {"PATH": str(home), "HOME": str(home), "TMPDIR": str(home), "LC_ALL": "C"}
     environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), _NOWHERE)
     try:
