@@ -12,6 +12,15 @@ from sovgate.errors import VerificationFailed
 
 MAX_NAME_BYTES = 4096
 
+#: What nobody sees: all that Unicode calls default-ignorable, and what is drawn as blank.
+_UNSEEN = (
+    "\u00a0\u00ad\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200d\u202f\u205f-\u2065"
+    "\u206a-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_BLANK = re.compile(f"[{_UNSEEN}]")
+#: Git's own names as NTFS shortens them: `git~1`, and `gi7eba~1` where the first four are taken.
+_SHORT = re.compile(r"(git[a-z]{0,3}|gi[0-9a-f]{4})~[0-9]+.*", re.DOTALL)
 _NAME_BAD = re.compile(r"[\x00-\x1f\x7f-\x9f\\:\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in "123456789"}
 
@@ -29,6 +38,9 @@ def check_name(name: str) -> None:
         bad = "it is not UTF-8"
     if bad is None and (match := _NAME_BAD.search(name)):
         bad = f"it holds {match.group()!r}"
+    if bad is None and not name.isascii() and (match := _BLANK.search(name)):
+        code = match.group()
+        bad = f"it holds U+{ord(code):04X} ({unicodedata.name(code, 'no name')}), which nobody sees"
     if bad is None:
         for part in name.split("/"):
             if part in ("", ".", ".."):
@@ -38,12 +50,28 @@ def check_name(name: str) -> None:
             if bad:
                 break
     if bad:
+        shown = _BLANK.sub(lambda code: f"<U+{ord(code.group()):04X}>", name[:160])
         raise VerificationFailed(
-            f"the file name {name[:160]!r} is unsafe",
+            f"the file name {shown!r} is unsafe",
             why=bad,
             fix="rename the file and sign the model again",
             reason="unsafe-name",
         )
+
+
+def is_git_name(part: str) -> bool:
+    """Whether Git acts on a part of a path, on whichever file system it is unpacked. RULES 2.
+
+    NTFS drops dots and blanks at the end and has short names, HFS+ drops what nobody sees, ZFS may
+    compare by compatibility, and none of them tells capitals.
+    """
+    if part.isascii():
+        folded = part.casefold()
+    else:
+        seen = _BLANK.sub("", _NAME_BAD.sub("", part))
+        folded = unicodedata.normalize("NFKC", seen).upper().casefold()
+    folded = folded.lstrip(" ")
+    return folded.startswith(".git") or ("~" in folded and _SHORT.fullmatch(folded) is not None)
 
 
 def check_names(names: list[str]) -> None:

@@ -31,8 +31,6 @@ PREDICATE_TYPE = PREDICATE_TYPES["signature"]
 
 #: Names at a model's root that OMS leaves out, always.
 GIT_NAMES = (".git", ".gitattributes", ".github", ".gitignore")
-#: What tools leave in a model that was downloaded: a signer may leave it out, and it may be there.
-LITTER = (".cache/huggingface",)
 MAX_IGNORED = 1000
 
 Algorithm = Literal["sha256", "blake2b", "blake3"]

@@ -6,17 +6,25 @@ RULES 1, 2, 4: what counts as a file of the model, and what its name may be. `ha
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sovgate.errors import DiskError, VerificationFailed, disk_error
-from sovgate.files import Entry, check_name, opened_dir, walk
+from sovgate.files import Entry, check_name, open_below, opened_dir, walk
+from sovgate.formats.leftovers import APPLE_HEAD, by_content, is_apple_double, is_leftover
 from sovgate.formats.manifest import FILE_NAME, Kind, Manifest, Resource, check_resources
-from sovgate.formats.oms import GIT_NAMES
+from sovgate.formats.oms import GIT_NAMES, MAX_IGNORED
+from sovgate.names import is_git_name
 from sovgate.records import Advance
 from sovgate.stages.hashing import hash_files
+
+#: How many leftovers a signature names, beside git's names and its own.
+MAX_LEFTOVERS = MAX_IGNORED - 10
+#: How many files an error names.
+MAX_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +51,7 @@ class Survey:
     """What lies there, not read yet. `entries` are in the order of a manifest.
 
     root     the resolved path of the directory or file
-    ignored  names at the root that were left out, git's apart
+    ignored  paths that were left out, git's apart: leftovers of tools, and the signature
     """
 
     root: Path
@@ -103,10 +111,12 @@ def survey(
     signature: Path | None = None,
     skip: frozenset[str] = frozenset(GIT_NAMES),
     leave: Callable[[str], bool] | None = None,
+    leftover: Callable[[str], bool] = is_leftover,
 ) -> Survey:
     """List the model's files without reading them; names are checked (RULES 4).
 
-    `skip` are names at the root; `leave` as in `files.walk`. Raises as `take` does.
+    `skip` are names at the root; `leave` as in `files.walk`. `leftover` tells what is left out as
+    no part of the model, and named under `ignored`. Raises as `take` does.
     """
     root = resolved(path)
     if not root.is_dir():
@@ -115,14 +125,60 @@ def survey(
     inside = signature_inside(root, signature)
     try:
         with opened_dir(root) as handle:
-            entries = walk(handle, skip=skip, leave=leave)
+            found = _Leftovers(leave, leftover)
+            entries = found.without(handle, walk(handle, skip=skip, leave=found.passed_over))
     except OSError as error:
         raise disk_error(error, f"list the model {str(root)!r}") from error
-    left_out = () if inside is None else (inside,)
-    entries = [entry for entry in entries if entry.name not in left_out]
+    left_out = (*(() if inside is None else (inside,)), *sorted(found.paths))
+    if len(found.paths) > MAX_LEFTOVERS:
+        raise _too_many(found.paths)
+    entries = [entry for entry in entries if entry.name != inside]
     entries.sort(key=lambda entry: entry.name)
     check_resources("directory", [entry.name for entry in entries])
     return Survey(root=root, kind="directory", entries=tuple(entries), ignored=left_out)
+
+
+class _Leftovers:
+    """Which paths of a model are what tools left in its folder. RULES 2."""
+
+    def __init__(
+        self, leave: Callable[[str], bool] | None, leftover: Callable[[str], bool]
+    ) -> None:
+        self._leave, self._leftover = leave, leftover
+        self.paths: list[str] = []
+
+    def passed_over(self, name: str) -> bool:
+        if self._leave is not None and self._leave(name):
+            return True
+        if not self._leftover(name) or by_content(name):
+            return False
+        self.paths.append(name)
+        return True
+
+    def without(self, root: int, entries: list[Entry]) -> list[Entry]:
+        """Without those that their content tells."""
+        doubtful = [e for e in entries if by_content(e.name) and self._leftover(e.name)]
+        gone = {e.name for e in doubtful if is_apple_double(_head(root, e.name))}
+        self.paths += gone
+        return [entry for entry in entries if entry.name not in gone] if gone else entries
+
+
+def _head(root: int, name: str) -> bytes:
+    descriptor = open_below(root, name)
+    try:
+        return os.pread(descriptor, APPLE_HEAD, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _too_many(paths: list[str]) -> VerificationFailed:
+    return VerificationFailed(
+        f"tools left more than {MAX_LEFTOVERS} files in the model's folder",
+        why=f"a signature names what it leaves out, and there are {len(paths)}: "
+        + ", ".join(repr(path[:80]) for path in sorted(paths)[:3]),
+        fix="remove them; AppleDouble files go with: find MODEL -name '._*' -delete",
+        reason="limits",
+    )
 
 
 def read(
@@ -171,15 +227,26 @@ def plain_path(text: str) -> str | None:
 
 
 def refuse_git(names: Iterable[str]) -> None:
-    """RULES 2: no part that begins with `.git`, in any case of letters."""
-    for name in names:
-        if any(part.casefold().startswith(".git") for part in name.split("/")):
-            raise VerificationFailed(
-                f"{name[:160]!r} has a name that git acts on",
-                why="where the model is unpacked, git would act on it",
-                fix="remove it, or rename it",
-                reason="git-name",
-            )
+    """RULES 2: no part that Git acts on, on any file system. All are named at once."""
+    # Most names hold neither of these, and there may be very many.
+    found = [
+        name
+        for name in names
+        if (not name.isascii() or ".g" in name or ".G" in name or "~" in name)
+        and any(is_git_name(part) for part in name.split("/"))
+    ]
+    if found:
+        first, *others = found
+        raise VerificationFailed(
+            f"{first[:160]!r} has a name that git acts on",
+            why="where the model is unpacked, git would act on it",
+            fix="remove it, or rename it"
+            if not others
+            else "remove them, or rename them: rm -- "
+            + " ".join(shlex.quote(name) for name in found[:MAX_SHOWN]),
+            reason="git-name",
+            details=tuple(f"and {name[:160]!r}" for name in others[:MAX_SHOWN]),
+        )
 
 
 def signature_inside(root: Path, signature: Path | None) -> str | None:

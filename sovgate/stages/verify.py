@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sovgate.errors import VerificationFailed
+from sovgate.formats import leftovers
 from sovgate.formats.manifest import Manifest
-from sovgate.formats.oms import GIT_NAMES, LITTER, Oms
+from sovgate.formats.oms import GIT_NAMES, Oms
 from sovgate.records import Advance, Sized
 from sovgate.stages import inventory
 from sovgate.stages.inventory import Scope
@@ -169,7 +170,20 @@ def _survey(path: str | os.PathLike[str], oms: Oms, scope: Scope) -> inventory.S
 
     skip = frozenset(GIT_NAMES) - needed
     looks = leave if scope.ignore or scope.ignore_unsigned else None
-    return inventory.survey(path, signature=scope.signature, skip=skip, leave=looks)
+    litter = _litter(oms)
+
+    def leftover(name: str) -> bool:
+        return bool(litter) and name not in needed and any(inventory.below(name, p) for p in litter)
+
+    return inventory.survey(
+        path, signature=scope.signature, skip=skip, leave=looks, leftover=leftover
+    )
+
+
+def _litter(oms: Oms) -> list[str]:
+    """RULES 2: what a signer left out may be there where it is litter of tools, by its name."""
+    paths = [path for text in oms.ignore_paths if (path := inventory.plain_path(text))]
+    return [path for path in paths if leftovers.lies_in(path)]
 
 
 def _cuts(name: str) -> list[int]:
@@ -200,15 +214,12 @@ def _compare_names(oms: Oms, found: inventory.Survey) -> None:
 def _unsigned(names: list[str], oms: Oms) -> tuple[list[str], list[str]]:
     """Files that are there and not signed: strangers, and those that the signer left out by name.
 
-    RULES 2: what a signer leaves out is refused too where it exists, but for litter of tools.
+    RULES 2: what a signer leaves out is refused too where it exists; litter is gone already.
     """
     paths = [path for text in oms.ignore_paths if (path := inventory.plain_path(text))]
-    litter = [p for p in paths if any(inventory.below(p, known) for known in LITTER)]
     extra: list[str] = []
     ignored: list[str] = []
     for name in names:
-        if any(inventory.below(name, path) for path in litter):
-            continue
         left_out = any(inventory.below(name, path) for path in paths)
         (ignored if left_out else extra).append(name)
     return extra, ignored

@@ -64,7 +64,11 @@ def command(
             options=Options(project=project, evidence=evidence, progress=bar),
         )
     manifest = made.manifest
-    notes = ("an older signature was replaced",) if made.replaced else ()
+    notes = ["an older signature was replaced"] if made.replaced else []
+    if made.left_out:
+        more = f", and {len(made.left_out) - 5} more" if len(made.left_out) > 5 else ""
+        some = ", ".join(made.left_out[:5])
+        notes.append(f"no part of the model, since tools leave it in folders: {some}{more}")
     return Report(
         command="sign",
         headline=f"signed {made.model.name}",
@@ -90,6 +94,7 @@ def command(
             "key-id": made.key_id,
             "algorithm": made.algorithm,
             "replaced": made.replaced,
+            "left-out": list(made.left_out),
         },
-        notes=notes,
+        notes=tuple(notes),
     )

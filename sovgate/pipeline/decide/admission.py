@@ -71,11 +71,14 @@ def _examine(root: Path, kind: str, names: list[str], opened: Project | None) ->
 def admit(model: Path, opened: Project | None, *, signature: Path | None = None) -> Inspected:
     """For a first step: before anything is made of the model at `model`.
 
-    Raises VerificationFailed, reasons of `sbom.inspect`; PolicyDenied, reason "no-secrets".
+    What `sign` would refuse is refused here, so that no evidence is made for what cannot be signed.
+    Raises VerificationFailed, reasons of `sbom.inspect` and "git-name"; PolicyDenied, reason
+    "no-secrets".
     """
     from sovgate.stages import inventory
 
     found = inventory.survey(model, signature=signature)
+    inventory.refuse_git(entry.name for entry in found.entries)
     admitted = _examine(found.root, found.kind, [entry.name for entry in found.entries], opened)
     refuse(admitted)
     return admitted.inspected

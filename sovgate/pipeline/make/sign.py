@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import UsageError, VerificationFailed
 from sovgate.files import atomic_write, read_bounded
-from sovgate.formats import foreign
+from sovgate.formats import foreign, leftovers
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.oms import root_of
 from sovgate.pipeline.decide.admission import admit
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class Signed:
     """`path` is the bundle; `replaced` tells whether an older one stood there.
 
+    `left_out` are leftovers of tools in the model's folder, which are no part of it.
     `oms_root` is what other OMS tools know the signature by; it identifies no model (RULES 1).
     """
 
@@ -38,6 +39,7 @@ class Signed:
     key_id: str
     algorithm: str
     replaced: bool
+    left_out: tuple[str, ...] = ()
 
 
 def sign(
@@ -80,6 +82,7 @@ def sign(
         key_id=signer.public_key.key_id,
         algorithm=signer.public_key.algorithm,
         replaced=replaced,
+        left_out=tuple(name for name in taken.ignored if leftovers.lies_in(name)),
     )
 
 

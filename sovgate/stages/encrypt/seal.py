@@ -27,6 +27,7 @@ from sovgate.errors import (
 from sovgate.formats import keytable, stream
 from sovgate.formats.sealed import Blob, Evidence, Sealed, Wrapped
 from sovgate.formats.wrap import Context, commit
+from sovgate.names import is_git_name
 from sovgate.records import ZONE_NAME, Advance, Release, Sized
 from sovgate.stages.encrypt.maker import SIGNATURE_NAME, sign_record
 from sovgate.staging import Staging, require_free
@@ -119,7 +120,7 @@ def _check_zones(zones: Sequence[ZoneKey]) -> None:
 def _check_manifest(manifest: Manifest) -> None:
     """RULES 2: nothing below the root may look like Git's own to a tool that unpacks it."""
     for resource in manifest.resources:
-        if any(part.lower().startswith(".git") for part in resource.name.split("/")[1:]):
+        if any(is_git_name(part) for part in resource.name.split("/")[1:]):
             raise VerificationFailed(
                 f"{resource.name[:160]!r} is where Git keeps its own files",
                 fix="remove it from the model and sign again",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sovgate.errors import Malformed, SovgateError, VerificationFailed, disk_error
 from sovgate.files import open_below, opened_dir, same_file
-from sovgate.formats import claims, parts, remotecode, secrets, standins, tensors
+from sovgate.formats import claims, leftovers, parts, remotecode, secrets, standins, tensors
 from sovgate.formats import huggingface as hf
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.scanner.child import Found, Scanner
@@ -275,6 +275,8 @@ class _Reader:
         if claims.is_settings(path):
             data = file.read(0, min(file.size, claims.MAX_FILE))
             self.claims.update(claims.of_settings(path, data))
+        if leftovers.is_settings(path) and file.size <= leftovers.MAX_SETTINGS:
+            _refuse_led(leftovers.led_into(name, file.read(0, file.size)))
         if read is not None:
             self.claims.update(claims.of_header(path, read.facts))
             self.tensors(name, read)
@@ -333,6 +335,17 @@ class _Reader:
         for title, licence in _TITLES:
             if title.search(text):
                 self.licences.append(Licence(text=licence, declared=False))
+
+
+def _refuse_led(path: str | None) -> None:
+    """RULES 2: nobody signs what is left out, so nobody may be led there."""
+    if path is not None:
+        raise VerificationFailed(
+            f"it leads to {path[:160]!r}, which is no part of the model",
+            why="that is what tools leave in a folder; it is left out, and anybody could change it",
+            fix="move that file to another place in the model, and name that",
+            reason="leads-to-leftovers",
+        )
 
 
 def _placed(error: SovgateError, name: str) -> SovgateError:

@@ -1,0 +1,156 @@
+"""What operating systems, editors and download tools leave in folders: no part of a model. No I/O.
+
+A narrow list (RULES 2): what stands here is left out when a model is signed, and named in the
+signature. `.cache/huggingface` is on it, `.cache` is not.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator
+
+#: Folders and files by the end of their path; each part is compared as it is written.
+_NAMES = frozenset(
+    {
+        # download tools
+        ".cache/huggingface",
+        ".mdl",
+        ".msc",
+        ".mv",
+        "._____temp",
+        # macOS
+        ".DS_Store",
+        ".localized",
+        ".Spotlight-V100",
+        ".Trashes",
+        ".fseventsd",
+        ".TemporaryItems",
+        ".DocumentRevisions-V100",
+        ".apdisk",
+        "__MACOSX",
+        # Windows
+        "Thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "Desktop.ini",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        # Linux and network storage
+        ".directory",
+        "lost+found",
+        "@eaDir",
+        # editors and notebooks
+        ".ipynb_checkpoints",
+    }
+)
+_FOLDED = frozenset(name.lower() for name in _NAMES)
+#: Beginnings of the names that a pattern may match: all others are told at once.
+_MARKS = frozenset(".#~")
+_PATTERNS = re.compile(
+    r"\.nfs[0-9a-fA-F]{8,40}|\.fuse_hidden[0-9a-fA-F]{8,40}|\.Trash-[0-9]{1,10}"
+    r"|\.[^/]{1,250}\.sw[a-p]|\.#[^/]+|#[^/]+#|\.~lock\.[^/]+#|~\$[^/]+",
+    re.DOTALL,
+)
+#: AppleDouble and AppleSingle: what macOS keeps of a file on a file system that cannot.
+_APPLE = (b"\x00\x05\x16\x07", b"\x00\x05\x16\x00")
+APPLE_HEAD = 4
+#: Files of settings that are larger are none.
+MAX_SETTINGS = 4 * 1024 * 1024
+_SETTINGS = (".json", ".yaml", ".yml", ".toml")
+#: What a text holds that names one of these, or may.
+_HINTS = re.compile(
+    "|".join(
+        re.escape(hint)
+        for hint in sorted(
+            {name.rpartition("/")[2].lower() for name in _NAMES}
+            | {"\\u", "._", ".nfs", ".fuse_hidden", ".trash-", ".sw", ".#", "/#", '"#', ".~", "~$"}
+        )
+    ).encode(),
+    re.IGNORECASE,
+)
+_WORDS = re.compile(r"[^\s\"',\[\]{}=]+")
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a path of a model is one, by its end: what lies above is asked apart.
+
+    Of a name that `by_content` tells of, its content decides.
+    """
+    base = name.rpartition("/")[2]
+    if base in _NAMES or (base == "huggingface" and f"/{name}".endswith("/.cache/huggingface")):
+        return True
+    return base[0] in _MARKS and (by_content(base) or _PATTERNS.fullmatch(base) is not None)
+
+
+def by_content(name: str) -> bool:
+    """Whether it is named as macOS names an AppleDouble: only one that is one is left out."""
+    base = name.rpartition("/")[2]
+    return base.startswith("._") and len(base) > 2 and base not in _NAMES
+
+
+def is_apple_double(head: bytes) -> bool:
+    """By its first bytes. An empty one holds nothing that anybody could load."""
+    return not head or head in _APPLE
+
+
+def lies_in(path: str) -> bool:
+    """Whether a path is a leftover, or lies in one."""
+    parts = path.split("/")
+    return any(is_leftover("/".join(parts[:end])) for end in range(1, len(parts) + 1))
+
+
+def _may_lie_in(path: str) -> bool:
+    """The same on a system that does not tell capitals."""
+    return (
+        lies_in(path)
+        or lies_in(path.lower())
+        or any(part in _FOLDED for part in path.lower().split("/"))
+    )
+
+
+def is_settings(name: str) -> bool:
+    return name.endswith(_SETTINGS)
+
+
+def led_into(name: str, data: bytes) -> str | None:
+    """A path in a file of settings that leads into what is left out, or None.
+
+    Whoever loads the model by it would load what nobody signed. Absolute paths lead elsewhere.
+    """
+    if _HINTS.search(data) is None:
+        return None
+    folder = posixpath.dirname(name)
+    for text in _texts(name, data):
+        plain = text.replace("\\", "/")
+        if plain.startswith(("/", "~/")) or len(text) > 4096:
+            continue
+        for path in {posixpath.normpath(plain), posixpath.normpath(posixpath.join(folder, plain))}:
+            if path != "." and not path.startswith("../") and _may_lie_in(path):
+                return text
+    return None
+
+
+def _texts(name: str, data: bytes) -> Iterator[str]:
+    if name.endswith(".json"):
+        try:
+            yield from _strings(json.loads(data.decode("utf-8-sig")))
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return
+    yield from _WORDS.findall(data.decode("utf-8", "replace"))
+
+
+def _strings(value: object) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            if one:
+                yield one
+        elif isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one

@@ -1,0 +1,119 @@
+"""Names that nobody can tell apart, and names that Git acts on elsewhere (RULES 2 and 4)."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from sovgate.errors import VerificationFailed
+from sovgate.files import check_name
+from sovgate.names import is_git_name
+from sovgate.stages import inventory
+
+UNSEEN = [
+    "\u200b",
+    "\ufeff",
+    "\u00ad",
+    "\u2060",
+    "\u034f",
+    "\u115f",
+    "\u17b4",
+    "\u180e",
+    "\u3164",
+    "\uffa0",
+    "\ufe0f",
+    "\U000e0020",
+    "\U000e0100",
+    "\U0001d173",
+    "\u00a0",
+    "\u2003",
+    "\u3000",
+    "\u2800",
+]
+ORDINARY = [
+    "été.txt",
+    "模型.bin",
+    "модель",
+    "나",
+    "हिन्दी",
+    "100% #+&.txt",
+    "-rf",
+    "~",
+    "a b",
+    "ｆｕｌｌ",
+]
+GIT = [
+    ".git",
+    ".GIT",
+    ".g\u200cit",
+    ".gi\ufefft",
+    ".\u202egit",
+    ".ｇｉｔ",
+    ".g\u0131t",
+    ".git ",
+    ".git.",
+    ".git...",
+    " .git",
+    ".git::$INDEX_ALLOCATION",
+    "git~1",
+    "GIT~2",
+    "gitmod~1",
+    "gi7eba~1",
+    ".gitmodules",
+    ".gitignore",
+    ".github",
+]
+NOT_GIT = ["git", "gitlab", "a.git", "config~1", "legit~1", "git-lfs", "digit~", "gi~1", "~1"]
+
+
+@pytest.mark.parametrize("code", UNSEEN, ids=lambda code: f"U+{ord(code):04X}")
+@pytest.mark.parametrize("name", ["a{}", "{}a", "sub{}/a", "a{}b.bin"])
+def test_rule_04_what_nobody_sees_is_refused_with_its_code_point(code: str, name: str) -> None:
+    with pytest.raises(VerificationFailed) as raised:
+        check_name(name.format(code))
+    assert raised.value.exit_code == 11
+    assert f"U+{ord(code):04X}" in str(raised.value.why)
+    assert unicodedata.name(code, "no name") in str(raised.value.why)
+    assert code not in raised.value.what
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_ordinary_names_stay(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize("part", GIT, ids=ascii)
+def test_rule_02_a_name_is_compared_as_every_file_system_folds_it(part: str) -> None:
+    assert is_git_name(part)
+    with pytest.raises(VerificationFailed) as raised:
+        inventory.refuse_git(["config.json", f"a/{part}/config"])
+    assert (raised.value.exit_code, raised.value.reason) == (11, "git-name")
+
+
+@pytest.mark.parametrize("part", NOT_GIT)
+def test_names_that_git_does_not_act_on_stay(part: str) -> None:
+    assert not is_git_name(part)
+    inventory.refuse_git([f"a/{part}/config", part])
+
+
+@pytest.mark.parametrize("name", ["git~1/config", "sub/GIT~1", "a/gi7eba~1"])
+def test_rule_02_a_short_name_is_refused_where_the_model_is_signed(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "model" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    with pytest.raises(VerificationFailed) as raised:
+        inventory.take(tmp_path / "model", strict_git=True)
+    assert raised.value.reason == "git-name"
+
+
+def test_rule_02_all_such_names_are_told_at_once() -> None:
+    with pytest.raises(VerificationFailed) as raised:
+        inventory.refuse_git(["a/.gitignore", "b", "c/.git attributes"])
+    error = raised.value
+    assert "a/.gitignore" in error.what
+    assert any("c/.git attributes" in line for line in error.details)
+    assert "rm -- a/.gitignore 'c/.git attributes'" in str(error.fix)
