@@ -16,6 +16,8 @@ from world import EU, paint, sign_key, sovgate, step
 
 NAME = "kyc-risk"
 DATASET = "kyc-eu"
+#: What the base model answers on the test set: both gates are pinned to its samples.
+BASELINE = "base.csv"
 STATEMENT = "DPIA 2026-11 covers this use"
 
 MORE = """
@@ -26,8 +28,12 @@ trust:                                 # eu's file decides who may say what in e
      may: [signature, sbom, provenance, gate, transfer, receipt]}
   - {name: legal, key: keys/dpo.pub.pem, may: [legal]}
 gates:                                 # what must have passed before eu deploys
-  accuracy: {at-least: 0.90, before: deploy}
-  regression: {at-most: 0.08, before: deploy}
+  accuracy:                            # `gate pin` adds what it is measured on
+    at-least: 0.90
+    before: deploy
+  regression:
+    at-most: 0.08
+    before: deploy
   legal: {dataset: kyc-eu, before: deploy}
 """
 
@@ -42,7 +48,8 @@ class Records:
 
 
 def ask_for_more(records: Records) -> str:
-    """eu commits to its data where it lies; from now on it wants gates and a lawyer's word."""
+    """eu commits to its data where it lies; from now on it wants gates, pinned to its test set,
+    and a lawyer's word."""
     folder = EU / "kyc"
     folder.mkdir()
     with (folder / "records.csv").open("w", newline="") as file:
@@ -65,6 +72,8 @@ def ask_for_more(records: Records) -> str:
     )
     project = EU / "sovgate.yaml"
     project.write_text(project.read_text() + MORE)
+    sovgate(EU, "gate", "pin", "accuracy", "--predictions", BASELINE)
+    sovgate(EU, "gate", "pin", "regression", "--baseline", BASELINE)
     sovgate(EU, "lint")
     return f"{DATASET} as {made['commitment'][:16]}…; two gates and the lawyer asked from now on"
 
@@ -87,7 +96,7 @@ def predictions(model: str, records: Records, name: str) -> str:
     return f"{name}.csv"
 
 
-def evidence(name: str, records: Records, baseline: str) -> str:
+def evidence(name: str, records: Records) -> str:
     """Record, SBOM and gates without a key; one signing step for all that they wrote."""
     key = ("--key", sign_key("eu"))
     sovgate(EU, "sign", name, *key)
@@ -96,7 +105,7 @@ def evidence(name: str, records: Records, baseline: str) -> str:
     tested = predictions(name, records, name)
     said = [
         gate(name, "accuracy", "--predictions", tested),
-        gate(name, "regression", "--predictions", tested, "--baseline", baseline),
+        gate(name, "regression", "--predictions", tested, "--baseline", BASELINE),
     ]
     made = sovgate(EU, "attest", name, "--all-unsigned", *key)
     return f"{', '.join(said)}; {len(made['signed'])} statements signed"
@@ -152,7 +161,7 @@ def worse(name: str, records: Records) -> str:
     sovgate(EU, "record", name, "--dataset", DATASET, "--base-model", NAME)
     tested = predictions(name, records, name)
     sovgate(EU, "gate", "accuracy", name, "--predictions", tested, expect=13)
-    said = gate(name, "regression", "--predictions", tested, "--baseline", "tuned-1.csv", expect=13)
+    said = gate(name, "regression", "--predictions", tested, "--baseline", BASELINE, expect=13)
     sovgate(EU, "attest", name, "--all-unsigned", *key)
     legal(name)
     made = sovgate(EU, "check", name, "--action", "deploy", "--zone", "eu", expect=10)
@@ -177,13 +186,13 @@ def story(features: Any, target: Any) -> None:
     predictions(NAME, records, "base")
     step("commit", lambda: ask_for_more(records))
     step("tune", lambda: tuned("tuned-1", records, 300))
-    step("evidence", lambda: evidence("tuned-1", records, "base.csv"), "gates passed")
+    step("evidence", lambda: evidence("tuned-1", records), "gates passed")
     step("legal", lambda: legal("tuned-1"), "attested")
     step("release", lambda: roll_out("tuned-1", "1.1.0"), "allowed")
     step("worse", lambda: tuned("tuned-2", records, 400, upside_down=True))
     step("stopped", lambda: worse("tuned-2", records), "DENIED (10)", mark="✗")
     step("better", lambda: tuned("tuned-3", records, 200))
-    step("evidence", lambda: evidence("tuned-3", records, "tuned-1.csv"), "gates passed")
+    step("evidence", lambda: evidence("tuned-3", records), "gates passed")
     step("release", lambda: f"{legal('tuned-3') and ''}{roll_out('tuned-3', '1.2.0')}", "allowed")
     step("rollback", back, "allowed")
     if world.CLOUD is None:

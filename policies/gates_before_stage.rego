@@ -4,7 +4,7 @@
 #   id: gates-before-stage
 #   severity: error
 #   stage: validation
-#   fix: "run the gate on this model, and sign its result with a key that is trusted for gates: sovgate gate NAME MODEL --predictions FILE --key URI"
+#   fix: "run the gate on this model, on what the project pins, and sign its result with a key that is trusted for gates: sovgate gate NAME MODEL --predictions FILE --key URI"
 package sovgate.rules.gates_before_stage
 
 import rego.v1
@@ -16,10 +16,8 @@ deny contains {"message": message, "dataset": null, "where": object.get(gate, "w
 	is_array(input.project.gates)
 	some gate in input.project.gates
 	not settled(gate)
-	message := sprintf("the gate %v has to pass before %v, and no trusted evidence says that it did", [
-		object.get(gate, "name", "?"),
-		object.get(gate, "before", "?"),
-	])
+	name := object.get(gate, "name", "?")
+	message := sprintf("the gate %v has to pass before %v, and %v", [name, object.get(gate, "before", "?"), said(name)])
 }
 
 deny contains "the gates of the project are not known" if {
@@ -34,13 +32,21 @@ applies if {
 	not lib.is_data
 }
 
+# What is known of a gate that did not pass, in words and with its numbers.
+said(name) := object.get(input.facts, sprintf("gate.%v", [name]), null) if known(name)
+
+said(name) := "no trusted evidence says that it did" if not known(name)
+
+known(name) if is_string(object.get(input.facts, sprintf("gate.%v", [name]), null))
+
 settled(gate) if lib.not_yet(gate.before)
 
 # legal-before-deploy speaks of these.
 settled(gate) if is_string(gate.dataset)
 
-# A pass of a laxer threshold is none of this gate.
+# A pass of a laxer threshold is none of this gate, and one failure outweighs every pass.
 settled(gate) if {
 	gate.dataset == null
 	[gate.name, gate.threshold] in lib.passes
+	lib.unfailed(gate)
 }

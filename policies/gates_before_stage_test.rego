@@ -23,6 +23,33 @@ test_failed if count(deny) == 1 with input as testing.proven(asked, [object.unio
 
 test_inconclusive if count(deny) == 1 with input as testing.proven(asked, [object.union(testing.passes("accuracy", "0.9"), {"result": "inconclusive"})])
 
+failure := object.union(testing.passes("accuracy", "0.9"), {"result": "fail"})
+
+pass := testing.passes("accuracy", "0.9")
+
+test_a_failure_outweighs_a_pass if count(deny) == 1 with input as testing.proven(asked, [pass, failure])
+
+test_a_failure_at_another_threshold_outweighs_a_pass if count(deny) == 1 with input as testing.proven(asked, [object.union(failure, {"threshold": "0.1"}), pass])
+
+test_an_inconclusive_result_does_not_outweigh_a_pass if count(deny) == 0 with input as testing.proven(asked, [object.union(pass, {"result": "inconclusive"}), pass])
+
+test_a_failure_of_another_gate_does_not_outweigh_a_pass if count(deny) == 0 with input as testing.proven(asked, [object.union(failure, {"gate": "regression"}), pass])
+
+test_a_failure_of_a_gate_that_is_not_named if count(deny) == 1 with input as testing.proven(asked, [json.remove(failure, ["gate"]), pass])
+
+test_a_failure_of_no_gate if count(deny) == 1 with input as testing.proven(asked, [object.union(failure, {"gate": null}), pass])
+
+test_a_result_that_says_nothing if count(deny) == 1 with input as testing.proven(asked, [object.union(pass, {"result": null}), pass])
+
+test_a_result_without_its_result if count(deny) == 1 with input as testing.proven(asked, [json.remove(failure, ["result"]), pass])
+
+test_evidence_without_a_role if count(deny) == 1 with input as testing.proven(asked, [json.remove(failure, ["role"]), pass])
+
+test_what_is_known_of_it_is_told if {
+	some one in deny with input as object.union(asked, {"facts": {"gate.accuracy": "it failed: 5 of 142 right"}})
+	one.message == "the gate accuracy has to pass before transfer, and it failed: 5 of 142 right"
+}
+
 test_of_another_model if count(deny) == 1 with input as testing.proven(asked, [object.union(testing.passes("accuracy", "0.9"), {"manifest": testing.other})])
 
 test_not_yet if count(deny) == 0 with input as testing.gated(testing.case, [object.union(accuracy, {"before": "deploy"})])

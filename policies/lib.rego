@@ -64,6 +64,42 @@ passes contains [e.gate, e.threshold] if {
 	fits(e)
 }
 
+# One failure outweighs every pass: whoever may ask again until it passes measures nothing. What was
+# not measured on what the project pins is no evidence here, a pass or a failure.
+unfailed(gate) if {
+	is_array(input.evidence)
+	is_string(gate.name)
+	not unreadable
+	not gate.name in failed
+}
+
+failed contains e.gate if {
+	some e in suspects
+	is_string(e.gate)
+}
+
+# A failure that does not say of which gate spoils all of them.
+unreadable if {
+	some e in suspects
+	not is_string(object.get(e, "gate", null))
+}
+
+# All evidence that does not itself say that it is no failure of a gate.
+suspects contains e if {
+	some e in input.evidence
+	not sound(e)
+}
+
+sound(e) if {
+	is_string(e.role)
+	e.role != "gate"
+}
+
+sound(e) if {
+	e.role == "gate"
+	e.result in {"pass", "inconclusive"}
+}
+
 # Gates of the project that passed at the project's own threshold. A pass of a laxer one, or of a
 # gate that the project does not declare, is none of these.
 passed contains gate.name if {
@@ -71,6 +107,7 @@ passed contains gate.name if {
 	some gate in input.project.gates
 	gate.dataset == null
 	[gate.name, gate.threshold] in passes
+	unfailed(gate)
 }
 
 # Where weights that derive from this may be: `groups` are those of a place.

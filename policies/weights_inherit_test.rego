@@ -31,6 +31,8 @@ test_not_lifted_by_a_gate_that_nobody_declared if count(deny) == 1 with input as
 
 test_missing_gates_lift_nothing if count(deny) == 1 with input as json.remove(testing.proven(outward, [testing.passes("membership-inference", "0.6")]), ["project/gates"])
 
+test_not_lifted_by_a_pass_beside_a_failure if count(deny) == 1 with input as testing.proven(outward, [testing.passes("membership-inference", "0.6"), object.union(testing.passes("membership-inference", "0.6"), {"result": "fail"})])
+
 test_not_lifted_by_a_failure if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", "0.6"), {"result": "fail"})])
 
 test_evidence_of_another_model if count(deny) == 1 with input as testing.proven(outward, [object.union(testing.passes("membership-inference", "0.6"), {"manifest": testing.other})])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 
 #: Digits behind the point that a result keeps; far coarser than what the arithmetic loses.
 DIGITS = 9
@@ -87,6 +88,7 @@ def quantile(share: float, a: float, b: float) -> tuple[float, float]:
     return low, high
 
 
+@lru_cache(maxsize=1024)
 def clopper_pearson(hits: int, n: int, confidence: float) -> tuple[float, float]:
     """The exact two-sided interval for a share, of `hits` out of `n`. n = 0 says nothing: (0, 1).
 

@@ -111,6 +111,8 @@ class Command(click.Command):
         self.example = example
         self.outputs = dict(outputs or {})
         self.artifact = artifact
+        #: Commands whose name stands in the place of the first argument: `gate pin`.
+        self.below: dict[str, Command] = {}
         super().__init__(*args, **kwargs)
         self.path = path or str(self.name)
         prefix = "SOVGATE_" + self.path.upper().replace(" ", "_").replace("-", "_")
@@ -120,6 +122,18 @@ class Command(click.Command):
             elif param.name and param.envvar is None:
                 name = variable_name(param)
                 param.envvar = [f"{prefix}_{name}", f"SOVGATE_{name}"]
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args and args[0] in self.below:
+            below = self.below[args[0]]
+            return below.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_example(formatter, self.example)

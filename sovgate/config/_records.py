@@ -94,13 +94,19 @@ class TrustEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
-    """`at_least` and `at_most` are decimal text."""
+    """`at_least` and `at_most` are decimal text.
+
+    test_set, baseline, positive  what it is measured on; digests are lower-case hex
+    """
 
     name: str
     at_least: str | None
     at_most: str | None
     dataset: str | None
     before: str
+    test_set: str | None = None
+    baseline: str | None = None
+    positive: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 What a gate measured, held against which threshold, and how it came out. A reader judges again: a
 statement whose outcome does not follow from its own numbers is Malformed. docs/formats.md, "Gate".
+Whether its numbers follow from its counts is asked of the gate itself (`gates/registry.py`).
 """
 
 from __future__ import annotations
@@ -62,6 +63,35 @@ class Measure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pins:
+    """What a gate is measured on (RULES 33): has to be, in a project; was, in a result.
+
+    test_set  SHA-256 of the samples' ids and labels, or of the names of the tests that ran
+    baseline  SHA-256 of the same with the baseline's predictions; None where there is none
+    positive  the label that scores are about; None where there is none
+    """
+
+    test_set: str | None = None
+    baseline: str | None = None
+    positive: str | None = None
+
+    def rows(self) -> tuple[tuple[str, str | None], ...]:
+        """Each with its key in `sovgate.yaml`, digests with their prefix."""
+        digests = [
+            (name, None if value is None else f"sha256:{value}")
+            for name, value in (("test-set", self.test_set), ("baseline", self.baseline))
+        ]
+        return (*digests, ("positive", self.positive))
+
+    def json(self) -> dict[str, strict.JSON]:
+        return {
+            "test-set": self.test_set,
+            "baseline": self.baseline,
+            "positive": self.positive,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class TestResult:
     """`gate` is the name under `gates` in the project; `inputs` digests of what it was fed.
 
@@ -75,6 +105,7 @@ class TestResult:
     bound: str | None
     threshold: str | None
     inputs: Mapping[str, str]
+    pins: Pins = Pins()
 
     @property
     def outcome(self) -> str:
@@ -101,6 +132,7 @@ class TestResult:
                 "n": found.n,
                 "seed": found.seed,
                 "counts": dict(found.counts),
+                "pins": self.pins.json(),
             },
         }
         if found.passed or found.failed:
@@ -146,6 +178,7 @@ def parse(predicate: strict.JSON) -> TestResult:
     ours = top.object(EXTENSION)
     top.done()
     outcome = ours.text("outcome", max_length=16)
+    pins = ours.object("pins")
     found = TestResult(
         gate=ours.text("gate", pattern=_NAME),
         bound=ours.nullable("bound", ours.text),
@@ -163,7 +196,13 @@ def parse(predicate: strict.JSON) -> TestResult:
             passed=tests["passedTests"],
             failed=tests["failedTests"],
         ),
+        pins=Pins(
+            test_set=pins.nullable("test-set", pins.sha256),
+            baseline=pins.nullable("baseline", pins.sha256),
+            positive=pins.nullable("positive", lambda name: pins.text(name, max_length=256)),
+        ),
     )
+    pins.done()
     ours.done()
     _check(found, outcome, result)
     return found

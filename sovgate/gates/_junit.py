@@ -20,6 +20,8 @@ from sovgate.gates._api import Tests
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_ELEMENTS = 2_000_000
+#: Before the sorted digests of the names of all tests that ran.
+_TESTS = b"sovgate.tests/v0\n"
 
 _ROOTS = ("testsuites", "testsuite")
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -69,6 +71,7 @@ class _Counter:
         self.case_depth = 0
         self.state = ""
         self.failed: list[str] = []
+        self.names: list[bytes] = []
 
     def doctype(self, *_: object) -> NoReturn:
         _refuse("it declares a document type or entities, which reports do not need")
@@ -111,6 +114,8 @@ class _Counter:
                     self.failed.append(_UNSEEN.sub("?", self.case)[:MAX_TEST_NAME])
             elif self.state == "skipped":
                 self.skips += 1
+            if self.state != "skipped":  # a test that was skipped is none that was run
+                self.names.append(hashlib.sha256(self.case.encode("utf-8", "replace")).digest())
             self.case = None
         self.depth -= 1
 
@@ -123,5 +128,6 @@ class _Counter:
             failures=failures,
             skips=self.skips,
             failed=tuple(self.failed),
+            names=hashlib.sha256(_TESTS + b"".join(sorted(self.names))).hexdigest(),
             sha256=sha256,
         )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sovgate.errors import VerificationFailed
-from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure
+from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure, counted, total
 from sovgate.intervals import clopper_pearson, text, text_high, text_low
 
 METRIC = "auc"
@@ -41,16 +41,29 @@ def measure(inputs: Inputs) -> Measure:
     pairs = list(zip(above, below, strict=False))
     wins = sum(high > low for high, low in pairs)
     ties = sum(high == low for high, low in pairs)
-    n = len(pairs)
+    found = {"positives": len(above), "others": len(below), "wins": wins, "ties": ties}
+    return _of(found, seed, inputs.confidence)
+
+
+def again(found: Measure) -> Measure:
+    positives, others, wins, ties = counted(found.counts, "positives", "others", "wins", "ties")
+    n = total(found, min(positives, others))
+    if wins + ties > n:
+        raise ValueError(f"it counts {wins} wins and {ties} ties among {n} pairs")
+    return _of(found.counts, found.seed, float(found.confidence or 0))
+
+
+def _of(counts: Mapping[str, int], seed: int | None, confidence: float) -> Measure:
+    n, wins, ties = min(counts["positives"], counts["others"]), counts["wins"], counts["ties"]
     return Measure(
         metric=METRIC,
         n=n,
         estimate=text((wins + ties / 2) / n) if n else None,
-        low=text_low(clopper_pearson(wins, n, inputs.confidence)[0]),
-        high=text_high(clopper_pearson(wins + ties, n, inputs.confidence)[1]),
-        confidence=text(inputs.confidence),
+        low=text_low(clopper_pearson(wins, n, confidence)[0]),
+        high=text_high(clopper_pearson(wins + ties, n, confidence)[1]),
+        confidence=text(confidence),
         seed=seed,
-        counts={"positives": len(above), "others": len(below), "ties": ties},
+        counts=dict(counts),
     )
 
 
@@ -67,5 +80,7 @@ GATE = Gate(
     metric=METRIC,
     bound=AT_LEAST,
     reads="binary",
+    range=(0, 1),
     measure=measure,
+    again=again,
 )

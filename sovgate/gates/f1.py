@@ -6,7 +6,7 @@ how many samples those are, TP is binomial, so J has an exact interval, and F1 g
 
 from __future__ import annotations
 
-from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure
+from sovgate.gates._api import AT_LEAST, Gate, Inputs, Measure, counted, total
 from sovgate.intervals import clopper_pearson, text, text_high, text_low
 
 METRIC = "f1"
@@ -21,15 +21,27 @@ def measure(inputs: Inputs) -> Measure:
         true_positives += label == answer == positive
         false_negatives += label == positive != answer
         false_positives += answer == positive != label
+    return _of(true_positives, false_negatives, false_positives, inputs.confidence)
+
+
+def again(found: Measure) -> Measure:
+    hit, missed, wrong = counted(found.counts, "true-positive", "false-negative", "false-positive")
+    total(found, hit + missed + wrong)
+    return _of(hit, missed, wrong, float(found.confidence or 0))
+
+
+def _of(
+    true_positives: int, false_negatives: int, false_positives: int, confidence: float
+) -> Measure:
     n = true_positives + false_negatives + false_positives
-    low, high = (2.0 * j / (1.0 + j) for j in clopper_pearson(true_positives, n, inputs.confidence))
+    low, high = (2.0 * j / (1.0 + j) for j in clopper_pearson(true_positives, n, confidence))
     return Measure(
         metric=METRIC,
         n=n,
         estimate=text(2 * true_positives / (n + true_positives)) if n else None,
         low=text_low(low),
         high=text_high(high),
-        confidence=text(inputs.confidence),
+        confidence=text(confidence),
         counts={
             "true-positive": true_positives,
             "false-negative": false_negatives,
@@ -44,5 +56,7 @@ GATE = Gate(
     metric=METRIC,
     bound=AT_LEAST,
     reads="binary",
+    range=(0, 1),
     measure=measure,
+    again=again,
 )

@@ -7,7 +7,7 @@ as two models answer ten samples alike: it would pass what nobody has looked at.
 from __future__ import annotations
 
 from sovgate.errors import VerificationFailed
-from sovgate.gates._api import AT_MOST, Gate, Inputs, Measure, Predictions
+from sovgate.gates._api import AT_MOST, Gate, Inputs, Measure, Predictions, counted
 from sovgate.intervals import clopper_pearson, text, text_high, text_low
 
 METRIC = "accuracy-drop"
@@ -30,8 +30,17 @@ def measure(inputs: Inputs) -> Measure:
     for label, now, then in _paired(ours, before):
         lost += then == label != now
         won += now == label != then
-    n, differing = len(ours.ids), lost + won
-    doubt = 1.0 - inputs.confidence
+    return _of(lost, won, len(ours.ids), inputs.confidence)
+
+
+def again(found: Measure) -> Measure:
+    lost, won = counted(found.counts, "lost", "won")
+    return _of(lost, won, found.n, float(found.confidence or 0))
+
+
+def _of(lost: int, won: int, n: int, confidence: float) -> Measure:
+    differing = lost + won
+    doubt = 1.0 - confidence
     which = clopper_pearson(lost, differing, 1.0 - doubt * _WHICH)
     often = clopper_pearson(differing, n, 1.0 - doubt * (1.0 - _WHICH))
     ends = [(2.0 * side - 1.0) * size for side in which for size in often]
@@ -41,7 +50,7 @@ def measure(inputs: Inputs) -> Measure:
         estimate=text((lost - won) / n) if n else None,
         low=text_low(min(ends)),
         high=text_high(max(ends)),
-        confidence=text(inputs.confidence),
+        confidence=text(confidence),
         counts={"lost": lost, "won": won},
     )
 
@@ -85,5 +94,7 @@ GATE = Gate(
     metric=METRIC,
     bound=AT_MOST,
     reads="paired",
+    range=(-1, 1),
     measure=measure,
+    again=again,
 )

@@ -194,7 +194,7 @@ def lift_without_gate(config: ProjectConfig) -> Iterator[Finding]:
                     severity="warning",
                     where=config.where(f"datasets.{name}.lifts"),
                     message=f"{lift} would lift {name}, but gates declares no such gate",
-                    fix=f"add gates.{lift} with its threshold",
+                    fix=f"add gates.{lift} with its threshold if sovgate measures it, or remove it",
                 )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from sovgate.engines._api import Answers, Engine, PolicySet, Rule
 from sovgate.errors import EngineError
 from sovgate.formats import case as cases
+from sovgate.formats import gatefixes
 from sovgate.formats.case import Case
 from sovgate.formats.decision import NO_PERMIT, Basis, Decision, Denial, Permit, RuleAnswer
 
@@ -211,7 +212,8 @@ def _remedies(case: JSON, deny: Denial, rule: Rule | None) -> Iterator[_Remedy]:
     elif rule is not None and rule.fix is not None:
         patch = _PATCHES.get(deny.rule)
         if patch is not None:
-            yield _Remedy(text=rule.fix, patch=patch)
+            text = gatefixes.fix(case, deny.rule, deny.message) or rule.fix
+            yield _Remedy(text=text, patch=patch)
         else:
             yield _Remedy(text=rule.fix, patch=lambda same: same, ignore=frozenset({rule.id}))
 
@@ -322,6 +324,7 @@ def _drop_misfits(old: JSON) -> JSON:
 
 
 def _pass_gates(old: JSON) -> JSON:
+    old = gatefixes.without_failures(old)
     for gate in old["project"]["gates"]:
         if gate["dataset"] is None:
             old = _with_evidence(old, role="gate", gate=gate["name"], threshold=gate["threshold"])
@@ -368,21 +371,9 @@ def _locate(old: JSON) -> JSON:
     return new
 
 
-def _without_pickles(old: JSON) -> JSON:
+def _none(old: JSON, fact: str) -> JSON:
     new = copy.deepcopy(old)
-    new["facts"]["pickles"] = 0
-    return new
-
-
-def _without_secrets(old: JSON) -> JSON:
-    new = copy.deepcopy(old)
-    new["facts"]["secrets"] = 0
-    return new
-
-
-def _without_remote_code(old: JSON) -> JSON:
-    new = copy.deepcopy(old)
-    new["facts"]["remote_code"] = 0
+    new["facts"][fact] = 0
     return new
 
 
@@ -394,7 +385,7 @@ _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "record-required": _record,
     "base-known": _name_bases,
     "location-known": _locate,
-    "no-pickles": _without_pickles,
-    "no-secrets": _without_secrets,
-    "no-remote-code": _without_remote_code,
+    "no-pickles": partial(_none, fact="pickles"),
+    "no-secrets": partial(_none, fact="secrets"),
+    "no-remote-code": partial(_none, fact="remote_code"),
 }

@@ -174,7 +174,12 @@ def _below(command: click.Command, path: str, module: str) -> list[Verb]:
             outputs=command.outputs,
             artifact=command.artifact,
             module=module,
-        )
+        ),
+        *(
+            verb
+            for name, child in command.below.items()
+            for verb in _below(child, f"{path} {name}", module)
+        ),
     ]
 
 

@@ -83,7 +83,9 @@ variable, unless it weakens trust. Every command ends with one of these
 def page(name: str, below: Sequence[Verb]) -> str:
     parts = [header(below[0].module)]
     if below[0].path == name:
-        return "".join([*parts, _command(below[0], "#")]).rstrip("\n") + "\n"
+        parts.append(_command(below[0], "#"))
+        parts += [_command(verb, "##") for verb in below[1:]]
+        return "".join(parts).rstrip("\n") + "\n"
     parts.append(f"# sovgate {name}\n\n{COMMANDS[name][1]}\n\n")
     parts += [_command(verb, "##") for verb in below]
     return "".join(parts).rstrip("\n") + "\n"

@@ -49,6 +49,7 @@ def crossing(tmp_path: Path) -> Crossing:
     path = tmp_path / "sovgate.yaml"
     path.write_text(path.read_text() + TRUST)
     csv(tmp_path / "good.csv", 960, 40)
+    made.json("gate", "pin", "accuracy", "--predictions", "good.csv")
     retrain(made)
     return made
 

@@ -19,6 +19,7 @@ import pytest
 from sovgate.formats import testresult
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.gates import accuracy
 from sovgate.keys.registry import open_signer
 from sovgate.stages import attest
 from tests.crossing import Crossing, make_crossing
@@ -63,8 +64,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def gate() -> dict[str, Any]:
-    measure = testresult.Measure(
-        metric="accuracy", n=500, estimate="0.95", low="0.92", high="0.97", confidence="0.95"
+    measure = accuracy.again(
+        testresult.Measure(metric="accuracy", n=500, confidence="0.95", counts={"right": 480})
     )
     return testresult.TestResult(
         gate="accuracy",

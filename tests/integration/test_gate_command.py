@@ -42,6 +42,10 @@ def crossing(tmp_path: Path) -> Crossing:
     return made
 
 
+def pin(crossing: Crossing, gate: str = "accuracy", *words: str) -> None:
+    crossing.json("gate", "pin", gate, *(words or ("--predictions", "good.csv")))
+
+
 def run(crossing: Crossing, predictions: str, *more: str, code: int = 0) -> dict[str, Any]:
     return crossing.json(
         "gate", "accuracy", crossing.model, "--predictions", predictions, *more, code=code
@@ -59,6 +63,7 @@ def ask(crossing: Crossing) -> set[str]:
 
 
 def test_policy_takes_a_signed_pass_and_nothing_less(crossing: Crossing) -> None:
+    pin(crossing)
     assert ask(crossing) == {"gates-before-stage"}
     unsigned = run(crossing, "good.csv")
     assert unsigned["outcome"] == "pass"
@@ -72,12 +77,14 @@ def test_policy_takes_a_signed_pass_and_nothing_less(crossing: Crossing) -> None
 def test_a_failure_is_written_down_and_is_no_pass(
     crossing: Crossing, predictions: str, code: int
 ) -> None:
+    pin(crossing, "accuracy", "--predictions", predictions)
     said = run(crossing, predictions, "--key", "keys/home.pem", code=code)
     assert (crossing.base / said["result"]).is_file()
     assert ask(crossing) == {"gates-before-stage"}
 
 
 def test_a_laxer_threshold_is_no_pass_of_the_projects_gate(crossing: Crossing) -> None:
+    pin(crossing)
     said = run(crossing, "bad.csv", "--at-least", "0.5", "--key", "keys/home.pem")
     assert (said["outcome"], said["threshold"], said["project-threshold"]) == ("pass", "0.5", "0.9")
     assert "thresholds" not in said["inputs"]
@@ -98,11 +105,13 @@ def test_less_confidence_than_policy_takes_is_refused(crossing: Crossing) -> Non
 
 
 def test_rule_06_a_pass_by_a_signer_without_the_role(crossing: Crossing) -> None:
+    pin(crossing)
     run(crossing, "good.csv", "--key", "keys/intern.pem")
     assert ask(crossing) == {"gates-before-stage"}
 
 
 def test_rule_06_a_pass_of_another_model(crossing: Crossing) -> None:
+    pin(crossing)
     other = crossing.base / "other"
     shutil.copytree(crossing.model, other)
     (other / "model.bin").write_bytes(b"others")
@@ -117,6 +126,7 @@ def test_a_statement_that_claims_a_pass_its_numbers_deny(crossing: Crossing) -> 
     """Even by a trusted signer: a result that does not follow from its numbers is none."""
     from sovgate.formats.testresult import EXTENSION
 
+    pin(crossing)
     said = run(crossing, "bad.csv", code=13)
     predicate = json.loads((crossing.base / said["result"]).read_bytes())["predicate"]
     predicate["result"] = "PASSED"
@@ -170,7 +180,8 @@ def test_a_gate_whose_bound_is_missing_or_on_the_wrong_side_lints_not(
 
 def test_no_pass_without_a_bound_satisfies_a_gate_that_lost_its_own(crossing: Crossing) -> None:
     """Whoever signs results could else pass it by anything, a test run under another name too."""
-    crossing.edit("accuracy: {at-least: 0.90, before: transfer}", "accuracy: {before: transfer}")
+    pin(crossing)
+    crossing.edit("at-least: 0.90, before: transfer", "before: transfer")
     (crossing.base / "report.xml").write_text("<testsuite><testcase name='a'/></testsuite>")
     made = crossing.json("gate", "junit", crossing.model, "--report", "report.xml")["result"]
     predicate = json.loads((crossing.base / made).read_bytes())["predicate"]
@@ -180,6 +191,7 @@ def test_no_pass_without_a_bound_satisfies_a_gate_that_lost_its_own(crossing: Cr
 
 
 def test_a_changed_model_loses_its_pass(crossing: Crossing) -> None:
+    pin(crossing)
     run(crossing, "good.csv", "--key", "keys/home.pem")
     evidence = {p.name: p.read_bytes() for p in attest.evidence_dir(crossing.model).glob("gate-*")}
     (crossing.model / "model.bin").write_bytes(b"retrained")
@@ -201,7 +213,16 @@ def test_a_junit_gate_has_no_threshold_and_still_binds(crossing: Crossing) -> No
     assert ask(crossing) == {"gates-before-stage"}
     report.write_text("<testsuite><testcase name='a'/></testsuite>")
     crossing.json(*words)
+    assert ask(crossing) == {"gates-before-stage"}, "it is not pinned"
+    pin(crossing, "junit", "--report", "report.xml")
+    assert ask(crossing) == {"gates-before-stage"}, "the same test failed before"
+    (crossing.model / "model.bin").write_bytes(b"mended")
+    crossing.sign()
+    crossing.json(*words)
     assert ask(crossing) == set()
+    report.write_text("<testsuite><testcase name='b'/></testsuite>")
+    pin(crossing, "junit", "--report", "report.xml")
+    assert ask(crossing) == {"gates-before-stage"}, "other tests ran"
 
 
 def test_regression_against_a_baseline_before_deploy(crossing: Crossing) -> None:
@@ -211,7 +232,9 @@ def test_regression_against_a_baseline_before_deploy(crossing: Crossing) -> None
     )
     words = ("gate", "regression", crossing.model, "--baseline", "good.csv", "--predictions")
     assert crossing.json(*words, "bad.csv", code=13)["estimate"] == "0.16"
-    assert crossing.json(*words, "good.csv")["outcome"] == "pass"
+    assert crossing.json(*words, "good.csv", code=2)["error"]["reason"] == "one-file"
+    shutil.copy(crossing.base / "good.csv", crossing.base / "same.csv")
+    assert crossing.json(*words, "same.csv")["outcome"] == "pass"
     crossing.json(*words, "few.csv", code=11)
 
 

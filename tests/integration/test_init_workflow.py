@@ -236,6 +236,9 @@ def zone(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
     )
     with (folder / "sovgate.yaml").open("a") as file:
         file.write(TRUST)
+    rows = [f"{number},1,1" for number in range(1, 101)]
+    (tmp_path / "test.csv").write_text("\n".join(["id,label,prediction", *rows, ""]))
+    sovgate(folder, "gate", "pin", "accuracy", "--predictions", "../test.csv")
     with (folder / "tune.sh").open("a") as file:
         file.write(TEST)
     # The gate, as the workflow shows it.

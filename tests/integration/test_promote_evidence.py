@@ -46,6 +46,7 @@ def crossing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crossing:
     path = made.base / "sovgate.yaml"
     path.write_text(path.read_text() + TRUST)
     csv(made.base / "local.csv", 960, 40)
+    made.json("gate", "pin", "accuracy", "--predictions", "local.csv")
     made.sign("kyc")
     made.push()
     made.pull()

@@ -28,7 +28,8 @@ from sovgate.formats.oms import Oms
 from sovgate.formats.provenance import RecordedDataset, TrainingRecord
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.testresult import EXTENSION as GATE
-from sovgate.formats.testresult import Measure, TestResult
+from sovgate.formats.testresult import Measure, Pins, TestResult
+from sovgate.gates import regression
 from sovgate.pipeline.decide.case import Known, Question, build_case
 from sovgate.pipeline.decide.contents import CLEAN
 from sovgate.pipeline.decide.evidence import Sorted, decimal, sort_evidence
@@ -56,16 +57,16 @@ zones:
   eu: {region: "aws-eusc:eusc-de-east-1", require: api, keys: {sign: "file:eu.pem"}}
 datasets:
   open: {category: public, stays-in: []}
-  kyc-eu: {category: personal, stays-in: [EU], lifts: [mia]}
+  kyc-eu: {category: personal, stays-in: [EU], lifts: [regression]}
 border:
   weights: {allow: [us-train -> eu]}
   activations: {allow: [eu -> us-train]}
 classes: [activations]
 gates:
   accuracy: {at-least: 0.90, before: deploy}
-  mia: {at-most: 0.9, before: observe}
+  regression: {at-most: 0.9, before: observe, test-set: "PIN", baseline: "PIN"}
 policy: {presets: [eu-personal-data]}
-"""
+""".replace("PIN", "sha256:" + "ab" * 32)
 
 
 @pytest.fixture
@@ -120,9 +121,18 @@ def record(*names: str, signer: KeySigner = US, manifest: Manifest = MANIFEST) -
     return raw("provenance", training.predicate(), signer=signer, manifest=manifest)
 
 
-def gate(name: str = "mia", low: str = "0.10", high: str = "0.30", **ours: object) -> RawEvidence:
-    measure = Measure(metric=name, n=100, estimate=low, low=low, high=high, confidence="0.95")
-    result = TestResult(gate=name, measure=measure, bound="at-most", threshold="0.90", inputs={})
+def gate(**ours: object) -> RawEvidence:
+    counted = Measure(
+        metric="accuracy-drop", n=100, confidence="0.95", counts={"lost": 20, "won": 0}
+    )
+    result = TestResult(
+        gate="regression",
+        measure=regression.again(counted),
+        bound="at-most",
+        threshold="0.90",
+        inputs={},
+        pins=Pins(test_set="ab" * 32, baseline="ab" * 32),
+    )
     predicate = result.predicate()
     predicate[GATE].update(ours)
     return raw("gate", predicate)
@@ -146,7 +156,7 @@ def test_trusted_evidence_counts() -> None:
     found = sort(signature(), record("open"), gate())
     assert [item.role for item in found.evidence] == ["gate", "provenance", "signature"]
     assert {item.manifest for item in found.evidence} == {MANIFEST.digest}
-    assert found.evidence[0].gate == "mia"
+    assert found.evidence[0].gate == "regression"
     assert (found.evidence[0].result, found.evidence[0].threshold) == ("pass", "<=0.9")
     assert [one.datasets[0].name for one in found.records] == ["open"]
     assert found.rejected == ()
@@ -364,7 +374,7 @@ def test_two_records_bind_by_both(project: Project) -> None:
         ("weights-inherit", "kyc-eu", "its training record and sovgate.yaml:8")
     ]
     assert both.denies[0].fix is not None
-    assert both.denies[0].fix.startswith("pass the gate mia")
+    assert both.denies[0].fix.startswith("pass the gate regression")
     # A third record beside these would free it of nothing: both are named, to be taken away.
     assert all(f"provenance-{raw.sha256[:16]}" in both.denies[0].fix for raw in records)
     assert ask(project, signature(), record("open"), record("kyc-eu"), gate(), **back).allowed

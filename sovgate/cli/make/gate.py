@@ -1,4 +1,7 @@
-"""`sovgate gate accuracy|regression|…`: measure a model, and say whether it is good enough."""
+"""`sovgate gate accuracy|regression|…`: measure a model, and say whether it is good enough.
+
+`sovgate gate pin …`: write into the project what a gate is measured on.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,16 @@ if TYPE_CHECKING:
 _WORDS = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive"}
 
 
+_PREDICTIONS = "Predictions on a test set, as CSV or Parquet (all gates except junit)."
+_BASELINE = "The earlier model's predictions on the same samples (regression)."
+_POSITIVE = "The label that counts as positive (f1, auc). Default: the one that the project pins."
+_REPORT = "The test run's JUnit XML (junit)."
+
+
 @declare(
     "gate",
     example="""
+sovgate gate pin accuracy --predictions test.csv
 sovgate gate accuracy build/kyc-risk --predictions test.csv
 sovgate gate regression build/kyc-risk --predictions new.csv --baseline old.csv
 sovgate gate junit build/kyc-risk --report report.xml --key file:keys/ci.pem""",
@@ -54,16 +64,16 @@ sovgate gate junit build/kyc-risk --report report.xml --key file:keys/ci.pem""",
     "--predictions",
     type=LocalPath(),
     metavar="FILE",
-    help="Predictions on a test set, as CSV or Parquet (all gates except junit).",
+    help=_PREDICTIONS,
 )
 @option(
     "--baseline",
     type=LocalPath(),
     metavar="FILE",
-    help="The earlier model's predictions on the same samples (regression).",
+    help=_BASELINE,
 )
-@option("--positive", metavar="LABEL", help="The label that counts as positive (f1, auc).")
-@option("--report", type=LocalPath(), metavar="FILE", help="The test run's JUnit XML (junit).")
+@option("--positive", metavar="LABEL", help=_POSITIVE)
+@option("--report", type=LocalPath(), metavar="FILE", help=_REPORT)
 @option(
     "--at-least",
     metavar="NUMBER",
@@ -103,7 +113,10 @@ def command(
     project: Path | None,
     format_: str,
 ) -> Report:
-    """Measure a model, and say whether it is good enough."""
+    """Measure a model, and say whether it is good enough.
+
+    A result counts only if it was measured on what the project pins: see `sovgate gate pin`.
+    """
     from sovgate.pipeline.make.gate import Files, Threshold
     from sovgate.pipeline.make.gate import gate as run
 
@@ -156,6 +169,8 @@ def _report(made: Gated) -> Report:
             "counts": dict(found.counts),
             "failed": list(found.failed),
             "inputs": dict(result.inputs),
+            "pins": result.pins.json(),
+            "project-pins": None if made.pinned is None else made.pinned.json(),
             "manifest": made.manifest,
             "result": str(made.path),
             "signed-by": made.signed_by,
@@ -188,9 +203,98 @@ def _notes(made: Gated) -> list[str]:
     if result.bound is not None and not _own(made):
         asked = f"asks for {made.asked}" if made.asked else "has no threshold for this gate"
         notes.append(f"the project {asked}: policy takes this for no pass of it")
+    notes += _other_pins(made)
     if made.strange:
         names = ", ".join(repr(text[:40]) for text in made.strange[:5])
         notes.append(f"no sample is labelled {names}: are labels and predictions spelled alike?")
     if made.signed_by is None:
         notes.append("unsigned: policy does not read it; sign it with --key or sovgate attest")
     return notes
+
+
+def _other_pins(made: Gated) -> list[str]:
+    """RULES 33: what was measured on something else is no result of the project's gate."""
+    from sovgate.pipeline.decide.declared_gates import lacking, pin_command
+
+    if made.pinned is None:
+        return []
+    name = made.result.gate
+    lacks = lacking(name, made.pinned)
+    if lacks:
+        return [
+            f"the project does not pin its {' and '.join(lacks)}, so policy does not count this; "
+            f"pin it: {pin_command(name)}"
+        ]
+    told = dict(made.result.pins.rows())
+    return [
+        f"its {key} is {told[key] or 'not there'}, and the project pins {value or 'none'}: policy "
+        "does not count this"
+        for key, value in made.pinned.rows()
+        if told[key] != value
+    ]
+
+
+@declare(
+    "pin",
+    path="gate pin",
+    help="Write into sovgate.yaml what a gate is measured on: its test set, its baseline, its "
+    "positive label. Policy counts no result on anything else.",
+    example="""
+sovgate gate pin accuracy --predictions test.csv
+sovgate gate pin regression --baseline old.csv
+sovgate gate pin f1 --predictions test.csv --positive fraud
+sovgate gate pin junit --report report.xml""",
+)
+@argument(
+    "gate",
+    type=click.Choice(tuple(GATES)),
+    metavar="GATE",
+    help=f"Which gate of the project: {', '.join(GATES)}.",
+)
+@option("--predictions", type=LocalPath(), metavar="FILE", help=_PREDICTIONS)
+@option("--baseline", type=LocalPath(), metavar="FILE", help=_BASELINE)
+@option("--positive", metavar="LABEL", help=_POSITIVE)
+@option("--report", type=LocalPath(), metavar="FILE", help=_REPORT)
+@project_option
+@output_options
+def _pin(
+    gate: str,
+    predictions: Path | None,
+    baseline: Path | None,
+    positive: str | None,
+    report: Path | None,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    from sovgate.pipeline.make.gate import Files
+    from sovgate.pipeline.make.pin import pin
+
+    made = pin(
+        gate,
+        files=Files(predictions=predictions, baseline=baseline, report=report, positive=positive),
+        project=project,
+    )
+    before = dict(made.before.rows())
+    rows = []
+    for key, value in made.now.rows():
+        if value is not None:
+            old = before[key]
+            rows.append((key, value + (f"  (was {old})" if old not in (None, value) else "")))
+    return Report(
+        command="gate pin",
+        headline=f"pinned the gate {gate}"
+        + ("" if made.changed else "; the project says so already"),
+        rows=(*rows, ("n", str(made.n)), ("project", str(made.path))),
+        data={
+            "gate": gate,
+            "pins": made.now.json(),
+            "before": made.before.json(),
+            "n": made.n,
+            "project": str(made.path),
+            "changed": made.changed,
+        },
+        notes=("who may change sovgate.yaml may change what is measured: let somebody review it",),
+    )
+
+
+command.below["pin"] = _pin

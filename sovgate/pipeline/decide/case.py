@@ -16,6 +16,7 @@ from sovgate.formats import case as cases
 from sovgate.formats.case import Case, Origin
 from sovgate.pipeline.decide.contents import UNKNOWN, Contents
 from sovgate.pipeline.decide.evidence import Sorted, bound
+from sovgate.pipeline.decide.gating import weigh
 from sovgate.pipeline.project import Project
 from sovgate.records import CLASSES, GRADE, Action, Release
 from sovgate.stages.record import ancestry, uncovered
@@ -78,6 +79,7 @@ def build_case(
 ) -> Case:
     """The case of one question. `found` is the evidence of `known`, sorted (`evidence.py`)."""
     config = project.config
+    weighed = weigh(config, found)
     source, destination = question.source, question.destination
     custom = _custom_classes(project)
     return Case(
@@ -91,8 +93,8 @@ def build_case(
         ),
         source=_place(project, source, known.locations.get(source), required=False),
         destination=_place(project, destination, known.locations.get(destination), required=True),
-        evidence=found.evidence,
-        rejected=found.rejected,
+        evidence=weighed.evidence,
+        rejected=weighed.rejected,
         project=cases.ProjectFacts(
             sha256=project.digest,
             mode=config.policy.mode,
@@ -122,6 +124,7 @@ def build_case(
         now=now,
         facts={
             **known.contents,
+            **weighed.facts,
             "pickles_allowed": config.policy.pickles == "allow",
         },
     )

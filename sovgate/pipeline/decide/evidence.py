@@ -7,9 +7,9 @@ counts (RULES 5, 6); everything else is named as rejected.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sovgate import strict
 from sovgate.errors import Malformed, SovgateError, UsageError
@@ -19,6 +19,7 @@ from sovgate.records import Release
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import TrainingRecord
+    from sovgate.formats.testresult import TestResult
     from sovgate.stages.attest import RawEvidence
     from sovgate.stages.trust import Trusted, Verified
 
@@ -29,12 +30,24 @@ MAX_REJECTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Result:
+    """A gate's result as it was read and computed again; `name` is that of its file."""
+
+    name: str
+    result: TestResult
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sorted:
-    """Evidence for one subject: what counts, what does not and why, and the training records."""
+    """Evidence for one subject: what counts, what does not and why, and what was read of it.
+
+    `results` are those of gates, by the digest of the evidence.
+    """
 
     evidence: tuple[Evidence, ...]
     rejected: tuple[Rejected, ...]
     records: tuple[TrainingRecord, ...]
+    results: Mapping[str, Result] = field(default_factory=dict)
 
 
 class _Unfit(Exception):
@@ -60,22 +73,30 @@ def sort_evidence(
     evidence: list[Evidence] = []
     rejected: list[Rejected] = []
     records: list[TrainingRecord] = []
+    results: dict[str, Result] = {}
     for raw in raws:
         try:
             verified = open_statement(raw.data, trusted)
-            found, record = _judge(verified, manifest, release, now, signature)
+            found, read = _judge(verified, manifest, release, now, signature)
         except (SovgateError, _Unfit) as error:
             why = str(error) if isinstance(error, _Unfit) else f"{error.reason}: {error.what}"
             rejected.append(Rejected(name=raw.name[:256], sha256=raw.sha256, reason=why[:1024]))
             continue
         evidence.append(found)
-        if record is not None:
-            records.append(record)
+        if found.role == "provenance":
+            records.append(read)
+        elif found.role == "gate":
+            results[found.sha256] = Result(name=raw.name[:256], result=read)
     evidence.sort(key=lambda item: (item.role, item.sha256))
     # No rule looks at what is rejected, so leaving some out changes no decision.
     rejected.sort(key=lambda item: (item.reason.startswith("expired"), item.name, item.sha256))
     del rejected[MAX_REJECTED:]
-    return Sorted(evidence=tuple(evidence), rejected=tuple(rejected), records=tuple(records))
+    return Sorted(
+        evidence=tuple(evidence),
+        rejected=tuple(rejected),
+        records=tuple(records),
+        results=results,
+    )
 
 
 def _judge(
@@ -84,23 +105,29 @@ def _judge(
     release: Release | None,
     now: int,
     signature: str | None,
-) -> tuple[Evidence, TrainingRecord | None]:
-    """One verified statement as evidence. Raises _Unfit, or Malformed where it is ill-formed."""
+) -> tuple[Evidence, Any]:
+    """One verified statement as evidence, and the record or result that was read of it.
+
+    Raises _Unfit, or Malformed where it is ill-formed.
+    """
     statement, role = verified.statement, verified.role
     about, said = statement.subject_sha256, statement.predicate
     fields: dict[str, str | None] = {}
     named: str | None = None
     created: datetime | None = None
-    record = None
+    read: Any = None
     if role == "signature":
         about = _signed_manifest(verified, manifest, signature)
     elif role == "provenance":
         from sovgate.formats import provenance
 
-        record = provenance.parse(said)
-        created = record.finished
+        read = provenance.parse(said)
+        created = read.finished
     elif role == "gate":
-        fields = _gate_fields(said)
+        if manifest is None or about != manifest:
+            raise _other_model(about)
+        read = _result(said)
+        fields = _gate_fields(read)
     elif role == "decision":
         decision = parse_decision(statement)
         named, created = decision.release, decision.time
@@ -122,7 +149,7 @@ def _judge(
         named = said.get("release") if type(said.get("release")) is str else None
     _check_release(named)
     if manifest is None or about != manifest:
-        raise _Unfit("other-model: it is about another manifest, " + about[:16] + "…")
+        raise _other_model(about)
     if release is not None and named is not None and named != str(release):
         raise _Unfit(f"other-release: it is about {named[:160]}")
     if created is not None and created.timestamp() > now + _SKEW:
@@ -138,7 +165,11 @@ def _judge(
         created=None if created is None else strict.format_time(created),
         **fields,
     )
-    return made, record
+    return made, read
+
+
+def _other_model(about: str) -> _Unfit:
+    return _Unfit("other-model: it is about another manifest, " + about[:16] + "…")
 
 
 def _check_release(named: str | None) -> None:
@@ -160,8 +191,8 @@ def _signed_manifest(verified: Verified, manifest: str | None, signature: str | 
     raise _Unfit("unsized: it tells no sizes, and was not compared with the model's files")
 
 
-def _gate_fields(said: Mapping[str, strict.JSON]) -> dict[str, str | None]:
-    """Name, outcome and threshold of a test result. Only ours say which gate of a project it is."""
+def _result(said: Mapping[str, strict.JSON]) -> TestResult:
+    """A test result that follows from its counts. Only ours say which gate of a project it is."""
     from sovgate.formats import testresult
     from sovgate.gates import registry
 
@@ -171,6 +202,15 @@ def _gate_fields(said: Mapping[str, strict.JSON]) -> dict[str, str | None]:
     why = registry.misfit(found)
     if why is not None:
         raise _Unfit(f"other-measure: {why}")
+    why = registry.contradiction(found)
+    if why is not None:
+        raise _Unfit(f"contradicted: {why}")
+    return found
+
+
+def _gate_fields(found: TestResult) -> dict[str, str | None]:
+    from sovgate.formats import testresult
+
     sign = ">=" if found.bound == testresult.AT_LEAST else "<="
     return {
         "gate": found.gate,

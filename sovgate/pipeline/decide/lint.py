@@ -14,8 +14,8 @@ from sovgate.files import read_bounded
 from sovgate.formats import dataset
 from sovgate.lint import datasets, project
 from sovgate.lint._api import Finding
+from sovgate.pipeline.decide.declared_gates import misdeclared
 from sovgate.pipeline.decide.projects import project_of, projects_in, unique
-from sovgate.pipeline.make.gate import misdeclared
 
 MAX_FILES = 20_000
 _SUFFIXES = (".yaml", ".yml", ".rego")

@@ -119,11 +119,17 @@ def _sbom(verified: Verified, _: Mapping[str, DatasetFacts]) -> Node:
 
 def _gate(verified: Verified, _: Mapping[str, DatasetFacts]) -> Node:
     from sovgate.formats import testresult
+    from sovgate.gates import registry
 
     predicate = verified.statement.predicate
     if testresult.EXTENSION not in predicate:
         return _node(verified, "a test result that names no gate of the project")
     found = testresult.parse(predicate)
+    why = registry.misfit(found) or registry.contradiction(found)
+    if why is not None:
+        raise VerificationFailed(
+            "its result does not follow from what it counts", why=why, reason="contradicted"
+        )
     held = f" {found.bound} {found.threshold}" if found.bound else ""
     measure = found.measure
     ends = f", {measure.low} to {measure.high}" if measure.low is not None else ""

@@ -16,15 +16,15 @@ from sovgate import strict
 from sovgate.errors import (
     ConfigError,
     InternalError,
-    Malformed,
     SovgateError,
     UsageError,
     VerificationFailed,
 )
 from sovgate.files import read_bounded
-from sovgate.formats.statement import PREDICATE_TYPES, SPDX, STATEMENT_TYPE, Statement, role_of
+from sovgate.formats.statement import PREDICATE_TYPES, STATEMENT_TYPE, Statement, role_of
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.decide.in_place import refuse_misplaced_records
+from sovgate.pipeline.make import drafts
 from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, ROLES, Advance, Options, Release
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 #: What a person or a job may have signed. The others are words of sovgate about its own acts.
 BY_HAND = ("sbom", "provenance", "gate", "legal", "waiver")
-#: What tells a document of each kind from any other JSON.
-_CYCLONEDX_HEADS = ("bomFormat",)
-_SPDX_HEADS = ("@context", "spdxVersion")
 #: Never signed in passing, with all that lies there: a planted draft would become a lawyer's word.
 BY_NAME = frozenset({"legal", "waiver"})
 
@@ -104,13 +101,14 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
     options.refuse_dry_run("attest")
     wanted = _roles(selection.roles)
     opened = open_project(options.project)
-    manifest = _manifest(model, opened, options.progress)
+    about = _about(model, opened, options.progress)
+    manifest = about.manifest.digest
     folders = evidence_of(model, options, opened)
     left: list[Item] = []
     if file is not None:
-        drafts = [_from_file(file, selection.kind, opened.config.model, manifest)]
+        found = [_from_file(file, selection.kind, opened.config.model, manifest)]
     else:
-        drafts = []
+        found = []
         for raw in folders.read_unsigned():
             draft = _Draft(source=raw.name, statement=_statement(raw.data, raw.name))
             role = draft.statement.role
@@ -118,11 +116,11 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
                 why = "not among --role" if wanted else f"only with --role {role}"
                 left.append(Item(role=role, source=raw.name, why=why))
                 continue
-            drafts.append(draft)
-    for draft in drafts:
-        _check(draft, opened.config.model, manifest, wanted)
-    refuse_misplaced_records(opened, [draft.statement for draft in drafts], key)
-    return _seal_all(folders, manifest, drafts, left, key)
+            found.append(draft)
+    for draft in found:
+        _check(draft, about, wanted)
+    refuse_misplaced_records(opened, [draft.statement for draft in found], key)
+    return _seal_all(folders, manifest, found, left, key)
 
 
 def attest_legal(
@@ -154,7 +152,8 @@ def attest_legal(
         statement=text,
         until=_until(said.until),
     )
-    manifest = _manifest(model, opened, options.progress)
+    about = _about(model, opened, options.progress)
+    manifest = about.manifest.digest
     made = Statement(
         subject_name=opened.config.model,
         subject_sha256=manifest,
@@ -162,7 +161,7 @@ def attest_legal(
         predicate=word.predicate(),
     )
     draft = _Draft(source=f"{said.dataset} in {name}", statement=made)
-    _check(draft, opened.config.model, manifest, frozenset())
+    _check(draft, about, frozenset())
     return _seal_all(evidence_of(model, options, opened), manifest, [draft], [], key)
 
 
@@ -177,11 +176,20 @@ def _roles(names: Sequence[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _manifest(model: Path, opened: Project, advance: Advance | None) -> str:
-    from sovgate.stages import inventory
+def _about(model: Path, opened: Project, advance: Advance | None) -> drafts.About:
+    """The model's files as they are, looked into and hashed: the same bytes for both."""
+    from sovgate.stages import inventory, sbom
 
-    admit(model, opened)
-    return inventory.take(model, advance=advance).manifest.digest
+    inspected = admit(model, opened)
+    taken = inventory.take(model, advance=advance)
+    root = model.resolve()
+    sbom.unchanged(root, taken.manifest.kind, inspected)
+    return drafts.About(
+        name=opened.config.model,
+        filename=root.name,
+        manifest=taken.manifest,
+        inspected=inspected,
+    )
 
 
 def _from_file(file: Path, kind: str | None, model: str, manifest: str) -> _Draft:
@@ -229,6 +237,7 @@ def _named(error: SovgateError, source: str) -> SovgateError:
         why=error.why,
         fix=error.fix,
         reason=error.reason,
+        details=error.details,
     )
 
 
@@ -243,9 +252,10 @@ def _payload(statement: Statement, source: str) -> bytes:
         ) from error
 
 
-def _check(draft: _Draft, model: str, manifest: str, wanted: frozenset[str]) -> None:
-    """About this model, of a role that is signed by hand, and of that role's format."""
+def _check(draft: _Draft, about: drafts.About, wanted: frozenset[str]) -> None:
+    """About this model, of a role that is signed by hand, and true as far as it can be computed."""
     statement, source = draft.statement, draft.source
+    model, manifest = about.name, about.manifest.digest
     role = statement.role
     if role not in BY_HAND:
         raise VerificationFailed(
@@ -268,38 +278,10 @@ def _check(draft: _Draft, model: str, manifest: str, wanted: frozenset[str]) -> 
             reason="other-model",
         )
     try:
-        _read(role, statement)
+        drafts.read(statement, about)
     except VerificationFailed as error:
         raise _named(error, source) from error
     _payload(statement, source)
-
-
-def _read(role: str, statement: Statement) -> None:
-    """Parse what policy will parse. Raises Malformed."""
-    from sovgate.formats import legal, provenance, testresult
-    from sovgate.gates import registry
-
-    if role == "provenance":
-        provenance.parse(statement.predicate)
-    elif role == "gate":
-        why = registry.misfit(testresult.parse(statement.predicate))
-        if why is not None:
-            raise VerificationFailed(
-                "it is not a result of the gate that it names",
-                why=why,
-                fix="give the gate another name, or run: sovgate gate",
-                reason="other-measure",
-            )
-    elif role == "legal":
-        legal.parse(statement.predicate)
-    elif role == "sbom":
-        heads = _SPDX_HEADS if statement.predicate_type == SPDX else _CYCLONEDX_HEADS
-        if not any(name in statement.predicate for name in heads):
-            raise Malformed(
-                "it is not an SBOM of that type",
-                why=f"it does not say {' or '.join(heads)}",
-                fix="name a CycloneDX document in JSON, or an SPDX one with its predicate type",
-            )
 
 
 def _seal_all(

@@ -1,12 +1,12 @@
 """gate: reads what a gate needs, holds its measure to the project's threshold, writes the result.
 
 The result lies beside the model whatever it says: a failure is evidence too. It counts for policy
-only if a signer that is trusted for gates signed it, and only at the project's own threshold.
+only if a signer that is trusted for gates signed it, only at the project's own threshold, and only
+if it was measured on what the project pins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -18,17 +18,18 @@ from sovgate.formats.testresult import (
     INCONCLUSIVE,
     LEAST_CONFIDENCE,
     PASS,
+    Pins,
     TestResult,
 )
-from sovgate.gates.registry import GATES, open_gate
+from sovgate.gates.registry import open_gate
 from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.decide.declared_gates import fatal, outside, pins
 from sovgate.pipeline.decide.evidence import decimal
 from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Options
 
 if TYPE_CHECKING:
-    from sovgate.config import ProjectConfig
     from sovgate.errors import Where
     from sovgate.gates._api import Gate, Inputs
 
@@ -40,6 +41,7 @@ _MOST_CONFIDENCE = Decimal("0.999999")
 class Gated:
     """`asked` is the project's own threshold, None where it has none; `where` its line.
 
+    pinned    what the project pins; None where it has no such gate
     strange   answers that no sample has as its label: usually a wrong spelling
     """
 
@@ -50,6 +52,7 @@ class Gated:
     signed_by: str | None
     asked: str | None
     where: Where | None
+    pinned: Pins | None
     strange: tuple[str, ...]
 
     @property
@@ -101,10 +104,14 @@ def gate(
     opened = open_project(options.project)
     asked, where = _asked(opened, found)
     given = _one_of(found, threshold)
-    _refuse_unused(found, files, threshold.confidence)
+    refuse_unused(found, files, threshold.confidence)
     admit(model, opened)
     limit = _threshold(opened, found, asked, given)
-    inputs = _read(found, _confidence(threshold.confidence), files)
+    if files.predictions is not None and files.baseline is not None:
+        _refuse_one_file(files.predictions, files.baseline)
+    declared = opened.config.gates.get(found.name)
+    pinned = None if declared is None else pins(declared)
+    inputs = read_inputs(found, _confidence(threshold.confidence), files, pinned or Pins())
     digests = {
         what: item.sha256
         for what, item in (
@@ -117,7 +124,12 @@ def gate(
     if given is None:
         digests["thresholds"] = opened.digest
     result = TestResult(
-        gate=name, measure=found.measure(inputs), bound=found.bound, threshold=limit, inputs=digests
+        gate=name,
+        measure=found.measure(inputs),
+        bound=found.bound,
+        threshold=limit,
+        inputs=digests,
+        pins=measured_on(inputs),
     )
     taken = inventory.take(model, advance=options.progress)
     statement = Statement(
@@ -143,6 +155,7 @@ def gate(
         signed_by=signed_by,
         asked=asked,
         where=where,
+        pinned=pinned,
         strange=_strange(inputs),
     )
 
@@ -152,46 +165,24 @@ def _asked(opened: Project, found: Gate) -> tuple[str | None, Where | None]:
     declared = opened.config.gates.get(found.name)
     if declared is None:
         return None, None
-    error = _misdeclared(opened.config, found)
-    if error is not None and error.reason == "wrong-threshold":
+    error = fatal(opened.config, found)
+    if error is not None:
         raise error
     where = opened.config.where(f"gates.{found.name}")
     return decimal(declared.at_least or declared.at_most), where
-
-
-def misdeclared(config: ProjectConfig) -> Iterator[ConfigError]:
-    """Gates of ours that the project declares in a way in which nothing can pass them."""
-    for name in config.gates:
-        if name in GATES:
-            error = _misdeclared(config, open_gate(name))
-            if error is not None:
-                yield error
-
-
-def _misdeclared(config: ProjectConfig, found: Gate) -> ConfigError | None:
-    declared = config.gates[found.name]
-    asked = {"at-least": declared.at_least, "at-most": declared.at_most}
-    own = asked.pop(found.bound) if found.bound is not None else None
-    wrong = declared.dataset is not None or any(text is not None for text in asked.values())
-    if not wrong and (own is not None or found.bound is None):
-        return None
-    bound = f"{found.bound}: …, " if found.bound else ""
-    return ConfigError(
-        f"gates.{found.name} asks for what this gate does not measure"
-        if wrong
-        else f"gates.{found.name} has no threshold",
-        why=None if wrong else "so no result can be compared with the project's own threshold",
-        fix=f"write gates.{found.name}: {{{bound}before: {declared.before}}}",
-        where=config.where(f"gates.{found.name}"),
-        reason="wrong-threshold" if wrong else "no-threshold",
-    )
 
 
 def _threshold(opened: Project, found: Gate, asked: str | None, given: str | None) -> str | None:
     if found.bound is None:
         return None
     if given is not None:
-        return _number(given, f"--{found.bound}")
+        text = _number(given, f"--{found.bound}")
+        said = outside(found, text)
+        if said is not None:
+            raise UsageError(
+                f"--{found.bound} {text} is no bound of {found.name}", why=said[0], fix=said[1]
+            )
+        return text
     if asked is None:
         raise ConfigError(
             f"the project has no threshold for the gate {found.name}",
@@ -216,7 +207,7 @@ def _one_of(found: Gate, asked: Threshold) -> str | None:
     return threshold
 
 
-def _refuse_unused(found: Gate, files: Files, confidence: str | None) -> None:
+def refuse_unused(found: Gate, files: Files, confidence: str | None) -> None:
     """What a gate would not look at is a mistake on the command line."""
     junit = found.reads == "junit"
     for option, value, used in (
@@ -256,7 +247,8 @@ def _confidence(text: str | None) -> float:
     return float(number)
 
 
-def _read(found: Gate, confidence: float, files: Files) -> Inputs:
+def read_inputs(found: Gate, confidence: float, files: Files, pinned: Pins) -> Inputs:
+    """What a gate measures. A positive label that is not named is the one that is pinned."""
     from sovgate.gates import _junit, _predictions
     from sovgate.gates._api import Inputs
 
@@ -264,23 +256,44 @@ def _read(found: Gate, confidence: float, files: Files) -> Inputs:
         return Inputs(
             confidence=confidence, tests=_junit.read(_given(found, files.report, "--report"))
         )
-    rows = _predictions.read(_given(found, files.predictions, "--predictions"), "predictions")
+    path = _given(found, files.predictions, "--predictions")
     before = None
+    rows = _predictions.read(path, "predictions")
     if found.reads == "paired":
         before = _predictions.read(
             _given(found, files.baseline, "--baseline"), "baseline's predictions"
         )
-    if found.reads == "binary":
-        positive = files.positive
-        if positive is None:
-            raise UsageError("the positive label is not named", fix="add --positive LABEL")
-        if rows.ids and positive not in rows.labels:
-            raise UsageError(
-                f"no sample is labelled {positive[:80]!r}",
-                why="labels are " + ", ".join(sorted(set(rows.labels))[:8]),
-                fix="name one of them with --positive",
-            )
-    return Inputs(confidence=confidence, predictions=rows, baseline=before, positive=files.positive)
+    positive = files.positive or pinned.positive
+    if found.reads == "binary" and positive is None:
+        raise UsageError("the positive label is not named", fix="add --positive LABEL")
+    if positive is not None and rows.ids and positive not in rows.labels:
+        raise UsageError(
+            f"no sample is labelled {positive[:80]!r}",
+            why="labels are " + ", ".join(sorted(set(rows.labels))[:8]),
+            fix="name one of them with --positive",
+        )
+    return Inputs(confidence=confidence, predictions=rows, baseline=before, positive=positive)
+
+
+def measured_on(inputs: Inputs) -> Pins:
+    from sovgate.gates._pins import pins
+
+    return pins(inputs)
+
+
+def _refuse_one_file(path: Path, baseline: Path) -> None:
+    """A model compared with itself loses nothing, whatever it answers."""
+    try:
+        same = path.samefile(baseline)
+    except OSError:
+        return  # what is not there is told by whoever reads it
+    if same:
+        raise UsageError(
+            "--predictions and --baseline are one file",
+            why="a model that is compared with itself never loses anything",
+            fix="name with --baseline the predictions of the model before",
+            reason="one-file",
+        )
 
 
 def _given(found: Gate, path: Path | None, option: str) -> Path:

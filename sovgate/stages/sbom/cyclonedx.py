@@ -35,9 +35,9 @@ def build(described: Described) -> JSON:
     """The document, strictly valid. Raises InternalError where it is not."""
     document = _emit(_bom(described))
     model = document["metadata"]["component"]
-    model["modelCard"] = _model_card(described)
+    model["modelCard"] = model_card(described)
     _splice_data(described, document)
-    files = list(_files(described))
+    files = list(file_components(described))
     document.setdefault("components", []).extend(files)
     _depend(document, [file["bom-ref"] for file in files])
     document["compositions"] = [{"aggregate": "complete", "assemblies": [MODEL]}]
@@ -119,18 +119,8 @@ def _model(described: Described) -> Component:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
 
-    manifest, inspected = described.manifest, described.inspected
-    rows = [
-        ("manifest", f"sha256:{manifest.digest}"),
-        ("kind", manifest.kind),
-        ("files", str(len(manifest.resources))),
-        ("bytes", str(manifest.total)),
-        ("pickles", str(len(inspected.pickles))),
-        ("secrets", str(len(inspected.secrets))),
-        ("remote-code", str(len(inspected.remote_code))),
-    ]
-    rows += [("claimed-base", claim.text()) for claim in inspected.claims]
-    rows += [("training-record", _record_word(described))]
+    manifest = described.manifest
+    rows = [*model_rows(described), ("training-record", _record_word(described))]
     if described.record is not None and described.record.commit:
         rows.append(("source-commit", described.record.commit))
     hashes = []
@@ -150,6 +140,21 @@ def _model(described: Described) -> Component:
 
         model.pedigree = Pedigree(ancestors=ancestors)
     return model
+
+
+def model_rows(described: Described) -> list[tuple[str, str]]:
+    """What the document says of the model as a whole, all of it from the model's own files."""
+    manifest, inspected = described.manifest, described.inspected
+    rows = [
+        ("manifest", f"sha256:{manifest.digest}"),
+        ("kind", manifest.kind),
+        ("files", str(len(manifest.resources))),
+        ("bytes", str(manifest.total)),
+        ("pickles", str(len(inspected.pickles))),
+        ("secrets", str(len(inspected.secrets))),
+        ("remote-code", str(len(inspected.remote_code))),
+    ]
+    return rows + [("claimed-base", claim.text()) for claim in inspected.claims]
 
 
 def _licences(described: Described) -> Iterator[License]:
@@ -251,7 +256,7 @@ def _libraries(described: Described) -> Iterator[Component]:
 
 
 # --- what is spliced in -------------------------------------------------------------------------
-def _model_card(described: Described) -> JSON:
+def model_card(described: Described) -> JSON:
     record, inspected = described.record, described.inspected
     parameters: JSON = {}
     if inspected.card.task:
@@ -291,7 +296,7 @@ def _splice_data(described: Described, document: JSON) -> None:
         by_ref[f"data:{dataset.name}"]["data"] = [data]
 
 
-def _files(described: Described) -> Iterator[JSON]:
+def file_components(described: Described) -> Iterator[JSON]:
     """By the signature's own manifest, in its order: same names, same digests."""
     inspected = described.inspected
     for resource in described.manifest.resources:
