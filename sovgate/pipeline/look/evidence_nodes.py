@@ -132,7 +132,9 @@ def _gate(verified: Verified, _: Mapping[str, DatasetFacts]) -> Node:
         )
     held = f" {found.bound} {found.threshold}" if found.bound else ""
     measure = found.measure
-    ends = f", {measure.low} to {measure.high}" if measure.low is not None else ""
+    ends = ""
+    if measure.low is not None and measure.high is not None:
+        ends = f", {float(measure.low):.4g} to {float(measure.high):.4g}"
     return _node(verified, f"{found.gate}{held}: {found.outcome}{ends}, n = {measure.n}")
 
 
