@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sovgate import regions, uri
+from sovgate.config._gates import gate
 from sovgate.config._records import (
     AuditConfig,
     BorderRule,
@@ -67,8 +68,6 @@ OWN_ROLES = frozenset({"audit", "decision", "promotion"})
 _ARROW = re.compile(r"\s*([a-z0-9-]+)\s*->\s*([a-z0-9-]+)\s*", re.ASCII)
 _CLASS = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 _KEEP = re.compile(r"[1-9][0-9]{0,3}[dmy]", re.ASCII)
-_SHA256 = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
-_BEFORE = ("transfer", "deploy", "train", "serve", "observe")
 
 
 def find(start: Path | None) -> Path:
@@ -149,7 +148,7 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
         datasets=datasets,
         border={name: _border(name, s, zones, classes) for name, s in top.sections("border")},
         trust=tuple(_trust(s, zones) for s in top.rows("trust")) if top.has("trust") else None,
-        gates={name: _gate(name, s, datasets) for name, s in top.sections("gates")},
+        gates={name: gate(name, s, datasets) for name, s in top.sections("gates")},
         policy=_policy(top),
         audit=_audit(top.section("audit"), zones) if top.has("audit") else None,
         file=ProjectFile(path=path, sha256=hashlib.sha256(data).hexdigest(), document=document),
@@ -342,49 +341,6 @@ def _certificate(section: Section) -> CertificateTrust:
         san=None if anybody else section.text("san"),
         authority_leaf=_opted_in(section, "unsafe-authority-leaf"),
     )
-    section.done()
-    return made
-
-
-def _digest(section: Section, key: str) -> str | None:
-    """What `gate pin` writes, as lower-case hex."""
-    if not section.has(key):
-        return None
-    text = section.text(key)
-    if not _SHA256.fullmatch(text):
-        section.refuse(
-            key,
-            f"{section.title(key)}: {text[:80]!r} is not sha256: and 64 digits of 0-9 and a-f",
-            fix=f"let it be written: sovgate gate pin {section.path[-1]} --predictions FILE",
-        )
-    return text.removeprefix("sha256:")
-
-
-def _gate(name: str, section: Section, datasets: Mapping[str, DatasetRef]) -> GateConfig:
-    made = GateConfig(
-        name=name,
-        at_least=section.decimal("at-least") if section.has("at-least") else None,
-        at_most=section.decimal("at-most") if section.has("at-most") else None,
-        dataset=section.choice("dataset", list(datasets)) if section.has("dataset") else None,
-        before=section.choice("before", _BEFORE),
-        test_set=_digest(section, "test-set"),
-        baseline=_digest(section, "baseline"),
-        positive=section.text("positive") if section.has("positive") else None,
-    )
-    if made.dataset is not None:
-        for key in ("at-least", "at-most", "test-set", "baseline", "positive"):
-            if section.has(key):
-                section.refuse(
-                    key,
-                    "a gate with dataset: is a legal gate, and has no bound"
-                    if key in ("at-least", "at-most")
-                    else "a gate with dataset: is a legal gate, and measures nothing",
-                    fix="split it into two gates",
-                )
-    if made.at_least is not None and made.at_most is not None:
-        section.refuse(
-            "at-most", "a gate has one bound, at-least or at-most", fix="split it into two gates"
-        )
     section.done()
     return made
 
