@@ -40,23 +40,26 @@ class Kustomization:
     """What a kustomization builds on.
 
     files    further files that it names, from its own folder
-    steps    its transformers and validators: files, folders, or their text
+    steps    its generators, transformers and validators: files, folders, or their text
     later    (field, line) of what kustomize runs after `patches:`
-    plugins  fields that make resources in a way that cannot be seen from here
+    makers   fields that make resources in a way that cannot be seen from here
+    charts   whether Helm is among them, which is never run
     """
 
     resources: tuple[str, ...]
     files: tuple[str, ...]
     steps: tuple[str, ...]
     later: tuple[tuple[str, int], ...]
-    plugins: tuple[str, ...]
+    makers: tuple[str, ...]
+    charts: bool
 
 
 _FILE_FIELDS = ("crds", "configurations", "patchesStrategicMerge")
-_STEP_FIELDS = ("transformers", "validators")
+_STEP_FIELDS = ("generators", "transformers", "validators")
 _PATH_FIELDS = ("patches", "patchesJson6902", "replacements")
 _GENERATORS = ("configMapGenerator", "secretGenerator")
-_PLUGINS = ("helmCharts", "helmChartInflationGenerator", "generators")
+_CHARTS = ("helmCharts", "helmChartInflationGenerator")
+_MAKERS = (*_CHARTS, "generators")
 
 
 def read_kustomization(data: bytes, name: str) -> Kustomization:
@@ -85,7 +88,8 @@ def read_kustomization(data: bytes, name: str) -> Kustomization:
             item for key in _STEP_FIELDS for item in _list(value.get(key)) if isinstance(item, str)
         ),
         later=tuple((key, places.where((key,)).line or 1) for key in later),
-        plugins=tuple(key for key in _PLUGINS if value.get(key)),
+        makers=tuple(key for key in _MAKERS if value.get(key)),
+        charts=any(value.get(key) for key in _CHARTS),
     )
 
 

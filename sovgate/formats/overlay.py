@@ -76,6 +76,10 @@ class Walk:
     found: list[Occurrence] = field(default_factory=list)
     others: list[tuple[Other, str]] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+    #: Paths whose first part kustomize would take for a server if nothing is there.
+    servers: set[str] = field(default_factory=set)
+    #: Of what is unseen, what kustomize could not build either.
+    broken: list[str] = field(default_factory=list)
     kustomizations: dict[str, Kustomization] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     #: Whether what is unseen is so because it lies elsewhere or needs a plugin: nothing to build.
@@ -116,6 +120,7 @@ def find(read: Read, folder: str) -> Walk:
             break
         if path in way:
             walk.unseen.append(f"{path} builds on itself")
+            walk.broken.append(walk.unseen[-1])
             continue
         first = path not in known
         if first:
@@ -129,7 +134,10 @@ def find(read: Read, folder: str) -> Walk:
                     walk.elsewhere = True
                     walk.unseen += [f"{entry[:80]!r} lies elsewhere"] if first else []
                 else:
-                    waiting.append((posixpath.normpath(posixpath.join(path, entry)), (*way, path)))
+                    below = posixpath.normpath(posixpath.join(path, entry))
+                    waiting.append((below, (*way, path)))
+                    if re.match(r"[^/.]+\.[^/]+/", entry):
+                        walk.servers.add(below)
         else:
             workloads, others = here
             # The overlay itself is on every way.
@@ -147,13 +155,20 @@ def _look(
         if path.split("/", 1)[0] == "..":
             walk.elsewhere = True
             raise ConfigError(f"{path[:80]!r} is outside the repository")
-        content = read(path)
+        content = _read_named(read, path, walk)
         if isinstance(content, bytes):
             walk.files[path] = content
             return read_manifests(content, path)
+    except ConfigError as error:
+        return error.what
+    except GitError as error:  # a link, a submodule, a file that is too large
+        walk.elsewhere = True
+        return error.what
+    try:
         name = posixpath.normpath(posixpath.join(path, kustomization_in(content, path)))
         data = read(name)
     except ConfigError as error:
+        walk.broken.append(error.what)
         return error.what
     except GitError as error:  # a link, a submodule, a file that is too large
         walk.elsewhere = True
@@ -165,10 +180,21 @@ def _look(
         walk.elsewhere = True
         return error.what
     walk.kustomizations[path] = found
-    if found.plugins:
-        walk.elsewhere = True
+    if found.makers:
+        walk.elsewhere = walk.elsewhere or found.charts
         walk.unseen.append(f"{name} makes resources of its own")
     return found
+
+
+def _read_named(read: Read, path: str, walk: Walk) -> bytes | Collection[str]:
+    try:
+        return read(path)
+    except ConfigError as error:
+        if path in walk.servers:
+            walk.elsewhere = True
+        else:
+            walk.broken.append(error.what)
+        raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +213,16 @@ def choose(walk: Walk, folder: str, asked: Asked) -> Chosen:
     """The one workload and its containers that the patch is for.
 
     Where both are configured, bases that cannot be seen from here are believed. Raises ConfigError
-    "no-deployment".
+    "no-deployment", or "overlay-broken" where kustomize could not build it either.
     """
+    if walk.broken:
+        raise ConfigError(
+            f"the overlay {folder!r} does not build",
+            why=walk.broken[0],
+            fix="correct the path in the kustomization that names it, or commit what it names; "
+            f"`kubectl kustomize {folder}` says the same",
+            reason="overlay-broken",
+        )
     kind, namespace, name = asked.parts
     found = walk.found
     if asked.workload is not None:

@@ -239,6 +239,8 @@ def test_rule_42_a_deployment_of_another_group_or_version_is_refused(
         ("resources: [../../base, ../../base]\n", "2 objects"),
         ("resources: [../../base]\nnamespace: [a]\n", "namespace"),
         ("resources: [../../base]\ncomponents: [../../broken]\n", "nothing-like-it"),
+        ("resources: [../../base]\ncomponents: [../../folder]\n", "nothing-like-it"),
+        ("resources: [../../base]\ntransformers: [none.yaml]\n", "none.yaml"),
     ],
 )
 def test_rule_42_an_overlay_that_does_not_build_is_refused(
@@ -260,6 +262,10 @@ def test_rule_42_an_overlay_that_does_not_build_is_refused(
             "broken/kustomization.yaml": component,
             "broken/labels.yaml": label,
             "broken/patch.yaml": patch,
+            "folder/kustomization.yaml": component.replace("labels.yaml", "steps"),
+            "folder/steps/kustomization.yaml": "resources: [labels.yaml]\n",
+            "folder/steps/labels.yaml": label,
+            "folder/patch.yaml": patch,
         }
     )
     before = repository.tip()
@@ -268,6 +274,53 @@ def test_rule_42_an_overlay_that_does_not_build_is_refused(
     assert error.reason in ("overlay-broken", "no-deployment")
     assert said in "\n".join((str(error.why), *error.details))
     assert repository.tip() == before
+
+
+GONE = (
+    "patches:\n- patch: |-\n    apiVersion: apps/v1\n    kind: Deployment\n"
+    "    metadata: {name: serve}\n    $patch: delete\n"
+)
+
+
+@pytest.mark.usefixtures("builder")
+def test_a_workload_or_container_that_the_overlay_takes_away_is_told_so(
+    repository: Repository,
+) -> None:
+    repository.person_pushes({KUSTOMIZATION: "resources: [../../base]\n" + GONE})
+    error = refused(target(repository))
+    assert error.reason == "overlay-broken"
+    assert "no matches for Id" in str(error.why)
+    assert "command failed" not in str(error.why)
+    assert "takes Deployment serve away" in str(error.fix)
+    renamed = (
+        "patches:\n- target: {kind: Deployment}\n  patch: |-\n"
+        "    - {op: replace, path: /spec/template/spec/containers/0/name, value: other}\n"
+    )
+    repository.person_pushes({KUSTOMIZATION: "resources: [../../base]\n" + renamed})
+    error = refused(target(repository))
+    assert (error.exit_code, error.reason) == (3, "pin-overridden")
+    assert "renames or removes that container" in str(error.fix)
+    promoted(target(repository, containers=("other",)), pin())
+
+
+@pytest.mark.usefixtures("builder")
+def test_a_workload_that_a_generator_of_kustomizes_own_makes_is_built_too(
+    repository: Repository, kubectl: Path
+) -> None:
+    generator = (
+        "apiVersion: builtin\nkind: ConfigMapGenerator\n"
+        "metadata: {name: settings}\nliterals: [a=b]\n"
+    )
+    repository.person_pushes(
+        {
+            KUSTOMIZATION: "resources: [../../base]\ngenerators: [settings.yaml]\n",
+            f"{OVERLAY}/settings.yaml": generator,
+        }
+    )
+    where = target(repository, deployment="serve", containers=("server",))
+    assert planned(where).unchecked == ()
+    promoted(where, pin())
+    assert any(name.startswith("ConfigMap/settings") for name in rendered(repository, kubectl))
 
 
 LATER = {
@@ -359,7 +412,8 @@ def test_a_plain_overlay_leaves_nothing_unchecked(repository: Repository) -> Non
     [
         ("resources: [../../base, 'https://example.invalid/x']\n", "lies elsewhere"),
         ("resources: [../../base]\nhelmCharts: [{name: x}]\n", "makes resources of its own"),
-        ("resources: [../../base]\ngenerators: [plugin.yaml]\n", "makes resources of its own"),
+        ("resources: [../../base]\ngenerators: [plugin.yaml]\n", "a program of its own"),
+        ("resources: [../../base]\ngenerators: [helm.yaml]\n", "a generator runs Helm"),
         ("resources: [../../base]\ntransformers: [plugin.yaml]\n", "a program of its own"),
         (
             "resources: [../../base]\npatches: [{path: 'https://127.0.0.1:9/p.yaml'}]\n",
@@ -372,7 +426,14 @@ def test_rule_42_nothing_remote_and_no_plugin_is_built(
     repository: Repository, more: str, why: str
 ) -> None:
     plugin = "apiVersion: example.com/v1\nkind: Anything\nmetadata: {name: x}\n"
-    repository.person_pushes({KUSTOMIZATION: more, f"{OVERLAY}/plugin.yaml": plugin})
+    helm = "apiVersion: builtin\nkind: HelmChartInflationGenerator\nmetadata: {name: x}\n"
+    repository.person_pushes(
+        {
+            KUSTOMIZATION: more,
+            f"{OVERLAY}/plugin.yaml": plugin,
+            f"{OVERLAY}/helm.yaml": helm,
+        }
+    )
     where = target(repository, deployment="serve", containers=("server",), accept=("transformers",))
     assert why in planned(where).unchecked[0]
 

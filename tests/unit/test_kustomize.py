@@ -360,7 +360,7 @@ def test_the_one_deployment_is_found_through_the_bases() -> None:
         ("['https://example.com/base?ref=v1']", None, (), "lies elsewhere", "name both"),
         ("['https://example.com/base?ref=v1']", "serve", (), "no workload named", "name both"),
         ("[../../../etc]", None, (), "outside the repository", "name both"),
-        ("[nothing.yaml]", None, (), "there is no 'eu/nothing.yaml'", "name both"),
+        ("[example.com/org/base]", None, (), "there is no", "name both"),
         ("[anchors.yaml]", None, (), "anchors are not supported", "name both"),
         ("[one.yaml]\nhelmCharts: [{name: x}]", None, (), "makes resources of its own", "both"),
         ("[]", None, (), "no workload that sovgate can pin; it holds nothing", "commit"),
@@ -426,6 +426,32 @@ def test_an_unclear_workload_is_refused_with_what_was_found_and_a_fix_that_helps
     error = unclear(read, "eu", deployment, *containers)
     assert why in str(error.why)
     assert fix in str(error.fix)
+
+
+@pytest.mark.parametrize("named", [(None,), ("serve", "server")])
+@pytest.mark.parametrize(
+    ("resources", "why"),
+    [
+        ("[one.yaml, nothing.yaml]", "there is no 'eu/nothing.yaml'"),
+        ("[../bass]", "there is no 'bass'"),
+        ("[one.yaml, ../eu]", "eu builds on itself"),
+        ("[../plain]", "'plain' is not a kustomize overlay"),
+    ],
+)
+def test_what_kustomize_cannot_build_either_is_refused_whatever_is_named(
+    resources: str, why: str, named: tuple[str | None, ...]
+) -> None:
+    """To name a workload would not help, so that is not the fix."""
+    read = tree(
+        eu__kustomization_yaml=f"resources: {resources}\n",
+        eu__one_yaml=SERVE,
+        plain__one_yaml=SERVE,
+    )
+    with pytest.raises(ConfigError) as caught:
+        chosen(read, "eu", *named)  # type: ignore[arg-type]
+    assert caught.value.reason == "overlay-broken"
+    assert why in str(caught.value.why)
+    assert "deployment" not in str(caught.value.fix)
 
 
 def test_configuration_chooses_where_there_are_several_or_none_can_be_seen() -> None:

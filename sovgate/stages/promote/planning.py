@@ -126,7 +126,7 @@ class _Work:
         try:
             found = rendered.carriers(self._planner.build(self._files(probe)), self._pin)
         except render.BrokenError as error:
-            raise self._broken(probe, str(error)) from error
+            raise self._broken(str(error), bare) from error
         except render.CannotBuildError:
             overlay.no_container(self._folder, chosen.workload, chosen.missing)
         seen = found[0].workload if len(found) == 1 else chosen.workload
@@ -167,13 +167,13 @@ class _Work:
             self._require_accepted(later)
             return (f"the overlay was not built: {error}", *named)
         except render.BrokenError as error:
-            raise self._broken(new, str(error)) from error
+            raise self._broken(str(error), target) from error
         differs = list(rendered.differences(made, self._pin, target))
         if differs:
             raise ConfigError(
                 f"the overlay {self._folder!r} would not run what sovgate pins",
                 why=differs[0],
-                fix=_fix_of(later, target),
+                fix=_fix_of(later, target, differs[0]),
                 where=self._planner.target.where,
                 reason="pin-overridden",
                 details=(*differs[1:10], *named),
@@ -202,21 +202,36 @@ class _Work:
                     reason="pin-overridden",
                 )
 
-    def _broken(self, new: Mapping[str, bytes], said: str) -> ConfigError:
+    def _broken(self, said: str, target: Workload) -> ConfigError:
         lines = [line.strip() for line in said.split("\n") if line.strip()]
         first = lines[0] if lines else "nothing"
         return ConfigError(
             f"the overlay {self._folder!r} does not build with this release",
             why=f"kustomize says: {printable(first, most=1500)}",
-            fix=f"mend it until `kubectl kustomize {self._folder}` builds in a checkout of "
-            f"{self._planner.target.branch}, with sovgate's patch as --dry-run shows it",
+            fix=_fix_of_broken(said, target, self._folder, self._planner.target.branch),
             where=self._planner.target.where,
             reason="overlay-broken",
             details=tuple(printable(line, most=500) for line in lines[1:10]),
         )
 
 
-def _fix_of(later: list[tuple[str, str]], target: Workload) -> str:
+def _fix_of_broken(said: str, target: Workload, folder: str, branch: str) -> str:
+    if "no matches for Id" in said and target.name in said:
+        return (
+            f"find what in {folder} takes {target} away before sovgate's patch, and keep it; or "
+            "name what serves the model in the zone's gitops: deployment: NAME"
+        )
+    if "multiple matches for Id" in said:
+        return f"let the overlay build on {target} once"
+    return f"mend it until `kubectl kustomize {folder}` builds in a checkout of {branch}"
+
+
+def _fix_of(later: list[tuple[str, str]], target: Workload, differs: str) -> str:
+    if differs.endswith("has no image"):
+        return (
+            "another patch renames or removes that container: name those that `kubectl kustomize` "
+            "shows in the zone's gitops: containers: [NAME]"
+        )
     if later:
         return (
             f"take what {later[0][0]} changes of {target} away, or move it among `patches:` before "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sovgate.errors import ConfigError, GitError, disk_error
-from sovgate.formats.overlay import Read, Walk, is_elsewhere
+from sovgate.formats.kustomize import read_kustomization
+from sovgate.formats.overlay import Read, Walk, is_elsewhere, kustomization_in
 from sovgate.formats.yaml12 import load
 from sovgate.git.run import PROGRAM_DIRS, Done, Limits, execute
 
@@ -40,6 +42,7 @@ except (AttributeError, OSError):
     pass
 os.execv(sys.argv[1], sys.argv[1:])
 """
+_LOGGED = re.compile(r'^E\d{4} [^\n]*\] "command failed" err="(.*)"\s*$', re.DOTALL | re.MULTILINE)
 _NOWHERE = "http://127.0.0.1:1"
 _KNOWN = {
     "kustomization.yaml": b"resources: [a.yaml]\n",
@@ -73,27 +76,51 @@ def gather(walk: Walk, read: Read) -> dict[str, bytes]:
     return files
 
 
-def _add(files: dict[str, bytes], read: Read, folder: str, entry: str) -> bytes | None:
-    """A file that a kustomization names; None where it is not there, which the builder judges."""
+def _add(files: dict[str, bytes], read: Read, folder: str, entry: str) -> None:
+    """A file that a kustomization names; where it is not there, the builder judges that."""
     if is_elsewhere(entry):
         raise CannotBuildError(f"{entry[:80]!r} lies elsewhere")
     path = posixpath.normpath(posixpath.join(folder, entry))
     try:
         found = read(path)
     except ConfigError:
-        return None
+        return
     except GitError as error:
         raise CannotBuildError(error.what) from error
-    if not isinstance(found, bytes):
-        raise CannotBuildError(f"{path} is a folder of steps of its own")
-    files[path] = found
-    return found
+    if isinstance(found, bytes):
+        files[path] = found
 
 
 def _add_step(files: dict[str, bytes], read: Read, folder: str, entry: str) -> None:
-    data = _add(files, read, folder, entry)
-    if data is not None:
-        _judge_step(files, read, folder, data)
+    """A file of transformers, or a folder with a kustomization of them."""
+    waiting = [(folder, entry)]
+    seen: set[str] = set()
+    while waiting:
+        base, name = waiting.pop()
+        if is_elsewhere(name):
+            raise CannotBuildError(f"{name[:80]!r} lies elsewhere")
+        path = posixpath.normpath(posixpath.join(base, name))
+        if path in seen or len(seen) > MAX_FILES:
+            continue
+        seen.add(path)
+        try:
+            found = read(path)
+            if isinstance(found, bytes):
+                files[path] = found
+                # What a transformer names is looked for from the folder that uses it.
+                _judge_step(files, read, folder, found)
+                continue
+            inner = posixpath.join(path, kustomization_in(found, path))
+            data = read(inner)
+            files[inner] = data if isinstance(data, bytes) else b""
+            below = read_kustomization(files[inner], inner)
+        except GitError as error:
+            raise CannotBuildError(error.what) from error
+        except ConfigError:
+            continue  # it is not there, or no kustomization: the builder judges that
+        for key in below.files:
+            _add(files, read, path, key)
+        waiting += [(path, item) for item in (*below.resources, *below.steps)]
 
 
 def _judge_step(files: dict[str, bytes], read: Read, folder: str, data: bytes) -> None:
@@ -106,7 +133,9 @@ def _judge_step(files: dict[str, bytes], read: Read, folder: str, data: bytes) -
         if value is None:
             continue
         if not isinstance(value, dict) or value.get("apiVersion") != "builtin":
-            raise CannotBuildError("a transformer is a program of its own")
+            raise CannotBuildError("a transformer or generator is a program of its own")
+        if str(value.get("kind")).startswith("Helm"):
+            raise CannotBuildError("a generator runs Helm")
         for text in _texts(value):
             if "\n" not in text and len(text) < 1000:
                 if "://" in text:
@@ -150,7 +179,15 @@ def build(files: Mapping[str, bytes], folder: str, private: Path) -> bytes:
     trial = _run(command, _KNOWN, ".", private)
     if trial is None or trial.code != 0:
         raise CannotBuildError(f"{command[0]} does not work on this machine")
-    raise BrokenError(done.stderr if done is not None else "it did not end within its limits")
+    raise BrokenError(
+        _plain(done.stderr) if done is not None else "it did not end within its limits"
+    )
+
+
+def _plain(said: str) -> str:
+    """What a builder says, without the line of its log around it."""
+    found = _LOGGED.search(said)
+    return found[1].replace('\\"', '"').replace("\\n", "\n") if found else said
 
 
 def _builder() -> list[str]:
