@@ -347,6 +347,25 @@ def test_what_is_wrong_in_the_project_file_is_named_with_its_line(
     assert "sovgate.yaml" in json.dumps(error)
 
 
+def test_rule_42_an_overlay_of_another_model_gets_neither_commit_nor_record(desk: Desk) -> None:
+    desk.promote("1.0.0")
+    text = desk.repository.show(RELEASE_FILE).decode().replace("churn/1.0.0@", "fraud/7.0.0@")
+    desk.repository.person_pushes({RELEASE_FILE: text})
+    entries = desk.crossing.objects("audit/")
+    error = desk.refused("1.1.0", 23)
+    assert error["reason"] == "overlay-taken"
+    assert "fraud/7.0.0" in error["why"]
+    assert "churn/1.1.0" in error["why"]
+    assert desk.crossing.objects("audit/") == entries
+    desk.promote("1.1.0", "--dry-run", code=23)
+
+
+def test_the_pods_may_name_the_key_in_their_own_way(desk: Desk) -> None:
+    desk.crossing.edit("path: overlays/eu}", "path: overlays/eu, key: 'file:/keys/eu.pem'}")
+    desk.promote("1.0.0")
+    assert b'value: "file:/keys/eu.pem"' in desk.repository.show(RELEASE_FILE)
+
+
 def test_a_zone_must_be_named(desk: Desk) -> None:
     error = desk.crossing.json("promote", "churn/1.0.0", code=3)["error"]
     assert error["reason"] == "no-zone"

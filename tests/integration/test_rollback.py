@@ -646,3 +646,11 @@ def test_an_error_is_an_error_of_ours(desk: At, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SovgateError) as caught:
         rollback(zone=None, reason=WHY, options=Options(project=desk.crossing.base))
     assert caught.value.reason == "no-zone"
+
+
+def test_rule_42_a_rollback_leaves_the_pin_of_another_model_alone(desk: At) -> None:
+    text = desk.repository.show(RELEASE_FILE).decode()
+    desk.repository.person_pushes({RELEASE_FILE: text.replace("churn/", "fraud/")})
+    said = desk.stuck(23)
+    assert said["error"]["reason"] == "overlay-taken"
+    assert "fraud/" in said["error"]["why"]

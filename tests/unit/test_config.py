@@ -32,6 +32,38 @@ def test_the_least_file_that_pushes() -> None:
     )
 
 
+def with_gitops(more: str) -> config.GitOps:
+    text = LEAST.replace("    store", f"    gitops: {{repo: x, path: o, {more}}}\n    store", 1)
+    (found,) = (zone.gitops for zone in parse(text).zones.values() if zone.gitops)
+    return found
+
+
+def test_containers_are_one_or_several() -> None:
+    assert with_gitops("container: a").containers == ("a",)
+    assert with_gitops("containers: [a, b]").containers == ("a", "b")
+    assert with_gitops("accept: [vars, labels]").accept == ("vars", "labels")
+    assert with_gitops("key: 'file:/k.pem'").key == "file:/k.pem"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("container: a, containers: [b]", "container: and containers:"),
+        ("containers: a", "must be a list"),
+        ("containers: [a, a]", "twice"),
+        ("accept: [patches]", "'patches' is not known"),
+        ("accept: [patchesJson6092]", "'patchesJson6092' is not known"),
+        ("key: '://'", "key"),
+    ],
+)
+def test_what_gitops_cannot_mean_is_refused_at_its_line(more: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_gitops(more)
+    assert says in str(caught.value)
+    assert caught.value.where is not None
+    assert caught.value.where.line
+
+
 def test_the_hybrid_file_in_full() -> None:
     read = config.read(PROJECTS / "hybrid" / "sovgate.yaml")
     assert read.zones["eu"].require == "api"
