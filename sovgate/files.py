@@ -46,6 +46,16 @@ def opened_dir(path: str | os.PathLike[str]) -> Iterator[int]:
         os.close(handle)
 
 
+class LinkFolder(int):
+    """A directory handle in which links to some files are followed (`sovgate.links`)."""
+
+    def open_link(self, name: str) -> int:
+        raise NotImplementedError
+
+    def inside(self, handle: int, name: str) -> LinkFolder:
+        raise NotImplementedError
+
+
 def open_below(root: int, name: str) -> int:
     """Open a regular file below the handle `root`, no component of it a link. Returns a descriptor.
 
@@ -61,7 +71,12 @@ def open_below(root: int, name: str) -> int:
             if here != root:
                 os.close(here)
             here = below
-        descriptor = os.open(parts[-1], _OPEN_FILE, dir_fd=here)
+        try:
+            descriptor = os.open(parts[-1], _OPEN_FILE, dir_fd=here)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EMLINK) and isinstance(root, LinkFolder):
+                return root.open_link(name)
+            raise
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK, errno.ENXIO):
             raise _link(name) from error
@@ -69,9 +84,10 @@ def open_below(root: int, name: str) -> int:
     finally:
         if here != root:
             os.close(here)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise _link(name)
+        raise _special(name, mode)
     return descriptor
 
 
@@ -81,6 +97,24 @@ def _link(name: str) -> VerificationFailed:
         fix="replace links with the files that they point to",
         reason="not-regular",
     )
+
+
+def _special(name: str, mode: int) -> VerificationFailed:
+    for told, what in (
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISDIR, "a folder"),
+    ):
+        if told(mode):
+            return VerificationFailed(
+                f"{name[:160]!r} is not a regular file: it is {what}",
+                why="a model holds files and folders alone",
+                fix="remove it from the model's folder",
+                reason="not-regular",
+            )
+    return _link(name)
 
 
 def walk(
@@ -108,7 +142,13 @@ def walk(
                 if leave is not None and leave(name):
                     continue
                 if item.is_symlink():
-                    raise _link(name)
+                    if not isinstance(root, LinkFolder):
+                        raise _link(name)
+                    descriptor = root.open_link(name)
+                    found.append(Entry(name=name, size=os.fstat(descriptor).st_size))
+                    os.close(descriptor)
+                    _bound(found)
+                    continue
                 if item.is_dir(follow_symlinks=False):
                     below = os.open(item.name, OPEN_DIR, dir_fd=handle)
                     try:
@@ -118,13 +158,18 @@ def walk(
                 elif item.is_file(follow_symlinks=False):
                     size = os.stat(item.name, dir_fd=handle, follow_symlinks=False).st_size
                     found.append(Entry(name=name, size=size))
-                    if len(found) > MAX_ENTRIES:
-                        raise VerificationFailed(f"more than {MAX_ENTRIES} files", reason="limits")
+                    _bound(found)
                 else:
-                    raise _link(name)
+                    mode = os.stat(item.name, dir_fd=handle, follow_symlinks=False).st_mode
+                    raise _special(name, mode)
 
     visit(root, "", 0)
     return found
+
+
+def _bound(found: list[Entry]) -> None:
+    if len(found) > MAX_ENTRIES:
+        raise VerificationFailed(f"more than {MAX_ENTRIES} files", reason="limits")
 
 
 def same_file(before: os.stat_result, after: os.stat_result) -> bool:

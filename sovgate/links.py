@@ -6,11 +6,16 @@ that are links to `..data/FILE`, and `..data` a link to a folder of the day.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
 
 from sovgate.errors import VerificationFailed
+from sovgate.files import LinkFolder, open_below, opened_dir
 
 _MAX_LINKS = 40
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -75,6 +80,25 @@ def _followed(folder: int, name: str) -> int:
             os.close(handle)
 
 
+#: Who else may own the key files of a project, while they are opened; None: anybody.
+_OWNERS: ContextVar[tuple[int, ...] | None] = ContextVar("owners", default=None)
+
+
+@contextlib.contextmanager
+def owned_by(*others: int) -> Iterator[None]:
+    """Meanwhile `may_own` holds for files of this user, of root, and of `others` alone."""
+    token = _OWNERS.set(others)
+    try:
+        yield
+    finally:
+        _OWNERS.reset(token)
+
+
+def may_own(state: os.stat_result) -> bool:
+    others = _OWNERS.get()
+    return others is None or is_ours(state, *others)
+
+
 def is_ours(state: os.stat_result, *others: int) -> bool:
     """Whether it belongs to this user or to root, or to one of `others`."""
     return state.st_uid in (os.getuid(), 0, *others)
@@ -100,3 +124,88 @@ def _unsafe(name: str, why: str) -> VerificationFailed:
         fix="replace the link with the file that it leads to",
         reason="unsafe-link",
     )
+
+
+# -- links in a model, on request
+
+
+class _ModelFolder(LinkFolder):
+    """A handle on a folder of a model, `path` without links; files below `root` may be linked."""
+
+    path: Path
+    root: Path
+    handle: int
+
+    def open_link(self, name: str) -> int:
+        """The regular file that a link leads to, opened from the root's own handle."""
+        target = Path(os.path.realpath(self.path / name))
+        if not target.is_relative_to(self.root) or target == self.root:
+            raise VerificationFailed(
+                f"{name[:160]!r} is a link to a place that is not below {str(self.root)!r}",
+                why=f"it leads to {str(target)[:160]!r}",
+                fix="name the folder that holds what the links lead to with --follow-links",
+                reason="unsafe-link",
+            )
+        try:
+            return open_below(self.handle, target.relative_to(self.root).as_posix())
+        except (FileNotFoundError, VerificationFailed) as error:
+            lost = isinstance(error, FileNotFoundError)
+            raise VerificationFailed(
+                f"{name[:160]!r} is a link to {'a file that is not there' if lost else 'no file'}",
+                why=f"it leads to {str(target)[:160]!r}",
+                fix="download the model again" if lost else "put a file in the place of the link",
+                reason="unsafe-link",
+            ) from error
+
+    def inside(self, handle: int, name: str) -> _ModelFolder:
+        return _folder(handle, self.path / name, self.root, self.handle)
+
+
+def _folder(handle: int, path: Path, root: Path, root_handle: int) -> _ModelFolder:
+    made = _ModelFolder(handle)
+    made.path, made.root, made.handle = path, root, root_handle
+    return made
+
+
+_ROOT: ContextVar[Path | None] = ContextVar("root", default=None)
+
+
+@contextlib.contextmanager
+def followed(root: Path | None) -> Iterator[None]:
+    """Meanwhile links in a model are followed to files below `root`. None: none is.
+
+    Raises VerificationFailed where somebody else's link leads to `root`.
+    """
+    if root is not None:
+        _require_own_way(root)
+    token = _ROOT.set(root)
+    try:
+        yield
+    finally:
+        _ROOT.reset(token)
+
+
+def _require_own_way(root: Path) -> None:
+    absolute = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow the links)
+    for path in (*reversed(absolute.parents), absolute):
+        if path.is_symlink() and not is_ours(path.lstat()):
+            raise VerificationFailed(
+                f"{str(root)!r} is reached through a link of another user",
+                why=str(path),
+                fix="name the folder itself with --follow-links",
+                reason="unsafe-link",
+            )
+
+
+@contextlib.contextmanager
+def opened_model(path: Path) -> Iterator[int]:
+    """A handle on a model's folder. Links in it are followed where `followed` says so."""
+    root = _ROOT.get()
+    with opened_dir(path) as handle:
+        if root is None:
+            yield handle
+            return
+        with opened_dir(root) as root_handle:
+            yield _folder(
+                handle, Path(os.path.realpath(path)), Path(os.path.realpath(root)), root_handle
+            )

@@ -120,12 +120,14 @@ class Options:
     dry_run   say what would be done, and write nothing
     progress  None where nobody looks
     evidence  the folder of the model's evidence; None: where the project says, or beside the model
+    follow_links  links in a model are followed to files below this folder; None: none is (RULES 4)
     """
 
     project: Path | None = None
     dry_run: bool = False
     progress: Progress | None = None
     evidence: Path | None = None
+    follow_links: Path | None = None
 
     def expect(self, total: int) -> None:
         """How many bytes there will be, for whoever shows the progress."""

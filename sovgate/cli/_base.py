@@ -256,6 +256,18 @@ def evidence_option(function: F) -> F:
     )(function)
 
 
+def links_option(function: F) -> F:
+    return option(
+        "--follow-links",
+        "follow_links",
+        type=LocalPath(),
+        weakens_trust=True,
+        no_action="a workflow downloads files, not links",
+        metavar="ROOT",
+        help="Follow links in the model to files below this folder, e.g. a hub's cache.",
+    )(function)
+
+
 def key_option(**attrs: Any) -> Callable[[F], F]:
     attrs.setdefault("help", "Key URI, e.g. file:keys/sign.pem.")
     return option("--key", metavar="URI", **attrs)

@@ -11,6 +11,7 @@ from sovgate.cli._base import (
     declare,
     evidence_option,
     key_option,
+    links_option,
     model_argument,
     option,
     output_options,
@@ -75,6 +76,7 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
     help="Say what would be written and what would cross, and write nothing.",
 )
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -88,6 +90,7 @@ def command(
     output: Path | None,
     dry_run: bool,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -103,7 +106,13 @@ def command(
             route=Route(zone=running_zone(zone), to=to, through=through, output=output),
             datasets=datasets,
             key=key,
-            options=Options(project=project, evidence=evidence, dry_run=dry_run, progress=bar),
+            options=Options(
+                project=project,
+                evidence=evidence,
+                follow_links=follow_links,
+                dry_run=dry_run,
+                progress=bar,
+            ),
         )
     zones = ", ".join(made.to)
     written = [step for step in made.steps if step.outcome not in (ALREADY, LEFT)]

@@ -7,12 +7,12 @@ Facts live here, rules live in Rego. Every record can be traced to its line thro
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from sovgate import regions, uri
+from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find
 from sovgate.config._gates import gate
 from sovgate.config._records import (
     AuditConfig,
@@ -28,8 +28,7 @@ from sovgate.config._records import (
     ZoneConfig,
     ZoneKeys,
 )
-from sovgate.errors import ConfigError, SovgateError, UsageError, Where
-from sovgate.files import read_bounded
+from sovgate.errors import ConfigError, Where
 from sovgate.formats import kustomize
 from sovgate.formats.sections import Section, did_you_mean
 from sovgate.formats.yaml12 import load
@@ -52,13 +51,11 @@ __all__ = [
     "TrustEntry",
     "ZoneConfig",
     "ZoneKeys",
+    "at",
     "find",
     "parse",
     "read",
 ]
-
-FILE_NAME = "sovgate.yaml"
-MAX_BYTES = 1024 * 1024
 
 #: What a zone's own key may say where the file has no `trust`.
 DEFAULT_ROLES = frozenset(ROLES) - {"legal", "waiver"}
@@ -70,58 +67,9 @@ _CLASS = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 _KEEP = re.compile(r"[1-9][0-9]{0,3}[dmy]", re.ASCII)
 
 
-def find(start: Path | None) -> Path:
-    """`sovgate.yaml` in the folder named, or, where none is named, here or above."""
-    if start is not None:
-        path = start if start.name == FILE_NAME and not start.is_dir() else start / FILE_NAME
-        if not path.is_file():
-            raise UsageError(
-                f"there is no {FILE_NAME} in {str(start)!r}",
-                fix="name its folder with --project",
-                reason="no-project",
-            )
-        return path
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / FILE_NAME).is_file():
-            at(folder, named=folder == here)
-            return Path(os.path.relpath(folder / FILE_NAME))  # as a person would write it
-    raise ConfigError(
-        f"there is no {FILE_NAME} here or above",
-        fix="name its folder with --project",
-        reason="no-project",
-    )
-
-
-def at(folder: Path, *, named: bool) -> Path:
-    """The project file of a folder; one that was not `named` has to be ours or root's."""
-    if not named:
-        _refuse_stranger(folder / FILE_NAME)
-    return folder / FILE_NAME
-
-
-def _refuse_stranger(path: Path) -> None:
-    """A file that was only come upon, somewhere above, says whom to trust: not anybody's will do.
-
-    In a folder that all may write to, /tmp say, anybody could have left one.
-    """
-    owner = path.stat().st_uid
-    if owner not in (os.getuid(), 0):
-        raise ConfigError(
-            f"{str(path)!r} belongs to another user",
-            why="it was found above this folder, and it says whom to trust",
-            fix=f"if this is the file that you mean, name it: --project {path.parent}",
-            reason="project-owner",
-        )
-
-
 def read(path: Path) -> ProjectConfig:
     """Read and check a project file. Raises ConfigError with the line; DiskError."""
-    try:
-        data = read_bounded(path, most=MAX_BYTES, what="project file")
-    except SovgateError as error:
-        raise ConfigError(error.what, why=error.why, fix=error.fix, reason="no-project") from error
-    return parse(data, path)
+    return parse(content(path), path)
 
 
 def parse(data: bytes, path: Path) -> ProjectConfig:

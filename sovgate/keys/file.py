@@ -8,6 +8,7 @@ from SOVGATE_KEY_PASSPHRASE and from nowhere else.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from sovgate.errors import (
     disk_error,
 )
 from sovgate.formats import keyfile, wrap
+from sovgate.links import may_own, open_beneath
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
@@ -202,14 +204,39 @@ def _loaded(public: PublicKey) -> Any:
     return load_der_public_key(public.der)
 
 
-def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
-    """The file's bytes and its path. Links are followed: secrets are often mounted as links."""
-    path = base / uri.rest
+def _opened(path: Path) -> int:
+    """Raises ConfigError for a link that leads out of the key's folder; UsageError, DiskError."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return open_beneath(folder, path.name)
+        finally:
+            os.close(folder)
     except OSError as error:
+        error.filename = os.fspath(path)
         raise disk_error(error, f"read the key {os.fspath(path)!r}") from error
+    except VerificationFailed as error:
+        raise ConfigError(
+            f"the key {os.fspath(path)!r} is a link that is not followed",
+            why=error.why,
+            fix=f"name the file itself: file:{os.path.realpath(path)}",
+            reason="unsafe-link",
+        ) from error
+
+
+def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
+    """The file's bytes and its path. Links are followed as Kubernetes mounts secrets (RULES 40)."""
+    path = base / uri.rest
+    descriptor = _opened(path)
     mode = os.fstat(descriptor).st_mode
+    if not may_own(os.fstat(descriptor)):
+        os.close(descriptor)
+        raise ConfigError(
+            f"the key {os.fspath(path)!r} belongs to another user",
+            why="its project was found above this folder, and says whom to trust",
+            fix=f"if you mean that project, name it: --project {shlex.quote(str(base))}",
+            reason="key-owner",
+        )
     try:
         data = files.read_descriptor(descriptor, most=MAX_PEM, what=f"key {os.fspath(path)!r}")
     except VerificationFailed as error:

@@ -1,20 +1,39 @@
-"""Where a command reads and writes the evidence of a model: as it was told, as the project says, or
-beside the model.
+"""Where a command reads a model and its evidence: as it was told, as the project says, or beside
+the model.
 
 Evidence beside the model is read in any case: naming another folder must not make a model free.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from sovgate.links import followed
 from sovgate.pipeline.project import nearest_project
 from sovgate.records import Options
 from sovgate.stages.attest import Folders, folders_of
 
 if TYPE_CHECKING:
     from sovgate.pipeline.project import Project
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def reads_model(function: Callable[P, T]) -> Callable[P, T]:
+    """For a function with `options`: links in the model are followed as those say. RULES 4."""
+
+    @functools.wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> T:
+        options = kwargs.get("options")
+        with followed(options.follow_links if isinstance(options, Options) else None):
+            return function(*args, **kwargs)
+
+    return inside
 
 
 def evidence_of(model: Path, options: Options, opened: Project | None) -> Folders:

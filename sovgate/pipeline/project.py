@@ -6,8 +6,9 @@ only when a command needs them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,7 @@ from sovgate.errors import (
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
 from sovgate.formats.spki import MAX_PEM_BYTES
+from sovgate.links import owned_by
 from sovgate.stages.record import DatasetFacts, Demand, both_categories
 
 if TYPE_CHECKING:
@@ -45,9 +47,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Project:
-    """`config` holds the records; everything else is opened when asked for."""
+    """`config` holds the records; everything else is opened when asked for.
+
+    `above`: it was not named, but found above this folder: its keys have to be ours too (RULES 40).
+    """
 
     config: ProjectConfig
+    above: bool = False
 
     @property
     def base(self) -> Path:
@@ -66,6 +72,11 @@ class Project:
 
     def zone(self, name: str) -> ZoneConfig:
         return self.config.zone(name)
+
+    @contextlib.contextmanager
+    def _own_keys(self) -> Iterator[None]:
+        with owned_by() if self.above else contextlib.nullcontext():
+            yield
 
     def _key(self, zone: str, attribute: str, purpose: str) -> str:
         uri: str | None = getattr(self.zone(zone).keys, attribute)
@@ -104,7 +115,8 @@ class Project:
 
         uri = self._key(zone, "sign", "sign")
         try:
-            return open_signer(uri, self.base, self.zone(zone).region)
+            with self._own_keys():
+                return open_signer(uri, self.base, self.zone(zone).region)
         except SovgateError as error:
             raise self._placed(error, f"zones.{zone}.keys.sign") from error
 
@@ -124,7 +136,8 @@ class Project:
         name = "encrypt_public" if public else "encrypt"
         uri = self._key(zone, name, "encrypt for it")
         try:
-            return open_recipient(uri, self.base, self.zone(zone).region)
+            with self._own_keys():
+                return open_recipient(uri, self.base, self.zone(zone).region)
         except SovgateError as error:
             key = name.replace("_", "-")
             raise self._placed(error, f"zones.{zone}.keys.{key}") from error
@@ -135,7 +148,8 @@ class Project:
 
         uri = self._key(zone, "encrypt", "decrypt")
         try:
-            return open_identity(uri, self.base, self.zone(zone).region)
+            with self._own_keys():
+                return open_identity(uri, self.base, self.zone(zone).region)
         except SovgateError as error:
             raise self._placed(error, f"zones.{zone}.keys.encrypt") from error
 
@@ -178,7 +192,8 @@ class Project:
         from sovgate.keys.registry import open_public
 
         try:
-            return open_public(uri, self.base, region)
+            with self._own_keys():
+                return open_public(uri, self.base, region)
         except SovgateError as error:
             raise self._placed(error, dotted) from error
 
@@ -291,4 +306,5 @@ def nearest_project(folder: Path | None) -> Project | None:
 
 def open_project(folder: Path | None) -> Project:
     """Find and read `sovgate.yaml`; opens nothing that it names. Raises ConfigError, UsageError."""
-    return Project(configuration.read(configuration.find(folder)))
+    path = configuration.find(folder)
+    return Project(configuration.read(path), above=folder is None and path.parent != Path())

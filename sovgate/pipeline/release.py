@@ -16,7 +16,7 @@ from sovgate.errors import SovgateError, UsageError, disk_error
 from sovgate.git.ignored import keep_state_out
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.move.outbox import alone
-from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.steps import ALREADY, LEFT, WOULD, Log, Step, StepResult
 from sovgate.records import DEFAULTS, Options, Release
@@ -64,6 +64,7 @@ class Route:
     output: Path | None = None
 
 
+@reads_model
 def release(
     model: Path,
     *,

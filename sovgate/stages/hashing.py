@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sovgate.errors import Inconclusive, SovgateError, VerificationFailed, disk_error
-from sovgate.files import Entry, open_below, opened_dir, same_file
+from sovgate.files import Entry, LinkFolder, open_below, same_file
+from sovgate.links import opened_model
 from sovgate.records import Advance
 
 CHUNK = 1024 * 1024
@@ -62,12 +63,12 @@ def hash_files(
         make = partial(_Shards, make or hashlib.sha256, shard_size)
     reader = _Reader(make, advance)
     if alone:
-        with opened_dir(root.parent) as handle:
+        with opened_model(root.parent) as handle:
             reader.file(handle, root.name, entries[0], bytearray(CHUNK))
         return reader.results
     batches = _batches(entries)
     workers = min(_cores(), len(batches))
-    with opened_dir(root) as handle:
+    with opened_model(root) as handle:
         if workers < 2 or sum(entry.size for entry in entries) < ALONE_BYTES:
             buffer = bytearray(CHUNK)
             for batch in batches:
@@ -191,6 +192,8 @@ class _Reader:
 
     def batch(self, root: int, batch: _Batch, buffer: bytearray) -> None:
         folder = _open_folder(root, batch.folder) if batch.folder else root
+        if folder != root and isinstance(root, LinkFolder):
+            folder = root.inside(folder, batch.folder)
         try:
             for entry in batch.entries:
                 if self.errors:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sovgate.errors import DiskError, VerificationFailed, disk_error
-from sovgate.files import Entry, check_name, open_below, opened_dir, walk
+from sovgate.files import Entry, check_name, open_below, walk
 from sovgate.formats.leftovers import APPLE_HEAD, by_content, is_apple_double, is_leftover
 from sovgate.formats.manifest import FILE_NAME, Kind, Manifest, Resource, check_resources
 from sovgate.formats.oms import GIT_NAMES, MAX_IGNORED
+from sovgate.links import opened_model
 from sovgate.names import is_git_name
 from sovgate.records import Advance
 from sovgate.stages.hashing import hash_files
@@ -124,11 +125,15 @@ def survey(
         return Survey(root=root, kind="file", entries=(Entry(name=FILE_NAME, size=size),))
     inside = signature_inside(root, signature)
     try:
-        with opened_dir(root) as handle:
+        with opened_model(root) as handle:
             found = _Leftovers(leave, leftover)
             entries = found.without(handle, walk(handle, skip=skip, leave=found.passed_over))
     except OSError as error:
         raise disk_error(error, f"list the model {str(root)!r}") from error
+    except VerificationFailed as error:
+        if error.reason == "not-regular" and error.why is None:  # a link
+            error.fix = _without_links(path)
+        raise
     left_out = (*(() if inside is None else (inside,)), *sorted(found.paths))
     if len(found.paths) > MAX_LEFTOVERS:
         raise _too_many(found.paths)
@@ -136,6 +141,16 @@ def survey(
     entries.sort(key=lambda entry: entry.name)
     check_resources("directory", [entry.name for entry in entries])
     return Survey(root=root, kind="directory", entries=tuple(entries), ignored=left_out)
+
+
+def _without_links(path: str | os.PathLike[str]) -> str:
+    """How to get a model without links, as the cache of a hub is made of them."""
+    named = Path(path)
+    hub = named.parent.parent if named.parent.name == "snapshots" else named.parent
+    return (
+        f"copy it with the files behind its links: cp -rL {shlex.quote(os.fspath(named))} MODEL; "
+        f"or have links below a folder followed: --follow-links {shlex.quote(os.fspath(hub))}"
+    )
 
 
 class _Leftovers:

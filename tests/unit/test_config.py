@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sovgate import config
+from sovgate import config, links
 from sovgate.errors import ConfigError, ExitCode, SovgateError, UsageError
+from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.project import Project, open_project
 
 PROJECTS = Path(__file__).parent.parent / "vectors" / "projects"
@@ -238,3 +239,68 @@ def test_any_text_is_a_project_or_a_config_error(text: str) -> None:
 
 def test_opening_a_project_opens_nothing_that_it_names() -> None:
     assert isinstance(open_project(PROJECTS / "least"), Project)
+
+
+def shared(tmp_path: Path) -> tuple[Path, Path]:
+    """A project of ours with its keys, and a folder that others can write to."""
+    ours = tmp_path / "ours"
+    (tmp_path / "shared" / "below").mkdir(parents=True)
+    generate("sign", out=ours / "keys" / "a.pem", algorithm="ec-p256")
+    zone = 'home: {region: "aws:us-east-1", keys: {sign: keys/a.pem}}'
+    text = f"version: 1\nmodel: churn\nzones:\n  {zone}\n"
+    (ours / "sovgate.yaml").write_text(text)
+    return ours, tmp_path / "shared"
+
+
+@pytest.mark.parametrize("here", ["", "below"])
+@pytest.mark.parametrize("target", ["{ours}/sovgate.yaml", "../ours/sovgate.yaml"])
+def test_rule_40_a_link_to_our_project_has_the_keys_of_another_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str, target: str
+) -> None:
+    ours, folder = shared(tmp_path)
+    (folder / "sovgate.yaml").symlink_to(target.format(ours=ours))
+    generate("sign", out=folder / "keys" / "a.pem", algorithm="ec-p256")
+    monkeypatch.chdir(folder / here)
+    with pytest.raises(ConfigError) as caught:
+        open_project(None)
+    assert (caught.value.exit_code, caught.value.reason) == (3, "unsafe-link")
+    assert f"--project {ours}" in str(caught.value.fix)
+    assert open_project(ours).trusted()  # as the fix says
+
+
+def test_rule_40_the_keys_of_a_project_above_are_ours_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, _ = shared(tmp_path)
+    (ours / "below").mkdir()
+    monkeypatch.chdir(ours / "below")
+    assert open_project(None).trusted()
+    inode = (ours / "keys" / "a.pem").stat().st_ino
+    ask = links.is_ours
+    monkeypatch.setattr(
+        links, "is_ours", lambda state, *more: state.st_ino != inode and ask(state, *more)
+    )
+    with pytest.raises(ConfigError) as caught:
+        open_project(None).trusted()
+    assert (caught.value.exit_code, caught.value.reason) == (3, "key-owner")
+    assert open_project(ours).trusted()  # named, so meant
+
+
+def test_rule_40_a_project_and_its_keys_as_kubernetes_mounts_them(tmp_path: Path) -> None:
+    ours, _ = shared(tmp_path)
+    for folder, name in ((ours, "sovgate.yaml"), (ours / "keys", "a.pem")):
+        (folder / "..day").mkdir()
+        (folder / name).rename(folder / "..day" / name)
+        (folder / "..data").symlink_to("..day")
+        (folder / name).symlink_to(f"..data/{name}")
+    assert open_project(ours).trusted()
+
+
+def test_rule_40_a_key_that_is_a_link_to_another_place_is_refused(tmp_path: Path) -> None:
+    ours, folder = shared(tmp_path)
+    (ours / "keys" / "a.pem").rename(folder / "real.pem")
+    (ours / "keys" / "a.pem").symlink_to(folder / "real.pem")
+    with pytest.raises(ConfigError) as caught:
+        open_project(ours).signer("home")
+    assert (caught.value.exit_code, caught.value.reason) == (3, "unsafe-link")
+    assert f"file:{folder / 'real.pem'}" in str(caught.value.fix)

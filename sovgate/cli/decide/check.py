@@ -14,6 +14,7 @@ from sovgate.cli._base import (
     declare,
     evidence_option,
     key_option,
+    links_option,
     option,
     output_options,
     project_option,
@@ -83,6 +84,7 @@ sovgate check --action train --zone us-train --dataset public-train""",
     help="Sign the decision with the zone's own key, and add it to the evidence.",
 )
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -96,6 +98,7 @@ def command(
     key: str | None,
     save: bool,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -112,7 +115,9 @@ def command(
             reason="no-model",
         )
     with progress("reading the model") as bar:
-        options = Options(project=project, evidence=evidence, progress=bar)
+        options = Options(
+            project=project, evidence=evidence, follow_links=follow_links, progress=bar
+        )
         checked = (
             check_training(asked, datasets, options=options)
             if model is None

@@ -12,6 +12,7 @@ from sovgate.cli._base import (
     declare,
     evidence_option,
     key_option,
+    links_option,
     model_argument,
     option,
     output_options,
@@ -100,6 +101,7 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
 )
 @key_option(help="Sign with this key, e.g. file:keys/ci.pem.")
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -116,6 +118,7 @@ def command(
     until: str | None,
     key: str | None,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -152,7 +155,9 @@ def command(
                     until=until,
                 ),
                 key=key,
-                options=Options(project=project, evidence=evidence, progress=bar),
+                options=Options(
+                    project=project, evidence=evidence, follow_links=follow_links, progress=bar
+                ),
             )
         else:
             if dataset or release or statement or until:
@@ -169,7 +174,9 @@ def command(
                     roles=roles,
                 ),
                 key=key,
-                options=Options(project=project, evidence=evidence, progress=bar),
+                options=Options(
+                    project=project, evidence=evidence, follow_links=follow_links, progress=bar
+                ),
             )
     rows = [("manifest", f"sha256:{made.manifest}"), ("key", f"{made.key_id[:16]}…")]
     rows += [("signed", f"{item.role}: {item.source} → {item.path}") for item in made.signed]

@@ -16,6 +16,7 @@ from sovgate.cli._base import (
     declare,
     evidence_option,
     key_option,
+    links_option,
     model_argument,
     option,
     output_options,
@@ -95,6 +96,7 @@ sovgate gate junit build/kyc-risk --report report.xml --key file:keys/ci.pem""",
 @key_option(help="Sign the result with this key. Without a key it is written to unsigned/.")
 @signing_zone_option
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -110,6 +112,7 @@ def command(
     key: str | None,
     zone: str | None,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -129,7 +132,9 @@ def command(
             ),
             threshold=Threshold(at_least=at_least, at_most=at_most, confidence=confidence),
             key=signing_key(key, zone, project),
-            options=Options(project=project, evidence=evidence, progress=bar),
+            options=Options(
+                project=project, evidence=evidence, follow_links=follow_links, progress=bar
+            ),
         )
     return _report(made)
 

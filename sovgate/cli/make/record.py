@@ -9,6 +9,7 @@ from sovgate.cli._base import (
     declare,
     evidence_option,
     key_option,
+    links_option,
     model_argument,
     option,
     output_options,
@@ -107,6 +108,7 @@ sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from
 @key_option(help="Sign the record with this key. Without a key it is written to unsigned/.")
 @signing_zone_option
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -123,6 +125,7 @@ def command(
     key: str | None,
     zone: str | None,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -144,7 +147,9 @@ def command(
                 metrics=_pairs(metrics, "--metric"),
             ),
             key=signing_key(key, zone, project),
-            options=Options(project=project, evidence=evidence, progress=bar),
+            options=Options(
+                project=project, evidence=evidence, follow_links=follow_links, progress=bar
+            ),
         )
     rows = [("manifest", f"sha256:{made.manifest}")]
     for dataset in made.datasets:

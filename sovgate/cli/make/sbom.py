@@ -10,6 +10,7 @@ from sovgate.cli._base import (
     declare,
     evidence_option,
     key_option,
+    links_option,
     model_argument,
     option,
     output_options,
@@ -75,6 +76,7 @@ sovgate sbom build/kyc-risk -o kyc-risk.cdx.json --spdx kyc-risk.spdx.json""",
 @key_option(help="Sign the SBOM with this key. Without a key it is written to unsigned/.")
 @signing_zone_option
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -87,6 +89,7 @@ def command(
     key: str | None,
     zone: str | None,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -104,7 +107,9 @@ def command(
             told=Told(requirements=requirements, environment=environment, licences=licences),
             output=output,
             spdx=spdx,
-            options=Options(project=project, evidence=evidence, progress=bar),
+            options=Options(
+                project=project, evidence=evidence, follow_links=follow_links, progress=bar
+            ),
         )
     if streams:
         write_document(made.documents[0 if output == STREAM else 1], format_)

@@ -9,6 +9,7 @@ from sovgate.cli._base import (
     declare,
     evidence_option,
     key_option,
+    links_option,
     model_argument,
     option,
     output_options,
@@ -41,6 +42,7 @@ sovgate sign build/kyc-risk --zone us-train""",
 )
 @zone_option(help="Without --key: sign with this zone's key.")
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -49,6 +51,7 @@ def command(
     signature: Path | None,
     zone: str | None,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -61,7 +64,9 @@ def command(
             key=key,
             zone=zone,
             signature=signature,
-            options=Options(project=project, evidence=evidence, progress=bar),
+            options=Options(
+                project=project, evidence=evidence, follow_links=follow_links, progress=bar
+            ),
         )
     manifest = made.manifest
     notes = ["an older signature was replaced"] if made.replaced else []

@@ -8,6 +8,7 @@ from sovgate.cli._base import (
     LocalPath,
     declare,
     evidence_option,
+    links_option,
     model_argument,
     option,
     output_options,
@@ -60,6 +61,7 @@ sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
 @zone_option(help="The zone where this runs. Its key signs the copy, which push asks for.")
 @option("--dry-run", is_flag=True, help="Say what would be encrypted, and write nothing.")
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -71,6 +73,7 @@ def command(
     zone: str | None,
     dry_run: bool,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -84,7 +87,13 @@ def command(
             out=output,
             naming=Naming(release=release, zone=zone),
             signature=signature,
-            options=Options(project=project, evidence=evidence, dry_run=dry_run, progress=bar),
+            options=Options(
+                project=project,
+                evidence=evidence,
+                follow_links=follow_links,
+                dry_run=dry_run,
+                progress=bar,
+            ),
         )
     rows = [
         ("manifest", f"sha256:{made.manifest}"),

@@ -9,6 +9,7 @@ from sovgate.cli._base import (
     argument,
     declare,
     evidence_option,
+    links_option,
     option,
     output_options,
     project_option,
@@ -52,6 +53,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
 )
 @option("--dry-run", is_flag=True, help="Say what would cross, and write nothing.")
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -62,6 +64,7 @@ def command(
     signature: Path | None,
     dry_run: bool,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -75,7 +78,13 @@ def command(
             zone=running_zone(zone),
             to=to,
             signature=signature,
-            options=Options(project=project, evidence=evidence, dry_run=dry_run, progress=bar),
+            options=Options(
+                project=project,
+                evidence=evidence,
+                follow_links=follow_links,
+                dry_run=dry_run,
+                progress=bar,
+            ),
         )
     pinned = done.moved.pinned
     target, release_, crossing = done.moved.destination, done.moved.release, done.size

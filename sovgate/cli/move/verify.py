@@ -9,6 +9,7 @@ from sovgate.cli._base import (
     declare,
     evidence_option,
     key_option,
+    links_option,
     model_argument,
     option,
     output_options,
@@ -64,6 +65,7 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
     help="Verify only the signed files, and leave out all others.",
 )
 @evidence_option
+@links_option
 @project_option
 @output_options
 def command(
@@ -74,6 +76,7 @@ def command(
     ignore: tuple[str, ...],
     ignore_unsigned: bool,
     evidence: Path | None,
+    follow_links: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -88,7 +91,9 @@ def command(
             pin=manifest,
             key=key,
             unsigned=Unsigned(paths=paths, anywhere=ignore_unsigned),
-            options=Options(project=project, evidence=evidence, progress=bar),
+            options=Options(
+                project=project, evidence=evidence, follow_links=follow_links, progress=bar
+            ),
         )
     found, signer = verified.manifest, verified.signer
     return Report(

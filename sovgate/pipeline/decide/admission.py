@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import PolicyDenied, SovgateError
-from sovgate.files import open_below, opened_dir, read_bounded
+from sovgate.files import open_below, read_bounded
 from sovgate.formats.manifest import FILE_NAME
+from sovgate.links import opened_model
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
@@ -160,7 +161,7 @@ def _named_keys(
     """Files of the model that are a secret key of the project, as another link or as a copy."""
     keys = _keys(opened) if opened is not None else {}
     sizes = {len(data) for data, _ in keys.values()}
-    with opened_dir(root if kind == "directory" else root.parent) as handle:
+    with opened_model(root if kind == "directory" else root.parent) as handle:
         for name, state in inspected.states.items():
             if not keys:
                 return

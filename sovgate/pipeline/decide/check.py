@@ -17,7 +17,7 @@ from sovgate.errors import ConfigError, UsageError
 from sovgate.pipeline.decide.case import Known, KnownLocation, Question
 from sovgate.pipeline.decide.contents import look_into
 from sovgate.pipeline.decide.judge import judge
-from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import ACTIONS, CLASSES, DEFAULTS, Advance, Options, Release
 
@@ -49,6 +49,7 @@ class Asked:
     release: str | None = None
 
 
+@reads_model
 def check(
     model: Path,
     asked: Asked,

@@ -25,7 +25,7 @@ from sovgate.formats.statement import PREDICATE_TYPES, STATEMENT_TYPE, Statement
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.decide.in_place import refuse_misplaced_records
 from sovgate.pipeline.make import drafts
-from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, ROLES, Advance, Options, Release
 from sovgate.stages import attest as evidence
@@ -89,6 +89,7 @@ class LegalWord:
     until: str | None = None
 
 
+@reads_model
 def attest(model: Path, selection: Selection, *, key: str, options: Options = DEFAULTS) -> Attested:
     """Sign what is selected, a file or the drafts in `MODEL.evidence/unsigned/`.
 
@@ -123,6 +124,7 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
     return _seal_all(folders, manifest, found, left, key)
 
 
+@reads_model
 def attest_legal(
     model: Path, said: LegalWord, *, key: str, options: Options = DEFAULTS
 ) -> Attested:

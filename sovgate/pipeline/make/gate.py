@@ -25,7 +25,7 @@ from sovgate.gates.registry import open_gate
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.decide.declared_gates import fatal, outside, pins
 from sovgate.pipeline.decide.evidence import decimal
-from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Options
 
@@ -80,6 +80,7 @@ class Threshold:
     confidence: str | None = None
 
 
+@reads_model
 def gate(
     name: str,
     model: Path,

@@ -15,7 +15,7 @@ from sovgate.files import read_bounded
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.decide.in_place import refuse_misplaced
 from sovgate.pipeline.make.claims import differences
-from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options
 
@@ -77,6 +77,7 @@ class Training:
     environment: Environment | Path | None = None
 
 
+@reads_model
 def record(
     model: Path, said: Training, *, key: str | None = None, options: Options = DEFAULTS
 ) -> Recorded:

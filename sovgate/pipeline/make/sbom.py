@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import ConfigError, SovgateError, UsageError
 from sovgate.pipeline.decide.admission import admit
-from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.records import DEFAULTS, STREAM, Options
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Told:
 _NOTHING = Told()
 
 
+@reads_model
 def sbom(
     model: Path,
     *,

@@ -12,7 +12,7 @@ from sovgate.formats import foreign, leftovers
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.oms import root_of
 from sovgate.pipeline.decide.admission import admit
-from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import nearest_project
 from sovgate.records import DEFAULTS, Options, Sized
 from sovgate.stages import attest, inventory
@@ -42,6 +42,7 @@ class Signed:
     left_out: tuple[str, ...] = ()
 
 
+@reads_model
 def sign(
     model: Path,
     *,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
-from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.staging import require_free
@@ -50,6 +50,7 @@ class Encrypted:
     made_by: tuple[str, str] | None = None
 
 
+@reads_model
 def encrypt(
     model: Path,
     *,

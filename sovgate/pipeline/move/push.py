@@ -32,7 +32,7 @@ from sovgate.pipeline.move.movement import (
 )
 from sovgate.pipeline.move.outbox import Outbox, open_blob
 from sovgate.pipeline.move.results import Delivered, Moved, Pushed, Size, Written
-from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import audit
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sovgate.stores._api import Store
 
 
+@reads_model
 def push(
     source: Path,
     *,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError, Malformed, UsageError, VerificationFailed
-from sovgate.pipeline.places import evidence_found
+from sovgate.pipeline.places import evidence_found, reads_model
 from sovgate.records import DEFAULTS, Options
 from sovgate.stages import attest, inventory
 from sovgate.stages.inventory import plain_path
@@ -36,6 +36,7 @@ class Unsigned:
 NONE = Unsigned()
 
 
+@reads_model
 def verify(
     model: Path,
     *,

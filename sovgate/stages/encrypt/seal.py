@@ -27,6 +27,7 @@ from sovgate.errors import (
 from sovgate.formats import keytable, stream
 from sovgate.formats.sealed import Blob, Evidence, Sealed, Wrapped
 from sovgate.formats.wrap import Context, commit
+from sovgate.links import opened_model
 from sovgate.names import is_git_name
 from sovgate.records import ZONE_NAME, Advance, Release, Sized
 from sovgate.stages.encrypt.maker import SIGNATURE_NAME, sign_record
@@ -215,7 +216,7 @@ def _seal_files(
     single = manifest.kind == "file"
     jobs: list[_Job] = []
     try:
-        with files.opened_dir(root.parent if single else root) as handle, Workers() as workers:
+        with opened_model(root.parent if single else root) as handle, Workers() as workers:
             plain = Buffers(workers, PLAIN_BUFFERS, stream.CHUNK)
             sealed = Buffers(workers, SEALED_BUFFERS, stream.CHUNK)
             for position, resource in enumerate(manifest.resources):

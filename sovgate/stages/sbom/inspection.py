@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sovgate.errors import Malformed, SovgateError, VerificationFailed, disk_error
-from sovgate.files import open_below, opened_dir, same_file
+from sovgate.files import LinkFolder, open_below, same_file
 from sovgate.formats import claims, leftovers, parts, remotecode, secrets, standins, tensors
 from sovgate.formats import huggingface as hf
 from sovgate.formats.manifest import FILE_NAME
+from sovgate.links import opened_model
 from sovgate.scanner.child import Found, Scanner
 from sovgate.stages.sbom.references import References, refused
 
@@ -181,7 +182,7 @@ def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
     "missing-shard", "missing-external", "not-regular", and those of stand-ins ("lfs-pointer" and
     the like); DiskError. Each names the file.
     """
-    with opened_dir(root if kind == "directory" else root.parent) as handle, Scanner() as scanner:
+    with opened_model(root if kind == "directory" else root.parent) as handle, Scanner() as scanner:
         reader = _Reader(root, kind, names, scanner)
         reader.run(handle)
     return reader.result()
@@ -189,12 +190,12 @@ def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
 
 def unchanged(root: Path, kind: str, inspected: Inspected) -> None:
     """After the inventory: what was inspected at is what was hashed. Raises VerificationFailed."""
-    with opened_dir(root if kind == "directory" else root.parent) as handle:
+    with opened_model(root if kind == "directory" else root.parent) as handle:
         for name, before in inspected.states.items():
             path = name if kind == "directory" else root.name
             try:
-                same = same_file(before, os.stat(path, dir_fd=handle, follow_symlinks=False))
-            except OSError:
+                same = same_file(before, _state(handle, path))
+            except (OSError, VerificationFailed):
                 same = False
             if not same:
                 raise VerificationFailed(
@@ -203,6 +204,16 @@ def unchanged(root: Path, kind: str, inspected: Inspected) -> None:
                     fix="let the training or download finish, and run it again",
                     reason="changed-while-reading",
                 )
+
+
+def _state(handle: int, path: str) -> os.stat_result:
+    if not isinstance(handle, LinkFolder):
+        return os.stat(path, dir_fd=handle, follow_symlinks=False)
+    descriptor = open_below(handle, path)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open(handle: int, path: str, name: str) -> int:

@@ -1,0 +1,93 @@
+"""Finds `sovgate.yaml` and reads it: not anybody's, since it says whom to trust (RULES 40)."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from sovgate.errors import ConfigError, SovgateError, UsageError, VerificationFailed, disk_error
+from sovgate.files import opened_dir, read_descriptor
+from sovgate.links import is_ours, open_beneath
+
+FILE_NAME = "sovgate.yaml"
+MAX_BYTES = 1024 * 1024
+
+
+def find(start: Path | None) -> Path:
+    """`sovgate.yaml` in the folder named, or, where none is named, here or above."""
+    if start is not None:
+        path = start if start.name == FILE_NAME and not start.is_dir() else start / FILE_NAME
+        if not path.is_file():
+            raise UsageError(
+                f"there is no {FILE_NAME} in {str(start)!r}",
+                fix="name its folder with --project",
+                reason="no-project",
+            )
+        return path
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FILE_NAME).is_file():
+            at(folder, named=folder == here)
+            return Path(os.path.relpath(folder / FILE_NAME))  # as a person would write it
+    raise ConfigError(
+        f"there is no {FILE_NAME} here or above",
+        fix="name its folder with --project",
+        reason="no-project",
+    )
+
+
+def at(folder: Path, *, named: bool) -> Path:
+    """The project file of a folder; one that was not `named` has to be ours or root's."""
+    if not named:
+        _refuse_stranger(folder / FILE_NAME)
+    return folder / FILE_NAME
+
+
+def _refuse_stranger(path: Path) -> None:
+    """A file that was only come upon, somewhere above, says whom to trust: not anybody's will do.
+
+    In a folder that all may write to, /tmp say, anybody could have left one.
+    """
+    descriptor = _opened(path)
+    try:
+        ours = is_ours(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+    if not ours:
+        raise ConfigError(
+            f"{str(path)!r} belongs to another user",
+            why="it was found above this folder, and it says whom to trust",
+            fix=f"if this is the file that you mean, name it: --project {path.parent}",
+            reason="project-owner",
+        )
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a project file. Raises ConfigError."""
+    try:
+        return read_descriptor(_opened(path), most=MAX_BYTES, what=f"project file {str(path)!r}")
+    except ConfigError:
+        raise
+    except SovgateError as error:
+        raise ConfigError(error.what, why=error.why, fix=error.fix, reason="no-project") from error
+
+
+def _opened(path: Path) -> int:
+    """Links as Kubernetes makes them are followed; one that leads elsewhere has other keys beside
+    it than the file that it leads to."""
+    try:
+        with opened_dir(path.parent) as folder:
+            return open_beneath(folder, path.name)
+    except VerificationFailed as error:
+        target = os.path.dirname(os.path.realpath(path))  # noqa: PTH120
+        raise ConfigError(
+            f"{str(path)!r} is a link that is not followed",
+            why=error.why,
+            fix=f"name the folder of the file itself: --project {shlex.quote(target)}",
+            reason="unsafe-link",
+        ) from error
+    except OSError as error:
+        error.filename = str(path)
+        told = disk_error(error, f"read the project file {str(path)!r}")
+        raise ConfigError(told.what, why=told.why, fix=told.fix, reason="no-project") from error
