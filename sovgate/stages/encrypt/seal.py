@@ -25,12 +25,13 @@ from sovgate.errors import (
     disk_error,
 )
 from sovgate.formats import keytable, stream
+from sovgate.formats.oms import GIT_NAMES
 from sovgate.formats.sealed import Blob, Evidence, Sealed, Wrapped
 from sovgate.formats.wrap import Context, commit
 from sovgate.links import opened_model
-from sovgate.names import is_git_name
 from sovgate.records import ZONE_NAME, Advance, Release, Sized
 from sovgate.stages.encrypt.maker import SIGNATURE_NAME, sign_record
+from sovgate.stages.inventory import refuse_git
 from sovgate.staging import Staging, require_free
 from sovgate.work import Buffer, Buffers, Ordered, Workers
 
@@ -120,13 +121,8 @@ def _check_zones(zones: Sequence[ZoneKey]) -> None:
 
 def _check_manifest(manifest: Manifest) -> None:
     """RULES 2: nothing below the root may look like Git's own to a tool that unpacks it."""
-    for resource in manifest.resources:
-        if any(is_git_name(part) for part in resource.name.split("/")[1:]):
-            raise VerificationFailed(
-                f"{resource.name[:160]!r} is where Git keeps its own files",
-                fix="remove it from the model and sign again",
-                reason="git-name",
-            )
+    names = [resource.name for resource in manifest.resources]
+    refuse_git(name for name in names if name not in GIT_NAMES)
 
 
 class _Copy:
