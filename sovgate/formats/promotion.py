@@ -1,6 +1,7 @@
 """The promotion record: a zone's signed word about which release drives its rollout.
 
-Predicate `https://sovgate.dev/promotion/v0`, in `promotions/<zone>/<model>/<n>.json`. No I/O.
+Predicate `https://sovgate.dev/promotion/v0`, in `promotions/<zone>/<model>/<n>.json`. What is only
+proposed is a record of kind `proposal`, in `proposals/<zone>/<model>/<n>.json` (RULES 41). No I/O.
 """
 
 from __future__ import annotations
@@ -19,20 +20,26 @@ MAX_BYTES = 1024 * 1024
 #: Promotions of one model in one zone.
 MAX_NUMBER = 999_999
 
-Kind = Literal["promote", "rollback"]
-KINDS: tuple[Kind, ...] = ("promote", "rollback")
+Kind = Literal["promote", "rollback", "proposal"]
+KINDS: tuple[Kind, ...] = ("promote", "rollback", "proposal")
+#: What the audit log calls the runs that write them.
+ACTIONS = ("promote", "rollback")
+PROMOTIONS, PROPOSALS = "promotions", "proposals"
 
 #: What a rollback's reason may be: one line of text.
 REASON = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,1024}")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?", re.ASCII)
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,2048}")
 _USERINFO = re.compile(r"(?!ssh:)[a-z]+://[^/]*@|ssh://[^/@]*:[^/@]*@")
-_NAME = re.compile(r"promotions/([a-z0-9-]+)/([a-z0-9._-]+)/([0-9]{6})\.json", re.ASCII)
+_NAME = re.compile(r"(promotions|proposals)/([a-z0-9-]+)/([a-z0-9._-]+)/([0-9]{6})\.json", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Previous:
-    """The promotion before: `sha256` is of its bytes, so that the records form a chain."""
+    """The promotion before: `sha256` is of its bytes, so that the records form a chain.
+
+    That of a proposal is the promotion that was in effect when it was made.
+    """
 
     release: Release
     manifest: str
@@ -43,7 +50,8 @@ class Previous:
 class Promotion:
     """`commit` is a commit of `branch` in `repo` at which the overlay `path` pins the release.
 
-    `reason` is why the zone went back, None unless it did. `repo` is a URL without credentials.
+    `reason` is why the zone went back, or is to, None unless it does. `repo` is a URL without
+    credentials. `branch` of a proposal is one of its own, which waits for a person to merge it.
     `record`, `decision`, `receipt`, `audit_head`: SHA-256.
     """
 
@@ -67,7 +75,13 @@ class Promotion:
 
     @property
     def object_name(self) -> str:
-        return object_name(self.zone, self.release.model, self.number)
+        folder = PROPOSALS if self.kind == "proposal" else PROMOTIONS
+        return object_name(self.zone, self.release.model, self.number, folder=folder)
+
+    @property
+    def pinned(self) -> str:
+        """The release as an overlay pins it."""
+        return self.release.pinned(self.manifest)
 
     def predicate(self) -> dict[str, strict.JSON]:
         return {
@@ -129,11 +143,12 @@ class Promotion:
 
     def check(self) -> None:
         """What must hold among the fields. Raises Malformed."""
-        if (self.number == 1) != (self.previous is None):
+        proposed = self.kind == "proposal"
+        if not proposed and (self.number == 1) != (self.previous is None):
             raise Malformed("promotion.previous must be null for number 1, and only there")
-        if (self.kind == "rollback") != (self.reason is not None):
+        if not proposed and (self.kind == "rollback") != (self.reason is not None):
             raise Malformed("promotion.reason is for a rollback, which must have one")
-        if self.kind == "rollback" and self.previous is None:
+        if self.reason is not None and self.previous is None:
             raise Malformed("a rollback has nothing before it to go back from")
         if self.previous and self.previous.release.model != self.release.model:
             raise Malformed("the promotion before is of another model")
@@ -141,9 +156,9 @@ class Promotion:
             raise Malformed("promotion.repo carries credentials")
 
 
-def object_name(zone: str, model: str, number: int) -> str:
+def object_name(zone: str, model: str, number: int, *, folder: str = PROMOTIONS) -> str:
     """Where a promotion lies in a store. Six digits, so that a listing is in order."""
-    return f"promotions/{zone}/{model}/{number:06}.json"
+    return f"{folder}/{zone}/{model}/{number:06}.json"
 
 
 def parse_object_name(name: str) -> tuple[str, str, int]:
@@ -151,7 +166,7 @@ def parse_object_name(name: str) -> tuple[str, str, int]:
     match = _NAME.fullmatch(name)
     if match is None:
         raise Malformed(f"{name[:160]!r} is no name of a promotion")
-    return match.group(1), match.group(2), int(match.group(3))
+    return match.group(2), match.group(3), int(match.group(4))
 
 
 def _previous(fields: strict.Fields) -> Previous:

@@ -395,4 +395,6 @@ class _ReleaseRun:
                 say.decisions = (f"allowed: deploy of {self.release} in {zone}, by {by}",)
             if made.already:
                 say.outcome, say.said = ALREADY, f"promoted in {zone} already"
+            if made.proposed:
+                say.said = f"proposed for {zone} on {made.committed.branch}; not merged yet"
             self._head(zone, made.committed.audit_head)

@@ -173,8 +173,8 @@ def test_a_pull_request_is_pushed_and_recorded_once(desk: Desk) -> None:
     assert desk.repository.tip() == tip
     again = desk.promote("1.0.0")
     assert again["already"]
-    assert len(desk.records) == 1
-    # Merged by a person: nothing is left to do.
+    assert (len(desk.crossing.objects("proposals/")), desk.records) == (1, [])
+    # Merged by a person: nothing is left to do but to say so.
     git(
         "update-ref",
         "refs/heads/main",
@@ -182,15 +182,19 @@ def test_a_pull_request_is_pushed_and_recorded_once(desk: Desk) -> None:
         cwd=desk.repository.path,
     )
     assert desk.promote("1.0.0")["already"]
+    assert desk.promote("1.0.0")["already"]
     assert len(desk.records) == 1
 
 
-def test_a_reverted_overlay_can_be_promoted_to_again(desk: Desk) -> None:
+def test_a_reverted_overlay_is_promoted_to_again_only_where_a_person_says_so(desk: Desk) -> None:
     desk.promote("1.0.0")
     work = desk.repository.work
     git("revert", "--no-edit", "HEAD", cwd=work)
     git("push", "-q", "origin", "HEAD:main", cwd=work)
-    made = desk.promote("1.0.0")
+    error = desk.refused("1.0.0", 23)
+    assert error["reason"] == "branch-differs"
+    assert "the last promotion says churn/1.0.0, the branch main pins nothing" in error["what"]
+    made = desk.promote("1.0.0", "--again")
     assert not made["already"]
     assert desk.record(2)["commit"] == made["commit"]
 
@@ -233,7 +237,8 @@ def test_rule_26_what_somebody_wrote_into_the_overlay_gives_no_right(desk: Desk)
     )
     git("push", "-q", "origin", "HEAD:main", cwd=desk.repository._work)
     assert desk.refused("1.0.0", 10)["reason"] == "sequence-went-back"
-    desk.promote("1.1.0")
+    assert desk.refused("1.1.0", 23)["reason"] == "branch-differs"
+    desk.promote("1.1.0", "--again")
     assert b"churn/1.1.0@" in desk.repository.show(RELEASE_FILE)
 
 

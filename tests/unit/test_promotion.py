@@ -98,6 +98,18 @@ def test_a_promotion_reads_back_as_it_was_written() -> None:
     assert parse_object_name(promotion().object_name) == ("eu", "churn", 1)
 
 
+def test_rule_41_a_proposal_lies_in_a_folder_of_its_own() -> None:
+    previous = Previous(
+        release=Release(model="churn", version="0.9.0"), manifest="b" * 64, sha256="1" * 64
+    )
+    back = promotion(kind="proposal", number=7, previous=previous, reason="slow")
+    for wanted in (promotion(kind="proposal"), promotion(kind="proposal", number=7), back):
+        predicate = strict.loads(strict.canonical(wanted.predicate()))
+        assert Promotion.parse(predicate, name="churn", manifest="a" * 64) == wanted
+        assert wanted.object_name.startswith("proposals/eu/churn/")
+        assert parse_object_name(wanted.object_name) == ("eu", "churn", wanted.number)
+
+
 @pytest.mark.parametrize("field", sorted(promotion().predicate()))
 def test_rule_03_every_field_is_required_and_of_its_type(field: str) -> None:
     whole = promotion().predicate()
@@ -118,6 +130,7 @@ def test_rule_03_every_field_is_required_and_of_its_type(field: str) -> None:
         {"number": 0},
         {"number": 2},
         {"kind": "demote"},
+        {"kind": "proposal", "reason": "back to what?"},
         {"sequence": 0},
         {"release": "churn/1.0.0@sha256:" + "a" * 64},
         {"release": "other/1.0.0"},
@@ -194,6 +207,54 @@ def test_rule_26_what_the_overlay_claims_only_raises_the_bar(store: Store) -> No
         found.require_forward(new, 3, f"{3:064x}", claimed=4)
     with pytest.raises(PolicyDenied):  # a claim of something old does not lower it
         found.require_forward(Release(model="churn", version="1.0.0"), 1, f"{1:064x}", claimed=1)
+
+
+def test_rule_41_proposals_are_no_promotions(store: Store) -> None:
+    add(store, promotion("1.0.0", 1))
+    proposed = add(store, promotion("1.2.0", 3, kind="proposal", branch="x", audit_head="1" * 64))
+    other = add(store, promotion("1.1.0", 2, kind="proposal", branch="y", audit_head="2" * 64))
+    found = ledger(store)
+    assert [str(p.release) for p in found.promotions] == ["churn/1.0.0"]
+    assert (found.floor, found.proposals, found.waiting) == (
+        1,
+        (proposed, other),
+        (proposed, other),
+    )
+    assert (proposed.number, other.number) == (1, 2)
+    assert proposed.previous is not None
+    assert proposed.previous.sha256 == found.digests[0]
+    assert add(store, dataclasses.replace(proposed, audit_head="3" * 64)) == proposed
+    merged = add(store, promotion("1.1.0", 2, audit_head="2" * 64))
+    found = ledger(store)
+    assert (found.floor, found.waiting) == (2, (proposed,))
+    assert found.proposal_of(merged) == other
+    assert found.proposal_of(found.promotions[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "reason"),
+    [
+        ("promote", "proposals/eu/churn/000001.json", "promotion-foreign"),
+        ("proposal", "promotions/eu/churn/000001.json", "promotion-foreign"),
+        ("proposal", "proposals/eu/churn/000002.json", "promotion-gap"),
+        ("proposal", "proposals/eu/churn/x.json", "malformed"),
+    ],
+)
+def test_rule_41_none_passes_for_the_other(store: Store, kind: str, name: str, reason: str) -> None:
+    put(store, name, sealed(promotion(kind=kind)))
+    with pytest.raises(VerificationFailed) as caught:
+        ledger(store)
+    assert caught.value.reason == reason
+
+
+def test_a_proposal_knows_of_a_promotion_that_was_removed(store: Store, tmp_path: Path) -> None:
+    add(store, promotion("1.0.0", 1))
+    add(store, promotion("1.1.0", 2))
+    add(store, promotion("1.2.0", 3, kind="proposal", branch="x"))
+    _replace(store, tmp_path, "promotions/eu/churn/000002.json", None)
+    with pytest.raises(VerificationFailed) as caught:
+        ledger(store)
+    assert caught.value.reason == "promotion-cut"
 
 
 def test_only_a_signed_rollback_lowers_the_bar(store: Store) -> None:

@@ -19,6 +19,12 @@ def place_rows(made: RolledOut) -> list[tuple[str, str]]:
     return rows
 
 
+def settled_rows(made: RolledOut) -> list[tuple[str, str]]:
+    """What was found done on the branch: a dry run only counts it."""
+    how = "would be recorded first" if made.dry_run else "was not recorded yet, and is now"
+    return [("found there", f"{release} {how}") for release in made.settled]
+
+
 def decision_rows(made: RolledOut) -> list[tuple[str, str]]:
     rows = []
     if made.permits:
@@ -33,8 +39,11 @@ def decision_rows(made: RolledOut) -> list[tuple[str, str]]:
 def notes(made: RolledOut) -> list[str]:
     place, branch = made.place, made.committed.branch
     found = [f"not checked: {text}" for text in made.unchecked]
-    if branch != place.onto:
-        found.append(f"open a pull request from {branch} to {place.onto} in {place.repo}")
+    if made.proposed:
+        found += [
+            f"open a pull request from {branch} to {place.onto} in {place.repo}",
+            "nothing is promoted before it is merged; run this again then, and it is recorded",
+        ]
     return found
 
 
@@ -54,6 +63,8 @@ def data(made: RolledOut) -> dict[str, object]:
         "via": place.via,
         "commit": committed.commit,
         "promotion": committed.promotion,
+        "proposal": committed.proposal,
+        "settled": [str(release) for release in made.settled],
         "decision": committed.decision,
         "already": made.already,
         "dry-run": made.dry_run,

@@ -26,7 +26,8 @@ from sovgate.cli.rollout import _report
     "promote",
     example="""
 sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu --dry-run
-sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu""",
+sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu
+sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu --again""",
     outputs={
         "release": "The release that is pinned, NAME/VERSION@sha256:…",
         "manifest": "Manifest digest of the model, sha256:…",
@@ -44,6 +45,14 @@ sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu""",
     help="The pulled model. Evidence that was added beside it since then counts too.",
 )
 @click.option(
+    "--again",
+    cls=Option,
+    is_flag=True,
+    weakens_trust=True,
+    no_action="a person decides it, who saw what was changed",
+    help="Promote it even though somebody changed the overlay since the last promotion.",
+)
+@click.option(
     "--dry-run",
     cls=Option,
     is_flag=True,
@@ -56,6 +65,7 @@ def command(
     release: str,
     zone: str | None,
     model: Path | None,
+    again: bool,
     dry_run: bool,
     evidence: Path | None,
     project: Path | None,
@@ -69,18 +79,24 @@ def command(
         Release.parse(release),
         zone=zone,
         model=model,
+        again=again,
         options=Options(project=project, evidence=evidence, dry_run=dry_run),
     )
     release_, zone_ = made.subject.release, made.place.zone
-    if made.already:
+    if made.already and made.proposed:
+        headline = f"{release_} is proposed already for {zone_}"
+    elif made.already and release_ in made.settled:
+        headline = f"{release_} is promoted in {zone_}: its proposal was merged"
+    elif made.already:
         headline = f"{release_} is promoted in {zone_} already"
     elif made.dry_run:
         headline = f"would promote {release_} in {zone_}; nothing was written"
-    elif made.place.via == "pull-request":
+    elif made.proposed:
         headline = f"proposed {release_} for {zone_}"
     else:
         headline = f"promoted {release_} in {zone_} in {human_seconds(made.seconds)}"
     rows = [("release", made.subject.pinned), *_report.place_rows(made)]
+    rows += _report.settled_rows(made)
     if made.previous:
         rows.append(("before", str(made.previous)))
     notes = _report.notes(made)

@@ -58,19 +58,22 @@ def command(
         options=Options(project=project, dry_run=dry_run),
     )
     release_, zone_ = made.subject.release, made.place.zone
-    if made.already:
+    if made.already and made.proposed:
+        headline = f"it is proposed already to roll {zone_} back to {release_}"
+    elif made.already:
         headline = f"{zone_} was rolled back to {release_} for this reason already"
     elif made.dry_run:
         headline = f"would roll {zone_} back from {made.left} to {release_}; nothing was written"
-    elif made.place.via == "pull-request":
+    elif made.proposed:
         headline = f"proposed to roll {zone_} back from {made.left} to {release_}"
     else:
         took = human_seconds(made.seconds)
         headline = f"rolled {zone_} back from {made.left} to {release_} in {took}"
     rows = [("release", made.subject.pinned), ("reason", made.reason)]
     rows += [("passed over", f"{release}: {why}") for release, why in made.skipped]
+    rows += _report.settled_rows(made)
     notes = []
-    if made.already:
+    if made.already and not made.proposed:
         notes.append("to go back further, give another reason, or name one with --to-release")
     return Report(
         command="rollback",

@@ -141,7 +141,7 @@ def _anchors(opened: Project) -> tuple[dict[str, dict[str, str]], list[str]]:
             continue
         store = opened.store(config.name)
         trusted = opened.trusted(config.name)
-        for prefix in ("releases/", "receipts/", "promotions/"):
+        for prefix in ("releases/", "receipts/", "promotions/", "proposals/"):
             for count, name in enumerate(store.list(prefix)):
                 if count >= MAX_DOCUMENTS:
                     passed_over.append(f"{prefix} of zone {config.name} beyond {MAX_DOCUMENTS}")
@@ -166,7 +166,7 @@ def _head_in(store: Store, name: str, trusted: Sequence[Trusted]) -> tuple[str, 
     if kind == "receipts":
         found = open_receipt(store.get(name, most=receipts.MAX_BYTES), trusted)
         return found.zone, found.audit_head
-    if kind == "promotions":
+    if kind in (promotions.PROMOTIONS, promotions.PROPOSALS):
         promoted = open_promotion(store.get(name, most=promotions.MAX_BYTES), trusted)
         return promoted.zone, promoted.audit_head
     try:

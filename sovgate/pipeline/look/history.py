@@ -6,7 +6,7 @@ The modules `transfer_nodes` and `zone_nodes` read the documents; here they are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -31,11 +31,13 @@ from sovgate.records import Release
 from sovgate.stages import audit
 
 if TYPE_CHECKING:
+    from sovgate.formats.promotion import Promotion
     from sovgate.stages.trust import Trusted
     from sovgate.stores._api import Store
 
 #: Objects below one prefix that are looked at.
 MAX_DOCUMENTS = 10_000
+MAX_PROMOTION = 1024 * 1024
 _UNREADABLE = (StoreError, KeyServiceError, DiskError)
 _UNKNOWN = (datetime.max.replace(tzinfo=UTC), 0)
 
@@ -202,7 +204,7 @@ class _Log:
             if found.entry.about.model == model and found.said.speaking_for(self.zone) is not None
             if (found.entry.kind, found.entry.exit) == ("outcome", 0)
             for ref in found.entry.refs
-            if ref.role == "promotion"
+            if ref.role in ("promotion", "proposal")
         }
 
 
@@ -292,26 +294,28 @@ def _receipts(
 def _promotions(
     store: Store, zone: str, release: Release, trusted: Sequence[Trusted], logs: dict[str, _Log]
 ) -> Iterator[Node]:
-    """Each promotion of it, and each rollback to or from it; and what is wrong with the records."""
-    from sovgate.formats.promotion import MAX_BYTES
+    """Each promotion and proposal of it, and each rollback to or from it; and what is wrong."""
+    from sovgate.formats.promotion import PROMOTIONS, PROPOSALS
     from sovgate.stages.promote import open_promotion, read_ledger
 
-    there: set[str] = set()
-    for name in _names(store, f"promotions/{zone}/{release.model}/"):
-        try:
-            data = store.get(name, most=MAX_BYTES)
-            there.add(digest_of(data))
-            promotion = open_promotion(data, trusted)
-        except VerificationFailed as error:
-            yield failed("promotion", name, error)
-            continue
-        left = promotion.previous is not None and promotion.kind == "rollback"
-        about = {str(promotion.release)}
-        if left and promotion.previous:
-            about.add(str(promotion.previous.release))
-        if str(release) in about:
-            node = zone_nodes.promotion(store, data, promotion, release, trusted)
-            yield replace(node, children=(*node.children, logs[zone].head(promotion.audit_head)))
+    there: dict[str, Promotion] = {}
+    about: list[tuple[bytes, Promotion]] = []
+    for folder in (PROMOTIONS, PROPOSALS):
+        for name in _names(store, f"{folder}/{zone}/{release.model}/"):
+            try:
+                data = store.get(name, most=MAX_PROMOTION)
+                promotion = open_promotion(data, trusted)
+            except VerificationFailed as error:
+                yield failed("promotion", name, error)
+                continue
+            there[digest_of(data)] = promotion
+            if _is_about(promotion, release):
+                about.append((data, promotion))
+    for data, promotion in about:
+        node = zone_nodes.promotion(
+            store, data, promotion, release, trusted, _around(promotion, there.values())
+        )
+        yield replace(node, children=(*node.children, logs[zone].head(promotion.audit_head)))
     try:
         read_ledger(store, zone, release.model, trusted)
     except VerificationFailed as error:
@@ -325,6 +329,24 @@ def _promotions(
                 sha256=digest,
                 why=f"{entry} says that it was written",
             )
+
+
+def _is_about(promotion: Promotion, release: Release) -> bool:
+    told = {str(promotion.release)}
+    if promotion.kind == "rollback" and promotion.previous:
+        told.add(str(promotion.previous.release))
+    return str(release) in told
+
+
+def _around(promotion: Promotion, every: Iterable[Promotion]) -> zone_nodes.Around:
+    """A proposal and the promotion that it became name the head of the one run that decided."""
+    for other in every:
+        if other.audit_head == promotion.audit_head and other is not promotion:
+            if promotion.kind == "proposal" and other.kind != "proposal":
+                return zone_nodes.Around(merged=other)
+            if promotion.kind != "proposal" and other.kind == "proposal":
+                return zone_nodes.Around(proposed=other)
+    return zone_nodes.Around()
 
 
 def _names(store: Store, prefix: str) -> Iterator[str]:

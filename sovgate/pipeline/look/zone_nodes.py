@@ -6,7 +6,7 @@ Reads a store; what does not verify or is not there becomes a node, never an err
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sovgate.errors import NotFound, VerificationFailed
@@ -64,14 +64,28 @@ def receipt(
     return _fits(node, store, told.record, release, told.release)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Around:
+    """What the other records say of one: `proposed` is the proposal that was merged into it, and of
+    a proposal, `merged` the promotion that it became."""
+
+    proposed: Promotion | None = None
+    merged: Promotion | None = None
+
+
 def promotion(
-    store: Store, data: bytes, told: Promotion, release: Release, trusted: Sequence[Trusted]
+    store: Store,
+    data: bytes,
+    told: Promotion,
+    release: Release,
+    trusted: Sequence[Trusted],
+    around: Around,
 ) -> Node:
     from sovgate.pipeline.rollout.promotion_decision import check_decision
 
     children = []
     try:
-        check_decision(store, told, trusted)
+        check_decision(store, told, trusted, proposed=around.proposed)
         children.append(_named_decision(store, told.decision, trusted))
     except VerificationFailed as error:
         found = _named_decision(store, told.decision, trusted)
@@ -92,6 +106,10 @@ def promotion(
     if told.kind == "rollback":
         before = f" from {told.previous.release}" if told.previous else ""
         what = f"number {told.number} in {told.zone}{before} to {told.release}: {told.reason}"
+    if told.kind == "proposal":
+        back = f" to go back: {told.reason}" if told.reason else ""
+        end = f"merged as number {around.merged.number}" if around.merged else "not merged"
+        what = f"number {told.number} in {told.zone}: {told.release}{before}{back}; {end}"
     node = Node(
         kind=told.kind,
         what=what,

@@ -8,7 +8,9 @@ from pathlib import Path
 from sovgate.pipeline.places import evidence_at
 from sovgate.pipeline.project import open_project
 from sovgate.pipeline.rollout.results import Committed, Promoted
-from sovgate.pipeline.rollout.target import Candidate, Rollout
+from sovgate.pipeline.rollout.settle import Settled, require_agreement, settle
+from sovgate.pipeline.rollout.target import Candidate
+from sovgate.pipeline.rollout.zone import Rollout
 from sovgate.records import DEFAULTS, Options, Release
 from sovgate.stages import promote as rollouts
 
@@ -18,16 +20,18 @@ def promote(
     *,
     zone: str | None,
     model: Path | None = None,
+    again: bool = False,
     options: Options = DEFAULTS,
 ) -> Promoted:
     """Commit a release that this zone received to the repository that drives its rollout.
 
     Evidence beside `model` counts too, and what the decision rests on is kept in the store.
+    `again`: also where the branch says something else than the last promotion record.
 
     Raises ConfigError, NotFound, VerificationFailed ("no-receipt" and what does not verify),
     PolicyDenied, ResidencyMismatch, Inconclusive, KeyServiceError, StoreError, EngineError,
-    GitError, DiskError. After a crash at any step run it again: the branch has the old state or
-    the new one, and it finishes.
+    GitError ("branch-differs"), DiskError. After a crash at any step run it again: the branch has
+    the old state or the new one, and it finishes.
     """
     opened = open_project(options.project)
     work = Rollout(opened, zone)
@@ -36,14 +40,21 @@ def promote(
     with rollouts.opened(work.target) as checkout:
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()
-            found = Candidate(rollout=work, received=received, ledger=work.read_ledger())
-            found.require_forward(state)
+            settled = settle(
+                work, checkout, state, work.read_ledger(), again=again, dry_run=options.dry_run
+            )
+            found = Candidate(rollout=work, received=received, ledger=settled.ledger)
             plan = checkout.plan(found.pin)
+            if not again:
+                require_agreement(found, checkout, state, plan)
+            found.require_forward(None if again else state)
         here = Committed(branch=state.branch)
         if plan.unchanged:
             here = _there(found, state)
-            if found.recorded(state.branch):
-                return _promoted(found, release, here, state=state, dry_run=options.dry_run)
+            if found.recorded:
+                return _promoted(
+                    found, release, here, state=state, settled=settled, options=options
+                )
         with work.timer.step("decide"):
             judged = found.decide()
         if options.dry_run:
@@ -52,7 +63,7 @@ def promote(
         else:
             done, already = found.run(checkout, state, judged)
         return replace(
-            _promoted(found, release, done, state=state, dry_run=options.dry_run),
+            _promoted(found, release, done, state=state, settled=settled, options=options),
             permits=judged.permits,
             already=already,
             diff="" if already and not options.dry_run else plan.diff,
@@ -73,7 +84,8 @@ def _promoted(
     committed: Committed,
     *,
     state: rollouts.OverlayState,
-    dry_run: bool,
+    settled: Settled,
+    options: Options,
 ) -> Promoted:
     """The result of a release that was promoted before."""
     last = found.ledger.last
@@ -83,9 +95,10 @@ def _promoted(
         committed=committed,
         permits=(),
         already=True,
-        dry_run=dry_run,
+        dry_run=options.dry_run,
         diff="",
         steps=tuple(found.rollout.timer.steps),
+        settled=tuple(promotion.release for promotion in settled.added),
         previous=last.release if last else None,
         pinned=release.pin is not None,
     )

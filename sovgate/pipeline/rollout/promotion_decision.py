@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from sovgate.errors import NotFound, VerificationFailed
@@ -25,9 +25,16 @@ _SLACK = timedelta(minutes=15)
 
 
 def check_decision(
-    store: Store, promotion: Promotion, trusted: Sequence[Trusted]
+    store: Store,
+    promotion: Promotion,
+    trusted: Sequence[Trusted],
+    *,
+    proposed: Promotion | None = None,
 ) -> tuple[SignedDecision, Trusted]:
     """The decision that a promotion names, and who signed it.
+
+    It must have held when the promotion was made: where it was `proposed`, and merged later, when
+    it was proposed.
 
     Raises VerificationFailed: "decision-missing", "digest-mismatch", "wrong-decision" (another
     zone, action, release or model, or a denial), "decision-expired", or as a statement.
@@ -54,10 +61,11 @@ def check_decision(
             f"{found.source} to {found.destination} {'passed' if found.passed else 'was denied'}",
             "wrong-decision",
         )
-    if not found.time - _SLACK <= promotion.created <= found.expires + _SLACK:
+    made: datetime = (proposed or promotion).created
+    if not found.time - _SLACK <= made <= found.expires + _SLACK:
         _refuse(
             f"its decision held from {found.time.isoformat()} to {found.expires.isoformat()}, "
-            f"and it was made {promotion.created.isoformat()}",
+            f"and it was made {made.isoformat()}",
             "decision-expired",
         )
     return found, signer

@@ -37,12 +37,14 @@ class Place:
 class Committed:
     """What was committed, to `branch`, and what signed record and log say of it.
 
-    All but `branch` are None where nothing was written.
+    `promotion` is the record where the zone's branch has it, `proposal` where it waits. All but
+    `branch` are None where nothing was written.
     """
 
     branch: str
     commit: str | None = None
     promotion: str | None = None
+    proposal: str | None = None
     decision: str | None = None
     audit_head: str | None = None
     attempts: int = 0
@@ -56,6 +58,7 @@ class RolledOut:
     diff     what the commit changes; empty where `already`
     steps    (step, seconds)
     unchecked  what was not checked of the overlay, in words
+    settled  what this run found done, and recorded first: merged proposals, runs that had died
     """
 
     subject: RolledRelease
@@ -67,6 +70,12 @@ class RolledOut:
     diff: str
     steps: tuple[tuple[str, float], ...]
     unchecked: tuple[str, ...] = ()
+    settled: tuple[Release, ...] = ()
+
+    @property
+    def proposed(self) -> bool:
+        """Whether it waits for a person to merge it."""
+        return self.committed.branch != self.place.onto
 
     @property
     def seconds(self) -> float:

@@ -16,12 +16,14 @@ from sovgate.errors import (
     UsageError,
     VerificationFailed,
 )
-from sovgate.formats.promotion import KINDS, REASON, Promotion
+from sovgate.formats.promotion import ACTIONS, REASON, Promotion
 from sovgate.pipeline.look.entries import read_entries
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.rollout.promotion_decision import check_decision
 from sovgate.pipeline.rollout.results import Committed, RolledBack, RolledRelease
-from sovgate.pipeline.rollout.target import Candidate, Rollout
+from sovgate.pipeline.rollout.settle import settle
+from sovgate.pipeline.rollout.target import Candidate
+from sovgate.pipeline.rollout.zone import Rollout
 from sovgate.records import DEFAULTS, Options, Release
 from sovgate.stages import promote as rollouts
 
@@ -50,26 +52,28 @@ def rollback(
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()
         with work.timer.step("read the records"):
-            ledger = _read_records(work)
+            settled = settle(work, checkout, state, _read_records(work), dry_run=options.dry_run)
+            ledger = settled.ledger
             current = _current(work, ledger, state)
         again = ledger.rolled_back_to(reason, to_release and replace(to_release, pin=None))
-        if again is not None and _is_in_effect(work, again, state):
+        if again is not None and state.says == again.pinned:
             return _already(work, ledger, again, state, options.dry_run)
         with work.timer.step("find the way back"):
             chosen = _choose(work, ledger, current, to_release, options.dry_run)
             plan = checkout.plan(chosen.candidate.pin)
-        done = Committed(branch=state.branch)
+        done, already = Committed(branch=state.branch), False
         if not options.dry_run:
-            done, _ = chosen.candidate.run(checkout, state, chosen.judged)
+            done, already = chosen.candidate.run(checkout, state, chosen.judged)
         return RolledBack(
             subject=chosen.candidate.subject,
             place=work.place(state),
             committed=done,
             permits=chosen.judged.permits,
-            already=False,
+            already=already and done.branch != state.branch,
             dry_run=options.dry_run,
             diff=plan.diff,
             steps=tuple(work.timer.steps),
+            settled=tuple(promotion.release for promotion in settled.added),
             left=current.release,
             reason=reason,
             skipped=chosen.skipped,
@@ -125,7 +129,7 @@ def _read_records(work: Rollout) -> rollouts.Ledger:
         if entry is None or said is None or said.speaking_for(work.zone) is None:
             continue
         ours = (entry.about.model, entry.about.destination) == (work.opened.config.model, work.zone)
-        if ours and entry.about.action in KINDS and (entry.kind, entry.exit) == ("outcome", 0):
+        if ours and entry.about.action in ACTIONS and (entry.kind, entry.exit) == ("outcome", 0):
             known |= {ref.sha256: found.name for ref in entry.refs if ref.role == "promotion"}
     ledger = work.read_ledger()
     missing = {digest: name for digest, name in known.items() if digest not in ledger.digests}
@@ -154,13 +158,6 @@ def _current(work: Rollout, ledger: rollouts.Ledger, state: rollouts.OverlayStat
     if claimed is not None and claimed.transfer.sequence > last.sequence:
         return _Current(release=claimed.transfer.release, sequence=claimed.transfer.sequence)
     return _Current(release=last.release, sequence=last.sequence)
-
-
-def _is_in_effect(work: Rollout, again: Promotion, state: rollouts.OverlayState) -> bool:
-    """Whether the rollback is still what the overlay says; a proposal waits for a person."""
-    return state.pinned == again.release.pinned(again.manifest) or (
-        work.target.via == "pull-request" and again.branch != state.branch
-    )
 
 
 def _choose(
@@ -220,7 +217,8 @@ def _reconsider(candidate: Candidate, promotion: Promotion, dry_run: bool) -> Ju
             fix="find out who replaced the release record in the store",
             reason="record-changed",
         )
-    check_decision(work.store, promotion, work.trusted)
+    proposed = candidate.ledger.proposal_of(promotion)
+    check_decision(work.store, promotion, work.trusted, proposed=proposed)
     judged = candidate.decide()
     try:
         judged.first.require()

@@ -1,156 +1,34 @@
-"""What promote and rollback share: a zone's target, the release it holds, the decision, the commit.
+"""A release that a zone may roll out: the decision about it, the commit, and the record.
 
-The one place that opens the zone's store, keys, policy and Git target for a rollout. Follows
-the rules of `sovgate.stages.promote` from the audit intent on.
+Follows the rules of `sovgate.stages.promote` from the audit intent on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from sovgate.errors import (
-    ConfigError,
     GitError,
     Inconclusive,
     PolicyDenied,
     ResidencyMismatch,
-    UsageError,
-    VerificationFailed,
 )
 from sovgate.formats.auditentry import About
 from sovgate.formats.kustomize import Pin
 from sovgate.formats.promotion import Kind, Promotion
-from sovgate.git.url import parse_remote
 from sovgate.pipeline.decide.case import Known, Question
 from sovgate.pipeline.decide.judge import Judged, judge
-from sovgate.pipeline.move.movement import Timer, keep, note, outcome_of_failure
-from sovgate.pipeline.rollout.received import Received, read_received
-from sovgate.pipeline.rollout.results import Committed, Place, RolledRelease
+from sovgate.pipeline.move.movement import keep, note, outcome_of_failure
+from sovgate.pipeline.rollout.received import Received
+from sovgate.pipeline.rollout.results import Committed, RolledRelease
+from sovgate.pipeline.rollout.zone import Rollout as Rollout
 from sovgate.records import Release
 from sovgate.stages import audit
 from sovgate.stages import promote as rollouts
 
 if TYPE_CHECKING:
-    from sovgate.config import GitOps, ZoneConfig
     from sovgate.keys._api import Signer
-    from sovgate.pipeline.project import Project
-    from sovgate.stages.attest import Folders
-    from sovgate.stages.transfer import Record
-    from sovgate.stages.trust import Trusted
-    from sovgate.stores._api import Store
-
-
-class Rollout:
-    """What is asked: the zone, its Git target, its store and whom it trusts. Reads when told to.
-
-    `reason` makes it a rollback.
-    """
-
-    def __init__(self, opened: Project, zone: str | None, *, reason: str | None = None) -> None:
-        if zone is None:
-            raise ConfigError(
-                "the zone in which this runs is not named",
-                fix="add --zone ZONE, or set SOVGATE_ZONE",
-                reason="no-zone",
-            )
-        self.opened, self.zone, self.reason = opened, zone, reason
-        self.here: ZoneConfig = opened.zone(zone)
-        self.gitops = self._gitops()
-        self.key_uri = self._key_uri()
-        self.timer = Timer()
-        self.store: Store = opened.store(zone)
-        self.trusted: tuple[Trusted, ...] = opened.trusted(zone)
-        where = opened.config.where(f"zones.{zone}.gitops")
-        self.target = rollouts.GitTarget(
-            zone=zone,
-            remote=parse_remote(
-                self.gitops.repo,
-                opened.base.absolute(),
-                where=opened.config.where(f"zones.{zone}.gitops.repo"),
-            ),
-            path=self.gitops.path,
-            branch=self.gitops.branch,
-            via=self.gitops.via,
-            deployment=self.gitops.deployment,
-            containers=self.gitops.containers,
-            accept=self.gitops.accept,
-            where=where,
-        )
-
-    def _gitops(self) -> GitOps:
-        if self.here.gitops is None:
-            raise ConfigError(
-                f"zone {self.zone} has no Git repository to promote to",
-                fix=f"add zones.{self.zone}.gitops: {{repo: URL, path: overlays/{self.zone}}} to "
-                + self.opened.config.document.name,
-                where=self.opened.config.where(f"zones.{self.zone}"),
-                reason="no-gitops",
-            )
-        return self.here.gitops
-
-    def _key_uri(self) -> str:
-        if self.here.keys.encrypt is None:
-            raise ConfigError(
-                f"zone {self.zone} has no key to open the release where it is served",
-                fix=f"add zones.{self.zone}.keys.encrypt to {self.opened.config.document.name}",
-                where=self.opened.config.where(f"zones.{self.zone}"),
-                reason="no-key",
-            )
-        return self.gitops.key or self.here.keys.encrypt
-
-    def read(self, release: Release, beside: Folders | None = None) -> Received:
-        """The release as this zone received it, and evidence that was added here since."""
-        return read_received(self.opened, self.zone, release, self.trusted, beside)
-
-    def read_ledger(self) -> rollouts.Ledger:
-        """The zone's promotion records, whole.
-
-        Read after the overlay was looked at, so that whoever wrote what we saw has either written
-        its record too, or left the claim.
-        """
-        return rollouts.read_ledger(self.store, self.zone, self.opened.config.model, self.trusted)
-
-    def pin(self, received: Received) -> Pin:
-        """What the overlay is to say of it."""
-        return Pin(
-            release=received.release.pinned(received.manifest),
-            manifest=received.manifest,
-            record=received.record.sha256,
-            key_uri=self.key_uri,
-            zone=self.zone,
-        )
-
-    def place(self, state: rollouts.OverlayState) -> Place:
-        target = self.target
-        return Place(
-            zone=self.zone,
-            repo=target.remote.url,
-            path=target.path or ".",
-            onto=state.branch,
-            via=target.via,
-        )
-
-    def claimed(self, state: rollouts.OverlayState) -> Record | None:
-        """The record of what the overlay says it pins, if this store has it.
-
-        A run that died between its push and its record leaves that trace; anybody may have written
-        it, so it only ever raises the bar.
-        """
-        from sovgate.stages import transfer
-
-        if state.pinned is None:
-            return None
-        try:
-            claimed = Release.parse(state.pinned)
-            if claimed.model != self.opened.config.model:
-                return None
-            found = transfer.read_record(self.store, claimed, self.trusted)
-        except (UsageError, VerificationFailed):
-            return None
-        if found is None or found.transfer.manifest.sha256 != claimed.pin:
-            return None
-        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +61,12 @@ class Candidate:
             receipt=self.received.receipt,
         )
 
-    def require_forward(self, state: rollouts.OverlayState) -> None:
-        """RULES 27: never back without a signed rollback. Raises PolicyDenied."""
-        claimed = self.rollout.claimed(state)
+    def require_forward(self, state: rollouts.OverlayState | None) -> None:
+        """RULES 27: never back without a signed rollback. Raises PolicyDenied.
+
+        What the overlay claims raises the bar; `state` is None where a person passed over that.
+        """
+        claimed = self.rollout.claimed(state) if state is not None else None
         self.ledger.require_forward(
             self.release,
             self.received.record.transfer.sequence,
@@ -193,24 +74,32 @@ class Candidate:
             claimed=claimed.transfer.sequence if claimed else 0,
         )
 
-    def recorded(self, *branches: str) -> bool:
-        """Whether the last promotion record says this already, for one of these branches."""
-        names = {*branches, self.rollout.target.branch, self.proposal}
-        wanted = self._promotion(commit="0" * 40, branch="-", decision="0" * 64, head="0" * 64)
-        last = self.ledger.last
-        return any(rollouts.is_recorded(last, replace(wanted, branch=name)) for name in names)
+    @property
+    def recorded(self) -> bool:
+        """Whether the last promotion record says this already."""
+        return rollouts.is_recorded(self.ledger.last, self._promotion(_Said()))
 
     @property
     def proposal(self) -> str:
-        """The branch of a pull request. One that was merged or closed before is not used again."""
+        """The branch of a pull request. One that was merged or closed before is not used again.
+
+        A rollback is proposed anew where the zone has changed since: its branch would not merge.
+        """
+        ledger, reason = self.ledger, self.rollout.reason
+        for made in reversed(ledger.waiting):
+            same = (made.release, made.record, made.reason) == (
+                self.release,
+                self.received.record.sha256,
+                reason,
+            )
+            basis = made.previous.sha256 if made.previous else None
+            stale = reason is not None and [basis] != list(ledger.digests[-1:])
+            if same and not stale and self.rollout.is_here(made):
+                return made.branch
         plain = rollouts.proposal_branch(self.rollout.zone, self.pin.release)
-        last = self.ledger.last
-        ours = last is not None and (last.release, last.kind) == (self.release, self.kind)
-        if ours and last and (last.branch == plain or last.branch.startswith(f"{plain}-again-")):
-            return last.branch
-        if self.rollout.reason is None and all(p.branch != plain for p in self.ledger.promotions):
+        if reason is None and all(made.branch != plain for made in ledger.proposals):
             return plain
-        number = len(self.ledger.promotions) + 1
+        number = len(ledger.promotions) + len(ledger.waiting) + 1
         return rollouts.rollback_branch(self.rollout.zone, self.pin.release, number)
 
     def decide(self) -> Judged:
@@ -263,14 +152,16 @@ class Candidate:
                     proposal=self.proposal,
                 )
             with self.rollout.timer.step("record"):
-                promotion = self._write(pushed, digest, head, signer)
-            end = note(
-                run, "outcome", self.about, exit_code=0, refs=(*refs, ("promotion", promotion))
-            )
+                said = _Said(
+                    commit=pushed.commit, branch=pushed.branch, decision=digest, audit_head=head
+                )
+                role, record = self._write(said, pushed, signer)
+            end = note(run, "outcome", self.about, exit_code=0, refs=(*refs, (role, record)))
         return Committed(
             branch=pushed.branch,
             commit=pushed.commit,
-            promotion=promotion,
+            promotion=record if role == "promotion" else None,
+            proposal=record if role == "proposal" else None,
             decision=digest,
             audit_head=end,
             attempts=pushed.attempts,
@@ -298,13 +189,13 @@ class Candidate:
         )
 
     @property
-    def kind(self) -> Kind:
+    def action(self) -> Literal["promote", "rollback"]:
         return "promote" if self.rollout.reason is None else "rollback"
 
     @property
     def about(self) -> About:
         return About(
-            action=self.kind,
+            action=self.action,
             model=self.release.model,
             release=self.release,
             manifest=self.manifest,
@@ -345,7 +236,7 @@ class Candidate:
             pinned = promotion.release.pinned(promotion.manifest)
             # A run whose commit we saw, or one that does the same as this, may record late.
             expected = pinned in (state.pinned, self.pin.release)
-            if not expected or promotion.kind not in ("promote", self.kind):
+            if not expected or promotion.kind not in ("promote", self.action):
                 raise GitError(
                     f"zone {self.rollout.zone} went to {promotion.release} while this ran",
                     why=promotion.reason or f"promotion {promotion.number} says so",
@@ -353,10 +244,12 @@ class Candidate:
                     reason="release-changed",
                 )
 
-    def _promotion(self, *, commit: str, branch: str, decision: str, head: str) -> Promotion:
+    def _promotion(self, said: _Said) -> Promotion:
+        branch = said.branch or self.rollout.target.branch
+        kind: Kind = self.action if branch == self.rollout.target.branch else "proposal"
         return Promotion(
             number=1,  # this and `previous` are filled in when it is written
-            kind=self.kind,
+            kind=kind,
             reason=self.rollout.reason,
             release=self.release,
             sequence=self.received.record.transfer.sequence,
@@ -366,24 +259,36 @@ class Candidate:
             repo=self.rollout.target.remote.url,
             path=self.rollout.target.path or ".",
             branch=branch,
-            commit=commit,
+            commit=said.commit,
             previous=None,
-            decision=decision,
+            decision=said.decision,
             receipt=self.received.receipt,
-            audit_head=head,
+            audit_head=said.audit_head,
             created=audit.utc_now().replace(microsecond=0),
         )
 
-    def _write(self, pushed: rollouts.Pushed, decision: str, head: str, signer: Signer) -> str:
-        """The promotion record; none where the last one says it all already. Its SHA-256."""
-        wanted = self._promotion(
-            commit=pushed.commit, branch=pushed.branch, decision=decision, head=head
-        )
+    def _write(self, said: _Said, pushed: rollouts.Pushed, signer: Signer) -> tuple[str, str]:
+        """The record of what was pushed; none where the last one says it all already.
+
+        "promotion" where the zone's branch has it, else "proposal"; and its SHA-256.
+        """
+        wanted = self._promotion(said)
+        store, trusted = self.rollout.store, self.rollout.trusted
+        if wanted.kind == "proposal":
+            return "proposal", rollouts.append(store, signer, trusted, wanted)[1]
         if pushed.already:  # by an earlier run, or by one at the same time
             now = self.rollout.read_ledger()
             if rollouts.is_recorded(now.last, wanted):
-                return now.digests[-1]
+                return "promotion", now.digests[-1]
         known = len(self.ledger.promotions)
-        return rollouts.append(
-            self.rollout.store, signer, self.rollout.trusted, wanted, known=known
-        )[1]
+        return "promotion", rollouts.append(store, signer, trusted, wanted, known=known)[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """What only the run itself knows of its promotion; `branch` None is the one of the zone."""
+
+    commit: str = "0" * 40
+    branch: str | None = None
+    decision: str = "0" * 64
+    audit_head: str = "0" * 64

@@ -7,7 +7,8 @@ In this order (pipeline/rollout/promote.py follows it; what is marked * is here)
  3. * The signed promotion records are read. A lower sequence than theirs needs a signed rollback
     (RULES 27); what the overlay claims can only raise that bar, since anybody may have written it.
  4. * The target is fetched into a private folder and looked at. Where it pins this release and a
-    promotion record says so, all is done.
+    promotion record says so, all is done. Proposals that were merged, and a run that died after
+    its push, are recorded first (RULES 41); where the branch says what no record does, it stops.
  5. Policy decides the action `deploy`. A dry run stops here and shows the difference.
  6. An audit `intent` is durable before the first effect; its head goes into the commit.
  7. * The commit is planned: what is there pins nothing of another model, zone or workload, and the
@@ -15,8 +16,9 @@ In this order (pipeline/rollout/promote.py follows it; what is marked * is here)
     location and key are asked again just before each commit object. A lost race is run again on
     what the other left, unless the zone's release changed; the records tell of it where it changed
     back.
- 8. * The promotion record is written create-only, under the next number, naming the one before. A
-    run that died before this is finished by the next one: it finds the overlay as it should be.
+ 8. * The promotion record, or that of a proposal, is written create-only, under the next number,
+    naming the promotion before. A run that died before this is finished by the next one: it finds
+    the overlay as it should be.
  9. An audit `outcome`.
 
 Rollback (pipeline/rollout/rollback.py follows it) goes the same way from 4 on, and before that:

@@ -10,16 +10,18 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sovgate import files
 from sovgate.errors import ConfigError, GitError, VerificationFailed, Where
-from sovgate.formats import kustomize, workload
+from sovgate.formats import kustomize, overlay, pinned, workload
 from sovgate.formats.kustomize import Pin
 from sovgate.git.repo import Git, printable, workspace
-from sovgate.git.tree import Trees
+from sovgate.git.tree import Item, Trees
 from sovgate.git.url import check_branch
+from sovgate.stages.promote import past
 from sovgate.stages.promote.asked import GitTarget
 from sovgate.stages.promote.description import proposal_branch
 from sovgate.stages.promote.planning import Plan, Planner
@@ -28,17 +30,36 @@ from sovgate.stages.promote.refusal import LOST_RACE, declined, refused, said_by
 MAX_SECONDS = 300.0  # for losing races to other pushes
 LOCKED_SECONDS = 60.0  # for a lock that is never given back: a killed Git may have left it
 
-_BASE, _PROPOSAL = "refs/sovgate/base", "refs/sovgate/proposal"
+_BASE, _PROPOSAL, _PAST = "refs/sovgate/base", "refs/sovgate/proposal", "refs/sovgate/past"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OverlayState:
-    """The overlay as it stands at `tip`. `pinned` is what it claims: a hint, never a proof."""
+    """The overlay as it stands at `tip`. `pinned` is what it claims: a hint, never a proof.
+
+    `named` is all that the release file names by digest. `live`: the overlay builds on that file;
+    without its entry among the patches it says nothing.
+    """
 
     tip: str
     branch: str
     pinned: str | None
     release_file: str | None  # object id of sovgate-release.yaml
+    named: frozenset[str] = frozenset()
+    live: bool = False
+
+    @property
+    def says(self) -> str | None:
+        """The release that this overlay runs, by its own word."""
+        return self.pinned if self.live else None
+
+    def pins(self, release: str, manifest: str, record: str) -> bool:
+        """Whether it says this release, and nothing else beside it."""
+        return self.says == release and self.named <= {
+            release,
+            f"sha256:{manifest}",
+            f"sha256:{record}",
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +134,34 @@ class Checkout:
         with _placed(self._target.where):
             return self._read_overlay(_BASE, self._target.branch)
 
+    def read_past(
+        self, state: OverlayState, *, since: str | None, after: datetime
+    ) -> tuple[OverlayState, ...]:
+        """What the overlay said, one change after the other, the oldest first.
+
+        From the commit `since` on, or where that is None, from the time `after`. Raises GitError
+        ("history-too-long").
+        """
+        with _placed(self._target.where):
+            commits = past.changes(
+                self._git, self._deepen, state.tip, self._folder, since=since, after=after
+            )
+            return tuple(self.read_at(commit, state) for commit in commits)
+
+    def has(self, commit: str) -> bool:
+        """Whether the branch has that commit; also where that cannot be told. Raises GitError."""
+        with _placed(self._target.where):
+            return past.has(self._git, self._deepen, self._trees.resolve(_BASE), commit)
+
+    def read_at(self, commit: str, state: OverlayState) -> OverlayState:
+        """What it said at a commit that was fetched. What cannot be read drove nothing."""
+        try:
+            return self._read_overlay(commit, state.branch)
+        except (ConfigError, GitError):
+            return replace(
+                state, tip=commit, pinned=None, release_file=None, named=frozenset(), live=False
+            )
+
     def plan(self, pin: Pin) -> Plan:
         """What would change at the last fetched tip. Raises ConfigError, GitError."""
         with _placed(self._target.where):
@@ -143,12 +192,15 @@ class Checkout:
 
     # -- reading
 
-    def _fetch(self, branch: str, ref: str) -> None:
+    def _deepen(self, depth: int) -> None:
+        self._fetch(self._target.branch, _PAST, depth=depth)
+
+    def _fetch(self, branch: str, ref: str, *, depth: int = 1) -> None:
         refspec = f"+refs/heads/{branch}:{ref}"
         arguments = [
             "fetch",
             "--quiet",
-            "--depth=1",
+            f"--depth={depth}",
             "--no-tags",
             "--no-recurse-submodules",
             "--no-write-fetch-head",
@@ -165,14 +217,25 @@ class Checkout:
 
     def _read_overlay(self, ref: str, branch: str) -> OverlayState:
         tip = self._trees.resolve(ref)
-        item = self._trees.chain(tip, self._parts)[-1].get(kustomize.RELEASE_FILE)
+        here = self._trees.chain(tip, self._parts)[-1]
+        item = here.get(kustomize.RELEASE_FILE)
         data = self._planner.blob(item, kustomize.RELEASE_FILE) if item else None
         return OverlayState(
             tip=tip,
             branch=branch,
             pinned=workload.pinned_release(data) if data is not None else None,
             release_file=item.oid if item else None,
+            named=pinned.named(data) if data is not None else frozenset(),
+            live=self._is_live(here),
         )
+
+    def _is_live(self, here: Mapping[str, Item]) -> bool:
+        try:
+            name = overlay.kustomization_in(here, self._folder)
+            data = self._planner.blob(here[name], name)
+            return kustomize.ensure_patch(data, name) == data
+        except (ConfigError, GitError):
+            return True  # what cannot be read is refused where it is to be edited
 
     def _plan(self, pin: Pin, tip: str) -> Plan:
         return self._planner.plan(pin, tip)

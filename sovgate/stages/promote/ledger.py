@@ -1,13 +1,14 @@
 """The signed promotion records of a zone: read whole, appended create-only. Touches a Store.
 
 They alone say which release a zone was promoted to (RULES 26): trailers and the overlay's text are
-anybody's. Each names the one before by digest, so none can be taken out or put between.
+anybody's. Each names the one before by digest, so none can be taken out or put between. Proposals
+lie in a folder of their own, so that nothing takes one for a promotion (RULES 41).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +23,8 @@ from sovgate.errors import (
 from sovgate.formats.promotion import (
     MAX_BYTES,
     MAX_NUMBER,
+    PROMOTIONS,
+    PROPOSALS,
     Previous,
     Promotion,
     object_name,
@@ -40,12 +43,17 @@ _ATTEMPTS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """The promotions of a model in a zone, oldest first; `digests` beside them."""
+    """The promotions of a model in a zone, oldest first; `digests` beside them.
+
+    `proposals` are what was proposed, merged or not, oldest first, with the digests beside them.
+    """
 
     zone: str
     model: str
     promotions: tuple[Promotion, ...]
     digests: tuple[str, ...]
+    proposals: tuple[Promotion, ...] = ()
+    proposal_digests: tuple[str, ...] = ()
 
     @property
     def last(self) -> Promotion | None:
@@ -59,6 +67,33 @@ class Ledger:
         counts; only a rollback, which is signed as one, lowers it.
         """
         return _floor(self.promotions)
+
+    @property
+    def waiting(self) -> tuple[Promotion, ...]:
+        """Proposals of which no promotion record says that they were merged, oldest first."""
+        merged = {promotion.audit_head for promotion in self.promotions}
+        return tuple(p for p in self.proposals if p.audit_head not in merged)
+
+    def proposal_of(self, promotion: Promotion) -> Promotion | None:
+        """The proposal by whose merge a promotion came about; None where it was pushed.
+
+        Both name the head of the one run that decided.
+        """
+        for proposal in self.proposals:
+            if (proposal.audit_head, proposal.decision) == (
+                promotion.audit_head,
+                promotion.decision,
+            ):
+                return proposal
+        return None
+
+    def followed_by(self, promotion: Promotion, digest: str) -> Ledger:
+        """This ledger with one more promotion."""
+        return replace(
+            self,
+            promotions=(*self.promotions, promotion),
+            digests=(*self.digests, digest),
+        )
 
     def rolled_back_to(self, reason: str, release: Release | None) -> Promotion | None:
         """The last record, where it is the rollback that is asked for once more."""
@@ -119,14 +154,39 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
     """All promotions of a model in a zone, each verified, numbered and chained.
 
     Raises VerificationFailed, reasons "promotion-gap", "promotion-chain", "promotion-foreign",
-    "promotion-rollback" (it goes back to what was not there before), "limits", or as a statement
-    that does not verify; StoreError.
+    "promotion-rollback" (it goes back to what was not there before), "promotion-cut" (a proposal
+    knows of one that is not there), "limits", or as a statement that does not verify; StoreError.
     """
     promotions: list[Promotion] = []
     digests: list[str] = []
-    prefix = f"promotions/{zone}/{model}/"
-    for name in store.list(prefix):
-        number = len(promotions) + 1
+    for name, promotion, digest in _records(store, PROMOTIONS, zone, model, trusted):
+        if (promotion.previous.sha256 if promotion.previous else None) != (
+            digests[-1] if digests else None
+        ):
+            _refuse(f"{name} does not follow the promotion before it", "promotion-chain")
+        if promotion.kind == "rollback":
+            _check_rollback(promotion, promotions, name)
+        promotions.append(promotion)
+        digests.append(digest)
+    proposed = list(_records(store, PROPOSALS, zone, model, trusted))
+    for name, proposal, _ in proposed:
+        if proposal.previous is not None and proposal.previous.sha256 not in digests:
+            _refuse(f"{name} names a promotion that is not there", "promotion-cut")
+    return Ledger(
+        zone=zone,
+        model=model,
+        promotions=tuple(promotions),
+        digests=tuple(digests),
+        proposals=tuple(proposal for _, proposal, _ in proposed),
+        proposal_digests=tuple(digest for _, _, digest in proposed),
+    )
+
+
+def _records(
+    store: Store, folder: str, zone: str, model: str, trusted: Sequence[Trusted]
+) -> Iterator[tuple[str, Promotion, str]]:
+    """Name, record and SHA-256 of what lies in one folder, each verified and numbered."""
+    for number, name in enumerate(store.list(f"{folder}/{zone}/{model}/"), 1):
         if number > MAX_NUMBER:
             _refuse("there are more promotions than a reader takes", "limits")
         if parse_object_name(name) != (zone, model, number):
@@ -141,17 +201,9 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
                 fix="find out who changed the store; restore the record from a copy that verifies",
                 reason=error.reason,
             ) from error
-        if (promotion.zone, promotion.release.model, promotion.number) != (zone, model, number):
+        if promotion.object_name != name:
             _refuse(f"{name} is the record of another promotion", "promotion-foreign")
-        if (promotion.previous.sha256 if promotion.previous else None) != (
-            digests[-1] if digests else None
-        ):
-            _refuse(f"{name} does not follow the promotion before it", "promotion-chain")
-        if promotion.kind == "rollback":
-            _check_rollback(promotion, promotions, name)
-        promotions.append(promotion)
-        digests.append(_sha256(data))
-    return Ledger(zone=zone, model=model, promotions=tuple(promotions), digests=tuple(digests))
+        yield name, promotion, _sha256(data)
 
 
 def read_since(store: Store, ledger: Ledger, trusted: Sequence[Trusted]) -> tuple[Promotion, ...]:
@@ -223,17 +275,21 @@ def append(
     for _ in range(_ATTEMPTS):
         ledger = read_ledger(store, wanted.zone, wanted.release.model, (*trusted, own))
         last = ledger.last
+        proposed = wanted.kind == "proposal"
         since = ledger.promotions[known:] if known is not None else ()
         if since and last is not None:
             if is_recorded(last, wanted):
                 return last, ledger.digests[-1]
             _refuse_undone(since, wanted)
+        if proposed and (there := _proposed_already(ledger, wanted)):
+            return there
         previous = None
         if last is not None:
             previous = Previous(
                 release=last.release, manifest=last.manifest, sha256=ledger.digests[-1]
             )
-        promotion = replace(wanted, number=len(ledger.promotions) + 1, previous=previous)
+        number = len(ledger.proposals if proposed else ledger.promotions) + 1
+        promotion = replace(wanted, number=number, previous=previous)
         promotion.check()
         data = seal(
             Statement(
@@ -252,6 +308,15 @@ def append(
         fix="run it again",
         reason="promotion-busy",
     )
+
+
+def _proposed_already(ledger: Ledger, wanted: Promotion) -> tuple[Promotion, str] | None:
+    """The proposal that says all this, where nobody has merged it yet."""
+    for proposal, digest in zip(ledger.proposals, ledger.proposal_digests, strict=True):
+        same = is_recorded(proposal, wanted) and proposal.reason == wanted.reason
+        if same and proposal in ledger.waiting:
+            return proposal, digest
+    return None
 
 
 def _refuse_undone(since: Sequence[Promotion], wanted: Promotion) -> None:
