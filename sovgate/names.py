@@ -5,12 +5,14 @@ Ground floor: standard library only, no I/O. RULES 4.
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 
 from sovgate.errors import VerificationFailed
 
 MAX_NAME_BYTES = 4096
+FIX = "rename the file and sign the model again"
 
 #: What nobody sees: all that Unicode calls default-ignorable, and what is drawn as blank.
 _UNSEEN = (
@@ -30,12 +32,12 @@ def check_name(name: str) -> None:
 
     Raises VerificationFailed, reason "unsafe-name".
     """
-    bad = None
+    bad, fix = None, FIX
     try:
         if len(name.encode()) > MAX_NAME_BYTES:
             bad = "it is too long"
     except UnicodeEncodeError:
-        bad = "it is not UTF-8"
+        bad, fix = _not_utf8(name)
     if bad is None and (match := _NAME_BAD.search(name)):
         bad = f"it holds {match.group()!r}"
     if bad is None and not name.isascii() and (match := _BLANK.search(name)):
@@ -54,9 +56,21 @@ def check_name(name: str) -> None:
         raise VerificationFailed(
             f"the file name {shown!r} is unsafe",
             why=bad,
-            fix="rename the file and sign the model again",
+            fix=fix,
             reason="unsafe-name",
         )
+
+
+def _not_utf8(name: str) -> tuple[str, str]:
+    """The reason and the fix: it may be that this Python was told to read names as ASCII."""
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return "it is not UTF-8", FIX
+    return (
+        "it is UTF-8, but this process was told to read names as ASCII",
+        "export PYTHONUTF8=1 (or LC_ALL=C.UTF-8), and run it again",
+    )
 
 
 def is_git_name(part: str) -> bool:

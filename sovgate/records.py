@@ -94,10 +94,18 @@ class Release:
                 f"{text[:160]!r} is not a release",
                 why="a release is NAME/VERSION or NAME/VERSION@sha256:DIGEST; each part matches "
                 + RELEASE_PART.pattern,
-                fix="for example kyc-risk/1.0.0",
+                fix=_spelt(model, version),
                 reason="bad-release",
             )
         return cls(model=model, version=version, pin=pin.removeprefix("sha256:") or None)
+
+
+def _spelt(model: str, version: str) -> str:
+    """The nearest name that a release may have: names are the same on every system and store."""
+    near = [re.sub(r"[^a-z0-9._-]+", "-", part.lower()).lstrip("._-") for part in (model, version)]
+    if all(part and RELEASE_PART.fullmatch(part) for part in near):
+        return f"write it in small letters, digits, dots and hyphens: {near[0]}/{near[1]}"
+    return "for example kyc-risk/1.0.0"
 
 
 #: Called with the number of bytes just done, from any thread. None where nobody looks.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sovgate import strict
 from sovgate.engines.regorus import Regorus
-from sovgate.errors import EngineError, InternalError, Malformed, VerificationFailed
+from sovgate.errors import EngineError, Inconclusive, InternalError, Malformed, VerificationFailed
 from sovgate.formats import case as cases
 from sovgate.formats.decision import (
     EXTENSION,
@@ -407,9 +407,11 @@ def test_rule_17_metadata_is_judged_too(project: Project) -> None:
 
 def test_rule_19_a_clock_before_its_time_denies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1000.0)
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(Inconclusive) as caught:
         clock()
-    assert caught.value.reason == "clock"
+    assert (caught.value.exit_code, caught.value.reason) == (14, "clock")
+    assert "1970-01-01" in str(caught.value.why)
+    assert "after 20" in str(caught.value.why)
 
 
 def test_rule_19_source_date_epoch_moves_no_decision(

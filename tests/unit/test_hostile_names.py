@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sovgate.errors import VerificationFailed
+from sovgate.errors import UsageError, VerificationFailed
 from sovgate.files import check_name
 from sovgate.names import is_git_name
+from sovgate.records import Release
 from sovgate.stages import inventory
 
 UNSEEN = [
@@ -117,3 +118,32 @@ def test_rule_02_all_such_names_are_told_at_once() -> None:
     assert "a/.gitignore" in error.what
     assert any("c/.git attributes" in line for line in error.details)
     assert "rm -- a/.gitignore 'c/.git attributes'" in str(error.fix)
+
+
+@pytest.mark.parametrize(
+    ("told", "valid"),
+    [
+        ("Llama-3.1-8B/1.0.0", "llama-3.1-8b/1.0.0"),
+        ("churn/1.0.0+cu121", "churn/1.0.0-cu121"),
+        ("My Model/V1", "my-model/v1"),
+        ("_a/.1", "a/1"),
+    ],
+)
+def test_a_release_name_that_is_refused_comes_with_one_that_is_not(told: str, valid: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        Release.parse(told)
+    assert str(raised.value.fix).endswith(f": {valid}")
+    assert str(Release.parse(valid)) == valid
+
+
+def test_a_process_that_reads_names_as_ascii_is_told_so() -> None:
+    """The bytes of the name are UTF-8: it is Python's setting that is wrong."""
+    name = "été.txt".encode().decode("ascii", "surrogateescape")
+    with pytest.raises(VerificationFailed) as raised:
+        check_name(name)
+    assert "read names as ASCII" in str(raised.value.why)
+    assert "PYTHONUTF8=1" in str(raised.value.fix)
+    with pytest.raises(VerificationFailed) as raised:
+        check_name(b"\xe9t\xe9.txt".decode("utf-8", "surrogateescape"))
+    assert raised.value.why == "it is not UTF-8"
+    assert "rename" in str(raised.value.fix)

@@ -35,7 +35,7 @@ from sovgate.records import Options
     type=LocalPath(),
     required=True,
     metavar="MODEL",
-    help="Where to write the model. Nothing may be there yet.",
+    help="Where to write the model: a new path, or an empty folder.",
 )
 @evidence_option
 @project_option

@@ -125,12 +125,16 @@ class Judged:
 
 
 def clock() -> int:
-    """Seconds since 1970. Raises EngineError where the clock cannot be right: that denies."""
+    """Seconds since 1970. Raises Inconclusive where the clock cannot be right: that denies."""
     now = int(time.time())
     if now < _EARLIEST:
-        raise EngineError(
+        says, earliest = (
+            strict.format_time(datetime.fromtimestamp(max(moment, 0), UTC))
+            for moment in (now, _EARLIEST)
+        )
+        raise Inconclusive(
             "the clock of this machine is wrong",
-            why=f"it says {strict.format_time(datetime.fromtimestamp(max(now, 0), UTC))}",
+            why=f"it says {says}, and sovgate was made after {earliest}",
             fix="set the clock; decisions and evidence depend on it",
             reason="clock",
         )
