@@ -6,11 +6,13 @@ Evidence beside the model is read in any case: naming another folder must not ma
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from sovgate.errors import ConfigError, UsageError
 from sovgate.links import followed
 from sovgate.pipeline.project import nearest_project
 from sovgate.records import Options
@@ -44,7 +46,10 @@ def evidence_of(model: Path, options: Options, opened: Project | None) -> Folder
 
 def evidence_found(model: Path, options: Options) -> Folders:
     """The same for a command that can do without a project."""
-    opened = nearest_project(options.project) if options.evidence is None else None
+    opened = None
+    if options.evidence is None:
+        with contextlib.suppress(ConfigError, UsageError):
+            opened = nearest_project(options.project)
     return evidence_of(model, options, opened)
 
 

@@ -247,15 +247,13 @@ def test_encrypt_says_where_nobody_signs_what_it_makes(crossing: Crossing) -> No
         crossing.model,
         "--to",
         "eu",
-        "-o",
-        "sealed",
         "--release",
         "churn/1.0.0",
     )
-    code, said = crossing.run(*arguments)
+    code, said = crossing.run(*arguments, "-o", "sealed")
     assert code == 0
     assert "push will refuse it: name the zone with --zone" in said
-    code, said = crossing.run(*arguments, "--output", "other", "--zone", "home")
+    code, said = crossing.run(*arguments, "-o", "other", "--zone", "home")
     assert code != 0  # a zone that is named, and cannot sign, is an error
     assert "gone.pem" in said
 
