@@ -196,7 +196,7 @@ class _Work:
                     f"{field} in the overlay {self._folder!r} can change what sovgate pins",
                     why=f"{place}: kustomize runs it after `patches:`, and the result cannot be "
                     "built here to see it",
-                    fix="move it among `patches:` before sovgate's entry, or into the base; if it "
+                    fix="move it into the base, which is built first; if it "
                     f"changes no variable of the model, add gitops.accept: [{field}]",
                     where=self._planner.target.where,
                     reason="pin-overridden",
@@ -234,8 +234,8 @@ def _fix_of(later: list[tuple[str, str]], target: Workload, differs: str) -> str
         )
     if later:
         return (
-            f"take what {later[0][0]} changes of {target} away, or move it among `patches:` before "
-            "sovgate's entry"
+            f"let {later[0][0]} change nothing of {target} that sovgate sets, or move it into the "
+            "base, which is built first"
         )
     return (
         f"see with `kubectl kustomize` what the overlay makes of {target}; let nothing else set "
