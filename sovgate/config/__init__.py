@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sovgate import regions, uri
+from sovgate.config._commit import read_commit
 from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find
 from sovgate.config._gates import gate
 from sovgate.config._records import (
     AuditConfig,
     BorderRule,
     CertificateTrust,
+    CommitStyle,
     DatasetRef,
     GateConfig,
     GitOps,
@@ -43,6 +45,7 @@ __all__ = [
     "AuditConfig",
     "BorderRule",
     "CertificateTrust",
+    "CommitStyle",
     "DatasetRef",
     "GateConfig",
     "GitOps",
@@ -176,6 +179,7 @@ def _gitops(section: Section) -> GitOps:
         containers=_containers(section),
         accept=section.texts("accept", kustomize.LATE_FIELDS) if section.has("accept") else (),
         key=_uri(section, "key", "key"),
+        commit=read_commit(section.section("commit")) if section.has("commit") else CommitStyle(),
     )
     section.done()
     return made

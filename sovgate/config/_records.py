@@ -22,6 +22,16 @@ class ZoneKeys:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommitStyle:
+    """How commits are to look. `message` is a line in which {release}, {zone} and {subject} are
+    filled in; `author` is a name and an address.
+    """
+
+    message: str | None = None
+    author: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class GitOps:
     """`key`: how the zone's pods name its decryption key; None where as the project does."""
 
@@ -34,6 +44,7 @@ class GitOps:
     containers: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
     key: str | None = None
+    commit: CommitStyle = CommitStyle()
 
 
 @dataclass(frozen=True, kw_only=True)

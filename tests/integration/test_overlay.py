@@ -570,7 +570,9 @@ def test_an_error_in_the_overlays_own_file_is_told_as_it_is(
     ("said", "fix"),
     [
         ("every commit message needs a ticket, as TICKET-123", "begin with `Promote `"),
+        ("every commit message needs a ticket, as TICKET-123", "gitops.commit.message"),
         ("author sovgate@localhost is not a member of the team", "user.email"),
+        ("author sovgate@localhost is not a member of the team", "gitops.commit.author"),
         ("committer email is unknown", "user.email"),
         ("commits must have verified signatures", "does not sign commits"),
         ("GH006: Protected branch update failed", "set gitops.via: pull-request"),

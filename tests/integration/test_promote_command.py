@@ -186,6 +186,34 @@ def test_a_pull_request_is_pushed_and_recorded_once(desk: Desk) -> None:
     assert len(desk.records) == 1
 
 
+@pytest.mark.parametrize("via", ["push", "pull-request"])
+def test_the_project_says_how_commits_look(desk: Desk, via: str) -> None:
+    """A server that wants a ticket and a known author takes them, also on a proposal's branch."""
+    desk.repository.hook(
+        "pre-receive",
+        "while read o n r; do git log -1 --format='%B%an%ae%cn%ce' $n | tr -d '\\n' | "
+        "grep -q '^OPS-17: Promote.*Botbot@bank.exampleBotbot@bank.example$' || exit 1; done",
+    )
+    assert desk.refused("1.0.0", 23)["reason"] == "push-refused"
+    desk.crossing.edit(
+        "path: overlays/eu}",
+        f"path: overlays/eu, via: {via}, "
+        'commit: {message: "OPS-17: {subject}", author: "Bot <bot@bank.example>"}}',
+    )
+    made = desk.promote("1.0.0")
+    trailers = git(
+        "log", "-1", "--format=%(trailers:only)", made["branch"], cwd=desk.repository.path
+    )
+    assert f"Sovgate-Release: {made['release']}" in trailers
+    code, text = desk.crossing.run("doctor", "--zone", "eu", "--offline")
+    assert "by Bot <bot@bank.example>, as 'OPS-17: {subject}', not signed" in text
+    desk.crossing.edit('commit: {message: "OPS-17: {subject}"', "commit: {sign: keys/eu.pem")
+    for words in (("lint",), ("promote", "churn/1.1.0", "--zone", "eu")):
+        code, text = desk.crossing.run(*words)
+        assert code == 3, text
+        assert "gitops.commit.sign is not supported" in text
+
+
 def test_a_reverted_overlay_is_promoted_to_again_only_where_a_person_says_so(desk: Desk) -> None:
     desk.promote("1.0.0")
     work = desk.repository.work

@@ -52,6 +52,7 @@ WHOLE: dict[str, Any] = {
             "require": "api",
             "gitops": {
                 "repo": "https://git.example.eu/ml/serving.git",
+                "commit": {"message": "OPS-17: {subject}", "author": "Bot <bot@bank.example>"},
                 "path": "overlays/eu",
                 "kind": "kustomize",
                 "via": "pull-request",

@@ -15,6 +15,7 @@ from sovgate.errors import ConfigError, SovgateError
 from sovgate.pipeline.look.diagnosis import MISSING, OK, SKIPPED, WARN, Diagnosis
 
 if TYPE_CHECKING:
+    from sovgate.config import GitOps
     from sovgate.pipeline.project import Project
 
 
@@ -79,6 +80,17 @@ def check_zone(found: Diagnosis, opened: Project, name: str) -> None:
             )
     if zone.store is not None:
         _store(found, opened, name)
+    if zone.gitops is not None and name == found.zone:
+        found.say(f"{name}: commits", OK, _commits(zone.gitops))
+
+
+def _commits(gitops: GitOps) -> str:
+    """What is known of the commits of `promote`. What the server demands, it says to a push."""
+    style = gitops.commit
+    by = f"by {style.author[0]} <{style.author[1]}>" if style.author else "by Git's own user"
+    said = f", as {style.message!r}" if style.message else ""
+    where = f"to {gitops.branch}" if gitops.via == "push" else f"proposed for {gitops.branch}"
+    return f"{where} of {gitops.repo}, {by}{said}, not signed"
 
 
 def _matching_id(

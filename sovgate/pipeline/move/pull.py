@@ -105,7 +105,7 @@ def pull(
         signers=(("transfer", record.signer.name), ("signature", move.model_signer.name)),
         output=output,
         pinned=release.pin is not None,
-        newer=transfer.newer(store, release.model, record.transfer.sequence),
+        newer=transfer.newer(store, release.model, record.transfer.sequence, trusted),
         decisions=judged.lines,
         steps=tuple(timer.steps),
     )

@@ -147,7 +147,12 @@ class Candidate:
                 pushed = checkout.push(
                     self.pin,
                     state,
-                    rollouts.commit_message(self.pin, head, reason=self.rollout.reason),
+                    rollouts.commit_message(
+                        self.pin,
+                        head,
+                        reason=self.rollout.reason,
+                        wanted=self.rollout.gitops.commit.message,
+                    ),
                     lambda: self._ask_again(judged, state),
                     proposal=self.proposal,
                 )

@@ -64,6 +64,7 @@ class Rollout:
             deployment=self.gitops.deployment,
             containers=self.gitops.containers,
             accept=self.gitops.accept,
+            author=self.gitops.commit.author,
             where=where,
         )
 

@@ -14,7 +14,8 @@ class GitTarget:
 
     `deployment` is `[KIND/][NAMESPACE/]NAME`; it and `containers` are found in the overlay's bases
     where they are not named. `accept` are fields of the overlay that kustomize runs after our
-    patch, and that the project answers for. `where` is the line of `sovgate.yaml`.
+    patch, and that the project answers for. `author` is a name and
+    an address, None for the user's own. `where` is the line of `sovgate.yaml`.
     """
 
     zone: str
@@ -25,4 +26,5 @@ class GitTarget:
     deployment: str | None = None
     containers: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
+    author: tuple[str, str] | None = None
     where: Where | None = None

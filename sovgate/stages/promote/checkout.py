@@ -242,9 +242,13 @@ class Checkout:
 
     # -- writing
 
+    @property
+    def _identity(self) -> tuple[str, str]:
+        return self._target.author or self._git.user()
+
     def _commit(self, plan: Plan, tip: str, message: str) -> str:
         tree = self._trees.replace(tip, self._parts, plan.changes)
-        return self._trees.commit(tree, tip, message, self._git.user())
+        return self._trees.commit(tree, tip, message, self._identity)
 
     def _advance(
         self, pin: Pin, first: OverlayState, message: str, before_commit: Callable[[], None]
@@ -368,7 +372,7 @@ class Checkout:
             return None
         said = f"{self._git.printable(done.stdout)}\n{done.stderr}"
         if re.search(r"^!\t", said, re.MULTILINE) and not LOST_RACE.search(said):
-            return declined(said, branch, self._git.user(), new=new)
+            return declined(said, branch, self._identity, new=new)
         return refused("push to", said, self._target)
 
 

@@ -34,15 +34,23 @@ def rollback_branch(zone: str, release: str, number: int) -> str:
     return f"{proposal_branch(zone, release)}-again-{number}"
 
 
-def commit_message(pin: Pin, audit_head: str, *, reason: str | None = None) -> str:
+def commit_message(
+    pin: Pin, audit_head: str, *, reason: str | None = None, wanted: str | None = None
+) -> str:
     """Subject and trailers. The trailers help people; no decision ever reads them (RULES 26).
 
-    `reason`, one line, makes it the message of a rollback.
+    `reason`, one line, makes it the message of a rollback. `wanted` is the first line as the
+    project wants it, in which {release}, {zone} and {subject} are filled in.
     """
     name = pin.release.partition("@")[0]
     subject = f"Promote {name}" if reason is None else f"Roll back to {name}"
+    subject = f"{subject} in {pin.zone}"
+    if wanted is not None:
+        parts = {"{release}": name, "{zone}": pin.zone, "{subject}": subject}
+        line = re.sub(r"\{[a-z]+\}", lambda found: parts[found[0]], wanted)
+        subject = line if subject in line else f"{line}\n\n{subject}"
     return (
-        f"{subject} in {pin.zone}\n\n"
+        f"{subject}\n\n"
         f"Sovgate-Release: {pin.release}\n"
         f"Sovgate-Manifest: sha256:{pin.manifest}\n"
         f"Sovgate-Record: sha256:{pin.record}\n"

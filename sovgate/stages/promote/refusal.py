@@ -42,13 +42,15 @@ _RULES = (
             r"\bconventional commits?\b",
             re.IGNORECASE,
         ),
-        "the message of these commits is fixed: let the server's rule accept messages that begin "
-        "with `Promote ` and `Roll back to `, or free {identity} from it",
+        "set gitops.commit.message of the zone to a line that the server accepts, for example "
+        'message: "OPS-17: {{subject}}"; or let its rule accept messages that begin with `Promote ` '
+        "and `Roll back to `",
     ),
     (
         re.compile(r"\bauthors?\b|\bcommitters?\b|\be-?mail\b|user\.name", re.IGNORECASE),
-        "the commit is by {identity}: set user.name and user.email in this user's ~/.gitconfig to "
-        "those that the server knows (git config --global user.email ADDRESS)",
+        "the commit is by {identity}: set gitops.commit.author of the zone to one that the server "
+        "knows, as in author: Release Bot <release-bot@bank.example>; or user.name and user.email in "
+        "this user's ~/.gitconfig",
     ),
     (
         re.compile(

@@ -11,7 +11,8 @@ Push, in this order (pipeline/move/push.py follows it; what is marked * is here)
     (RULES 9).
  7. * Blobs go first. One that is there already is passed over only after it was read again
     (RULES 14): size is nothing.
- 8. * A sequence number is claimed. A run that goes on after a crash finds its own claim.
+ 8. * A sequence number is claimed, above those of all signed records (RULES 37), and once more
+    just before the record. A run that goes on after a crash finds its own claim.
  9. Location and key are asked again, and policy too if its decision has run out.
 10. * The record is written last, create-only: a release is there whole or not at all. Where the
     name is taken, the record there is read: same manifest, zones and policy, and it verifies:

@@ -20,7 +20,7 @@ from sovgate.formats.transfer import MAX_EVIDENCE_BYTES, EvidenceRef, Transfer, 
 from sovgate.records import Release, Sized
 from sovgate.stages.transfer.objects import get_blob, names_the_way_out, put_document
 from sovgate.stages.transfer.records import Record, read_record
-from sovgate.stages.transfer.sequence import check_claimed, read_before
+from sovgate.stages.transfer.sequence import check_claimed, read_before, require_near
 from sovgate.stages.trust import Trusted, open_statement
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def _check_predecessor(store: Store, transfer: Transfer, trusted: Sequence[Trust
     """The release before must be there as it was named: else one of the two was replaced."""
     named = transfer.predecessor
     if named is None:
+        require_near(transfer.release, transfer.sequence, 0)
         return
     before = read_before(store, named.release, trusted)
     wrong = None
@@ -130,6 +131,8 @@ def _check_predecessor(store: Store, transfer: Transfer, trusted: Sequence[Trust
             fix="find out who changed the store; restore the record from a copy",
             reason="stale-predecessor",
         )
+    if before is not None:
+        require_near(transfer.release, transfer.sequence, before.transfer.sequence)
 
 
 def fetch_documents(store: Store, transfer: Transfer) -> Fetched:

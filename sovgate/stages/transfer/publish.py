@@ -102,17 +102,18 @@ def publish(
     Raises StoreError, reason "release-differs" where another release has the name (21).
     """
     written = _put_all(store, payload(sealed), open_blob, advance)
-    sequence = claim(store, draft.release, sealed.manifest.sha256)
-    before = predecessor(store, draft.release.model, sequence, trusted)
+    claim(store, draft.release, sealed.manifest.sha256, trusted)
     final = recheck()
     documents = {item.sha256: item for item in (*draft.evidence, *final.decisions)}
     for item in documents.values():
         blob = Sized(sha256=item.sha256, size=len(item.data))
         written.append((blob.size, put_blob(store, blob, lambda i=item: io.BytesIO(i.data))))  # type: ignore[misc]
+    # Once more: another push may have written a higher number meanwhile (RULES 37).
+    sequence = claim(store, draft.release, sealed.manifest.sha256, trusted)
     transfer = Transfer(
         release=Release(model=draft.release.model, version=draft.release.version),
         sequence=sequence,
-        predecessor=before,
+        predecessor=predecessor(store, draft.release.model, sequence, trusted),
         manifest=sealed.manifest,
         signature=sealed.signature,
         source=draft.source,
