@@ -43,14 +43,14 @@ _RULES = (
             re.IGNORECASE,
         ),
         "set gitops.commit.message of the zone to a line that the server accepts, for example "
-        'message: "OPS-17: {{subject}}"; or let its rule accept messages that begin with `Promote ` '
-        "and `Roll back to `",
+        'message: "OPS-17: {{subject}}"; or let its rule accept messages that begin with '
+        "`Promote ` and `Roll back to `",
     ),
     (
         re.compile(r"\bauthors?\b|\bcommitters?\b|\be-?mail\b|user\.name", re.IGNORECASE),
         "the commit is by {identity}: set gitops.commit.author of the zone to one that the server "
-        "knows, as in author: Release Bot <release-bot@bank.example>; or user.name and user.email in "
-        "this user's ~/.gitconfig",
+        "knows, as in author: Release Bot <release-bot@bank.example>; or user.name and "
+        "user.email in this user's ~/.gitconfig",
     ),
     (
         re.compile(
