@@ -307,7 +307,12 @@ def _policy(top: Section) -> PolicyConfig:
         mode=section.choice("mode", ("enforce", "warn"), "enforce"),
         engine=section.choice("engine", ("regorus", "opa", "both"), "regorus"),
         pickles=section.choice("pickles", ("refuse", "allow"), "refuse"),
+        expect=section.texts("expect") if section.has("expect") else (),
     )
+    if section.has("expect") and made.rules is None:
+        section.refuse(
+            "expect", "policy.expect names rules, and policy.rules names no folder", fix="add rules"
+        )
     section.done()
     return made
 

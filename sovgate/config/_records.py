@@ -122,11 +122,14 @@ class GateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
+    """`expect` are ids of the project's own rules that `rules` must yield."""
+
     presets: tuple[str, ...]
     rules: str | None
     mode: str
     engine: str
     pickles: str = "refuse"
+    expect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

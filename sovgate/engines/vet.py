@@ -24,6 +24,7 @@ from sovgate.engines._api import (
     Source,
 )
 from sovgate.errors import DOCS, ConfigError, Where
+from sovgate.formats.decision import OWN_RULE
 from sovgate.formats.metadata import metadata
 
 JSON = Any
@@ -176,6 +177,19 @@ def tests_in(ast: JSON) -> dict[str, str]:
             if path is not None and len(path) == 1 and path[0].startswith("test_"):
                 found[f"data.{package}.{path[0]}"] = str(entry["source"]["file"])
     return found
+
+
+def outline(entry: JSON) -> tuple[str, frozenset[str]]:
+    """Package and names of all rules of one file, a computed head by its first part."""
+    tree = entry["ast"]
+    names = set()
+    for rule in tree["rules"]:
+        head = rule.get("Spec", {}).get("head") or {"Default": rule.get("Default", {})}
+        node = next(iter(head.values())).get("refr", {})
+        while (inner := node.get("RefDot") or node.get("RefBrack")) is not None:
+            node = inner["refr"]
+        names.add(str(node.get("Var", {}).get("value", "?")))
+    return ".".join(_path(tree["package"]["refr"]) or ["?"]), frozenset(names)
 
 
 def _functions(tree: JSON) -> Iterator[str]:
@@ -365,7 +379,7 @@ def _rule(file: _File, module: Module, tree: JSON) -> Rule:
             reason="policy-metadata",
         )
     if not file.source.ours:
-        rule_id = f"user.{rule_id}"
+        rule_id = f"{OWN_RULE}{rule_id}"
     elif default != rule_id or "title" not in meta:
         file.refuse(
             f"METADATA of {file.package!r} lacks its title, or its id is not {default!r}",

@@ -22,6 +22,8 @@ SLSA_VERSION = "1.0"
 LIFETIME = 15 * 60
 #: The name of the denial where nothing permits.
 NO_PERMIT = "border"
+#: What the ids of a project's own rules begin with.
+OWN_RULE = "user."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,13 @@ class Decision:
         if self.unanswered:
             return ExitCode.ENGINE
         return ExitCode.OK if self.allowed else ExitCode.DENIED
+
+    @property
+    def asked(self) -> str:
+        """How many rules were asked, so that a project sees whether its own were among them."""
+        rules = [rule.id for rule in self.rules if rule.id != "permit"]
+        own = sum(rule.startswith(OWN_RULE) for rule in rules)
+        return f"{len(rules)} asked, {own} of them the project's own"
 
     @property
     def question(self) -> str:

@@ -432,7 +432,9 @@ def test_the_policy_digest_names_files_presets_and_engine(tmp_path: Path) -> Non
     }
     assert len(digests) == 5
     assert load(tmp_path, mine=FINE + "\n").digest in digests
-    (tmp_path / "rules" / "mine_test.rego").write_text("package user.mine_test\n")
+    (tmp_path / "rules" / "mine_test.rego").write_text(
+        "package user.mine_test\nimport rego.v1\ntest_x if 1 == 1\n"
+    )
     assert load(tmp_path, mine=FINE + "\n").digest in digests
 
 

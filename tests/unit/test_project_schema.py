@@ -93,6 +93,7 @@ WHOLE: dict[str, Any] = {
     "policy": {
         "presets": ["eu-personal-data"],
         "rules": "policies/",
+        "expect": ["weekend"],
         "mode": "enforce",
         "engine": "both",
         "pickles": "refuse",

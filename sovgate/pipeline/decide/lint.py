@@ -99,8 +99,10 @@ class _Run:
     def path(self, path: Path) -> None:
         """A file, or all below a folder; the rules of one folder are judged together."""
         rules: dict[Path, list[Path]] = {}
+        projects = 0
         for file in _files(path):
             if file.name == FILE_NAME:
+                projects += 1  # its own folder of rules is judged with it; this is not that one
                 self.project(file)
             elif file.suffix == ".rego":
                 rules.setdefault(file.parent, []).append(file)
@@ -108,17 +110,19 @@ class _Run:
                 self.manifest(file, None)
         for some in rules.values():
             self.policies(some)
-        if path in rules:
+        if path in rules and not projects:
             self.folder(path)
 
-    def folder(self, path: Path) -> None:
+    def folder(self, path: Path, config: ProjectConfig | None = None) -> None:
         """What shows only where all of a project's rules are read together."""
         from sovgate.pipeline.decide.policies import lint_folder
 
         key = os.path.realpath(path)
         if key not in self.folders:
             self.folders.add(key)
-            self.findings += lint_folder(path)
+            told = {(finding.rule, finding.message) for finding in self.findings}
+            more = lint_folder(path, config)
+            self.findings += [one for one in more if (one.rule, one.message) not in told]
 
     def project(self, path: Path) -> None:
         if not self._first(path):
@@ -136,10 +140,13 @@ class _Run:
             self.manifest(manifest, (config, name))
         self.presets(config)
         if config.policy.rules is not None:
-            folder = path.parent / config.policy.rules
-            if os.path.isdir(folder):  # noqa: PTH112 (Path's raises where a name is too long)
-                self.policies(sorted(folder.rglob("*.rego")))
-                self.folder(folder)
+            rules = path.parent / config.policy.rules
+            if os.path.isdir(rules):  # noqa: PTH112 (Path's raises where a name is too long)
+                self.policies(sorted(rules.rglob("*.rego")))
+                self.folder(rules, config)
+            elif os.path.isfile(rules):  # noqa: PTH113 (the same)
+                self.policies([rules])
+                self.folder(rules, config)
 
     def presets(self, config: ProjectConfig) -> None:
         from sovgate.pipeline.decide.policies import check_presets

@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING
 from sovgate import files, strict
 from sovgate.engines._api import Module, PolicySet, Rule, Source
 from sovgate.errors import ConfigError, SovgateError, UsageError, Where
-from sovgate.names import check_names
+from sovgate.formats.decision import OWN_RULE
+from sovgate.formats.sections import did_you_mean
+from sovgate.pipeline.decide import rulefiles
+from sovgate.pipeline.decide.rulefiles import MAX_FILE_BYTES, TEST_SUFFIX, Own
 
 if TYPE_CHECKING:
+    from sovgate.config import ProjectConfig
     from sovgate.lint._api import Finding
     from sovgate.pipeline.project import Project
 
-MAX_FILES = 256
-MAX_FILE_BYTES = 256 * 1024
 DEFAULT_PRESET = "default"
-TEST_SUFFIX = "_test.rego"
 
 
 def project_policies(project: Project) -> PolicySet:
@@ -39,10 +40,29 @@ def project_policies(project: Project) -> PolicySet:
     base = project.base.absolute()  # what is relative means something else after a chdir
     rules = None if policy.rules is None else base / policy.rules
     try:
-        return load_policies(presets=policy.presets, rules=rules, engine=policy.engine, base=base)
+        found = load_policies(presets=policy.presets, rules=rules, engine=policy.engine, base=base)
+        check_expected(policy.expect, found.rules)
+        return found
     except ConfigError as error:
         error.where = error.where or project.config.where("policy")
         raise
+
+
+def check_expected(expected: Sequence[str], rules: Sequence[Rule]) -> None:
+    """Raises ConfigError, reason "policy-expect", where one of the ids is none of a project's own.
+
+    An id is written as in METADATA, with or without the `user.` that decisions put before it.
+    """
+    own = {rule.id.removeprefix(OWN_RULE) for rule in rules if not rule.module.ours}
+    for name in expected:
+        if name.removeprefix(OWN_RULE) not in own:
+            near = did_you_mean(name.removeprefix(OWN_RULE), sorted(own))
+            raise ConfigError(
+                f"policy.expect names the rule {name[:80]!r}, and policy.rules does not yield it",
+                why=f"its own rules are {', '.join(sorted(own)) or 'none'}"[:500],
+                fix=near or "bring the rule back, or take its id out of policy.expect",
+                reason="policy-expect",
+            )
 
 
 def load_policies(
@@ -53,26 +73,21 @@ def load_policies(
     Raises ConfigError on an unknown preset, a file that does not parse, or one that does what no
     rule may do; EngineError where a project's files exceed their limits.
     """
-    theirs: list[Source] = []
+    own = None
     if rules is not None:
-        theirs = read_sources(rules, prefix=f"{os.path.relpath(rules, base)}/", ours=False)
-    return _loaded(tuple(sorted({DEFAULT_PRESET, *presets})), tuple(theirs), engine)
+        own = rulefiles.read_own(rules, prefix=f"{os.path.relpath(rules, base)}/")
+    return _loaded(tuple(sorted({DEFAULT_PRESET, *presets})), own, engine)
 
 
 @lru_cache(maxsize=8)
-def _loaded(wanted: tuple[str, ...], theirs: tuple[Source, ...], engine: str) -> PolicySet:
-    from sovgate.engines import regorus
-    from sovgate.engines.vet import vet
-
+def _loaded(wanted: tuple[str, ...], theirs: Own | None, engine: str) -> PolicySet:
     modules, found = _shipped()
     _check_presets(wanted, found)
     kept = [rule for rule in found if rule.preset in wanted]
     dropped = {rule.package for rule in found if rule.preset not in wanted}
     used = [module for module in modules if module.package not in dropped]
-    if theirs:
-        more, own = vet(theirs, regorus.ask_child(theirs, ast=True)["ast"])
-        _check_ids(own)
-        _check_used(more, own)
+    if theirs is not None:
+        more, own = own_rules(theirs)
         used += more
         kept += own
     return PolicySet(
@@ -82,6 +97,18 @@ def _loaded(wanted: tuple[str, ...], theirs: tuple[Source, ...], engine: str) ->
         engine=engine,
         digest=_digest(used, wanted, engine),
     )
+
+
+def own_rules(own: Own) -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
+    """A project's modules and rules, vetted each and all together. Raises ConfigError."""
+    from sovgate.engines import regorus
+
+    modules, rules = rulefiles.split(own, regorus.ask_child(own.all, ast=True)["ast"])
+    _check_ids(rules)
+    _check_used(modules, rules)
+    if not rules:
+        raise rulefiles.no_rule(own.prefix)
+    return modules, rules
 
 
 def _shipped() -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
@@ -154,48 +181,7 @@ def read_sources(folder: Path, *, prefix: str, ours: bool, tests: bool = False) 
 
     Raises ConfigError: no such folder, links, too many, too large, not UTF-8.
     """
-    try:
-        with files.opened_dir(folder) as handle:
-            names = sorted(
-                entry.name for entry in files.walk(handle) if entry.name.endswith(".rego")
-            )
-            if not tests:
-                names = [name for name in names if not name.endswith(TEST_SUFFIX)]
-            check_names(names)
-            if len(names) > MAX_FILES:
-                raise ConfigError(f"more than {MAX_FILES} policy files", reason="limits")
-            return [
-                _source(
-                    files.read_descriptor(
-                        files.open_below(handle, name), most=MAX_FILE_BYTES, what=f"policy {name!r}"
-                    ),
-                    prefix + name,
-                    ours,
-                )
-                for name in names
-            ]
-    except ConfigError:
-        raise
-    except (SovgateError, OSError) as error:
-        raise ConfigError(
-            f"the policy folder {str(folder)!r} cannot be read",
-            why=error.what if isinstance(error, SovgateError) else error.strerror,
-            fix="correct policy.rules; it names a folder of .rego files",
-            reason="policy-folder",
-        ) from error
-
-
-def _source(data: bytes, name: str, ours: bool) -> Source:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"the policy {name!r} is not UTF-8",
-            fix="save it as UTF-8",
-            where=Where(path=name),
-            reason="policy-syntax",
-        ) from error
-    return Source(name=name, text=text, sha256=hashlib.sha256(data).hexdigest(), ours=ours)
+    return rulefiles.read_shipped(folder, prefix=prefix, ours=ours, tests=tests)
 
 
 def lint_rules(paths: Sequence[Path]) -> list[Finding]:
@@ -209,7 +195,7 @@ def lint_rules(paths: Sequence[Path]) -> list[Finding]:
     for path in paths:
         try:
             data = files.read_bounded(path, most=MAX_FILE_BYTES, what="policy")
-            source = _source(data, str(path), ours=False)
+            source = rulefiles.source(data, str(path), ours=False)
             reply = regorus.ask_child([source], ast=True)
             if not path.name.endswith(TEST_SUFFIX):
                 vet([source], reply["ast"])
@@ -224,19 +210,22 @@ def lint_rules(paths: Sequence[Path]) -> list[Finding]:
     return findings
 
 
-def lint_folder(folder: Path) -> list[Finding]:
-    """What shows only where all rules of a project are read together: one that denies nothing."""
-    from sovgate.engines import regorus
-    from sovgate.engines.vet import vet
+def lint_folder(path: Path, config: ProjectConfig | None = None) -> list[Finding]:
+    """What shows only where a project's folder of rules, or its file, is read as it is at load."""
     from sovgate.lint._api import Finding
 
     try:
-        sources = read_sources(folder, prefix=f"{folder}/", ours=False)
-        if sources:
-            _check_used(*vet(sources, regorus.ask_child(sources, ast=True)["ast"]))
+        rules = own_rules(rulefiles.read_own(path, prefix=f"{path}/"))[1]
     except SovgateError as error:
-        if error.reason == "policy-no-deny":  # `lint_rules` tells the others, file by file
-            return [Finding.of(error, str(folder))]
+        return [Finding.of(error, str(path))]
+    if config is None:
+        return []
+    try:
+        check_expected(config.policy.expect, rules)
+    except ConfigError as error:
+        line = config.where("policy.expect").line
+        error.where = Where(path=str(config.path), line=line)
+        return [Finding.of(error, str(config.path))]
     return []
 
 
@@ -271,9 +260,11 @@ def run_tests(folder: Path | None) -> list[TestResult]:
         files.resource_dir("policies"), prefix="policies/", ours=True, tests=folder is None
     )
     sources = shipped
-    if folder is not None:
+    if folder is not None and rulefiles.any_rules(folder):
+        own = rulefiles.read_own(folder, prefix=f"{folder}/")
+        own_rules(own)
         library = [source for source in shipped if source.name == "policies/lib.rego"]
-        sources = library + read_sources(folder, prefix=f"{folder}/", ours=False, tests=True)
+        sources = [*library, *own.all]
     names = tests_in(regorus.ask_child(sources, ast=True)["ast"])
     names = {path: file for path, file in names.items() if file.endswith(TEST_SUFFIX)}
     if not names:

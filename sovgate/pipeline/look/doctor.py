@@ -191,7 +191,8 @@ def _policies(found: Diagnosis, opened: Project) -> None:
                 "the program opa is not on PATH",
                 fix="install OPA 1.0 or newer, or write engine: regorus",
             )
-        return f"{len(policies.rules)} rules, engine {policies.engine}"
+        own = sum(not rule.module.ours for rule in policies.rules)
+        return f"{len(policies.rules)} rules, {own} of them the project's own, {policies.engine}"
 
     found.run("policies", load)
 
