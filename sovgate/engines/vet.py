@@ -9,7 +9,7 @@ does not know it refuses.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -23,6 +23,8 @@ from sovgate.engines._api import (
     Rule,
     Source,
 )
+from sovgate.engines.resolve import File, resolve
+from sovgate.engines.trees import functions_of, line_of, static_path
 from sovgate.errors import DOCS, ConfigError, Where
 from sovgate.formats.decision import OWN_RULE
 from sovgate.formats.metadata import metadata
@@ -79,73 +81,43 @@ class _File:
     package: str
     functions: frozenset[str]
     aliases: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
 
     def refuse(self, what: str, node: JSON, *, why: str | None = None, reason: str) -> NoReturn:
         raise ConfigError(
             what,
             why=why,
-            where=Where(path=self.source.name, line=_line(node)),
+            where=Where(path=self.source.name, line=line_of(node)),
             fix=f"see {DOCS}/policy.md for what a rule may do",
             reason=reason,
         )
 
 
-def _line(node: JSON) -> int | None:
-    """The first line number found in a node, or None."""
-    stack = [node]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, dict):
-            if isinstance(value.get("line"), int):
-                return int(value["line"])
-            if isinstance(value.get("span"), dict):
-                return int(value["span"]["line"])
-            stack.extend(value.values())
-        elif isinstance(value, list):
-            stack.extend(value)
-    return None
-
-
-def _path(node: JSON) -> list[str] | None:
-    """A static reference as its parts: `a.b`, `a["b"]`. None where a part is computed."""
-    parts: list[str] = []
-    while True:
-        if "RefDot" in node:
-            parts.append(str(node["RefDot"]["field"][1]))
-            node = node["RefDot"]["refr"]
-        elif "RefBrack" in node:
-            index = node["RefBrack"]["index"]
-            if "String" not in index:
-                return None
-            parts.append(str(index["String"]["value"]))
-            node = node["RefBrack"]["refr"]
-        elif "Var" in node:
-            parts.append(str(node["Var"]["value"]))
-            return parts[::-1]
-        else:
-            return None
-
-
-def vet(sources: Sequence[Source], ast: JSON) -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
+def vet(
+    sources: Sequence[Source], ast: JSON, *, library: tuple[Source, JSON] | None = None
+) -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
     """Modules and their rules. `ast` is regorus' for exactly these sources, in their order.
 
-    Raises ConfigError, naming file and line, on the first thing that is not allowed.
+    With our library and its tree, these are all of a project's files: then every reference must
+    lead somewhere. Raises ConfigError, naming file and line, on the first thing not allowed.
     """
     if len(ast) != len(sources):
         raise ConfigError("the policies could not be read back from their engine")
     trees = [entry["ast"] for entry in ast]
-    packages = [".".join(_path(tree["package"]["refr"]) or ["?"]) for tree in trees]
+    packages = [".".join(static_path(tree["package"]["refr"]) or ["?"]) for tree in trees]
     functions: dict[str, set[str]] = {}
     for tree, package in zip(trees, packages, strict=True):
-        functions.setdefault(package, set()).update(_functions(tree))
+        functions.setdefault(package, set()).update(functions_of(tree))
     modules: list[Module] = []
     rules: list[Rule] = []
+    files: list[File] = []
     for source, tree, package in zip(sources, trees, packages, strict=True):
         file = _File(source=source, package=package, functions=frozenset(functions[package]))
         _vet_package(file, tree, packages)
         _vet_imports(file, tree)
         denies = _vet_heads(file, tree)
         _vet_bodies(file, tree)
+        files.append(File(source=source, package=package, aliases=file.lines, tree=tree))
         module = Module(
             name=source.name,
             text=source.text,
@@ -162,43 +134,10 @@ def vet(sources: Sequence[Source], ast: JSON) -> tuple[tuple[Module, ...], tuple
                 tree["package"],
                 reason="policy-no-deny",
             )
+    if library is not None:
+        tree = library[1]["ast"]
+        resolve([File(source=library[0], package=LIBRARY, aliases={}, tree=tree), *files])
     return tuple(modules), tuple(rules)
-
-
-def tests_in(ast: JSON) -> dict[str, str]:
-    """`data.<package>.test_…` of every rule of that name -> the file that it is in."""
-    found = {}
-    for entry in ast:
-        tree = entry["ast"]
-        package = ".".join(_path(tree["package"]["refr"]) or ["?"])
-        for rule in tree["rules"]:
-            head = rule.get("Spec", {}).get("head", {})
-            path = _path(next(iter(head.values()))["refr"]) if head else None
-            if path is not None and len(path) == 1 and path[0].startswith("test_"):
-                found[f"data.{package}.{path[0]}"] = str(entry["source"]["file"])
-    return found
-
-
-def outline(entry: JSON) -> tuple[str, frozenset[str]]:
-    """Package and names of all rules of one file, a computed head by its first part."""
-    tree = entry["ast"]
-    names = set()
-    for rule in tree["rules"]:
-        head = rule.get("Spec", {}).get("head") or {"Default": rule.get("Default", {})}
-        node = next(iter(head.values())).get("refr", {})
-        while (inner := node.get("RefDot") or node.get("RefBrack")) is not None:
-            node = inner["refr"]
-        names.add(str(node.get("Var", {}).get("value", "?")))
-    return ".".join(_path(tree["package"]["refr"]) or ["?"]), frozenset(names)
-
-
-def _functions(tree: JSON) -> Iterator[str]:
-    for rule in tree["rules"]:
-        head = rule.get("Spec", {}).get("head", {})
-        if "Func" in head:
-            path = _path(head["Func"]["refr"])
-            if path is not None and len(path) == 1:
-                yield path[0]
 
 
 def _vet_package(file: _File, tree: JSON, packages: Sequence[str]) -> None:
@@ -225,7 +164,7 @@ def _vet_package(file: _File, tree: JSON, packages: Sequence[str]) -> None:
 def _vet_imports(file: _File, tree: JSON) -> None:
     own = "data.user.", "data.sovgate.user."
     for item in tree["imports"]:
-        path = ".".join(_path(item["refr"]) or ["?"])
+        path = ".".join(static_path(item["refr"]) or ["?"])
         alias = item.get("as")
         # The alias' text is only in the source: its span holds the offsets, in bytes.
         if alias is not None:
@@ -250,6 +189,7 @@ def _vet_imports(file: _File, tree: JSON) -> None:
                 reason="policy-import",
             )
         file.aliases[name] = path
+        file.lines[name] = (line_of(item) or 1, tuple(static_path(item["refr"]) or ()))
 
 
 def _vet_heads(file: _File, tree: JSON) -> bool:
@@ -261,7 +201,7 @@ def _vet_heads(file: _File, tree: JSON) -> bool:
             file.refuse("this kind of rule is not known", rule, reason="policy-unknown")
         head = spec["head"] if "Spec" in rule else {"Default": spec}
         kind, body = next(iter(head.items()))
-        path = _path(body["refr"])
+        path = static_path(body["refr"])
         if path is None or len(path) != 1:
             file.refuse(
                 "a rule's head may not have dots or brackets",
@@ -316,7 +256,7 @@ def _vet_bodies(file: _File, tree: JSON) -> None:
 
 
 def _vet_call(file: _File, call: JSON) -> None:
-    path = _path(call["fcn"])
+    path = static_path(call["fcn"])
     name = ".".join(path) if path else "?"
     if path and (name in file.functions or name in BUILTINS):
         return
@@ -339,7 +279,7 @@ def _vet_data(file: _File, node: JSON) -> None:
             return
     if below.get("Var", {}).get("value") != "data":
         return
-    whole = ".".join(_path(node) or [])
+    whole = ".".join(static_path(node) or [])
     mine = (LIBRARY, file.package)
     if any(whole == f"data.{name}" or whole.startswith(f"data.{name}.") for name in mine):
         return

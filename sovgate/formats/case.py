@@ -17,6 +17,17 @@ from sovgate.errors import DOCS, EngineError, InternalError
 FORMAT = "sovgate.case/v0"
 MAX_BYTES = 4 * 1024 * 1024
 
+#: The facts that sovgate gives; a project's rule that reads another one is refused.
+FACTS = (
+    "pickle",
+    "pickles",
+    "pickles_allowed",
+    "remote_code",
+    "remote_code_file",
+    "secret",
+    "secrets",
+)
+
 JSON = Any
 Fact = str | int | bool | None
 

@@ -15,7 +15,7 @@ import pytest
 
 from sovgate.engines.registry import open_engine
 from sovgate.engines.regorus import Regorus
-from sovgate.engines.vet import tests_in as rego_tests
+from sovgate.engines.trees import tests_in as rego_tests
 from sovgate.errors import EngineError
 from sovgate.formats import case as cases
 from sovgate.pipeline.decide.policies import TEST_SUFFIX, load_policies, read_sources

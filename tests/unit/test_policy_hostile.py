@@ -24,7 +24,7 @@ from tests.policies import JSON, case_of, golden, policies
 ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = golden()[0]
 HEAD = "package user.mine\n\nimport rego.v1\n\n"
-FINE = HEAD + 'deny contains "no" if input.facts.frozen\n'
+FINE = HEAD + 'deny contains "no" if input.facts.pickles_allowed\n'
 
 
 def case(**changes: JSON) -> Case:
@@ -221,7 +221,7 @@ def test_rule_18_a_rule_that_is_misspelt_is_no_silent_permission(tmp_path: Path)
     misspelt = FINE.replace("deny contains", "denny contains")
     assert misspelt != FINE
     assert refused(tmp_path, misspelt).reason == "policy-no-deny"
-    helper = "package user.helper\nimport rego.v1\nfrozen if input.facts.frozen\n"
+    helper = "package user.helper\nimport rego.v1\nfrozen if input.facts.pickles_allowed\n"
     using = FINE.replace("import rego.v1", "import rego.v1\nimport data.user.helper")
     used = load(tmp_path, mine=using, helper=helper)
     longer = helper.replace("user.helper", "user.help")
@@ -235,7 +235,9 @@ def test_rule_18_a_projects_rule_cannot_undo_ours(tmp_path: Path) -> None:
     rules = load(tmp_path, mine=FINE)
     assert [rule.id for rule in rules.rules][-1] == "user.mine"
     assert decide(case(), rules, Regorus()).allowed
-    denied = decide(case(facts={**ALLOWED.case["facts"], "frozen": True}), rules, Regorus())
+    denied = decide(
+        case(facts={**ALLOWED.case["facts"], "pickles_allowed": True}), rules, Regorus()
+    )
     assert [deny.rule for deny in denied.denies] == ["user.mine"]
     assert rules.digest != policies().digest
 
@@ -313,7 +315,7 @@ def test_warn_softens_only_rules_that_say_they_warn(tmp_path: Path) -> None:
     meta = "# METADATA\n# title: Soft\n# custom: {severity: warning}\n"
     rules = load(tmp_path, soft=meta + FINE.replace("mine", "soft"))
     value = copy.deepcopy(ALLOWED.case)
-    value["facts"]["frozen"] = True
+    value["facts"]["pickles_allowed"] = True
     assert not decide(case_of(value), rules, Regorus()).allowed
     value["project"]["mode"] = "warn"
     decision = decide(case_of(value), rules, Regorus())
@@ -506,7 +508,7 @@ def test_our_own_files_are_vetted_too() -> None:
 def test_a_projects_tests_run_with_its_rules(tmp_path: Path) -> None:
     test = (
         "package user.mine_test\nimport rego.v1\nimport data.user.mine.deny\n"
-        'test_frozen if count(deny) == 1 with input as {"facts": {"frozen": true}}\n'
+        'test_frozen if count(deny) == 1 with input as {"facts": {"pickles_allowed": true}}\n'
         "test_wrong if count(deny) == 5 with input as {}\n"
         'test_broken if to_number("x") == 1\n'
     )

@@ -99,11 +99,16 @@ def _loaded(wanted: tuple[str, ...], theirs: Own | None, engine: str) -> PolicyS
     )
 
 
-def own_rules(own: Own) -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
-    """A project's modules and rules, vetted each and all together. Raises ConfigError."""
+def own_rules(own: Own, *, whole: bool = True) -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
+    """A project's modules and rules, vetted each and all together. Raises ConfigError.
+
+    `whole`: they are all that it has, so that each reference must lead somewhere.
+    """
     from sovgate.engines import regorus
 
-    modules, rules = rulefiles.split(own, regorus.ask_child(own.all, ast=True)["ast"])
+    library = _library()
+    first, *ast = regorus.ask_child([library, *own.all], ast=True)["ast"]
+    modules, rules = rulefiles.split(own, ast, (library, first) if whole else None)
     _check_ids(rules)
     _check_used(modules, rules)
     if not rules:
@@ -117,6 +122,15 @@ def _shipped() -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
 
     shipped = read_sources(files.resource_dir("policies"), prefix="policies/", ours=True)
     return vet(shipped, json.loads(regorus.load(shipped).get_ast_as_json()))
+
+
+def _library() -> Source:
+    """What a project's rules may import of ours."""
+    name = "lib.rego"
+    data = files.read_bounded(
+        files.resource_dir("policies") / name, most=MAX_FILE_BYTES, what="policy"
+    )
+    return rulefiles.source(data, f"policies/{name}", ours=True)
 
 
 def check_presets(presets: Sequence[str]) -> None:
@@ -248,7 +262,7 @@ def run_tests(folder: Path | None) -> list[TestResult]:
     no such folder.
     """
     from sovgate.engines import regorus
-    from sovgate.engines.vet import tests_in
+    from sovgate.engines.trees import tests_in
 
     if folder is not None and not folder.is_dir():
         raise UsageError(
@@ -262,9 +276,8 @@ def run_tests(folder: Path | None) -> list[TestResult]:
     sources = shipped
     if folder is not None and rulefiles.any_rules(folder):
         own = rulefiles.read_own(folder, prefix=f"{folder}/")
-        own_rules(own)
-        library = [source for source in shipped if source.name == "policies/lib.rego"]
-        sources = [*library, *own.all]
+        own_rules(own, whole=False)  # a test may give a rule any input
+        sources = [_library(), *own.all]
     names = tests_in(regorus.ask_child(sources, ast=True)["ast"])
     names = {path: file for path, file in names.items() if file.endswith(TEST_SUFFIX)}
     if not names:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sovgate import files
-from sovgate.engines import vet
+from sovgate.engines import trees, vet
 from sovgate.engines._api import Module, Rule, Source
 from sovgate.errors import ConfigError, SovgateError, Where
 from sovgate.names import check_names
@@ -108,14 +108,17 @@ def no_rule(prefix: str) -> ConfigError:
     )
 
 
-def split(own: Own, ast: JSON) -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
+def split(
+    own: Own, ast: JSON, library: tuple[Source, JSON] | None
+) -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
     """The modules and rules of `own`, vetted; `ast` is regorus' for `own.all`, in that order.
 
-    Raises ConfigError on the first rule that may not be, and the first test that is none.
+    With our library and its tree, every reference must resolve. Raises ConfigError on the first
+    rule that may not be, and the first test that is none.
     """
     count = len(own.rules)
     check_tests(own.tests, ast[count:])
-    return vet.vet(own.rules, ast[:count])
+    return vet.vet(own.rules, ast[:count], library=library)
 
 
 def check_tests(tests: Sequence[Source], ast: JSON) -> None:
@@ -124,7 +127,7 @@ def check_tests(tests: Sequence[Source], ast: JSON) -> None:
     Raises ConfigError, reason "policy-test".
     """
     for test, tree in zip(tests, ast, strict=True):
-        package, heads = vet.outline(tree)
+        package, heads = trees.outline(tree)
         why = None
         if "deny" in heads:
             why = "it has a `deny`, which no decision would ask"
