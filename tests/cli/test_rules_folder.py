@@ -84,10 +84,23 @@ def test_rule_35_a_file_that_is_no_rule_is_refused_by_its_name(
 
 def test_rule_35_rules_tests_and_companions_may_lie_there(tmp_path: Path) -> None:
     companions = (
-        "README.md", "LICENSE", "licence.txt", "NOTICE", "CODEOWNERS", "notes/why.md",
-        ".git", ".gitignore", ".gitattributes", "empty/.gitkeep", ".keep", ".editorconfig",
-        ".manifest", ".regal.yaml", ".regal/config.yaml", ".DS_Store",
-    )  # fmt: skip
+        "README.md",
+        "LICENSE",
+        "licence.txt",
+        "NOTICE",
+        "CODEOWNERS",
+        "notes/why.md",
+        ".git",
+        ".gitignore",
+        ".gitattributes",
+        "empty/.gitkeep",
+        ".keep",
+        ".editorconfig",
+        ".manifest",
+        ".regal.yaml",
+        ".regal/config.yaml",
+        ".DS_Store",
+    )
     folder = write(tmp_path / "policies", dict.fromkeys(companions, "x"))
     write(folder, {"a/.never.rego": NEVER, "a/never_test.rego": TEST})
     shared = "package user.shared_test\n\nimport rego.v1\n\ncase := {}\n"

@@ -87,7 +87,7 @@ SLIPS = {
     "array-concat": 'array.concat(input.evidence, [])[0].rol == "gate"',
     "member": '"gate" in input.evidense',
     "fact": "input.facts.pickels > 0",
-    "package": 'count(limits.forbiden) > 0',
+    "package": "count(limits.forbiden) > 0",
     "package-brackets": 'count(limits["forbiden"]) > 0',
     "package-function": 'limits.plase(input.source) == "eu"',
     "argument": 'limits.place(input.subject) == "eu"',
@@ -96,7 +96,7 @@ SLIPS = {
     "library": "count(data.sovgate.lib.pased) > 0",
     "no-such-name": 'subjekt.class == "weights"',
     "arithmetic": "input.now.epoc + 1 > 0",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("slip", SLIPS)
@@ -135,7 +135,7 @@ GOOD = {
     "paths": 'input.subject.class == "weights"; input["subject"]["model"] != ""',
     "lists": "input.subject.derived_from[_].stays_in[_] == input.destination.groups[0]",
     "patterns": 'some {"role": r, "gate": g} in input.evidence; r == "gate"; g != null',
-    "map": 'some k, v in input.project.lines; k != v; input.project.lines[k] == v',
+    "map": "some k, v in input.project.lines; k != v; input.project.lines[k] == v",
     "literals": 'grades := {"a": 1}; grades[input.action] > 0; grades.b > 1',
     "package": 'limits.by_zone[input.source.zone] > 0; limits.place(input.source) == "eu"',
     "argument": 'some e in input.evidence; limits.of(e) == "gate"',
@@ -146,10 +146,10 @@ GOOD = {
     "scopes": "[e.role | some e in input.evidence] == [e.reason | some e in input.rejected]",
     "whole": "x := input; y := x.subject.derived_from; some o in y; o.lifts[_] == x.action",
     "sorted": 's := sort([e.gate | some e in input.evidence]); s[0] == "a"',
-    "unions": "x := object.union(input.subject, {\"a\": 1}); x.class == x.a",
+    "unions": 'x := object.union(input.subject, {"a": 1}); x.class == x.a',
     "every": "every i, e in input.evidence { e.role != i }",
     "shadow": 'some input_ in input.evidence; input_.role == "gate"',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("good", GOOD)
