@@ -10,7 +10,11 @@ import signal
 import sys
 from typing import NoReturn
 
-import click
+from sovgate import host
+
+host.isolate()  # before anything is imported that a variable could lead elsewhere
+
+import click  # noqa: E402 - as above
 
 #: Heading of --help -> folder below sovgate/cli. A command of any other heading stands beside them.
 FOLDERS = {

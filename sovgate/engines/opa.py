@@ -1,4 +1,4 @@
-"""Rego by an `opa` program found on PATH: the same answers, by the reference implementation.
+"""Rego by the program `opa` of a fixed folder: the same answers, by the reference implementation.
 
 Runs `opa eval` once a case, and once more for a project's own rules, in a temporary folder, with a
 capabilities file that has our builtins alone and no network. A builtin's error is an error here as
@@ -8,13 +8,13 @@ in regorus, and denies.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sovgate import host
 from sovgate.engines import _api
 from sovgate.engines._api import BUILTINS, UNDEFINED, Answer, Answers, Module, PolicySet, Rule
 from sovgate.errors import EngineError
@@ -50,9 +50,13 @@ _OPERATORS = frozenset(
 
 
 class Opa:
-    """The program is looked for at the first evaluation."""
+    """The program is looked for at the first evaluation, in `folders` and never along PATH: a
+    program that decides is not chosen by who wrote a variable (RULES 36)."""
 
     name = "opa"
+
+    def __init__(self, folders: Sequence[str] = host.PROGRAM_DIRS) -> None:
+        self._folders = folders
 
     def evaluate(self, case: JSON, policies: PolicySet) -> Answers:
         """Asks about a project's own rules apart: the two are never loaded together."""
@@ -62,7 +66,7 @@ class Opa:
         ours = [rule for rule in policies.rules if rule.module.ours]
         theirs = [rule for rule in policies.rules if not rule.module.ours]
         modules = [module for module in policies.modules if module.ours]
-        value = _ask(modules, ours, text)
+        value = self._ask(modules, ours, text)
         permits, permit_error = (
             ((), value) if isinstance(value, str) else _api.read_allow(_one(value.get("permit")))
         )
@@ -70,35 +74,34 @@ class Opa:
         if theirs:
             library = [module for module in modules if module.package == _api.LIBRARY]
             own = [module for module in policies.modules if not module.ours]
-            rules += _answers(_ask([*library, *own], theirs, text), theirs)
+            rules += _answers(self._ask([*library, *own], theirs, text), theirs)
         return Answers(permits=permits, permit_error=permit_error, rules=tuple(rules))
 
-
-def _ask(modules: Sequence[Module], rules: Sequence[Rule], case: bytes) -> JSON:
-    """Permit and rules by the names of `_query`; or text, which is what went wrong."""
-    program = _program()
-    with tempfile.TemporaryDirectory(prefix="sovgate-opa-") as folder:
-        base = Path(folder)
-        names = _write(base, modules, _capabilities(program))
-        said = _run(
-            program,
-            [
-                "eval",
-                "--format",
-                "json",
-                "--strict-builtin-errors",
-                "--timeout",
-                f"{TIMEOUT}s",
-                "--capabilities",
-                str(base / "capabilities.json"),
-                *[part for name in names for part in ("--data", name)],
-                "--stdin-input",
-                _query(rules),
-            ],
-            case,
-            base,
-        )
-    return _value(said)
+    def _ask(self, modules: Sequence[Module], rules: Sequence[Rule], case: bytes) -> JSON:
+        """Permit and rules by the names of `_query`; or text, which is what went wrong."""
+        found = program(self._folders)
+        with tempfile.TemporaryDirectory(prefix="sovgate-opa-") as folder:
+            base = Path(folder)
+            names = _write(base, modules, _capabilities(found))
+            said = _run(
+                found,
+                [
+                    "eval",
+                    "--format",
+                    "json",
+                    "--strict-builtin-errors",
+                    "--timeout",
+                    f"{TIMEOUT}s",
+                    "--capabilities",
+                    str(base / "capabilities.json"),
+                    *[part for name in names for part in ("--data", name)],
+                    "--stdin-input",
+                    _query(rules),
+                ],
+                case,
+                base,
+            )
+        return _value(said)
 
 
 def _answers(value: JSON, rules: Sequence[Rule]) -> list[Answer]:
@@ -109,13 +112,16 @@ def _answers(value: JSON, rules: Sequence[Rule]) -> list[Answer]:
     ]
 
 
-def _program() -> str:
-    found = shutil.which("opa")
+def program(folders: Sequence[str] = host.PROGRAM_DIRS) -> str:
+    """The path of `opa`. Raises EngineError, reason "no-opa"."""
+    found = host.program("opa", folders)
     if found is None:
         raise EngineError(
-            "the program opa is not on PATH",
-            why="policy.engine in sovgate.yaml asks for it",
-            fix="install Open Policy Agent 1.0 or later, or write policy.engine: regorus",
+            "the program opa is not installed",
+            why=f"policy.engine asks for it; looked in {', '.join(folders)}; PATH is not used, "
+            "because others can change it",
+            fix="install Open Policy Agent 1.0 or later in /usr/local/bin, or write policy.engine: "
+            "regorus",
             reason="no-opa",
         )
     return str(Path(found).resolve())

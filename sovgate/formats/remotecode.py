@@ -1,27 +1,38 @@
 """Which of a model's files ask a library to run Python of the model's own. No I/O.
 
 `trust_remote_code` of transformers and its like run what `auto_map` or `custom_pipelines` names: a
-file of the model, or of another one on the hub. It is the same risk as a pickle.
+file of the model, or of another one on the hub. Diffusers takes classes of a pipeline from files
+beside it, and Sentence Transformers its modules. It is the same risk as a pickle.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 #: Larger files of settings are none.
 MAX_FILE = 4 * 1024 * 1024
 #: Under these names, anywhere in a file of settings, stands what is to be run.
 KEYS = frozenset({"auto_map", "custom_pipelines"})
 _MAX_TEXT = 200
+#: The parts of a pipeline of diffusers, and of a model of Sentence Transformers.
+_PIPELINE, _MODULES = "model_index.json", "modules.json"
+#: Where their own modules are: what is named from there is installed code.
+_INSTALLED = ("diffusers", "transformers", "sentence_transformers")
 
 
 def is_settings(name: str) -> bool:
     """Files in which libraries look for such names: config.json, tokenizer_config.json, …"""
-    return name.rpartition("/")[2].lower().endswith("config.json")
+    last = name.rpartition("/")[2].lower()
+    return last.endswith("config.json") or last in (_PIPELINE, _MODULES)
 
 
-def asked(data: bytes) -> str | None:
-    """What it asks for, e.g. "modeling_x.Model", or None. Where it is no JSON, its words decide."""
+def asked(data: bytes, name: str = "config.json", names: Collection[str] = ()) -> str | None:
+    """What it asks for, e.g. "modeling_x.Model", or None. Where it is no JSON, its words decide.
+
+    `names` are all files of the model: a part of a pipeline that bears the name of one of its
+    Python files is taken from there.
+    """
     found: list[object] = []
 
     def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
@@ -29,11 +40,39 @@ def asked(data: bytes) -> str | None:
         return dict(items)
 
     try:
-        json.loads(data.decode("utf-8-sig"), object_pairs_hook=pairs)
+        whole = json.loads(data.decode("utf-8-sig"), object_pairs_hook=pairs)
     except (ValueError, RecursionError):
-        return "code of its own" if any(key.encode() in data for key in KEYS) else None
+        last = name.rpartition("/")[2].lower()
+        bad = last in (_PIPELINE, _MODULES) or any(key.encode() in data for key in KEYS)
+        return "code of its own" if bad else None
+    found += _parts(whole, name, names)
     texts = sorted(set(_texts(found)))
     return ", ".join(texts)[:_MAX_TEXT] or "code of its own" if found else None
+
+
+def _parts(whole: object, name: str, names: Collection[str]) -> list[object]:
+    """The classes that a pipeline, or a list of modules, takes from files of the model."""
+    last = name.rpartition("/")[2].lower()
+    if last == _MODULES and isinstance(whole, list):
+        kinds = [one.get("type") if isinstance(one, dict) else one for one in whole]
+        return [kind for kind in kinds if not _installed(kind)]
+    if last != _PIPELINE or not isinstance(whole, dict):
+        return []
+    own = {one.rpartition("/")[2].removesuffix(".py") for one in names if one.endswith(".py")}
+    found: list[object] = []
+    for key, value in whole.items():
+        if not isinstance(value, list) or not value or value[0] is None:
+            continue
+        module = str(value[0])
+        if key == "_class_name" or (not _installed(module) and module.split(".")[0] in own):
+            found.append(".".join(str(part) for part in value))
+    if "pipeline" in own:  # what `custom_pipeline` with the model's own folder runs
+        found.append("pipeline.py")
+    return found
+
+
+def _installed(module: object) -> bool:
+    return isinstance(module, str) and module.split(".")[0] in _INSTALLED
 
 
 def _texts(value: object) -> list[str]:

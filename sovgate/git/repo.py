@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import re
 import shutil
 import time
@@ -18,7 +17,6 @@ from pathlib import Path
 
 from sovgate.errors import DiskError, GitError, disk_error
 from sovgate.git.run import (
-    PROGRAM_DIRS,
     TOKEN,
     TOKEN_USER,
     Done,
@@ -29,6 +27,7 @@ from sovgate.git.run import (
 )
 from sovgate.git.run import printable as printable
 from sovgate.git.url import Remote
+from sovgate.host import PROGRAM_DIRS, login_home
 from sovgate.staging import Staging
 
 #: GIT_CONFIG_GLOBAL, without which the user's hooks and rewrites would apply, came with 2.32.
@@ -231,7 +230,7 @@ class Git:
             return environment
         # Credential helpers and ssh find their files in the home of the password database: HOME
         # itself is a variable that an earlier step may have set.
-        environment["HOME"] = _login_home() or environment["HOME"]
+        environment["HOME"] = login_home() or environment["HOME"]
         environment |= {name: os.environ[name] for name in PASSED if os.environ.get(name)}
         if self._remote.protocol == "ssh":
             environment["GIT_SSH_COMMAND"] = find_program("ssh") + " -oBatchMode=yes"
@@ -265,7 +264,7 @@ class Git:
 
     def _user_settings(self) -> tuple[tuple[str, str], ...]:
         """Who the user is and how they log in, from the system's and their own configuration."""
-        home = _login_home()
+        home = login_home()
         if home is None:
             return ()
         found: list[tuple[str, str]] = []
@@ -288,14 +287,6 @@ class Git:
                 if newline and _USER_SETTING.fullmatch(key):
                     found.append((key, value))
         return tuple(found)
-
-
-def _login_home() -> str | None:
-    """The home that the password database names; None for a user whom it does not know."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        return None
 
 
 def _check_owner(remote: Remote) -> None:

@@ -19,15 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sovgate.errors import GitError
+from sovgate.host import PROGRAM_DIRS as PROGRAM_DIRS
+from sovgate.host import program
 
-#: Where programs are looked for: never along PATH, which an earlier CI step can write to.
-PROGRAM_DIRS = (
-    "/usr/bin",
-    "/bin",
-    "/usr/local/bin",
-    "/opt/homebrew/bin",
-    "/run/current-system/sw/bin",
-)
 MAX_STDERR = 64 * 1024
 #: A token for HTTPS, and the user name that goes with it (GitHub's and GitLab's takes any).
 TOKEN, TOKEN_USER = "SOVGATE_GIT_TOKEN", "SOVGATE_GIT_USER"
@@ -67,10 +61,8 @@ def token_user() -> str:
 
 def find_program(name: str) -> str:
     """The absolute path of a program in one of PROGRAM_DIRS. Raises GitError "git-missing"."""
-    for folder in PROGRAM_DIRS:
-        path = f"{folder}/{name}"
-        if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112 (hot, no Path)
-            return path
+    if (found := program(name)) is not None:
+        return found
     raise GitError(
         f"{name} is not installed",
         why=f"looked in {', '.join(PROGRAM_DIRS)}; PATH is not used, because others can change it",

@@ -112,4 +112,8 @@ def _suggest(name: str) -> str:
     close = difflib.get_close_matches(given, by_name, n=1, cutoff=0.8) if len(given) > 3 else []
     if close:
         return f"did you mean {by_name[close[0]]} ({table[by_name[close[0]]].name})?"
+    codes = [] if len(given) > 3 else difflib.get_close_matches(given, table, n=3, cutoff=0.5)
+    if codes:
+        named = [f"{code} ({table[code].name})" for code in sorted(codes)]
+        return f"did you mean {' or '.join(named)}?"
     return "`sovgate regions list` shows the countries and groups of every region"

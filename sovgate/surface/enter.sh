@@ -26,10 +26,17 @@ if [ -n "$python" ]; then
     esac
     usable "$python" || fail 'the input python names no Python 3.11 or newer'
 else
-    tools=${SOVGATE_ACTION_TOOLS:-/opt/hostedtoolcache}
+    # In a container job the expression's path is the host's: the runner's own word comes after it,
+    # and then where it mounts its tools.
+    caches=()
+    for tools in "${SOVGATE_ACTION_TOOLS:-}" "${RUNNER_TOOL_CACHE:-}" /__t /opt/hostedtoolcache; do
+        case $tools in
+            /*) caches+=("$tools"/Python/3.1[1-9].*/*/bin/python3) ;;
+        esac
+    done
     for candidate in /usr/bin/python3 /usr/local/bin/python3 \
         /usr/bin/python3.1[1-9] /usr/local/bin/python3.1[1-9] \
-        "$tools"/Python/3.1[1-9].*/*/bin/python3 \
+        "${caches[@]}" \
         /opt/homebrew/bin/python3 /Library/Frameworks/Python.framework/Versions/3.1[1-9]/bin/python3; do
         if usable "$candidate"; then
             python=$candidate

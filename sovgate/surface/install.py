@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import pwd
 import re
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
+
+from sovgate.host import home
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +41,7 @@ def install(locks: list[Path], wheels: Path, folder: Path) -> Path:
     environment = folder / "env"
     clean = {
         "PATH": "/usr/bin:/bin",
-        "HOME": pwd.getpwuid(os.getuid()).pw_dir,
+        "HOME": home(str(folder / "home")),
         "LC_ALL": "C.UTF-8",
         "TMPDIR": str(folder),
     }

@@ -7,7 +7,6 @@ the wheel folder. RULES 21, 22: the command gets a list of named variables and n
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -23,6 +22,7 @@ if __name__ == "__main__":  # started by its path, isolated: the package is the 
     sys.path.insert(0, str(ROOT))
     sys.pycache_prefix = os.devnull  # and no bytecode of it is read
 
+from sovgate.host import home  # noqa: E402 - as above
 from sovgate.surface.install import Refused, install  # noqa: E402 - as above
 
 #: The commands that are Actions and Tasks.
@@ -125,6 +125,10 @@ def main(arguments: Sequence[str]) -> int:
         what = f"the environment could not be built: {error.strerror or error}"
         _say(f"::error title=sovgate::{_escape(what)}. look at the runner's disk")
         return 24
+    except Exception as error:  # noqa: BLE001 - the edge: a step ends with one line, no traceback
+        what = f"the step broke before its command ran: {type(error).__name__}: {error}"
+        _say(f"::error title=sovgate::{_escape(what[:500])}. this is a defect: report what it says")
+        return 1
     except KeyboardInterrupt:
         _say("interrupted; nothing half is left behind, run it again")
         return 130
@@ -203,7 +207,7 @@ def _environment(command: str, given: Mapping[str, str], folder: Path) -> dict[s
     temporary.mkdir()
     return {
         **kept,
-        "HOME": pwd.getpwuid(os.getuid()).pw_dir,
+        "HOME": home(str(folder / "home")),
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
         "TMPDIR": str(temporary),

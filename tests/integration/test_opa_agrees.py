@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
 import stat
 import sys
@@ -13,12 +12,15 @@ from types import ModuleType
 
 import pytest
 
-from sovgate.engines.registry import open_engine
+from sovgate.engines._api import Engine
+from sovgate.engines.opa import Opa
+from sovgate.engines.registry import Both, open_engine
 from sovgate.engines.regorus import Regorus
 from sovgate.engines.trees import tests_in as rego_tests
 from sovgate.errors import EngineError
 from sovgate.formats import case as cases
-from sovgate.pipeline.decide.policies import TEST_SUFFIX, load_policies, read_sources
+from sovgate.pipeline.decide.policies import load_policies, read_sources
+from sovgate.pipeline.decide.rulefiles import TEST_SUFFIX
 from sovgate.stages.policy import decide
 from tests.policies import (
     ALL_PRESETS,
@@ -187,7 +189,7 @@ def made_up(rng: random.Random) -> JSON:
     return case
 
 
-# The adapter runs a program. Where there is none on PATH, one is made that puts OPA's own library
+# The adapter runs a program. Here one is made that puts OPA's own library
 # behind the two subcommands that the adapter uses; the Rego is evaluated by OPA either way.
 
 _PROGRAM = """#!{python}
@@ -216,15 +218,13 @@ print(json.dumps({{"result": [{{"expressions": [{{"value": bound[0]["x"]}}]}}]}}
 
 
 @pytest.fixture
-def opa_program(opa: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    import shutil
-
-    if (there := shutil.which("opa")) is not None:
-        return Path(there)
+def opa_folder(opa: ModuleType, tmp_path: Path) -> str:
     from sovgate.engines._api import BUILTINS
 
     assert opa.__file__
-    program = tmp_path / "opa"
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "opa"
     program.write_text(
         _PROGRAM.format(
             python=sys.executable,
@@ -233,15 +233,20 @@ def opa_program(opa: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         )
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    return program
+    return str(folder)
+
+
+def opened(engine: str, folder: str) -> Engine:
+    """The engine with the program of that folder."""
+    theirs = Opa([folder])
+    return Both([Regorus(), theirs]) if engine == "both" else theirs
 
 
 @pytest.mark.parametrize("engine", ["opa", "both"])
-def test_the_opa_program_decides_the_same(engine: str, opa_program: Path) -> None:
+def test_the_opa_program_decides_the_same(engine: str, opa_folder: str) -> None:
     for one in golden():
         rules = policies(*one.presets, engine=engine)
-        theirs = decide(case_of(one.case), rules, open_engine(engine))
+        theirs = decide(case_of(one.case), rules, opened(engine, opa_folder))
         ours = decide(case_of(one.case), policies(*one.presets), Regorus())
         assert (theirs.allowed, theirs.denies) == (ours.allowed, ours.denies), one.name
         assert theirs.basis.engine == engine
@@ -251,7 +256,7 @@ def test_the_opa_program_decides_the_same(engine: str, opa_program: Path) -> Non
 
 
 def test_a_projects_own_rules_are_never_loaded_together_with_ours(
-    opa_program: Path, tmp_path: Path
+    opa_folder: str, tmp_path: Path
 ) -> None:
     """One that fails takes no answer of ours away, in neither engine; it denies."""
     folder = tmp_path / "rules"
@@ -264,16 +269,16 @@ def test_a_projects_own_rules_are_never_loaded_together_with_ours(
     told = []
     for engine in ("opa", "regorus"):
         rules = load_policies(presets=(), rules=folder, engine=engine, base=tmp_path)
-        answers = open_engine(engine).evaluate(case_of(one.case).json(), rules)
+        asked = opened(engine, opa_folder) if engine == "opa" else open_engine(engine)
+        answers = asked.evaluate(case_of(one.case).json(), rules)
         told.append({answer.rule: answer.error is None for answer in answers.rules})
         assert answers.permits
-        assert not decide(case_of(one.case), rules, open_engine(engine)).allowed
+        assert not decide(case_of(one.case), rules, asked).allowed
     assert told[0] == told[1]
     assert [rule for rule, answered in told[0].items() if not answered] == ["user.mine"]
 
 
-def test_without_an_opa_program_nothing_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
+def test_without_an_opa_program_nothing_is_decided(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
-        decide(case_of(golden()[0].case), policies(engine="opa"), open_engine("opa"))
+        decide(case_of(golden()[0].case), policies(engine="opa"), Opa([str(tmp_path)]))
     assert caught.value.reason == "no-opa"

@@ -87,3 +87,53 @@ def test_settings_too_large_to_read_count(tmp_path: Path) -> None:
     )
     switch_on(crossing)
     assert crossing.push(code=10)["error"]["reason"] == "no-remote-code"
+
+
+PIPELINE = {
+    "_class_name": "StableDiffusionPipeline",
+    "_diffusers_version": "0.31.0",
+    "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+    "scheduler": ["diffusers", "PNDMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": [None, None],
+}
+MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+]
+
+
+def test_parts_that_are_installed_code_are_not_named() -> None:
+    names = ["unet/config.json", "vae/helper.py"]
+    assert remotecode.asked(json.dumps(PIPELINE).encode(), "model_index.json", names) is None
+    assert remotecode.asked(json.dumps(MODULES).encode(), "sub/modules.json", names) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "names", "told"),
+    [
+        ("model_index.json", {"_class_name": ["my_pipe", "P"]}, [], "my_pipe.P"),
+        ("a/model_index.json", {"unet": ["my_unet", "U"]}, ["unet/my_unet.py"], "my_unet.U"),
+        ("model_index.json", {"unet": ["my_unet", "U"]}, ["my_unet.py"], "my_unet.U"),
+        ("model_index.json", {"_class_name": "P"}, ["pipeline.py"], "pipeline.py"),
+        ("modules.json", [{"type": "custom_st.Transformer"}], [], "custom_st.Transformer"),
+        ("1/modules.json", [{"type": "user/x--custom_st.T"}], [], "user/x--custom_st.T"),
+        ("MODULES.JSON", [{"type": 7}], [], "code of its own"),
+        ("modules.json", [{}], [], "code of its own"),
+    ],
+)
+def test_parts_of_the_models_own_are_named(
+    name: str, settings: object, names: list[str], told: str
+) -> None:
+    changed = PIPELINE | settings if isinstance(settings, dict) else [*MODULES, *settings]  # type: ignore[misc]
+    assert remotecode.is_settings(name)
+    assert remotecode.asked(json.dumps(changed).encode(), name, names) == told
+    assert remotecode.asked(json.dumps(changed).encode()[:-1], name, names) == "code of its own"
+
+
+def test_a_module_of_the_models_own_is_refused_where_the_rule_is_on(tmp_path: Path) -> None:
+    modules = [*MODULES, {"idx": 2, "type": "custom_st.Transformer"}]
+    files = {**FILES, "modules.json": json.dumps(modules).encode(), "custom_st.py": b"x = 1\n"}
+    crossing = make_crossing(tmp_path / "project", files)
+    switch_on(crossing)
+    assert "modules.json: custom_st.Transformer" in crossing.push(code=10)["error"]["why"]

@@ -140,6 +140,7 @@ def _report(checked: Checked) -> Report:
     for deny in decision.warnings:
         rows += _denial("warned by", deny)
     rows += _rejected(decision)
+    rows.append(("project", str(checked.project)))
     rows.append(("rules", decision.asked))
     rows.append(("policy", f"sha256:{decision.basis.policy_sha256} ({decision.basis.engine})"))
     if checked.saved is not None:

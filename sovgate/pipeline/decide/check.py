@@ -31,8 +31,10 @@ _CLASS = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """`saved` is where the signed decision lies, None where it was not asked for."""
+    """`saved` is where the signed decision lies, None where it was not asked for; `project` is the
+    file that decided."""
 
+    project: Path
     decision: Decision
     saved: Path | None
     sha256: str | None
@@ -106,7 +108,7 @@ def check(
         signer = opened.signer(question.source) if key is None else open_signer(key, Path.cwd())
         document = judged.signed(signer).documents[0]
         saved, digest = attest.add(folders.folder, "decision", document.data), document.sha256
-    return Checked(decision=judged.first, saved=saved, sha256=digest)
+    return Checked(project=opened.config.path, decision=judged.first, saved=saved, sha256=digest)
 
 
 def check_training(
@@ -142,7 +144,7 @@ def check_training(
         planned=(planned,),
     )
     judged = judge(opened, [question], known, now=now)
-    return Checked(decision=judged.first, saved=None, sha256=None)
+    return Checked(project=opened.config.path, decision=judged.first, saved=None, sha256=None)
 
 
 def _question(asked: Asked, options: Options) -> tuple[Project, Question]:

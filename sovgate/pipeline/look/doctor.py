@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
 from sovgate import uri
-from sovgate.errors import EngineError
 from sovgate.pipeline.look.diagnosis import MISSING, OK, WARN, Check, Diagnosis
 from sovgate.pipeline.look.doctor_zones import check_ignored, check_trust, check_zone
 
@@ -186,11 +185,10 @@ def _policies(found: Diagnosis, opened: Project) -> None:
     def load() -> str:
         policies = project_policies(opened)
         open_engine(policies)
-        if policies.engine in ("opa", "both") and shutil.which("opa") is None:
-            raise EngineError(
-                "the program opa is not on PATH",
-                fix="install OPA 1.0 or newer, or write engine: regorus",
-            )
+        if policies.engine in ("opa", "both"):
+            from sovgate.engines.opa import program
+
+            program()
         own = sum(not rule.module.ours for rule in policies.rules)
         return f"{len(policies.rules)} rules, {own} of them the project's own, {policies.engine}"
 

@@ -282,7 +282,7 @@ class _Reader:
         if (secret := _secret(path, searched, self.states[name])) is not None:
             self.secrets[name] = secret
         if remotecode.is_settings(path):
-            self.settings(name, file)
+            self.settings(name, path, file)
         if claims.is_settings(path):
             data = file.read(0, min(file.size, claims.MAX_FILE))
             self.claims.update(claims.of_settings(path, data))
@@ -301,10 +301,10 @@ class _Reader:
         elif self.kind == "directory" and _LICENCE_FILE.fullmatch(name):
             self.licence(name, file.head)
 
-    def settings(self, name: str, file: _File) -> None:
+    def settings(self, name: str, path: str, file: _File) -> None:
         code: str | None = "settings that are too large to be read"
         if file.size <= remotecode.MAX_FILE:
-            code = remotecode.asked(file.read(0, file.size))
+            code = remotecode.asked(file.read(0, file.size), path, self.names)
         if code is not None:
             self.remote_code[name] = code
 
