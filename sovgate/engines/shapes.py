@@ -147,6 +147,9 @@ def _named(shape: Record | Package, key: str | int | None) -> Shape:
         names, rest, closed = tuple(name for name, _ in shape.fields), shape.rest, shape.closed
     if isinstance(key, str) and key in names:
         return shape.open(key) if isinstance(shape, Package) else dict(shape.fields)[key]
+    near = get_close_matches(str(key), names, n=1, cutoff=0.75)
+    if rest is not None and near and key is not None:
+        raise Nowhere(f"it has no {str(key)[:80]!r}", f"did you mean {near[0]!r}?")
     if not closed or rest is not None:
         inner = [one for _, one in shape.fields] if isinstance(shape, Record) else []
         return (rest or ANYTHING) if closed else either(*inner, ANYTHING)
@@ -186,7 +189,10 @@ def merged(one: Shape, two: Shape) -> Shape:
 
 @cache
 def case() -> Shape:
-    """`input`: exactly what the closed schema has; the facts are those that sovgate gives."""
+    """`input`: exactly what the closed schema has.
+
+    It leaves the facts open; a name that is nearly that of one which sovgate gives is a slip.
+    """
     root = json.loads(schema.load("case").text)
     known: dict[str, Shape] = {}
 
@@ -209,5 +215,6 @@ def case() -> Shape:
 
     whole = read(root)
     assert isinstance(whole, Record)  # noqa: S101 - it is our own file
-    facts = Record(name="record", fields=tuple((name, VALUE) for name in FACTS))
+    given = tuple((name, VALUE) for name in FACTS)
+    facts = Record(name="record", fields=given, rest=VALUE)
     return Record(name="record", fields=tuple((dict(whole.fields) | {"facts": facts}).items()))

@@ -17,7 +17,7 @@ from sovgate.errors import DOCS, EngineError, InternalError
 FORMAT = "sovgate.case/v0"
 MAX_BYTES = 4 * 1024 * 1024
 
-#: The facts that sovgate gives; a project's rule that reads another one is refused.
+#: The facts that sovgate gives. A rule that reads a name close to one of these has a slip.
 FACTS = (
     "pickle",
     "pickles",
