@@ -148,7 +148,7 @@ def test_rule_23_no_job_with_a_key_runs_model_code(project: Path) -> None:
         if name.startswith("tune-"):
             # Model code writes neither the record nor the signature, and promotes nothing.
             zone = name.removeprefix("tune-")
-            assert uses(jobs[name]) == ["checkout", "sbom"]
+            assert uses(jobs[name]) == ["checkout", "check", "sbom"]
             assert uses(jobs[f"sign-{zone}"]) == ["checkout", "sign", "verify", "record", "attest"]
             assert uses(jobs[f"release-{zone}"]) == ["checkout", "check", "release"]
             assert jobs[f"release-{zone}"]["environment"] == f"{zone}-release"
@@ -172,8 +172,11 @@ def uses(job: dict[str, Any]) -> list[str]:
 def held_apart(workflow: dict[str, Any], zones: set[str]) -> dict[str, Any]:
     """Holds each job to one zone's secrets, or to none and then to no key; the jobs."""
     assert workflow["permissions"] == {}
-    for job in workflow["jobs"].values():
+    for name, job in workflow["jobs"].items():
         text = json.dumps(job)
+        if name.startswith("clean-"):
+            assert "secrets." not in text and "keys/" not in text and job["permissions"] == {}
+            continue
         runs = [step["run"] for step in job["steps"] if "run" in step]
         assert job["permissions"] == {"contents": "read"}
         (zone,) = set(job["runs-on"]) - {"self-hosted"}
@@ -303,7 +306,7 @@ def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, patte
     """Norway's zone is `no`; to Kubernetes and PyYAML that is false, where it is not in quotes."""
     plain, odd = tmp_path / "plain", tmp_path / "odd"
     zone = name if name.isalpha() else "no"
-    place, norway = "aws:us-east-1", "azure:norwayeast"
+    place, norway = "aws:eu-central-1", "azure:norwayeast"
     words = ("--pattern", pattern, "--gitops", "https://git.example/ml/serving.git")
     sovgate(
         "init",
@@ -312,7 +315,7 @@ def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, patte
         "--model",
         name,
         "--data",
-        f"{name}=EU",
+        f"{name}=EEA",
         "--train",
         place,
         "--serve",
@@ -326,7 +329,7 @@ def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, patte
         "--model",
         "abc",
         "--data",
-        "abc=EU",
+        "abc=EEA",
         "--train",
         place,
         "--serve",

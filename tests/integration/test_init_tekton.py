@@ -15,7 +15,10 @@ from tests.pipelines import Completed, Finished, Work
 from tests.repositories import Repository
 from tests.steps import read
 
-TRAIN = '#!/bin/sh\nset -eu\nmkdir -p "$1"\nprintf weights > "$1/weights.bin"\n'
+#: What an image's entry point does: it is started in the folder build, and sees nothing else.
+TRAIN = (
+    '#!/bin/sh\nset -eu\ntest ! -e sovgate.yaml\nmkdir -p "$1"\nprintf weights > "$1/weights.bin"\n'
+)
 TUNE = '#!/bin/sh\nset -eu\nmkdir "$2"\n(cat "$1/weights.bin"; echo tuned) > "$2/weights.bin"\n'
 
 
@@ -40,6 +43,7 @@ class Project:
         for name, text in (("train.sh", TRAIN), ("tune.sh", TUNE)):
             (self.folder / name).write_text(text)
             (self.folder / name).chmod(0o755)
+        (self.folder / "build").mkdir()  # as Kubernetes makes the folder of a subPath
         image = top / "image"
         image.mkdir()
         (image / "sovgate").write_text(
@@ -92,14 +96,15 @@ class Project:
         other = {}
         for entry in read(path)["spec"]["tasks"]:
             if "taskSpec" in entry:
-                other[entry["name"]] = self.own(entry["taskSpec"])
+                other[entry["name"]] = self.own(entry["name"], entry["taskSpec"])
         params = {key.replace("_", "-"): value for key, value in given.items()}
         return pipelines.run(path, params, self.start, self.top / "results" / name, other=other)
 
-    def own(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """Model code, started as its Task says: by its command, or by its image's entry point."""
+    def own(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        """Model code, started as its Task says: by its image's entry point."""
         (step,) = spec["steps"]
-        command = step.get("command", [f"{self.folder}/tune.sh"]) + step.get("args", [])
+        assert "command" not in step
+        command = [f"{self.folder}/{name}.sh", *step["args"]]
         script = f"#!/bin/sh\nexec {' '.join(command)}\n"
         return {"kind": "Task", "spec": {**spec, "steps": [{"env": [], "script": script}]}}
 

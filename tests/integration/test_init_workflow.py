@@ -28,7 +28,10 @@ echo id,label,prediction > predictions.csv
 for id in $(seq 100); do echo "$id,1,1"; done >> predictions.csv
 """
 #: Model code that looks for a key, as code that somebody slipped in would.
-SPY = 'find "$GITHUB_WORKSPACE" -name "*.pem" ! -name "*.pub.pem" > "$(dirname "$1")/seen"\n'
+SPY = (
+    'find "$GITHUB_WORKSPACE" -name "*.pem" ! -name "*.pub.pem" '
+    '> "$(dirname "$1")/../seen-$(basename "$1")"\n'
+)
 
 
 @pytest.fixture(scope="module")
@@ -182,14 +185,15 @@ def test_a_tag_takes_a_model_from_training_into_the_zone(
     folder, handover = tmp_path / "kyc", tmp_path / "handover"
     secrets = project(folder, "central")
     jobs = prepared(folder, handover)["jobs"]
-    assert list(jobs) == ["train", "send", "receive-eu"]
+    clean = ["clean-us-train", "clean-eu"]
+    assert list(jobs) == ["train", "send", "receive-eu", *clean]
     log = run(act, tree, folder, secrets, tmp_path)
     assert log.code == 0, str(log)
-    (served,) = handover.glob("*/kyc")
-    assert (served / "weights.bin").read_bytes() == b"weights"
+    assert log.outputs("verify")["manifest"] == log.outputs("pull")["manifest"]
     assert log.outputs("pull")["manifest"] == log.outputs("sign")["manifest"]
     assert log.outputs("push")["release"].startswith("kyc/v1.0.0@sha256:")
-    assert [path.read_text() for path in handover.glob("*/seen")] == [""], "model code saw a key"
+    assert [path.read_text() for path in handover.glob("seen-*")] == [""], "model code saw a key"
+    assert not list(handover.glob("*/*")), "weights stay on the runner"
     assert not [line for line in str(log).splitlines() if "PRIVATE KEY" in line]
 
 
@@ -271,7 +275,8 @@ def test_tuned_in_the_zone_released_there_and_rolled_back(
     folder, serving, secrets = zone
     sign_at_a_desk(folder)
     jobs = yaml.safe_load((folder / ".github/workflows/sovgate-release.yml").read_text())["jobs"]
-    assert list(jobs) == ["train", "send", "receive-eu", "tune-eu", "sign-eu", "release-eu"]
+    ours = ["train", "send", "receive-eu", "tune-eu", "sign-eu", "release-eu"]
+    assert list(jobs) == [*ours, "clean-us-train", "clean-eu"]
     pinned = []
     for tag in ("v1.0.0", "v1.1.0"):
         shutil.rmtree(tmp_path / "handover", ignore_errors=True)
@@ -282,9 +287,8 @@ def test_tuned_in_the_zone_released_there_and_rolled_back(
         assert log.outputs("gate")["outcome"] == "pass"
         assert log.outputs("check")["allowed"] == "true"
         assert log.outputs("release")["left-to"] == ""
-        (served,) = (tmp_path / "handover").glob(f"*/served/eu/kyc-{tag}-eu/weights.bin")
-        assert served.read_bytes().startswith(f"weightstuned {tag}".encode())
-        assert {path.read_text() for path in (tmp_path / "handover").glob("*/seen")} == {""}
+        assert {path.read_text() for path in (tmp_path / "handover").glob("seen-*")} == {""}
+        assert not list((tmp_path / "handover").glob("*/*")), "weights stay on the runner"
         pinned.append(log.outputs("release")["release"])
         assert pinned[-1] == f"kyc/{tag}-eu@{log.outputs('sign')['manifest']}"
         assert pinned[-1] in served_by(serving)
@@ -324,6 +328,8 @@ def test_the_same_in_containers_of_two_zones_and_a_desk(
         "sign-eu": there,
         "desk": there | {tmp_path / "dpo": tmp_path / "dpo"},
         "release-eu": there | both | git_of_eu,
+        "clean-us-train": here,
+        "clean-eu": there,
     }
     path = folder / ".github/workflows/sovgate-release.yml"
     text = path.read_text().replace(str(tmp_path / "handover"), scaffold.HANDOVER)
@@ -333,6 +339,10 @@ def test_the_same_in_containers_of_two_zones_and_a_desk(
         f"sovgate attest {jobs['release-eu']['env']['MODEL']} --legal --dataset kyc-local "
         f"--zone eu --key file:{tmp_path}/dpo/dpo.pem"
     )
+    # What lies there when the zone is done, seen before it is removed.
+    look = {"run": f'cd {scaffold.HANDOVER} && cp -r "$GITHUB_RUN_ID" left'}
+    for name in ("clean-us-train", "clean-eu"):
+        jobs[name]["steps"].insert(0, look)
     checkout = jobs["sign-eu"]["steps"][0]
     jobs["desk"] = {
         **jobs["receive-eu"],
@@ -362,10 +372,11 @@ def test_the_same_in_containers_of_two_zones_and_a_desk(
         words = Log(code=0, records=mine).text("look").split()
         own = {place.relative_to(tmp_path).parts[0] for place in shown} - {us.name, eu.name}
         assert set(words) - {"/sys/class/net:", f"{tmp_path}:"} == {"lo", "kyc", *own}
-    assert {path.read_text() for path in tmp_path.glob("runner-*/*/seen")} == {""}
-    assert [path.parent.name for path in us.glob("*/*/weights.bin")] == ["kyc"]
-    assert {path.parent.name for path in eu.glob("*/*/weights.bin")} == {"base", "kyc-eu"}
-    (served,) = eu.glob("*/served/eu/kyc-v1.0.0-eu/weights.bin")
+    assert {path.read_text() for path in tmp_path.glob("runner-*/seen-*")} == {""}
+    assert [path.parent.name for path in us.glob("left/*/weights.bin")] == ["kyc"]
+    assert {path.parent.name for path in eu.glob("left/*/weights.bin")} == {"base", "kyc-eu"}
+    assert [path.parts[-3] for path in tmp_path.glob("runner-*/*/*/weights.bin")] == ["left"] * 3
+    (served,) = eu.glob("left/served/eu/kyc-v1.0.0-eu/weights.bin")
     assert served.read_bytes() == b"weightstuned\n"
     assert not [path for path in folder.glob("keys/*.pem") if ".pub." not in path.name]
 

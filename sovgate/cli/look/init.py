@@ -236,6 +236,7 @@ def _report(made: Made, answers: Answers) -> Report:
     word = "would write" if made.dry_run else "wrote"
     rows = [("new", path) for path in made.created] + [("there", path) for path in made.kept]
     notes = [f"{path} is left as it is; it lacks the lines above" for path, _ in made.differ]
+    notes += answers.left_out()
     if not made.dry_run:
         notes += _next(made, answers)
     return Report(
@@ -247,6 +248,7 @@ def _report(made: Made, answers: Answers) -> Report:
         table=tuple((line,) for path, text in made.differ for line in _block(path, text)),
         data={
             "folder": str(made.folder),
+            "root": str(made.root),
             "created": list(made.created),
             "kept": list(made.kept),
             "differ": {path: text.splitlines() for path, text in made.differ},

@@ -7,21 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sovgate import __version__
 from sovgate.errors import InternalError
 from sovgate.files import resource_dir
 from sovgate.git.ignored import KEYS
+from sovgate.pipeline.look.answers import PUBLIC, Answers, ZoneAnswer
 
-if TYPE_CHECKING:
-    from sovgate.regions import Region
-
-PATTERNS = ("central", "hybrid")
-PUBLIC = "public-train"
 #: The copy of the schema that the first line of sovgate.yaml names, for editors.
 SCHEMA = ".sovgate-schema.json"
 #: Where a zone's runners hand a model from job to job.
@@ -33,42 +27,6 @@ _FIELD = re.compile(r"@\{([a-z]+)\}")
 #: than text: Norway is `no`.
 _WHOLE = re.compile(r"(?<=[:,] )@\{[a-z]+\}(?=[,}\]\n])")
 _NO_TEXT = re.compile(r"y|n|yes|no|on|off|true|false|null|[0-9][a-z0-9_.-]*")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZoneAnswer:
-    name: str
-    region: Region
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataAnswer:
-    """A data set that may not leave `stays_in` (countries or groups of them)."""
-
-    name: str
-    stays_in: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """`keys`: key files are made for each zone; `local`: stores are folders of the project."""
-
-    pattern: str
-    model: str
-    train: ZoneAnswer
-    serve: tuple[ZoneAnswer, ...]
-    data: tuple[DataAnswer, ...]
-    gitops: str | None = None
-    keys: bool = False
-    local: bool = False
-
-    @property
-    def zones(self) -> tuple[ZoneAnswer, ...]:
-        return (self.train, *self.serve)
-
-    @property
-    def hybrid(self) -> bool:
-        return self.pattern == "hybrid"
 
 
 def fill(name: str, /, **values: str) -> str:
@@ -88,7 +46,11 @@ def _text(name: str) -> str:
 
 
 def files(answers: Answers) -> dict[str, bytes]:
-    """Path -> content of every file but the keys. The same answers give the same bytes."""
+    """Path -> content of every file but the keys. The same answers give the same bytes.
+
+    Paths are below the project's folder; those that begin with a slash are below the root of the
+    repository, where alone GitHub and pre-commit look.
+    """
     made = {
         "sovgate.yaml": _project(answers),
         SCHEMA: schema(),
@@ -102,20 +64,22 @@ def files(answers: Answers) -> dict[str, bytes]:
             pointer="https://example.org/where-it-is",
             note="free: it may go anywhere",
         ),
-        ".github/workflows/sovgate-check.yml": fill("check.yml"),
-        ".github/workflows/sovgate-release.yml": _workflow(answers),
-        ".github/zizmor.yml": fill("zizmor.yml"),
-        ".github/jactionlint.yaml": fill(
+        f"/.github/workflows/{_named('check', answers)}": _check(answers),
+        f"/.github/workflows/{_named('release', answers)}": _workflow(answers),
+        "/.github/zizmor.yml": fill("zizmor.yml"),
+        "/.github/jactionlint.yaml": fill(
             "jactionlint.yaml", labels=", ".join(_text(zone.name) for zone in answers.zones)
         ),
         "tekton/train.yaml": _tekton_train(answers),
-        ".pre-commit-config.yaml": fill("pre-commit.yaml", version=__version__),
+        "/.pre-commit-config.yaml": fill("pre-commit.yaml", version=__version__),
         ".gitignore": fill("gitignore") + ("/stores/\n" if answers.local else ""),
         "keys/README.md": fill("keys.md"),
         "keys/.gitignore": KEYS,
         "serving/base/kustomization.yaml": fill("serving-base.yaml"),
         "serving/base/deployment.yaml": fill("serving-deployment.yaml", model=answers.model),
     }
+    if answers.place:
+        made["/.github/workflows/sovgate-guard.yml"] = fill("guard.yml")
     for data in answers.data:
         pointer = f"file:data/{data.name}" if answers.local else f"s3://{data.name}/"
         made[f"data/{data.name}.yaml"] = fill(
@@ -134,13 +98,13 @@ def files(answers: Answers) -> dict[str, bytes]:
                 version=__version__,
                 model=answers.model,
                 zone=zone.name,
-                data=answers.data[0].name,
-            )
+                data=answers.tuned_on(zone)[0],
+            ) + _tekton_clean(f"{answers.model}-{zone.name}", "served")
         made[f"serving/overlays/{zone.name}/kustomization.yaml"] = fill(
             "serving-overlay.yaml", zone=zone.name, model=answers.model, place=_place(zone)
         )
     if answers.hybrid or answers.gitops is not None:
-        made[".github/workflows/sovgate-rollback.yml"] = _rollback(answers)
+        made[f"/.github/workflows/{_named('rollback', answers)}"] = _rollback(answers)
     return {path: text.encode() for path, text in made.items()}
 
 
@@ -225,16 +189,49 @@ def _gitops(zone: str, repo: str | None) -> str:
     return f"    {line.replace('@', json.dumps(repo, ensure_ascii=False))}}}\n"
 
 
-def _trained_on(answers: Answers) -> str:
-    """The data sets of the training, one a line, as a quoted YAML text."""
-    names = [PUBLIC]
-    if answers.pattern == "central":
-        names += [data.name for data in answers.data]
+def _lines(names: Sequence[str]) -> str:
+    """Several values of one input, one a line, as a quoted YAML text."""
     return json.dumps("\n".join(names))
 
 
-def _tuned_on(answers: Answers) -> str:
-    return json.dumps("\n".join(data.name for data in answers.data))
+def _named(what: str, answers: Answers) -> str:
+    return f"sovgate-{what}{'-' + answers.model if answers.place else ''}.yml"
+
+
+def _common(answers: Answers) -> dict[str, str]:
+    """What is the same in all jobs: where the project lies, and what tells it from others there."""
+    place = answers.place
+    return {
+        "model": answers.model,
+        "handover": HANDOVER,
+        "base": f"{place}/" if place else "",
+        "project": f"          project: {json.dumps(place)}\n" if place else "",
+        "cd": f"cd {place} && " if place else "",
+        "prefix": f"{answers.model}." if place else "",
+        "called": f" {answers.model}" if place else "",
+        "suffix": f"-{answers.model}" if place else "",
+        "tags": f"{answers.model}-v[0-9]+.[0-9]+.[0-9]+*" if place else "v*",
+    }
+
+
+def _check(answers: Answers) -> str:
+    place = answers.place
+    if not place:
+        guard = "      - uses: org/sovgate/guard@v1\n"
+        guards = (
+            ", and all that Git tracks is looked through\n# for data, keys, pickles and weights"
+        )
+        return fill("check.yml", called="", paths="", only="", guard=guard, guards=guards, of="")
+    paths = json.dumps([f"{place}/**", f".github/workflows/{_named('check', answers)}"])
+    return fill(
+        "check.yml",
+        called=f" {answers.model}",
+        paths=f"\n    paths: {paths}",
+        only=f"\n        with:\n          project: {json.dumps(place)}",
+        guard="",
+        guards=".\n# sovgate-guard.yml looks through all files",
+        of=f" of {place}",
+    )
 
 
 def _secret(zone: str) -> str:
@@ -243,61 +240,69 @@ def _secret(zone: str) -> str:
 
 def _workflow(answers: Answers) -> str:
     train, hybrid = answers.train.name, answers.hybrid
-    common = {"model": answers.model, "handover": HANDOVER}
+    common = _common(answers)
+    at = {zone.name: f"{common['prefix']}{zone.name}" for zone in answers.zones}
     more = fill("head-hybrid.yml", dataset=answers.data[0].name, **common) if hybrid else ""
     text = fill(
         "release.yml",
         train=train,
         served=" and ".join(zone.name for zone in answers.serve),
-        handover=HANDOVER,
         more=more,
         **{"and": ";\n# there fine-tuned, and released within the zone" if hybrid else ""},
-    ) + fill("job-train.yml", zone=train, dataset=_trained_on(answers), **common)
-    text += fill("job-send.yml", zone=train, secret=_secret(train), **common)
-    text += "".join(fill("step-push.yml", zone=train, to=zone.name) for zone in answers.serve)
-    text += _forget(train)
+        **common,
+    ) + fill("job-train.yml", zone=train, dataset=_lines(answers.trained_on()), **common)
+    text += fill("job-send.yml", zone=train, secret=_secret(train), environment=at[train], **common)
     for zone in answers.serve:
-        name, secret = zone.name, _secret(zone.name)
-        text += fill(
-            "job-receive.yml",
-            zone=name,
-            secret=secret,
-            output="base" if hybrid else answers.model,
-            **common,
-        )
+        text += fill("step-push.yml", zone=train, to=zone.name, **common)
+    text += _forget(train, common)
+    cleaned = fill("job-clean.yml", zone=train, jobs="train, send", **common)
+    for zone in answers.serve:
+        name = zone.name
+        own = {"zone": name, "secret": _secret(name), "environment": at[name], **common}
+        output = "base" if hybrid else answers.model
+        text += fill("job-receive.yml", output=output, **own)
         if answers.gitops is not None and not hybrid:
-            text += fill("step-promote.yml", zone=name, secret=secret)
-        text += _forget(name, decrypts=True)
+            text += fill("step-promote.yml", **own)
+        text += _forget(name, common, decrypts=True)
         if hybrid:
-            text += fill("job-tune.yml", zone=name, **common)
-            text += fill(
-                "job-sign.yml", zone=name, secret=secret, dataset=_tuned_on(answers), **common
-            )
-            text += _forget(name)
-            text += fill("job-release.yml", zone=name, secret=secret, **common)
-            text += _forget(name, decrypts=True)
-    return text
+            datasets = _lines(answers.tuned_on(zone))
+            text += fill("job-tune.yml", dataset=datasets, **own)
+            text += fill("job-sign.yml", dataset=datasets, **own) + _forget(name, common)
+            text += fill("job-release.yml", **own) + _forget(name, common, decrypts=True)
+        after = ("receive", "tune", "sign", "release") if hybrid else ("receive",)
+        jobs = ", ".join(f"{job}-{name}" for job in after)
+        cleaned += fill("job-clean.yml", jobs=jobs, **own)
+    return text + cleaned
 
 
 def _rollback(answers: Answers) -> str:
-    text = fill("rollback.yml", zones=", ".join(_text(zone.name) for zone in answers.serve))
+    common = _common(answers)
+    zones = ", ".join(_text(zone.name) for zone in answers.serve)
+    text = fill("rollback.yml", zones=zones, **common)
     for zone in answers.serve:
-        text += fill("job-rollback.yml", zone=zone.name, secret=_secret(zone.name))
-        text += _forget(zone.name, decrypts=True)
+        text += fill("job-rollback.yml", zone=zone.name, secret=_secret(zone.name), **common)
+        text += _forget(zone.name, common, decrypts=True)
     return text
 
 
-def _forget(zone: str, *, decrypts: bool = False) -> str:
-    keys = f"keys/{zone}-sign.pem" + (f" keys/{zone}.pem" if decrypts else "")
+def _forget(zone: str, common: Mapping[str, str], *, decrypts: bool = False) -> str:
+    folder = f"{common['base']}keys"
+    keys = f"{folder}/{zone}-sign.pem" + (f" {folder}/{zone}.pem" if decrypts else "")
     return fill("step-forget.yml", keys=keys)
+
+
+def _tekton_clean(*names: str, kept: str = "") -> str:
+    paths = ", ".join(_text(path) for name in names for path in (name, f"{name}.evidence"))
+    but = f", but {kept}" if kept else ""
+    return fill("tekton-clean.yaml", paths=paths, but=but)
 
 
 def _tekton_train(answers: Answers) -> str:
     common = {"model": answers.model, "zone": answers.train.name}
-    text = fill("tekton-train.yaml", dataset=_trained_on(answers), version=__version__, **common)
-    return text + "".join(
-        fill("tekton-push.yaml", to=zone.name, **common) for zone in answers.serve
-    )
+    datasets = _lines(answers.trained_on())
+    text = fill("tekton-train.yaml", dataset=datasets, version=__version__, **common)
+    text += "".join(fill("tekton-push.yaml", to=zone.name, **common) for zone in answers.serve)
+    return text + _tekton_clean(answers.model)
 
 
 def _tekton_serve(answers: Answers, zone: ZoneAnswer) -> str:
@@ -315,7 +320,8 @@ def _tekton_serve(answers: Answers, zone: ZoneAnswer) -> str:
         **name,
     )
     if hybrid:
-        text += fill("tekton-tune.yaml", dataset=_tuned_on(answers), **name)
-    elif promotes:
+        text += fill("tekton-tune.yaml", dataset=_lines(answers.tuned_on(zone)), **name)
+        return text + _tekton_clean("base", kept="the tuned model, for the run that releases it")
+    if promotes:
         text += fill("tekton-promote.yaml", zone=zone.name)
-    return text
+    return text + _tekton_clean(answers.model)

@@ -1,0 +1,224 @@
+"""What a person answers to `init`, checked: names, places, and what only all of it can get wrong.
+
+Reads the catalogue of regions; touches no file.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import regions
+from sovgate.errors import ConfigError, UsageError
+from sovgate.records import RELEASE_PART
+
+if TYPE_CHECKING:
+    from sovgate.regions import Region
+
+PATTERNS = ("central", "hybrid")
+#: The data set that every project starts with.
+PUBLIC = "public-train"
+MAX_ZONES = 16
+#: As long may names be in Kubernetes, of buckets, and of Tekton's pipelines.
+MAX_NAME = 63
+#: What can be a name in Kubernetes; a zone's also begins the names of its secrets at GitHub, which
+#: keeps some for itself.
+_MODEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+_ZONE = re.compile(r"(?!github(-|$))[a-z]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneAnswer:
+    name: str
+    region: Region
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAnswer:
+    """A data set that may not leave `stays_in` (countries or groups of them)."""
+
+    name: str
+    stays_in: tuple[str, ...]
+
+    def may_be(self, zone: ZoneAnswer) -> bool:
+        return bool({*self.stays_in} & {*zone.region.groups})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """`keys`: key files are made for each zone; `local`: stores are folders of the project.
+
+    place  the project's folder below the root of its repository, "" for the root itself
+    """
+
+    pattern: str
+    model: str
+    train: ZoneAnswer
+    serve: tuple[ZoneAnswer, ...]
+    data: tuple[DataAnswer, ...]
+    gitops: str | None = None
+    keys: bool = False
+    local: bool = False
+    place: str = ""
+
+    @property
+    def zones(self) -> tuple[ZoneAnswer, ...]:
+        return (self.train, *self.serve)
+
+    @property
+    def hybrid(self) -> bool:
+        return self.pattern == "hybrid"
+
+    def trained_on(self) -> tuple[str, ...]:
+        """Data sets that may be where is trained, and that keep the model from no zone."""
+        if self.hybrid:
+            return (PUBLIC,)
+        kept = [one.name for one in self.data if all(one.may_be(zone) for zone in self.zones)]
+        return (PUBLIC, *kept)
+
+    def tuned_on(self, zone: ZoneAnswer) -> tuple[str, ...]:
+        """Data sets that may be in a zone that fine-tunes."""
+        return tuple(one.name for one in self.data if one.may_be(zone))
+
+    def left_out(self) -> tuple[str, ...]:
+        """What jobs do without, one sentence each: it may not be there."""
+        if not self.hybrid:
+            return tuple(
+                f"{one.name} is left out of the training: it may not go to "
+                f"{', '.join(z.name for z in self.serve if not one.may_be(z))}, and neither may "
+                "a model that was trained on it"
+                for one in self.data
+                if one.name not in self.trained_on()
+            )
+        return tuple(
+            f"{one.name} is left out in {zone.name}: it may not be there"
+            for zone in self.serve
+            for one in self.data
+            if not one.may_be(zone)
+        )
+
+
+def model_name(text: str) -> str:
+    """Raises UsageError."""
+    if not _MODEL.fullmatch(text):
+        raise UsageError(
+            f"{text[:60]!r} cannot be a model's name",
+            fix="use a-z, 0-9 and hyphens, at most 40, with no hyphen at either end",
+            reason="bad-name",
+        )
+    return text
+
+
+def zone_answer(text: str, *, suffix: str = "") -> ZoneAnswer:
+    """`provider:region`, or `ZONE=provider:region`. Raises UsageError with what was meant."""
+    name, equals, place = text.strip().partition("=")
+    if not equals:
+        name, place = "", name
+    try:
+        region = regions.lookup(place.strip())
+    except ConfigError as error:
+        raise UsageError(error.what, why=error.why, fix=error.fix, reason=error.reason) from error
+    name = name.strip() or region.country.lower() + suffix
+    if not _ZONE.fullmatch(name):
+        raise UsageError(
+            f"{name[:60]!r} cannot be a zone's name",
+            fix="use a-z, 0-9 and hyphens, at most 40; a letter first, no hyphen last; not github",
+            reason="bad-name",
+        )
+    return ZoneAnswer(name=name, region=region)
+
+
+def data_answer(text: str) -> DataAnswer:
+    """`NAME=PLACE[,PLACE…]`, places being countries or groups of them. Raises UsageError."""
+    name, _, places = text.strip().partition("=")
+    found = tuple(dict.fromkeys(place.strip().upper() for place in places.split(",")))
+    for place in found:
+        try:
+            regions.group(place)
+        except ConfigError as error:
+            raise UsageError(
+                error.what, why=error.why, fix=error.fix, reason="bad-place"
+            ) from error
+    if not RELEASE_PART.fullmatch(name) or name == PUBLIC:
+        raise UsageError(
+            f"{name[:60]!r} cannot be a data set's name",
+            fix="write NAME=PLACE, for example customers-eu=EU",
+            reason="bad-name",
+        )
+    return DataAnswer(name=name, stays_in=found)
+
+
+def check(answers: Answers) -> Answers:
+    """What only all answers together can get wrong. Raises UsageError."""
+    names = [zone.name for zone in answers.zones]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"two zones are called {twice[0]}",
+            fix="give each its own name: NAME=provider:region",
+            reason="bad-name",
+        )
+    for name in names:
+        # Those are what environments and pipelines beside the zone's own are called.
+        if {f"{name}-release", f"{name}-rollback"} & set(names):
+            raise UsageError(
+                f"the names of these zones conflict: {', '.join(names)[:120]}",
+                why=f"{name}-release and {name}-rollback already belong to zone {name}",
+                fix="give each its own name: NAME=provider:region",
+                reason="bad-name",
+            )
+        longest = f"{answers.model}-{name}-release"
+        if len(longest) > MAX_NAME:
+            raise UsageError(
+                f"the names of model and zone are too long when joined: {longest}",
+                why=f"pipelines, namespaces and buckets have at most {MAX_NAME}",
+                fix="use a shorter --model, or a shorter zone name: NAME=provider:region",
+                reason="bad-name",
+            )
+    if not 1 <= len(answers.serve) <= MAX_ZONES:
+        raise UsageError(
+            f"from 1 to {MAX_ZONES} zones can serve", fix="add --serve provider:region"
+        )
+    data = [one.name for one in answers.data]
+    if len(set(data)) != len(data):
+        raise UsageError("two data sets have one name", reason="bad-name")
+    if answers.pattern == "hybrid" and not data:
+        raise UsageError(
+            "a hybrid project fine-tunes on data that may not leave, and no such data is named",
+            fix="add --data NAME=EU",
+            reason="no-data",
+        )
+    _check_places(answers)
+    if answers.gitops is not None:
+        from sovgate.git.url import parse_remote
+
+        parse_remote(answers.gitops, Path.cwd())
+    return answers
+
+
+def _check_places(answers: Answers) -> None:
+    """No job may be given data that may not be in its zone. Raises UsageError "data-not-here"."""
+    for data in answers.data:
+        where = answers.serve if answers.hybrid else (answers.train,)
+        if any(data.may_be(zone) for zone in where):
+            continue
+        names = ", ".join(zone.name for zone in where)
+        raise UsageError(
+            f"{data.name} may not be in {names}",
+            why=f"it may be only in {', '.join(data.stays_in)}, and "
+            + "; ".join(f"{zone.name} is in {', '.join(zone.region.groups)}" for zone in where),
+            fix="name a zone where it may be with --serve"
+            if answers.hybrid
+            else "--pattern hybrid trains on it where the model is served; or name a place where "
+            "it may be with --train",
+            reason="data-not-here",
+        )
+    for zone in answers.serve if answers.hybrid else ():
+        if not answers.tuned_on(zone):
+            raise UsageError(
+                f"no data may be in {zone.name}, so nothing could be fine-tuned there",
+                fix=f"leave out {zone.name}, or add --data NAME={zone.region.country}",
+                reason="data-not-here",
+            )
