@@ -104,7 +104,7 @@ def test_lint_policy_test_and_guard_pass_on_what_it_wrote(project: Path) -> None
     tracked = subprocess.run(
         ["git", "ls-files", "keys"], cwd=project, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert all(name.endswith((".pub.pem", "README.md")) for name in tracked)
+    assert all(name.endswith((".pub.pem", "README.md", ".gitignore")) for name in tracked)
 
 
 @pytest.mark.component

@@ -22,6 +22,7 @@ from sovgate import config, regions
 from sovgate.errors import ConfigError
 from sovgate.formats.yaml12 import Decimal, load
 from sovgate.git.url import parse_remote
+from sovgate.pipeline.look import answers as answers_
 from sovgate.pipeline.look import scaffold
 from sovgate.pipeline.look.init import zone_answer
 from sovgate.records import CLASSES, ROLES
@@ -332,12 +333,12 @@ def plain(value: Any) -> Any:
 
 def test_what_init_writes_names_the_schema_that_it_writes() -> None:
     """The editor's line leads to a file of the project itself: no network, no path of a machine."""
-    answers = scaffold.Answers(
+    answers = answers_.Answers(
         pattern="hybrid",
         model="churn",
         train=zone_answer("home=aws:us-east-1"),
         serve=(zone_answer("eu=aws-eusc:eusc-de-east-1"),),
-        data=(scaffold.DataAnswer(name="kyc", stays_in=("EU",)),),
+        data=(answers_.DataAnswer(name="kyc", stays_in=("EU",)),),
     )
     files = scaffold.files(answers)
     first = files["sovgate.yaml"].decode().splitlines()[0]

@@ -25,7 +25,7 @@ _TEMPLATES = Path(__file__).parents[2] / "templates"
 _FIELD = re.compile(r"@\{([a-z]+)\}")
 #: A field that is a whole YAML value, and names that some reader of YAML takes for something else
 #: than text: Norway is `no`.
-_WHOLE = re.compile(r"(?<=[:,] )@\{[a-z]+\}(?=[,}\]\n])")
+_WHOLE = re.compile(r"(?:(?<=[:,] )|(?<=\[))@\{[a-z]+\}(?=[,}\]\n])")
 _NO_TEXT = re.compile(r"y|n|yes|no|on|off|true|false|null|[0-9][a-z0-9_.-]*")
 
 
