@@ -239,7 +239,9 @@ def _dataset(case: JSON, name: str) -> Iterator[_Remedy]:
 
     origins = [one for one in case["subject"]["derived_from"] if one["name"] == name]
     others = [one for one in case["subject"]["derived_from"] if one["name"] != name]
-    said = sorted({w for one in origins for w in (one["where"] or "").split(" and ") if w})
+    # A demand that holds at the destination already is nothing that anybody has to change.
+    unmet = [one for one in origins if not _holds(one, case["destination"]["groups"])]
+    said = sorted({w for one in unmet for w in (one["where"] or "").split(" and ") if w})
     files = [one for one in said if one != IN_RECORD]
     at = f" ({', '.join(files)})" if files else ""
     again = _again(case) if IN_RECORD in said else ""
@@ -271,10 +273,17 @@ def _dataset(case: JSON, name: str) -> Iterator[_Remedy]:
                     one["stays_in"] = [*(one["stays_in"] or ()), country]
             return new
 
-        yield _Remedy(
-            text=f"if the law lets {name} go to {country}, say so in its stays-in{at}{again}",
-            patch=freed,
-        )
+        text = f"if the law lets {name} go to {country}, say so in its stays-in{at}{again}"
+        if again and not files:
+            text = f"the project lets {name} go to {country}, its record does not{again}".replace(
+                ", remove", ": remove"
+            )
+        yield _Remedy(text=text, patch=freed)
+
+
+def _holds(origin: JSON, groups: list[str]) -> bool:
+    places = origin["stays_in"]
+    return places is not None and (places == [] or bool(set(places) & set(groups)))
 
 
 def _again(case: JSON) -> str:

@@ -172,3 +172,36 @@ def test_what_freed_the_weights_of_a_base_is_no_data_here(crossing: Crossing) ->
     (unsigned / "provenance.json").write_bytes(statement.payload())
     found = crossing.json("attest", "model", "--all-unsigned", "--key", HOME)
     assert [item["role"] for item in found["signed"]] == ["provenance"]
+
+
+def test_a_fix_leaves_out_what_holds_already(crossing: Crossing) -> None:
+    """Two files and the record say where the data may be: each is named while it is in the way."""
+    crossing.edit(
+        "customers: {category: personal, stays-in: [EU]}",
+        "customers: {manifest: c.yaml, category: personal, stays-in: [EU]}",
+    )
+    crossing.edit("allow: [home -> eu]", "allow: [home -> eu, eu -> home]")
+    manifest = crossing.base / "c.yaml"
+    manifest.write_text(
+        "version: 1\nid: customers\ncategory: personal\npointer: s3://c/\nstays-in: [EU]\n"
+    )
+    for old in (crossing.base / "model.evidence").glob("*"):
+        old.unlink()
+    crossing.json("sign", "model", "--key", "keys/eu.pem")
+    crossing.json("record", "model", "--dataset", "customers", "--key", "keys/eu.pem")
+    words = ("check", "model", "--zone", "eu", "--to", "home")
+
+    def fix() -> str:
+        (deny,) = crossing.json(*words, code=10)["denies"]
+        assert deny["rule"] == "weights-inherit"
+        return str(deny["fix"])
+
+    assert "stays-in (c.yaml:5, sovgate.yaml:" in fix()
+    crossing.edit("personal, stays-in: [EU]}", "personal, stays-in: [EU, US]}")
+    assert "stays-in (c.yaml:5)" in fix()
+    manifest.write_text(manifest.read_text().replace("[EU]", "[EU, US]"))
+    assert fix().startswith("the project lets customers go to US, its record does not: remove the ")
+    for old in (crossing.base / "model.evidence").glob("provenance*"):
+        old.unlink()
+    crossing.json("record", "model", "--dataset", "customers", "--key", "keys/eu.pem")
+    assert crossing.json(*words)["allowed"] is True

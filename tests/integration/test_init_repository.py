@@ -162,7 +162,7 @@ def test_data_that_may_not_be_where_is_trained_needs_another_pattern(tmp_path: P
     with pytest.raises(UsageError) as caught:
         init.init(tmp_path / "kyc", answers("kyc", "central", "customers=EU"))
     error = caught.value
-    assert (error.reason, error.what) == ("data-not-here", "customers may not be in us-train")
+    assert (error.reason, error.what) == ("no-zone-for-data", "customers may not be in us-train")
     assert "--pattern hybrid" in str(error.fix)
     assert not (tmp_path / "kyc").exists()
 
@@ -208,7 +208,7 @@ def test_a_zone_without_data_or_data_without_a_zone_is_refused(
         found = init.Answers(**{**vars(found), "data": (init.data_answer("konten=JP"),)})
     with pytest.raises(UsageError) as caught:
         init.init(tmp_path / "kyc", found)
-    assert caught.value.reason == "data-not-here"
+    assert caught.value.reason == "no-zone-for-data"
 
 
 def test_data_that_would_keep_the_model_at_home_is_left_out_and_said(tmp_path: Path) -> None:

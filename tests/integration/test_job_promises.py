@@ -110,6 +110,18 @@ def test_no_weights_stay_in_the_workspace(name: str) -> None:
     assert entry["workspaces"] == [{"name": "source", "workspace": "source", "subPath": "build"}]
 
 
+def test_shipped_pipelines_remove_what_they_made_or_opened() -> None:
+    """`sovgate-send` makes none: its model was there before it."""
+    for name, paths in {
+        "sovgate-central": {"$(params.model)"},
+        "sovgate-hybrid": {"base", "pulled", "$(params.model)"},
+        "sovgate-receive": {"$(params.output)"},
+    }.items():
+        gone = {path.removeprefix("build/") for path in removed(SHIPPED[name])}
+        assert gone == paths | {f"{path}.evidence" for path in paths}
+    assert "finally" not in SHIPPED["sovgate-send"]["spec"]
+
+
 @pytest.mark.parametrize("pattern", ["central", "hybrid"])
 def test_a_last_job_removes_the_folder_of_the_run_in_every_zone(pattern: str) -> None:
     jobs = ACTIONS[f"{pattern} /.github/workflows/sovgate-release.yml"]["jobs"]

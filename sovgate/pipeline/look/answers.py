@@ -199,7 +199,7 @@ def check(answers: Answers) -> Answers:
 
 
 def _check_places(answers: Answers) -> None:
-    """No job may be given data that may not be in its zone. Raises UsageError "data-not-here"."""
+    """No job may be given data that may not be in its zone: UsageError "no-zone-for-data"."""
     for data in answers.data:
         where = answers.serve if answers.hybrid else (answers.train,)
         if any(data.may_be(zone) for zone in where):
@@ -213,12 +213,12 @@ def _check_places(answers: Answers) -> None:
             if answers.hybrid
             else "--pattern hybrid trains on it where the model is served; or name a place where "
             "it may be with --train",
-            reason="data-not-here",
+            reason="no-zone-for-data",
         )
     for zone in answers.serve if answers.hybrid else ():
         if not answers.tuned_on(zone):
             raise UsageError(
                 f"no data may be in {zone.name}, so nothing could be fine-tuned there",
                 fix=f"leave out {zone.name}, or add --data NAME={zone.region.country}",
-                reason="data-not-here",
+                reason="no-zone-for-data",
             )
