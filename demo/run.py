@@ -227,7 +227,7 @@ def epilogue(seconds: float, release: str, facts: dict[str, Any]) -> None:
   sovgate audit show kyc-risk/1.1.0                  who, what, when, why: a release's whole story
   sovgate check tuned-1 --action transfer --zone eu --to us-train --format json
   sovgate pull {release} --zone eu -o again       what an unpinned pull says
-  sovgate audit verify --zone eu --against HEAD      offline, with the head that this pull printed
+  sovgate audit verify --zone eu                     offline, and trusting no store
   sovgate push tuned-1 --release kyc-risk/2.0.0 --zone eu --to us-train
                                                      then do what the fix says, and again""")
 

@@ -15,6 +15,7 @@ import click
 
 from sovgate import notices
 from sovgate.cli._emit import FORMATS, PROJECT, QUIET, Report, emit, warn
+from sovgate.errors import disk_error
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -149,6 +150,8 @@ class Command(click.Command):
             result = super().invoke(ctx)
         if isinstance(result, Report):
             emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)
+            if (path := ctx.meta.get(_HEADS)) is not None:
+                _append_heads(path, result, str(ctx.params.get("zone") or ""))
             return int(result.exit)
         return result
 
@@ -298,6 +301,39 @@ def signing_key(key: str | None, zone: str | None, project: Path | None) -> str 
     from sovgate.pipeline.project import open_project
 
     return open_project(project).sign_uri(zone)
+
+
+#: Where `--heads` is kept while a command runs.
+_HEADS = "sovgate.heads"
+
+
+def _keep_heads(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    ctx.meta[_HEADS] = value
+
+
+def heads_option(function: F) -> F:
+    """`--heads`: what `audit verify --heads` reads."""
+    return option(
+        "--heads",
+        type=LocalPath(),
+        expose_value=False,
+        callback=_keep_heads,
+        metavar="FILE",
+        help="Append the head of the audit log to this file, for audit verify --heads.",
+    )(function)
+
+
+def _append_heads(path: Path, report: Report, zone: str) -> None:
+    """One line a head: HEAD ZONE COMMAND. Raises DiskError: the command itself is done."""
+    said = report.data.get("audit-heads") or [
+        {"zone": zone, "head": report.outputs.get("audit-head", "")}
+    ]
+    lines = [f"{one['head']} {one['zone']} {report.command}\n" for one in said if one["head"]]
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(lines))
+    except OSError as error:
+        raise disk_error(error, f"append the head of the audit log to {str(path)!r}") from error
 
 
 def _be_quiet(_: click.Context, __: click.Parameter, value: bool) -> None:

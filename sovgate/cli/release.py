@@ -10,6 +10,7 @@ from sovgate.cli._base import (
     LocalPath,
     declare,
     evidence_option,
+    heads_option,
     key_option,
     links_option,
     model_argument,
@@ -77,6 +78,7 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
 )
 @evidence_option
 @links_option
+@heads_option
 @project_option
 @output_options
 def command(

@@ -261,24 +261,29 @@ def digests(store: Store) -> frozenset[str]:
     return frozenset(_sha256(store.get(name, most=MAX_BYTES)) for name in store.list(PREFIX))
 
 
-def conclude(found: Verified) -> None:
-    """Nothing where every run's end is anchored; Inconclusive (14) where a cut could hide.
+def conclude(found: Verified, *, strict: bool = True) -> None:
+    """Inconclusive (14) where a cut could hide, and nothing else explains what is seen.
 
-    An empty log shows nothing either: it may have been removed whole.
+    That is: an empty log, which may have been removed whole; a run without its outcome, which was
+    killed or cut; and, where no head at all is known from outside, a log that may have been
+    written anew. The last run of a healthy log has no anchor yet, since nothing came after it:
+    `strict` refuses that too.
     """
-    if found.runs and not found.tips:
-        return
     tips = found.tips
+    broken = any(run.open for run in tips)
+    if found.runs and (not tips or not (strict or broken or not found.anchors)):
+        return
+    what, why = "the log is empty, and nothing shows whether it should be", None
+    if tips:
+        what = "it cannot be shown that nothing was cut off the end of the log"
+        why = f"every entry verifies, but {ends(len(tips), len(found.runs))} without an anchor"
+        if broken:
+            what = "a run has no outcome: it was killed, or the end of the log was cut off"
     raise Inconclusive(
-        "it cannot be shown that nothing was cut off the end of the log"
-        if tips
-        else "the log is empty, and nothing shows whether it should be",
-        why=f"every entry verifies, but runs that end without an anchor: {len(tips)} of "
-        f"{len(found.runs)}"
-        if tips
-        else None,
-        fix="name the heads that you know to be ends, as the last commands printed them: "
-        "sovgate audit verify --against HEAD",
+        what,
+        why=why,
+        fix="name the heads that you know to be ends, as push, pull and promote printed them, with "
+        "--against; or give the file that their --heads wrote",
         reason="no-anchor",
         details=tuple(
             f"run {run.run} ends with {run.last.kind} of {run.last.about.action} at "
@@ -286,6 +291,11 @@ def conclude(found: Verified) -> None:
             for run in tips[:20]
         ),
     )
+
+
+def ends(some: int, of: int) -> str:
+    """`1 of 3 runs ends`, `2 of 3 runs end`."""
+    return f"{some} of {of} run{'' if of == 1 else 's'} {'ends' if some == 1 else 'end'}"
 
 
 def _runs(store: Store) -> dict[str, int]:

@@ -199,7 +199,7 @@ def test_evidence_that_is_gone_or_changed_is_a_node_all_the_same(
     code, text = crossing.run("audit", "show", "churn/1.0.0")
     assert code == 14
     assert "MISSING" in text
-    assert "1 are missing" in text
+    assert "1 is missing" in text
 
 
 def test_a_store_that_does_not_answer_hides_nothing_of_the_others(crossing: Crossing) -> None:

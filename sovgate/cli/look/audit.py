@@ -13,6 +13,7 @@ from sovgate.errors import Inconclusive
 
 if TYPE_CHECKING:
     from sovgate.pipeline.look.node import Node
+    from sovgate.stages.audit import RunSummary
 
 
 @click.group(
@@ -32,6 +33,7 @@ def command() -> None:
     help="Verify every entry, chain and anchor of the audit log.",
     example="""
 sovgate audit verify --zone eu
+sovgate audit verify --heads heads.txt --strict
 sovgate audit verify --against 5f2c…e1""",
 )
 @_base.option(
@@ -44,14 +46,35 @@ sovgate audit verify --against 5f2c…e1""",
     metavar="HEAD",
     help="A head that you noted when push, pull or promote printed it. Repeat for each.",
 )
+@_base.option(
+    "--heads",
+    "files",
+    multiple=True,
+    type=_base.LocalPath(),
+    weakens_trust=True,
+    metavar="FILE",
+    help="A file of such heads, which --heads of those commands writes. Repeat for each.",
+)
+@_base.option(
+    "--strict",
+    is_flag=True,
+    help="End with 14 unless the end of every run is known from elsewhere, the last one's too.",
+)
 @_base.project_option
 @_base.output_options
 def _verify(
-    zone: str | None, against: tuple[str, ...], project: Path | None, format_: str
+    zone: str | None,
+    against: tuple[str, ...],
+    files: tuple[Path, ...],
+    strict: bool,
+    project: Path | None,
+    format_: str,
 ) -> Report:
-    from sovgate.pipeline.look.audit import verify
+    from sovgate.pipeline.look.audit import Noted, verify
 
-    found = verify(zone=zone, against=against, project=project)
+    found = verify(
+        zone=zone, noted=Noted(heads=against, files=files), strict=strict, project=project
+    )
     runs = [(log, run) for log in found.logs for run in log.found.runs]
     data = {
         "logs": [
@@ -91,7 +114,8 @@ def _verify(
     head = ("zone", "run", "entries", "ends with", "release", "exit", "head")
     return Report(
         command="audit verify",
-        headline=f"all {entries} entries verify, up to the heads that are known from elsewhere",
+        headline=(f"all {entries} entries verify" if entries != 1 else "the one entry verifies")
+        + ", up to the heads that are known from elsewhere",
         table=(
             head,
             *(
@@ -108,6 +132,7 @@ def _verify(
             ),
         ),
         notes=(
+            *(_end(log.found.tips, log.zone) for log in found.logs if log.found.tips),
             *(
                 f"run {run.run} was killed: its intent has no outcome"
                 for _, run in runs
@@ -121,6 +146,17 @@ def _verify(
         ),
         outputs={"entries": str(entries)},
         data=data,
+    )
+
+
+def _end(tips: tuple[RunSummary, ...], zone: str) -> str:
+    """The normal state of a healthy log: nothing came after its last run."""
+    last = max(tips, key=lambda run: run.last.time)
+    when = f"{last.last.time:%Y-%m-%dT%H:%M:%SZ}"
+    ends = "the last run ends" if len(tips) == 1 else f"{len(tips)} runs end"
+    return (
+        f"zone {zone}: {ends} without an anchor, at {when}: what came after it, if anything, is "
+        "not shown; a head that you note when it is printed shows it"
     )
 
 
@@ -143,11 +179,11 @@ def _show(release: str, zone: str | None, project: Path | None, format_: str) ->
 
     history = show(Release.parse(release), zone=zone, project=project)
     counts = {status: history.count(status) for status in (VERIFIED, FAILED, MISSING)}
-    said = f"{counts[VERIFIED]} signatures verify"
+    said = _count(counts[VERIFIED], "signature verifies", "signatures verify")
     if counts[FAILED]:
-        said += f", {counts[FAILED]} things do not verify"
+        said += ", " + _count(counts[FAILED], "thing does not verify", "things do not verify")
     if counts[MISSING]:
-        said += f", {counts[MISSING]} are missing"
+        said += ", " + _count(counts[MISSING], "is missing", "are missing")
     return Report(
         command="audit show",
         headline=f"the story of {history.release}: {said}",
@@ -155,6 +191,10 @@ def _show(release: str, zone: str | None, project: Path | None, format_: str) ->
         data={"release": str(history.release), **counts, "story": history.root.json()},
         exit=history.exit,
     )
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def _branch(node: Node) -> Branch:

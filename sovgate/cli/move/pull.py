@@ -9,6 +9,7 @@ from sovgate.cli._base import (
     argument,
     declare,
     evidence_option,
+    heads_option,
     option,
     output_options,
     project_option,
@@ -47,6 +48,7 @@ sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn""",
     help="Where to write the model. Its evidence is written beside it.",
 )
 @evidence_option
+@heads_option
 @project_option
 @output_options
 def command(

@@ -10,6 +10,7 @@ from sovgate.cli._base import (
     declare,
     evidence_option,
     links_option,
+    heads_option,
     option,
     output_options,
     project_option,
@@ -54,6 +55,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
 @option("--dry-run", is_flag=True, help="Say what would cross, and write nothing.")
 @evidence_option
 @links_option
+@heads_option
 @project_option
 @output_options
 def command(

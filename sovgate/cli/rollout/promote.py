@@ -12,6 +12,7 @@ from sovgate.cli._base import (
     argument,
     declare,
     evidence_option,
+    heads_option,
     option,
     output_options,
     project_option,
@@ -59,6 +60,7 @@ sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu --again""",
     help="Show what would change, and write nothing.",
 )
 @evidence_option
+@heads_option
 @project_option
 @output_options
 def command(

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sovgate.cli._base import declare, option, output_options, project_option, zone_option
+from sovgate.cli._base import (
+    declare,
+    heads_option,
+    option,
+    output_options,
+    project_option,
+    zone_option,
+)
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds
 from sovgate.cli.rollout import _report
@@ -36,6 +43,7 @@ sovgate rollback --zone eu --reason "withdrawn by its authors" --to-release kyc-
     is_flag=True,
     help="Show which release it would return to and what would change, and write nothing.",
 )
+@heads_option
 @project_option
 @output_options
 def command(

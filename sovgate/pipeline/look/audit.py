@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import Inconclusive, UsageError, VerificationFailed
+from sovgate.files import read_bounded
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Release
 from sovgate.stages import audit
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from sovgate.stores._api import Store
 
 _HEAD = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.ASCII)
+#: A file of heads: about 100,000 of them.
+MAX_HEADS_BYTES = 16 * 1024 * 1024
 #: Records and receipts that are looked through for heads, a store.
 MAX_DOCUMENTS = 100_000
 
@@ -45,16 +48,36 @@ class Audited:
     open_end: Inconclusive | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    """What the auditor knows: heads, and files of them that `--heads` of other commands wrote."""
+
+    heads: Sequence[str] = ()
+    files: Sequence[Path] = ()
+
+
+_NOTHING = Noted()
+
+
 def verify(
-    *, zone: str | None = None, against: Sequence[str] = (), project: Path | None = None
+    *,
+    zone: str | None = None,
+    noted: Noted = _NOTHING,
+    strict: bool = False,
+    project: Path | None = None,
 ) -> Audited:
     """Verify the log of `zone`, or of every zone that has one here.
+
+    `strict`: each run's end must be known from elsewhere, the last one's too.
 
     Raises VerificationFailed (11) where something is wrong, UsageError, ConfigError, StoreError.
     """
     opened = open_project(project)
-    heads = [_head(text) for text in against]
     zones = [opened.zone(zone).name] if zone is not None else list(opened.config.zones)
+    heads = [_head(text) for text in noted.heads]
+    for file in noted.files:
+        heads += read_heads(file, zones)
+    heads = list(dict.fromkeys(heads))
     stores = {name: opened.audit_store(name) for name in zones}
     anchors, passed_over = _anchors(opened)
     elsewhere: list[str] = []
@@ -84,7 +107,7 @@ def verify(
         logs=tuple(logs),
         passed_over=tuple(passed_over),
         elsewhere=tuple(elsewhere),
-        open_end=_conclude(logs),
+        open_end=_conclude(logs, strict),
     )
 
 
@@ -97,6 +120,29 @@ def _head(text: str) -> str:
             reason="bad-head",
         )
     return match.group(1)
+
+
+def read_heads(path: Path, zones: Sequence[str]) -> list[str]:
+    """The heads in a file: `HEAD [ZONE …]` a line, and comments. Those of other zones are left out.
+
+    Raises UsageError, reason "bad-head", where a line is neither; DiskError.
+    """
+    data = read_bounded(path, most=MAX_HEADS_BYTES, what="file of heads")
+    found = []
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if _HEAD.fullmatch(words[0]) is None:
+            raise UsageError(
+                f"line {number} of {str(path)!r} does not begin with the head of a log",
+                why=f"it begins with {words[0][:40]!r}; a head is 64 hex digits",
+                fix="take the line out, or write # before it",
+                reason="bad-head",
+            )
+        if len(words) == 1 or words[1] in zones:
+            found.append(_head(words[0]))
+    return found
 
 
 def keeps_log(opened: Project, zone: str) -> bool:
@@ -177,12 +223,12 @@ def _head_in(store: Store, name: str, trusted: Sequence[Trusted]) -> tuple[str, 
     return record.transfer.source.zone, record.transfer.audit_head
 
 
-def _conclude(logs: Sequence[ZoneLog]) -> Inconclusive | None:
+def _conclude(logs: Sequence[ZoneLog], strict: bool) -> Inconclusive | None:
     """The verdicts of all logs as one."""
     errors = []
     for log in logs:
         try:
-            audit.conclude(log.found)
+            audit.conclude(log.found, strict=strict)
         except Inconclusive as error:
             errors.append((log, error))
     if not logs:
