@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sovgate import notices
-from sovgate.cli._emit import FORMATS, PROJECT, QUIET, Report, emit, warn
+from sovgate.cli._emit import FORMATS, QUIET, Report, emit, warn
+from sovgate.cli._places import PROJECT
 from sovgate.errors import disk_error
 
 if TYPE_CHECKING:

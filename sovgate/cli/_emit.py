@@ -6,7 +6,6 @@ standard output, and the files that GitHub or Tekton name.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sovgate.cli._places import in_workspace
 from sovgate.cli._streams import TAKEN, say, write_json, write_lines
 from sovgate.errors import ExitCode, InternalError, UsageError, Where, disk_error
 
@@ -25,9 +25,6 @@ FORMATS = ("text", "json", "github", "tekton")
 
 #: Tekton Chains looks for object results whose name ends so.
 ARTIFACT_RESULT = "MODEL_ARTIFACT_OUTPUTS"
-
-#: The folder that --project names, while a command runs.
-PROJECT: ContextVar[Path | None] = ContextVar("project", default=None)
 
 #: Whether a person asked for nothing but what went wrong.
 QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
@@ -108,16 +105,6 @@ def clean_markdown(text: str) -> str:
     return text.replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
-def _from_here(path: str) -> str:
-    """A place named from the project's folder, as GitHub wants it: from the working folder."""
-    start = (PROJECT.get() or Path()).absolute()
-    with contextlib.suppress(OSError):  # a name that no file system has
-        for folder in (start, *start.parents):
-            if (folder / path).is_file():
-                return os.path.relpath(folder / path)
-    return path
-
-
 def annotation(severity: str, where: Where | None, message: str) -> str:
     """A workflow command that puts a message on a line; every part of it escaped."""
 
@@ -126,7 +113,7 @@ def annotation(severity: str, where: Where | None, message: str) -> str:
 
     place = ""
     if where is not None:
-        place = f" file={value(_from_here(where.path)).replace(':', '%3A').replace(',', '%2C')}"
+        place = f" file={value(in_workspace(where.path)).replace(':', '%3A').replace(',', '%2C')}"
         if where.line:
             place += f",line={where.line}"
     # Readers differ on where a command with several "::" in it begins; so there are only ours.

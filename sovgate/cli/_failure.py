@@ -19,6 +19,7 @@ from sovgate.cli._emit import (
     clean_markdown,
     write_github_summary,
 )
+from sovgate.cli._places import here, text_from_here
 from sovgate.cli._streams import NO_OUTPUT, say, write_json
 from sovgate.errors import (
     BROKEN_PIPE,
@@ -82,12 +83,12 @@ def _lines(error: SovgateError, style: Style, form: str) -> list[str]:
     escape = clean_log if form == "github" else clean
     lines = [f"{style.bad('✗')} {style.bold(escape(error.what))}"]
     if error.where:
-        lines.append(f"  {style.dim('at')}   {escape(str(error.where))}")
+        lines.append(f"  {style.dim('at')}   {escape(str(here(error.where)))}")
     if error.why:
-        lines.append(f"  {style.dim('why')}  {escape(error.why)}")
-    lines += [f"  {escape(detail)}" for detail in error.details]
+        lines.append(f"  {style.dim('why')}  {escape(text_from_here(error.why))}")
+    lines += [f"  {escape(text_from_here(detail))}" for detail in error.details]
     if error.fix:
-        lines.append(f"  {style.dim('fix')}  {escape(error.fix)}")
+        lines.append(f"  {style.dim('fix')}  {escape(text_from_here(error.fix))}")
     return lines
 
 
@@ -109,6 +110,7 @@ def _summary(error: SovgateError) -> list[str]:
 
 
 def as_json(error: SovgateError) -> dict[str, object]:
+    where = None if error.where is None else here(error.where)
     return {
         "exit": int(error.exit_code),
         "error": {
@@ -117,12 +119,8 @@ def as_json(error: SovgateError) -> dict[str, object]:
             "why": error.why,
             "fix": error.fix,
             "where": None
-            if error.where is None
-            else {
-                "path": error.where.path,
-                "line": error.where.line,
-                "column": error.where.column,
-            },
+            if where is None
+            else {"path": where.path, "line": where.line, "column": where.column},
             "details": list(error.details),
         },
         **error.data,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sovgate.cli import _emit
+from sovgate.cli import _emit, _places
 from sovgate.cli._emit import Report, clean, clean_log, clean_markdown, emit
 from sovgate.cli._failure import render
 from sovgate.errors import ConfigError, ExitCode, UsageError, Where, workflow_permissions
@@ -242,9 +242,9 @@ def test_an_annotation_names_the_file_from_the_repositorys_root(
     monkeypatch.chdir(tmp_path)
     where = Where(path="sovgate.yaml", line=3)
     for project in (Path("ml"), Path("ml").absolute()):
-        token = _emit.PROJECT.set(project)
+        token = _places.PROJECT.set(project)
         line = _emit.annotation("error", where, "no")
-        _emit.PROJECT.reset(token)
+        _places.PROJECT.reset(token)
         assert line == "::error file=ml/sovgate.yaml,line=3::no"
     for path in ("elsewhere.yaml", "x" * 5000, "a\0b"):
         assert "file=" in _emit.annotation("error", Where(path=path), "no")

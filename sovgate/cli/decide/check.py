@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,7 @@ from sovgate.cli._base import (
     zone_option,
 )
 from sovgate.cli._emit import Report
+from sovgate.cli._places import text_from_here
 from sovgate.cli._progress import progress
 from sovgate.errors import UsageError
 from sovgate.records import ACTIONS, Options
@@ -156,7 +157,10 @@ def _report(checked: Checked) -> Report:
             "policy": f"sha256:{decision.basis.policy_sha256}",
             "decision": str(checked.saved or ""),
         },
-        data={**decision.json(), "saved": None if checked.saved is None else str(checked.saved)},
+        data={
+            **_from_here(decision.json()),
+            "saved": None if checked.saved is None else str(checked.saved),
+        },
         notes=_notes(decision),
         annotations=tuple(
             ("error", where, f"{deny.rule}: {deny.message}")
@@ -165,6 +169,14 @@ def _report(checked: Checked) -> Report:
         ),
         exit=decision.exit,
     )
+
+
+def _from_here(document: dict[str, Any]) -> dict[str, Any]:
+    """With the places of denials and permits as the reader would write them."""
+    for kind in ("denies", "warnings", "permits"):
+        for one in document.get(kind, ()):
+            one.update({k: text_from_here(one[k]) for k in ("where", "fix") if one.get(k)})
+    return document
 
 
 def _places(decision: Decision) -> list[tuple[str, str]]:
@@ -181,7 +193,10 @@ def _places(decision: Decision) -> list[tuple[str, str]]:
 
 def _permits(decision: Decision) -> list[tuple[str, str]]:
     return [
-        ("permitted", f"{permit.id} ({permit.where})" if permit.where else permit.id)
+        (
+            "permitted",
+            f"{permit.id} ({text_from_here(permit.where)})" if permit.where else permit.id,
+        )
         for permit in decision.permits
     ]
 
@@ -189,9 +204,9 @@ def _permits(decision: Decision) -> list[tuple[str, str]]:
 def _denial(label: str, deny: Denial) -> list[tuple[str, str]]:
     rows = [(label, f"{deny.rule}: {deny.message}")]
     if deny.where:
-        rows.append(("", f"at {deny.where}"))
+        rows.append(("", f"at {text_from_here(deny.where)}"))
     if deny.fix:
-        rows.append(("", f"fix: {deny.fix}"))
+        rows.append(("", f"fix: {text_from_here(deny.fix)}"))
     return rows
 
 

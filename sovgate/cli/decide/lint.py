@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sovgate.cli._base import LocalPath, argument, declare, output_options, project_option
 from sovgate.cli._emit import Report
+from sovgate.cli._places import here
 from sovgate.errors import ExitCode
 
 
@@ -37,7 +38,9 @@ def command(path: tuple[Path, ...], project: Path | None, format_: str) -> Repor
     warnings = len(findings) - errors
     rows: list[tuple[str, str]] = []
     for finding in findings:
-        rows.append((finding.severity, f"{finding.where}: {finding.message} [{finding.rule}]"))
+        rows.append(
+            (finding.severity, f"{here(finding.where)}: {finding.message} [{finding.rule}]")
+        )
         if finding.fix:
             rows.append(("", f"fix: {finding.fix}"))
     files = f"{len(read)} file{'s' if len(read) != 1 else ''}"
@@ -55,7 +58,7 @@ def command(path: tuple[Path, ...], project: Path | None, format_: str) -> Repor
                 {
                     "rule": finding.rule,
                     "severity": finding.severity,
-                    "path": finding.where.path,
+                    "path": here(finding.where).path,
                     "line": finding.where.line,
                     "column": finding.where.column,
                     "message": finding.message,
