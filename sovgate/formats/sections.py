@@ -13,6 +13,7 @@ from sovgate.errors import ConfigError
 from sovgate.formats.yaml12 import Decimal, Document, Path
 
 MAX_TEXT = 4096
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str | None:
@@ -45,6 +46,7 @@ class Section:
 
     def refuse(self, key: str | None, what: str, *, fix: str | None = None) -> NoReturn:
         where = self.document.where(self.path if key is None else (*self.path, key))
+        fix = self.document.hidden.get(where.line or 0, fix)
         raise ConfigError(what, fix=fix, where=where, reason="bad-value")
 
     def has(self, key: str) -> bool:
@@ -98,7 +100,13 @@ class Section:
     def integer(self, key: str, *, least: int = 0, most: int = 2**53 - 1) -> int:
         value = self.raw(key)
         if type(value) is not int or not least <= value <= most:
-            self.refuse(key, f"{self.title(key)} must be a whole number from {least} to {most}")
+            self.refuse(
+                key,
+                f"{self.title(key)} must be a whole number, not {_kind(value)}"
+                if type(value) is not int
+                else f"{self.title(key)} must be a whole number from {least} to {most}",
+                fix=_number(key, value, least),
+            )
         return value
 
     def decimal(self, key: str) -> str:
@@ -107,7 +115,11 @@ class Section:
         if isinstance(value, Decimal):
             return value.text
         if type(value) is not int:
-            self.refuse(key, f"{self.title(key)} must be a number, not {_kind(value)}")
+            self.refuse(
+                key,
+                f"{self.title(key)} must be a number, not {_kind(value)}",
+                fix=_number(key, value, 0),
+            )
         return str(value)
 
     def texts(self, key: str, choices: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -160,6 +172,12 @@ class Section:
                     f"{self.title()} has no key {key[:80]!r}",
                     fix=did_you_mean(key, self.known),
                 )
+
+
+def _number(key: str, value: Any, example: int) -> str:
+    if type(value) is str and _NUMBER.fullmatch(value):
+        return f"take the quotes away: {key}: {value}"
+    return f"write a number, e.g. {key}: {example}"
 
 
 def _kind(value: Any) -> str:

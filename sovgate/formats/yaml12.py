@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sovgate.errors import ConfigError, Where
+from sovgate.formats import invisible
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 32
@@ -38,11 +39,15 @@ class Decimal:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """The value (None, bool, int, Decimal, str, list, dict) and where each part of it stands."""
+    """The value (None, bool, int, Decimal, str, list, dict) and where each part of it stands.
+
+    `hidden`: lines with a character that nobody sees, each with what to do: for messages.
+    """
 
     name: str
     value: Any
     places: dict[Path, tuple[int, int]] = field(repr=False)
+    hidden: dict[int, str] = field(default_factory=dict, repr=False)
 
     def where(self, path: Path = ()) -> Where:
         """The place of a value; of the nearest one above it where it has none of its own."""
@@ -76,6 +81,10 @@ def _scalar(name: str, event: Any) -> Any:
     if _INF_NAN.fullmatch(text):
         raise _refuse(name, event.start_mark, f"{text} is not a usable number")
     return text
+
+
+#: The parser's own words name the state that it was in.
+_LOOK = "look at this line and the one above: indentation, or a missing quote, bracket or colon"
 
 
 class _Builder:
@@ -155,7 +164,8 @@ def load(data: bytes, name: str) -> Document:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _refuse(name, None, f"not UTF-8 at byte {error.start}") from error
+        what, fix = invisible.encoding(data, error.start)
+        raise _refuse(name, None, what, fix) from error
     loader: Any = getattr(yaml, "CLoader", yaml.Loader)  # only its parser is used: no constructor
     builder = _Builder(name)
     try:
@@ -164,19 +174,31 @@ def load(data: bytes, name: str) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise _refuse(name, mark, f"invalid YAML: {problem}", _hint(text, mark)) from error
+        if mark is None and (lines := invisible.hidden(text)):
+            number, said = next(iter(lines.items()))
+            where = Where(path=name, line=number)
+            raise ConfigError(
+                f"{name}: invalid YAML", fix=said, where=where, reason="bad-yaml"
+            ) from error
+        what, fix = _explained(text, mark) or (problem, _LOOK)
+        raise _refuse(name, mark, f"invalid YAML: {what}", fix) from error
     except RecursionError as error:
         raise _refuse(name, None, f"nested deeper than {MAX_DEPTH}") from error
-    return Document(name=name, value=builder.root, places=builder.places)
+    return Document(
+        name=name, value=builder.root, places=builder.places, hidden=invisible.hidden(text)
+    )
 
 
-def _hint(text: str, mark: Any) -> str:
-    """What to look for: the parser's own words name the state that it was in."""
+def _explained(text: str, mark: Any) -> tuple[str, str] | None:
+    """A character that a person does not see, there or in the line above, is a likely cause."""
     lines = text.split("\n")
-    line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "indent with spaces: YAML allows no tabs there"
-    return "look at this line and the one above: indentation, or a missing quote, bracket or colon"
+    if mark is None or mark.line >= len(lines):
+        return None
+    if said := invisible.in_line(lines[mark.line]):
+        return said
+    if mark.line and (said := invisible.in_line(lines[mark.line - 1])):
+        return f"in the line above, {said[0]}", said[1]
+    return None
 
 
 def _feed(builder: _Builder, event: Any, yaml: Any) -> None:

@@ -75,8 +75,8 @@ def test_hostile_yaml_is_refused_with_its_line(text: bytes, what: str, line: int
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        (b"a:\n\tb: 1\n", "no tabs"),
-        (b"a: 1\n \tb: 1\n", "no tabs"),
+        (b"a:\n\tb: 1\n", "type blanks"),
+        (b"a: 1\n \tb: 1\n", "type blanks"),
         (b'a: "x\n', "missing quote"),
         (b"a: [1\n", "bracket"),
         (b"a: \x00\n", "this line"),
