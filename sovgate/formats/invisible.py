@@ -5,6 +5,7 @@ For messages about a line that does not parse or says what it should not: never 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 #: Looks like the character of YAML in the second place, and is none.
@@ -36,6 +37,7 @@ _LOOKALIKES = {
     "\uff5d": "}",
     "\uff03": "#",
 }
+_PLAIN = re.compile(r"[\x20-\x7e\n]*")
 #: Drawn as nothing, though Unicode's category does not say so.
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u2800\u3164\ufe0f\uffa0"
 #: Lines that are told apart; of more, the first ones.
@@ -44,7 +46,7 @@ MAX_LINES = 1000
 
 def hidden(text: str) -> dict[int, str]:
     """Line, counted from 1 -> what is wrong in it and what to type instead; no such line: {}."""
-    if text.isascii() and not any(mark in text for mark in "\t\x0b\x0c\x1c\x1d\x1e\r"):
+    if _PLAIN.fullmatch(text):
         return {}
     found: dict[int, str] = {}
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
