@@ -65,7 +65,7 @@ DEFAULT_ROLES = frozenset(ROLES) - {"legal", "waiver"}
 #: What it may say of itself in any case: words about its own acts, which give nothing to others.
 OWN_ROLES = frozenset({"audit", "decision", "promotion"})
 
-_ARROW = re.compile(r"\s*([a-z0-9-]+)\s*->\s*([a-z0-9-]+)\s*", re.ASCII)
+_ARROW = re.compile(r"\s*([\w.-]{1,80}?)\s*->\s*([\w.-]{1,80})\s*")
 _CLASS = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 _KEEP = re.compile(r"[1-9][0-9]{0,3}[dmy]", re.ASCII)
 
@@ -232,7 +232,9 @@ def _border(
     for text in section.texts("allow"):
         match = _ARROW.fullmatch(text)
         if match is None:
-            section.refuse("allow", f"{text[:80]!r} is not a crossing", fix="write: from -> to")
+            named = [word for word in re.findall(r"[\w.-]+", text) if word in zones]
+            example = " -> ".join(named if len(named) == 2 else ("from", "to"))
+            section.refuse("allow", f"{text[:80]!r} is not a crossing", fix=f"write: {example}")
         for zone in match.groups():
             if zone not in zones:
                 section.refuse(

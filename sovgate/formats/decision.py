@@ -144,7 +144,7 @@ class Decision:
                 f"policy could not decide: {self.case.action} {self.question}",
                 why=f"the rule {rule} did not answer: {why}",
                 fix="correct that rule, test it (sovgate policy test), and run it again",
-                details=lines,
+                details=lines[1:],  # the first is said as `why`
                 reason="unanswered",
             )
         else:
@@ -157,7 +157,7 @@ class Decision:
                 why=f"{first.rule}: {first.message}",
                 fix=fix,
                 where=parse_where(first.where),
-                details=lines if len(lines) > 1 else (),  # the one is said as `why`
+                details=lines[1:],  # the first is said as `why`
                 reason=first.rule,
             )
         raise error

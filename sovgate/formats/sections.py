@@ -20,7 +20,9 @@ def did_you_mean(word: str, known: Sequence[str]) -> str | None:
     """ "did you mean 'x'?", or the list of what there is."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word[:80], known, n=1)
+    folded = {one.casefold(): one for one in known}
+    same = folded.get(word[:80].casefold())
+    near = [same] if same else get_close_matches(word[:80], known, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"write one of: {', '.join(sorted(known)[:20])}" if known else None

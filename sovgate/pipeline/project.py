@@ -29,6 +29,7 @@ from sovgate.errors import (
     KeyServiceError,
     ResidencyMismatch,
     SovgateError,
+    UsageError,
     VerificationFailed,
     Where,
 )
@@ -41,8 +42,22 @@ from sovgate.stages.record import DatasetFacts, Demand, both_categories
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
     from sovgate.keys._api import Identity, Recipient, Signer
+    from sovgate.records import Release
     from sovgate.stages.verify import Trusted
     from sovgate.stores._api import Store
+
+
+def require_own(opened: Project, release: Release, *, option: str = "--release") -> None:
+    """That the release is one of the project's model. Raises UsageError, reason "wrong-model"."""
+    model = opened.config.model
+    if release.model != model:
+        raise UsageError(
+            f"{str(release)[:160]!r} is not a release of this project's model",
+            why=f"{opened.config.path} is the project of {model!r}",
+            fix=f"if you mean {release.model!r}, name the folder of its project with --project; "
+            f"if you mean this one, write {option} {model}/{release.version}",
+            reason="wrong-model",
+        )
 
 
 @dataclass(frozen=True)

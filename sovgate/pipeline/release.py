@@ -18,7 +18,7 @@ from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
-from sovgate.pipeline.steps import ALREADY, LEFT, WOULD, Log, Step, StepResult
+from sovgate.pipeline.steps import ALREADY, DENIED, LEFT, WOULD, Log, Step, StepResult
 from sovgate.records import DEFAULTS, Options, Release
 
 if TYPE_CHECKING:
@@ -295,6 +295,7 @@ class _ReleaseRun:
                 line = f"{verdict}: {decision.question}, by {by or 'no permit'}"
                 say.decisions = (*say.decisions, line)
                 if not decision.allowed:
+                    say.outcome = DENIED
                     break
         if not decision.allowed:
             self.push(to)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 from sovgate.errors import SovgateError, disk_error
 
-DONE, ALREADY, LEFT, WOULD = "done", "already", "left", "would"
+DONE, ALREADY, LEFT, WOULD, DENIED = "done", "already", "left", "would", "denied"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """`outcome`: DONE; ALREADY, passed over or found done; LEFT to another job; WOULD, dry run.
+    """`outcome`: DONE; ALREADY, passed over or found done; LEFT to another job; WOULD, dry run;
+    DENIED by policy.
 
     `decisions`: what policy said, one line each.
     """
@@ -71,8 +72,11 @@ class Log:
 
     def _tell(self, error: SovgateError, name: str, zone: str | None) -> None:
         """What was done before it, for a person and for a program."""
+        for step in self.steps:
+            if step.outcome == DENIED:  # what comes after it only writes the refusal down
+                name, zone = step.name, step.zone
         where = name if zone is None else f"{name} in {zone}"
-        done = ", ".join(step.name for step in self.steps) or "nothing"
+        done = ", ".join(s.name for s in self.steps if s.outcome != DENIED) or "nothing"
         error.details = (*error.details, f"stopped at: {where}; done before: {done}")
         steps = [step.json() for step in self.steps]
         error.data = {**error.data, "stopped-at": name, "steps": steps}

@@ -262,12 +262,10 @@ def digests(store: Store) -> frozenset[str]:
 
 
 def conclude(found: Verified, *, strict: bool = True) -> None:
-    """Inconclusive (14) where a cut could hide, and nothing else explains what is seen.
+    """Inconclusive (14) where a cut could hide: an empty log, a run without its outcome, and a log
+    of which no head at all is known from outside, since it may have been written anew.
 
-    That is: an empty log, which may have been removed whole; a run without its outcome, which was
-    killed or cut; and, where no head at all is known from outside, a log that may have been
-    written anew. The last run of a healthy log has no anchor yet, since nothing came after it:
-    `strict` refuses that too.
+    The last run of a healthy log has no anchor yet: `strict` refuses that too.
     """
     tips = found.tips
     broken = any(run.open for run in tips)

@@ -266,7 +266,7 @@ def test_a_dry_run_writes_nothing(shop: Shop) -> None:
 def test_several_zones_are_all_asked_about_before_anything_goes_to_one(shop: Shop) -> None:
     shop.crossing.edit("datasets:\n", SECOND_ZONE)
     said = shop.run(*RELEASE, "--to", "ch", code=10)
-    assert said["stopped-at"] == "push"
+    assert said["stopped-at"] == "check"
     assert [(s["name"], s["zone"]) for s in said["steps"]][-2:] == [
         ("check", "eu"),
         ("check", "ch"),

@@ -122,7 +122,7 @@ def test_null_is_unknown_and_empty_is_free(
         (("aws:us-east-1", "aws:us-east-9"), 4, "aws:us-east-9", "aws:us-east-1"),
         (("aws:us-east-1", "us-east-1"), 4, "us-east-1", "aws:us-east-1"),
         (("home -> eu]}\n  meta", "home -> ue]}\n  meta"), 10, "no zone 'ue'", "write one of: eu"),
-        (("home -> eu]}\n  meta", "home eu]}\n  meta"), 10, "not a crossing", "from -> to"),
+        (("home -> eu]}\n  meta", "home eu]}\n  meta"), 10, "not a crossing", "home -> eu"),
         (("  weights:", "  weigths:"), 10, "not a class of data", "weights"),
         (("version: 1", "version: 2"), 1, "version 2", "version: 1"),
         (("version: 1", "version: '1'"), 1, "whole number", None),

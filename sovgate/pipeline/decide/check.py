@@ -19,6 +19,8 @@ from sovgate.pipeline.decide.contents import look_into
 from sovgate.pipeline.decide.judge import judge
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
+from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.records import ACTIONS, CLASSES, DEFAULTS, Advance, Options, Release
 
 if TYPE_CHECKING:
@@ -184,13 +186,7 @@ def _zones(opened: Project, zone: str | None, to: str | None) -> tuple[str, str]
 
 def _release(text: str, opened: Project) -> Release:
     release = Release.parse(text)
-    if release.model != opened.config.model:
-        raise UsageError(
-            f"{text[:160]!r} is not a release of this project",
-            why=f"its model is {opened.config.model!r}",
-            fix=f"write {opened.config.model}/VERSION",
-            reason="bad-release",
-        )
+    require_own(opened, release)
     return release
 
 

@@ -12,6 +12,8 @@ from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
+from sovgate.pipeline.places import evidence_of
+from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.staging import require_free
 
@@ -170,13 +172,7 @@ def _release(text: str | None, opened: Project, manifest: str) -> Release | None
     if text is None:
         return None
     release = Release.parse(text)
-    if release.model != opened.config.model:
-        raise UsageError(
-            f"{text[:160]!r} is not a release of this project",
-            why=f"its model is {opened.config.model!r}",
-            fix=f"write {opened.config.model}/VERSION",
-            reason="bad-release",
-        )
+    require_own(opened, release)
     if release.pin not in (None, manifest):
         raise VerificationFailed(
             "the model is not the one that the release is pinned to",

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sovgate import regions
-from sovgate.errors import ConfigError, PolicyDenied, SovgateError, UsageError, VerificationFailed
+from sovgate.errors import ConfigError, PolicyDenied, SovgateError, VerificationFailed
 from sovgate.formats.auditentry import About, Ref
+from sovgate.pipeline.project import Project, require_own
 from sovgate.stages.trust import certified
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from sovgate.formats.transfer import Place
     from sovgate.keys._api import Signer
     from sovgate.pipeline.decide.judge import Judged
-    from sovgate.pipeline.project import Project
     from sovgate.records import Release
     from sovgate.stages.audit import Run
     from sovgate.stages.transfer import Located
@@ -48,13 +48,7 @@ def check_call(opened: Project, release: Release, zone: str, to: str) -> None:
     """What can be told from the words alone. Raises ConfigError, UsageError."""
     opened.zone(zone)
     opened.zone(to)
-    if release.model != opened.config.model:
-        raise UsageError(
-            f"{release} is not a release of {opened.config.model}",
-            why=f"the project's model is {opened.config.model}",
-            fix=f"--release {opened.config.model}/{release.version}",
-            reason="wrong-model",
-        )
+    require_own(opened, release)
 
 
 def place(zone: ZoneConfig, located: Located | None = None) -> Place:

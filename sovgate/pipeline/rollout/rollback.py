@@ -18,7 +18,7 @@ from sovgate.errors import (
 )
 from sovgate.formats.promotion import ACTIONS, REASON, Promotion
 from sovgate.pipeline.look.entries import read_entries
-from sovgate.pipeline.project import Project, open_project
+from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.pipeline.rollout.promotion_decision import check_decision
 from sovgate.pipeline.rollout.results import Committed, RolledBack, RolledRelease
 from sovgate.pipeline.rollout.settle import settle
@@ -110,12 +110,8 @@ def _reason(text: str) -> str:
 
 
 def _require_own(opened: Project, release: Release | None) -> None:
-    if release is not None and release.model != opened.config.model:
-        raise UsageError(
-            f"{release} is not a release of {opened.config.model}",
-            fix=f"--to-release {opened.config.model}/{release.version}",
-            reason="wrong-model",
-        )
+    if release is not None:
+        require_own(opened, release, option="--to-release")
 
 
 def _read_records(work: Rollout) -> rollouts.Ledger:
