@@ -13,7 +13,7 @@ FILE_NAME = ".sovgate-guard.yaml"
 MAX_BYTES = 256 * 1024
 #: Larger files that hold weights do not belong into Git.
 WEIGHTS_OVER = 1024 * 1024
-RULES = ("declared-data", "personal-data", "key-material", "pickle", "model-weights")
+RULES = ("declared-data", "personal-data", "key-material", "pickle", "model-weights", "large-file")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,7 @@ _WEIGHTS = frozenset(
         "pb",
         "msgpack",
         "joblib",
+        "bin",
         "pkl",
         "pickle",
     }
@@ -97,7 +98,7 @@ def scan(
         )
     ending = path.rpartition(".")[2].lower()
     table = text[:TABLE]
-    if ending in ("parquet", "pq"):
+    if ending in ("parquet", "pq") or head.startswith(b"PAR1"):
         start = max(0, source.size - TABLE)
         table = source.read(start, source.size - start)
     if (people := personal.find(path, table)) is not None:
@@ -129,6 +130,14 @@ def scan(
             None,
             f"it is a model of {source.size} bytes: Git copies it into every clone",
             "keep it in its zone's store: sovgate push",
+        )
+    elif source.size > weights_over and b"\0" in head and secrets.utf8(head) is head:
+        yield Finding(
+            rule="large-file",
+            severity="warning",
+            where=Where(path=path, line=None),
+            message=f"it is a binary file of {source.size} bytes, of no kind that is known",
+            fix="keep it out of Git if it is data or part of a model; else allow it, with a reason",
         )
 
 

@@ -6,18 +6,15 @@ only in company. Bytes in, no I/O; looks at the beginning only.
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-MAX_LINES = 1000
-MAX_COLUMNS = 512
+from sovgate.lint import carriers
+
 #: As many different values of one kind are no accident.
 ENOUGH = 3
-_MAX_CELL = 256
+#: Two people are a table of people, where the names of its columns say so.
+TWO = 2
 
 
 def _mod97(text: str) -> bool:
@@ -191,14 +188,23 @@ _BY_NAME: tuple[tuple[str, frozenset[str], Check], ...] = (
 _COMPANY: Mapping[str, str] = {
     name: kind
     for kind, names in {
-        "first name": "firstname givenname forename vorname prenom nombre",
-        "last name": "lastname surname familyname nachname nomdefamille apellido apellidos cognome",
-        "full name": "fullname customername patientname personname",
-        "date of birth": "dateofbirth dob birthdate birthday geburtsdatum datenaissance",
-        "telephone": "phone phonenumber telephone mobile mobilenumber telefon handynummer",
-        "street": "street streetaddress homeaddress addressline1 strasse straße",
-        "patient": "patientid medicalrecordnumber mrn diagnosis icd10 icdcode",
-        "e-mail": "email emailaddress mail",
+        "first name": "firstname givenname forename vorname prenom nombre voornaam fornavn fornamn "
+        "imie etunimi firstnames givennames",
+        "last name": "lastname surname familyname nachname nomdefamille apellido apellidos cognome "
+        "achternaam etternavn efternamn nazwisko sukunimi familienname",
+        "full name": "name fullname customername patientname personname clientname employeename "
+        "holder accountholder cardholder nom nome naam namn navn nimi displayname contactname",
+        "date of birth": "dateofbirth dob birthdate birthday birth geburtsdatum datenaissance "
+        "datedenaissance geboortedatum fechanacimiento fechadenacimiento datadinascita "
+        "datanascita fodselsdato fodelsedatum dataurodzenia syntymaaika birthyear",
+        "telephone": "phone phonenumber telephone telephonenumber tel telno mobile mobilenumber "
+        "mobilephone mobileno cell cellphone telefon telefono telefoon telefonnummer handy "
+        "handynummer gsm msisdn puhelin",
+        "street": "street streetaddress homeaddress postaladdress addressline1 address strasse "
+        "straße anschrift adresse adres direccion indirizzo domicilio adress osoite",
+        "patient": "patientid medicalrecordnumber mrn diagnosis diagnose icd10 icdcode",
+        "e-mail": "email emailaddress mail mailaddress emailadresse correo courriel",
+        "salary": "salary gehalt salaire sueldo stipendio annualincome",
     }.items()
     for name in names.split()
 }
@@ -215,21 +221,46 @@ _TELLING = frozenset(
         "creditcardnumber",
     }
 )
+#: Files that name the authors of a program: no records about people.
+_AUTHORS = frozenset(
+    {
+        "package.json",
+        "composer.json",
+        "codemeta.json",
+        ".zenodo.json",
+        "citation.cff",
+        ".all-contributorsrc",
+        "authors",
+        "authors.md",
+        "authors.txt",
+        "contributors.md",
+    }
+)
+#: Where `"name": value` is a line of a program.
+_CODE = frozenset(
+    {"py", "pyi", "js", "ts", "jsx", "tsx", "mjs", "go", "rs", "java", "kt", "scala", "c", "h"}
+    | {"cc", "cpp", "cs", "rb", "php", "swift", "rego"}
+)
+_CREATE = re.compile(rb"CREATE TABLE [^()]{1,200}\(([^()]{1,8000})", re.IGNORECASE)
 _PARQUET_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_ .-]{1,60}")
 
 
 def find(name: str, data: bytes) -> str | None:
     """What makes the table one of people, e.g. "IBANs in column 'konto'"; None where nothing does.
 
-    `data` is the file's beginning, for Parquet its end.
+    `data` is the file's beginning, for Parquet its end. Any carrier is looked into, by content.
     """
-    ending = name.rpartition(".")[2].lower()
-    if ending in ("csv", "tsv", "tab", "psv"):
-        return _columns(_csv(data))
-    if ending in ("jsonl", "ndjson"):
-        return _columns(_jsonl(data))
-    if ending in ("parquet", "pq") and data.endswith(b"PAR1"):
+    if data.endswith(b"PAR1"):
         return _names(_parquet(data))
+    if data.startswith(b"SQLite format 3\0"):
+        return _names(_sqlite(data))
+    base, _, ending = name.rpartition("/")[2].lower().rpartition(".")
+    if f"{base}.{ending}" in _AUTHORS:
+        return None
+    kind = carriers.Kind(table=ending in ("csv", "tsv", "tab", "psv"), code=ending in _CODE)
+    for table in carriers.tables(data, kind):
+        if found := _columns(table):
+            return found
     return None
 
 
@@ -240,23 +271,23 @@ def _plain(name: str) -> str:
 def _columns(table: Mapping[str, list[str]]) -> str | None:
     company: dict[str, str] = {}
     for name, cells in table.items():
-        values = {cell.strip()[:_MAX_CELL] for cell in cells} - {""}
+        values = {cell.strip()[: carriers.MAX_CELL] for cell in cells} - {""}
         plain = _plain(name)
         for kind, check in _BY_VALUE.items():
             if _many(values, check):
                 return f"{kind} in column {name[:60]!r}"
         for kind, names, check in _BY_NAME:
-            if plain in names and _many(values, check):
+            if plain in names and _many(values, check, TWO):
                 return f"{kind} in column {name[:60]!r}"
-        if plain in _COMPANY and len(values) >= ENOUGH:
+        if plain in _COMPANY and len(values) >= TWO:
             company.setdefault(_COMPANY[plain], name)
     return _together(company)
 
 
-def _many(values: set[str], check: Check) -> bool:
+def _many(values: set[str], check: Check, enough: int = ENOUGH) -> bool:
     """Enough values pass, and they are most of them."""
     right = sum(check(value) for value in values)
-    return right >= ENOUGH and right * 2 >= len(values)
+    return right >= enough and right * 2 >= len(values)
 
 
 def _together(company: Mapping[str, str]) -> str | None:
@@ -277,53 +308,13 @@ def _names(names: Iterable[str]) -> str | None:
     return _together(company)
 
 
-def _text(data: bytes) -> list[str]:
-    text = data.decode("utf-8-sig", "replace")
-    lines = text.splitlines()
-    return lines[: MAX_LINES + 1]
-
-
-def _csv(data: bytes) -> dict[str, list[str]]:
-    """Columns by name; by number where the first line holds data itself, or is too short."""
-    lines = [line for line in _text(data) if line.strip()]
-    if lines and re.fullmatch(r"\W?sep=.\W?", lines[0]):  # what Excel wants there
-        del lines[0]
-    if not lines:
-        return {}
-    # Of the first lines, since a title may stand above the table.
-    delimiter = max(",;\t|", key=lambda sign: sum(line.count(sign) for line in lines[:9]))
-    rows: list[list[str]] = []
-    # A field that is larger than the reader takes ends it, not what was read before.
-    with contextlib.suppress(csv.Error):
-        for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter):
-            rows.append(row)  # noqa: PERF402 - what was read stays
-    width = min(max(map(len, rows), default=0), MAX_COLUMNS)
-    while width > 1 and len(rows[0]) == 1:  # a title
-        del rows[0]
-    head = [*(rows[0] if rows else ()), *[""] * width][:width]
-    table: dict[str, list[str]] = {}
-    for index, name in enumerate(head):
-        # The head is a value too, since it may be one: a name never passes a check digit.
-        cells = [row[index] for row in rows if index < len(row)]
-        table.setdefault(name if name.strip() else str(index + 1), []).extend(cells[1:])
-        if _iban(name) or _email(name):
-            table[name].append(name)
-    return table
-
-
-def _jsonl(data: bytes) -> dict[str, list[str]]:
-    table: dict[str, list[str]] = {}
-    for line in _text(data):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            for name, value in [*row.items()][:MAX_COLUMNS]:
-                if isinstance(value, str | int) and len(table) < MAX_COLUMNS:
-                    small = isinstance(value, str) or abs(value) < 10**30
-                    table.setdefault(name, []).append(str(value)[:_MAX_CELL] if small else "")
-    return table
+def _sqlite(data: bytes) -> list[str]:
+    """Column names of its tables, as they were created."""
+    found: list[str] = []
+    for match in _CREATE.finditer(data):
+        for column in match.group(1).decode("utf-8", "replace").split(","):
+            found += column.split()[:1]
+    return [name.strip("\"`[]'") for name in found]
 
 
 def _parquet(data: bytes) -> list[str]:

@@ -262,10 +262,8 @@ def digests(store: Store) -> frozenset[str]:
 
 
 def conclude(found: Verified, *, strict: bool = True) -> None:
-    """Inconclusive (14) where a cut could hide: an empty log, a run without its outcome, and a log
-    of which no head at all is known from outside, since it may have been written anew.
-
-    The last run of a healthy log has no anchor yet: `strict` refuses that too.
+    """Inconclusive (14) where a cut could hide: an empty log, a run without its outcome, a log of
+    which no head is known outside. `strict`: the last run of a healthy one too, not anchored yet.
     """
     tips = found.tips
     broken = any(run.open for run in tips)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import bz2
+import contextlib
 import csv
+import gzip
 import io
 import json
+import lzma
 import pickle
 import random
+import sqlite3
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +107,148 @@ def test_what_stands_before_a_table_or_in_it_hides_nothing() -> None:
         ):
             assert rules("a.csv", data) == ["personal-data"], data[:80]
     assert rules("a.csv", b"id\n" + table(*PEOPLE["mail"])) == ["personal-data"]
+
+
+ROWS = [{"name": f"Person {n}", "email": f"p{n}@rows.internal"} for n in range(30)]
+AS_CSV = "name,email\n" + "\n".join(f"{row['name']},{row['email']}" for row in ROWS)
+AS_HTML = "<table>" + "".join(
+    f"<tr><td>{row['name']}</td><td>{row['email']}</td></tr>" for row in ROWS
+)
+AS_PANDAS = "       name               email\n" + "\n".join(
+    f"{n}  {row['name']}  {row['email']}" for n, row in enumerate(ROWS)
+)
+COLUMNS = {key: [row[key] for row in ROWS] for key in ROWS[0]}
+AS_SQL = (
+    "CREATE TABLE p (name text, email text);\nINSERT INTO p (`name`, `email`) VALUES "
+    + ",\n".join(f"('{row['name']}', '{row['email']}')" for row in ROWS)
+)
+
+
+def notebook(kind: str, text: str) -> str:
+    output = {"output_type": "execute_result", "data": {kind: text.splitlines(keepends=True)}}
+    cell = {"cell_type": "code", "source": ["df"], "outputs": [output]}
+    return json.dumps({"cells": [cell], "nbformat": 4})
+
+
+def zipped(name: str, data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+    return out.getvalue()
+
+
+CARRIERS: dict[str, str | bytes] = {
+    "array.json": json.dumps(ROWS),
+    "pretty.json": json.dumps(ROWS, indent=2),
+    "cut.json": json.dumps(ROWS, indent=2)[:-400],
+    "lines.json": "\n".join(map(json.dumps, ROWS)),
+    "below.json": json.dumps({"page": 1, "result": {"people": ROWS}}),
+    "nested.json": json.dumps([{"id": n, "person": row} for n, row in enumerate(ROWS)]),
+    "columns.json": json.dumps(COLUMNS),
+    "by-id.json": json.dumps({f"id{n}": row for n, row in enumerate(ROWS)}),
+    "split.json": json.dumps({"columns": [*ROWS[0]], "data": [[*row.values()] for row in ROWS]}),
+    "any-ending.xyz": json.dumps(ROWS),
+    "t.txt": AS_CSV,
+    "no-ending": AS_CSV.replace(",", "\t"),
+    "t.log": AS_CSV.replace(",", ";"),
+    "t.md": "| name | email |\n|---|---|\n"
+    + "\n".join(f"| {row['name']} | {row['email']} |" for row in ROWS),
+    "t.yaml": "\n".join(f"- name: {row['name']}\n  email: {row['email']}" for row in ROWS),
+    "t.yml": "people:\n"
+    + "\n".join(f'  - "name": "{row["name"]}"\n    "email": "{row["email"]}"' for row in ROWS),
+    "cards.vcf.txt": "\n".join(f"name: {row['name']}\nemail: {row['email']}\n" for row in ROWS),
+    "plain.ipynb": notebook("text/plain", AS_PANDAS),
+    "csv.ipynb": notebook("text/plain", AS_CSV),
+    "html.ipynb": notebook("text/html", AS_HTML),
+    "t.html": AS_HTML,
+    "t.xml": "".join(f"<p><name>{r['name']}</name><email>{r['email']}</email></p>" for r in ROWS),
+    "dump.sql": AS_SQL,
+    "copy.sql": "COPY public.p (name, email) FROM stdin;\n"
+    + "\n".join(f"{row['name']}\t{row['email']}" for row in ROWS)
+    + "\n\\.\n",
+    "t.csv.gz": gzip.compress(AS_CSV.encode()),
+    "t.json.bz2": bz2.compress(json.dumps(ROWS).encode()),
+    "t.xz": lzma.compress(AS_CSV.encode()),
+    "t.zip": zipped("inner/people.csv", AS_CSV.encode()),
+    "twice.gz": gzip.compress(zipped("p.json", json.dumps(ROWS).encode())),
+    "t.xlsx": zipped(
+        "xl/sharedStrings.xml",
+        "".join(f"<si><t>{row['email']}</t></si>" for row in ROWS).encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize("path", CARRIERS)
+def test_people_are_found_in_whatever_carries_them(path: str) -> None:
+    data = CARRIERS[path]
+    assert rules(path, data if isinstance(data, bytes) else data.encode()) == ["personal-data"]
+
+
+def test_a_database_in_one_file_is_judged_by_the_names_of_its_columns(tmp_path: Path) -> None:
+    for columns, told in (("name TEXT, iban TEXT", ["personal-data"]), ("id, score REAL", [])):
+        path = tmp_path / f"{len(columns)}.db"
+        with contextlib.closing(sqlite3.connect(path)) as base:
+            base.execute(f"CREATE TABLE people ({columns})")
+            base.commit()
+        assert rules("people.db", path.read_bytes()) == told
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("date_of_birth", ["1990-01-01", "1980-02-02"]),
+        ("DateOfBirth", ["1990-01-01", "1980-02-02"]),
+        ("Geburtsdatum", ["1.1.1990", "2.2.1980"]),
+        ("fecha de nacimiento", ["1990-01-01", "1980-02-02"]),
+        ("phone", ["+493055500001", "+493055500002"]),
+        ("Tel.", ["030 1", "030 2"]),
+        ("address", ["Way 1", "Way 2"]),
+        ("E-Mail", ["a@rows.internal", "b@rows.internal"]),
+    ],
+)
+def test_a_table_of_two_people_is_one(column: str, values: list[str]) -> None:
+    for name in ("name", "Name", "full name", "Nachname", "customer_name"):
+        assert rules("two.csv", table([name, column], ["A B", "C D"], values)) == ["personal-data"]
+
+
+def test_programs_authors_and_settings_are_no_records() -> None:
+    people = [{"name": "A", "email": "a@x.internal"}, {"name": "B", "email": "b@x.internal"}]
+    assert rules("package.json", json.dumps({"maintainers": people}).encode()) == []
+    code = "".join(
+        f'{n} = {{\n    "name": "{n}",\n    "email": "{n}@x.internal",\n}}\n' for n in "AB"
+    )
+    assert rules("tests/fixture.py", code.encode()) == []
+    metrics = [{"name": f"layer{n}", "size": n, "loss": 0.1} for n in range(9)]
+    assert rules("metrics.json", json.dumps(metrics).encode()) == []
+    workflow = b"jobs:\n  a:\n    steps:\n      - name: one\n      - name: two\n"
+    assert rules(".github/workflows/ci.yml", workflow) == []
+    prose = "Dear all, the name of the model, and its address, are below.\n" * 40
+    assert rules("README.md", prose.encode()) == []
+
+
+def test_what_is_damaged_or_cut_or_deep_ends_in_peace() -> None:
+    for data in (
+        gzip.compress(AS_CSV.encode())[:40],
+        b"\x1f\x8b" + bytes(50),
+        zipped("a.csv", AS_CSV.encode())[:-30],
+        b"PK\3\4" + bytes(100),
+        b"[" * 100_000,
+        json.dumps(ROWS).encode()[:15],
+        b"INSERT INTO p (name, email) VALUES ('",
+        gzip.compress(gzip.compress(gzip.compress(gzip.compress(gzip.compress(b"x"))))),
+    ):
+        assert "personal-data" not in rules("a.bin", data)
+
+
+def test_a_large_binary_file_is_named() -> None:
+    large = bytes(2 << 20)
+    assert rules("weights.bin", large) == ["model-weights"]
+    assert rules("disk.img", large) == ["large-file"]
+    found = guard.scan(
+        "disk.img", BytesSource(large), declared=(), weights_over=1 << 20, pickle=lambda: None
+    )
+    assert [one.severity for one in found] == ["warning"]
+    assert rules("notes.txt", b"a text\n" * (1 << 18)) == []
 
 
 FINE = {

@@ -8,6 +8,8 @@ from sovgate.cli._base import LocalPath, argument, declare, output_options, proj
 from sovgate.cli._emit import Report
 from sovgate.errors import ExitCode
 
+_LABEL = {"error": "refused", "warning": "warning"}
+
 
 @declare(
     "guard",
@@ -37,7 +39,9 @@ def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Repor
     done = guard(file, project)
     rows: list[tuple[str, str]] = []
     for finding in done.findings:
-        rows.append(("refused", f"{finding.where}: {finding.message} [{finding.rule}]"))
+        rows.append(
+            (_LABEL[finding.severity], f"{finding.where}: {finding.message} [{finding.rule}]")
+        )
         if finding.fix:
             rows.append(("", f"fix: {finding.fix}"))
     rows += [
@@ -45,11 +49,13 @@ def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Repor
         for finding, reason in done.allowed
     ]
     rows += [("note", text) for text in done.unchecked]
-    refused = len(done.findings)
+    refused = sum(finding.severity == "error" for finding in done.findings)
+    warned = len(done.findings) - refused
     return Report(
         command="guard",
         headline=f"{done.files} file{'s' if done.files != 1 else ''} looked through, "
-        f"{refused} finding{'s' if refused != 1 else ''}",
+        f"{refused} finding{'s' if refused != 1 else ''}"
+        + (f", {warned} warning{'s' if warned != 1 else ''}" if warned else ""),
         rows=tuple(rows),
         outputs={"refused": str(refused)},
         data={
@@ -57,6 +63,7 @@ def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Repor
             "findings": [
                 {
                     "rule": finding.rule,
+                    "severity": finding.severity,
                     "path": finding.where.path,
                     "line": finding.where.line,
                     "message": finding.message,
@@ -74,5 +81,5 @@ def command(file: tuple[Path, ...], project: Path | None, format_: str) -> Repor
         notes=("if a file is meant to be there, say so in .sovgate-guard.yaml, with the reason",)
         if refused
         else (),
-        annotations=tuple(("error", f.where, f.message) for f in done.findings),
+        annotations=tuple((f.severity, f.where, f.message) for f in done.findings),
     )
