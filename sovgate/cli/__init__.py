@@ -60,7 +60,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-_ENDS = (signal.SIGTERM, signal.SIGHUP)
+_ENDS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def module_name(command: str) -> str:
@@ -189,6 +189,19 @@ def _leave_signals() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
+def _require_posix() -> None:
+    """Locks, owners and modes of files are asked for everywhere: without them nothing is safe."""
+    if os.name != "posix":
+        from sovgate.errors import ConfigError
+
+        raise ConfigError(
+            f"sovgate does not run on this system ({sys.platform})",
+            why="it needs the file locks, owners and modes of Linux or macOS",
+            fix="on Windows, run it in WSL 2 or in its container image",
+            reason="unsupported-system",
+        )
+
+
 def main(args: list[str] | None = None) -> NoReturn:
     """Entry point: run, and render whatever went wrong. Exits with one of `errors.ExitCode`."""
     arguments = sys.argv[1:] if args is None else args
@@ -199,6 +212,7 @@ def main(args: list[str] | None = None) -> NoReturn:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     out = sys.stdout
     try:
+        _require_posix()
         code = root.main(arguments, prog_name="sovgate", standalone_mode=False)
         _leave_signals()
         sys.stdout.flush()

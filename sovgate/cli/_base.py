@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sovgate import notices
-from sovgate.cli._emit import FORMATS, QUIET, Report, emit, warn
+from sovgate.cli._emit import FORMATS, QUIET, VERBOSE, Report, emit, warn
 from sovgate.cli._places import PROJECT
 from sovgate.errors import disk_error
 
@@ -337,6 +337,10 @@ def _append_heads(path: Path, report: Report, zone: str) -> None:
         raise disk_error(error, f"append the head of the audit log to {str(path)!r}") from error
 
 
+def _be_verbose(_: click.Context, __: click.Parameter, value: bool) -> None:
+    VERBOSE.set(value)
+
+
 def _be_quiet(_: click.Context, __: click.Parameter, value: bool) -> None:
     QUIET.set(value)
 
@@ -369,6 +373,7 @@ def output_options(function: F) -> F:
         cls=Option,
         is_flag=True,
         expose_value=False,
+        callback=_be_verbose,
         no_action="for a desk",
-        help="Show tracebacks.",
+        help="Show digests whole, and tracebacks.",
     )(function)

@@ -26,12 +26,15 @@ FORMATS = ("text", "json", "github", "tekton")
 #: Tekton Chains looks for object results whose name ends so.
 ARTIFACT_RESULT = "MODEL_ARTIFACT_OUTPUTS"
 
+#: Whether a person asked for all details.
+VERBOSE: ContextVar[bool] = ContextVar("verbose", default=False)
 #: Whether a person asked for nothing but what went wrong.
 QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069"
     "\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{24,48}\b")
 # Of a row of colons each is parted from the next: of three, two would be left standing.
 _COLONS = re.compile(":(?=:)")
 _TEKTON_LIMIT = 4096
@@ -187,11 +190,32 @@ def tree_lines(branches: tuple[Branch, ...], style: Style, escape: Any = clean) 
     for branch in branches:
         draw(branch, "", "")
     width = max((len(lead) + len(label) for lead, label, _, _ in rows), default=0)
+    from textwrap import wrap
+
     lines = []
+    room = _room(style, width + (4 if style.on else 10))
     for lead, label, mark, text in rows:
         gap = " " * (width - len(lead) - len(label))
-        lines.append(f"{style.dim(lead)}{label}{gap}  {mark or ' '} {text}".rstrip())
+        first, *more = wrap(text, room, break_long_words=False) or [""]
+        lines.append(f"{style.dim(lead)}{label}{gap}  {mark or ' '} {first}".rstrip())
+        stem = lead.replace("├─", "│ ").replace("└─", "  ")
+        space = " " * (width - len(stem) + 4)
+        lines += [f"{style.dim(stem)}{space}{line}" for line in more]
     return lines
+
+
+def _room(style: Style, taken: int) -> int:
+    """Columns for the text of a tree; a log has no end of a line."""
+    if not style.on:
+        return sys.maxsize
+    import shutil
+
+    return max(shutil.get_terminal_size().columns - taken, 24)
+
+
+def short(text: str) -> str:
+    """Digests cut to what tells them apart, for people: -v and JSON have them whole."""
+    return text if VERBOSE.get() else _DIGEST.sub(r"\1…", text)
 
 
 def text_lines(report: Report, style: Style, escape: Any = clean) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sovgate.cli import COMMANDS, root
+from sovgate.cli import COMMANDS, _emit, root
 from sovgate.cli._base import Command, LocalPath, _refuse_twice
 from tests.signers import KeySigner
 
@@ -206,3 +208,29 @@ def test_no_guess_is_made_that_is_far_away(word: str) -> None:
 )
 def test_a_guess_that_is_near_is_made(word: str, meant: str) -> None:
     assert f"Did you mean {meant!r}?" in run(word).stderr
+
+
+# --- what is printed for people -----------------------------------------------------------------
+
+
+def test_a_tree_fits_the_terminal_and_json_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    digest = "ab" * 32
+    text = _emit.short(f"transfer from us-train to eu, manifest sha256:{digest}, policy {digest}")
+    assert (
+        text
+        == f"transfer from us-train to eu, manifest sha256:{digest[:16]}…, policy {digest[:16]}…"
+    )
+    leaf = _emit.Branch(label="decision", text=text, status="verified", more=(text,))
+    tree = _emit.Branch(label="release", text=text, status="stated", branches=(leaf, leaf, leaf))
+    style = _emit.Style(io.StringIO())
+    style.on = True
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in _emit.tree_lines((tree,), style)]
+    assert max(map(len, lines)) <= 80
+    # The tree keeps its shape: what is below a branch stands right of its stem.
+    assert all(line[0] in "r│├└ " for line in lines)
+    style.on = False
+    assert len(_emit.tree_lines((tree,), style)) == 7  # a log has no end of a line
+    token = _emit.VERBOSE.set(True)
+    assert _emit.short(digest) == digest
+    _emit.VERBOSE.reset(token)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sovgate.cli import _base
-from sovgate.cli._emit import Branch, Report
+from sovgate.cli._emit import Branch, Report, short
 from sovgate.errors import Inconclusive
 
 if TYPE_CHECKING:
@@ -202,9 +202,9 @@ def _branch(node: Node) -> Branch:
     tail += [node.when] if node.when else []
     return Branch(
         label=node.kind,
-        text=node.what + (f"  ({', '.join(tail)})" if tail else ""),
+        text=short(node.what) + (f"  ({', '.join(tail)})" if tail else ""),
         status=node.status,
-        more=(node.why,) if node.why else (),
+        more=(short(node.why),) if node.why else (),
         branches=tuple(_branch(child) for child in node.children),
     )
 

@@ -58,6 +58,8 @@ def _list(provider: str | None, country: str | None, group_: str | None, format_
     notes = ["`sovgate regions show REGION` has the source of each, endpoints and claims"]
     if any(row.note for row in rows):
         notes.append("* restricted, announced or otherwise special: see `show`")
+    if len(rows) > 40:
+        notes.insert(0, "a shorter list: --group EU, --country DE, --provider aws")
     found = "1 region" if len(rows) == 1 else f"{len(rows)} regions"
     return Report(
         command="regions list",
