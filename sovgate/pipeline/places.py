@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from sovgate.errors import ConfigError, UsageError
 from sovgate.links import followed
+from sovgate.config import may_name
 from sovgate.pipeline.project import nearest_project
 from sovgate.records import Options
 from sovgate.stages.attest import Folders, folders_of
@@ -47,7 +48,7 @@ def evidence_of(model: Path, options: Options, opened: Project | None) -> Folder
 def evidence_found(model: Path, options: Options) -> Folders:
     """The same for a command that can do without a project."""
     opened = None
-    if options.evidence is None:
+    if options.evidence is None and (options.project is not None or may_name(b"evidence")):
         with contextlib.suppress(ConfigError, UsageError):
             opened = nearest_project(options.project)
     return evidence_of(model, options, opened)
