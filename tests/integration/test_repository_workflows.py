@@ -122,6 +122,13 @@ def test_the_pages_read_as_one(mkdocs: Path, tmp_path: Path) -> None:
     command = (tmp_path / "site/reference/push/index.html").read_text()
     listed = re.findall(r'href="\.\./([a-z]+)/" class="md-nav__link', command)
     assert listed == [*(name for name in COMMANDS if name != "push"), "project"]
+    for page in (tmp_path / "site").rglob("*.html"):
+        text = page.read_text()
+        shown = html.unescape(re.sub("<[^>]+>", "", text))
+        assert "\\|" not in shown, page  # what Markdown alone needs
+        assert not re.findall(r"\bdocs/[a-z-]+\.md\b", shown), page  # a page is a link
+        heads = re.findall(r"<thead>(.*?)</thead>", text, re.DOTALL)
+        assert all(re.sub("<[^>]+>|\\s", "", head) for head in heads), page
     index = json.loads((tmp_path / "site/search/search_index.json").read_text())
     assert any("sovgate.yaml" in entry["title"] for entry in index["docs"])
 
