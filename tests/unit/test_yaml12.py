@@ -79,7 +79,7 @@ def test_hostile_yaml_is_refused_with_its_line(text: bytes, what: str, line: int
         (b"a: 1\n \tb: 1\n", "type blanks"),
         (b'a: "x\n', "missing quote"),
         (b"a: [1\n", "bracket"),
-        (b"a: \x00\n", "this line"),
+        (b"a: \x00\n", "delete it"),
         (b"a: 'x\xc2\x85\r\r", "missing quote"),
     ],
 )
