@@ -12,8 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sovgate import regions, uri
+<<<<<<< HEAD
 from sovgate.config._commit import read_commit
 from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find
+=======
+from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find, may_name
+>>>>>>> 6aecaa3 (Join the reading of one key with where project files are found)
 from sovgate.config._gates import gate
 from sovgate.config._records import (
     AuditConfig,
@@ -56,6 +60,7 @@ __all__ = [
     "ZoneKeys",
     "at",
     "find",
+    "may_name",
     "parse",
     "read",
 ]
@@ -68,66 +73,6 @@ OWN_ROLES = frozenset({"audit", "decision", "promotion"})
 _ARROW = re.compile(r"\s*([\w.-]{1,80}?)\s*->\s*([\w.-]{1,80})\s*")
 _CLASS = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 _KEEP = re.compile(r"[1-9][0-9]{0,3}[dmy]", re.ASCII)
-
-
-def find(start: Path | None) -> Path:
-    """`sovgate.yaml` in the folder named, or, where none is named, here or above."""
-    if start is not None:
-        path = start if start.name == FILE_NAME and not start.is_dir() else start / FILE_NAME
-        if not path.is_file():
-            raise UsageError(
-                f"there is no {FILE_NAME} in {str(start)!r}",
-                fix="name its folder with --project",
-                reason="no-project",
-            )
-        return path
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / FILE_NAME).is_file():
-            at(folder, named=folder == here)
-            return Path(os.path.relpath(folder / FILE_NAME))  # as a person would write it
-    raise ConfigError(
-        f"there is no {FILE_NAME} here or above",
-        fix="name its folder with --project",
-        reason="no-project",
-    )
-
-
-def at(folder: Path, *, named: bool) -> Path:
-    """The project file of a folder; one that was not `named` has to be ours or root's."""
-    if not named:
-        _refuse_stranger(folder / FILE_NAME)
-    return folder / FILE_NAME
-
-
-def _refuse_stranger(path: Path) -> None:
-    """A file that was only come upon, somewhere above, says whom to trust: not anybody's will do.
-
-    In a folder that all may write to, /tmp say, anybody could have left one.
-    """
-    owner = path.stat().st_uid
-    if owner not in (os.getuid(), 0):
-        raise ConfigError(
-            f"{str(path)!r} belongs to another user",
-            why="it was found above this folder, and it says whom to trust",
-            fix=f"if this is the file that you mean, name it: --project {path.parent}",
-            reason="project-owner",
-        )
-
-
-def may_name(key: bytes) -> bool:
-    """Whether the file that is found from here could hold this key: False only if it does not.
-
-    For commands that need one key of it and must start fast: parsing YAML takes longer.
-    """
-    try:
-        data = read_bounded(find(None), most=MAX_BYTES, what="project file")
-    except ConfigError:
-        return False  # there is none
-    except SovgateError:
-        return True
-    lines = (line for line in data.splitlines() if not line.lstrip().startswith(b"#"))
-    return b"\\" in data or any(key in line for line in lines)  # escapes may spell it
 
 
 def read(path: Path) -> ProjectConfig:

@@ -91,3 +91,20 @@ def _opened(path: Path) -> int:
         error.filename = str(path)
         told = disk_error(error, f"read the project file {str(path)!r}")
         raise ConfigError(told.what, why=told.why, fix=told.fix, reason="no-project") from error
+
+
+def may_name(key: bytes) -> bool:
+    """Whether the file that is found from here could hold this key: False only if it does not.
+
+    For commands that need one key of it and must start fast: parsing YAML takes longer.
+    """
+    try:
+        path = find(None)
+    except ConfigError:
+        return False  # there is none
+    try:
+        data = content(path)
+    except SovgateError:
+        return True
+    lines = (line for line in data.splitlines() if not line.lstrip().startswith(b"#"))
+    return b"\\" in data or any(key in line for line in lines)  # escapes may spell it

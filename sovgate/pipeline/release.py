@@ -306,11 +306,7 @@ class _ReleaseRun:
 
         with self.log.step("push", to) as say:
             made = push(
-                self.model,
-                release=self._pinned,
-                zone=self.zone,
-                to=to,
-                options=self.options,
+                self.model, release=self._pinned, zone=self.zone, to=to, options=self.options
             )
             say.decisions = made.decisions
             self._head(self.zone, made.written.audit_head)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
 from sovgate.pipeline.places import evidence_of, reads_model
-from sovgate.pipeline.project import Project, open_project
-from sovgate.pipeline.places import evidence_of
 from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.staging import require_free
