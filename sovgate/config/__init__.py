@@ -12,12 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sovgate import regions, uri
-<<<<<<< HEAD
 from sovgate.config._commit import read_commit
-from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find
-=======
 from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find, may_name
->>>>>>> 6aecaa3 (Join the reading of one key with where project files are found)
 from sovgate.config._gates import gate
 from sovgate.config._records import (
     AuditConfig,

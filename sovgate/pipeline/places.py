@@ -12,11 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-<<<<<<< HEAD
 from sovgate.errors import ConfigError, UsageError
 from sovgate.links import followed
-=======
->>>>>>> 6aecaa3 (Join the reading of one key with where project files are found)
 from sovgate.config import may_name
 from sovgate.links import followed
 from sovgate.pipeline.project import nearest_project
