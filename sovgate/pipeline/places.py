@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from sovgate.errors import ConfigError, UsageError
-from sovgate.links import followed
 from sovgate.config import may_name
+from sovgate.errors import ConfigError, UsageError
 from sovgate.links import followed
 from sovgate.pipeline.project import nearest_project
 from sovgate.records import Options
