@@ -14,7 +14,23 @@ import data.sovgate.lib
 deny contains {"message": message, "dataset": null, "where": null} if {
 	not lib.bears_no_data
 	not recorded
+	count(unclear) == 0
 	message := "it derives from unknown data: there is no training record by a signer trusted for it"
+}
+
+# Records that cannot be counted bind all the same. What they would say is not known.
+deny contains {"message": message, "dataset": null, "where": null} if {
+	not lib.bears_no_data
+	some text in unclear
+	message := sprintf("it derives from unknown data: %v", [text])
+}
+
+unclear contains origin.name if {
+	some origin in input.subject.derived_from
+	origin.kind == "unknown"
+	origin.where == null
+	is_string(origin.name)
+	origin.name != "unknown"
 }
 
 recorded if {

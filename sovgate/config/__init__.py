@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from sovgate import regions, uri
+from sovgate import regions
 from sovgate.config._commit import read_commit
 from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find, may_name
 from sovgate.config._gates import gate
@@ -26,10 +26,12 @@ from sovgate.config._records import (
     PolicyConfig,
     ProjectConfig,
     ProjectFile,
+    SetAside,
     TrustEntry,
     ZoneConfig,
     ZoneKeys,
 )
+from sovgate.config._trust import key_uri, set_aside_entry, trust_entry
 from sovgate.errors import ConfigError, Where
 from sovgate.formats import kustomize
 from sovgate.formats.sections import Section, did_you_mean
@@ -51,6 +53,7 @@ __all__ = [
     "GitOps",
     "PolicyConfig",
     "ProjectConfig",
+    "SetAside",
     "TrustEntry",
     "ZoneConfig",
     "ZoneKeys",
@@ -99,7 +102,7 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
         zones=zones,
         datasets=datasets,
         border={name: _border(name, s, zones, classes) for name, s in top.sections("border")},
-        trust=tuple(_trust(s, zones) for s in top.rows("trust")) if top.has("trust") else None,
+        trust=tuple(trust_entry(s, zones) for s in top.rows("trust")) if top.has("trust") else None,
         gates={name: gate(name, s, datasets) for name, s in top.sections("gates")},
         policy=_policy(top),
         audit=_audit(top.section("audit"), zones) if top.has("audit") else None,
@@ -107,20 +110,6 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
     )
     top.done()
     return config
-
-
-def _uri(section: Section, key: str, what: str) -> str | None:
-    if not section.has(key):
-        return None
-    text = section.text(key)
-    try:
-        uri.parse(text, what=what)
-    except ConfigError as error:
-        where = section.document.where((*section.path, key))
-        raise ConfigError(
-            error.what, why=error.why, fix=error.fix, where=where, reason=error.reason
-        ) from error
-    return text
 
 
 def _zone(name: str, section: Section) -> ZoneConfig:
@@ -138,16 +127,16 @@ def _zone(name: str, section: Section) -> ZoneConfig:
     if section.has("keys"):
         below = section.section("keys")
         keys = ZoneKeys(
-            sign=_uri(below, "sign", "key"),
-            sign_public=_uri(below, "sign-public", "key"),
-            encrypt=_uri(below, "encrypt", "key"),
-            encrypt_public=_uri(below, "encrypt-public", "key"),
+            sign=key_uri(below, "sign", "key"),
+            sign_public=key_uri(below, "sign-public", "key"),
+            encrypt=key_uri(below, "encrypt", "key"),
+            encrypt_public=key_uri(below, "encrypt-public", "key"),
         )
         below.done()
     zone = ZoneConfig(
         name=name,
         region=region,
-        store=_uri(section, "store", "store"),
+        store=key_uri(section, "store", "store"),
         keys=keys,
         require=section.choice("require", ("declared", "api", "attested"), "declared"),
         gitops=_gitops(section.section("gitops")) if section.has("gitops") else None,
@@ -179,7 +168,7 @@ def _gitops(section: Section) -> GitOps:
         deployment=section.optional_text("deployment"),
         containers=_containers(section),
         accept=section.texts("accept", kustomize.LATE_FIELDS) if section.has("accept") else (),
-        key=_uri(section, "key", "key"),
+        key=key_uri(section, "key", "key"),
         commit=read_commit(section.section("commit")) if section.has("commit") else CommitStyle(),
     )
     section.done()
@@ -249,60 +238,14 @@ def _border(
     return made
 
 
-def _trust(section: Section, zones: Mapping[str, ZoneConfig]) -> TrustEntry:
-    certificate = (
-        _certificate(section.section("certificate")) if section.has("certificate") else None
-    )
-    key = _uri(section, "key", "key")
-    if (key is None) == (certificate is None):
-        section.refuse(None, "a trust entry has either key: or certificate:")
-    made = TrustEntry(
-        name=section.text("name"),
-        key=key,
-        certificate=certificate,
-        may=frozenset(section.texts("may", ROLES)),
-        zone=section.choice("from", list(zones)) if section.has("from") else None,
-    )
-    section.done()
-    return made
-
-
-def _opted_in(section: Section, key: str) -> bool:
-    """Whether an option that weakens trust is there; it can be `true`, or be left out."""
-    if not section.has(key):
-        return False
-    if section.raw(key) is not True:
-        section.refuse(key, f"{section.title(key)} is not true", fix="write true, or leave it out")
-    return True
-
-
-def _certificate(section: Section) -> CertificateTrust:
-    anybody = _opted_in(section, "unsafe-any-subject")
-    if anybody and section.has("san"):
-        section.refuse(
-            "unsafe-any-subject",
-            "unsafe-any-subject trusts everybody below the root, but san names one of them",
-            fix="keep san",
-        )
-    if not anybody and not section.has("san"):
-        section.refuse(
-            None,
-            "the entry does not say whose certificate it trusts",
-            fix="add san: with the signer's e-mail address, URI or DNS name; to trust everybody "
-            "whom the root ever issues a certificate, unsafe-any-subject: true",
-        )
-    made = CertificateTrust(
-        root=section.text("root"),
-        san=None if anybody else section.text("san"),
-        authority_leaf=_opted_in(section, "unsafe-authority-leaf"),
-    )
-    section.done()
-    return made
-
-
 def _policy(top: Section) -> PolicyConfig:
+    aside = tuple(set_aside_entry(row) for row in top.rows("set-aside"))
+    if len({one.record for one in aside}) != len(aside):
+        top.refuse("set-aside", "set-aside names a record twice", fix="leave one of them")
     if not top.has("policy"):
-        return PolicyConfig(presets=("default",), rules=None, mode="enforce", engine="regorus")
+        return PolicyConfig(
+            presets=("default",), rules=None, mode="enforce", engine="regorus", set_aside=aside
+        )
     section = top.section("policy")
     made = PolicyConfig(
         presets=section.texts("presets") if section.has("presets") else ("default",),
@@ -311,6 +254,7 @@ def _policy(top: Section) -> PolicyConfig:
         engine=section.choice("engine", ("regorus", "opa", "both"), "regorus"),
         pickles=section.choice("pickles", ("refuse", "allow"), "refuse"),
         expect=section.texts("expect") if section.has("expect") else (),
+        set_aside=aside,
     )
     if section.has("expect") and made.rules is None:
         section.refuse(

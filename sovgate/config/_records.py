@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sovgate.errors import ConfigError, Where
@@ -94,13 +95,17 @@ class CertificateTrust:
 
 @dataclass(frozen=True, kw_only=True)
 class TrustEntry:
-    """Who may say what. Exactly one of `key` and `certificate` is set."""
+    """Who may say what. Exactly one of `key` and `certificate` is set.
+
+    `until` is set for a former signer: only what is shown to be older than that is its word.
+    """
 
     name: str
     key: str | None
     certificate: CertificateTrust | None
     may: frozenset[str]
     zone: str | None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,14 @@ class GateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetAside:
+    """A training record, by the SHA-256 of its file, that binds this project no longer; and why."""
+
+    record: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
     """`expect` are ids of the project's own rules that `rules` must yield."""
 
@@ -130,6 +143,7 @@ class PolicyConfig:
     engine: str
     pickles: str = "refuse"
     expect: tuple[str, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

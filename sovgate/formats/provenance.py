@@ -46,13 +46,15 @@ class BaseModel:
     `records` are the SHA-256 of the training records of it that were verified, and whose data sets
     stand in this record; () none was, so what it derives from is unknown. `public`: the record's
     signer states that anybody may have it; then it is named with its `revision`, and `manifest` is
-    None.
+    None. `aside`: (SHA-256, reason) of records of it that could not be counted, and that the zone
+    which recorded this has set aside; whoever has not done so too does not know the base.
     """
 
     name: str
     manifest: str | None
     records: tuple[str, ...] = ()
     revision: str | None = None
+    aside: tuple[tuple[str, str], ...] = ()
 
     @property
     def public(self) -> bool:
@@ -127,6 +129,9 @@ def _base(base: BaseModel) -> dict[str, JSON]:
     }
     if base.records:
         entry["annotations"] = {"records": list(base.records)}
+    if base.aside:
+        rows: list[JSON] = [{"record": one, "reason": reason} for one, reason in base.aside]
+        entry["annotations"]["setAside"] = rows
     return entry
 
 
@@ -237,21 +242,27 @@ def _parse_base(name: str, entry: Fields) -> BaseModel:
             raise Malformed(f"{entry.path} names a public base without name and revision")
         return BaseModel(name=name, manifest=None, revision=revision)
     digest = entry.object("digest")
-    base = BaseModel(name=name, manifest=digest.sha256("sovgateManifest"), records=_records(entry))
+    manifest = digest.sha256("sovgateManifest")
     digest.done()
-    return base
+    records, aside = _records(entry)
+    return BaseModel(name=name, manifest=manifest, records=records, aside=aside)
 
 
-def _records(entry: Fields) -> tuple[str, ...]:
+def _records(entry: Fields) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Without annotations, or with an empty list, its record is not known."""
     if not entry.has("annotations"):
-        return ()
+        return (), ()
     notes = entry.object("annotations")
     digests = notes.texts("records", most=MAX_ANCESTORS)
+    aside: list[tuple[str, str]] = []
+    if notes.has("setAside"):
+        for row in notes.objects("setAside", most=MAX_ANCESTORS):
+            aside.append((row.sha256("record"), row.text("reason")))
+            row.done()
     notes.done()
     if not all(is_sha256(digest) for digest in digests):
         raise Malformed(f"{notes.path}.records holds what is no SHA-256")
-    return digests
+    return digests, tuple(aside)
 
 
 def _demands(notes: Fields, name: str) -> tuple[tuple[str, ...], ...]:

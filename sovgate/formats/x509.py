@@ -184,6 +184,13 @@ def leaf_key(chain: tuple[bytes, ...]) -> PublicKey:
         return _key(_canonical(chain[0]))
 
 
+def validity(chain: tuple[bytes, ...]) -> tuple[datetime, datetime]:
+    """From when to when a chain's first certificate is valid. Raises Malformed."""
+    with _parsing():
+        leaf = _canonical(chain[0])
+        return leaf.not_valid_before_utc, leaf.not_valid_after_utc
+
+
 def described(der: bytes) -> tuple[str, str]:
     """Whom a certificate names and who issued it, for people. Raises Malformed."""
     from cryptography import x509

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -226,15 +227,28 @@ class Project:
         """Who may say what, by this project's file. Opens public keys.
 
         Without `trust` in the file: each zone's own key, for all but legal and waiver. With it:
-        its entries alone, and the key of the running `zone` for words about its own acts.
+        its entries alone, and the key of the running `zone` for words about its own acts. Former
+        signers are not among them.
         """
-        from sovgate.stages.verify import Trusted
-
         if self.config.trust is None:
             owns = [self._own(z, DEFAULT_ROLES) for z in self.config.zones.values()]
             return tuple(own for own in owns if own is not None)
+        found = self._entries(former=False)
+        own = self._own(self.zone(zone), OWN_ROLES) if zone is not None else None
+        return (*found, own) if own else tuple(found)
+
+    def former(self) -> tuple[tuple[Trusted, datetime], ...]:
+        """Whom the file trusts no longer, each with the time from which it does not."""
+        ends = [entry.until for entry in self.config.trust or () if entry.until is not None]
+        return tuple(zip(self._entries(former=True), ends, strict=True))
+
+    def _entries(self, *, former: bool) -> list[Trusted]:
+        from sovgate.stages.verify import Trusted
+
         found: list[Trusted] = []
-        for index, entry in enumerate(self.config.trust):
+        for index, entry in enumerate(self.config.trust or ()):
+            if (entry.until is not None) != former:
+                continue
             if entry.certificate is not None:
                 found.append(
                     self._certified(entry, entry.certificate, f"trust.{index}.certificate")
@@ -243,8 +257,7 @@ class Project:
             region = self.zone(entry.zone).region if entry.zone else None
             key = self._public(str(entry.key), f"trust.{index}.key", region)
             found.append(Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone))
-        own = self._own(self.zone(zone), OWN_ROLES) if zone is not None else None
-        return (*found, own) if own else tuple(found)
+        return found
 
     def _certified(self, entry: TrustEntry, said: CertificateTrust, dotted: str) -> Trusted:
         from sovgate.formats.keyfile import decoded
@@ -259,6 +272,14 @@ class Project:
             raise self._placed(error, dotted) from error
         rule = CertificateRule(root=root, san=said.san, authority_leaf=said.authority_leaf)
         return Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone, certificate=rule)
+
+    @property
+    def set_aside(self) -> Mapping[str, tuple[str, str]]:
+        """SHA-256 of records that bind this project no longer -> why, and the line that says so."""
+        return {
+            one.record: (one.reason, _line(self.config.where(f"set-aside.{index}")))
+            for index, one in enumerate(self.config.policy.set_aside)
+        }
 
     @cached_property
     def _datasets(self) -> Mapping[str, DatasetFacts]:

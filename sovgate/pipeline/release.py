@@ -22,7 +22,7 @@ from sovgate.pipeline.steps import ALREADY, DENIED, LEFT, WOULD, Log, Step, Step
 from sovgate.records import DEFAULTS, Options, Release
 
 if TYPE_CHECKING:
-    from sovgate.stages.trust import Trusted
+    from sovgate.pipeline.already import Already
 
 THROUGH = ("push", "promote")
 
@@ -152,6 +152,7 @@ class _ReleaseRun:
         self.dry_run = options.dry_run
         self.log = Log()
         self.left: list[Handover] = []
+        self.already: Already | None = None  # known once the model is
         self.missing: list[str] = []  # what a dry run would have to write before it could go on
 
     def run(self, to: Sequence[str], datasets: Sequence[str], folder: Path | None) -> None:
@@ -171,7 +172,7 @@ class _ReleaseRun:
     def make(self, datasets: Sequence[str]) -> None:
         admit(self.model, self.opened)
         if self.evidence.signed:
-            self._verify()
+            self._verify(anew=bool(datasets))
         else:
             self._sign()
         if self.pin not in (None, self.manifest):
@@ -185,22 +186,31 @@ class _ReleaseRun:
             self._record(datasets)
         self._sbom()
 
-    def _verify(self) -> None:
+    def _verify(self, *, anew: bool) -> None:
+        """Verify; and sign where another did, but for another zone's model that is passed on."""
+        from sovgate.pipeline.already import Already
         from sovgate.pipeline.move.verify import verify
 
         with self.log.step("verify") as say:
             found, _ = verify(self.model, options=self.options)
             self.manifest = found.manifest.digest
+            self.already = Already.of(self.evidence, self.manifest, self.opened, self._key)
+            own, zone = self.already.signed(), found.signer.zone
             say.said = f"signed by {found.signer.name} already"
             say.outcome = ALREADY
+        if not own and (anew or zone in (None, self.zone)):
+            self._sign(before=found.signer.name)
 
-    def _sign(self) -> None:
+    def _sign(self, before: str | None = None) -> None:
+        from sovgate.pipeline.already import Already
         from sovgate.pipeline.make.sign import sign
         from sovgate.stages import inventory
 
         with self.log.step("sign") as say:
             if self.dry_run:
                 self._would(say, "sign the model")
+                if before is not None:
+                    return
                 self.manifest = inventory.take(
                     self.model, advance=self.options.progress
                 ).manifest.digest
@@ -212,7 +222,9 @@ class _ReleaseRun:
                 options=self.options,
             )
             self.manifest = made.manifest.digest
-            say.said = f"by the key {made.key_id[:16]}…"
+            self.already = Already.of(self.evidence, self.manifest, self.opened, self._key)
+            other = "" if before is None else f"; {before} had signed it, which is kept"
+            say.said = f"by the key {made.key_id[:16]}…{other}"
 
     def _would(self, say: StepResult, what: str) -> None:
         say.outcome, say.said = WOULD, f"would {what}"
@@ -223,15 +235,14 @@ class _ReleaseRun:
         return self.key if self.key is not None else self.opened.sign_uri(self.zone)
 
     def _record(self, datasets: Sequence[str]) -> None:
-        from sovgate.formats.provenance import parse
-        from sovgate.pipeline.make.record import Training, record
+        from sovgate.pipeline.make.record import Training, own_datasets, record
 
         names = ", ".join(datasets)
         with self.log.step("record") as say:
-            for predicate in self._signed("provenance"):
-                if set(datasets) <= {dataset.name for dataset in parse(predicate).datasets}:
-                    say.outcome, say.said = ALREADY, f"a signed record names {names} already"
-                    return
+            now = own_datasets(self.opened, datasets, no_dataset=False, commit=None)
+            if self.already is not None and self.already.recorded(now):
+                say.outcome, say.said = ALREADY, f"a record by this key names {names} already"
+                return
             if self.dry_run:
                 self._would(say, f"record {names}")
                 return
@@ -242,8 +253,8 @@ class _ReleaseRun:
         from sovgate.pipeline.make.sbom import sbom
 
         with self.log.step("sbom") as say:
-            if self._signed("sbom"):
-                say.outcome, say.said = ALREADY, "there is a signed one already"
+            if self.already is not None and self.already.listed():
+                say.outcome, say.said = ALREADY, "there is one by this key already"
                 return
             if self.dry_run:
                 self._would(say, "write the SBOM")
@@ -251,19 +262,6 @@ class _ReleaseRun:
             made = sbom(self.model, key=self._key, options=self.options)
             count = len(made.described.manifest.resources)
             say.said = f"{count} file{'s' * (count != 1)} listed"
-
-    def _signed(self, role: str) -> list[dict[str, object]]:
-        """Predicates of this role about this model that are there, by somebody trusted for it."""
-        from sovgate.stages.trust import open_statement
-
-        found = []
-        trusted: tuple[Trusted, ...] = self.opened.trusted(self.zone)
-        for raw in self.evidence.read():
-            with contextlib.suppress(SovgateError):
-                statement = open_statement(raw.data, trusted, role=role).statement
-                if statement.subject_sha256 == self.manifest:
-                    found.append(dict(statement.predicate))
-        return found
 
     # -- over the border
 

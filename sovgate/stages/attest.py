@@ -34,6 +34,7 @@ __all__ = [
     "evidence_dir",
     "folders_of",
     "read",
+    "read_below",
     "read_unsigned",
     "seal",
     "signature_path",
@@ -47,15 +48,21 @@ UNSIGNED_SUFFIX = ".json"
 
 MAX_FILES = 10_000
 MAX_TOTAL = 4 * strict.MAX_BYTES
+#: A file that is too large for a statement, but has a digest by which a zone may set it aside.
+MAX_DIGESTED = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawEvidence:
-    """A file of the folder, nothing about it checked. `sha256` is of its bytes."""
+    """A file of the folder, nothing about it checked. `sha256` is of its bytes.
+
+    `unread` says why a file was not read into `data`; it counts for nothing, and still binds.
+    """
 
     name: str
     data: bytes
     sha256: str
+    unread: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,7 +341,57 @@ def _read(folder: Path, below: str | None, suffix: str) -> tuple[RawEvidence, ..
                 f"{str(folder)!r} holds more than {MAX_FILES} statements", reason="limits"
             )
         for name in names:
-            data = _bytes(handle, name, min(left, strict.MAX_BYTES))
-            left -= len(data)
-            found.append(RawEvidence(name=name, data=data, sha256=hashlib.sha256(data).hexdigest()))
+            found.append(_raw(handle, name, left))
+            left -= len(found[-1].data)
     return tuple(found)
+
+
+def read_below(folder: Path) -> Iterator[RawEvidence]:
+    """What lies in the folder and below it, but for what `read` reads, by its relative path.
+
+    Raises as `read` does.
+    """
+    left = MAX_TOTAL
+    with _reading(folder) as handle:
+        for count, name in enumerate(_names(folder, handle) if handle is not None else ()):
+            if count >= MAX_FILES:
+                raise VerificationFailed(
+                    f"{str(folder)!r} holds more than {MAX_FILES} files", reason="limits"
+                )
+            raw = _raw(handle or -1, name, left)
+            left -= len(raw.data)
+            yield raw
+
+
+def _names(folder: Path, handle: int) -> Iterator[str]:
+    for place, below, files, _ in os.fwalk(".", dir_fd=handle, follow_symlinks=False):
+        below.sort()
+        inside = place.removeprefix(".").removeprefix("/")
+        for name in below:
+            path = folder / inside / name
+            if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+                raise VerificationFailed(
+                    f"{str(path)!r} is a link that leads out of its folder",
+                    why="what lies there could bind the model, and somebody else may change it",
+                    fix="replace the link with what it leads to, or remove it",
+                    reason="unsafe-link",
+                )
+        for name in sorted(files):
+            if inside or not name.endswith(SIGNED_SUFFIX):
+                yield f"{inside}/{name}" if inside else name
+
+
+def _raw(handle: int, name: str, left: int) -> RawEvidence:
+    """A file below the handle. One that is too large to be a statement is named with its digest.
+
+    Links as Kubernetes makes them are followed, others are not (RULES 40).
+    """
+    descriptor = open_beneath(handle, name)
+    if strict.MAX_BYTES < os.fstat(descriptor).st_size <= MAX_DIGESTED:
+        with open(descriptor, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        why = f"limits: it is larger than {strict.MAX_BYTES} bytes"
+        return RawEvidence(name=name, data=b"", sha256=digest, unread=why)
+    most = min(left, strict.MAX_BYTES)
+    data = read_descriptor(descriptor, most=most, what=f"evidence file {name!r}")
+    return RawEvidence(name=name, data=data, sha256=hashlib.sha256(data).hexdigest())

@@ -16,7 +16,7 @@ from typing import Any
 from sovgate.engines._api import Answers, Engine, PolicySet, Rule
 from sovgate.errors import EngineError
 from sovgate.formats import case as cases
-from sovgate.formats import gatefixes
+from sovgate.formats import gatefixes, origins
 from sovgate.formats.case import Case
 from sovgate.formats.decision import NO_PERMIT, Basis, Decision, Denial, Permit, RuleAnswer
 
@@ -190,7 +190,8 @@ def _with_fixes(
     for deny in verdict.denies:
         remedies = list(_remedies(case, deny, rules.get(deny.rule)))
         if remedies:
-            firsts.setdefault(f"{deny.rule} {deny.dataset}", remedies[0])
+            said = deny.message if deny.rule == "record-required" else deny.dataset
+            firsts.setdefault(f"{deny.rule} {said}", remedies[0])
         good = [remedy.text for remedy in remedies if suffices([remedy])]
         fix = "; or ".join(dict.fromkeys(good)) or None
         denies.append(_replace(deny, fix))
@@ -209,6 +210,8 @@ def _remedies(case: JSON, deny: Denial, rule: Rule | None) -> Iterator[_Remedy]:
         yield _border(case, deny)
     elif deny.rule == "weights-inherit" and deny.dataset is not None:
         yield from _dataset(case, deny.dataset)
+    elif deny.rule == "record-required" and (unclear := origins.unclear(case, deny.message)):
+        yield _settled(case, unclear)
     elif rule is not None and rule.fix is not None:
         patch = _PATCHES.get(deny.rule)
         if patch is not None:
@@ -216,6 +219,17 @@ def _remedies(case: JSON, deny: Denial, rule: Rule | None) -> Iterator[_Remedy]:
             yield _Remedy(text=text, patch=patch)
         else:
             yield _Remedy(text=rule.fix, patch=lambda same: same, ignore=frozenset({rule.id}))
+
+
+def _settled(case: JSON, text: str) -> _Remedy:
+    """RULES 30: a record that binds is set aside by its digest alone, with a reason."""
+    alone = any(map(origins.unrecorded, case["subject"]["derived_from"]))
+
+    def patch(old: JSON) -> JSON:
+        new = origins.without(old, text)
+        return origins.recorded(new) if alone else new
+
+    return _Remedy(text=origins.way_out(text, alone=alone), patch=patch)
 
 
 def _border(case: JSON, deny: Denial) -> _Remedy:
@@ -354,24 +368,6 @@ def _attest_legal(old: JSON) -> JSON:
     return old
 
 
-def _record(old: JSON) -> JSON:
-    """Recorded, and free: the best that a record could say."""
-    new = copy.deepcopy(old)
-    for one in new["subject"]["derived_from"]:
-        if one["kind"] == "unknown" and one["where"] is None:
-            one.update(kind="dataset", stays_in=[], category="public")
-    return new
-
-
-def _name_bases(old: JSON) -> JSON:
-    """Recorded, and free: the best that a record of a claimed base could say."""
-    new = copy.deepcopy(old)
-    for one in new["subject"]["derived_from"]:
-        if one["kind"] == "unknown" and one["where"] is not None:
-            one.update(kind="base-model", stays_in=[], category="public")
-    return new
-
-
 def _locate(old: JSON) -> JSON:
     new = copy.deepcopy(old)
     target = new["destination"]
@@ -391,8 +387,8 @@ _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "evidence-fits": _drop_misfits,
     "gates-before-stage": _pass_gates,
     "legal-before-deploy": _attest_legal,
-    "record-required": _record,
-    "base-known": _name_bases,
+    "record-required": origins.recorded,
+    "base-known": origins.named,
     "location-known": _locate,
     "no-pickles": partial(_none, fact="pickles"),
     "no-secrets": partial(_none, fact="secrets"),

@@ -6,7 +6,7 @@ word and the project's word about a data set both count, and neither can loosen 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sovgate.errors import ConfigError
@@ -154,9 +154,15 @@ def _both(
 
 
 def ancestry(
-    record: TrainingRecord | None, declared: Mapping[str, DatasetFacts]
+    record: TrainingRecord | None,
+    declared: Mapping[str, DatasetFacts],
+    aside: Container[str] = (),
 ) -> tuple[Ancestor, ...]:
-    """The flattened list of demands on a model. No record, or an empty one: unknown."""
+    """The flattened list of demands on a model. No record, or an empty one: unknown.
+
+    `aside`: SHA-256 of records that this project has set aside. A base is known here only if each
+    of its records that the record's zone set aside is among them (RULES 30).
+    """
     if record is None or not record.datasets:
         return (UNKNOWN,)
     found = [one for dataset in record.datasets for one in _demands(dataset, declared)]
@@ -165,7 +171,7 @@ def ancestry(
     found += [
         replace(UNKNOWN, name=base.name, kind="base-model", stays_in=() if base.public else None)
         for base in record.base_models
-        if not base.records
+        if not base.records or any(digest not in aside for digest, _ in base.aside)
     ]
     return tuple(found)
 

@@ -20,6 +20,7 @@ from sovgate.formats.envelope import PAYLOAD_TYPE, pae
 from sovgate.formats.foreign import Foreign
 from sovgate.formats.spki import PublicKey
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.records import ROLES
 from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -172,6 +173,28 @@ def open_statement(
         fix=f"have it signed by a key that may say {said}, or add {said} to that key's `may`",
         reason="untrusted-role",
     )
+
+
+def said_by(
+    data: bytes, signer: Signer, trusted: Sequence[Trusted], role: str | None = None
+) -> Statement | None:
+    """What `signer` itself said in a bundle; None where another identity signed it (RULES 32).
+
+    A key is known by itself; a certificate by its subject and issuer, since keys are renewed, if
+    one of `trusted` admits it.
+    """
+    own = Trusted(name="this key", key=signer.public_key, may=frozenset(ROLES))
+    with contextlib.suppress(VerificationFailed):
+        return open_statement(data, [own], role=role).statement
+    if not signer.certificates:
+        return None
+    from sovgate.formats.x509 import described
+
+    with contextlib.suppress(VerificationFailed):
+        chain = Foreign.parse(data).bundle.certificates
+        if chain and described(chain[0]) == described(signer.certificates[0]):
+            return open_statement(data, trusted, role=role).statement
+    return None
 
 
 def _own_zones(signers: Sequence[Trusted], role: str) -> Iterator[str]:

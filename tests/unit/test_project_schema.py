@@ -85,7 +85,15 @@ WHOLE: dict[str, Any] = {
             },
             "may": ["legal", "waiver"],
         },
+        {
+            "name": "gone",
+            "key": "keys/gone.pem",
+            "may": ["provenance"],
+            "former": True,
+            "until": "2026-11-01T00:00:00Z",
+        },
     ],
+    "set-aside": [{"record": "sha256:" + "ab" * 32, "reason": "the clock of gpu-7 was wrong"}],
     "gates": {
         "accuracy": {"at-least": 0.9, "before": "transfer"},
         "regression": {"at-most": 1, "before": "deploy"},

@@ -140,6 +140,7 @@ def _report(checked: Checked) -> Report:
         rows += _denial("denied by", deny)
     for deny in decision.warnings:
         rows += _denial("warned by", deny)
+    rows += [("missing", line) for line in checked.seen]
     rows += _rejected(decision)
     rows.append(("project", str(checked.project)))
     rows.append(("rules", decision.asked))
@@ -186,7 +187,10 @@ def _places(decision: Decision) -> list[tuple[str, str]]:
         rows.append((label, f"{place.zone}: {place.region} ({', '.join(place.groups) or '?'})"))
     if case.source.zone == case.destination.zone:
         rows = [("in", rows[0][1])]
-    behind = [origin.name for origin in case.subject.derived_from]
+    behind = [
+        "unknown" if origin.kind == "unknown" and origin.where is None else origin.name
+        for origin in case.subject.derived_from
+    ]
     rows.append(("data", ", ".join(dict.fromkeys(behind))))
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sovgate.cli._base import (
@@ -74,6 +75,11 @@ def command(
         more = f", and {len(made.left_out) - 5} more" if len(made.left_out) > 5 else ""
         some = ", ".join(made.left_out[:5])
         notes.append(f"no part of the model, since tools leave it in folders: {some}{more}")
+    for folder, moved in _by_folder(made.moved.away):
+        notes.append(f"evidence of what the model was before was moved to {folder}: {moved}")
+    if made.moved.back:
+        back = ", ".join(made.moved.back)
+        notes.append(f"evidence of this very model was moved back from old/: {back}")
     return Report(
         command="sign",
         headline=f"signed {made.model.name}",
@@ -100,6 +106,17 @@ def command(
             "algorithm": made.algorithm,
             "replaced": made.replaced,
             "left-out": list(made.left_out),
+            "moved": list(made.moved.away),
+            "moved-back": list(made.moved.back),
         },
         notes=tuple(notes),
     )
+
+
+def _by_folder(moved: Sequence[str]) -> list[tuple[str, str]]:
+    """`old/MANIFEST/`, and what lies there now: a manifest has 64 digits, read once."""
+    found: dict[str, list[str]] = {}
+    for name in moved:
+        old, manifest, rest = name.split("/", 2)
+        found.setdefault(f"{old}/{manifest}/", []).append(rest)
+    return [(folder, ", ".join(names)) for folder, names in found.items()]

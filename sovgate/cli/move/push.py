@@ -129,6 +129,13 @@ def command(
             "the model was encrypted anew: there was an encrypted copy in .sovgate/outbox, but "
             + done.written.unused
         )
+    if (later := done.written.later) and done.written.already:
+        are = "is" if len(later) == 1 else "are"
+        notes.append(
+            f"{_count(len(later), 'newer statement')} here {are} not part of it "
+            f"({', '.join(role for role, _ in later)}): push a new version, "
+            "or add it where the release is promoted: sovgate promote --model"
+        )
     if not dry_run:
         notes.append(f"there: sovgate pull {pinned} --zone {target.zone} -o DIR")
     return Report(
@@ -161,6 +168,7 @@ def command(
             "crossed": crossing.crossed,
             "evidence": [{"role": role, "sha256": sha256} for role, sha256 in done.evidence],
             "left-behind": list(done.left_behind),
+            "later": [{"role": role, "sha256": sha256} for role, sha256 in done.written.later],
             "decisions": list(done.decisions),
             "audit-head": done.written.audit_head,
             "steps": [{"step": name, "seconds": round(s, 6)} for name, s in done.steps],

@@ -7,7 +7,7 @@ RULES 18: every field is there, and what nobody knows is `null`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -89,7 +89,7 @@ def build_case(
             model=config.model,
             release=None if question.release is None else str(question.release),
             manifest=question.manifest,
-            derived_from=_origins(project, (*found.records, *known.planned), known.contents),
+            derived_from=_origins(project, found, known.planned, known.contents),
         ),
         source=_place(project, source, known.locations.get(source), required=False),
         destination=_place(project, destination, known.locations.get(destination), required=True),
@@ -138,14 +138,19 @@ def _custom_classes(project: Project) -> tuple[str, ...]:
 
 
 def _origins(
-    project: Project, records: Sequence[TrainingRecord], contents: Contents
+    project: Project, found: Sorted, planned: tuple[TrainingRecord, ...], contents: Contents
 ) -> tuple[Origin, ...]:
     """What is behind the model, by all trusted records together: one cannot loosen another.
 
-    RULES 39: a base that its own files claim, and that no record names, is unknown.
+    RULES 30: a record that cannot be counted is unknown. RULES 39: so is a base that the model's
+    own files claim, and that no record names.
     """
-    declared = project.datasets()
-    found = [one for record in records or (None,) for one in ancestry(record, declared)]
+    declared, records = project.datasets(), (*found.records, *planned)
+    behind = [
+        one
+        for record in records or (None,)
+        for one in ancestry(record, declared, project.set_aside)
+    ]
     origins = [
         Origin(
             name=one.name,
@@ -156,8 +161,9 @@ def _origins(
             commitment=one.commitment,
             where=one.where,
         )
-        for one in found
+        for one in behind
     ]
+    origins += [replace(cases.UNKNOWN_ORIGIN, name=text) for text in found.unclear]
     origins += [
         replace(cases.UNKNOWN_ORIGIN, name=claim.name[:256], where=claim.file[:1024])
         for claim in uncovered(contents.claims, records)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError, UsageError
+from sovgate.pipeline.beside import read_records
 from sovgate.pipeline.decide.case import Known, KnownLocation, Question
 from sovgate.pipeline.decide.contents import look_into
 from sovgate.pipeline.decide.judge import judge
@@ -32,12 +33,14 @@ _CLASS = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
 @dataclass(frozen=True, kw_only=True)
 class Checked:
     """`saved` is where the signed decision lies, None where it was not asked for; `project` is the
-    file that decided."""
+    file that decided. `seen`: gates of which no result was read.
+    """
 
     project: Path
     decision: Decision
     saved: Path | None
     sha256: str | None
+    seen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,8 @@ def check(
     seen = look_into(model.resolve(), listed, opened)
     if hashed:
         seen.require_signed(options.progress)
-    evidence, trusted = folders.read(), opened.trusted(question.source)
+    trusted = opened.trusted(question.source)
+    evidence = read_records(folders, manifest)
     judged = judge(
         opened,
         [replace(question, manifest=manifest)],
@@ -108,7 +112,13 @@ def check(
         signer = opened.signer(question.source) if key is None else open_signer(key, Path.cwd())
         document = judged.signed(signer).documents[0]
         saved, digest = attest.add(folders.folder, "decision", document.data), document.sha256
-    return Checked(project=opened.config.path, decision=judged.first, saved=saved, sha256=digest)
+    return Checked(
+        project=opened.config.path,
+        decision=judged.first,
+        saved=saved,
+        sha256=digest,
+        seen=judged.seen[0],
+    )
 
 
 def check_training(

@@ -42,12 +42,14 @@ class Sorted:
     """Evidence for one subject: what counts, what does not and why, and what was read of it.
 
     `results` are those of gates, by the digest of the evidence.
+    `unclear` are records that bind though they cannot be counted (`binding.py`), one text each.
     """
 
     evidence: tuple[Evidence, ...]
     rejected: tuple[Rejected, ...]
     records: tuple[TrainingRecord, ...]
     results: Mapping[str, Result] = field(default_factory=dict)
+    unclear: tuple[str, ...] = ()
 
 
 class _Unfit(Exception):
@@ -97,6 +99,16 @@ def sort_evidence(
         records=tuple(records),
         results=results,
     )
+
+
+def counted(
+    verified: Verified, *, manifest: str, release: Release | None, now: int
+) -> tuple[Evidence, TrainingRecord | None] | None:
+    """A statement that verified, as evidence; None where it does not count for this subject."""
+    try:
+        return _judge(verified, manifest, release, now, None)
+    except (SovgateError, _Unfit):
+        return None
 
 
 def _judge(

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from sovgate import strict
 from sovgate.errors import ConfigError, EngineError, Inconclusive, SovgateError
+from sovgate.pipeline.decide.binding import About, weigh
 from sovgate.pipeline.decide.case import Known, KnownLocation, Question, build_case
-from sovgate.pipeline.decide.evidence import sort_evidence
 from sovgate.pipeline.decide.policies import project_policies
+from sovgate.pipeline.seen import results_missing
 from sovgate.stages import attest, audit
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ _EARLIEST = 1_767_225_600  # 2026-01-01
 class Judged:
     """What policy said of each question, in their order; `locations` as they were known then.
 
-    `documents` are the decisions as signed, () until `signed` made them.
+    `documents` are the decisions as signed, () until `signed` made them. `aside`: records that the
+    project has set aside, each with its digest, the reason, and the line that says so. `seen`: for
+    each decision, gates of which no result was read.
     """
 
     decisions: tuple[Decision, ...]
     locations: Mapping[str, KnownLocation | None]
     documents: tuple[Document, ...] = ()
+    aside: tuple[tuple[str, str, str], ...] = ()
+    seen: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.decisions:  # nothing denied would else pass for all allowed
@@ -80,13 +85,21 @@ class Judged:
     @property
     def denial(self) -> SovgateError | None:
         """What a denial is; None where all is allowed."""
-        for decision in self.decisions:
+        for number, decision in enumerate(self.decisions):
             try:
-                decision.require()
+                self.require(number)
             except SovgateError as error:
                 error.data = {**error.data, "decision": decision.json()}
                 return error
         return None
+
+    def require(self, number: int = 0) -> None:
+        """Raises what a denial of that question is, with the results that were seen."""
+        try:
+            self.decisions[number].require()
+        except SovgateError as error:
+            error.details = (*error.details, *(self.seen[number] if self.seen else ()))
+            raise
 
     @property
     def permits(self) -> tuple[str, ...]:
@@ -108,11 +121,22 @@ class Judged:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """One line a decision, for a person."""
+        """One line a decision, for a person, and one for each record that was set aside."""
+        return (
+            *(
+                f"{'allowed' if decision.allowed else 'denied'}: {decision.question}, by "
+                + ", ".join(p.where or p.id for p in decision.permits)
+                for decision in self.decisions
+            ),
+            *self.set_aside,
+        )
+
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """One line for each record that the project has set aside, for a person."""
         return tuple(
-            f"{'allowed' if decision.allowed else 'denied'}: {decision.question}, by "
-            + ", ".join(p.where or p.id for p in decision.permits)
-            for decision in self.decisions
+            f"set aside: the record sha256:{digest}, by {where}: {reason}"
+            for digest, reason, where in self.aside
         )
 
     def holds(self, moment: datetime, located: KnownLocation) -> bool:
@@ -155,18 +179,30 @@ def judge(
     policies = project_policies(project)
     engine = open_engine(policies)
     decisions = []
+    aside: tuple[tuple[str, str, str], ...] = ()
+    seen: list[tuple[str, ...]] = []
     for question in questions:
-        found = sort_evidence(
+        weighed = weigh(
             known.evidence,
             trusted=known.trusted,
-            manifest=question.manifest,
-            release=question.release,
-            now=when,
-            signature=known.signature,
+            about=About(
+                manifest=question.manifest,
+                release=question.release,
+                now=when,
+                signature=known.signature,
+            ),
+            project=project,
         )
-        case = build_case(project, question, known, found, now=when)
+        aside = weighed.aside
+        case = build_case(project, question, known, weighed.found, now=when)
         decisions.append(policy.decide(case, policies, engine))
-    return Judged(decisions=tuple(decisions), locations=dict(known.locations))
+        seen.append(results_missing(decisions[-1], known.evidence))
+    return Judged(
+        decisions=tuple(decisions),
+        locations=dict(known.locations),
+        aside=aside,
+        seen=tuple(seen),
+    )
 
 
 def open_engine(policies: PolicySet) -> Engine:

@@ -6,9 +6,12 @@ RULES 39: a claimed base that no record names is unknown to policy; other differ
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sovgate.errors import VerificationFailed
 from sovgate.formats.claims import Claim
+from sovgate.strict import format_time
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import TrainingRecord
@@ -18,6 +21,25 @@ HELP = (
     "record the model with --base-model PATH (NAME=PATH where the files call it NAME), or with "
     "--public-base NAME@REVISION where anybody may have that base"
 )
+
+
+#: How far the clock of another machine may be ahead.
+CLOCK_SLACK = timedelta(seconds=300)
+
+
+def require_past(record: TrainingRecord, now: datetime) -> None:
+    """Before it is signed: a record of the future counts nowhere, and binds all the same.
+
+    Raises VerificationFailed, reason "from-the-future".
+    """
+    if record.finished > now + CLOCK_SLACK:
+        raise VerificationFailed(
+            "it is from the future",
+            why=f"it says that the training ended {format_time(record.finished)}; such a record "
+            "cannot be counted, and would bind the model all the same",
+            fix="correct the clock of the machine that trains, and record it again",
+            reason="from-the-future",
+        )
 
 
 def differences(inspected: Inspected, record: TrainingRecord | None) -> tuple[str, ...]:

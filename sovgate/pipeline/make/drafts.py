@@ -6,12 +6,14 @@ RULES 33: nothing is signed that the model or its own counts contradict. Opens n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from sovgate import strict
 from sovgate.errors import Malformed, VerificationFailed
 from sovgate.formats.statement import SPDX, Statement
+from sovgate.pipeline.make.claims import require_past
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
@@ -40,7 +42,7 @@ def read(statement: Statement, about: About) -> None:
 
     role = statement.role
     if role == "provenance":
-        provenance.parse(statement.predicate)
+        require_past(provenance.parse(statement.predicate), datetime.now(UTC))
     elif role == "gate":
         _read_gate(testresult.parse(_named_gate(statement)))
     elif role == "legal":

@@ -231,8 +231,9 @@ def open_base(place: Path, opened: Project, advance: Advance | None = None) -> B
     call its base by another name than its folder's.
     """
     from sovgate.formats.provenance import BaseModel
+    from sovgate.pipeline.beside import read_records
+    from sovgate.pipeline.decide.binding import About, weigh
     from sovgate.pipeline.decide.contents import of_evidence
-    from sovgate.pipeline.decide.evidence import sort_evidence
     from sovgate.pipeline.decide.judge import clock
     from sovgate.stages import attest, inventory
     from sovgate.stages.record import uncovered
@@ -245,21 +246,30 @@ def open_base(place: Path, opened: Project, advance: Advance | None = None) -> B
     if path.name.endswith(_EVIDENCE) and path.is_dir():
         name = path.name.removesuffix(_EVIDENCE)
         manifest = _signed(path, trusted)
-        evidence = attest.read(path)
+        evidence = read_records(attest.Folders(model=path, folder=path), manifest)
         claims = of_evidence(evidence, trusted, manifest).claims
     else:
-        evidence = evidence_of(path, DEFAULTS, opened).read()
         name = path.resolve().name
         taken = inventory.take(path, advance=advance)
         manifest = taken.manifest.digest
+        evidence = read_records(evidence_of(path, DEFAULTS, opened), manifest)
         names = [resource.name for resource in taken.manifest.resources]
         claims = inspect(taken.root, taken.kind, names).claims
-    found = sort_evidence(evidence, trusted=trusted, manifest=manifest, release=None, now=clock())
+    weighed = weigh(
+        evidence,
+        trusted=trusted,
+        about=About(manifest=manifest, release=None, now=clock()),
+        project=opened,
+    )
+    found = weighed.found
     digests = tuple(item.sha256 for item in found.evidence if item.role == "provenance")
     known = bool(found.records) and all(one.datasets for one in found.records)
-    known = known and not uncovered(claims, found.records)
+    known = known and not uncovered(claims, found.records) and not weighed.unclear
     entry = BaseModel(
-        name=called if renamed else name, manifest=manifest, records=digests if known else ()
+        name=called if renamed else name,
+        manifest=manifest,
+        records=digests if known else (),
+        aside=tuple((digest, reason) for digest, reason, _ in weighed.aside) if known else (),
     )
     behind = (base for one in found.records for base in one.base_models)
     return Base(entries=(entry, *behind), records=found.records)

@@ -119,6 +119,30 @@ def sbom(
     return _write(folders, described, signer, output=output, spdx=spdx, ignored=ignored)
 
 
+def describe(folders: Folders, opened: Project) -> Described:
+    """What an SBOM of the model would say now, but for libraries. Raises as `sbom` does."""
+    from sovgate import __version__
+    from sovgate.stages import inventory
+    from sovgate.stages import sbom as stage
+
+    inspected = admit(folders.model, opened)
+    taken = inventory.take(folders.model)
+    digest = taken.manifest.digest
+    record, record_signer, _ = _record(folders, digest, opened)
+    return stage.Described(
+        name=opened.config.model,
+        manifest=taken.manifest,
+        inspected=inspected,
+        filename=taken.root.name,
+        record=record,
+        record_signer=record_signer,
+        libraries=(),
+        licences=_licences((), inspected),
+        timestamp=None,
+        tool_version=__version__,
+    )
+
+
 def _write(
     folders: Folders,
     described: Described,

@@ -15,7 +15,8 @@ from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import nearest_project
 from sovgate.records import DEFAULTS, Options, Sized
-from sovgate.stages import attest, inventory
+from sovgate.stages import attest, former, inventory
+from sovgate.stages.former import NOTHING, Moved
 from sovgate.stages.sign import sign as sign_inventory
 from sovgate.strict import MAX_BYTES
 
@@ -28,6 +29,8 @@ class Signed:
     """`path` is the bundle; `replaced` tells whether an older one stood there.
 
     `left_out` are leftovers of tools in the model's folder, which are no part of it.
+    `moved`: evidence of what the model was before, and of what it is again.
+
     `oms_root` is what other OMS tools know the signature by; it identifies no model (RULES 1).
     """
 
@@ -40,6 +43,7 @@ class Signed:
     algorithm: str
     replaced: bool
     left_out: tuple[str, ...] = ()
+    moved: Moved = NOTHING
 
 
 @reads_model
@@ -61,17 +65,23 @@ def sign(
     options.refuse_dry_run("sign")
     signer = _signer(key, zone, options.project)
     opened = nearest_project(options.project)
-    path = signature
-    if path is None:
-        path = evidence_of(model, options, opened).folder / attest.SIGNATURE
+    folders = evidence_of(model, options, opened)
+    path = folders.folder / attest.SIGNATURE if signature is None else signature
     replaced = _older_bundle(path)
     admit(model, opened, signature=path)
     taken = inventory.take(
         model, advance=options.progress, total=options.expect, signature=path, strict_git=True
     )
     data = sign_inventory(taken, signer)
+    moved: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
     if signature is None:
+        digest = taken.manifest.digest
+        moved = _keep_older(folders.folder, digest, signer) if replaced else ()
         attest.write_signature(path, data)
+        for folder in (folders.folder, *folders.others):
+            moved += former.put_away(folder, digest)
+            back += former.bring_back(folder, digest)
     else:
         atomic_write(path, data)
     return Signed(
@@ -84,7 +94,22 @@ def sign(
         algorithm=signer.public_key.algorithm,
         replaced=replaced,
         left_out=tuple(name for name in taken.ignored if leftovers.lies_in(name)),
+        moved=former.Moved(away=moved, back=back),
     )
+
+
+def _keep_older(folder: Path, manifest: str, signer: Signer) -> tuple[str, ...]:
+    """The signature that is replaced, unless it is this identity's own about this very model."""
+    from sovgate.stages.trust import said_by
+
+    data = read_bounded(folder / attest.SIGNATURE, most=MAX_BYTES, what="signature")
+    about = former.about_of(data)
+    if about not in (None, manifest):
+        kept = former.keep_signature(folder, data, str(about))
+        return (kept.relative_to(folder).as_posix(),)
+    if said_by(data, signer, (), "signature") is None:
+        attest.add(folder, "signature", data)
+    return ()
 
 
 def _sized(data: bytes) -> Sized:

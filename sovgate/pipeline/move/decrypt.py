@@ -22,6 +22,7 @@ from sovgate.files import (
     opened_dir,
     read_bounded,
 )
+from sovgate.pipeline.beside import check_carried
 from sovgate.pipeline.places import evidence_of_output
 from sovgate.pipeline.project import open_project
 from sovgate.records import DEFAULTS, Options, Sized
@@ -205,18 +206,9 @@ def read_evidence(read_blob: ReadBlob, item: Evidence, manifest: str) -> bytes:
 
     Raises VerificationFailed. Whether its signer is believed is for policy.
     """
-    from sovgate.formats import foreign
-    from sovgate.stages import attest
 
     data = read_plain(read_blob, Sized(sha256=item.sha256, size=item.size), "evidence")
-    statement = foreign.statement(data)
-    if (statement.role, statement.predicate_type) != (item.role, item.predicate_type):
-        raise VerificationFailed(
-            f"a statement of role {item.role} is not what the copy's record says",
-            why=f"it is of role {statement.role}, {statement.predicate_type[:200]}",
-            reason="wrong-role",
-        )
-    attest.check_subject(statement, manifest)
+    check_carried(data, item.role, item.predicate_type, manifest)
     return data
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
+from sovgate.pipeline.beside import about_others, may_bind, read_records
 from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project, require_own
@@ -18,7 +19,7 @@ from sovgate.staging import require_free
 if TYPE_CHECKING:
     from sovgate.formats.sealed import Evidence, Sealed
     from sovgate.keys._api import Signer
-    from sovgate.stages.attest import Folders
+    from sovgate.stages.attest import Folders, RawEvidence
     from sovgate.stages.encrypt import ZoneKey
     from sovgate.stages.verify import VerifiedModel
 
@@ -192,17 +193,20 @@ def read_evidence(
     from sovgate.formats.sealed import Evidence
 
     found = []
-    for raw in folders.read():
+    others: list[tuple[str, str]] = []
+    for raw in read_records(folders, manifest):
         if raw.sha256 == hashlib.sha256(signature).hexdigest():
             continue
-        statement = foreign.statement(raw.data)
+        try:
+            statement = foreign.statement(raw.data)
+        except VerificationFailed:
+            if raw.unread is not None or not may_bind(raw, manifest):
+                raise
+            found.append((_unreadable(raw), raw.data))  # RULES 30: it binds where it arrives too
+            continue
         if statement.role != "signature" and statement.subject_sha256 != manifest:
-            raise VerificationFailed(
-                f"the evidence {raw.name!r} is about another model",
-                why=f"its subject is {statement.subject_sha256}; this model is {manifest}",
-                fix=f"remove it from {folders.folder}",
-                reason="evidence-subject",
-            )
+            others.append((raw.name, statement.subject_sha256))
+            continue
         record = Evidence(
             role=statement.role,
             predicate_type=statement.predicate_type,
@@ -210,4 +214,18 @@ def read_evidence(
             size=len(raw.data),
         )
         found.append((record, raw.data))
+    if others:
+        raise about_others(others, manifest)
     return found
+
+
+def _unreadable(raw: RawEvidence) -> Evidence:
+    from sovgate.formats.sealed import Evidence
+    from sovgate.formats.statement import PREDICATE_TYPES
+
+    return Evidence(
+        role="provenance",
+        predicate_type=PREDICATE_TYPES["provenance"],
+        sha256=raw.sha256,
+        size=len(raw.data),
+    )

@@ -6,12 +6,13 @@ Everything here has verified against the source's own trust; nothing has crossed
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
+from sovgate.pipeline.beside import about_others, read_records
 from sovgate.pipeline.move.copies import require_maker
 from sovgate.pipeline.move.outbox import open_blob
 from sovgate.records import Options, Release, Sized
@@ -20,8 +21,9 @@ from sovgate.stages import attest
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
     from sovgate.formats.sealed import Sealed
+    from sovgate.formats.transfer import EvidenceRef
     from sovgate.stages.attest import RawEvidence
-    from sovgate.stages.transfer import Document
+    from sovgate.stages.transfer import Document, Record
     from sovgate.stages.trust import Trusted
 
 #: What is said of a model wherever it is. What is said of another movement stays behind.
@@ -53,6 +55,19 @@ class Outgoing:
 
         digest = hashlib.sha256(self.signature).hexdigest()
         return Sized(sha256=digest, size=len(self.signature))
+
+
+def refs(items: Iterable[Document | EvidenceRef]) -> tuple[tuple[str, str], ...]:
+    """(role, SHA-256) of what is said of a model wherever it is."""
+    return tuple((item.role, item.sha256) for item in items if item.role in CARRIED)
+
+
+def later(outgoing: Outgoing, there: Record | None) -> tuple[tuple[str, str], ...]:
+    """What lies here, and is no part of the release that is in the store already."""
+    if there is None:
+        return ()
+    has = set(refs(there.transfer.evidence))
+    return tuple(one for one in refs(outgoing.documents) if one not in has)
 
 
 def is_sealed(folders: attest.Folders, zone: str, signature: Path | None = None) -> bool:
@@ -104,7 +119,7 @@ def from_model(
         verified = verify_model(
             model, bundle, trusted, scope, advance=options.progress, total=options.expect
         )
-    raw = folders.read()
+    raw = read_records(folders, verified.manifest.digest)
     documents, left_behind = select(raw, trusted, verified.manifest.digest)
     return Outgoing(
         manifest=verified.manifest,
@@ -225,34 +240,57 @@ def select(
 
     Raises VerificationFailed, reason "evidence-subject" where one is about another model (RULES 6).
     """
+    from sovgate.pipeline.decide.binding import binds
     from sovgate.stages.transfer import Document
     from sovgate.stages.trust import open_statement
 
     documents: dict[str, Document] = {}
     left_behind: list[str] = []
+    others: list[tuple[str, str]] = []
     for item in raw:
         try:
             verified = open_statement(item.data, trusted)
         except SovgateError as error:
-            left_behind.append(f"{item.name}: {error.what}")
+            if binds(item, trusted, manifest):
+                documents[item.sha256] = _unreadable(item)
+            else:
+                left_behind.append(f"{item.name}: {error.what}")
             continue
         statement = verified.statement
         if verified.role not in CARRIED:
             continue
         if statement.subject_sha256 != manifest:
-            raise VerificationFailed(
-                f"the evidence {item.name!r} is about another model",
-                why=f"its subject is {statement.subject_sha256}; this model is {manifest}",
-                fix="remove it from the evidence folder",
-                reason="evidence-subject",
-            )
+            others.append((item.name, statement.subject_sha256))
+            continue
         documents[item.sha256] = Document(
             role=verified.role,
             predicate_type=statement.predicate_type,
             data=item.data,
             sha256=item.sha256,
         )
+    if others:
+        raise about_others(others, manifest)
     return tuple(documents.values()), tuple(left_behind)
+
+
+def _unreadable(item: RawEvidence) -> Document:
+    """RULES 30: what may be a training record travels as one, and binds where it arrives too."""
+    from sovgate.formats.statement import PREDICATE_TYPES
+    from sovgate.stages.transfer import Document
+
+    if item.unread is not None:
+        raise VerificationFailed(
+            f"the evidence {item.name!r} is too large to travel with the model",
+            why=f"{item.unread}; it may be a training record, so the model does not go without it",
+            fix="remove it from the evidence folder, if it is no evidence of this model",
+            reason="limits",
+        )
+    return Document(
+        role="provenance",
+        predicate_type=PREDICATE_TYPES["provenance"],
+        data=item.data,
+        sha256=item.sha256,
+    )
 
 
 def _blob(folder: Path, blob: Sized, what: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.formats.auditentry import About
+from sovgate.pipeline.beside import check_carried
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import (
     Judged,
@@ -150,16 +151,8 @@ class _Move:
 
     def _check_roles(self) -> None:
         """RULES 3, 6: each statement is of the role that the record gives it, about this model."""
-        from sovgate.formats import foreign
-
         for ref, data in self.fetched.evidence:
-            found = foreign.statement(data)
-            if (found.role, found.predicate_type) != (ref.role, ref.predicate_type):
-                raise VerificationFailed(
-                    f"the record calls a statement of role {found.role} one of role {ref.role}",
-                    reason="wrong-role",
-                )
-            attest.check_subject(found, self.manifest.digest)
+            check_carried(data, ref.role, ref.predicate_type, self.manifest.digest)
 
     def is_there(self) -> bool:
         """Whether an earlier run has put this very model there. Raises UsageError if another is."""
@@ -338,7 +331,9 @@ class _Move:
         from sovgate.formats.transfer import blob_name
         from sovgate.stages import transfer
 
-        found = transfer.find_receipt(self.store, self.record, self.trusted, zone=self.zone)
+        found = transfer.find_receipt(
+            self.store, self.record, self.trusted, zone=self.zone, by=signer
+        )
         if found is not None:
             data, digest = found
             attest.add(self.evidence_dir, "receipt", data)

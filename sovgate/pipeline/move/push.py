@@ -175,7 +175,7 @@ class _Move:
         )
 
     def wanted(self, judged: Judged) -> Wanted:
-        from sovgate.stages.transfer import Wanted
+        from sovgate.stages.transfer import Wanted, record_payload
 
         return Wanted(
             release=self.release,
@@ -183,6 +183,12 @@ class _Move:
             source=self.zone.name,
             destination=self.to.name,
             policy=judged.policy,
+            recipient=self.recipient.key_id,
+            records=frozenset(
+                record_payload(item.data)
+                for item in self.outgoing.documents
+                if item.role == "provenance"
+            ),
         )
 
     def plan(self, judged: Judged, timer: Timer) -> Pushed:
@@ -202,9 +208,11 @@ class _Move:
             objects=0 if found else len(sizes),
             crossed=0 if found else sum(sizes),
             written=Written(
-                already=found is not None, sequence=found.transfer.sequence if found else None
+                already=found is not None,
+                sequence=found.transfer.sequence if found else None,
+                later=outgoings.later(self.outgoing, found),
             ),
-            dry_run=True,
+            there=found,
         )
 
     def run(
@@ -258,8 +266,9 @@ class _Move:
                 audit_head=end,
                 reused=done.reused,
                 unused=done.unused,
+                later=outgoings.later(self.outgoing, done.record if done.already else None),
             ),
-            dry_run=False,
+            there=done.record if done.already else None,
         )
 
     def _deliver(
@@ -348,7 +357,7 @@ class _Move:
         objects: int,
         crossed: int,
         written: Written,
-        dry_run: bool,
+        there: Record | None,
     ) -> Pushed:
         manifest = self.outgoing.manifest
         return Pushed(
@@ -366,9 +375,11 @@ class _Move:
                 crossed=crossed,
             ),
             written=written,
-            dry_run=dry_run,
+            dry_run=written.record is None,
             recipient=(self.recipient.key_id, self.recipient.algorithm),
-            evidence=tuple((item.role, item.sha256) for item in self.outgoing.documents),
+            evidence=outgoings.refs(
+                self.outgoing.documents if there is None else there.transfer.evidence
+            ),
             left_behind=self.outgoing.left_behind,
             decisions=judged.lines,
             steps=tuple(timer.steps),

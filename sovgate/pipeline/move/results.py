@@ -46,6 +46,7 @@ class Written:
     already  it was there before, the same and whole: only what was missing was done
     reused   the encrypted copy of an earlier run was complete and was used
     unused   why the copy that an earlier run left was not used; None where there was none
+    later    (role, SHA-256) of statements that lie here, and are no part of what is there
     """
 
     already: bool
@@ -54,6 +55,7 @@ class Written:
     audit_head: str | None = None
     reused: bool = False
     unused: str | None = None
+    later: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ class Pushed:
     """What a push did; of a dry run, what it would do.
 
     recipient    (key id, algorithm) of the key that it was encrypted for
-    evidence     (role, SHA-256) of what travels along
+    evidence     (role, SHA-256) of what travels along; of a release that is there, of what it has
     left_behind  statements that did not travel along, each with the reason
     steps        (step, seconds)
     """

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sovgate.errors import VerificationFailed
+from sovgate.pipeline.beside import may_bind, read_records
 from sovgate.pipeline.move.outgoing import CARRIED
 from sovgate.stages import attest
 from sovgate.strict import MAX_BYTES
@@ -51,13 +52,20 @@ def stored(store: Store, release: Release) -> tuple[attest.RawEvidence, ...]:
     return tuple(found)
 
 
-def beside(folders: attest.Folders, known: Iterable[str]) -> tuple[attest.RawEvidence, ...]:
+def beside(
+    folders: attest.Folders, known: Iterable[str], manifest: str
+) -> tuple[attest.RawEvidence, ...]:
     """The evidence of a model here, but for the digests `known`.
 
-    Of the roles that are said of a model wherever it is.
+    Of the roles that are said of a model wherever it is; and what cannot be read but may be a
+    record of this one, which binds it.
     """
     there = set(known)
-    return tuple(raw for raw in folders.read() if raw.sha256 not in there and _role(raw) in CARRIED)
+    return tuple(
+        raw
+        for raw in read_records(folders, manifest)
+        if raw.sha256 not in there and (_role(raw) in CARRIED or may_bind(raw, manifest))
+    )
 
 
 def keep(store: Store, release: Release, evidence: Iterable[attest.RawEvidence]) -> None:

@@ -58,13 +58,13 @@ def promote(
         with work.timer.step("decide"):
             judged = found.decide()
         if options.dry_run:
-            judged.first.require()
+            judged.require()
             done, already = here, plan.unchanged
         else:
             done, already = found.run(checkout, state, judged)
         return replace(
             _promoted(found, release, done, state=state, settled=settled, options=options),
-            permits=judged.permits,
+            permits=(*judged.permits, *judged.set_aside),
             already=already,
             diff="" if already and not options.dry_run else plan.diff,
             unchecked=plan.unchecked,

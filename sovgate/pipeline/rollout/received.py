@@ -128,7 +128,8 @@ def read_received(
     )
     added: tuple[attest.RawEvidence, ...] = ()
     if beside is not None:
-        added = zone_evidence.beside(beside, (raw.sha256 for raw in evidence))
+        digests = (raw.sha256 for raw in evidence)
+        added = zone_evidence.beside(beside, digests, record.transfer.manifest.sha256)
     received = Received(
         opened=opened,
         zone=zone,

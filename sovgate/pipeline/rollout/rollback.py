@@ -217,7 +217,7 @@ def _reconsider(candidate: Candidate, promotion: Promotion, dry_run: bool) -> Ju
     check_decision(work.store, promotion, work.trusted, proposed=proposed)
     judged = candidate.decide()
     try:
-        judged.first.require()
+        judged.require()
     except PolicyDenied:
         if not dry_run:
             candidate.write_denial(judged)

@@ -135,14 +135,15 @@ class Candidate:
         digest = refs[0][1]
         run = self._begin(signer)
         try:
-            judged.first.require()
+            judged.require()
         except PolicyDenied:
             keep(run, signed, digest)
             note(run, "denied", self.about, refs=refs)
             raise
         head = note(run, "intent", self.about, refs=refs)
         with outcome_of_failure(run, self.about):
-            self.received.keep(signed, {item.sha256 for item in judged.first.case.evidence})
+            used = {item.sha256 for item in judged.first.case.evidence}
+            self.received.keep(signed, used | {digest for digest, _, _ in judged.aside})
             with self.rollout.timer.step("commit and push"):
                 pushed = checkout.push(
                     self.pin,

@@ -48,6 +48,7 @@ from sovgate.stages.transfer.publish import (
     existing,
     payload,
     publish,
+    record_payload,
 )
 from sovgate.stages.transfer.records import Record, open_record, read_record
 from sovgate.stages.transfer.sequence import claim, newer, predecessor
@@ -82,4 +83,5 @@ __all__ = [
     "put_receipt",
     "read_record",
     "receipt_statement",
+    "record_payload",
 ]

@@ -21,9 +21,10 @@ from sovgate.records import Release, Sized
 from sovgate.stages.transfer.objects import get_blob, names_the_way_out, put_document
 from sovgate.stages.transfer.records import Record, read_record
 from sovgate.stages.transfer.sequence import check_claimed, read_before, require_near
-from sovgate.stages.trust import Trusted, open_statement
+from sovgate.stages.trust import Trusted, open_statement, said_by
 
 if TYPE_CHECKING:
+    from sovgate.keys._api import Signer
     from sovgate.stores._api import Store
 
 #: How far the clocks of two zones may differ.
@@ -184,11 +185,17 @@ def receipt_prefix(release: Release) -> str:
 
 
 def find_receipt(
-    store: Store, record: Record, trusted: Sequence[Trusted], *, zone: str
+    store: Store,
+    record: Record,
+    trusted: Sequence[Trusted],
+    *,
+    zone: str,
+    by: Signer | None = None,
 ) -> tuple[bytes, str] | None:
     """A receipt of this zone for this very record, bytes and SHA-256; None where there is none.
 
-    What does not verify is passed over: it proves nothing, and a new receipt can be written.
+    What does not verify is passed over: it proves nothing, and a new receipt can be written. `by`:
+    only one that this identity signed (RULES 32).
     """
     release = record.transfer.release
     for count, name in enumerate(store.list(receipt_prefix(release))):
@@ -204,6 +211,7 @@ def find_receipt(
             (receipt.record, receipt.zone) == (record.sha256, zone)
             and name == f"{receipt_prefix(release)}{digest}.json"
             and all(check.passed for check in receipt.checks)
+            and (by is None or said_by(data, by, trusted, "receipt") is not None)
         ):
             return data, digest
     return None

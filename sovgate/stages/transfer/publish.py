@@ -5,9 +5,10 @@ Reads the sealed folder through the callables that it is given; steps 7 to 10 of
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,7 +18,13 @@ from sovgate.formats.sealed import Blob, Sealed
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import EvidenceRef, Place, Transfer, blob_name, record_name
 from sovgate.records import Advance, Release, Sized
-from sovgate.stages.transfer.objects import names_the_way_out, put_blob, put_document, reread
+from sovgate.stages.transfer.objects import (
+    get_blob,
+    names_the_way_out,
+    put_blob,
+    put_document,
+    reread,
+)
 from sovgate.stages.transfer.records import Record, open_record, read_record
 from sovgate.stages.transfer.sequence import claim, predecessor
 from sovgate.stages.trust import Trusted, seal
@@ -188,7 +195,8 @@ def _put_record(
     try:
         put_document(store, record_name(transfer.release), data)
     except StoreError:
-        found = existing(store, Wanted.of(transfer), trusted)
+        mine_too = replace(Wanted.of(transfer), records=_records(store, transfer))
+        found = existing(store, mine_too, trusted)
         if found is None:
             raise
         return found, True
@@ -197,13 +205,20 @@ def _put_record(
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What makes two pushes of one release the same: zones by name, manifest and policy SHA-256."""
+    """What makes two pushes of one release the same: zones by name, manifest and policy SHA-256,
+    and the key that it is encrypted for.
+
+    `records` tell the training records beside the model (`record_payload`): what binds it is part
+    of it.
+    """
 
     release: Release
     manifest: str
     source: str
     destination: str
     policy: str
+    recipient: str
+    records: frozenset[str]
 
     @classmethod
     def of(cls, transfer: Transfer) -> Wanted:
@@ -213,7 +228,27 @@ class Wanted:
             source=transfer.source.zone,
             destination=transfer.destination.zone,
             policy=transfer.policy,
+            recipient=transfer.recipient.key_id,
+            records=frozenset(),
         )
+
+
+def record_payload(data: bytes) -> str:
+    """SHA-256 of what a record says. Signed twice it is the same record (RULES 43)."""
+    from sovgate.formats.foreign import Foreign
+
+    try:
+        return hashlib.sha256(Foreign.parse(data).bundle.payload).hexdigest()
+    except VerificationFailed:
+        return hashlib.sha256(data).hexdigest()  # it cannot be read, and binds all the same
+
+
+def _records(store: Store, transfer: Transfer) -> frozenset[str]:
+    return frozenset(
+        record_payload(get_blob(store, Sized(sha256=item.sha256, size=item.size), what="evidence"))
+        for item in transfer.evidence
+        if item.role == "provenance"
+    )
 
 
 def existing(
@@ -233,11 +268,15 @@ def existing(
     if found is None:
         return None
     there = Wanted.of(found.transfer)
-    for field in ("manifest", "source", "destination", "policy"):
+    for field in ("manifest", "source", "destination", "policy", "recipient"):
         old, new = getattr(there, field), getattr(wanted, field)
         if old != new:
             raise _taken(store, wanted.release, f"its {field} is {old}, not {new}")
     _check_whole(store, found.transfer, read=read)
+    late = len(wanted.records - _records(store, found.transfer)) if wanted.records else 0
+    if late:
+        what = "a training record" if late == 1 else f"{late} training records"
+        raise _taken(store, wanted.release, f"it lacks {what} of the model")
     return found
 
 

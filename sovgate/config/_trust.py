@@ -1,0 +1,119 @@
+"""Entries of `trust` and `set-aside`: whom a project believes, and what binds it no longer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from sovgate import uri
+from sovgate.config._records import CertificateTrust, SetAside, TrustEntry, ZoneConfig
+from sovgate.errors import ConfigError, Malformed
+from sovgate.formats.sections import Section
+from sovgate.records import ROLES
+from sovgate.strict import is_sha256, parse_time
+
+#: A reason is a sentence: every decision shows it.
+_REASON = re.compile(r"\S[^\x00]{8,298}\S")
+_UNTIL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?", re.ASCII)
+
+
+def key_uri(section: Section, key: str, what: str) -> str | None:
+    if not section.has(key):
+        return None
+    text = section.text(key)
+    try:
+        uri.parse(text, what=what)
+    except ConfigError as error:
+        where = section.document.where((*section.path, key))
+        raise ConfigError(
+            error.what, why=error.why, fix=error.fix, where=where, reason=error.reason
+        ) from error
+    return text
+
+
+def trust_entry(section: Section, zones: Mapping[str, ZoneConfig]) -> TrustEntry:
+    certificate = (
+        _certificate(section.section("certificate")) if section.has("certificate") else None
+    )
+    key = key_uri(section, "key", "key")
+    if (key is None) == (certificate is None):
+        section.refuse(None, "a trust entry has either key: or certificate:")
+    made = TrustEntry(
+        name=section.text("name"),
+        key=key,
+        certificate=certificate,
+        may=frozenset(section.texts("may", ROLES)),
+        zone=section.choice("from", list(zones)) if section.has("from") else None,
+        until=_former(section),
+    )
+    section.done()
+    return made
+
+
+def _former(section: Section) -> datetime | None:
+    """The end of a signer that is trusted no longer: `former` and `until` stand together."""
+    if not _opted_in(section, "former"):
+        if section.has("until"):
+            section.refuse("until", "until: is the end of a former signer", fix="add former: true")
+        return None
+    text = section.text("until", pattern=_UNTIL)
+    try:
+        return parse_time(text if "T" in text else f"{text}T00:00:00Z")
+    except Malformed:
+        section.refuse(
+            "until",
+            f"{section.title('until')}: {text[:80]!r} is not a time",
+            fix='write until: "2026-11-01T00:00:00Z", the time from which the key is not trusted',
+        )
+
+
+def set_aside_entry(section: Section) -> SetAside:
+    record, reason = section.text("record"), section.text("reason")
+    if not is_sha256(record.removeprefix("sha256:")) or not record.startswith("sha256:"):
+        section.refuse(
+            "record",
+            f"{section.title('record')} is not the digest of one record",
+            fix="write sha256: and the 64 digits that `sovgate check` shows for that record",
+        )
+    if not _REASON.fullmatch(reason):
+        section.refuse(
+            "reason",
+            f"{section.title('reason')} does not say why",
+            fix="write a sentence of 10 to 300 characters; every decision shows it",
+        )
+    section.done()
+    return SetAside(record=record.removeprefix("sha256:"), reason=reason)
+
+
+def _opted_in(section: Section, key: str) -> bool:
+    """Whether an option that weakens trust is there; it can be `true`, or be left out."""
+    if not section.has(key):
+        return False
+    if section.raw(key) is not True:
+        section.refuse(key, f"{section.title(key)} is not true", fix="write true, or leave it out")
+    return True
+
+
+def _certificate(section: Section) -> CertificateTrust:
+    anybody = _opted_in(section, "unsafe-any-subject")
+    if anybody and section.has("san"):
+        section.refuse(
+            "unsafe-any-subject",
+            "unsafe-any-subject trusts everybody below the root, but san names one of them",
+            fix="keep san",
+        )
+    if not anybody and not section.has("san"):
+        section.refuse(
+            None,
+            "the entry does not say whose certificate it trusts",
+            fix="add san: with the signer's e-mail address, URI or DNS name; to trust everybody "
+            "whom the root ever issues a certificate, unsafe-any-subject: true",
+        )
+    made = CertificateTrust(
+        root=section.text("root"),
+        san=None if anybody else section.text("san"),
+        authority_leaf=_opted_in(section, "unsafe-authority-leaf"),
+    )
+    section.done()
+    return made

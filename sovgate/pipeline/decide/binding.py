@@ -1,0 +1,326 @@
+"""What binds a model, though it cannot be counted. No I/O.
+
+RULES 30: evidence that binds is not evidence that permits. A training record about this manifest
+that cannot be counted makes the model derive from unknown data, until this project sets that record
+aside by its digest. RULES 7: what a former signer signed counts if something verified dates it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sovgate import strict
+from sovgate.errors import SovgateError, VerificationFailed
+from sovgate.formats.case import Rejected
+from sovgate.pipeline.decide.evidence import MAX_REJECTED, Sorted, counted, sort_evidence
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.project import Project
+    from sovgate.records import Release
+    from sovgate.stages.attest import RawEvidence
+    from sovgate.stages.trust import Trusted, Verified
+
+#: How many of them a decision names one by one.
+MAX_NAMED = 100
+#: Of a bundle that was read whole these say that nobody whom the project ever trusted signed it.
+_STRANGERS = ("wrong-signer", "untrusted-role")
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Whose evidence it is; `signature` as for `sort_evidence`."""
+
+    manifest: str | None
+    release: Release | None
+    now: int
+    signature: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unclear:
+    """A record that cannot be counted, or one that is missing. `sha256` is None for that."""
+
+    name: str
+    sha256: str | None
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """For a decision, in one line."""
+        digest = "" if self.sha256 is None else f" (sha256:{self.sha256})"
+        return f"{self.name[:60]}{digest} {self.reason}"[:256]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighed:
+    """`found` is what counts and what not; `unclear` makes the model derive from unknown data.
+
+    `aside`: (digest, reason, line) of records that this project has set aside.
+    """
+
+    found: Sorted
+    unclear: tuple[Unclear, ...]
+    aside: tuple[tuple[str, str, str], ...]
+
+
+def weigh(
+    raws: Sequence[RawEvidence],
+    *,
+    trusted: Sequence[Trusted],
+    about: About,
+    project: Project | None,
+) -> Weighed:
+    """Sort the evidence, count what a former signer's is shown to be, and find what binds.
+
+    Raises ConfigError where the key of a former signer cannot be read.
+    """
+    found = sort_evidence(
+        raws,
+        trusted=trusted,
+        manifest=about.manifest,
+        release=about.release,
+        now=about.now,
+        signature=about.signature,
+    )
+    if about.manifest is None:
+        return Weighed(found=found, unclear=(), aside=())
+    known = {item.sha256 for item in found.evidence}
+    reasons = {item.sha256: item.reason for item in found.rejected}
+    left = {raw.sha256: raw for raw in raws if raw.sha256 not in known}
+    dates = _dates(raws, trusted, about.manifest) if left else {}
+    former = project.former() if project is not None and left else ()
+    aside = project.set_aside if project is not None else {}
+    more: list[Sorted] = []
+    unclear: list[Unclear] = []
+    told: dict[str, str] = {}
+    for digest, raw in left.items():
+        shown = _shown(raw, trusted, former, dates.get(digest), about)
+        if isinstance(shown, Sorted):
+            more.append(shown)
+            continue
+        if shown is not None:
+            told[digest] = shown
+            continue
+        why = raw.unread or reasons.get(digest) or "it cannot be counted"
+        if _binds(raw, trusted, about.manifest, named=digest in dates):
+            if digest in aside:
+                reason, line = aside[digest]
+                told[digest] = f"{why[:600]}; set aside by {line}: {reason}"
+            else:
+                told[digest] = f"{why[:900]}; it binds all the same"
+                unclear.append(
+                    Unclear(name=raw.name, sha256=digest, reason=f"cannot be counted: {why}")
+                )
+        elif why != reasons.get(digest):
+            told[digest] = why
+    found = _joined(found, more, left, told)
+    unclear += _missing(raws, found, trusted, about)
+    return Weighed(
+        found=replace(found, unclear=_texts(unclear)),
+        unclear=tuple(unclear),
+        aside=tuple((one, *aside[one]) for one in told if one in aside),
+    )
+
+
+def binds(raw: RawEvidence, trusted: Sequence[Trusted], manifest: str) -> bool:
+    """Whether it may be a training record about `manifest`, by somebody trusted for it."""
+    return _binds(raw, trusted, manifest, named=False)
+
+
+def _joined(
+    found: Sorted,
+    more: Sequence[Sorted],
+    left: Mapping[str, RawEvidence],
+    told: Mapping[str, str],
+) -> Sorted:
+    """What counts later too, and what is said of the others; what binds is never cut off."""
+    evidence = [*found.evidence, *(item for one in more for item in one.evidence)]
+    known = {item.sha256 for item in evidence}
+    rejected = [
+        Rejected(name=left[digest].name[:256], sha256=digest, reason=why[:1024])
+        for digest, why in told.items()
+    ]
+    rest = [item for item in found.rejected if item.sha256 not in {*told, *known}]
+    return replace(
+        found,
+        evidence=tuple(sorted(evidence, key=lambda item: (item.role, item.sha256))),
+        rejected=tuple([*rejected, *rest][:MAX_REJECTED]),
+        records=(*found.records, *(record for one in more for record in one.records)),
+    )
+
+
+def _shown(
+    raw: RawEvidence,
+    trusted: Sequence[Trusted],
+    former: Sequence[tuple[Trusted, datetime]],
+    dated: datetime | None,
+    about: About,
+) -> Sorted | str | None:
+    """What a signer said while it was trusted, if something verified is dated within that time.
+
+    Text says why a former signer's statement does not count; None where it is no such statement.
+    """
+    entries = [(entry, until) for entry, until in former if "provenance" in entry.may]
+    name, end = "", None
+    for entry, until in entries:
+        said = _opened(raw, [entry], None) or _opened(raw, [entry], dated)
+        if said is not None and said.role == "provenance":
+            name, end = entry.name, until
+            if dated is not None and dated < until:
+                return _counted(raw, [entry], dated, about)
+    if end is not None:
+        return f"former-signer: nothing shows that {name} signed it before {end:%Y-%m-%d}"
+    if dated is not None and _opened(raw, trusted, None) is None:
+        said = _opened(raw, trusted, dated)  # a certificate that has run out since
+        if said is not None and said.role == "provenance":
+            return _counted(raw, trusted, dated, about)
+    return None
+
+
+def _counted(
+    raw: RawEvidence, trusted: Sequence[Trusted], dated: datetime, about: About
+) -> Sorted | None:
+    verified = _opened(raw, trusted, dated)
+    if verified is None or about.manifest is None:
+        return None
+    made = counted(verified, manifest=about.manifest, release=about.release, now=about.now)
+    if made is None:
+        return None
+    item, record = made
+    return Sorted(evidence=(item,), rejected=(), records=() if record is None else (record,))
+
+
+def _opened(raw: RawEvidence, trusted: Sequence[Trusted], at: datetime | None) -> Verified | None:
+    from sovgate.stages.trust import open_statement
+
+    try:
+        return open_statement(raw.data, trusted, now=at)
+    except SovgateError:
+        return None
+
+
+def _dates(
+    raws: Sequence[RawEvidence], trusted: Sequence[Trusted], manifest: str
+) -> dict[str, datetime]:
+    """Digests that a verified decision or transfer about this manifest names -> the first time."""
+    found: dict[str, datetime] = {}
+    for raw in raws:
+        verified = _opened(raw, trusted, None)
+        if verified is None or verified.statement.subject_sha256 != manifest:
+            continue
+        try:
+            when, digests = _names(verified)
+        except VerificationFailed:
+            continue
+        for digest in digests:
+            found[digest] = min(when, found.get(digest, when))
+    return found
+
+
+def _names(verified: Verified) -> tuple[datetime, list[str]]:
+    """When a decision or a transfer was signed, and which evidence it names. Raises Malformed."""
+    statement = verified.statement
+    if verified.role == "decision":
+        from sovgate.formats.decision import parse_decision
+
+        rows = strict.Fields(statement.predicate, "predicate").list("inputAttestations", most=1000)
+        digests = [row["digest"]["sha256"] for row in rows if _has_digest(row)]
+        return parse_decision(statement).time, digests
+    if verified.role == "transfer":
+        from sovgate.formats.transfer import Transfer
+
+        said = Transfer.parse(
+            statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
+        )
+        return said.created, [item.sha256 for item in said.evidence]
+    return datetime.max.replace(tzinfo=UTC), []
+
+
+def _has_digest(row: strict.JSON) -> bool:
+    digest = row.get("digest") if type(row) is dict else None
+    return type(digest) is dict and type(digest.get("sha256")) is str
+
+
+def _binds(raw: RawEvidence, trusted: Sequence[Trusted], manifest: str, *, named: bool) -> bool:
+    """Whether it may be a training record about `manifest` by somebody trusted, now or before.
+
+    `named`: a verified decision or transfer names it, so somebody counted it once.
+    """
+    from sovgate.formats import doubtful
+    from sovgate.stages.trust import open_statement
+
+    if raw.unread is not None:
+        return True
+    try:
+        verified = open_statement(raw.data, trusted)
+    except SovgateError as error:
+        strange = error.reason in _STRANGERS or (
+            error.reason == "untrusted-certificate" and not _was_trusted(raw, trusted)
+        )
+        return (named or not strange) and doubtful.may_be_record(raw.data, raw.name, manifest)
+    return (verified.role, verified.statement.subject_sha256) == ("provenance", manifest)
+
+
+def _was_trusted(raw: RawEvidence, trusted: Sequence[Trusted]) -> bool:
+    """Whether its certificate would be admitted, but for having run out, or not having begun."""
+    from sovgate.formats.foreign import Foreign
+    from sovgate.formats.x509 import validity
+
+    try:
+        times = validity(Foreign.parse(raw.data).bundle.certificates)
+    except VerificationFailed:
+        return True  # it cannot be told
+    return any(_opened(raw, trusted, at) is not None for at in times)
+
+
+def _missing(
+    raws: Sequence[RawEvidence], found: Sorted, trusted: Sequence[Trusted], about: About
+) -> Iterator[Unclear]:
+    """A record of another zone adds to those of the zone where the model was made, and stands for
+    none of them. That zone is the one that signed the model."""
+    if not found.records:
+        return  # then it is unknown for having no record at all
+    signed = {about.signature} if about.signature is not None else _own_signature(raws)
+    records = [item for item in found.evidence if item.role == "provenance"]
+    told = {item.zone for item in records}
+    told |= _speakers(raws, {item.sha256 for item in records}, trusted)
+    makers = _speakers(raws, signed, trusted)
+    for zone in sorted(zone for zone in makers if zone is not None):
+        if not told & {None, zone}:
+            yield Unclear(
+                name=f"the record of zone {zone}",
+                sha256=None,
+                reason=f"is missing: {zone} signed the model, and a record of another zone only "
+                "adds to its own",
+            )
+
+
+def _own_signature(raws: Sequence[RawEvidence]) -> set[str]:
+    """The model's signature where the caller did not verify it: one of an earlier signer may lie
+    beside it under another name."""
+    from sovgate.stages.attest import SIGNATURE
+
+    return {raw.sha256 for raw in raws if raw.name == SIGNATURE}
+
+
+def _speakers(
+    raws: Sequence[RawEvidence], digests: Container[str], trusted: Sequence[Trusted]
+) -> set[str | None]:
+    """The zones that the signers of these statements may speak for; None is any."""
+    found: set[str | None] = set()
+    for raw in raws:
+        verified = _opened(raw, trusted, None) if raw.sha256 in digests else None
+        if verified is not None:
+            found |= {entry.zone for entry in (verified.signer, *verified.also)}
+    return found
+
+
+def _texts(unclear: Sequence[Unclear]) -> tuple[str, ...]:
+    """What stands in a case for what binds: one text each, of a bounded number."""
+    texts = [one.text for one in unclear[:MAX_NAMED]]
+    if len(unclear) > MAX_NAMED:
+        texts.append(f"{len(unclear) - MAX_NAMED} further records cannot be counted")
+    return tuple(texts)
