@@ -31,6 +31,7 @@ from sovgate.config._records import (
     ZoneConfig,
     ZoneKeys,
 )
+from sovgate.config._regions import declared, zone_region
 from sovgate.config._trust import key_uri, set_aside_entry, trust_entry
 from sovgate.errors import ConfigError, Where
 from sovgate.formats import kustomize
@@ -58,6 +59,7 @@ __all__ = [
     "ZoneConfig",
     "ZoneKeys",
     "at",
+    "declared_regions",
     "find",
     "may_name",
     "parse",
@@ -87,7 +89,8 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
     if version != 1:
         top.refuse("version", f"version {version} is not known", fix="write version: 1")
     top.raw("zones")
-    zones = {name: _zone(name, section) for name, section in top.sections("zones")}
+    sites = declared(top)
+    zones = {name: _zone(name, section, sites) for name, section in top.sections("zones")}
     if not zones:
         top.refuse("zones", "the file declares no zone", fix="declare at least one")
     classes = (*CLASSES, *(top.texts("classes") if top.has("classes") else ()))
@@ -112,17 +115,15 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
     return config
 
 
-def _zone(name: str, section: Section) -> ZoneConfig:
+def declared_regions(config: ProjectConfig) -> tuple[regions.Region, ...]:
+    """The regions of the file's own, whether a zone lies there or not; sorted by id."""
+    return tuple(row for _, row in sorted(declared(Section(config.document)).items()))
+
+
+def _zone(name: str, section: Section, sites: Mapping[str, regions.Region]) -> ZoneConfig:
     if not ZONE_NAME.fullmatch(name):
         section.refuse(None, f"{name[:80]!r} is not a zone name", fix="a-z, 0-9 and hyphens")
-    region = section.text("region")
-    try:
-        regions.lookup(region)
-    except ConfigError as error:
-        where = section.document.where((*section.path, "region"))
-        raise ConfigError(
-            error.what, why=error.why, fix=error.fix, where=where, reason=error.reason
-        ) from error
+    place = zone_region(section, sites)
     keys = ZoneKeys(sign=None, sign_public=None, encrypt=None, encrypt_public=None)
     if section.has("keys"):
         below = section.section("keys")
@@ -135,7 +136,8 @@ def _zone(name: str, section: Section) -> ZoneConfig:
         below.done()
     zone = ZoneConfig(
         name=name,
-        region=region,
+        region=place.id,
+        place=place,
         store=key_uri(section, "store", "store"),
         keys=keys,
         require=section.choice("require", ("declared", "api", "attested"), "declared"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from sovgate.errors import ConfigError, Where
 from sovgate.formats.sections import did_you_mean
 from sovgate.formats.yaml12 import Document
+from sovgate.regions import Region
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,11 @@ class GitOps:
 
 @dataclass(frozen=True, kw_only=True)
 class ZoneConfig:
+    """`place` is what the catalogue, or the file itself, says of `region`."""
+
     name: str
     region: str
+    place: Region
     store: str | None
     keys: ZoneKeys
     require: str

@@ -3,7 +3,8 @@
 An adapter module (`keys/<scheme>.py`) has up to four functions, each taking the parsed URI, the
 folder that relative paths start from, and the zone's "provider:region" or None, and raising
 ConfigError for what its URIs cannot do, ResidencyMismatch for a key that lies outside that region:
-`public_key`, `signer`, `recipient`, `identity`. `registry` names the module by scheme.
+`public_key`, `signer`, `recipient`, `identity`. A fifth, `check`, asks nobody: it raises what the
+URI alone tells. `registry` names the module by scheme.
 """
 
 from __future__ import annotations

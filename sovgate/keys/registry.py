@@ -45,6 +45,17 @@ def _open(uri_text: str, base: Path, use: str, region: str | None) -> Any:
     return adapter(parsed, base, region)
 
 
+def check(uri_text: str, base: Path, region: str | None = None) -> None:
+    """What can be told of a key's URI without its service, SDK or file.
+
+    Raises ConfigError, ResidencyMismatch: what opening it would raise too.
+    """
+    parsed = uri.parse(uri_text, what="key")
+    if parsed.scheme in SCHEMES:
+        adapter = importlib.import_module(SCHEMES[parsed.scheme])
+        getattr(adapter, "check", lambda *_: None)(parsed, base, region)
+
+
 def _suggestion(scheme: str) -> str:
     import difflib
 

@@ -14,6 +14,7 @@ from sovgate import uri
 from sovgate.config import ProjectConfig
 from sovgate.git.url import same_repository
 from sovgate.lint._api import Finding
+from sovgate.regions import DECLARED
 
 Rule = Callable[[ProjectConfig], Iterator[Finding]]
 
@@ -158,6 +159,20 @@ def weights_without_metadata(config: ProjectConfig) -> Iterator[Finding]:
             )
 
 
+def require_of_declared(config: ProjectConfig) -> Iterator[Finding]:
+    """A zone in a region of the project's own, whose location must be known better than that."""
+    for name, zone in config.zones.items():
+        if zone.place.provider == DECLARED and zone.require != "declared":
+            yield Finding(
+                rule="require-of-declared",
+                severity="error",
+                where=config.where(f"zones.{name}.require"),
+                message=f"{zone.region} is known by this file's own word alone, so require: "
+                f"{zone.require} can never hold",
+                fix="write require: declared, or leave it out",
+            )
+
+
 def unknown_residence(config: ProjectConfig) -> Iterator[Finding]:
     """A data set without manifest and without stays-in ties every model made from it."""
     for name, dataset in config.datasets.items():
@@ -248,6 +263,7 @@ RULES: tuple[Rule, ...] = (
     border_to_itself,
     source_without_key,
     weights_without_metadata,
+    require_of_declared,
     unknown_residence,
     trust_without_legal,
     unsafe_trust,

@@ -5,6 +5,7 @@ Stands beside formats: standard library and its own data files, read on first us
 
 from sovgate.regions._record import Claim, Region
 from sovgate.regions.catalogue import (
+    DECLARED,
     all_regions,
     lookup,
     provider_regions,
@@ -14,6 +15,7 @@ from sovgate.regions.catalogue import (
 from sovgate.regions.groups import Group, all_groups, group, groups_of, known_group
 
 __all__ = [
+    "DECLARED",
     "Claim",
     "Group",
     "Region",

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
 
 
+NOT_PUBLISHED = "not published"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """What somebody says about a region: a certificate, a SEAL level. Never a fact of ours."""
@@ -27,6 +30,7 @@ class Region:
                       has it and no `stays-in` but the empty one admits it
     groups            the country itself first, then every group that has it, e.g. (DE, EEA, EU)
     operator          short id of the company that runs it
+    operator_primary  whether that source is the company's own, its parent's or a register's
     operator_country  who controls that company in the end, as far as its source says; or "ZZ"
     partition         the name that the provider gives to a world of accounts of its own
     endpoints         (service, hosts), the canonical host first; services are s3, gcs, blob, kms,
@@ -45,6 +49,7 @@ class Region:
     operator_country: str
     operator_control: str
     operator_source: str
+    operator_primary: bool
     operator_date: str
     partition: str
     dns_suffix: str
@@ -69,6 +74,7 @@ class Region:
                 "country": self.operator_country,
                 "control": self.operator_control,
                 "source": self.operator_source,
+                "primary-source": self.operator_primary,
                 "date": self.operator_date,
             },
             "partition": self.partition,
@@ -88,6 +94,16 @@ class Region:
                 for claim in self.claims
             ],
         }
+
+    @property
+    def run_by(self) -> str:
+        """Who runs it and who controls that company, wherever either is said: the one text."""
+        name = self.operator_name
+        if name == NOT_PUBLISHED:
+            name = f"a company whose name is {NOT_PUBLISHED} ({self.operator})"
+        if self.operator_country == "ZZ":
+            return f"run by {name}; from where it is controlled is {NOT_PUBLISHED}"
+        return f"run by {name}, controlled from {self.operator_country}"
 
     def endpoint(self, service: str) -> str | None:
         """The canonical host of a service, e.g. "s3.eu-west-1.amazonaws.com"; None: not known."""

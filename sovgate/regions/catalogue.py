@@ -18,6 +18,8 @@ from sovgate.regions.groups import MAX_TEXT, groups_of, quoted
 #: One file a family. `aws.json` is generated (generate.py); the others are written by hand.
 FILES = ("aws.json", "google.json", "azure.json", "europe.json", "others.json")
 
+#: What stands before the colon of a region that a project file declares by itself.
+DECLARED = "declared"
 _DATA = Path(__file__).parent / "data"
 _SEE = "`sovgate regions list` shows them all"
 
@@ -34,7 +36,7 @@ def _providers() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def _operators() -> dict[str, dict[str, str]]:
+def _operators() -> dict[str, dict[str, Any]]:
     return _read("operators.json")
 
 
@@ -72,6 +74,7 @@ def _build(key: str) -> Region:
         operator_country=operator["country"],
         operator_control=operator["control"],
         operator_source=operator["source"],
+        operator_primary=operator["primary"],
         operator_date=operator["date"],
         partition=row["partition"],
         dns_suffix=row["dns-suffix"],
@@ -124,6 +127,14 @@ def lookup(text: str, *, where: Where | None = None) -> Region:
     if ":" not in text:
         raise _bare(text, where)
     provider, _, region = text.partition(":")
+    if provider == DECLARED:
+        raise ConfigError(
+            f"the region {quoted(text)} is not in the catalogue",
+            why="a region of one's own is declared under regions: in sovgate.yaml",
+            fix="declare it there, or run this in the folder of the project that does",
+            where=where,
+            reason="unknown-region",
+        )
     if provider in _providers():
         why = f"{_providers()[provider]['title']} has no such region in the catalogue"
     else:

@@ -47,6 +47,15 @@ def test_every_row_says_where_it_comes_from_and_when() -> None:
             assert claim.claimed_by
 
 
+def test_who_has_no_primary_source_is_marked() -> None:
+    """The companies' own pages or a register are primary; news and blogs are not."""
+    news = re.compile(r"thestack|thenextweb|heise|totaltele|sowhatnowwhat|taketonews|cloud13")
+    for row in EVERY:
+        primary = "https://" in row.operator_source and not news.search(row.operator_source)
+        assert row.operator_primary is primary, row.operator
+        assert row.run_by.startswith("run by ")
+
+
 def test_every_row_has_a_real_country_or_admits_that_none_is_known() -> None:
     for row in EVERY:
         if row.id in UNPUBLISHED:

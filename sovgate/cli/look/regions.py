@@ -1,8 +1,12 @@
-"""`sovgate regions list|show`: the catalogue for people and programs. Touches nothing."""
+"""`sovgate regions list|show`: the catalogue, and what the project file declares beside it.
+
+Reads that file, if there is one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -44,10 +48,20 @@ def _asked(find: Callable[[str], T], text: str) -> T:
 @_base.option("--provider", metavar="NAME", help="Only this provider, e.g. aws-eusc.")
 @_base.option("--country", metavar="CODE", help="Only this country, e.g. DE.")
 @_base.option("--group", "group_", metavar="GROUP", help="Only this group: EU, EEA, EFTA.")
+@_base.project_option
 @_base.output_options
-def _list(provider: str | None, country: str | None, group_: str | None, format_: str) -> Report:
-    rows = regions.all_regions()
-    if provider is not None:
+def _list(
+    provider: str | None,
+    country: str | None,
+    group_: str | None,
+    project: Path | None,
+    format_: str,
+) -> Report:
+    own = _own(project)
+    every = rows = (*regions.all_regions(), *own)
+    if provider == regions.DECLARED:
+        rows = own
+    elif provider is not None:
         _known_provider(provider)
         rows = regions.provider_regions(provider)
     for code in (country, group_):
@@ -63,11 +77,26 @@ def _list(provider: str | None, country: str | None, group_: str | None, format_
     found = "1 region" if len(rows) == 1 else f"{len(rows)} regions"
     return Report(
         command="regions list",
-        headline=f"{found} of {len(regions.all_regions())}",
+        headline=f"{found} of {len(every)}",
         table=(head, *map(_line, rows)),
         notes=tuple(notes),
         data={"regions": [row.json() for row in rows]},
     )
+
+
+def _own(project: Path | None) -> tuple[Region, ...]:
+    """What the project declares by itself; nothing where there is no project that reads."""
+    from sovgate.config import declared_regions
+    from sovgate.pipeline.project import nearest_project
+
+    opened = nearest_project(project)
+    return () if opened is None else declared_regions(opened.config)
+
+
+def _provider(row: Region) -> str:
+    if row.provider == regions.DECLARED:
+        return f"{row.provider} (by the project file alone)"
+    return f"{row.provider} ({regions.provider_title(row.provider)})"
 
 
 def _known_provider(name: str) -> None:
@@ -97,9 +126,11 @@ def _line(row: Region) -> tuple[str, ...]:
     example="sovgate regions show aws-eusc:eusc-de-east-1",
 )
 @_base.argument("region", metavar="REGION", help="provider:region, e.g. aws:us-east-1.")
+@_base.project_option
 @_base.output_options
-def _show(region: str, format_: str) -> Report:
-    row = _asked(regions.lookup, region)
+def _show(region: str, project: Path | None, format_: str) -> Report:
+    own = {row.id: row for row in _own(project)} if region.startswith(regions.DECLARED) else {}
+    row = own.get(region) or _asked(regions.lookup, region)
     return Report(
         command="regions show",
         headline=f"{row.id} is {row.name}, {_country(row.country)}",
@@ -114,23 +145,29 @@ def _country(code: str) -> str:
     return f"{code} ({regions.group(code).name})"
 
 
+def _primary(row: Region) -> str:
+    if row.operator_primary:
+        return ""
+    return "; no primary source: neither the companies' own words nor a register"
+
+
 def _facts(row: Region) -> list[tuple[str, str]]:
     facts = [
-        ("provider", f"{row.provider} ({regions.provider_title(row.provider)})"),
+        ("provider", _provider(row)),
         ("country", _country(row.country)),
         ("groups", " ".join(row.groups) or "none: no stays-in but the empty one admits it"),
-        ("partition", row.partition),
-        ("domain", row.dns_suffix),
     ]
+    if row.provider != regions.DECLARED:
+        facts += [("partition", row.partition), ("domain", row.dns_suffix)]
     facts += [(service, " ".join(hosts)) for service, hosts in row.endpoints]
     if row.note:
         facts.append(("note", row.note))
     facts += [
         ("source", row.source),
         ("checked", row.date),
-        ("operator", f"{row.operator} ({row.operator_name})"),
+        ("operator", f"{row.operator}, {row.run_by}"),
         ("controlled from", f"{_country(row.operator_country)}: {row.operator_control}"),
-        ("", f"{row.operator_source}, checked {row.operator_date}"),
+        ("", f"{row.operator_source}, checked {row.operator_date}{_primary(row)}"),
     ]
     for claim in row.claims:
         facts += [

@@ -87,7 +87,7 @@ def command(
             (
                 "from",
                 f"zone {source.zone}, {source.provider_region}, {source.country}, "
-                f"run by {source.operator}",
+                f"{done.moved.run_by}",
             ),
             *((f"{role} by", name) for role, name in done.signers),
             *(("decision", line) for line in done.decisions),

@@ -94,8 +94,7 @@ def command(
         ("release", pinned),
         (
             "to",
-            f"zone {target.zone}, {target.provider_region}, {target.country}, "
-            f"run by {target.operator}",
+            f"zone {target.zone}, {target.provider_region}, {target.country}, {done.moved.run_by}",
         ),
         ("store", done.moved.store),
         ("for key", f"{done.recipient[0]} ({done.recipient[1]})"),

@@ -20,7 +20,7 @@ from sovgate.clouds.aws import answers, credentials, environ
 from sovgate.clouds.aws.errors import explain
 from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
 from sovgate.records import GRADE
-from sovgate.regions import Region, all_regions, lookup
+from sovgate.regions import DECLARED, Region, all_regions, lookup
 
 #: Seconds. Four attempts in all, with at most twenty seconds between two of them.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 5, 60, 4
@@ -51,12 +51,14 @@ class Endpoint:
     region     what requests are signed for, "eusc-de-east-1"
     declared   the row of the zone's region, if one was named
     catalogued whether `url` is that row's own endpoint, over TLS
+    site       "declared:NAME", where the zone lies in a region that its project declares by itself
     """
 
     url: str
     region: str
     declared: Region | None
     catalogued: bool
+    site: str | None = None
 
 
 def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict[str, str]]:
@@ -155,11 +157,23 @@ def endpoint(
 
     Raises ConfigError where neither says it: an endpoint is never guessed.
     """
-    row = lookup(region) if region is not None else None
+    site = region if region is not None and region.startswith(f"{DECLARED}:") else None
+    row = lookup(region) if region is not None and site is None else None
     if custom is not None:
         signed = aws_region or (row.region if row else "us-east-1")
         return Endpoint(
-            url=custom_endpoint(custom, what=what), region=signed, declared=row, catalogued=False
+            url=custom_endpoint(custom, what=what),
+            region=signed,
+            declared=row,
+            catalogued=False,
+            site=site,
+        )
+    if site is not None:
+        raise ConfigError(
+            f"{site} has no {service} endpoint that the catalogue knows",
+            why="the project declares this region by itself",
+            fix=f"name it in the URI of the {what}: ?endpoint=https://HOST",
+            reason="no-endpoint",
         )
     if row is None:
         raise ConfigError(
@@ -180,7 +194,7 @@ def endpoint(
 
 def elsewhere(service: str, place: Endpoint) -> Region | None:
     """The catalogued region that a custom endpoint belongs to, if that is not the declared one."""
-    if place.catalogued or place.declared is None:
+    if place.catalogued or (place.declared is None and place.site is None):
         return None
     host = urlsplit(place.url).hostname or ""
     owners = [row for row in all_regions() if row.serves(service, host)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sovgate import strict
 from sovgate.errors import KeyServiceError, VerificationFailed
 from sovgate.formats import wrap
-from sovgate.keys.awskms.key import SIGNING, Key, cannot
+from sovgate.keys.awskms.key import SIGNING, Key, cannot, parse_uri
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 ALGORITHM = "aws-kms-symmetric-default"
 _MAX_CIPHERTEXT = 6144  # KMS's own limit, and that of the format that takes it
 _RSA = ("RSA_2048", "RSA_3072", "RSA_4096")
+
+
+def check(uri: Uri, base: Path, region: str | None = None) -> None:
+    """Asks nobody. Raises ConfigError, ResidencyMismatch."""
+    parse_uri(uri, region)
 
 
 def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:

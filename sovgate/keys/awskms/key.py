@@ -25,7 +25,7 @@ from sovgate.errors import (
 )
 from sovgate.formats import wrap
 from sovgate.records import GRADE
-from sovgate.regions import Region, all_regions, lookup
+from sovgate.regions import DECLARED, Region, all_regions, lookup
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def parse_uri(uri: Uri, region: str | None) -> Named:
                 reason="bad-uri",
             )
         account = arn.group(3)
-    if row is None and region is not None:
+    if row is None and region is not None and not region.startswith(f"{DECLARED}:"):
         row = lookup(region)
     if row is None:
         raise ConfigError(

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from sovgate import regions
 from sovgate.formats import case as cases
 from sovgate.formats.case import Case, Origin
 from sovgate.pipeline.decide.contents import UNKNOWN, Contents
@@ -196,7 +195,7 @@ def _place(
     project: Project, name: str, known: KnownLocation | None, *, required: bool
 ) -> cases.Place:
     zone = project.zone(name)
-    region = regions.lookup(zone.region)
+    region = zone.place
     located = cases.Located(value=None, grade=GRADE["declared"])
     if known is not None:
         said = known.value

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate import regions, uri
+from sovgate import uri
 from sovgate.errors import PolicyDenied, SovgateError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def refuse_misplaced(
         if dataset.stays_in is None or any(_may_be(opened, dataset, zone) for zone in zones):
             continue
         zone = zones[0]
-        region = regions.lookup(opened.zone(zone).region)
+        region = opened.zone(zone).place
         places = " and in ".join(" or ".join(demand) for demand in dataset.stays_in)
         raise PolicyDenied(
             f"{dataset.name} may not be in {zone}",
@@ -70,7 +70,7 @@ def refuse_misplaced_records(opened: Project, statements: Iterable[Statement], k
 
 
 def _may_be(opened: Project, dataset: RecordedDataset, zone: str) -> bool:
-    groups = set(regions.lookup(opened.zone(zone).region).groups)
+    groups = set(opened.zone(zone).place.groups)
     return all(groups.intersection(demand) for demand in dataset.stays_in or ())
 
 

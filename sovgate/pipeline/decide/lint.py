@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sovgate import config as configuration
+from sovgate import uri
 from sovgate.config import FILE_NAME, ProjectConfig
 from sovgate.errors import ConfigError, SovgateError, UsageError, Where, disk_error
 from sovgate.files import read_bounded
@@ -135,7 +136,8 @@ class _Run:
             return
         for rule in (*project.RULES, _openable):
             self.findings += [_in(path, finding) for finding in rule(config)]
-        self.findings += [Finding.of(_at(error, path), str(path)) for error in misdeclared(config)]
+        refusals = (*misdeclared(config), *_refused_later(config))
+        self.findings += [Finding.of(_at(refusal, path), str(path)) for refusal in refusals]
         for name, manifest in project.manifests(config):
             self.manifest(manifest, (config, name))
         self.presets(config)
@@ -198,6 +200,37 @@ def _openable(config: ProjectConfig) -> Iterator[Finding]:
     from sovgate.stores.registry import SCHEMES as STORES
 
     return project.scheme_without_adapter(config, {"key": KEYS, "store": STORES})
+
+
+def _refused_later(config: ProjectConfig) -> Iterator[SovgateError]:
+    """What the adapters say of the project's URIs, without a network and without an SDK."""
+    from sovgate.keys.registry import check
+    from sovgate.stores.registry import SCHEMES, open_store
+
+    named: list[tuple[str, str | None, str | None]] = []
+    for name, zone in config.zones.items():
+        at, keys, region = f"zones.{name}", zone.keys, zone.region
+        named += [
+            (f"{at}.keys.sign", keys.sign, region),
+            (f"{at}.keys.sign-public", keys.sign_public, region),
+            (f"{at}.keys.encrypt", keys.encrypt, region),
+            (f"{at}.keys.encrypt-public", keys.encrypt_public, region),
+            (f"{at}.store", zone.store, region),
+        ]
+    for index, entry in enumerate(config.trust or ()):
+        place = config.zones[entry.zone].region if entry.zone is not None else None
+        named.append((f"trust.{index}.key", entry.key, place))
+    for dotted, text, where in named:
+        if text is None:
+            continue
+        try:
+            if not dotted.endswith(".store"):
+                check(text, config.path.parent, where)
+            elif uri.parse(text, what="store").scheme in SCHEMES:
+                open_store(text, config.path.parent, where)
+        except SovgateError as refusal:
+            refusal.where = config.where(dotted)
+            yield refusal
 
 
 def _is_manifest(path: Path) -> bool:

@@ -126,7 +126,7 @@ def key_files(answers: Answers) -> tuple[tuple[str, str], ...]:
 
 def _place(zone: ZoneAnswer) -> str:
     region = zone.region
-    return f"{region.name}, {region.country}; operated from {region.operator_country}"
+    return f"{region.name}, {region.country}; {region.run_by}"
 
 
 def _project(answers: Answers) -> str:

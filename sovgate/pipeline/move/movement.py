@@ -16,7 +16,7 @@ from sovgate.stages.trust import certified
 
 if TYPE_CHECKING:
     from sovgate.config import ZoneConfig
-    from sovgate.formats.transfer import Place
+    from sovgate.formats.transfer import Place, Transfer
     from sovgate.keys._api import Signer
     from sovgate.pipeline.decide.judge import Judged
     from sovgate.records import Release
@@ -56,7 +56,7 @@ def place(zone: ZoneConfig, located: Located | None = None) -> Place:
     from sovgate.formats.transfer import Place
     from sovgate.records import GRADE
 
-    region = regions.lookup(zone.region)
+    region = zone.place
     return Place(
         zone=zone.name,
         provider_region=zone.region,
@@ -64,6 +64,27 @@ def place(zone: ZoneConfig, located: Located | None = None) -> Place:
         operator=region.operator,
         grade=GRADE["declared"] if located is None else located.grade,
     )
+
+
+def check_declared(opened: Project, transfer: Transfer) -> None:
+    """Of a region of a project's own the record says what this zone's file says, name or no name.
+
+    The catalogue gives country and operator of all others. Raises VerificationFailed.
+    """
+    for told in (transfer.source, transfer.destination):
+        known = opened.zone(told.zone).place
+        if known.provider != regions.DECLARED:
+            continue
+        here, there = (known.country, known.operator), (told.country, told.operator)
+        if here != there:
+            raise VerificationFailed(
+                f"the record of {transfer.release} knows another {known.id}",
+                why=f"it is in {there[0]}, run by {there[1]}, says the record; here it is declared "
+                f"in {here[0]}, run by {here[1]}",
+                fix=f"correct regions.{known.region} in one of the two project files, and push the "
+                "model again under a new version",
+                reason="wrong-region",
+            )
 
 
 def require_own_role(

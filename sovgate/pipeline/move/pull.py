@@ -22,6 +22,7 @@ from sovgate.pipeline.decide.judge import (
 from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.movement import (
     Timer,
+    check_declared,
     note,
     outcome_of_failure,
     place,
@@ -77,6 +78,7 @@ def pull(
             regions={name: config.region for name, config in opened.config.zones.items()},
             now=audit.utc_now(),
         )
+        check_declared(opened, record.transfer)
     move = _Move(opened, store, record, trusted, located, output)
     move.evidence_dir = evidence_of_output(output, options, opened)
     with timer.step("check signature and evidence"):
@@ -93,6 +95,7 @@ def pull(
             source=place(opened.zone(record.transfer.source.zone)),  # our catalogue's, not its own
             destination=place(here, located),
             store=store.uri,
+            run_by=opened.zone(record.transfer.source.zone).place.run_by,
         ),
         size=Size(files=len(move.manifest.resources), bytes=move.manifest.total),
         proof=Proof(

@@ -367,6 +367,7 @@ class _Move:
                 source=place(self.zone),
                 destination=place(self.to, self.located),
                 store=self.store.uri,
+                run_by=self.to.place.run_by,
             ),
             size=Size(
                 files=len(manifest.resources),

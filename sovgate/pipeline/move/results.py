@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """A release on its way; `store` is where it lies, the destination's."""
+    """A release on its way; `store` is where it lies, the destination's.
+
+    `run_by` says who runs the place on the other side of the border, and who controls that company.
+    """
 
     release: Release
     manifest: str
     source: Place
     destination: Place
     store: str
+    run_by: str
 
     @property
     def pinned(self) -> str:

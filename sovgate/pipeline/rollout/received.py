@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import KeyServiceError, VerificationFailed
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.move import zone_evidence
+from sovgate.pipeline.move.movement import check_declared
 from sovgate.records import Release
 from sovgate.stages import attest, audit
 
@@ -106,6 +107,7 @@ def read_received(
         regions={name: config.region for name, config in opened.config.zones.items()},
         now=audit.utc_now(),
     )
+    check_declared(opened, record.transfer)
     fetched = transfer.fetch_documents(store, record.transfer)
     check_signed(fetched.signature, Manifest.parse(fetched.manifest), trusted)
     found = transfer.find_receipt(store, record, trusted, zone=zone)

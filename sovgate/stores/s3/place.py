@@ -24,10 +24,10 @@ def location(store: S3Store, where: aws.Endpoint) -> Location | None:
     """
     row = where.declared
     other = aws.elsewhere("s3", where)
-    if other is not None and row is not None:
+    if other is not None:
         raise ResidencyMismatch(
             f"the endpoint of {store.uri} belongs to {other.id}",
-            why=f"the zone was declared as {row.id}",
+            why=f"the zone was declared as {row.id if row else where.site}",
             fix="remove endpoint= from the URI, or correct the zone's region",
             reason="endpoint-elsewhere",
         )
