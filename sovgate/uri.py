@@ -17,14 +17,22 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAX_LENGTH = 2048
 #: Schemes that others use, or that docs name, and that no adapter of this version serves.
 WITHOUT_ADAPTER = {
+    "abfs": "Azure Data Lake Storage",
+    "abfss": "Azure Data Lake Storage",
+    "az": "Azure Blob Storage",
+    "azblob": "Azure Blob Storage",
     "azurekms": "Azure Key Vault",
+    "gcs": "Google Cloud Storage",
     "gcpkms": "Google Cloud KMS",
     "gs": "Google Cloud Storage",
     "hashivault": "HashiCorp Vault",
+    "https": "a web server",
     "k8s": "Kubernetes Secrets",
     "oci": "an OCI registry",
     "openbao": "OpenBao",
     "pkcs11": "an HSM",
+    "vault": "HashiCorp Vault",
+    "wasbs": "Azure Blob Storage",
 }
 
 

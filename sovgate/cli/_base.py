@@ -16,6 +16,7 @@ import click
 from sovgate import notices
 from sovgate.cli._emit import FORMATS, QUIET, VERBOSE, Report, emit, warn
 from sovgate.cli._places import PROJECT
+from sovgate.cli._remote import refuse_remote
 from sovgate.errors import disk_error
 
 if TYPE_CHECKING:
@@ -66,6 +67,15 @@ class LocalPath(Lines):
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="file")]
+
+
+class ModelPath(LocalPath):
+    """A model's folder or file; a URI of a model elsewhere is answered with how to get it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        refuse_remote(str(value))
+        return path
 
 
 class Option(click.Option):
@@ -237,7 +247,7 @@ def argument(name: str, **attrs: Any) -> Callable[[F], F]:
 
 def model_argument(function: F) -> F:
     return argument(
-        "model", type=LocalPath(), metavar="MODEL", help="The model: a folder or a file."
+        "model", type=ModelPath(), metavar="MODEL", help="The model: a folder or a file."
     )(function)
 
 

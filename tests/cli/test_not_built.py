@@ -94,3 +94,39 @@ def test_who_runs_a_place_is_one_text_everywhere(crossing: Crossing) -> None:
     said = crossing.run("pull", "churn/1.0.0", "--zone", "eu", "-o", "pulled")[1]
     assert "run by Amazon Web Services, controlled from US" in said
     assert text in crossing.run("regions", "show", "aws-eusc:eusc-de-east-1")[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("models:/churn/3", "mlflow artifacts download --artifact-uri models:/churn/3"),
+        ("mlflow:/x", "mlflow artifacts download --artifact-uri mlflow:/x"),
+        ("runs:/abc/model", "mlflow artifacts download"),
+        ("hf:org/model", "hf download org/model --local-dir build/model"),
+        ("HF://org/model", "hf download org/model --local-dir build/model"),
+        ("s3://bucket/m", "aws s3 cp --recursive s3://bucket/m build/m"),
+        ("gs://bucket/m", "gcloud storage cp --recursive"),
+        ("oci://registry/m:1", "oras pull registry/m:1"),
+        ("https://me:hunter2@host/y.gguf", "curl --fail --location"),
+        ("hf:org/$(touch x)", "hf download 'org/$(touch x)'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["sign", "verify", "record", "push", "check"])
+def test_a_model_elsewhere_is_answered_with_how_to_get_it(
+    crossing: Crossing, uri: str, told: str, command: str
+) -> None:
+    more = {
+        "sign": ("--key", "keys/home.pem"),
+        "record": ("--dataset", "public", "--key", "keys/home.pem"),
+        "push": ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu"),
+        "check": ("--action", "transfer", "--zone", "home", "--to", "eu"),
+    }
+    code, said = crossing.run(command, uri, *more.get(command, ()))
+    assert code == 2, said
+    assert told in said
+    assert "hunter2" not in said
+
+
+def test_a_folder_of_such_a_name_is_a_model(crossing: Crossing) -> None:
+    crossing.model.rename(crossing.base / "hf:model")
+    assert crossing.run("sign", "hf:model", "--key", "keys/home.pem")[0] == 0

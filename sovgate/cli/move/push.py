@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sovgate.cli._base import (
     LocalPath,
+    ModelPath,
     argument,
     declare,
     evidence_option,
@@ -39,7 +40,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
 )
 @argument(
     "source",
-    type=LocalPath(),
+    type=ModelPath(),
     metavar="MODEL|DIR",
     help="The model, or a folder that encrypt --release wrote.",
 )
