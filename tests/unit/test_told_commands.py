@@ -22,8 +22,8 @@ MODULES = sorted((ROOT / "sovgate").rglob("*.py"))
 _COMMAND = re.compile(r"(?:`|: |^|\bor |\brun |\bwith |\bby )sovgate ([a-z][^`\n;,()]*)")
 _PIP = re.compile(r"pip install [^\n]*?sovgate\[([^\]]*)\]")
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-zA-Z])(?![\w-])")
-#: What follows the name in a sentence about the program.
-PROSE = ("broke:", "signs ", "does ", "before ")
+#: In sentences about the program: "sovgate signs with", "sovgate broke: …".
+_PROSE = re.compile(r"(?!keys|regions)[a-z]+(?:s|ed|:)(?![a-z-])|(?:broke|before|cannot|made)\b")
 #: A value that a message fills in.
 HOLE = "VALUE"
 
@@ -67,7 +67,7 @@ COMMANDS = [
     (where, m[1].strip())
     for where, text in SAID
     for m in _COMMAND.finditer(text)
-    if not m[1].startswith(PROSE)
+    if not _PROSE.match(m[1])
 ]
 
 
