@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sovgate.cli._base import (
-    LocalPath,
+    ModelPath,
     Option,
     argument,
     declare,
@@ -47,7 +47,7 @@ sovgate check --action train --zone us-train --dataset public-train""",
 )
 @argument(
     "model",
-    type=LocalPath(),
+    type=ModelPath(),
     required=False,
     metavar="[MODEL]",
     help="The model: a folder or a file. Before a training there is none yet.",
