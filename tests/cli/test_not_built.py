@@ -63,6 +63,20 @@ def test_a_region_without_such_a_store_is_named(crossing: Crossing, region: str)
     assert f"{region} has no s3 endpoint" in said
 
 
+@pytest.mark.parametrize("region", ["gcp:europe-west3", "azure:westeurope"])
+def test_init_writes_nothing_for_a_zone_that_it_cannot_serve(
+    crossing: Crossing, region: str
+) -> None:
+    answers = ("--pattern", "central", "--train", "aws:us-east-1", "--serve", f"x={region}")
+    code, said = crossing.run("init", "new", *answers)
+    assert code == 2
+    assert region in said
+    assert "--local" in said
+    assert not (crossing.base / "new").exists()
+    assert crossing.run("init", "new", *answers, "--local")[0] == 0
+    assert crossing.run("lint", "new")[0] == 0
+
+
 @pytest.mark.parametrize("region", ["scaleway:fr-par", "aws-eusc:eusc-de-east-1"])
 def test_what_init_writes_passes_lint(crossing: Crossing, region: str) -> None:
     answers = ("--pattern", "central", "--train", "aws:us-east-1", "--serve", f"x={region}")

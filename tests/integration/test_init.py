@@ -38,7 +38,7 @@ PAIRS = {
         "--serve",
         "ovh:gra",
         "--serve",
-        "ch=azure:switzerlandnorth",
+        "ch=aws:eu-central-2",
         "--gitops",
         "git@git.example:ml/serving.git",
     ],
@@ -46,7 +46,7 @@ PAIRS = {
         "--pattern",
         "hybrid",
         "--train",
-        "gpu=gcp:europe-west4",
+        "gpu=scaleway:nl-ams",
         "--data",
         "kyc=DE,FR",
         "--serve",
@@ -306,7 +306,7 @@ def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, patte
     """Norway's zone is `no`; to Kubernetes and PyYAML that is false, where it is not in quotes."""
     plain, odd = tmp_path / "plain", tmp_path / "odd"
     zone = name if name.isalpha() else "no"
-    place, norway = "aws:eu-central-1", "azure:norwayeast"
+    place, north = "aws:eu-central-1", "aws:eu-north-1"
     words = ("--pattern", pattern, "--gitops", "https://git.example/ml/serving.git")
     sovgate(
         "init",
@@ -319,7 +319,7 @@ def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, patte
         "--train",
         place,
         "--serve",
-        f"{zone}={norway}",
+        f"{zone}={north}",
         cwd=tmp_path,
     )
     sovgate(
@@ -333,7 +333,7 @@ def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, patte
         "--train",
         place,
         "--serve",
-        f"abd={norway}",
+        f"abd={north}",
         cwd=tmp_path,
     )
 

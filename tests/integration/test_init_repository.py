@@ -185,7 +185,7 @@ def test_hybrid_names_the_data_in_the_zone_where_it_may_be(tmp_path: Path) -> No
 
 def several(*data: str) -> init.Answers:
     base = answers("kyc", "hybrid", *data)
-    second = init.zone_answer("ch=azure:switzerlandnorth")
+    second = init.zone_answer("ch=aws:eu-central-2")
     return init.Answers(**{**vars(base), "serve": (*base.serve, second)})
 
 

@@ -191,6 +191,7 @@ def check(answers: Answers) -> Answers:
             reason="no-data",
         )
     _check_places(answers)
+    _check_stores(answers)
     if answers.gitops is not None:
         from sovgate.git.url import parse_remote
 
@@ -222,3 +223,17 @@ def _check_places(answers: Answers) -> None:
                 fix=f"leave out {zone.name}, or add --data NAME={zone.region.country}",
                 reason="no-zone-for-data",
             )
+
+
+def _check_stores(answers: Answers) -> None:
+    """What is written has to pass lint: no s3:// store in a region without such a service."""
+    for zone in answers.zones:
+        if answers.local or zone.region.s3_endpoint is not None:
+            continue
+        raise UsageError(
+            f"no store of this version serves zone {zone.name}, in {zone.region.id}",
+            why="stores are s3:// and file:, and the catalogue knows no S3 endpoint in that region",
+            fix="choose a region with one (sovgate regions show REGION names it); or add --local, "
+            "and write s3://BUCKET?endpoint=https://HOST where you have an S3 service of your own",
+            reason="no-endpoint",
+        )
