@@ -33,7 +33,7 @@ from sovgate.config._records import (
 )
 from sovgate.config._regions import declared, zone_region
 from sovgate.config._trust import key_uri, set_aside_entry, trust_entry
-from sovgate.errors import ConfigError, Where
+from sovgate.errors import Where
 from sovgate.formats import kustomize
 from sovgate.formats.sections import Section, did_you_mean
 from sovgate.formats.yaml12 import load
