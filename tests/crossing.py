@@ -136,12 +136,12 @@ class Crossing:
         """Sign what the model is made of."""
         self.json("sbom", self.model, "--key", "keys/home.pem")
 
-    def push(self, *more: object, code: int = 0) -> dict[str, Any]:
+    def push(self, *more: object, release: str = "churn/1.0.0", code: int = 0) -> dict[str, Any]:
         return self.json(
             "push",
             self.model,
             "--release",
-            "churn/1.0.0",
+            release,
             "--zone",
             "home",
             "--to",

@@ -80,7 +80,7 @@ def test_what_a_pull_of_a_damaged_release_says_to_do_works(crossing: Crossing) -
     assert error["reason"] == "damaged"
     assert error["fix"].startswith("have it pushed under a new version")
     assert not (crossing.base / "pulled").exists()
-    crossing.push("--release", "churn/1.0.1")
+    crossing.push(release="churn/1.0.1")
     crossing.pull(release="churn/1.0.1")
 
 
