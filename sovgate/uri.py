@@ -35,6 +35,29 @@ WITHOUT_ADAPTER = {
     "wasbs": "Azure Blob Storage",
 }
 
+#: What `init` writes where a key's account and id belong. No ARN can hold either.
+_PLACEHOLDERS = re.compile(r":ACCOUNT:|[:/]KEY-ID(?![A-Za-z0-9-])", re.ASCII)
+
+
+def kms_placeholder(partition: str, region: str) -> str:
+    """A KMS key's URI as `init` writes it: its place is right, account and id are missing."""
+    return f"awskms:///arn:{partition}:kms:{region}:ACCOUNT:key/KEY-ID"
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a key's URI still has what `init` wrote in the place of an account or an id."""
+    return text.startswith("awskms:") and _PLACEHOLDERS.search(text) is not None
+
+
+def placeholder_refusal(text: str) -> ConfigError:
+    """What is said of a placeholder by all that would use it."""
+    return ConfigError(
+        f"{text[:200]!r} is a placeholder, and no key",
+        why="ACCOUNT or KEY-ID in it is not filled in yet",
+        fix="make a key in that region's KMS, and write its ARN after awskms:/// in sovgate.yaml",
+        reason="placeholder-key",
+    )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Uri:

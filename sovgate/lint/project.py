@@ -88,6 +88,37 @@ def scheme_without_adapter(
             )
 
 
+def placeholder_key(config: ProjectConfig) -> Iterator[Finding]:
+    """A key's URI that `init` wrote, with account and id still to be filled in."""
+    for dotted, text in _key_uris(config):
+        if uri.is_placeholder(text):
+            refusal = uri.placeholder_refusal(text)
+            yield Finding(
+                rule="placeholder-key",
+                severity="warning",
+                where=config.where(dotted),
+                message=f"{dotted}: {refusal.what}",
+                fix=refusal.fix,
+            )
+
+
+def _key_uris(config: ProjectConfig) -> Iterator[tuple[str, str]]:
+    """(dotted place, URI) of each key that is named."""
+    for name, zone in config.zones.items():
+        keys = zone.keys
+        for key, text in (
+            ("sign", keys.sign),
+            ("sign-public", keys.sign_public),
+            ("encrypt", keys.encrypt),
+            ("encrypt-public", keys.encrypt_public),
+        ):
+            if text is not None:
+                yield f"zones.{name}.keys.{key}", text
+    for index, entry in enumerate(config.trust or ()):
+        if entry.key is not None:
+            yield f"trust.{index}.key", entry.key
+
+
 def border_without_store(config: ProjectConfig) -> Iterator[Finding]:
     """Something may cross to a zone that has no store, or no key to encrypt for."""
     for name, rule in config.border.items():
@@ -259,6 +290,7 @@ _UNSAFE = {
 
 RULES: tuple[Rule, ...] = (
     missing_file,
+    placeholder_key,
     border_without_store,
     border_to_itself,
     source_without_key,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Schemes of keys that init can write, the one for a KMS first.
+SCHEMES = ("awskms", "file")
 _TRAIN, _SERVE = "aws:us-east-1", "aws-eusc:eusc-de-east-1"
 
 
@@ -64,6 +66,11 @@ sovgate init kyc --pattern hybrid --train aws:us-east-1 --serve eu=aws-eusc:eusc
 @option("--gitops", metavar="URL", help="The Git repository that drives the rollout.")
 @option("--keys", is_flag=True, cls=Option, help="Make key files for each zone.")
 @option(
+    "--key-scheme",
+    type=click.Choice(list(SCHEMES)),
+    help="Where keys are that init does not make: awskms (default), or file.",
+)
+@option(
     "--local",
     is_flag=True,
     cls=Option,
@@ -89,6 +96,7 @@ def command(
     data: tuple[str, ...],
     gitops: str | None,
     keys: bool,
+    key_scheme: str | None,
     local: bool,
     dry_run: bool,
     format_: str,
@@ -97,6 +105,12 @@ def command(
     from sovgate.pipeline.look import init as pipeline
 
     target = folder or Path()
+    if key_scheme == "awskms" and (keys or local):
+        raise UsageError(
+            f"--key-scheme awskms and {'--keys' if keys else '--local'} contradict each other",
+            why="key files are made, or keys are in a KMS",
+            fix="leave out one of the two",
+        )
     asks = sys.stdin.isatty() and sys.stderr.isatty() and format_ == "text"
     name = model or _slug(target)
     if asks and not local:
@@ -108,6 +122,7 @@ def command(
             data=data,
             gitops=gitops,
             keys=keys,
+            scheme=key_scheme,
         )
         answers = _asked(flags, name)
     else:
@@ -138,6 +153,7 @@ def command(
             data=tuple(pipeline.data_answer(text) for text in data),
             gitops=gitops,
             keys=keys or local,
+            scheme=key_scheme or SCHEMES[0],
             local=local,
         )
     return _report(pipeline.init(target, answers, dry_run=dry_run), answers)
@@ -158,6 +174,7 @@ class _Flags:
     data: tuple[str, ...]
     gitops: str | None
     keys: bool
+    scheme: str | None
 
 
 def _asked(flags: _Flags, name: str) -> Answers:
@@ -192,11 +209,18 @@ def _asked(flags: _Flags, name: str) -> Answers:
         hint,
         lambda text: () if text == "none" else tuple(map(pipeline.data_answer, text.split())),
     )
-    keys = flags.keys
-    if not keys:
+    keys, said_scheme = flags.keys, flags.scheme or SCHEMES[0]
+    if not keys and flags.scheme is None:
         keys = click.confirm(
             "Make key files for each zone now? (no: keys are in a KMS)", default=True, err=True
         )
+        if not keys:
+            said_scheme = _ask(
+                "Where are the keys? awskms, or file for key files that you bring",
+                "",
+                SCHEMES[0],
+                _scheme,
+            )
     return pipeline.Answers(
         pattern=said_pattern,
         model=said_model,
@@ -205,6 +229,7 @@ def _asked(flags: _Flags, name: str) -> Answers:
         data=said_data,
         gitops=flags.gitops,
         keys=keys,
+        scheme=said_scheme,
     )
 
 
@@ -217,6 +242,16 @@ def _pattern(text: str) -> str:
     text = known.get(text.lower(), text.lower())
     if text not in ("central", "hybrid"):
         raise UsageError(f"{text[:40]!r} is not a pattern", fix="choose central or hybrid")
+    return text
+
+
+def _scheme(text: str) -> str:
+    text = text.lower().removesuffix("://").removesuffix(":")
+    if text not in SCHEMES:
+        raise UsageError(
+            f"no key service of this version has the scheme {text[:40]!r}",
+            fix=f"choose {' or '.join(SCHEMES)}",
+        )
     return text
 
 
@@ -237,6 +272,7 @@ def _report(made: Made, answers: Answers) -> Report:
     rows = [("new", path) for path in made.created] + [("there", path) for path in made.kept]
     notes = [f"{path} is left as it is; it lacks the lines above" for path, _ in made.differ]
     notes += answers.left_out()
+    notes += answers.without_kms()
     if not made.dry_run:
         notes += _next(made, answers)
     return Report(
@@ -271,7 +307,10 @@ def _next(made: Made, answers: Answers) -> list[str]:
     train, serve = answers.train.name, answers.serve[0].name
     go = [] if made.folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(made.folder))}"]
     if not answers.keys:
-        return [*go, "sovgate doctor says what is missing: keys first"]
+        fill = ["write each key's ARN into sovgate.yaml: ACCOUNT and KEY-ID are placeholders"]
+        if not any(answers.in_kms(zone) for zone in answers.zones):
+            fill = []
+        return [*go, *fill, "sovgate doctor says what is missing: keys first"]
     return [
         *go,
         f"sovgate record MODEL --dataset public-train --key file:keys/{train}-sign.pem",

@@ -26,7 +26,7 @@ from sovgate.errors import (
 from sovgate.formats import wrap
 from sovgate.records import GRADE
 from sovgate.regions import DECLARED, Region, all_regions, lookup
-from sovgate.uri import Uri
+from sovgate.uri import Uri, is_placeholder, placeholder_refusal
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -55,6 +55,8 @@ class Named:
 
 
 def parse_uri(uri: Uri, region: str | None) -> Named:
+    if is_placeholder(uri.text):
+        raise placeholder_refusal(uri.text)
     rest, options = aws.split_options(uri.rest, {"region", "profile", "account"}, what="key")
     host, slash, name = rest.partition("/")
     arn = _ARN.fullmatch(name)

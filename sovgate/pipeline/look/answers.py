@@ -50,6 +50,8 @@ class DataAnswer:
 class Answers:
     """`keys`: key files are made for each zone; `local`: stores are folders of the project.
 
+    scheme the keys' own where no files are made: awskms, or file for files that come from elsewhere
+
     place  the project's folder below the root of its repository, "" for the root itself
     """
 
@@ -60,6 +62,7 @@ class Answers:
     data: tuple[DataAnswer, ...]
     gitops: str | None = None
     keys: bool = False
+    scheme: str = "awskms"
     local: bool = False
     place: str = ""
 
@@ -70,6 +73,20 @@ class Answers:
     @property
     def hybrid(self) -> bool:
         return self.pattern == "hybrid"
+
+    def in_kms(self, zone: ZoneAnswer) -> bool:
+        """Whether a zone's keys are in a KMS that this version opens."""
+        return not self.keys and self.scheme == "awskms" and _has_kms(zone.region)
+
+    def without_kms(self) -> tuple[str, ...]:
+        """One sentence for each zone whose keys are files, though a KMS was meant."""
+        if self.keys or self.scheme == "file":
+            return ()
+        return tuple(
+            f"{zone.name} names key files: no key service of this version serves {zone.region.id}"
+            for zone in self.zones
+            if not self.in_kms(zone)
+        )
 
     def trained_on(self) -> tuple[str, ...]:
         """Data sets that may be where is trained, and that keep the model from no zone."""
@@ -98,6 +115,10 @@ class Answers:
             for one in self.data
             if not one.may_be(zone)
         )
+
+
+def _has_kms(region: Region) -> bool:
+    return region.provider == "aws" or region.provider.startswith("aws-")
 
 
 def model_name(text: str) -> str:

@@ -117,6 +117,10 @@ def _matching_id(
 def _key(
     found: Diagnosis, opened: Project, label: str, text: str, kind: str, open_it: Callable[[], str]
 ) -> None:
+    if uri.is_placeholder(text):
+        refusal = uri.placeholder_refusal(text)
+        found.say(label, MISSING, refusal.what, str(refusal.fix))
+        return
     if _remote(text, "key"):
         if found.offline:
             found.say(label, SKIPPED, f"{text}: needs the network")

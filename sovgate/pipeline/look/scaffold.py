@@ -15,6 +15,7 @@ from sovgate.errors import InternalError
 from sovgate.files import resource_dir
 from sovgate.git.ignored import KEYS
 from sovgate.pipeline.look.answers import PUBLIC, Answers, ZoneAnswer
+from sovgate.uri import kms_placeholder
 
 #: The copy of the schema that the first line of sovgate.yaml names, for editors.
 SCHEMA = ".sovgate-schema.json"
@@ -168,6 +169,9 @@ def _zone(answers: Answers, zone: ZoneAnswer) -> str:
             "      # Once they are made (keys/README.md), so that nobody else needs a secret:\n"
             + re.sub(r"(?m)^      ", "      # ", public)
         )
+    sign, encrypt = f"file:keys/{name}-sign.pem", f"file:keys/{name}.pem"
+    if answers.in_kms(zone):
+        sign = encrypt = kms_placeholder(zone.region.partition, zone.region.region)
     gitops = ""
     if zone in answers.serve:
         gitops = _gitops(name, answers.gitops)
@@ -177,6 +181,8 @@ def _zone(answers: Answers, zone: ZoneAnswer) -> str:
         region=zone.region.id,
         place=_place(zone),
         public=public,
+        sign=sign,
+        encrypt=encrypt,
         store=f"file:stores/{name}" if answers.local else f"s3://{answers.model}-{name}",
         gitops=gitops,
     )
