@@ -12,9 +12,9 @@ import os
 import stat
 from collections.abc import Iterator
 from contextvars import ContextVar
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from sovgate.errors import VerificationFailed
+from sovgate.errors import ConfigError, VerificationFailed
 from sovgate.files import LinkFolder, open_below, opened_dir
 
 _MAX_LINKS = 40
@@ -97,6 +97,51 @@ def owned_by(*others: int) -> Iterator[None]:
 def may_own(state: os.stat_result) -> bool:
     others = _OWNERS.get()
     return others is None or is_ours(state, *others)
+
+
+#: Where pipelines mount a Secret with key files. It is fixed: no variable names it (RULES 36).
+SECRETS = Path("/keys")
+
+
+def mounted_secret(rest: str, base: Path) -> Path | None:
+    """The key file in SECRETS that is meant by a relative path with nothing at it below `base`.
+
+    `NAME` and `keys/NAME` mean SECRETS/NAME. For private keys alone: whom to trust is no secret.
+    Raises ConfigError, reason "key-owner", where it, or the folder, is not this user's or root's.
+    """
+    *folders, name = PurePosixPath(rest).parts or ("",)
+    if folders not in ([], ["keys"]) or name in ("", "..", "/") or os.path.lexists(base / rest):
+        return None
+    try:
+        folder = os.open(SECRETS, _DIR)
+    except OSError:
+        return None
+    try:
+        _require_ours(os.fstat(folder), folder, name)
+        descriptor = open_beneath(folder, name)
+        ours = is_ours(os.fstat(descriptor))
+        os.close(descriptor)
+    except FileNotFoundError:
+        return None
+    except VerificationFailed as error:
+        raise _not_used(SECRETS / name, str(error.why)) from error
+    except OSError:  # it is there, and whoever reads it says what is wrong with it
+        return SECRETS / name
+    finally:
+        os.close(folder)
+    if not ours:
+        raise _not_used(SECRETS / name, "it belongs to another user")
+    return SECRETS / name
+
+
+def _not_used(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"the key {os.fspath(path)!r} is not used",
+        why=why,
+        fix=f"mount a Secret at {SECRETS} whose files and folder are root's or this user's; or put "
+        "the key where sovgate.yaml names it",
+        reason="key-owner",
+    )
 
 
 def is_ours(state: os.stat_result, *others: int) -> bool:

@@ -24,7 +24,7 @@ from sovgate.errors import (
     disk_error,
 )
 from sovgate.formats import keyfile, wrap
-from sovgate.links import may_own, open_beneath
+from sovgate.links import may_own, mounted_secret, open_beneath
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
@@ -270,6 +270,9 @@ def _is_private(data: bytes) -> bool:
 
 
 def _private(uri: Uri, base: Path, use: str) -> tuple[Any, str, bytes]:
+    mounted = mounted_secret(uri.rest, base)
+    if mounted is not None:
+        uri = Uri(scheme=uri.scheme, rest=os.fspath(mounted), text=uri.text)
     data, path = _read(uri, base)
     _refuse_foreign(data, path)
     if not _is_private(data):

@@ -37,7 +37,7 @@ from sovgate.errors import (
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
 from sovgate.formats.spki import MAX_PEM_BYTES
-from sovgate.links import owned_by
+from sovgate.links import mounted_secret, owned_by
 from sovgate.stages.record import DatasetFacts, Demand, both_categories
 
 if TYPE_CHECKING:
@@ -142,7 +142,10 @@ class Project:
 
         text = self._key(zone, "sign", "sign")
         parsed = uri.parse(text, what="key")
-        return text if parsed.scheme != "file" else f"file:{(self.base / parsed.rest).absolute()}"
+        if parsed.scheme != "file":
+            return text
+        path = mounted_secret(parsed.rest, self.base) or (self.base / parsed.rest).absolute()
+        return f"file:{path}"
 
     def recipient(self, zone: str) -> Recipient:
         """The zone's public encryption key: `encrypt-public`, else what `encrypt` gives."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import PolicyDenied, SovgateError
 from sovgate.files import open_below, read_bounded
 from sovgate.formats.manifest import FILE_NAME
-from sovgate.links import opened_model
+from sovgate.links import mounted_secret, opened_model
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
@@ -197,7 +197,7 @@ def _keys(opened: Project) -> Mapping[str, tuple[bytes, os.stat_result]]:
                 parsed = uri.parse(text, what="key")
                 if parsed.scheme != "file":
                     continue
-                path = opened.base / parsed.rest
+                path = mounted_secret(parsed.rest, opened.base) or opened.base / parsed.rest
                 data, state = read_bounded(path, most=_MAX_KEY, what="key"), path.stat()
             except (OSError, SovgateError):
                 continue

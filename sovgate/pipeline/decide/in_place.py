@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from sovgate import uri
 from sovgate.errors import PolicyDenied, SovgateError
+from sovgate.links import mounted_secret
 
 if TYPE_CHECKING:
+    from sovgate.config import ZoneConfig
     from sovgate.formats.provenance import RecordedDataset
     from sovgate.formats.statement import Statement
     from sovgate.pipeline.project import Project
@@ -79,7 +81,7 @@ def _zones(opened: Project, key: str, key_id: str) -> Sequence[str]:
     found = []
     for name, zone in opened.config.zones.items():
         texts = (zone.keys.sign, zone.keys.sign_public)
-        if key in texts or key_id in _ids(opened, texts):
+        if key in texts or key_id in _ids(opened, texts) or key_id == _mounted_id(opened, zone):
             found.append(name)
     found += [
         entry.zone
@@ -87,6 +89,21 @@ def _zones(opened: Project, key: str, key_id: str) -> Sequence[str]:
         if entry.zone is not None and key_id in _ids(opened, (entry.key,))
     ]
     return list(dict.fromkeys(found))
+
+
+def _mounted_id(opened: Project, zone: ZoneConfig) -> str | None:
+    """The id of a zone's own secret key where that is mounted; None where it is not."""
+    from sovgate.keys.registry import open_signer
+
+    text = zone.keys.sign
+    if text is None or uri.parse(text, what="key").scheme != "file":
+        return None
+    try:
+        if mounted_secret(uri.parse(text, what="key").rest, opened.base) is not None:
+            return open_signer(text, opened.base).public_key.key_id
+    except SovgateError:
+        pass
+    return None
 
 
 def _ids(opened: Project, texts: Iterable[str | None]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import uri
 from sovgate.errors import ConfigError, SovgateError
+from sovgate.links import mounted_secret
 from sovgate.pipeline.look.diagnosis import MISSING, OK, SKIPPED, WARN, Diagnosis
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def check_zone(found: Diagnosis, opened: Project, name: str) -> None:
     if name == found.zone:
         if keys.sign is not None:
             trusted = keys.sign_public if opened.config.trust is None else None
-            _key(
+            _secret_key(
                 found,
                 opened,
                 f"{name}: secret key to sign",
@@ -65,7 +66,7 @@ def check_zone(found: Diagnosis, opened: Project, name: str) -> None:
                 ),
             )
         if keys.encrypt is not None:
-            _key(
+            _secret_key(
                 found,
                 opened,
                 f"{name}: secret key to decrypt",
@@ -131,6 +132,18 @@ def _key(
             found.say(label, MISSING, f"{path} is not there", _remedy(opened.base, path, kind))
             return
     found.run(label, lambda: f"{text}, id {open_it()[:16]}…")
+
+
+def _secret_key(
+    found: Diagnosis, opened: Project, label: str, text: str, kind: str, open_it: Callable[[], str]
+) -> None:
+    """A secret key, which may be mounted where pipelines mount a Secret, too."""
+    if not _remote(text, "key"):
+        mounted = mounted_secret(uri.parse(text, what="key").rest, opened.base)
+        if mounted is not None:
+            found.run(label, lambda: f"{mounted}, id {open_it()[:16]}…")
+            return
+    _key(found, opened, label, text, kind, open_it)
 
 
 def _remedy(base: Path, path: str, kind: str) -> str:
