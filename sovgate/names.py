@@ -14,17 +14,21 @@ from sovgate.errors import VerificationFailed
 MAX_NAME_BYTES = 4096
 FIX = "rename the file and sign the model again"
 
-#: What nobody sees: all that Unicode calls default-ignorable, and what is drawn as blank.
+#: What nobody sees: all that Unicode calls default-ignorable, what marks annotations, and what is
+#: drawn as blank.
 _UNSEEN = (
     "\u00a0\u00ad\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200d\u202f\u205f-\u2065"
-    "\u206a-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\u206a-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _BLANK = re.compile(f"[{_UNSEEN}]")
 #: Git's own names as NTFS shortens them: `git~1`, and `gi7eba~1` where the first four are taken.
 _SHORT = re.compile(r"(git[a-z]{0,3}|gi[0-9a-f]{4})~[0-9]+.*", re.DOTALL)
 _NAME_BAD = re.compile(r"[\x00-\x1f\x7f-\x9f\\:\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in "123456789"}
+#: Devices of Windows, which takes the small digits above the line for digits.
+_RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
+    f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3"
+}
 
 
 def check_name(name: str) -> None:

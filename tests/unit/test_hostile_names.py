@@ -32,6 +32,7 @@ UNSEEN = [
     "\u2003",
     "\u3000",
     "\u2800",
+    "\ufff9",
 ]
 ORDINARY = [
     "été.txt",
@@ -78,6 +79,21 @@ def test_rule_04_what_nobody_sees_is_refused_with_its_code_point(code: str, name
     assert f"U+{ord(code):04X}" in str(raised.value.why)
     assert unicodedata.name(code, "no name") in str(raised.value.why)
     assert code not in raised.value.what
+
+
+@pytest.mark.parametrize(
+    "name", ["COM\u00b9", "a/lpt\u00b3.bin", "CONIN$", "conout$.txt", "Aux.json"]
+)
+def test_rule_04_devices_of_windows_are_refused_in_every_spelling(name: str) -> None:
+    with pytest.raises(VerificationFailed) as raised:
+        check_name(name)
+    assert (raised.value.exit_code, raised.value.reason) == (11, "unsafe-name")
+    assert "reserved on some systems" in str(raised.value.why)
+
+
+@pytest.mark.parametrize("name", ["com\u2074", "console", "coming.bin", "lpt", "CON$"])
+def test_names_near_those_of_devices_stay(name: str) -> None:
+    check_name(name)
 
 
 @pytest.mark.parametrize("name", ORDINARY)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 #: How many of them a decision names one by one.
 MAX_NAMED = 100
-#: Of a bundle that was read whole these say that nobody whom the project ever trusted signed it.
-_STRANGERS = ("wrong-signer", "untrusted-role")
+#: Of a bundle that was read whole this says that nobody whom the project names signed it. One that
+#: is trusted for other words alone is no stranger: whoever takes a role from a key frees nothing.
+_STRANGER = "wrong-signer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +258,7 @@ def _binds(raw: RawEvidence, trusted: Sequence[Trusted], manifest: str, *, named
     try:
         verified = open_statement(raw.data, trusted)
     except SovgateError as error:
-        strange = error.reason in _STRANGERS or (
+        strange = error.reason == _STRANGER or (
             error.reason == "untrusted-certificate" and not _was_trusted(raw, trusted)
         )
         return (named or not strange) and doubtful.may_be_record(raw.data, raw.name, manifest)
