@@ -18,7 +18,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sovgate.errors import UsageError, VerificationFailed, disk_error
+from sovgate.errors import DiskError, UsageError, VerificationFailed, disk_error
 from sovgate.files import OPEN_DIR, atomic_write, open_below, read_descriptor, sync_dir, taken
 
 SUFFIX = ".sovgate-staging"
@@ -319,3 +319,25 @@ def not_empty(path: Path) -> UsageError:
     error = taken(path)
     error.why = f"it holds {', '.join(repr(name[:80]) for name in there[:SHOWN])}{more}"
     return error
+
+
+@contextlib.contextmanager
+def private(name: str) -> Iterator[Path]:
+    """A private folder of this user's in TMPDIR, gone afterwards; what killed runs left of that
+    name is swept first."""
+    # Not tempfile's choice: that tries each folder by writing a file, which a killed run leaves.
+    base = Path(os.environ.get("TMPDIR") or "/tmp") / f"sovgate-{os.getuid()}"  # noqa: S108
+    try:
+        with contextlib.suppress(FileExistsError):
+            base.mkdir(mode=0o700)
+        state = base.lstat()
+    except OSError as error:
+        raise disk_error(error, f"make the folder {str(base)!r}") from error
+    if state.st_uid != os.getuid() or state.st_mode & 0o170077 != 0o040000:
+        raise DiskError(
+            f"{str(base)!r} is not a private folder of this user",
+            fix="remove it, or set TMPDIR to a folder of your own",
+            reason="unsafe-temporary",
+        )
+    with Staging(base / name) as staging:
+        yield staging.path

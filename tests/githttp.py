@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,8 +19,13 @@ from pathlib import Path
 class GitServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, root: Path, token: str) -> None:
+    def __init__(self, root: Path, token: str, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.scheme = "http" if tls is None else "https"
         self.root = root
         self.expected = token
         self.users: list[str] = []
@@ -27,9 +33,12 @@ class GitServer(ThreadingHTTPServer):
         #: Says no with these words, if there are any; `{authorization}` is what it was sent.
         self.refusal: str | None = None
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # a client that does not like the certificate is part of the play
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -116,9 +125,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def git_server(root: Path, token: str) -> Iterator[GitServer]:
+def git_server(root: Path, token: str, tls: ssl.SSLContext | None = None) -> Iterator[GitServer]:
     """All bare repositories below `root`, for whoever has the token."""
-    with GitServer(root, token) as server:
+    with GitServer(root, token, tls) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

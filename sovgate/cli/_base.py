@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sovgate import notices
+from sovgate import authority, notices
 from sovgate.cli._emit import FORMATS, QUIET, VERBOSE, Report, emit, warn
 from sovgate.cli._places import PROJECT
 from sovgate.cli._remote import refuse_remote
@@ -157,7 +157,11 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         PROJECT.set(ctx.params.get("project"))
-        with notices.listening(partial(warn, form=ctx.params.get("format_", "text"))):
+        form = ctx.params.get("format_", "text")
+        with (
+            notices.listening(partial(warn, form=form)),
+            authority.trusting(ctx.meta.get(CA)),
+        ):
             result = super().invoke(ctx)
         if isinstance(result, Report):
             emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)
@@ -314,7 +318,8 @@ def signing_key(key: str | None, zone: str | None, project: Path | None) -> str 
     return open_project(project).sign_uri(zone)
 
 
-#: Where `--heads` is kept while a command runs.
+#: Where `--ca` (`_ca.py`) and `--heads` are kept while a command runs.
+CA = "sovgate.ca"
 _HEADS = "sovgate.heads"
 
 

@@ -19,6 +19,7 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
+from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds, progress
 from sovgate.cli.move.push import running_zone
@@ -79,6 +80,7 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
 @evidence_option
 @links_option
 @heads_option
+@ca_option
 @project_option
 @output_options
 def command(

@@ -12,10 +12,10 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from sovgate.errors import DiskError, GitError, disk_error
+from sovgate import authority
+from sovgate.errors import GitError
 from sovgate.git.run import (
     TOKEN,
     TOKEN_USER,
@@ -28,7 +28,7 @@ from sovgate.git.run import (
 from sovgate.git.run import printable as printable
 from sovgate.git.url import Remote
 from sovgate.host import PROGRAM_DIRS, login_home
-from sovgate.staging import Staging
+from sovgate.staging import private
 
 #: GIT_CONFIG_GLOBAL, without which the user's hooks and rewrites would apply, came with 2.32.
 MIN_VERSION = (2, 32)
@@ -81,25 +81,9 @@ _HELPER = (
 )
 
 
-@contextlib.contextmanager
-def workspace() -> Iterator[Path]:
+def workspace() -> contextlib.AbstractContextManager[Path]:
     """A private folder for one clone, gone afterwards; what killed runs left is swept first."""
-    # Not tempfile's choice: that tries each folder by writing a file, which a killed run leaves.
-    base = Path(os.environ.get("TMPDIR") or "/tmp") / f"sovgate-{os.getuid()}"  # noqa: S108
-    try:
-        with contextlib.suppress(FileExistsError):
-            base.mkdir(mode=0o700)
-        state = base.lstat()
-    except OSError as error:
-        raise disk_error(error, f"make the folder {str(base)!r}") from error
-    if state.st_uid != os.getuid() or state.st_mode & 0o170077 != 0o040000:
-        raise DiskError(
-            f"{str(base)!r} is not a private folder of this user",
-            fix="remove it, or set TMPDIR to a folder of your own",
-            reason="unsafe-temporary",
-        )
-    with Staging(base / "clone") as staging:
-        yield staging.path
+    return private("clone")
 
 
 class Git:
@@ -232,6 +216,8 @@ class Git:
         # itself is a variable that an earlier step may have set.
         environment["HOME"] = login_home() or environment["HOME"]
         environment |= {name: os.environ[name] for name in PASSED if os.environ.get(name)}
+        if (roots := authority.bundle(authority.system_roots())) is not None:
+            environment["GIT_SSL_CAINFO"] = str(roots)  # in the place of every http.sslCAInfo
         if self._remote.protocol == "ssh":
             environment["GIT_SSH_COMMAND"] = find_program("ssh") + " -oBatchMode=yes"
             environment["GIT_SSH_VARIANT"] = "ssh"

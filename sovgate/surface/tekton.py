@@ -28,6 +28,8 @@ IMAGE_HELP = (
 SOURCE_HELP = "Holds the model and, if there is one, sovgate.yaml. Paths in parameters start here."
 KEYS_HELP = "Key files, where keys are files: mounted at /keys, e.g. key: file:/keys/sign.pem."
 
+CA_HELP = "Certificates of a CA of your own, for TLS alone: mounted at /ca, e.g. ca: /ca/ca.crt."
+
 LOCKED_DOWN = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -82,6 +84,7 @@ def task(verb: Verb) -> dict[str, Any]:
                 "readOnly": True,
                 "mountPath": "/keys",
             },
+            *_ca(verb),
         ],
     }
     if verb.outputs:
@@ -94,6 +97,14 @@ def task(verb: Verb) -> dict[str, Any]:
         "metadata": _metadata(verb),
         "spec": spec,
     }
+
+
+def _ca(verb: Verb) -> list[dict[str, Any]]:
+    """The workspace for what `ca` names: a ConfigMap or a Secret."""
+    if not any(item.name == "ca" for item in verb.inputs):
+        return []
+    workspace = {"name": "ca", "description": CA_HELP, "optional": True, "readOnly": True}
+    return [workspace | {"mountPath": "/ca"}]
 
 
 def stepaction(verb: Verb) -> dict[str, Any]:
@@ -290,7 +301,11 @@ def _readme(verb: Verb) -> str:
         "## Workspaces\n\n"
         + table(
             ("name", "what"),
-            [("`source`", SOURCE_HELP), ("`keys`", f"Optional, read-only. {KEYS_HELP}")],
+            [
+                ("`source`", SOURCE_HELP),
+                ("`keys`", f"Optional, read-only. {KEYS_HELP}"),
+                *(("`ca`", f"Optional, read-only. {CA_HELP}") for _ in _ca(verb)),
+            ],
         )
         + "\n## What it runs as\n\n"
         f"User {USER}, no capabilities, a read-only root file system; `/tmp` is an empty volume. "

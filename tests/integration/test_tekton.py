@@ -116,7 +116,8 @@ def test_the_sample_gives_a_task_what_it_wants(path: Path) -> None:
     given = {param["name"] for param in run["params"]}
     assert given <= {param["name"] for param in spec["params"]}
     assert {param["name"] for param in spec["params"] if "default" not in param} <= given
-    assert {w["name"] for w in run["workspaces"]} == {w["name"] for w in spec["workspaces"]}
+    bound = {w["name"] for w in run["workspaces"]}
+    assert bound == {w["name"] for w in spec["workspaces"]} - {"ca"}, "not every cluster has a CA"
 
 
 # --- what a step does -------------------------------------------------------------------------

@@ -240,6 +240,7 @@ def test_verify_takes_what_weakens_trust_quoted_in_the_fixed_command() -> None:
     run = step("actions/verify/action.yml")["run"]
     words = ['${INPUT_KEY:+"--key=$INPUT_KEY"}']
     words.append('${INPUT_IGNORE_PATHS:+"--ignore-paths=$INPUT_IGNORE_PATHS"}')
+    words.append('${INPUT_CA:+"--ca=$INPUT_CA"}')
     words.append('${INPUT_PROJECT:+"--project=$INPUT_PROJECT"}')
     assert run.endswith(f'enter.sh" verify {" ".join(words)}')
 

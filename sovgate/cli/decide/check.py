@@ -20,6 +20,7 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
+from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._places import text_from_here
 from sovgate.cli._progress import progress
@@ -86,6 +87,7 @@ sovgate check --action train --zone us-train --dataset public-train""",
 )
 @evidence_option
 @links_option
+@ca_option
 @project_option
 @output_options
 def command(

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import click
 
-from sovgate.cli._base import Option, declare, option, output_options, project_option, zone_option
+from sovgate.cli._base import (
+    Option,
+    declare,
+    option,
+    output_options,
+    project_option,
+    zone_option,
+)
+from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.errors import ExitCode
 
@@ -24,6 +32,7 @@ sovgate doctor --zone eu --format json     # its secret keys and its store too""
 )
 @zone_option(help="The zone where this runs. Its secret keys are tried and its store is probed.")
 @option("--offline", is_flag=True, cls=Option, help="Leave out what needs the network.")
+@ca_option
 @project_option
 @output_options
 def command(zone: str | None, offline: bool, project: Path | None, format_: str) -> Report:

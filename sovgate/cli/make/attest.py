@@ -20,6 +20,7 @@ from sovgate.cli._base import (
     signing_key,
     zone_option,
 )
+from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
 from sovgate.errors import UsageError
@@ -102,6 +103,7 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
 @key_option(help="Sign with this key, e.g. file:keys/ci.pem.")
 @evidence_option
 @links_option
+@ca_option
 @project_option
 @output_options
 def command(

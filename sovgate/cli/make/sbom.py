@@ -18,6 +18,7 @@ from sovgate.cli._base import (
     signing_key,
     signing_zone_option,
 )
+from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
 from sovgate.cli._streams import write_document
@@ -77,6 +78,7 @@ sovgate sbom build/kyc-risk -o kyc-risk.cdx.json --spdx kyc-risk.spdx.json""",
 @signing_zone_option
 @evidence_option
 @links_option
+@ca_option
 @project_option
 @output_options
 def command(

@@ -17,6 +17,7 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
+from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
 from sovgate.records import Options
@@ -44,6 +45,7 @@ sovgate sign build/kyc-risk --zone us-train""",
 @zone_option(help="Without --key: sign with this zone's key.")
 @evidence_option
 @links_option
+@ca_option
 @project_option
 @output_options
 def command(

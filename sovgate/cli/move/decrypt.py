@@ -14,6 +14,7 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
+from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
 from sovgate.records import Options
@@ -38,6 +39,7 @@ from sovgate.records import Options
     help="Where to write the model: a new path, or an empty folder.",
 )
 @evidence_option
+@ca_option
 @project_option
 @output_options
 def command(

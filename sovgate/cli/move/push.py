@@ -17,6 +17,7 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
+from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, human_seconds, progress
 from sovgate.errors import ConfigError
@@ -57,6 +58,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
 @evidence_option
 @links_option
 @heads_option
+@ca_option
 @project_option
 @output_options
 def command(

@@ -12,6 +12,7 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
+from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds
 from sovgate.cli.rollout import _report
@@ -44,6 +45,7 @@ sovgate rollback --zone eu --reason "withdrawn by its authors" --to-release kyc-
     help="Show which release it would return to and what would change, and write nothing.",
 )
 @heads_option
+@ca_option
 @project_option
 @output_options
 def command(

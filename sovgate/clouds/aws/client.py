@@ -13,9 +13,11 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
+from sovgate import authority
 from sovgate.clouds.aws import answers, credentials, environ
 from sovgate.clouds.aws.errors import explain
 from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
@@ -234,6 +236,10 @@ def client(
         # Also for the clients that fetch credentials: they too ask one endpoint of that region.
         for name, value in {**_ONE_ENDPOINT, "region": place.region}.items():
             session.set_config_variable(name, value)
+        default = botocore.httpsession.get_cert_path(True)
+        if (named := authority.bundle(Path(default))) is not None:
+            # For those clients too. It goes before what the environment names (RULES 36).
+            session.set_config_variable("ca_bundle", str(named))
         given = environ.credentials(place.declared.provider) if place.declared else None
         if given is not None and profile is None:
             session.set_credentials(*given)

@@ -93,8 +93,8 @@ def explain(
     if name == "SSLError":
         return kind(
             what,
-            why="the default roots do not vouch for its TLS certificate",
-            fix="check the endpoint; AWS_CA_BUNDLE names roots of your own",
+            why="no root in use vouches for its TLS certificate",
+            fix="check the endpoint; if it has a certificate of your own CA, name it: --ca FILE",
             reason="tls",
         )
     if name in ("HTTPClientError", "ProxyConnectionError"):
