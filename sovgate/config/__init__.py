@@ -59,6 +59,7 @@ __all__ = [
     "ZoneConfig",
     "ZoneKeys",
     "at",
+    "content",
     "declared_regions",
     "find",
     "may_name",

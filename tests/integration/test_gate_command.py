@@ -289,3 +289,27 @@ def test_names_from_files_cannot_command_the_runner(crossing: Crossing) -> None:
     )
     assert code in (13, 14)
     assert "::add-mask" not in text
+
+
+def test_rule_40_a_pin_is_written_through_no_link_that_leads_out(crossing: Crossing) -> None:
+    project = crossing.base / "sovgate.yaml"
+    link = crossing.base / "sub" / "sovgate.yaml"
+    link.parent.mkdir()
+    link.symlink_to("../sovgate.yaml")
+    before = project.read_bytes()
+    words = ("gate", "pin", "accuracy", "--predictions", "good.csv", "--project", "sub")
+    assert crossing.json(*words, code=3)["error"]["reason"] == "unsafe-link"
+    assert (link.is_symlink(), project.read_bytes()) == (True, before)
+
+
+def test_rule_40_a_link_beneath_its_folder_stays_one_and_its_file_is_pinned(
+    crossing: Crossing,
+) -> None:
+    project = crossing.base / "sovgate.yaml"
+    real = crossing.base / "mounted" / "sovgate.yaml"
+    real.parent.mkdir()
+    project.rename(real)
+    project.symlink_to("mounted/sovgate.yaml")
+    pin(crossing)
+    assert project.is_symlink()
+    assert b"test-set" in real.read_bytes()

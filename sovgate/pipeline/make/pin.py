@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sovgate import config as configuration
 from sovgate.config import FILE_NAME, ProjectConfig
 from sovgate.errors import ConfigError, SovgateError, UsageError
-from sovgate.files import atomic_write, read_bounded
+from sovgate.files import atomic_write
 from sovgate.formats.testresult import LEAST_CONFIDENCE, Pins
 from sovgate.gates.registry import open_gate
 from sovgate.pipeline.decide.declared_gates import bound_error, pins
@@ -52,7 +52,7 @@ def pin(name: str, *, files: Files, project: Path | None = None) -> Pinned:
     if found.reads == "paired" and files.predictions is None:
         files = replace(files, predictions=files.baseline)
     path = configuration.find(project)
-    before = read_bounded(path, most=configuration.MAX_BYTES, what="project file")
+    before = configuration.content(path)
     config = configuration.parse(before, path)
     declared = config.gates.get(name)
     if declared is None:
@@ -80,7 +80,7 @@ def pin(name: str, *, files: Files, project: Path | None = None) -> Pinned:
     if now != pins(declared):
         after = _written(before, name, now)
         _require_same(config, _parsed(after, path), name, now)
-        atomic_write(path, after)
+        atomic_write(path.resolve(), after)  # a link beneath its folder stays a link (RULES 40)
     return Pinned(
         gate=name,
         path=path,
