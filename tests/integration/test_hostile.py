@@ -220,7 +220,8 @@ def test_one_key_may_speak_for_several_zones(crossing: Crossing) -> None:
     first = crossing.pull()["receipt"]
     assert crossing.pull()["receipt"] == first  # the receipt there was found, and counts
     code, said = crossing.run("audit", "verify", *(f"--against={head}" for head in heads))
-    assert code == 14, said  # the runs after are not anchored; nothing is foreign
+    assert code == 0, said  # nothing is foreign
+    assert "the last run ends without an anchor" in said
 
 
 @pytest.mark.parametrize("category", ["Personal", "pii", "personal-data", "PERSONAL", "persönlich"])

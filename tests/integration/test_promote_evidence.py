@@ -79,8 +79,9 @@ def look_at_it(crossing: Crossing, zone: str = "eu", dpo: str = "dpo") -> None:
 
 def test_a_zone_deploys_by_its_own_gate_and_its_lawyers_word(crossing: Crossing) -> None:
     said = promote(crossing, code=10)["error"]
-    assert any("legal-before-deploy" in line for line in said["details"])
-    assert any("gates-before-stage" in line for line in said["details"])
+    told = [said["why"], *said["details"]]
+    assert any("legal-before-deploy" in line for line in told)
+    assert any("gates-before-stage" in line for line in told)
     look_at_it(crossing)
     promote(crossing, code=10)  # what lies beside some folder is not looked for
     assert crossing.objects("evidence/") == []
