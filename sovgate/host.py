@@ -7,7 +7,6 @@ an earlier step may have set it; a program is looked for in folders that the sys
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 from collections.abc import Sequence
 
@@ -54,6 +53,8 @@ def login_home() -> str | None:
 
     None for a user whom it does not know: containers run as any number, and OpenShift always does.
     """
+    import pwd  # not on every system, and the command line says so itself
+
     try:
         return pwd.getpwuid(os.getuid()).pw_dir or None
     except KeyError:

@@ -149,15 +149,16 @@ class Decision:
             )
         else:
             first = self.denies[0]
+            why = f"{first.rule}: {first.message}"
             fix = next((deny.fix for deny in self.denies if deny.fix), None)
             if fix is None and self.together:
                 fix = "all of this together: " + "; ".join(self.together)
             error = PolicyDenied(
                 f"policy denies: {self.case.action} {self.question}",
-                why=f"{first.rule}: {first.message}",
+                why=why,
                 fix=fix,
                 where=parse_where(first.where),
-                details=lines[1:],  # the first is said as `why`
+                details=tuple(line for line in lines if not line.startswith(why)),
                 reason=first.rule,
             )
         raise error
@@ -168,7 +169,7 @@ class Decision:
         for deny in self.denies:
             at = f" ({deny.where})" if deny.where else ""
             found.append(f"{deny.rule}: {deny.message}{at}")
-        return found
+        return [*dict.fromkeys(found)]  # two records may say the same
 
     def json(self) -> strict.JSON:
         return {

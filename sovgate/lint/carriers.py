@@ -223,7 +223,9 @@ def _sql(text: str) -> Iterator[Table]:
         names = [name.strip(' \t\r\n`"[]') for name in match[1].split(",")]
         position = match.end()
         while len(pairs) < MAX_LINES * 20 and (row := _VALUES.match(text, position)):
-            cells = next(csv.reader([row[1]], quotechar="'", skipinitialspace=True), [])
+            cells: list[str] = []
+            with contextlib.suppress(csv.Error):
+                cells = next(csv.reader([row[1]], quotechar="'", skipinitialspace=True), [])
             pairs += zip(names, cells, strict=False)
             position = row.end()
             position += len(text[position : position + 9]) - len(
