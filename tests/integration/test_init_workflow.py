@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sovgate.pipeline.look import init, scaffold
+from sovgate.pipeline.look import init
+from sovgate.pipeline.look.scaffold import actions
 from tests import components, containers
 from tests.workflows import OFFLINE, PYTHON, Log, release_tree, wheels
 
@@ -71,7 +72,7 @@ def prepared(folder: Path, handover: Path, name: str = "release") -> dict[str, A
     """The workflow as written, with a hand-over folder and wheels of this machine."""
     path = folder / f".github/workflows/sovgate-{name}.yml"
     workflow: dict[str, Any] = yaml.safe_load(
-        path.read_text().replace(scaffold.HANDOVER, str(handover))
+        path.read_text().replace(actions.HANDOVER, str(handover))
     )
     workflow["on"] = workflow.pop(True)
     for job in workflow["jobs"].values():
@@ -319,7 +320,7 @@ def test_the_same_in_containers_of_two_zones_and_a_desk(
     for made in (store, us, eu):
         made.mkdir(parents=True)
     both, git_of_eu = {store: store}, {serving: serving}
-    here, there = {us: scaffold.HANDOVER}, {eu: scaffold.HANDOVER}
+    here, there = {us: actions.HANDOVER}, {eu: actions.HANDOVER}
     sees: dict[str, dict[Path, Any]] = {
         "train": here,
         "send": here | both,
@@ -332,7 +333,7 @@ def test_the_same_in_containers_of_two_zones_and_a_desk(
         "clean-eu": there,
     }
     path = folder / ".github/workflows/sovgate-release.yml"
-    text = path.read_text().replace(str(tmp_path / "handover"), scaffold.HANDOVER)
+    text = path.read_text().replace(str(tmp_path / "handover"), actions.HANDOVER)
     workflow = yaml.safe_load(text.replace(f"python: {PYTHON}", "python: ''"))
     jobs = workflow["jobs"]
     words = (
@@ -340,7 +341,7 @@ def test_the_same_in_containers_of_two_zones_and_a_desk(
         f"--zone eu --key file:{tmp_path}/dpo/dpo.pem"
     )
     # What lies there when the zone is done, seen before it is removed.
-    look = {"run": f'cd {scaffold.HANDOVER} && cp -r "$GITHUB_RUN_ID" left'}
+    look = {"run": f'cd {actions.HANDOVER} && cp -r "$GITHUB_RUN_ID" left'}
     for name in ("clean-us-train", "clean-eu"):
         jobs[name]["steps"].insert(0, look)
     checkout = jobs["sign-eu"]["steps"][0]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from sovgate.pipeline.look import init, scaffold
+from sovgate.pipeline.look.scaffold import actions
 from tests.pipelines import PIPELINES
 
 SHIPPED = {path.stem: yaml.safe_load(path.read_text()) for path in PIPELINES}
@@ -136,7 +137,7 @@ def test_a_last_job_removes_the_folder_of_the_run_in_every_zone(pattern: str) ->
         assert (job["if"], job["runs-on"]) == ("always()", ["self-hosted", zone])
         assert job["permissions"] == {}
         assert [step["run"] for step in job["steps"]] == [
-            f'rm -rf -- "{scaffold.HANDOVER}/${{GITHUB_RUN_ID:?}}"'
+            f'rm -rf -- "{actions.HANDOVER}/${{GITHUB_RUN_ID:?}}"'
         ]
 
 
@@ -145,7 +146,7 @@ def test_the_last_job_removes_that_run_and_no_other(tmp_path: Path) -> None:
     for run in ("7", "77"):
         (tmp_path / run / "kyc").mkdir(parents=True)
         (tmp_path / run / "kyc/weights.bin").write_bytes(b"weights")
-    script = step["run"].replace(scaffold.HANDOVER, str(tmp_path))
+    script = step["run"].replace(actions.HANDOVER, str(tmp_path))
     subprocess.run(["/bin/sh", "-c", script], check=True, env={"GITHUB_RUN_ID": "7"})
     assert [path.name for path in tmp_path.iterdir()] == ["77"]
 

@@ -1,0 +1,77 @@
+"""`sovgate.yaml` as `init` writes it: the zones, the data sets, the borders."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from sovgate.pipeline.look.answers import PUBLIC, Answers, ZoneAnswer
+from sovgate.pipeline.look.scaffold.template import fill, place_of
+from sovgate.uri import kms_placeholder
+
+
+def project_file(answers: Answers) -> str:
+    """The whole of `sovgate.yaml`."""
+    pairs = [f"{answers.train.name} -> {zone.name}" for zone in answers.serve]
+    back = [f"{zone.name} -> {answers.train.name}" for zone in answers.serve]
+    sets = f"  {PUBLIC}: {{manifest: data/{PUBLIC}.yaml}}\n" + "".join(
+        f"  {data.name}:\n    manifest: data/{data.name}.yaml\n    category: personal\n"
+        f"    stays-in: [{', '.join(data.stays_in)}]\n"
+        "    lifts: []                        # gates that would free a model trained on it; none\n"
+        for data in answers.data
+    )
+    european = any({"EU", "EEA"} & set(_groups(data.stays_in)) for data in answers.data)
+    return fill(
+        "project.yaml",
+        model=answers.model,
+        pattern=answers.pattern,
+        zones="".join(_zone(answers, zone) for zone in answers.zones),
+        datasets=sets,
+        weights=", ".join(pairs),
+        metadata=", ".join([*pairs, *back]),
+        presets="eu-personal-data" if european else "default",
+        audit=answers.serve[0].name,
+    )
+
+
+def _groups(places: Sequence[str]) -> list[str]:
+    from sovgate.regions import groups_of
+
+    return [group for place in places for group in (place, *groups_of(place))]
+
+
+def _zone(answers: Answers, zone: ZoneAnswer) -> str:
+    name = zone.name
+    public = (
+        f"      sign-public: keys/{name}-sign.pub.pem\n      encrypt-public: keys/{name}.pub.pem\n"
+    )
+    if not answers.keys:
+        public = (
+            "      # Once they are made (keys/README.md), so that nobody else needs a secret:\n"
+            + re.sub(r"(?m)^      ", "      # ", public)
+        )
+    sign, encrypt = f"file:keys/{name}-sign.pem", f"file:keys/{name}.pem"
+    if answers.in_kms(zone):
+        sign = encrypt = kms_placeholder(zone.region.partition, zone.region.region)
+    gitops = ""
+    if zone in answers.serve:
+        gitops = _gitops(name, answers.gitops)
+    return fill(
+        "zone.yaml",
+        zone=name,
+        region=zone.region.id,
+        place=place_of(zone),
+        public=public,
+        sign=sign,
+        encrypt=encrypt,
+        store=f"file:stores/{name}" if answers.local else f"s3://{answers.model}-{name}",
+        gitops=gitops,
+    )
+
+
+def _gitops(zone: str, repo: str | None) -> str:
+    line = "gitops: {repo: @, path: serving/overlays/" + zone + ", kind: kustomize"
+    if repo is None:
+        return f"    # {line.replace('@', 'https://git.example/ml/serving.git')}}}\n"
+    return f"    {line.replace('@', json.dumps(repo, ensure_ascii=False))}}}\n"
