@@ -204,11 +204,15 @@ class RunSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """`anchors`: how many heads from outside of the log were found in it."""
+    """`anchors`: how many heads from outside of the log were found in it. `read`: all entries."""
 
     runs: tuple[RunSummary, ...]
-    entries: int
+    read: tuple[Entry, ...]
     anchors: int
+
+    @property
+    def entries(self) -> int:
+        return len(self.read)
 
     @property
     def tips(self) -> tuple[RunSummary, ...]:
@@ -226,32 +230,32 @@ def verify(
 ) -> Verified:
     """Check every entry, chain, number and anchor. Returns what is there; see `conclude`.
 
-    `zone`: the zone whose log it is; entries of another zone's key are refused. `anchors`: heads
-    that release records and receipts name, each with where it stands; `against`: heads that the
-    auditor noted. Raises
+    `zone`: whose log it is; entries of another zone's key are refused. `anchors`: heads that
+    records and receipts name, and where; `against`: heads that the auditor noted. Raises
     VerificationFailed, reasons "audit-name", "audit-gap", "audit-foreign", "audit-number",
     "audit-chain", "audit-cut", "audit-rewritten", or as a statement that does not verify.
     """
     entries: dict[str, dict[int, tuple[Entry, str]]] = {}
     for run, count in _runs(store).items():
         entries[run] = _verify_run(store, trusted, run, count, zone)
+    read = tuple(entry for chain in entries.values() for entry, _ in chain.values())
     anchored: set[str] = set()
-    for chain in entries.values():
-        for entry, _ in chain.values():
-            for head in entry.seen:
-                _check_seen(head, entries, entry)
-                anchored.add(head.sha256)
+    for entry in read:
+        for head in entry.seen:
+            _check_seen(head, entries, entry)
+            anchored.add(head.sha256)
     known = {sha256 for chain in entries.values() for _, sha256 in chain.values()}
     against = tuple(against)
     outside = {**dict.fromkeys(against, "--against"), **(anchors or {})}
     for sha256, place in sorted(outside.items()):
         if sha256 not in known:
-            _cut(f"the entry {sha256} is known from {place}, but is not in the log")
+            why = f"the entry {sha256} is known from {place}, but is not in the log"
+            _refuse(why, "audit-cut")
     noted = frozenset(against)
     anchored |= set(outside)
     return Verified(
         runs=tuple(_summary(r, chain, anchored, noted) for r, chain in sorted(entries.items())),
-        entries=sum(len(chain) for chain in entries.values()),
+        read=read,
         anchors=len(outside),
     )
 
@@ -362,7 +366,7 @@ def _check_seen(
     found = entries.get(head.run, {}).get(head.index)
     by = f"run {witness.run} saw entry {head.index} of run {head.run}"
     if found is None:
-        _cut(f"{by}, which is gone")
+        _refuse(f"{by}, which is gone", "audit-cut")
     if found[1] != head.sha256:
         _refuse(f"{by} with other bytes", "audit-rewritten")
 
@@ -384,10 +388,6 @@ def _summary(
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _cut(why: str) -> NoReturn:
-    _refuse(why, "audit-cut")
 
 
 def _refuse(why: str, reason: str) -> NoReturn:

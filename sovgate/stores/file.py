@@ -59,6 +59,11 @@ class FileStore:
     def uri(self) -> str:
         return f"file://{self._root}"
 
+    @property
+    def away(self) -> bool:
+        """Whether the folder is not there: not made yet, or on a disk that is not mounted."""
+        return not self._root.exists()
+
     def location(self) -> Location | None:
         return None
 

@@ -285,6 +285,44 @@ def test_what_was_planted_in_a_store_is_a_node_and_hides_nothing_of_the_others(
     assert "log" in {node["kind"] for node in with_status(said, "stated")}
 
 
+@pytest.mark.parametrize(
+    ("gone", "told"),
+    [
+        ("eu-store/promotions", "promotions/eu/churn/ lacks the record sha256:"),
+        ("eu-store/promotions/eu/churn/000003.json", "promotions/eu/churn/ lacks the record"),
+        ("eu-store/receipts", "receipts/churn/1.0.0/"),
+        ("eu-store/releases", "releases/churn/1.0.0.json is missing"),
+        ("eu-store/releases/churn/1.1.0.json", "releases/churn/1.1.0.json is missing"),
+        ("eu-store/blobs", "blobs/sha256/"),
+        ("eu-store/sequences", "sequences/churn/000000000001.json is missing"),
+        ("eu-store/audit", "is not in the log"),
+        (".sovgate/home/audit", "is not in the log"),
+        (".sovgate/home/blobs", "blobs/sha256/"),
+        ("eu-store/*", "is missing in the store of zone eu"),
+    ],
+)
+def test_rule_28_what_a_signed_record_names_is_there(
+    crossing: Crossing, gone: str, told: str
+) -> None:
+    """Each folder of a store and of a log at home: the records that stay know what is missing."""
+    for place in crossing.base.glob(gone):
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    error = crossing.json("audit", "verify", code=11)["error"]
+    assert error["reason"] in ("audit-missing", "audit-cut")
+    assert told in error["why"]
+
+
+def test_rule_28_a_kept_document_that_was_exchanged_is_told(crossing: Crossing) -> None:
+    code, said = crossing.run("audit", "verify")
+    assert code == 0, said
+    receipt = next((crossing.base / "eu-store/receipts/churn/1.0.0").iterdir())
+    receipt.chmod(0o644)
+    receipt.write_bytes(receipt.read_bytes() + b" ")
+    error = crossing.json("audit", "verify", code=11)["error"]
+    assert error["why"].startswith(f"receipts/churn/1.0.0/{receipt.name} has other bytes")
+    assert "names it" in error["why"]
+
+
 def test_rule_28_a_promotion_record_that_was_removed_is_missed(crossing: Crossing) -> None:
     (store(crossing) / "promotions/eu/churn/000003.json").unlink()
     for version in ("1.0.0", "1.1.0"):

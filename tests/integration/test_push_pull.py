@@ -210,7 +210,10 @@ def test_each_zone_has_a_file_of_its_own_and_knows_no_secret_of_the_other(
     assert pulled["signers"] == {"transfer": "central-ci", "signature": "central-ci"}
     there.json("audit", "verify", "--zone", "eu", "--strict", code=14)
     there.json("audit", "verify", "--zone", "eu")
-    crossing.json("audit", "verify", "--against", pushed["audit-head"])
+    noted = ("audit", "verify", "--against", pushed["audit-head"])
+    assert crossing.json(*noted, code=14)["error"]["reason"] == "store-away"  # on its way
+    shutil.copytree(there.base / "eu-store", crossing.base / "eu-store")
+    crossing.json(*noted, "--zone", "home")
 
 
 @pytest.mark.parametrize("role", ["transfer", "receipt"])

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import Inconclusive, UsageError, VerificationFailed
 from sovgate.files import read_bounded
+from sovgate.pipeline.look.named import FOLDERS, Stores, of_entry, read_record
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import Release
 from sovgate.stages import audit
 
 if TYPE_CHECKING:
-    from sovgate.stages.trust import Trusted
     from sovgate.stores._api import Store
 
 _HEAD = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.ASCII)
@@ -70,7 +69,8 @@ def verify(
 
     `strict`: each run's end must be known from elsewhere, the last one's too.
 
-    Raises VerificationFailed (11) where something is wrong, UsageError, ConfigError, StoreError.
+    Raises VerificationFailed (11) where something is wrong or missing, UsageError, ConfigError,
+    StoreError.
     """
     opened = open_project(project)
     zones = [opened.zone(zone).name] if zone is not None else list(opened.config.zones)
@@ -79,18 +79,21 @@ def verify(
         heads += read_heads(file, zones)
     heads = list(dict.fromkeys(heads))
     stores = {name: opened.audit_store(name) for name in zones}
-    anchors, passed_over = _anchors(opened)
+    known = {name: opened.store(name) for name, one in opened.config.zones.items() if one.store}
+    known = {**stores, **known}  # of a zone without a store, what lies beside its log
+    there = Stores(known)
+    anchors, passed_over = _anchors(opened, there, zones)
     elsewhere: list[str] = []
     if zone is None:
-        there = {name for name, store in stores.items() if _has_log(store)}
+        logged = {name for name, store in stores.items() if _has_log(store)}
         # A log that was removed whole is no reason to leave its zone out.
-        there |= {name for name in anchors if keeps_log(opened, name)}
+        logged |= {name for name in anchors if keeps_log(opened, name)}
         elsewhere = [
             f"zone {name}, of which {next(iter(heads.values()))} names a head"
             for name, heads in anchors.items()
-            if name in stores and name not in there
+            if name in stores and name not in logged
         ]
-        stores = {name: store for name, store in stores.items() if name in there}
+        stores = {name: store for name, store in stores.items() if name in logged}
     owners = _owners(stores, heads)
     logs = []
     for name, store in stores.items():
@@ -103,6 +106,13 @@ def verify(
             against=[head for head in heads if owners[head] == name],
         )
         logs.append(ZoneLog(zone=name, store=store.uri, found=found))
+    there.require()
+    later = Stores(known)  # what entries name may have been written while the stores were read
+    for log in logs:
+        for entry in log.found.read:
+            for zone_of, named in of_entry(entry, log.zone):
+                later.expect(zone_of, (named,), f"{entry.object_name} of zone {log.zone}")
+    later.require()
     return Audited(
         logs=tuple(logs),
         passed_over=tuple(passed_over),
@@ -175,10 +185,13 @@ def _owners(stores: dict[str, Store], heads: list[str]) -> dict[str, str]:
     return owners
 
 
-def _anchors(opened: Project) -> tuple[dict[str, dict[str, str]], list[str]]:
+def _anchors(
+    opened: Project, there: Stores, asked: Collection[str]
+) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Zone -> head -> where it stands, from every store of the project; and what was passed over.
 
-    A document that does not verify anchors nothing: that can only make the answer less sure.
+    A document that does not verify anchors nothing: that can only make the answer less sure. What
+    those in the stores of zones that were `asked` for name is looked for `there`.
     """
     anchors: dict[str, dict[str, str]] = {}
     passed_over: list[str] = []
@@ -187,40 +200,21 @@ def _anchors(opened: Project) -> tuple[dict[str, dict[str, str]], list[str]]:
             continue
         store = opened.store(config.name)
         trusted = opened.trusted(config.name)
-        for prefix in ("releases/", "receipts/", "promotions/", "proposals/"):
+        for prefix in FOLDERS:
             for count, name in enumerate(store.list(prefix)):
                 if count >= MAX_DOCUMENTS:
                     passed_over.append(f"{prefix} of zone {config.name} beyond {MAX_DOCUMENTS}")
                     break
                 try:
-                    zone, head = _head_in(store, name, trusted)
+                    told = read_record(store, name, trusted)
                 except VerificationFailed as error:
                     passed_over.append(f"{name} of zone {config.name}: {error.what}")
                     continue
-                anchors.setdefault(zone, {})[head] = f"{name} of zone {config.name}"
+                place = f"{name} of zone {config.name}"
+                anchors.setdefault(told.zone, {})[told.head] = place
+                if config.name in asked:
+                    there.expect(config.name, told.names, place)
     return anchors, passed_over
-
-
-def _head_in(store: Store, name: str, trusted: Sequence[Trusted]) -> tuple[str, str]:
-    from sovgate.formats import promotion as promotions
-    from sovgate.formats import receipt as receipts
-    from sovgate.formats import transfer as transfers
-    from sovgate.stages.promote import open_promotion
-    from sovgate.stages.transfer import open_receipt, open_record
-
-    kind, _, rest = name.partition("/")
-    if kind == "receipts":
-        found = open_receipt(store.get(name, most=receipts.MAX_BYTES), trusted)
-        return found.zone, found.audit_head
-    if kind in (promotions.PROMOTIONS, promotions.PROPOSALS):
-        promoted = open_promotion(store.get(name, most=promotions.MAX_BYTES), trusted)
-        return promoted.zone, promoted.audit_head
-    try:
-        release = Release.parse(rest.removesuffix(".json"))
-    except UsageError as error:
-        raise VerificationFailed(error.what, reason="unsafe-name") from error
-    record = open_record(store.get(name, most=transfers.MAX_BYTES), release, trusted)
-    return record.transfer.source.zone, record.transfer.audit_head
 
 
 def _conclude(logs: Sequence[ZoneLog], strict: bool) -> Inconclusive | None:

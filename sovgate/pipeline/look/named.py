@@ -1,0 +1,219 @@
+"""audit verify: whether what signed documents and entries of a log name is there. Reads stores.
+
+A record that was removed leaves its digest in others: in the log's outcome, in a receipt, in the
+next promotion. Ciphertext is looked for by its size alone; whoever pulls it reads it whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sovgate.errors import Inconclusive, NotFound, UsageError, VerificationFailed
+from sovgate.formats import promotion as promotions
+from sovgate.formats import receipt as receipts
+from sovgate.formats import transfer as transfers
+from sovgate.records import Release
+from sovgate.strict import MAX_BYTES
+
+if TYPE_CHECKING:
+    from sovgate.formats.auditentry import Entry
+    from sovgate.formats.promotion import Promotion
+    from sovgate.formats.receipt import Receipt
+    from sovgate.formats.transfer import Transfer
+    from sovgate.stages.trust import Trusted
+    from sovgate.stores._api import Store
+
+#: The folders of a store that hold signed records.
+FOLDERS = ("releases/", "receipts/", "promotions/", "proposals/")
+#: Missing documents that are counted one by one.
+MAX_MISSING = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """Something that should be in a store: under `name`, or, where that ends in "/", in that
+    folder. `size` is set where only it is compared; with neither, being there is enough.
+    """
+
+    name: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a signed record of a store says: whose log it anchors, at which head; and what else has
+    to be in the same store."""
+
+    zone: str
+    head: str
+    names: tuple[Named, ...]
+
+
+def read_record(store: Store, name: str, trusted: Sequence[Trusted]) -> Told:
+    """A record below one of FOLDERS. Raises VerificationFailed."""
+    from sovgate.stages.promote import open_promotion
+    from sovgate.stages.transfer import open_receipt, open_record
+
+    kind, _, rest = name.partition("/")
+    if kind == "receipts":
+        receipt = open_receipt(store.get(name, most=receipts.MAX_BYTES), trusted)
+        return Told(zone=receipt.zone, head=receipt.audit_head, names=tuple(_of_receipt(receipt)))
+    if kind in (promotions.PROMOTIONS, promotions.PROPOSALS):
+        made = open_promotion(store.get(name, most=promotions.MAX_BYTES), trusted)
+        return Told(zone=made.zone, head=made.audit_head, names=tuple(_of_promotion(made)))
+    try:
+        release = Release.parse(rest.removesuffix(".json"))
+    except UsageError as error:
+        raise VerificationFailed(error.what, reason="unsafe-name") from error
+    said = open_record(store.get(name, most=transfers.MAX_BYTES), release, trusted).transfer
+    return Told(zone=said.source.zone, head=said.audit_head, names=tuple(_of_transfer(said)))
+
+
+def _blob(sha256: str, size: int | None = None) -> Named:
+    name = transfers.blob_name(sha256)
+    return Named(name=name, sha256=sha256) if size is None else Named(name=name, size=size)
+
+
+def _of_transfer(said: Transfer) -> Iterator[Named]:
+    yield Named(name=transfers.sequence_name(said.release.model, said.sequence))
+    if said.predecessor is not None:
+        yield Named(name=transfers.record_name(said.predecessor.release))
+    digests = [said.manifest.sha256, said.signature.sha256, said.decision]
+    for sha256 in dict.fromkeys([*digests, *(item.sha256 for item in said.evidence)]):
+        yield _blob(sha256)
+    yield _blob(said.keytable.sha256, said.keytable.size)
+    for blob in said.blobs:
+        yield _blob(blob.sha256, blob.size)
+
+
+def _of_receipt(said: Receipt) -> Iterator[Named]:
+    yield Named(name=transfers.record_name(said.release), sha256=said.record)
+    yield _blob(said.decision)
+
+
+def _of_promotion(said: Promotion) -> Iterator[Named]:
+    yield Named(name=transfers.record_name(said.release), sha256=said.record)
+    yield Named(name=_receipt(said.release, said.receipt), sha256=said.receipt)
+    yield _blob(said.decision)
+    if said.previous is not None:
+        folder = f"{promotions.PROMOTIONS}/{said.zone}/{said.release.model}/"
+        yield Named(name=folder, sha256=said.previous.sha256)
+
+
+def _receipt(release: Release, sha256: str) -> str:
+    from sovgate.stages.transfer.fetch import receipt_prefix
+
+    return f"{receipt_prefix(release)}{sha256}.json"
+
+
+def of_entry(entry: Entry, zone: str) -> Iterator[tuple[str, Named]]:
+    """What an entry of the log of `zone` names, each with the zone in whose store it has to be.
+
+    Of decisions those that are kept: of denials beside the log, of rollouts in the zone's store.
+    One that a push or pull acted on is named by its record, and a run that stopped kept none.
+    """
+    about = entry.about
+    release, to = about.release, about.destination
+    done = entry.kind == "outcome" and entry.exit == 0
+    rollout = about.action in promotions.ACTIONS
+    for ref in entry.refs:
+        if ref.role == "decision":
+            if entry.kind == "denied":
+                yield zone, _blob(ref.sha256)
+            elif done and rollout:
+                yield to or zone, _blob(ref.sha256)
+        elif release is None or to is None:
+            continue
+        elif ref.role == "transfer":
+            yield to, Named(name=transfers.record_name(release), sha256=ref.sha256)
+        elif ref.role == "receipt":
+            yield to, Named(name=_receipt(release, ref.sha256), sha256=ref.sha256)
+        elif ref.role in ("promotion", "proposal"):
+            yield to, Named(name=f"{ref.role}s/{to}/{release.model}/", sha256=ref.sha256)
+
+
+class Stores:
+    """What lies in some zones' stores, looked up once each. `missing` is what does not, in words.
+
+    A zone without a store is left out. Use one while nothing that is looked for can come.
+    """
+
+    def __init__(self, stores: Mapping[str, Store]) -> None:
+        self._stores = stores
+        self._digests: dict[tuple[str, str], str | None] = {}
+        self._folders: dict[tuple[str, str], frozenset[str]] = {}
+        self.missing: dict[str, None] = {}
+        self.away: dict[str, str] = {}
+
+    def expect(self, zone: str, names: Iterable[Named], by: str) -> None:
+        """Note what of it is not there as it is named. `by` says who names it."""
+        store = self._stores.get(zone)
+        if store is None:
+            return
+        if getattr(store, "away", False):  # a folder that is not there; others answer or raise
+            self.away.setdefault(zone, f"{by} names what lies in {store.uri}")
+            return
+        for one in names:
+            wrong = self._wrong(zone, one)
+            if wrong is not None and len(self.missing) <= MAX_MISSING:
+                self.missing.setdefault(f"{wrong} in the store of zone {zone}; {by} names it")
+
+    def _wrong(self, zone: str, one: Named) -> str | None:
+        if one.name.endswith("/"):
+            there = one.sha256 in self._folder(zone, one.name)
+            return None if there else f"{one.name} lacks the record sha256:{one.sha256}"
+        if one.sha256 is None:
+            stat = self._stores[zone].stat(one.name)
+            if stat is None:
+                return f"{one.name} is missing"
+            return None if one.size in (None, stat.size) else f"{one.name} has another size"
+        found = self._digest(zone, one.name)
+        if found is None:
+            return f"{one.name} is missing"
+        return None if found == one.sha256 else f"{one.name} has other bytes"
+
+    def _digest(self, zone: str, name: str) -> str | None:
+        """SHA-256 of what lies there; None where nothing does, "" where it is too large."""
+        key = (zone, name)
+        if key not in self._digests:
+            try:
+                data = self._stores[zone].get(name, most=MAX_BYTES)
+                self._digests[key] = hashlib.sha256(data).hexdigest()
+            except NotFound:
+                self._digests[key] = None
+            except VerificationFailed:
+                self._digests[key] = ""
+        return self._digests[key]
+
+    def _folder(self, zone: str, folder: str) -> frozenset[str]:
+        key = (zone, folder)
+        if key not in self._folders:
+            digests = [self._digest(zone, name) for name in self._stores[zone].list(folder)]
+            self._folders[key] = frozenset(one for one in digests if one)
+        return self._folders[key]
+
+    def require(self) -> None:
+        """Raises VerificationFailed "audit-missing"; Inconclusive "store-away"."""
+        if not self.missing:
+            for zone, why in self.away.items():
+                raise Inconclusive(
+                    f"the store of zone {zone} is not there",
+                    why=f"{why}, and that folder does not exist",
+                    fix="mount the disk that it is on, or restore it from a copy; if it was "
+                    "carried to the zone, verify it there",
+                    reason="store-away",
+                )
+            return
+        first, *more = self.missing
+        rest = f", and {len(more)} more" if more else ""
+        raise VerificationFailed(
+            "something that was written down is no longer there",
+            why=f"{first}{rest}",
+            fix="find out who removed it; restore it from a copy",
+            reason="audit-missing",
+            details=tuple(self.missing)[1:20],
+        )
