@@ -103,6 +103,9 @@ class LazyGroup(click.Group):
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             from difflib import get_close_matches
 
+            from sovgate.lint.not_built import refuse_command
+
+            refuse_command(args[0])
             near = get_close_matches(args[0].lower(), COMMANDS, n=1, cutoff=0.72)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"there is no command {args[0][:40]!r}.{hint}")

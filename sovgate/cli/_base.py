@@ -15,6 +15,7 @@ import click
 
 from sovgate import authority, notices
 from sovgate.cli._emit import FORMATS, QUIET, VERBOSE, Report, emit, warn
+from sovgate.cli._group import write_example
 from sovgate.cli._places import PROJECT
 from sovgate.cli._remote import refuse_remote
 from sovgate.errors import disk_error
@@ -148,7 +149,7 @@ class Command(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _write_example(formatter, self.example)
+        write_example(formatter, self.example)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
@@ -171,13 +172,6 @@ class Command(click.Command):
         return result
 
 
-def _write_example(formatter: click.HelpFormatter, example: str) -> None:
-    if example:
-        with formatter.section("Example"):
-            for line in example.strip().splitlines():
-                formatter.write(f"  {line}\n")
-
-
 def _refuse_twice(command: click.Command, ctx: click.Context, args: list[str]) -> None:
     """Click takes the last of two values, and so would a key that was meant be passed over."""
     _, _, order = command.make_parser(ctx).parse_args(list(args))
@@ -192,22 +186,6 @@ def _refuse_twice(command: click.Command, ctx: click.Context, args: list[str]) -
 
 #: -vv says no more than -v, and people write it.
 _MAY_REPEAT = frozenset({"verbose", "quiet"})
-
-
-class Group(click.Group):
-    """Lists its commands with their whole first sentence, and shows one of them in use."""
-
-    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
-        self.example = example
-        super().__init__(*args, **kwargs)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _write_example(formatter, self.example)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        names = self.list_commands(ctx)
-        with formatter.section("Commands"):
-            formatter.write_dl([(n, self.commands[n].get_short_help_str(200)) for n in names])
 
 
 def variable_name(param: click.Parameter) -> str:

@@ -42,6 +42,11 @@ _BLOCK = re.compile(r"  [ A-Za-z0-9_.:-]+")
 def _as_ours(error: BaseException) -> SovgateError | None:
     if isinstance(error, SovgateError):
         return error
+    if isinstance(error, click.NoSuchOption):
+        from sovgate.lint.not_built import option_refusal
+
+        if (refusal := option_refusal(error.option_name)) is not None:
+            return refusal
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "sovgate"
         return UsageError(error.format_message(), fix=f"see {path} --help")

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from sovgate.cli import _base
 from sovgate.cli._base import LocalPath, argument, declare, output_options, project_option
 from sovgate.cli._emit import Report
+from sovgate.cli._group import Group
 from sovgate.errors import ConfigError, ExitCode, UsageError
 
 
 @click.group(
     "policy",
-    cls=_base.Group,
+    cls=Group,
     example="""
 sovgate policy test policies/
 sovgate policy list""",

@@ -9,6 +9,7 @@ import click
 
 from sovgate.cli import _base
 from sovgate.cli._emit import Branch, Report, short
+from sovgate.cli._group import Group
 from sovgate.errors import Inconclusive
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group(
     "audit",
-    cls=_base.Group,
+    cls=Group,
     example="""
 sovgate audit verify
 sovgate audit show churn/1.4.0""",

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from sovgate.cli import _base
 from sovgate.cli._base import LocalPath, argument, declare, option, output_options, project_option
 from sovgate.cli._emit import Report
+from sovgate.cli._group import Group
 from sovgate.cli._progress import human_bytes, progress
 
 
 @click.group(
     "data",
-    cls=_base.Group,
+    cls=Group,
     example="""
 sovgate data key -o keys/kyc-eu.key
 sovgate data commit /data/kyc --dataset kyc-eu --epoch 2026-10 --key keys/kyc-eu.key""",

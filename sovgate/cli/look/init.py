@@ -271,6 +271,7 @@ def _report(made: Made, answers: Answers) -> Report:
     word = "would write" if made.dry_run else "wrote"
     rows = [("new", path) for path in made.created] + [("there", path) for path in made.kept]
     notes = [f"{path} is left as it is; it lacks the lines above" for path, _ in made.differ]
+    notes += made.elsewhere
     notes += answers.left_out()
     notes += answers.without_kms()
     if not made.dry_run:

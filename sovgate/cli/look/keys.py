@@ -8,6 +8,7 @@ import click
 
 from sovgate.cli import _base
 from sovgate.cli._emit import Report
+from sovgate.cli._group import Group
 
 _KINDS = ("sign", "encrypt")
 _ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096")
@@ -15,7 +16,7 @@ _ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096")
 
 @click.group(
     "keys",
-    cls=_base.Group,
+    cls=Group,
     example="""
 sovgate keys generate sign -o keys/us.pem
 sovgate keys show file:keys/us.pem""",

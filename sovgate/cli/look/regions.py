@@ -14,6 +14,7 @@ import click
 from sovgate import regions
 from sovgate.cli import _base
 from sovgate.cli._emit import Report
+from sovgate.cli._group import Group
 from sovgate.errors import ConfigError, UsageError
 from sovgate.regions import Region
 
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 @click.group(
     "regions",
-    cls=_base.Group,
+    cls=Group,
     example="""
 sovgate regions list --group EU
 sovgate regions show aws-eusc:eusc-de-east-1""",

@@ -15,6 +15,7 @@ from sovgate.files import read_bounded
 from sovgate.formats import dataset
 from sovgate.lint import datasets, project
 from sovgate.lint._api import Finding
+from sovgate.lint.not_built import refuse_files
 from sovgate.pipeline.decide.declared_gates import misdeclared
 from sovgate.pipeline.decide.projects import project_of, projects_in, unique
 
@@ -28,8 +29,11 @@ def lint(paths: Sequence[Path], folder: Path | None) -> tuple[list[Finding], lis
 
     Without paths: each project here, above and below, with the manifests and rules that it names,
     or the one in `folder` alone. A file that is named brings the project that it belongs to. Raises
-    UsageError where a path is not there, or nothing is there to read.
+    UsageError where a path is not there or is another system's pipeline, or nothing is there to
+    read.
     """
+    named = [path for path in paths if not path.is_dir()]
+    refuse_files(named)
     run = _Run()
     if folder is not None and not paths:
         run.project(configuration.find(folder))
@@ -40,9 +44,10 @@ def lint(paths: Sequence[Path], folder: Path | None) -> tuple[list[Finding], lis
             run.project(configuration.find(None))  # which says that there is none
     for path in paths:
         run.path(path)
-    named = [path for path in paths if not path.is_dir()]
     for owner in unique(one for one in map(project_of, named) if one is not None):
         run.project(owner)
+    if not run.read:
+        refuse_files([file for path in paths if path.is_dir() for file in _files(path)])
     if not run.read and not (named and all(path.suffix in _SUFFIXES for path in paths)):
         raise UsageError(
             "there is nothing to lint: no sovgate.yaml, data set manifest or policy was found",

@@ -15,6 +15,7 @@ from pathlib import Path
 from sovgate.errors import GitError, UsageError, disk_error
 from sovgate.files import read_bounded
 from sovgate.git.ignored import is_ignored, work_tree
+from sovgate.lint.not_built import pipelines_in
 from sovgate.pipeline.look.answers import (
     PATTERNS,
     Answers,
@@ -56,6 +57,7 @@ class Made:
     """created  files that are new; kept  those that were there and are the same, and keys
     differ   shared files that were there and are left as they are, with what they should have
     root     the repository's, or `folder`; all paths are below it
+    elsewhere  what lies there of other systems' pipelines, for which nothing was written
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Made:
     kept: tuple[str, ...]
     differ: tuple[tuple[str, str], ...]
     dry_run: bool
+    elsewhere: tuple[str, ...] = ()
 
 
 # -- writing
@@ -143,6 +146,7 @@ def init(folder: Path, answers: Answers, *, dry_run: bool = False) -> Made:
         kept=tuple(sorted(kept)),
         differ=tuple(differ),
         dry_run=dry_run,
+        elsewhere=tuple(pipelines_in(top)),
     )
 
 
