@@ -137,3 +137,15 @@ def unserved(scheme: str, *, what: str, known: Iterable[str], fix: str) -> Confi
         fix=f"name a {what} of one of these",
         reason="no-adapter",
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name without its port is this machine."""
+    if host == "localhost":
+        return True
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sovgate import authority, notices
+from sovgate import notices
 from sovgate.cli._emit import FORMATS, QUIET, VERBOSE, Report, emit, warn
 from sovgate.cli._group import write_example
 from sovgate.cli._places import PROJECT
 from sovgate.cli._remote import refuse_remote
 from sovgate.errors import disk_error
+from sovgate.transport import authority, proxies
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -161,7 +162,8 @@ class Command(click.Command):
         form = ctx.params.get("format_", "text")
         with (
             notices.listening(partial(warn, form=form)),
-            authority.trusting(ctx.meta.get(CA)),
+            authority.trusting(ctx.meta.get(f"{TRANSPORT}.ca")),
+            proxies.through(ctx.meta.get(f"{TRANSPORT}.proxy")),
         ):
             result = super().invoke(ctx)
         if isinstance(result, Report):
@@ -296,8 +298,8 @@ def signing_key(key: str | None, zone: str | None, project: Path | None) -> str 
     return open_project(project).sign_uri(zone)
 
 
-#: Where `--ca` (`_ca.py`) and `--heads` are kept while a command runs.
-CA = "sovgate.ca"
+#: Where the options of `_transport.py` and `--heads` are kept while a command runs.
+TRANSPORT = "sovgate.transport"
 _HEADS = "sovgate.heads"
 
 

@@ -19,9 +19,9 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds, progress
+from sovgate.cli._transport import transport_options
 from sovgate.cli.move.push import running_zone
 from sovgate.records import Options, Release
 
@@ -80,7 +80,7 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
 @evidence_option
 @links_option
 @heads_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

@@ -14,7 +14,6 @@ import shutil
 import time
 from pathlib import Path
 
-from sovgate import authority
 from sovgate.errors import GitError
 from sovgate.git.run import (
     TOKEN,
@@ -29,6 +28,7 @@ from sovgate.git.run import printable as printable
 from sovgate.git.url import Remote
 from sovgate.host import PROGRAM_DIRS, login_home
 from sovgate.staging import private
+from sovgate.transport import authority, proxies
 
 #: GIT_CONFIG_GLOBAL, without which the user's hooks and rewrites would apply, came with 2.32.
 MIN_VERSION = (2, 32)
@@ -36,8 +36,8 @@ MAX_OUTPUT = 64 * 1024 * 1024
 LOCAL_SECONDS = 60.0
 REMOTE_SECONDS = 180.0
 
-#: The variables that pass. An agent's socket gives signatures and runs no code; proxies see TLS.
-PASSED = ("SSH_AUTH_SOCK", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+#: The variables that pass. An agent's socket gives signatures and runs no code.
+PASSED = ("SSH_AUTH_SOCK",)
 
 _SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -67,14 +67,15 @@ _SETTINGS = (
     "color.ui=false",
 )
 # What is taken from the user's own Git configuration: who they are and how they log in. Nothing
-# that rewrites a URL, runs a hook or weakens TLS.
+# that rewrites a URL, runs a hook, weakens TLS, or names roots or a proxy (RULES 36).
 _USER_SETTING = re.compile(
     r"(user\.(name|email)"
     r"|credential\.(.+\.)?(helper|username|usehttppath)"
-    r"|http\.(.+\.)?(sslcainfo|sslcapath|sslcert|sslkey|proxy)"
+    r"|http\.(.+\.)?(sslcert|sslkey)"
     r"|http\.https://.+\.extraheader)",
     re.DOTALL,
 )
+_LEADS = re.compile(r"http\.(?:.+\.)?(sslcainfo|sslcapath|proxy)", re.DOTALL)
 _HELPER = (
     '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" '
     f'"${TOKEN_USER}" "${TOKEN}"; }}; f'
@@ -100,6 +101,7 @@ class Git:
         self._home = folder / "home"
         self._home.mkdir(mode=0o700)
         self._settings: tuple[tuple[str, str], ...] = ()
+        self._unused: set[str] = set()
         self.sha256 = False
         self._check_version()
         if remote.protocol == "file":
@@ -117,6 +119,15 @@ class Git:
         shutil.rmtree(self._folder / "repository", ignore_errors=True)
         self.run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
         self.sha256 = object_format == "sha256"
+
+    def ignored(self) -> tuple[str, ...]:
+        """What names roots or a proxy in the surroundings and is not used, for an error."""
+        roots = sorted(name for name in self._unused if name != "proxy")
+        proxy = sorted(self._unused - set(roots))
+        return (
+            *authority.ignored(f"http.{name} of Git's configuration" for name in roots),
+            *proxies.ignored(f"http.{name} of Git's configuration" for name in proxy),
+        )
 
     def user(self) -> tuple[str, str]:
         """The user's own name and address where Git knows both, else ours."""
@@ -217,11 +228,13 @@ class Git:
         environment["HOME"] = login_home() or environment["HOME"]
         environment |= {name: os.environ[name] for name in PASSED if os.environ.get(name)}
         if (roots := authority.bundle(authority.system_roots())) is not None:
-            environment["GIT_SSL_CAINFO"] = str(roots)  # in the place of every http.sslCAInfo
+            environment["GIT_SSL_CAINFO"] = str(roots)
         if self._remote.protocol == "ssh":
             environment["GIT_SSH_COMMAND"] = find_program("ssh") + " -oBatchMode=yes"
             environment["GIT_SSH_VARIANT"] = "ssh"
         settings = [item for item in self._settings if not item[0].startswith("user.")]
+        if (proxy := proxies.named()) is not None and not self._remote.is_local:
+            settings.append(("http.proxy", proxy))
         if os.environ.get(TOKEN):
             origin = re.sub(r"(https?://[^/]*).*", r"\1", self._remote.url, flags=re.DOTALL)
             # An empty helper first: the token is the only answer, no other store learns it.
@@ -272,6 +285,8 @@ class Git:
                 key, newline, value = item.partition("\n")
                 if newline and _USER_SETTING.fullmatch(key):
                     found.append((key, value))
+                elif newline and value and (leads := _LEADS.fullmatch(key)):
+                    self._unused.add(leads[1])
         return tuple(found)
 
 

@@ -32,6 +32,12 @@ class Remote:
     protocol: str
     where: Where | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a server on this machine."""
+        match = _URL.fullmatch(self.url)
+        return bool(match and _LOOPBACK.fullmatch(match[2].rpartition("@")[2]))
+
 
 def parse_remote(text: str, base: Path, *, where: Where | None = None) -> Remote:
     """A repository's URL: `https://`, `ssh://`, `user@host:path`, `file://`, or a folder.

@@ -23,6 +23,7 @@ from sovgate.errors import ExitCode, KeyServiceError, ResidencyMismatch, StoreEr
 from sovgate.keys import registry
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
+from sovgate.transport import authority, proxies
 from tests.conformance.stores import put
 from tests.hostilecloud import Answer, Asked, HostileCloud, serving
 
@@ -177,15 +178,17 @@ def test_rule_15_sts_does_not_send_us_elsewhere_for_credentials(
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
     monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/push")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(root))
     answer = (
         f"HTTP/1.1 {status} Elsewhere\r\nLocation: https://sts.evil.example/\r\n"
         "Content-Length: 0\r\nConnection: close\r\n\r\n"
     )
-    with impostor(context, answer.encode()) as (url, asked):
-        monkeypatch.setenv("HTTPS_PROXY", url)
-        with pytest.raises(StoreError) as caught:
-            open_store("s3://kyc-eu", Path(), CENTRAL).stat("blobs/x")
+    with (
+        impostor(context, answer.encode()) as (url, asked),
+        authority.trusting(root),
+        proxies.through(url),
+        pytest.raises(StoreError) as caught,
+    ):
+        open_store("s3://kyc-eu", Path(), CENTRAL).stat("blobs/x")
     assert caught.value.exit_code == ExitCode.STORE
     assert [line.rpartition(b" ")[0] for line in asked] == [
         b"CONNECT sts.eu-central-1.amazonaws.com:443",

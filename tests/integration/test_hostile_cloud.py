@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gc
 import hashlib
 import io
@@ -23,6 +24,7 @@ from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
+from sovgate.transport import proxies
 from tests.conformance.stores import put
 from tests.hostilecloud import Answer, Asked, HostileCloud, kms, serving, xml
 
@@ -182,15 +184,18 @@ def test_an_entity_bomb_is_21_and_small(error: bool) -> None:
 # -- what may not leave this machine, or stand in a log
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("name", ["--proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_rule_15_this_machine_is_not_reached_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """http:// is for loopback alone: through a proxy, a key to wrap went over the network bare."""
     for other in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(other, raising=False)
-    with serving(lambda _: Answer(status=500)) as proxy:
-        monkeypatch.setenv(name, proxy.url)
+    with serving(lambda _: Answer(status=500)) as proxy, contextlib.ExitStack() as stack:
+        if name == "--proxy":
+            stack.enter_context(proxies.through(proxy.url))
+        else:
+            monkeypatch.setenv(name, proxy.url)
         with serving(lambda _: Answer(status=404)) as cloud:
             assert at(cloud).stat("blobs/x") is None
             with pytest.raises(KeyServiceError):
@@ -201,8 +206,6 @@ def test_rule_15_this_machine_is_not_reached_through_a_proxy(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("HTTPS_PROXY", "http://me:h1dden/word@proxy.bank.example:31"),
-        ("HTTPS_PROXY", "socks5://me:h1dden@127.0.0.1:1"),
         ("HTTPS_PROXY", "http://me:h1dden@127.0.0.1:1"),
         ("AWS_SESSION_TOKEN", "h1dden\n"),
     ],
@@ -210,14 +213,15 @@ def test_rule_15_this_machine_is_not_reached_through_a_proxy(
 def test_rule_29_what_cannot_be_sent_is_not_told(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """Not under -v either, which prints every cause."""
+    """Not under -v either, which prints every cause. What is not used is named without a value."""
     monkeypatch.setenv(name, value)
-    url = "https://kms.bank.example" if "PROXY" in name else "https://127.0.0.1:1"
     with pytest.raises(KeyServiceError) as caught:
-        registry.open_signer(f"awskms://{url.removeprefix('https://')}/{ARN}", Path(), CENTRAL)
+        registry.open_signer(f"awskms://127.0.0.1:1/{ARN}", Path(), CENTRAL)
     told = "".join(traceback.format_exception(caught.value))
-    assert "h1dden" not in told
+    assert "h1dden" not in told + "".join(caught.value.details)
     assert caught.value.reason == "no-answer"
+    said = "HTTPS_PROXY is set and not used: name the proxy with --proxy http://HOST:PORT"
+    assert (said in caught.value.details) is (name == "HTTPS_PROXY")
 
 
 @pytest.mark.parametrize(
@@ -241,11 +245,34 @@ def test_rule_15_credentials_are_fetched_in_the_zones_region_too(
     monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/push")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv(name, value)
-    with serving(lambda _: Answer(status=403)) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with pytest.raises(StoreError):
-            open_store("s3://kyc-eu", Path(), CENTRAL).stat("blobs/x")
+    with (
+        serving(lambda _: Answer(status=403)) as proxy,
+        proxies.through(proxy.url),
+        pytest.raises(StoreError),
+    ):
+        open_store("s3://kyc-eu", Path(), CENTRAL).stat("blobs/x")
     assert {asked.path for asked in proxy.seen} == {"sts.eu-central-1.amazonaws.com:443"}
+
+
+def test_rule_36_no_variable_puts_a_proxy_before_the_metadata_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gives credentials: whoever answered in its place would say who we are."""
+    for given in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(given, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    answers_nothing = lambda _: Answer(status=404)  # noqa: E731
+    with serving(answers_nothing) as proxy, serving(answers_nothing) as metadata:
+        for name in proxies.VARIABLES:
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{metadata.url}/")
+        with pytest.raises(StoreError) as caught:
+            open_store("s3://kyc-eu", Path(), CENTRAL).stat("blobs/x")
+        assert metadata.seen
+        assert not proxy.seen
+    assert caught.value.reason == "no-credentials"
 
 
 # -- where it lies

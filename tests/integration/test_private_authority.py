@@ -16,21 +16,29 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sovgate import authority
 from sovgate.errors import ConfigError, GitError, StoreError
+from sovgate.git import repo
 from sovgate.git.url import parse_remote
 from sovgate.records import GRADE
 from sovgate.stages import promote
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
+from sovgate.transport import authority, proxies
 from tests.crossing import Crossing, make_crossing
 from tests.githttp import git_server
 from tests.hostilecloud import Answer, Asked, HostileCloud, serving, xml
 from tests.repositories import Repository, git
+from tests.tunnel import tunnel
 
 CENTRAL = "aws:eu-central-1"
 TOKEN = "a-token-of-some-length"
-LEADING = ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "SOVGATE_CA", "SOVGATE_DOCTOR_CA")
+#: Known to no resolver: only a proxy reaches it.
+HOST = "services.bank.invalid"
+LEADING = (*authority.VARIABLES, "SOVGATE_CA", "SOVGATE_DOCTOR_CA")
+UNUSED = (
+    f"{', '.join(authority.VARIABLES)} are set and not used: name the CA's certificate with "
+    "--ca FILE"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +72,8 @@ def issue(
     )
     if not ca:
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        names = x509.SubjectAlternativeName([address, x509.DNSName(HOST)])
+        builder = builder.add_extension(names, critical=False)
     return builder.sign(by, hashes.SHA256())
 
 
@@ -100,10 +109,8 @@ def crossing(tmp_path: Path) -> Crossing:
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A TMPDIR of the test's own, in which no file is left; no proxy, no roots of others."""
-    for variable in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE"):
+    for variable in (*proxies.VARIABLES, *authority.VARIABLES):
         monkeypatch.delenv(variable, raising=False)
-        monkeypatch.delenv(variable.lower(), raising=False)
-    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(variable, "test")
     folder = tmp_path / "temporary"
@@ -137,9 +144,11 @@ def test_rule_36_a_store_under_a_ca_of_ones_own_is_refused_without_it(
             at(cloud).location()
         assert caught.value.reason == "tls"
         assert "--ca" in str(caught.value.fix)
+        assert caught.value.details == (UNUSED,)
         with authority.trusting(other.root), pytest.raises(StoreError) as caught:
             at(cloud).location()
         assert caught.value.reason == "tls"
+        assert caught.value.details == ()
         assert cloud.seen == []
         with authority.trusting(firm.root):
             said = at(cloud).location()
@@ -157,21 +166,6 @@ def test_rule_15_a_ca_of_ones_own_is_declared_at_a_catalogued_endpoint_too(firm:
     assert grade() == GRADE["api"]
     with authority.trusting(firm.root):
         assert grade() == GRADE["declared"]
-
-
-def test_rule_36_ca_goes_before_what_the_environment_names(
-    firm: Firm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = firm_in(tmp_path / "other")
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(other.root))
-    with serving(bucket, firm.tls) as cloud, authority.trusting(firm.root):
-        assert at(cloud).location() is not None
-    with (
-        serving(bucket, other.tls) as cloud,
-        authority.trusting(firm.root),
-        pytest.raises(StoreError),
-    ):
-        at(cloud).location()
 
 
 def test_the_default_roots_stay_beside_it(firm: Firm, tmp_path: Path) -> None:
@@ -211,13 +205,99 @@ def test_rule_36_git_under_a_ca_of_ones_own_is_refused_without_it(
 
         with pytest.raises(GitError) as caught:
             tip()
+        assert caught.value.reason == "tls"
         assert "certificate" in str(caught.value.why)
+        assert "--ca FILE" in str(caught.value.fix)
+        assert UNUSED in caught.value.details
         with authority.trusting(other.root), pytest.raises(GitError):
             tip()
         assert server.users == []  # no token went to a server that nobody vouches for
         with authority.trusting(firm.root):
             assert tip() == repository.tip()
         assert set(server.users) == {"x-access-token"}
+
+
+def test_rule_36_a_store_is_reached_through_the_proxy_that_is_named(
+    firm: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with tunnel() as other, tunnel() as way, serving(bucket, firm.tls) as cloud:
+        monkeypatch.setenv("HTTPS_PROXY", other.url)
+        port = cloud.url.rpartition(":")[2]
+        store = f"s3://kyc-eu?endpoint=https://{HOST}:{port}"
+        with authority.trusting(firm.root), proxies.through(way.url):
+            said = open_store(store, Path(), CENTRAL).location()
+        assert said is not None
+        assert (said.value, said.grade) == (CENTRAL, GRADE["declared"])
+        assert set(way.asked) == {f"{HOST}:{port}"}
+        assert set(way.logins) == {None}
+        assert other.asked == []
+
+
+@pytest.mark.parametrize("status", [200, 403, 407])
+def test_rule_36_git_is_reached_through_the_proxy_that_is_named(
+    firm: Firm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    repository = Repository(tmp_path)
+    monkeypatch.setenv("SOVGATE_GIT_TOKEN", TOKEN)
+    monkeypatch.setenv("NO_PROXY", "*")
+    with (
+        tunnel() as other,
+        tunnel(status) as way,
+        git_server(repository.path.parent, TOKEN, firm.tls) as server,
+    ):
+        monkeypatch.setenv("https_proxy", other.url)
+
+        def tip(host: str) -> str:
+            url = f"https://{host}:{server.server_port}/serving.git"
+            remote = parse_remote(url, Path("/"))
+            target = promote.GitTarget(zone="eu", remote=remote, path="overlays/eu")
+            with promote.opened(target) as checkout:
+                return checkout.read_overlay().tip
+
+        with authority.trusting(firm.root), proxies.through(way.url):
+            if status == 200:
+                assert tip(HOST) == repository.tip()
+            else:
+                with pytest.raises(GitError) as caught:
+                    tip(HOST)
+                assert caught.value.reason == "git-unreachable"
+                assert "--proxy" in str(caught.value.fix)
+            assert set(way.asked) == {f"{HOST}:{server.server_port}"}
+            assert set(way.logins) == {None}
+            assert tip("127.0.0.1") == repository.tip()  # this machine, without the proxy
+            assert set(way.asked) == {f"{HOST}:{server.server_port}"}
+        with authority.trusting(firm.root), pytest.raises(GitError) as caught:
+            tip(HOST)
+        assert caught.value.reason == "git-unreachable"
+        assert "https_proxy is set and not used" in caught.value.details[-1]
+        assert other.asked == []
+
+
+@pytest.mark.parametrize("name", ["http.sslCAInfo", "http.proxy"])
+def test_rule_36_gits_own_configuration_names_neither_roots_nor_a_proxy(
+    firm: Firm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is a file of the machine, which an earlier step may have written."""
+    repository = Repository(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(repo, "login_home", lambda: str(home))
+    monkeypatch.setenv("SOVGATE_GIT_TOKEN", TOKEN)
+    with tunnel() as way, git_server(repository.path.parent, TOKEN, firm.tls) as server:
+        value = way.url if name == "http.proxy" else str(firm.root)
+        git("config", "--file", str(home / ".gitconfig"), name, value, cwd=home)
+        host = HOST if name == "http.proxy" else "127.0.0.1"
+        url = f"https://{host}:{server.server_port}/serving.git"
+        target = promote.GitTarget(
+            zone="eu", remote=parse_remote(url, Path("/")), path="overlays/eu"
+        )
+        with pytest.raises(GitError) as caught, promote.opened(target) as checkout:
+            checkout.read_overlay()
+        assert (way.asked, server.users) == ([], [])
+    assert caught.value.reason == ("git-unreachable" if name == "http.proxy" else "tls")
+    told = f"{name.lower()} of Git's configuration is set and not used"
+    assert told in caught.value.details[-1]
 
 
 def test_the_option_reaches_the_store(crossing: Crossing, firm: Firm) -> None:

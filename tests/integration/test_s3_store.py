@@ -32,6 +32,7 @@ from sovgate.stages.transfer import locate, put_blob
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 from sovgate.stores.s3 import upload
+from sovgate.transport import authority
 from tests import servers
 from tests.conformance.stores import put
 from tests.faultproxy import FaultProxy, What, between
@@ -502,9 +503,15 @@ def test_rule_15_tls_is_checked_and_roots_of_ones_own_are_declared(
             at(proxy.url, upstream=moto).stat(NAME)
         assert caught.value.reason == "tls"
         monkeypatch.setenv("AWS_CA_BUNDLE", str(root))
-        store = at(proxy.url, upstream=moto)
-        put(store, NAME, b"the record")
-        said = store.location()
+        with pytest.raises(StoreError) as caught:  # no variable chooses a CA (RULES 36)
+            at(proxy.url, upstream=moto).stat(NAME)
+        assert caught.value.reason == "tls"
+        assert "AWS_CA_BUNDLE" in caught.value.details[0]
+        assert "--ca FILE" in caught.value.details[0]
+        with authority.trusting(root):
+            store = at(proxy.url, upstream=moto)
+            put(store, NAME, b"the record")
+            said = store.location()
         assert said is not None
         assert (said.value, said.grade) == ("aws:eu-central-1", GRADE["declared"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sovgate.regions import all_regions
 from sovgate.stages.transfer import locate
 from sovgate.stores.registry import SCHEMES, open_store
 from sovgate.stores.s3 import S3Store
+from sovgate.transport import authority, proxies
 from sovgate.uri import WITHOUT_ADAPTER, parse
 
 EUSC = "aws-eusc:eusc-de-east-1"
@@ -121,16 +123,12 @@ def test_rule_36_nobody_puts_code_into_a_client(
     assert s3("s3://kyc-eu")._client
 
 
-@pytest.mark.parametrize(
-    "name", ["HTTPS_PROXY", "https_proxy", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"]
-)
-def test_rule_15_a_proxy_or_roots_of_ones_own_are_declared(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    import certifi
-
-    monkeypatch.setenv(name, certifi.where() if "CA" in name else "http://127.0.0.1:1")
-    assert s3("s3://kyc-eu")._client.grade == GRADE["declared"]
+def test_rule_15_a_proxy_is_declared_at_a_catalogued_endpoint_too() -> None:
+    assert s3("s3://kyc-eu")._client.grade == GRADE["api"]
+    with proxies.through("http://127.0.0.1:1"):
+        assert s3("s3://kyc-eu")._client.grade == GRADE["declared"]
+        key = aws.client("kms", named(f"awskms:///{KEY}").place, kind=KeyServiceError)
+        assert key.grade == GRADE["declared"]
 
 
 @pytest.mark.parametrize(
@@ -144,24 +142,57 @@ def test_a_slip_in_the_scheme_makes_no_folder(text: str) -> None:
     assert parse("./a://b", what="store").rest == "./a://b"
 
 
-@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-@pytest.mark.parametrize("text", ["", " "])
-def test_rule_15_roots_that_are_named_and_empty_are_the_default_ones(
-    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+@pytest.mark.parametrize("text", ["", " ", "/nowhere/roots.pem", "http://127.0.0.1:1"])
+def test_rule_36_no_variable_chooses_roots_or_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    """A variable that a pipeline leaves empty; the SDK takes that for no check, or for an error."""
-    monkeypatch.setenv(name, text)
+    """Nor does the configuration file of the SDK, which a variable chooses. The SDK takes an empty
+    name for no check of certificates, or for an error."""
+    for name in (*proxies.VARIABLES, *authority.VARIABLES):
+        monkeypatch.setenv(name, text)
+    (tmp_path / "config").write_text(f"[default]\nca_bundle = {text}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     client = s3("s3://kyc-eu")._client
     assert client.grade == GRADE["api"]
-    assert client.sdk._endpoint.http_session._verify is True
+    http = client.sdk._endpoint.http_session
+    assert (http._verify, http._proxy_config._proxies) == (True, {})
 
 
-def test_roots_that_are_not_there_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere/roots.pem")
-    with pytest.raises(StoreError) as caught:
-        _ = s3("s3://kyc-eu")._client
-    assert caught.value.reason == "tls"
-    assert "/nowhere/roots.pem" in caught.value.what
+PROXIES = {
+    "http://proxy.bank.example:3128": "http://proxy.bank.example:3128",
+    "http://[::1]:3128/": "http://[::1]:3128",
+    "http://me:h1dden@proxy.bank.example:3128": "secret-in-uri",
+    "me:h1dden@proxy.bank.example:3128": "secret-in-uri",
+    "http://h1dden@proxy": "secret-in-uri",
+    "https://h1dden.example:3128": "bad-proxy",
+    "socks5://h1dden.example:3128": "bad-proxy",
+    "h1dden.example:3128": "bad-proxy",
+    "http://h1dden.example": "bad-proxy",
+    "http://h1dden.example:0": "bad-proxy",
+    "http://h1dden.example:99999": "bad-proxy",
+    "http://h1dden.example:3128/?a": "bad-proxy",
+    "http://h1dden.example:3128/a": "bad-proxy",
+    "http://h1dden.example:3128#": "bad-proxy",
+    "http://-h1dden:3128": "bad-proxy",
+    "http://h1dden example:3128": "bad-proxy",
+    "http://[h1dden:3128": "bad-proxy",
+    "http://:3128": "bad-proxy",
+    "http://" + "h1dden." * 60 + "x:3128": "bad-proxy",
+    "": "bad-proxy",
+}
+
+
+@pytest.mark.parametrize("text", PROXIES)
+def test_rule_29_a_proxy_is_checked_and_no_error_repeats_it(text: str) -> None:
+    if not (right := PROXIES[text]).endswith(("proxy", "uri")):
+        assert proxies.read(text) == right
+        return
+    with pytest.raises(ConfigError) as caught:
+        proxies.read(text)
+    assert caught.value.reason == right
+    assert caught.value.fix
+    assert "h1dden" not in "".join(traceback.format_exception_only(caught.value))
+    assert "h1dden" not in f"{caught.value.why}{caught.value.fix}"
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,7 @@ def test_verify_takes_what_weakens_trust_quoted_in_the_fixed_command() -> None:
     words = ['${INPUT_KEY:+"--key=$INPUT_KEY"}']
     words.append('${INPUT_IGNORE_PATHS:+"--ignore-paths=$INPUT_IGNORE_PATHS"}')
     words.append('${INPUT_CA:+"--ca=$INPUT_CA"}')
+    words.append('${INPUT_PROXY:+"--proxy=$INPUT_PROXY"}')
     words.append('${INPUT_PROJECT:+"--project=$INPUT_PROJECT"}')
     assert run.endswith(f'enter.sh" verify {" ".join(words)}')
 

@@ -20,10 +20,10 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._places import text_from_here
 from sovgate.cli._progress import progress
+from sovgate.cli._transport import transport_options
 from sovgate.errors import UsageError
 from sovgate.records import ACTIONS, Options
 
@@ -87,7 +87,7 @@ sovgate check --action train --zone us-train --dataset public-train""",
 )
 @evidence_option
 @links_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

@@ -10,6 +10,7 @@ import click
 from sovgate.cli import _base
 from sovgate.cli._emit import Branch, Report, short
 from sovgate.cli._group import Group
+from sovgate.cli._transport import transport_options
 from sovgate.errors import Inconclusive
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ sovgate audit verify --against 5f2c…e1""",
     is_flag=True,
     help="End with 14 unless the end of every run is known from elsewhere, the last one's too.",
 )
+@transport_options
 @_base.project_option
 @_base.output_options
 def _verify(
@@ -171,6 +173,7 @@ sovgate audit show churn/1.4.0@sha256:9f86…0a08 --zone eu --format json""",
 )
 @_base.argument("release", metavar="NAME/VERSION[@sha256:…]", help="The release.")
 @_base.option("--zone", metavar="ZONE", help="Only this zone's part (default: every zone's).")
+@transport_options
 @_base.project_option
 @_base.output_options
 def _show(release: str, zone: str | None, project: Path | None, format_: str) -> Report:

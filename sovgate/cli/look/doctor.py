@@ -16,8 +16,8 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
+from sovgate.cli._transport import transport_options
 from sovgate.errors import ExitCode
 
 #: Read beside the variables of options.
@@ -32,7 +32,7 @@ sovgate doctor --zone eu --format json     # its secret keys and its store too""
 )
 @zone_option(help="The zone where this runs. Its secret keys are tried and its store is probed.")
 @option("--offline", is_flag=True, cls=Option, help="Leave out what needs the network.")
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(zone: str | None, offline: bool, project: Path | None, format_: str) -> Report:

@@ -9,6 +9,7 @@ import click
 from sovgate.cli import _base
 from sovgate.cli._emit import Report
 from sovgate.cli._group import Group
+from sovgate.cli._transport import transport_options
 
 _KINDS = ("sign", "encrypt")
 _ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096")
@@ -85,6 +86,7 @@ def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> R
     example="sovgate keys show file:keys/us.pem",
 )
 @_base.argument("uri", metavar="URI", help="Key URI or path of a PEM file.")
+@transport_options
 @_base.output_options
 def _show(uri: str, format_: str) -> Report:
     from sovgate.pipeline.look.keys import show

@@ -20,9 +20,9 @@ from sovgate.cli._base import (
     signing_key,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
+from sovgate.cli._transport import transport_options
 from sovgate.errors import UsageError
 from sovgate.records import Options
 
@@ -103,7 +103,7 @@ sovgate attest build/kyc-risk --legal --dataset kyc-eu --zone eu --key file:dpo.
 @key_option(help="Sign with this key, e.g. file:keys/ci.pem.")
 @evidence_option
 @links_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

@@ -24,9 +24,9 @@ from sovgate.cli._base import (
     signing_key,
     signing_zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
+from sovgate.cli._transport import transport_options
 from sovgate.gates.registry import GATES
 from sovgate.records import Options
 
@@ -98,7 +98,7 @@ sovgate gate junit build/kyc-risk --report report.xml --key file:keys/ci.pem""",
 @signing_zone_option
 @evidence_option
 @links_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

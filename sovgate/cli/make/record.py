@@ -17,9 +17,9 @@ from sovgate.cli._base import (
     signing_key,
     signing_zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
+from sovgate.cli._transport import transport_options
 from sovgate.errors import UsageError
 from sovgate.records import Options
 
@@ -110,7 +110,7 @@ sovgate record build/kyc-risk --dataset kyc-eu --base-model base/kyc-risk --from
 @signing_zone_option
 @evidence_option
 @links_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

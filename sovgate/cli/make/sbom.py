@@ -18,10 +18,10 @@ from sovgate.cli._base import (
     signing_key,
     signing_zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import progress
 from sovgate.cli._streams import write_document
+from sovgate.cli._transport import transport_options
 from sovgate.errors import UsageError
 from sovgate.records import STREAM, Options
 
@@ -78,7 +78,7 @@ sovgate sbom build/kyc-risk -o kyc-risk.cdx.json --spdx kyc-risk.spdx.json""",
 @signing_zone_option
 @evidence_option
 @links_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

@@ -17,9 +17,9 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
+from sovgate.cli._transport import transport_options
 from sovgate.records import Options
 
 
@@ -45,7 +45,7 @@ sovgate sign build/kyc-risk --zone us-train""",
 @zone_option(help="Without --key: sign with this zone's key.")
 @evidence_option
 @links_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

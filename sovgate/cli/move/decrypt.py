@@ -14,9 +14,9 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
+from sovgate.cli._transport import transport_options
 from sovgate.records import Options
 
 
@@ -39,7 +39,7 @@ from sovgate.records import Options
     help="Where to write the model: a new path, or an empty folder.",
 )
 @evidence_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

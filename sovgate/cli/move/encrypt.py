@@ -15,9 +15,9 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
+from sovgate.cli._transport import transport_options
 from sovgate.records import Options
 
 
@@ -63,7 +63,7 @@ sovgate encrypt build/kyc-risk --to eu --to ch -o build/sealed --dry-run""",
 @option("--dry-run", is_flag=True, help="Say what would be encrypted, and write nothing.")
 @evidence_option
 @links_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

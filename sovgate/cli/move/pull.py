@@ -15,9 +15,9 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, human_seconds, progress
+from sovgate.cli._transport import transport_options
 from sovgate.cli.move.push import running_zone
 from sovgate.records import Options, Release
 
@@ -50,7 +50,7 @@ sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn""",
 )
 @evidence_option
 @heads_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

@@ -17,9 +17,9 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, human_seconds, progress
+from sovgate.cli._transport import transport_options
 from sovgate.errors import ConfigError
 from sovgate.records import Options, Release
 
@@ -58,7 +58,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
 @evidence_option
 @links_option
 @heads_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

@@ -15,9 +15,9 @@ from sovgate.cli._base import (
     output_options,
     project_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
+from sovgate.cli._transport import transport_options
 from sovgate.records import Options
 
 
@@ -67,7 +67,7 @@ sovgate verify build/kyc-risk --signature kyc-risk.sig""",
 )
 @evidence_option
 @links_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

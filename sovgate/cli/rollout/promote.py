@@ -18,9 +18,9 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds
+from sovgate.cli._transport import transport_options
 from sovgate.cli.rollout import _report
 
 
@@ -62,7 +62,7 @@ sovgate promote kyc-risk/1.4.0@sha256:4f2a… --zone eu --again""",
 )
 @evidence_option
 @heads_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

@@ -12,9 +12,9 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._ca import ca_option
 from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_seconds
+from sovgate.cli._transport import transport_options
 from sovgate.cli.rollout import _report
 
 
@@ -45,7 +45,7 @@ sovgate rollback --zone eu --reason "withdrawn by its authors" --to-release kyc-
     help="Show which release it would return to and what would change, and write nothing.",
 )
 @heads_option
-@ca_option
+@transport_options
 @project_option
 @output_options
 def command(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import ipaddress
 import re
 import socket
 from collections.abc import Callable
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
-from sovgate import authority
 from sovgate.clouds.aws import answers, credentials, environ
 from sovgate.clouds.aws.errors import explain
 from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
 from sovgate.records import GRADE
 from sovgate.regions import DECLARED, Region, all_regions, lookup
+from sovgate.transport import authority, proxies
+from sovgate.uri import is_loopback
 
 #: Seconds. Four attempts in all, with at most twenty seconds between two of them.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 5, 60, 4
@@ -93,16 +93,6 @@ def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict
         if name in options and not pattern.fullmatch(options[name]):
             raise ConfigError(f"{name}= in the {what} URI is not {form}", reason="bad-uri")
     return rest, options
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name without its port is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def custom_endpoint(url: str, *, what: str) -> str:
@@ -237,19 +227,20 @@ def client(
         for name, value in {**_ONE_ENDPOINT, "region": place.region}.items():
             session.set_config_variable(name, value)
         default = botocore.httpsession.get_cert_path(True)
-        if (named := authority.bundle(Path(default))) is not None:
-            # For those clients too. It goes before what the environment names (RULES 36).
-            session.set_config_variable("ca_bundle", str(named))
+        roots = authority.bundle(Path(default))
+        way = {"https": proxy} if (proxy := proxies.named()) is not None else {}
+        # For those clients too, so that none takes what the environment names (RULES 36).
+        session.set_config_variable("ca_bundle", str(roots or default))
+        session.set_default_client_config(botocore.config.Config(proxies=way))
         given = environ.credentials(place.declared.provider) if place.declared else None
         if given is not None and profile is None:
             session.set_credentials(*given)
         else:
             credentials.fetch(session, place.url, kind, profile=_profile(session))
-        roots = environ.own_roots(session, kind)
         # This machine is never reached through another: http:// would then go over the network.
         here = is_loopback(urlsplit(place.url).hostname or "")
-        proxies = {} if here else botocore.utils.get_environ_proxies(place.url)
         config = botocore.config.Config(
+            proxies={} if here else way,
             region_name=place.region,
             signature_version="s3v4" if service == "s3" else "v4",
             connect_timeout=CONNECT_TIMEOUT,
@@ -273,7 +264,7 @@ def client(
             region_name=place.region,
             endpoint_url=place.url,
             config=config,
-            verify=roots or True,
+            verify=str(roots) if roots else True,
         )
     except SovgateError:
         raise
@@ -281,15 +272,15 @@ def client(
         raise _unusable(error, place, kind) from error
     # What the grade says of proxies and roots is what this session is given, and no more.
     http = botocore.httpsession.URLLib3Session(
-        verify=roots or True,
-        proxies=proxies,
+        verify=str(roots) if roots else True,
+        proxies={} if here else way,
         timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
         max_pool_connections=connections,
         socket_options=list(SOCKET_OPTIONS),
     )
     sdk.meta.events.register_first(f"before-send.{service}", answers.bounded(http))
     sdk.meta.events.register_first(f"needs-retry.{service}", _no_redirects(place))
-    known = place.catalogued and not roots and not proxies
+    known = place.catalogued and not roots and not way
     return Client(sdk=sdk, grade=GRADE["api" if known else "declared"])
 
 
@@ -316,7 +307,7 @@ def _sdk(service: str) -> tuple[Any, Any]:
     """boto3 and the botocore below it. Raises ConfigError, reason "missing-package"."""
     try:
         boto3 = importlib.import_module("boto3")
-        for name in ("config", "exceptions", "httpsession", "parsers", "session", "utils"):
+        for name in ("config", "exceptions", "httpsession", "parsers", "session"):
             importlib.import_module(f"botocore.{name}")
     except ModuleNotFoundError as error:
         raise ConfigError(

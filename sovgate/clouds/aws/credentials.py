@@ -8,6 +8,7 @@ and what helps. Imports no SDK.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import re
 import shlex
@@ -18,6 +19,7 @@ from typing import Any
 from sovgate.clouds.aws import answers
 from sovgate.errors import DOCS, SovgateError
 from sovgate.formats import secrets
+from sovgate.transport import authority, proxies
 
 #: Characters of what a source said that are told.
 MAX_SAID = 2000
@@ -128,7 +130,7 @@ class _Fetching:
             f"could not get credentials for {self.url}",
             why=f"{way.source}: {lines[0]}",
             fix=f"log in: {login}" if method in ("sso", "login") else _fix(way, error),
-            details=tuple(lines[1:]),
+            details=(*lines[1:], *proxies.ignored(), *authority.ignored()),
             reason="credentials",
         )
 
@@ -148,11 +150,21 @@ def fetch(session: Any, url: str, kind: type[SovgateError], *, profile: str | No
     """
     fetching = _Fetching(url=url, kind=kind, profile=profile)
     for provider in session.get_component("credential_provider").providers:
+        _directly(provider)
         with fetching.by(str(provider.METHOD)):
             found = provider.load()
         if found is not None:
             session._credentials = Guarded(found, fetching)
             return
+
+
+def _directly(provider: Any) -> None:
+    """The metadata service is this machine's own: no proxy that a variable names is asked for it,
+    who could answer with credentials of its own (RULES 36)."""
+    service = getattr(provider, "_role_fetcher", None)
+    if service is not None:
+        http = importlib.import_module("botocore.httpsession")
+        service._session = http.URLLib3Session(timeout=service._timeout, proxies={})
 
 
 def _said(error: Exception) -> str:

@@ -1,15 +1,13 @@
-"""What the environment may say to AWS's SDK: credentials of a provider, and TLS roots of one's own.
+"""What the environment may say to AWS's SDK: credentials of a provider, and nothing else.
 
-Reads os.environ, and the settings of a session of the SDK's that it is given.
+Reads os.environ.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
 
-from sovgate.errors import ConfigError, SovgateError
+from sovgate.errors import ConfigError
 
 _PLUGINS = "BOTOCORE_EXPERIMENTAL__PLUGINS"
 
@@ -43,18 +41,3 @@ def refuse_plugins() -> None:
             fix=f"unset {_PLUGINS}",
             reason="aws-plugins",
         )
-
-
-def own_roots(session: Any, kind: type[SovgateError]) -> str | None:
-    """A file or folder of roots in place of the default ones. An empty name is none: it does not
-    turn off the check of certificates."""
-    named = str(session.get_config_variable("ca_bundle") or "").strip()
-    roots = named or os.environ.get("REQUESTS_CA_BUNDLE", "").strip() or None
-    if roots and not Path(roots).exists():
-        raise kind(
-            f"there are no TLS roots at {roots[:200]!r}",
-            why="AWS_CA_BUNDLE, ca_bundle in ~/.aws/config or REQUESTS_CA_BUNDLE names them",
-            fix="correct it, or remove it to use the default roots",
-            reason="tls",
-        )
-    return roots

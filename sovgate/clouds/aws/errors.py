@@ -9,6 +9,7 @@ import re
 
 from sovgate.clouds.aws import answers
 from sovgate.errors import DOCS, SovgateError, workflow_permissions
+from sovgate.transport import authority, proxies
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _WRONG = {
@@ -95,13 +96,15 @@ def explain(
             what,
             why="no root in use vouches for its TLS certificate",
             fix="check the endpoint; if it has a certificate of your own CA, name it: --ca FILE",
+            details=authority.ignored(),
             reason="tls",
         )
     if name in ("HTTPClientError", "ProxyConnectionError"):
         return kind(
             what,
             why=f"the request was not sent ({name})",
-            fix="check the proxy in HTTPS_PROXY, and that no credential ends with a line break",
+            fix="check the proxy that --proxy names, and that no credential ends with a line break",
+            details=proxies.ignored(),
             reason="no-answer",
         )
     if not code:
@@ -112,6 +115,7 @@ def explain(
             what,
             why=said,
             fix="check the network and the endpoint, and run it again",
+            details=proxies.ignored(),
             reason="no-answer",
         )
     message = answers.message(error)

@@ -26,7 +26,7 @@ from sovgate.errors import (
 from sovgate.formats import wrap
 from sovgate.records import GRADE
 from sovgate.regions import DECLARED, Region, all_regions, lookup
-from sovgate.uri import Uri, is_placeholder, placeholder_refusal
+from sovgate.uri import Uri, is_loopback, is_placeholder, placeholder_refusal
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -92,7 +92,7 @@ def parse_uri(uri: Uri, region: str | None) -> Named:
     custom = None
     if host:
         bare = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
-        custom = f"{'http' if aws.is_loopback(bare) else 'https'}://{host}"
+        custom = f"{'http' if is_loopback(bare) else 'https'}://{host}"
     place = aws.endpoint("kms", row.id, custom, what="key")
     other = aws.elsewhere("kms", place)
     if other is not None:

@@ -213,7 +213,7 @@ class Checkout:
             self._git.init("sha256")
             done = self._git.call(*arguments, reaches_remote=True)
         if done.code != 0:
-            raise refused("fetch from", done.stderr, self._target)
+            raise refused("fetch from", done.stderr, self._target, self._git.ignored())
 
     def _read_overlay(self, ref: str, branch: str) -> OverlayState:
         tip = self._trees.resolve(ref)
@@ -331,7 +331,7 @@ class Checkout:
             "ls-remote", "--refs", "--", self._target.remote.url, ref, reaches_remote=True
         )
         if done.code != 0:
-            raise refused("read", done.stderr, self._target)
+            raise refused("read", done.stderr, self._target, self._git.ignored())
         lines = done.stdout.decode("utf-8", "replace").split("\n")
         if ref not in [line.partition("\t")[2] for line in lines]:
             return None
@@ -373,7 +373,7 @@ class Checkout:
         said = f"{self._git.printable(done.stdout)}\n{done.stderr}"
         if re.search(r"^!\t", said, re.MULTILINE) and not LOST_RACE.search(said):
             return declined(said, branch, self._identity, new=new)
-        return refused("push to", said, self._target)
+        return refused("push to", said, self._target, self._git.ignored())
 
 
 def _pause(attempts: int) -> None:

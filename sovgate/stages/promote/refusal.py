@@ -25,6 +25,15 @@ _MISSING = re.compile(
     r"does not appear to be a git repository|[Rr]epository .*not found|does not exist|"
     r"not a git repository|returned error: 404"
 )
+#: As OpenSSL, GnuTLS, NSS, Secure Transport, wolfSSL and rustls say it, through curl.
+_TLS = re.compile(
+    r"SSL certificate (problem|OpenSSL verify|verification)|invalid peer certificate|"
+    r"server (certificate )?verification failed|[Cc]ertificate issuer is not recognized|"
+    r"ASN no signer error|SSL: (no alternative )?certificate subject name"
+)
+_OTHER_NAME = re.compile(r"certificate subject name|NotValidForName")
+_OTHER_TIME = re.compile(r"(?i)certificate (has )?expired|not yet (valid|activated)|NotValidYet")
+_PROXY = re.compile(r"(?i)\bproxy\b|CONNECT tunnel failed")
 _SILENT = re.compile(r"Could not resolve|unable to access|Connection|[Tt]imed out|hung up")
 
 #: What a server's own words ask for, and what then helps; the first that fits.
@@ -102,8 +111,20 @@ def said_by(error: GitError) -> str:
     return "\n".join((error.why or "", *error.details))
 
 
-def refused(doing: str, said: str, target: GitTarget) -> GitError:
-    """The error of a git that ended badly; `doing` completes "could not …"."""
+def _tls(said: str) -> str:
+    """What helps where the certificate of the server was not taken."""
+    if _OTHER_NAME.search(said):
+        return "write the host in gitops.repo as the server's certificate has it"
+    if _OTHER_TIME.search(said):
+        return "have the server's certificate renewed, and check this machine's clock"
+    return "if the server has a certificate of your own CA, name it: --ca FILE"
+
+
+def refused(doing: str, said: str, target: GitTarget, ignored: tuple[str, ...] = ()) -> GitError:
+    """The error of a git that ended badly; `doing` completes "could not …".
+
+    `ignored`: lines on what in the surroundings is not used, for errors of the connection.
+    """
     reason, fix = "git", "read what git said, and run it again"
     if "couldn't find remote ref" in said:
         reason = "no-branch"
@@ -118,6 +139,11 @@ def refused(doing: str, said: str, target: GitTarget) -> GitError:
         reason, fix = "git-host", "check the host's key and add it to ~/.ssh/known_hosts"
     elif "dubious ownership" in said:
         reason, fix = "git-owner", "reach the repository by ssh or https"
+    elif _TLS.search(said):
+        reason, fix = "tls", _tls(said)
+    elif "unable to access" in said and _PROXY.search(said):
+        reason = "git-unreachable"
+        fix = "check the proxy that --proxy names: that it answers, and lets this machine through"
     elif _ACCESS.search(said):
         reason = "git-access"
         fix = "give this identity access: an ssh agent, or SOVGATE_GIT_TOKEN for https"
@@ -127,6 +153,8 @@ def refused(doing: str, said: str, target: GitTarget) -> GitError:
         reason, fix = "git-unreachable", "check that the repository answers, and run it again"
     lines = _lines(said)
     more = tuple(f"  {line}" for line in lines[1:])
+    if reason in ("tls", "git-unreachable"):
+        more += ignored
     if reason == "git-access":
         more += workflow_permissions("contents: write")
     return GitError(

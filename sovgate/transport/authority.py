@@ -9,15 +9,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 from sovgate.errors import ConfigError, VerificationFailed
 from sovgate.files import atomic_write, read_bounded
 from sovgate.staging import private
+from sovgate.transport.proxies import not_used
 
 MAX_BYTES = 1024 * 1024
+#: What other programs take roots from.
+VARIABLES = (
+    "AWS_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+)
 #: What a system's or an SDK's own roots may be at most; they are some 200 KB.
 _MAX_DEFAULT = 8 * 1024 * 1024
 #: Where systems keep their roots in one file: Debian, Red Hat, SUSE, macOS and Alpine.
@@ -139,6 +150,14 @@ def bundle(default: Path | None) -> Path | None:
     if not path.exists():
         atomic_write(path, data, mode=0o600)
     return path
+
+
+def ignored(others: Iterable[str] = ()) -> tuple[str, ...]:
+    """A line for the error of a connection: what names roots here, and is not used.
+
+    `others` are places that are no variables, "http.sslCAInfo of Git's configuration".
+    """
+    return () if _given else not_used(VARIABLES, others, "the CA's certificate", "--ca FILE")
 
 
 def system_roots() -> Path | None:
