@@ -132,7 +132,9 @@ def _pointer(text: bytes) -> StandIn | None:
         return StandIn(what="a pointer of git-xet", reason="xet-pointer", fix="git xet checkout")
     if _FAT.match(text):
         return StandIn(what="a pointer of git-fat", reason="fat-pointer", fix="git fat pull")
-    if _DVC.search(text) and _DVC_HASH.search(text) and (path := _DVC_PATH.search(text)):
+    # The word first: where no line begins with it, the search is a slow one.
+    dvc = b"outs:" in text and _DVC.search(text) and _DVC_HASH.search(text)
+    if dvc and (path := _DVC_PATH.search(text)):
         target = path.group(1).strip(b" \t'\"").decode("utf-8", "replace")
         return StandIn(what="a pointer of DVC", reason="dvc-pointer", fix="dvc pull", target=target)
     return None

@@ -1,7 +1,7 @@
 """The child that looks into files: started at the first file that needs it, and bounded.
 
-Starts a process without environment, descriptors or standard streams of ours, and hands it one
-file at a time. What it answers is hostile too.
+Starts a process without environment, descriptors or standard streams of ours, and hands it files,
+which it looks at one after the other while we read on. What it answers is hostile too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,8 @@ TIMEOUT, BYTES_A_SECOND = 60, 1024 * 1024
 MAX_ANSWER = 64 * 1024
 #: So many children may one scan use up; every further file that needs a look counts.
 MAX_CHILDREN = 4
+#: So many files may wait for their answers. What they take of a socket's room is a few KiB each.
+AHEAD = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +51,23 @@ class Found:
 _LIMITS = Found(why="a file that could not be looked through within its limits")
 
 
+class Look:
+    """A file that was handed over; `found` is its answer, once `Scanner.answer` gave it out."""
+
+    def __init__(self, name: str, descriptor: int, size: int) -> None:
+        self.name, self.descriptor, self.size = name, descriptor, size
+        self.found: Found | None = None
+        self.waits, self.handed = True, False
+
+
 class Scanner:
     """Use as a context manager: leaving it ends the child."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
-        self._started = 0
+        self._started, self._broken = 0, False
+        self._waiting: deque[Look] = deque()
 
     def __enter__(self) -> Scanner:
         return self
@@ -65,6 +78,7 @@ class Scanner:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
+        self._waiting.clear()
         self._end()
 
     def scan(self, name: str, descriptor: int) -> Found | None:
@@ -72,21 +86,44 @@ class Scanner:
 
         Raises DiskError where no child can be started, OSError where the file cannot be read.
         """
+        return self.answer(self.begin(name, descriptor))
+
+    def begin(self, name: str, descriptor: int) -> Look:
+        """Hand a file over, and go on: as `scan`, with `answer` after it.
+
+        The file stays open until its answer was asked for; at most `AHEAD` wait.
+        """
         size = os.fstat(descriptor).st_size
         head = os.pread(descriptor, names.HEAD, 0)
         tail_at = max(0, size - names.TAIL)
         tail = head if size <= len(head) else os.pread(descriptor, names.TAIL, tail_at)
+        look = Look(name, descriptor, size)
         if not names.needs_look(name, head, tail):
-            return None
-        if self._process is None:
-            if self._started >= MAX_CHILDREN:
-                return _LIMITS
-            self._start()
-        try:
-            return self._ask(name, descriptor, size)
-        except (OSError, EOFError, ValueError, KeyError, TypeError):
-            self._end()
-            return _LIMITS
+            look.waits = False
+            return look
+        while len(self._waiting) >= AHEAD:
+            self.answer(self._waiting[0])
+        self._waiting.append(look)
+        self._hand()
+        return look
+
+    def answer(self, look: Look) -> Found | None:
+        """What was found in it, waiting for that if need be. Raises DiskError as `scan`."""
+        while look.waits:
+            first = self._waiting[0]
+            if not first.handed:
+                self._end()
+                self._hand()
+            try:
+                # No child is left for one that is not handed over even now.
+                first.found = self._hear(first) if first.handed else _LIMITS
+            except (OSError, EOFError, ValueError, KeyError, TypeError):
+                # It took the others with it; they are no worse for that, and are handed over anew.
+                first.found = _LIMITS
+                self._end()
+            first.waits = False
+            self._waiting.popleft()
+        return look.found
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -113,12 +150,34 @@ class Scanner:
             theirs.close()
         self._channel = ours
 
-    def _ask(self, name: str, descriptor: int, size: int) -> Found | None:
+    def _hand(self) -> None:
+        """Hand over what waits, in order. After one that failed none follows to this child.
+
+        Answers carry no name: one that came in another's place would be taken for its own.
+        """
+        for look in self._waiting:
+            if look.handed:
+                continue
+            if self._process is None:
+                if self._started >= MAX_CHILDREN:
+                    return
+                self._start()
+            if self._channel is None or self._broken:
+                return
+            self._channel.settimeout(TIMEOUT)
+            request = json.dumps({"name": look.name[-4096:]}).encode()
+            message = len(request).to_bytes(4, "big") + request
+            try:
+                sent = socket.send_fds(self._channel, [message], [look.descriptor])
+                self._channel.sendall(message[sent:])
+            except OSError:
+                self._broken = True
+                return
+            look.handed = True
+
+    def _hear(self, look: Look) -> Found | None:
         assert self._channel is not None  # noqa: S101 - `_start` made it
-        channel = self._channel
-        channel.settimeout(TIMEOUT + size / BYTES_A_SECOND)
-        request = json.dumps({"name": name[-4096:]}).encode()
-        socket.send_fds(channel, [len(request).to_bytes(4, "big") + request], [descriptor])
+        self._channel.settimeout(TIMEOUT + look.size / BYTES_A_SECOND)
         length = int.from_bytes(self._take(4), "big")
         if length > MAX_ANSWER:
             raise ValueError(length)
@@ -141,6 +200,9 @@ class Scanner:
         return data
 
     def _end(self) -> None:
+        self._broken = False
+        for look in self._waiting:
+            look.handed = False
         if self._channel is not None:
             self._channel.close()
             self._channel = None

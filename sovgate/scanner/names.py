@@ -49,6 +49,7 @@ UNOPENED = (
     (b"\xff\x06\x00\x00sNaPpY", "a snappy file"),
     (b"MSCF\0\0\0\0", "a cabinet"),
 )
+_MAGIC = (ZIP, NUMPY, *STREAMS, *(magic for magic, _ in UNOPENED))
 #: Each byte that some unpickler of Python knows as an opcode: `pickle._Unpickler.dispatch`.
 OPCODES = frozenset(
     b"().012BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu}"
@@ -91,8 +92,7 @@ def needs_look(name: str, head: bytes, tail: bytes) -> bool:
         return False
     return (
         head[0] in OPCODES
-        or head.startswith((ZIP, NUMPY, *STREAMS))
-        or any(head.startswith(magic) for magic, _ in UNOPENED)
+        or head.startswith(_MAGIC)
         or ZIP_END in tail
         or may_be_tar(head)
         or ending(name) in ENDINGS

@@ -28,12 +28,12 @@ def main() -> None:
     limits.confine()
     looker = judge.Judge()
     while True:
-        data, descriptors, _, _ = socket.recv_fds(channel, MAX_REQUEST, 1)
+        # No byte more than this request has: the descriptor of the next one comes with its first.
+        data, descriptors, _, _ = socket.recv_fds(channel, 4, 1)
         if not data:
             return
-        while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
-            data += channel.recv(MAX_REQUEST)
-        request = json.loads(data[4:])
+        data += _take(channel, 4 - len(data))
+        request = json.loads(_take(channel, min(int.from_bytes(data, "big"), MAX_REQUEST)))
         size = os.fstat(descriptors[0]).st_size
         limits.allow_time(size)
         found = looker.look(request["name"], streams.File(descriptors[0], size))
@@ -41,6 +41,16 @@ def main() -> None:
         answer = found and {**found._asdict(), "inside": found.inside[:16]}
         reply = json.dumps(answer).encode()
         channel.sendall(len(reply).to_bytes(4, "big") + reply)
+
+
+def _take(channel: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = channel.recv(count - len(data))
+        if not more:
+            sys.exit()
+        data += more
+    return data
 
 
 def _load_all() -> None:

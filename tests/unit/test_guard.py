@@ -12,6 +12,7 @@ import json
 import lzma
 import pickle
 import random
+import re
 import sqlite3
 import subprocess
 import zipfile
@@ -542,3 +543,13 @@ def test_every_check_digit_is_really_checked() -> None:
         digit = next(i for i, c in enumerate(right) if c.isdigit() and i > 2)
         wrong = right[:digit] + str((int(right[digit]) + 1) % 10) + right[digit + 1 :]
         assert not check(wrong), wrong
+
+
+@pytest.mark.parametrize("number", range(len(secrets._PATTERNS)))
+def test_the_word_that_is_looked_for_first_begins_whatever_the_pattern_finds(number: int) -> None:
+    """A wrong word would hide a secret. Held against how `re` itself reads the pattern."""
+    begin, _, pattern = secrets._BEGINS[number]
+    read = list(re._parser.parse(pattern.pattern))  # type: ignore[attr-defined]
+    letters = [value for kind, value in read[: len(begin)] if str(kind) == "LITERAL"]
+    assert begin
+    assert bytes(letters) == begin

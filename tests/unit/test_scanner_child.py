@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -90,15 +91,58 @@ def test_it_has_no_environment_no_other_descriptor_and_a_filter_of_system_calls(
         os.close(secret)
 
 
-def test_a_file_that_ends_the_child_counts_and_the_next_is_looked_at() -> None:
-    with Scanner() as scanner:
-        assert found("a.txt", b"class of words\n", scanner) is None
+def test_a_file_that_ends_the_child_counts_and_the_next_are_looked_at() -> None:
+    text = b"class of words\n"
+    with Scanner() as scanner, opened(text) as one, opened(text) as two, opened(PICKLE) as three:
+        assert scanner.scan("a.txt", one) is None
         assert scanner._process is not None
+        # It stands, so that none of these is answered before it is gone.
+        scanner._process.send_signal(signal.SIGSTOP)
+        ended = scanner.begin("a.txt", one)
+        clean, pickle = scanner.begin("a.txt", two), scanner.begin("a.bin", three)
         scanner._process.kill()
-        seen = found("a.txt", b"class of words\n", scanner)
+        scanner._process.wait()
+        late = scanner.begin("a.txt", one)
+        seen = scanner.answer(ended)
         assert seen is not None
         assert "within its limits" in seen.why
-        assert found("a.txt", b"class of words\n", scanner) is None
+        assert scanner.answer(clean) is None
+        assert scanner.answer(pickle) is not None
+        assert scanner.answer(late) is None
+        assert scanner._started == 2
+
+
+def test_no_file_gets_the_answer_of_another_where_one_could_not_be_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, names = socket.send_fds, []
+
+    def send(channel: socket.socket, data: list[bytes], descriptors: list[int]) -> int:
+        name = json.loads(data[0][4:])["name"]
+        names.append(name)
+        if name == "b.bin" and names.count(name) == 1:
+            raise TimeoutError
+        return real(channel, data, descriptors)
+
+    monkeypatch.setattr(child.socket, "send_fds", send)
+    text = b"class of words\n"
+    with Scanner() as scanner, opened(text) as one, opened(PICKLE) as two:
+        looks = [scanner.begin("a.txt", one), scanner.begin("b.bin", two)]
+        looks += [scanner.begin("c.txt", one), scanner.begin("d.bin", two)]
+        counts = [scanner.answer(look) is not None for look in reversed(looks)]
+        assert counts == [True, False, True, False]
+    assert names == ["a.txt", "b.bin", "b.bin", "c.txt", "d.bin"]
+
+
+def test_more_files_than_may_wait_are_answered_each_with_its_own() -> None:
+    with Scanner() as scanner, opened(PICKLE) as bad, opened(b"class of words\n") as good:
+        looks = [
+            scanner.begin(f"{number}.{'txt' if number % 3 else 'bin'}", good if number % 3 else bad)
+            for number in range(5 * child.AHEAD)
+        ]
+        assert len(scanner._waiting) == child.AHEAD
+        counts = [scanner.answer(look) is not None for look in looks]
+    assert counts == [number % 3 == 0 for number in range(5 * child.AHEAD)]
 
 
 def test_files_that_end_one_child_after_the_other_end_no_more_than_a_few() -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from sovgate.errors import Malformed, SovgateError, VerificationFailed, disk_error
 from sovgate.files import LinkFolder, open_below, same_file
@@ -18,7 +20,7 @@ from sovgate.formats import claims, leftovers, parts, remotecode, secrets, stand
 from sovgate.formats import huggingface as hf
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.links import opened_model
-from sovgate.scanner.child import Found, Scanner
+from sovgate.scanner.child import AHEAD, Found, Look, Scanner
 from sovgate.stages.sbom.references import References, refused
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[^/]*", re.ASCII | re.IGNORECASE)
@@ -144,6 +146,13 @@ class _File:
         return self._read(offset, count)
 
 
+class _Opened(NamedTuple):
+    name: str
+    path: str
+    file: _File
+    look: Look
+
+
 @dataclass(frozen=True)
 class _Beginning:
     """A file up to a place as a source of bytes."""
@@ -241,19 +250,45 @@ class _Reader:
 
     def run(self, handle: int) -> None:
         # Indices first: what they promise is compared while their shards are read.
-        for name in sorted(self.names, key=lambda name: not hf.is_index(name)):
-            path = self.root.name if name == FILE_NAME else name
-            descriptor = _open(handle, path, name)
-            try:
-                state = os.fstat(descriptor)
-                self.states[name] = state
-                self.sizes[name] = state.st_size
-                self.file(name, path, _File(descriptor, state.st_size))
-            except SovgateError as error:
-                raise _placed(error, path) from error
-            finally:
-                os.close(descriptor)
+        names = sorted(self.names, key=lambda name: not hf.is_index(name))
+        opened: deque[_Opened] = deque()
+        try:
+            for name in names:
+                opened.append(self.open(handle, name))
+                # The child looks at some while we read the ones before them.
+                if len(opened) > AHEAD:
+                    self.next(opened)
+            while opened:
+                self.next(opened)
+        finally:
+            for one in opened:
+                os.close(one.file.descriptor)
         self.references.check()
+
+    def open(self, handle: int, name: str) -> _Opened:
+        path = self.root.name if name == FILE_NAME else name
+        descriptor = _open(handle, path, name)
+        try:
+            state = os.fstat(descriptor)
+            self.states[name] = state
+            self.sizes[name] = state.st_size
+            file = _File(descriptor, state.st_size)
+            return _Opened(name, path, file, self.scanner.begin(path, descriptor))
+        except SovgateError as error:
+            os.close(descriptor)
+            raise _placed(error, path) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def next(self, opened: deque[_Opened]) -> None:
+        one = opened[0]
+        try:
+            self.file(one.name, one.path, one.file, self.scanner.answer(one.look))
+        except SovgateError as error:
+            raise _placed(error, one.path) from error
+        opened.popleft()
+        os.close(one.file.descriptor)
 
     def result(self) -> Inspected:
         return Inspected(
@@ -269,9 +304,8 @@ class _Reader:
             states=self.states,
         )
 
-    def file(self, name: str, path: str, file: _File) -> None:
+    def file(self, name: str, path: str, file: _File, found: Found | None) -> None:
         self.stand_in(name, path, file)
-        found = self.scanner.scan(path, file.descriptor)
         if found is not None:
             self.pickles[name] = found
         # What unpickles is a pickle, whatever it begins with; by its name it may be more.
