@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,13 +26,15 @@ from sovgate.stages.trust import seal as seal_statement
 from sovgate.stores._api import Store
 
 
+@functools.cache
+def _rsa() -> rsa.RSAPrivateKey:
+    """Takes long to make, so a process makes one."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 def write_key(path: Path, kind: str = "sign") -> Path:
-    """A private PEM (`path`) and its public half (`path` + ".pub")."""
-    key = (
-        rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        if kind == "rsa"
-        else ec.generate_private_key(ec.SECP256R1())
-    )
+    """A private PEM (`path`) and its public half (`path` + ".pub"). Each "rsa" is the same key."""
+    key = _rsa() if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(
         key.private_bytes(

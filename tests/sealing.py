@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,16 +91,27 @@ class Desk:
         return open_model(sealed, blob_reader(folder), identity, into, self.manifest())
 
 
+@functools.cache
+def _rsa() -> dict[str, bytes]:
+    """The files of zone ch's key. It takes long to make, so a process makes one."""
+    with tempfile.TemporaryDirectory() as folder:
+        generate("encrypt", out=Path(folder) / "ch.pem", algorithm="rsa-3072")
+        return tree(Path(folder))
+
+
 def make_desk(base: Path, contents: Mapping[str, bytes] | bytes = FILES) -> Desk:
-    """`contents` as bytes makes a model that is one file."""
+    """`contents` as bytes makes a model that is one file. All desks have the same key of ch."""
     base.mkdir(parents=True, exist_ok=True)
     (base / "sovgate.yaml").write_text(YAML)
     for name, kind, algorithm in [
         ("home", "sign", "ec-p256"),
         ("eu", "encrypt", "ec-p256"),
-        ("ch", "encrypt", "rsa-3072"),
     ]:
         generate(kind, out=base / "keys" / f"{name}.pem", algorithm=algorithm)
+    for name, data in _rsa().items():
+        path = base / "keys" / name
+        path.touch(0o644 if name.endswith(".pub.pem") else 0o600)
+        path.write_bytes(data)
     model = base / "model"
     if isinstance(contents, bytes):
         model.write_bytes(contents)

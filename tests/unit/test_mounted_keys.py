@@ -30,9 +30,9 @@ def mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def base(tmp_path: Path, mount: Path) -> Path:
-    """A project with key files, whose secret halves are in the mount alone."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with key files, made once: RSA keys take long. Each test works on a copy."""
     answers = init.Answers(
         pattern="central",
         model="kyc",
@@ -42,7 +42,15 @@ def base(tmp_path: Path, mount: Path) -> Path:
         keys=True,
         local=True,
     )
-    init.init(tmp_path / "kyc", answers)
+    folder = tmp_path_factory.mktemp("made") / "kyc"
+    init.init(folder, answers)
+    return folder
+
+
+@pytest.fixture
+def base(tmp_path: Path, mount: Path, made: Path) -> Path:
+    """That project, its keys' secret halves in the mount alone."""
+    shutil.copytree(made, tmp_path / "kyc", symlinks=True)
     for path in (tmp_path / "kyc/keys").glob("*.pem"):
         if not path.name.endswith(".pub.pem"):
             shutil.move(path, mount / path.name)
