@@ -1,4 +1,5 @@
-"""Warnings that must reach whoever runs a command: that something marked unsafe was used.
+"""What must reach whoever runs a command: that something marked unsafe was used, and which project
+files were read (RULES 36).
 
 Ground floor: standard library only. The command line listens; elsewhere they are Python warnings.
 """
@@ -13,6 +14,10 @@ from contextvars import ContextVar
 Listener = Callable[[str], None]
 
 _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+#: The project files that were read, in order, each once; None where nobody asks.
+PROJECTS: ContextVar[dict[str, None] | None] = ContextVar("projects", default=None)
 
 
 class UnsafeWarning(UserWarning):
@@ -42,3 +47,9 @@ def unsafe(text: str) -> None:
         warnings.warn(text, UnsafeWarning, stacklevel=2)
     else:
         listener(text)
+
+
+def project_read(path: str) -> None:
+    read = PROJECTS.get()
+    if read is not None:
+        read[path] = None

@@ -144,6 +144,7 @@ class Command(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
+        notices.PROJECTS.set({})
         if args and args[0] in self.below:
             below = self.below[args[0]]
             return below.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)

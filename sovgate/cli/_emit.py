@@ -13,11 +13,11 @@ import secrets
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sovgate.cli._places import in_workspace
+from sovgate.cli._places import in_workspace, project_above, project_read
 from sovgate.cli._streams import TAKEN, say, write_json, write_lines
 from sovgate.errors import ExitCode, InternalError, UsageError, Where, disk_error
 
@@ -233,10 +233,14 @@ def text_lines(report: Report, style: Style, escape: Any = clean) -> list[str]:
 def emit(report: Report, form: str, artifact: tuple[str, ...] | None = None) -> None:
     """Write a Report in one of FORMATS. `artifact`: the outputs that are its URI and digest."""
     if form == "json":
-        write_json({"command": report.command, "exit": int(report.exit), **report.data})
+        head = {"command": report.command, "exit": int(report.exit), "project": project_read()}
+        write_json(head | dict(report.data))
         return
     if form == "text" and QUIET.get() and report.exit is ExitCode.OK:
         return
+    said = "\n".join(value for _, value in report.rows)
+    if (project := project_above(said)) is not None:
+        report = replace(report, rows=(*report.rows, ("project", project)))
     escape = clean_log if form == "github" else clean
     if TAKEN.get():
         say("\n".join(text_lines(report, Style(sys.stderr), escape)) + "\n")

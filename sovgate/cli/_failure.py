@@ -19,7 +19,7 @@ from sovgate.cli._emit import (
     clean_markdown,
     write_github_summary,
 )
-from sovgate.cli._places import here, text_from_here
+from sovgate.cli._places import here, project_above, project_read, text_from_here
 from sovgate.cli._streams import NO_OUTPUT, say, write_json
 from sovgate.errors import (
     BROKEN_PIPE,
@@ -94,6 +94,8 @@ def _lines(error: SovgateError, style: Style, form: str) -> list[str]:
     lines += [f"  {escape(text_from_here(detail))}" for detail in error.details]
     if error.fix:
         lines.append(f"  {style.dim('fix')}  {escape(text_from_here(error.fix))}")
+    if (project := project_above("\n".join(lines))) is not None:
+        lines.append(f"  {style.dim('project')}  {escape(project)}")
     return lines
 
 
@@ -118,6 +120,7 @@ def as_json(error: SovgateError) -> dict[str, object]:
     where = None if error.where is None else here(error.where)
     return {
         "exit": int(error.exit_code),
+        "project": project_read(),
         "error": {
             "reason": error.reason,
             "what": error.what,

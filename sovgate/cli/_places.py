@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from sovgate.errors import Where
+from sovgate.notices import PROJECTS
 
 #: The folder that --project names, while a command runs.
 PROJECT: ContextVar[Path | None] = ContextVar("project", default=None)
@@ -61,3 +62,16 @@ def in_workspace(path: str) -> str:
             return str(found.resolve().relative_to(Path(workspace).resolve()))
         return os.path.relpath(found)
     return path
+
+
+def project_read() -> str | list[str] | None:
+    """The project file that this command read, for programs; a list where it read several."""
+    read = [*(PROJECTS.get() or ())]
+    return read[0] if len(read) == 1 else read or None
+
+
+def project_above(said: str) -> str | None:
+    """The project file, where nobody named it, it lies above this folder, and `said` has it not."""
+    read = project_read()
+    found = isinstance(read, str) and PROJECT.get() is None and Path(read).parent != Path()
+    return str(read) if found and str(read) not in said else None

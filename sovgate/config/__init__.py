@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from sovgate import regions
+from sovgate import notices, regions
 from sovgate.config._commit import read_commit
-from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find, may_name
+from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find, may_name, there
 from sovgate.config._gates import gate
 from sovgate.config._records import (
     AuditConfig,
@@ -65,6 +65,7 @@ __all__ = [
     "may_name",
     "parse",
     "read",
+    "there",
 ]
 
 #: What a zone's own key may say where the file has no `trust`.
@@ -79,7 +80,9 @@ _KEEP = re.compile(r"[1-9][0-9]{0,3}[dmy]", re.ASCII)
 
 def read(path: Path) -> ProjectConfig:
     """Read and check a project file. Raises ConfigError with the line; DiskError."""
-    return parse(content(path), path)
+    data = content(path)
+    notices.project_read(str(path))
+    return parse(data, path)
 
 
 def parse(data: bytes, path: Path) -> ProjectConfig:

@@ -18,7 +18,7 @@ def find(start: Path | None) -> Path:
     """`sovgate.yaml` in the folder named, or, where none is named, here or above."""
     if start is not None:
         path = start if start.name == FILE_NAME and not start.is_dir() else start / FILE_NAME
-        if not path.is_file():
+        if not there(path.parent):
             raise UsageError(
                 f"there is no {FILE_NAME} in {str(start)!r}",
                 fix="name its folder with --project",
@@ -27,13 +27,34 @@ def find(start: Path | None) -> Path:
         return path
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / FILE_NAME).is_file():
+        if there(folder):
             at(folder, named=folder == here)
             return Path(os.path.relpath(folder / FILE_NAME))  # as a person would write it
     raise ConfigError(
         f"there is no {FILE_NAME} here or above",
         fix="name its folder with --project",
         reason="no-project",
+    )
+
+
+def there(folder: Path) -> bool:
+    """Whether the folder has a project file. Raises ConfigError, reason "project-unreadable".
+
+    What has the name and is none is not passed over: a file further up would say whom to trust.
+    """
+    path = folder / FILE_NAME
+    if path.is_file():
+        return True
+    if not os.path.lexists(path):
+        return False
+    what = "a folder" if path.is_dir() else "neither a file nor a folder"
+    if path.is_symlink() and not path.is_dir():
+        what = f"a link to {str(path.readlink())[:160]!r}, where no file is"
+    raise ConfigError(
+        f"{str(path)!r} is no file",
+        why=f"it is {what}; a project further up is not taken in its place",
+        fix="remove it, or name the folder of the project that you mean with --project",
+        reason="project-unreadable",
     )
 
 
@@ -70,7 +91,12 @@ def content(path: Path) -> bytes:
     except ConfigError:
         raise
     except SovgateError as error:
-        raise ConfigError(error.what, why=error.why, fix=error.fix, reason="no-project") from error
+        raise ConfigError(
+            error.what,
+            why=error.why,
+            fix=error.fix or "see that it is a project file, or name another with --project",
+            reason="project-unreadable",
+        ) from error
 
 
 def _opened(path: Path) -> int:
@@ -90,7 +116,9 @@ def _opened(path: Path) -> int:
     except OSError as error:
         error.filename = str(path)
         told = disk_error(error, f"read the project file {str(path)!r}")
-        raise ConfigError(told.what, why=told.why, fix=told.fix, reason="no-project") from error
+        raise ConfigError(
+            told.what, why=told.why, fix=told.fix, reason="project-unreadable"
+        ) from error
 
 
 def may_name(key: bytes) -> bool:

@@ -331,16 +331,17 @@ def _line(where: Where) -> str:
 
 
 def nearest_project(folder: Path | None) -> Project | None:
-    """The project named, or found; None where none was named, and none is found that reads.
+    """The project named, or found; None where none was named, and none of ours is found.
 
-    For commands that can do without: what it would have told is then not known.
+    For commands that can do without. What one that does not read would have told is not known, and
+    that is refused: ConfigError.
     """
-    if folder is not None:
-        return open_project(folder)
     try:
-        return open_project(None)
-    except ConfigError:
-        return None
+        return open_project(folder)
+    except ConfigError as error:
+        if folder is None and error.reason in ("no-project", "project-owner"):
+            return None
+        raise
 
 
 def open_project(folder: Path | None) -> Project:

@@ -50,7 +50,9 @@ def exit_codes() -> str:
         "Where a command\nended with a result, which may be a denial, a failed gate or findings, "
         "`command` names it and its\nown keys follow. Where it could not, there is `error`: "
         "`error.reason` is a stable word for programs,\n`error.what`, `error.why` and "
-        "`error.fix` are for people, `error.where` is the place that caused it.\n"
+        "`error.fix` are for people, `error.where` is the place that caused it.\n\n"
+        "`project` is the `sovgate.yaml` that the command read: `null` for none, and a list for "
+        "several. Text\nhas a line `project` where the file was found above the current folder.\n"
     )
 
 

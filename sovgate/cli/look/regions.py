@@ -90,7 +90,12 @@ def _own(project: Path | None) -> tuple[Region, ...]:
     from sovgate.config import declared_regions
     from sovgate.pipeline.project import nearest_project
 
-    opened = nearest_project(project)
+    try:
+        opened = nearest_project(project)
+    except ConfigError:
+        if project is not None:
+            raise
+        return ()
     return () if opened is None else declared_regions(opened.config)
 
 

@@ -17,14 +17,14 @@ MAX_LISTING = 256 * 1024 * 1024
 def project_of(path: Path) -> Path | None:
     """The nearest `sovgate.yaml` at or above a file or folder, within the repository around it.
 
-    Raises ConfigError, reason "project-owner", where another user left it above.
+    Raises ConfigError: "project-owner", where another user left it above; "project-unreadable".
     """
     start = Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow a link)
     if not start.is_dir():
         start = start.parent
     root = work_tree(start)
     for folder in (start, *start.parents):
-        if (folder / FILE_NAME).is_file():
+        if configuration.there(folder):
             return shown(configuration.at(folder, named=folder == start))
         if root is not None and os.path.realpath(folder) == str(root):
             return None
@@ -54,7 +54,7 @@ def projects_in(folder: Path) -> list[Path]:
     if done.code != 0:
         raise GitError("Git does not say which projects there are", why=done.stderr or None)
     names = sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name})
-    return [shown(folder / name) for name in names if (folder / name).is_file()]
+    return [shown(folder / name) for name in names if configuration.there((folder / name).parent)]
 
 
 def rule_folders(paths: Iterable[Path]) -> list[Path]:

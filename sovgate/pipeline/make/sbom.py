@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sovgate.errors import ConfigError, SovgateError, UsageError
+from sovgate.errors import SovgateError, UsageError
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.places import evidence_of, reads_model
+from sovgate.pipeline.project import nearest_project
 from sovgate.records import DEFAULTS, STREAM, Options
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def sbom(
 
     options.refuse_dry_run("sbom")
     timestamp = _source_date()
-    opened = _project(options.project)
+    opened = nearest_project(options.project)
     libraries = stage.merged(
         *(stage.from_lock(path) for path in told.requirements),
         stage.from_environment(told.environment) if told.environment is not None else [],
@@ -218,18 +219,6 @@ def _require_outside(root: Path, path: Path) -> None:
             fix="name a place beside the model",
             reason="output-inside-model",
         )
-
-
-def _project(folder: Path | None) -> Project | None:
-    """The project named, or found; without one an SBOM is named after the model's folder."""
-    from sovgate.pipeline.project import open_project
-
-    try:
-        return open_project(folder)
-    except ConfigError as error:
-        if folder is None and error.reason == "no-project" and error.where is None:
-            return None
-        raise
 
 
 def _licences(named: Sequence[str], inspected: Inspected) -> tuple[Licence, ...]:
