@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -132,6 +133,10 @@ def command(
         notes += [f"  {command}" for command in handover.commands]
     if through == "push" and not made.dry_run:
         notes += [f"in {one}: sovgate pull {made.pinned} --zone {one} -o MODEL" for one in made.to]
+    for opened in made.kept:
+        both = f"{shlex.quote(str(opened))} {shlex.quote(f'{opened}.evidence')}"
+        notes.append(f"{opened} is the opened model. It is not encrypted, and it stays there")
+        notes.append(f"to remove it: rm -r -- {both}")
     heads = dict(made.heads)
     return Report(
         command="release",
@@ -168,6 +173,7 @@ def command(
             "left": [
                 {"zone": h.zone, "why": h.why, "commands": list(h.commands)} for h in made.left
             ],
+            "kept": [str(path) for path in made.kept],
             "audit-heads": [{"zone": z, "head": h} for z, h in made.heads],
         },
         notes=tuple(notes),

@@ -31,7 +31,7 @@ from sovgate.config._records import (
     ZoneConfig,
     ZoneKeys,
 )
-from sovgate.config._regions import declared, zone_region
+from sovgate.config._regions import EXAMPLE_REGION, declared, declared_in, zone_region
 from sovgate.config._trust import key_uri, set_aside_entry, trust_entry
 from sovgate.errors import Where
 from sovgate.formats import kustomize
@@ -42,6 +42,7 @@ from sovgate.records import CLASSES, RELEASE_PART, ROLES, ZONE_NAME
 
 __all__ = [
     "DEFAULT_ROLES",
+    "EXAMPLE_REGION",
     "FILE_NAME",
     "MAX_BYTES",
     "OWN_ROLES",
@@ -60,6 +61,7 @@ __all__ = [
     "ZoneKeys",
     "at",
     "content",
+    "declared_in",
     "declared_regions",
     "find",
     "may_name",

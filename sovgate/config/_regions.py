@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from sovgate import regions
 from sovgate.errors import ConfigError
 from sovgate.formats.sections import Section, did_you_mean
+from sovgate.formats.yaml12 import load
 from sovgate.regions import DECLARED, Region
 
 MAX_SITES = 64
@@ -43,15 +44,23 @@ def zone_region(section: Section, sites: Mapping[str, Region]) -> Region:
             f"the region {text[:128]!a} is not declared in this file",
             why="a region of one's own stands under regions:, with its country and operator",
             fix=(did_you_mean(text, names) if names else None)
-            or f"add it to regions:, for example {EXAMPLE}",
+            or f"add it to regions:, for example {EXAMPLE_REGION}",
             where=where,
             reason="unknown-region",
         )
     return regions.lookup(text, where=where)
 
 
+def declared_in(text: str, name: str) -> dict[str, Region]:
+    """The same of one entry by itself, `fra-dc1: {country: …}`. `name` is what errors call it.
+
+    Raises ConfigError.
+    """
+    return declared(Section(load(f"regions:\n  {text}\n".encode(), name)))
+
+
 #: One entry as it stands in the file.
-EXAMPLE = (
+EXAMPLE_REGION = (
     'fra-dc1: {country: DE, operator: Bank GmbH, controlled-from: DE, source: "https://…", '
     "date: 2026-11-01}"
 )

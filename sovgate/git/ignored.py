@@ -125,6 +125,10 @@ def keep_out(secret: Path) -> str | None:
     return None
 
 
+#: Where `release --through promote` opens models if nobody says where, below the project's folder.
+OPENED = ".sovgate/pulled"
+
+
 def keep_state_out(base: Path) -> None:
     """Make `.sovgate/` in a project's folder, with the file by which Git ignores all of it."""
     state = base / ".sovgate"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, disk_error
-from sovgate.git.ignored import keep_state_out
+from sovgate.git.ignored import OPENED, keep_state_out
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.places import evidence_of, reads_model
@@ -38,7 +38,8 @@ class Handover:
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """`heads`: (zone, head) of each audit log that was written to, as to be noted, in order."""
+    """`heads`: (zone, head) of each audit log that was written to, as to be noted, in order.
+    `kept`: models that were opened where nobody said, which stay there."""
 
     release: Release
     manifest: str
@@ -47,6 +48,7 @@ class Released:
     steps: tuple[Step, ...]
     left: tuple[Handover, ...]
     heads: tuple[tuple[str, str], ...]
+    kept: tuple[Path, ...]
     dry_run: bool
 
     @property
@@ -85,7 +87,7 @@ def release(
     opened = open_project(options.project)
     destinations = _destinations(opened, release, route)
     run = _ReleaseRun(opened, model, release, route.zone, key, options)
-    folder = route.output if route.output is not None else opened.base / ".sovgate" / "pulled"
+    folder = route.output if route.output is not None else opened.base / OPENED
     if not options.dry_run:
         try:
             keep_state_out(opened.base)
@@ -104,6 +106,7 @@ def release(
         steps=tuple(run.log.steps),
         left=tuple(run.left),
         heads=tuple(run.log.heads),
+        kept=tuple(run.models) if route.output is None else (),
         dry_run=options.dry_run,
     )
 
@@ -120,7 +123,7 @@ def _destinations(opened: Project, release: Release, route: Route) -> list[str]:
     if not names:
         raise UsageError(
             "no zone to push to is named",
-            fix="add add --to ZONE, once for each zone zone",
+            fix="add --to ZONE, once for each zone",
             reason="no-zone",
         )
     for name in names:
@@ -153,6 +156,7 @@ class _ReleaseRun:
         self.log = Log()
         self.left: list[Handover] = []
         self.already: Already | None = None  # known once the model is
+        self.models: list[Path] = []
         self.missing: list[str] = []  # what a dry run would have to write before it could go on
 
     def run(self, to: Sequence[str], datasets: Sequence[str], folder: Path | None) -> None:
@@ -377,6 +381,7 @@ class _ReleaseRun:
             say.said = f"verified and opened at {output}; receipt signed"
             if made.already:
                 say.outcome, say.said = ALREADY, f"at {output} already, and has its receipt"
+            self.models.append(output)
             self._head(zone, made.proof.audit_head)
 
     def _promote(self, zone: str) -> None:

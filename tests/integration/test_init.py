@@ -27,6 +27,24 @@ from tests.integration.test_tekton import schema_of
 from tests.kill import Killer, every_step
 
 ROOT = Path(__file__).resolve().parents[2]
+#: For tools that a user may not have, so `init` writes no configuration of theirs: that release
+#: tags of ours are meant to be followed, and that zones' runners have labels.
+ZIZMOR = """\
+rules:
+  unpinned-uses:
+    config:
+      policies:
+        "org/sovgate/*": ref-pin
+        "*": hash-pin
+"""
+JACTIONLINT = """\
+self-hosted-runner:
+  labels: [{labels}]
+ignores:
+  - rule: unpinned-uses
+    uses: org/sovgate/*
+    reason: release tags of sovgate, which are protected
+"""
 PAIRS = {
     "central-local": ["--pattern", "central", "--local"],
     "hybrid-local": ["--pattern", "hybrid", "--local"],
@@ -41,6 +59,20 @@ PAIRS = {
         "ch=aws:eu-central-2",
         "--gitops",
         "git@git.example:ml/serving.git",
+    ],
+    "kms": [
+        "--pattern",
+        "hybrid",
+        "--train",
+        "aws:us-east-1",
+        "--serve",
+        "eu=aws-eusc:eusc-de-east-1",
+        "--serve",
+        "aws:eu-west-3",
+        "--data",
+        "notes=EU",
+        "--gitops",
+        "https://git.example/ml/serving.git",
     ],
     "hybrid": [
         "--pattern",
@@ -113,6 +145,11 @@ def test_zizmor_jactionlint_and_the_schema_find_nothing(
 ) -> None:
     subprocess.run(["git", "init", "-q", "."], cwd=project, check=True)
     workflows = sorted(map(str, (project / ".github/workflows").iterdir()))
+    assert [path.name for path in (project / ".github").iterdir()] == ["workflows"]
+    zones = yaml.safe_load((project / "sovgate.yaml").read_text())["zones"]
+    (project / ".github/zizmor.yml").write_text(ZIZMOR)
+    labels = json.dumps(list(zones)).strip("[]")
+    (project / ".github/jactionlint.yaml").write_text(JACTIONLINT.format(labels=labels))
     rolls_back = "gitops:" in (project / "sovgate.yaml").read_text().replace("# gitops:", "")
     hybrid = (project / "tekton/eu-release.yaml").exists()
     assert len(workflows) == (3 if rolls_back or hybrid else 2)
@@ -148,6 +185,7 @@ def test_rule_23_no_job_with_a_key_runs_model_code(project: Path) -> None:
         if name.startswith("tune-"):
             # Model code writes neither the record nor the signature, and promotes nothing.
             zone = name.removeprefix("tune-")
+            assert "id-token" not in jobs[name]["permissions"]
             assert uses(jobs[name]) == ["checkout", "check", "sbom"]
             assert uses(jobs[f"sign-{zone}"]) == ["checkout", "sign", "verify", "record", "attest"]
             assert uses(jobs[f"release-{zone}"]) == ["checkout", "check", "release"]
@@ -166,7 +204,9 @@ def test_rule_23_no_job_with_a_key_runs_model_code(project: Path) -> None:
 
 
 def uses(job: dict[str, Any]) -> list[str]:
-    return [step["uses"].split("@")[0].split("/")[-1] for step in job["steps"] if "uses" in step]
+    """The actions of a job, but for how it gets credentials."""
+    names = [step["uses"].split("@")[0].split("/")[-1] for step in job["steps"] if "uses" in step]
+    return [name for name in names if name != "configure-aws-credentials"]
 
 
 def held_apart(workflow: dict[str, Any], zones: set[str]) -> dict[str, Any]:
@@ -178,14 +218,18 @@ def held_apart(workflow: dict[str, Any], zones: set[str]) -> dict[str, Any]:
             assert "secrets." not in text and "keys/" not in text and job["permissions"] == {}
             continue
         runs = [step["run"] for step in job["steps"] if "run" in step]
-        assert job["permissions"] == {"contents": "read"}
         (zone,) = set(job["runs-on"]) - {"self-hosted"}
         assert zone in zones
-        if "secrets." in text:
+        asks = any("configure-aws-credentials" in step.get("uses", "") for step in job["steps"])
+        assert asks == ("vars." in text)
+        token = {"id-token": "write"} if asks else {}
+        assert job["permissions"] == {"contents": "read", **token}
+        if "secrets." in text or asks:
             assert job["environment"] in (zone, f"{zone}-release", f"{zone}-rollback")
             assert not any(".sh" in run for run in runs)
             upper = zone.upper().replace("-", "_")
-            assert text.count("secrets.") == text.count(f"secrets.{upper}_")
+            for kind in ("secrets.", "vars."):
+                assert text.count(kind) == text.count(f"{kind}{upper}_")
         else:
             assert "environment" not in job
             assert "keys/" not in text

@@ -143,11 +143,9 @@ def test_the_command_says_where_they_are(top: Path) -> None:
     said = str(sovgate(*words, cwd=top, text=True))
     lines = [line.split()[-1] for line in said.splitlines() if line.startswith("  new")]
     assert {line for line in lines if "github" in line or "pre-commit" in line} == {
-        ".github/jactionlint.yaml",
         ".github/workflows/sovgate-check-alpha.yml",
         ".github/workflows/sovgate-guard.yml",
         ".github/workflows/sovgate-release-alpha.yml",
-        ".github/zizmor.yml",
         ".pre-commit-config.yaml",
     }
     assert all((top / line).is_file() for line in lines)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def run(
     tag: str = "v1.0.0",
     inputs: dict[str, str] | None = None,
     docker: str | None = None,
+    more: Sequence[str] = (),
 ) -> Log:
     """One workflow at a tag; by hand, where there are inputs; in containers, with a DOCKER_HOST."""
     environment = {
@@ -136,6 +138,7 @@ def run(
             "-P",
             "ubuntu-latest=-self-hosted",
             *(word for name in secrets for word in ("-s", name)),
+            *more,
         ],
         cwd=folder,
         env=environment,

@@ -248,6 +248,28 @@ def test_a_zone_without_a_repository_is_pulled_and_its_promotion_is_left(shop: S
     assert made["left"][0]["commands"] == [f"sovgate promote {made['release']} --zone eu"]
 
 
+def test_a_model_that_was_opened_where_nobody_said_is_named_and_can_be_removed(
+    shop: Shop, tmp_path: Path
+) -> None:
+    shop.crossing.edit(GITOPS, "datasets:\n")
+    (kept,) = shop.run(*PROMOTE)["kept"]
+    assert kept == ".sovgate/pulled/eu/churn-1.0.0"
+    code, said = shop.crossing.run(*PROMOTE)
+    assert code == 0
+    assert "It is not encrypted, and it stays there" in said
+    (command,) = [line.partition("rm -r")[2] for line in said.splitlines() if "rm -r" in line]
+    checks = shop.crossing.json("doctor", "--offline")["checks"]
+    (warned,) = [check for check in checks if check["name"] == "opened models"]
+    assert warned["status"] == "warn"
+    assert ".sovgate/pulled holds 1 of them, not encrypted" in warned["detail"]
+    subprocess.run(["/bin/sh", "-c", f"rm -r{command}"], cwd=shop.crossing.base, check=True)
+    assert list((shop.crossing.base / ".sovgate/pulled/eu").iterdir()) == []
+    checks = shop.crossing.json("doctor", "--offline")["checks"]
+    assert "opened models" not in [check["name"] for check in checks]
+    # Where somebody said, nothing needs to be told.
+    assert shop.run(*PROMOTE, "-o", tmp_path / "served")["kept"] == []
+
+
 def test_a_dry_run_writes_nothing(shop: Shop) -> None:
     before = tree(shop.crossing.base)
     assert outcomes(shop.run(*RELEASE, "--dry-run")) == [

@@ -5,25 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from sovgate.cli._base import LocalPath, Option, argument, declare, option, output_options
 from sovgate.cli._emit import Report
+from sovgate.cli.look._wizard import SCHEMES, SERVE, TRAIN, Flags, Places, asked
 from sovgate.errors import DOCS, UsageError
 
 if TYPE_CHECKING:
     from sovgate.pipeline.look.init import Answers, Made
-
-T = TypeVar("T")
-
-#: Schemes of keys that init can write, the one for a KMS first.
-SCHEMES = ("awskms", "file")
-_TRAIN, _SERVE = "aws:us-east-1", "aws-eusc:eusc-de-east-1"
 
 
 def _print_schema(context: click.Context, option_: click.Parameter, asked: bool) -> None:
@@ -40,7 +33,10 @@ def _print_schema(context: click.Context, option_: click.Parameter, asked: bool)
 sovgate init                                     # asks
 sovgate init try-it --pattern central --local    # folders and key files on this machine
 sovgate init kyc --pattern hybrid --train aws:us-east-1 --serve eu=aws-eusc:eusc-de-east-1 \\
-    --data customers-eu=EU""",
+    --data customers-eu=EU
+sovgate init kyc --pattern central --train aws:eu-central-1 --serve dc1=declared:fra-dc1 \\
+    --region 'fra-dc1: {country: DE, operator: Bank GmbH, controlled-from: DE, \\
+    source: "https://bank.example/dc", date: 2026-11-01}' --endpoint dc1=https://s3.bank.example""",
 )
 @argument(
     "folder",
@@ -62,6 +58,20 @@ sovgate init kyc --pattern hybrid --train aws:us-east-1 --serve eu=aws-eusc:eusc
     multiple=True,
     metavar="NAME=PLACE[,PLACE]",
     help="Data that may not leave a place: EU, EEA, DE … Repeat for each.",
+)
+@option(
+    "--region",
+    "sites",
+    multiple=True,
+    metavar="REGION",
+    help="A region of your own, as under regions: in sovgate.yaml. A zone lies in declared:NAME.",
+)
+@option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="ZONE=URL",
+    help="The S3 service of a zone, where the catalogue knows none. Repeat for each.",
 )
 @option("--gitops", metavar="URL", help="The Git repository that drives the rollout.")
 @option("--keys", is_flag=True, cls=Option, help="Make key files for each zone.")
@@ -94,6 +104,8 @@ def command(
     train: str | None,
     serve: tuple[str, ...],
     data: tuple[str, ...],
+    sites: tuple[str, ...],
+    endpoints: tuple[str, ...],
     gitops: str | None,
     keys: bool,
     key_scheme: str | None,
@@ -111,10 +123,11 @@ def command(
             why="key files are made, or keys are in a KMS",
             fix="leave out one of the two",
         )
+    places = Places(sites, endpoints)
     asks = sys.stdin.isatty() and sys.stderr.isatty() and format_ == "text"
     name = model or _slug(target)
     if asks and not local:
-        flags = _Flags(
+        flags = Flags(
             pattern=pattern,
             model=model,
             train=train,
@@ -123,8 +136,9 @@ def command(
             gitops=gitops,
             keys=keys,
             scheme=key_scheme,
+            places=places,
         )
-        answers = _asked(flags, name)
+        answers = asked(flags, name)
     else:
         missing = [
             flag
@@ -148,123 +162,20 @@ def command(
         answers = pipeline.Answers(
             pattern=str(pattern),
             model=pipeline.model_name(name),
-            train=pipeline.zone_answer(train or _TRAIN, suffix="-train"),
-            serve=tuple(pipeline.zone_answer(text) for text in serve or (f"eu={_SERVE}",)),
+            train=places.zone(train or TRAIN, suffix="-train"),
+            serve=tuple(map(places.zone, serve or (f"eu={SERVE}",))),
             data=tuple(pipeline.data_answer(text) for text in data),
             gitops=gitops,
             keys=keys or local,
             scheme=key_scheme or SCHEMES[0],
             local=local,
         )
+        places.check(answers.zones)
     return _report(pipeline.init(target, answers, dry_run=dry_run), answers)
 
 
 def _slug(folder: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower())[:40].strip("-") or "model"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Flags:
-    """What the command line said already; what it did not is None or empty."""
-
-    pattern: str | None
-    model: str | None
-    train: str | None
-    serve: tuple[str, ...]
-    data: tuple[str, ...]
-    gitops: str | None
-    keys: bool
-    scheme: str | None
-
-
-def _asked(flags: _Flags, name: str) -> Answers:
-    """What no flag said is asked for, again and again until it can be used."""
-    from sovgate.pipeline.look import init as pipeline
-
-    click.echo("A region is provider:region; `sovgate regions list` has them all.", err=True)
-    said_model = _ask("What is the model called?", flags.model, name, pipeline.model_name)
-    said_train = _ask(
-        "Where do you train?",
-        flags.train,
-        _TRAIN,
-        lambda text: pipeline.zone_answer(text, suffix="-train"),
-    )
-    said_serve = _ask(
-        "Where do you serve? (several: with a comma between)",
-        ",".join(flags.serve),
-        _SERVE,
-        lambda text: tuple(map(pipeline.zone_answer, _parts(text))),
-    )
-    place = said_serve[0].region.groups[-1]
-    said_pattern = _ask(
-        "Is it fine-tuned where it is served? central (no) or hybrid (yes)",
-        flags.pattern,
-        "hybrid" if flags.data else "central",
-        _pattern,
-    )
-    hint = f"{said_model}-local={place}" if said_pattern == "hybrid" else "none"
-    said_data = _ask(
-        f"Which data may not leave? (customers={place}; several: with a space between; or none)",
-        " ".join(flags.data),
-        hint,
-        lambda text: () if text == "none" else tuple(map(pipeline.data_answer, text.split())),
-    )
-    keys, said_scheme = flags.keys, flags.scheme or SCHEMES[0]
-    if not keys and flags.scheme is None:
-        keys = click.confirm(
-            "Make key files for each zone now? (no: keys are in a KMS)", default=True, err=True
-        )
-        if not keys:
-            said_scheme = _ask(
-                "Where are the keys? awskms, or file for key files that you bring",
-                "",
-                SCHEMES[0],
-                _scheme,
-            )
-    return pipeline.Answers(
-        pattern=said_pattern,
-        model=said_model,
-        train=said_train,
-        serve=said_serve,
-        data=said_data,
-        gitops=flags.gitops,
-        keys=keys,
-        scheme=said_scheme,
-    )
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _pattern(text: str) -> str:
-    known = {"no": "central", "n": "central", "yes": "hybrid", "y": "hybrid"}
-    text = known.get(text.lower(), text.lower())
-    if text not in ("central", "hybrid"):
-        raise UsageError(f"{text[:40]!r} is not a pattern", fix="choose central or hybrid")
-    return text
-
-
-def _scheme(text: str) -> str:
-    text = text.lower().removesuffix("://").removesuffix(":")
-    if text not in SCHEMES:
-        raise UsageError(
-            f"no key service of this version has the scheme {text[:40]!r}",
-            fix=f"choose {' or '.join(SCHEMES)}",
-        )
-    return text
-
-
-def _ask(question: str, given: str | None, default: str, check: Callable[[str], T]) -> T:
-    if given:
-        return check(given)
-    while True:
-        text = click.prompt(question, default=default, err=True, type=str)
-        try:
-            return check(str(text).strip())
-        except UsageError as error:
-            said = ". ".join(part for part in (error.what, error.fix) if part)
-            click.echo(f"  {said}", err=True)
 
 
 def _report(made: Made, answers: Answers) -> Report:

@@ -83,15 +83,26 @@ def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> R
     "show",
     path="keys show",
     help="Show the public half of a key: algorithm, key id and hint. It never shows the secret.",
-    example="sovgate keys show file:keys/us.pem",
+    example="""
+sovgate keys show file:keys/us.pem
+sovgate keys show awskms:///ARN -o keys/us-sign.pub.pem""",
 )
 @_base.argument("uri", metavar="URI", help="Key URI or path of a PEM file.")
+@_base.option(
+    "-o",
+    "--output",
+    type=_base.LocalPath(),
+    metavar="FILE",
+    help="Write the public half here too, as PEM. It never overwrites another file.",
+)
 @transport_options
 @_base.output_options
-def _show(uri: str, format_: str) -> Report:
-    from sovgate.pipeline.look.keys import show
+def _show(uri: str, output: Path | None, format_: str) -> Report:
+    from sovgate.pipeline.look.keys import export, show
 
     key = show(uri)
+    if output is not None:
+        export(key, output)
     pem = key.pem.decode("ascii")
     return Report(
         command="keys show",

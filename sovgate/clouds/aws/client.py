@@ -201,6 +201,13 @@ class Client:
     grade: int
 
 
+def _provider(place: Endpoint) -> str:
+    """Whose credentials an endpoint gets; "" where nobody says what it belongs to."""
+    if place.declared is not None:
+        return place.declared.provider
+    return DECLARED if place.site is not None else ""
+
+
 def client(
     service: str,
     place: Endpoint,
@@ -213,8 +220,9 @@ def client(
     """A client for one endpoint.
 
     Credentials: the profile, if one is named; else PROVIDER_ACCESS_KEY_ID and its fellows (for
-    aws-eusc AWS_EUSC_ACCESS_KEY_ID, AWS_EUSC_SECRET_ACCESS_KEY, AWS_EUSC_SESSION_TOKEN); else the
-    SDK's own chain. Raises `kind`; ConfigError where the SDK's own settings would load code.
+    aws-eusc AWS_EUSC_ACCESS_KEY_ID, AWS_EUSC_SECRET_ACCESS_KEY, AWS_EUSC_SESSION_TOKEN; for a site
+    of the project's own DECLARED_ACCESS_KEY_ID …); else the SDK's own chain.
+    Raises `kind`; ConfigError where the SDK's own settings would load code.
     """
     environ.refuse_plugins()
     boto3, botocore = _sdk(service)
@@ -232,7 +240,7 @@ def client(
         # For those clients too, so that none takes what the environment names (RULES 36).
         session.set_config_variable("ca_bundle", str(roots or default))
         session.set_default_client_config(botocore.config.Config(proxies=way))
-        given = environ.credentials(place.declared.provider) if place.declared else None
+        given = environ.credentials(_provider(place)) if _provider(place) else None
         if given is not None and profile is None:
             session.set_credentials(*given)
         else:

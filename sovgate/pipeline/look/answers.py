@@ -6,7 +6,8 @@ Reads the catalogue of regions; touches no file.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,17 @@ MAX_NAME = 63
 #: keeps some for itself.
 _MODEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
 _ZONE = re.compile(r"(?!github(-|$))[a-z]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+#: Of a host and nothing more; what a store's URI takes of it, `open_store` knows.
+_ENDPOINT = re.compile(r"https?://[a-zA-Z0-9.\[\]:-]+", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZoneAnswer:
+    """`endpoint`: the zone's S3 service, where it is not the one that the catalogue knows."""
+
     name: str
     region: Region
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +82,7 @@ class Answers:
 
     def in_kms(self, zone: ZoneAnswer) -> bool:
         """Whether a zone's keys are in a KMS that this version opens."""
-        return not self.keys and self.scheme == "awskms" and _has_kms(zone.region)
+        return not self.keys and self.scheme == "awskms" and has_kms(zone.region)
 
     def without_kms(self) -> tuple[str, ...]:
         """One sentence for each zone whose keys are files, though a KMS was meant."""
@@ -117,7 +123,8 @@ class Answers:
         )
 
 
-def _has_kms(region: Region) -> bool:
+def has_kms(region: Region) -> bool:
+    """Whether keys in that region can be in AWS's KMS: in any of its partitions."""
     return region.provider == "aws" or region.provider.startswith("aws-")
 
 
@@ -132,15 +139,25 @@ def model_name(text: str) -> str:
     return text
 
 
-def zone_answer(text: str, *, suffix: str = "") -> ZoneAnswer:
-    """`provider:region`, or `ZONE=provider:region`. Raises UsageError with what was meant."""
+def zone_answer(
+    text: str, *, suffix: str = "", sites: Mapping[str, Region] | None = None
+) -> ZoneAnswer:
+    """`provider:region`, or `ZONE=provider:region`. Raises UsageError with what was meant.
+
+    `sites`: the regions of the project's own, by `declared:NAME`.
+    """
     name, equals, place = text.strip().partition("=")
     if not equals:
         name, place = "", name
+    place = place.strip()
+    region = (sites or {}).get(place)
     try:
-        region = regions.lookup(place.strip())
+        region = region or regions.lookup(place)
     except ConfigError as error:
-        raise UsageError(error.what, why=error.why, fix=error.fix, reason=error.reason) from error
+        fix = error.fix
+        if place.startswith(f"{regions.DECLARED}:"):
+            fix = f"declare it: --region '{_example(place)}'"
+        raise UsageError(error.what, why=error.why, fix=fix, reason=error.reason) from error
     name = name.strip() or region.country.lower() + suffix
     if not _ZONE.fullmatch(name):
         raise UsageError(
@@ -149,6 +166,55 @@ def zone_answer(text: str, *, suffix: str = "") -> ZoneAnswer:
             reason="bad-name",
         )
     return ZoneAnswer(name=name, region=region)
+
+
+def _example(place: str) -> str:
+    from sovgate.config import EXAMPLE_REGION
+
+    name = place.partition(":")[2]
+    return f"{name if RELEASE_PART.fullmatch(name) else 'NAME'}:{EXAMPLE_REGION.partition(':')[2]}"
+
+
+def site_answer(text: str) -> Region:
+    """A region of the project's own, as it stands under `regions:`. Raises UsageError.
+
+    For example `fra-dc1: {country: DE, operator: Bank GmbH, controlled-from: DE, source: "https://…",
+    date: 2026-11-01}`.
+    """
+    from sovgate.config import EXAMPLE_REGION, declared_in
+
+    try:
+        (found,) = declared_in(" ".join(text.split()), "--region").values()
+    except ConfigError as error:
+        raise UsageError(
+            f"--region declares no region: {error.what}",
+            why=error.why,
+            fix=error.fix or f"write it as in sovgate.yaml: '{EXAMPLE_REGION}'",
+            reason=error.reason,
+        ) from error
+    except ValueError:
+        raise UsageError(
+            f"{text[:60]!r} declares not one region",
+            fix=f"write one as in sovgate.yaml: '{EXAMPLE_REGION}'; repeat --region for each",
+            reason="bad-region",
+        ) from None
+    return found
+
+
+def with_endpoint(zone: ZoneAnswer, endpoint: str) -> ZoneAnswer:
+    """The zone with an S3 service of its own, `https://HOST`. Raises UsageError."""
+    from sovgate.stores.registry import open_store
+
+    what = f"this cannot be the S3 service of zone {zone.name}"
+    why: str | None = "it is not a URL of a host only"
+    try:
+        open_store(f"s3://bucket?endpoint={endpoint}", Path(), zone.region.id)
+    except ConfigError as error:
+        # What was given is not shown: it may hold a secret (RULES 29).
+        what, why, endpoint = f"{what}: {error.what}", error.why, ""
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise UsageError(what, why=why, fix="write https://HOST", reason="bad-endpoint")
+    return replace(zone, endpoint=endpoint)
 
 
 def data_answer(text: str) -> DataAnswer:
@@ -249,12 +315,12 @@ def _check_places(answers: Answers) -> None:
 def _check_stores(answers: Answers) -> None:
     """What is written has to pass lint: no s3:// store in a region without such a service."""
     for zone in answers.zones:
-        if answers.local or zone.region.s3_endpoint is not None:
+        if answers.local or zone.endpoint or zone.region.s3_endpoint is not None:
             continue
         raise UsageError(
             f"no store of this version serves zone {zone.name}, in {zone.region.id}",
-            why="stores are s3:// and file:, and the catalogue knows no S3 endpoint in that region",
-            fix="choose a region with one (sovgate regions show REGION names it); or add --local, "
-            "and write s3://BUCKET?endpoint=https://HOST where you have an S3 service of your own",
+            why="stores are s3:// and file:, and the catalogue knows no S3 endpoint there",
+            fix="choose a region with one (sovgate regions show REGION names it); or name an S3 "
+            f"service of your own, --endpoint {zone.name}=https://HOST; or add --local",
             reason="no-endpoint",
         )

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING
 from sovgate import config as configuration
 from sovgate import uri
 from sovgate.pipeline.look.diagnosis import MISSING, OK, WARN, Check, Diagnosis
-from sovgate.pipeline.look.doctor_zones import check_ignored, check_trust, check_zone
+from sovgate.pipeline.look.doctor_zones import (
+    check_ignored,
+    check_opened,
+    check_trust,
+    check_zone,
+)
 
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
@@ -129,6 +134,7 @@ def _project(found: Diagnosis, opened: Project) -> None:
     _programs(found, config)
     _extras(found, config)
     check_ignored(found, opened)
+    check_opened(found, opened)
     if found.zone is not None and not found.run(
         "zone", lambda: opened.zone(str(found.zone)).region
     ):

@@ -225,6 +225,21 @@ def check_ignored(found: Diagnosis, opened: Project) -> None:
         found.say("keys and Git", OK, f"{states.count(True)} secret files, all ignored by Git")
 
 
+def check_opened(found: Diagnosis, opened: Project) -> None:
+    """Models that lie in the project's own folder, not encrypted, since a release opened them."""
+    from sovgate.git.ignored import OPENED
+
+    models = [path for path in opened.base.glob(f"{OPENED}/*/*") if path.suffix != ".evidence"]
+    models = [path for path in models if path.is_dir() and not path.name.startswith(".")]
+    if models:
+        found.say(
+            "opened models",
+            WARN,
+            f"{OPENED} holds {len(models)} of them, not encrypted; no later command needs them",
+            f"rm -r -- {shlex.quote(str(opened.base / OPENED))}",
+        )
+
+
 def _unignored(opened: Project, path: str) -> str:
     from sovgate.git.ignored import is_tracked, pattern
 

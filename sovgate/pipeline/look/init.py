@@ -24,6 +24,8 @@ from sovgate.pipeline.look.answers import (
     check,
     data_answer,
     model_name,
+    site_answer,
+    with_endpoint,
     zone_answer,
 )
 from sovgate.pipeline.look.scaffold import files, key_files
@@ -39,13 +41,13 @@ __all__ = [
     "data_answer",
     "init",
     "model_name",
+    "site_answer",
+    "with_endpoint",
     "zone_answer",
 ]
 
 #: Files that a repository may have for other reasons. They are never changed, only talked about.
-SHARED = frozenset(
-    {".gitignore", ".pre-commit-config.yaml", ".github/zizmor.yml", ".github/jactionlint.yaml"}
-)
+SHARED = frozenset({".gitignore", ".pre-commit-config.yaml"})
 PROJECT = "sovgate.yaml"
 IGNORED = "keys/.gitignore"
 MAX_FILE = 1024 * 1024

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import UsageError
-from sovgate.files import create_only
+from sovgate.files import create_only, read_bounded
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -16,6 +16,7 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
     "sign": ("ec-p256", "ec-p384", "ec-p521"),
     "encrypt": ("rsa-3072", "rsa-4096", "ec-p256"),
 }
+MAX_PEM = 64 * 1024
 _CURVES = {"ec-p256": "SECP256R1", "ec-p384": "SECP384R1", "ec-p521": "SECP521R1"}
 
 
@@ -61,6 +62,15 @@ def show(uri: str) -> PublicKey:
     from sovgate.keys.registry import open_public
 
     return open_public(uri, Path.cwd())
+
+
+def export(key: PublicKey, out: Path) -> None:
+    """Write a public half as PEM. The same one may be there; another is never overwritten.
+
+    Raises UsageError ("output-exists"), DiskError.
+    """
+    if not create_only(out, key.pem) and read_bounded(out, most=MAX_PEM, what="file") != key.pem:
+        raise _taken(out)
 
 
 def _made(name: str) -> tuple[bytes, bytes]:

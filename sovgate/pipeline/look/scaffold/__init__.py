@@ -11,7 +11,7 @@ from sovgate.git.ignored import KEYS
 from sovgate.pipeline.look.answers import PUBLIC, Answers
 from sovgate.pipeline.look.scaffold import actions, tekton
 from sovgate.pipeline.look.scaffold.project import project_file
-from sovgate.pipeline.look.scaffold.template import fill, place_of, text_value
+from sovgate.pipeline.look.scaffold.template import fill, place_of
 
 #: The copy of the schema that the first line of sovgate.yaml names, for editors.
 SCHEMA = ".sovgate-schema.json"
@@ -38,10 +38,6 @@ def files(answers: Answers) -> dict[str, bytes]:
         ),
         f"/.github/workflows/{actions.named('check', answers)}": actions.check(answers),
         f"/.github/workflows/{actions.named('release', answers)}": actions.release(answers),
-        "/.github/zizmor.yml": fill("zizmor.yml"),
-        "/.github/jactionlint.yaml": fill(
-            "jactionlint.yaml", labels=", ".join(text_value(zone.name) for zone in answers.zones)
-        ),
         "tekton/train.yaml": tekton.train(answers),
         "/.pre-commit-config.yaml": fill("pre-commit.yaml", version=__version__),
         ".gitignore": fill("gitignore") + ("/stores/\n" if answers.local else ""),

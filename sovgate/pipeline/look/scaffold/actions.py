@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
 
-from sovgate.pipeline.look.answers import Answers
+from sovgate.errors import DOCS
+from sovgate.pipeline.look.answers import Answers, ZoneAnswer
+from sovgate.pipeline.look.scaffold import access
 from sovgate.pipeline.look.scaffold.template import fill, lines, text_value
 
 #: Where a zone's runners hand a model from job to job.
 HANDOVER = "/srv/sovgate"
+_JOB = re.compile(r"(?m)^(?=  [a-z])")
+_ENVIRONMENT = re.compile(r"(?m)^    environment: (\S+)$")
+_ASKED = re.compile(r"\b(secrets|vars)\.(\w+)")
 
 
 def named(what: str, answers: Answers) -> str:
@@ -52,58 +57,110 @@ def check(answers: Answers) -> str:
     )
 
 
-def _secret(zone: str) -> str:
-    return zone.upper().replace("-", "_")
-
-
 def release(answers: Answers) -> str:
-    train, hybrid = answers.train.name, answers.hybrid
+    """Trains, signs, pushes and pulls; in a hybrid project also tunes and releases in each zone."""
+    text = _train(answers) + "".join(_serve(answers, zone) for zone in answers.serve)
     common = _common(answers)
-    at = {zone.name: f"{common['prefix']}{zone.name}" for zone in answers.zones}
-    more = fill("head-hybrid.yml", dataset=answers.data[0].name, **common) if hybrid else ""
-    text = fill(
-        "release.yml",
-        train=train,
-        served=" and ".join(zone.name for zone in answers.serve),
-        more=more,
-        **{"and": ";\n# there fine-tuned, and released within the zone" if hybrid else ""},
-        **common,
-    ) + fill("job-train.yml", zone=train, dataset=lines(answers.trained_on()), **common)
-    text += fill("job-send.yml", zone=train, secret=_secret(train), environment=at[train], **common)
+    hybrid = answers.hybrid
+    text += fill("job-clean.yml", zone=answers.train.name, jobs="train, send", **common)
     for zone in answers.serve:
-        text += fill("step-push.yml", zone=train, to=zone.name, **common)
-    text += _forget(train, common)
-    cleaned = fill("job-clean.yml", zone=train, jobs="train, send", **common)
-    for zone in answers.serve:
-        name = zone.name
-        own = {"zone": name, "secret": _secret(name), "environment": at[name], **common}
-        output = "base" if hybrid else answers.model
-        text += fill("job-receive.yml", output=output, **own)
-        if answers.gitops is not None and not hybrid:
-            text += fill("step-promote.yml", **own)
-        text += _forget(name, common, decrypts=True)
-        if hybrid:
-            datasets = lines(answers.tuned_on(zone))
-            text += fill("job-tune.yml", dataset=datasets, **own)
-            text += fill("job-sign.yml", dataset=datasets, **own) + _forget(name, common)
-            text += fill("job-release.yml", **own) + _forget(name, common, decrypts=True)
         after = ("receive", "tune", "sign", "release") if hybrid else ("receive",)
-        jobs = ", ".join(f"{job}-{name}" for job in after)
-        cleaned += fill("job-clean.yml", jobs=jobs, **own)
-    return text + cleaned
+        jobs = ", ".join(f"{job}-{zone.name}" for job in after)
+        text += fill("job-clean.yml", zone=zone.name, jobs=jobs, **common)
+    head = fill(
+        "release.yml",
+        train=answers.train.name,
+        served=" and ".join(zone.name for zone in answers.serve),
+        more=fill("head-hybrid.yml", dataset=answers.data[0].name, **common) if hybrid else "",
+        **{"and": ";\n# there fine-tuned, and released within the zone" if hybrid else ""},
+        **_setup(answers, text),
+        **common,
+    )
+    return head + text
 
 
-def rollback(answers: Answers) -> str:
-    common = _common(answers)
-    zones = ", ".join(text_value(zone.name) for zone in answers.serve)
-    text = fill("rollback.yml", zones=zones, **common)
-    for zone in answers.serve:
-        text += fill("job-rollback.yml", zone=zone.name, secret=_secret(zone.name), **common)
-        text += _forget(zone.name, common, decrypts=True)
+def _train(answers: Answers) -> str:
+    train, common = answers.train, _common(answers)
+    datasets = lines(answers.trained_on())
+    text = fill("job-train.yml", zone=train.name, dataset=datasets, **common)
+    fields = access.job(answers, train, base=common["base"], to=answers.serve)
+    text += fill("job-send.yml", environment=_environment(answers, train), **(common | fields))
+    for to in answers.serve:
+        step = access.push(answers, train, to)
+        text += fill("step-push.yml", zone=train.name, to=to.name, **step, **common)
+    return text + access.forget(answers, train, base=common["base"])
+
+
+def _serve(answers: Answers, zone: ZoneAnswer) -> str:
+    common, environment = _common(answers), _environment(answers, zone)
+    base, hybrid = common["base"], answers.hybrid
+    opens = {**access.job(answers, zone, base=base, decrypts=True), **common}
+    forget = access.forget(answers, zone, base=base, decrypts=True)
+    output = "base" if hybrid else answers.model
+    text = fill("job-receive.yml", output=output, environment=environment, **opens)
+    if answers.gitops is not None and not hybrid:
+        text += fill("step-promote.yml", **opens)
+    text += forget
+    if hybrid:
+        signs = {**access.job(answers, zone, base=base), **common}
+        datasets = lines(answers.tuned_on(zone))
+        text += fill("job-tune.yml", zone=zone.name, dataset=datasets, **common)
+        text += fill("job-sign.yml", dataset=datasets, environment=environment, **signs)
+        text += access.forget(answers, zone, base=base)
+        text += fill("job-release.yml", **opens) + forget
     return text
 
 
-def _forget(zone: str, common: Mapping[str, str], *, decrypts: bool = False) -> str:
-    folder = f"{common['base']}keys"
-    keys = f"{folder}/{zone}-sign.pem" + (f" {folder}/{zone}.pem" if decrypts else "")
-    return fill("step-forget.yml", keys=keys)
+def rollback(answers: Answers) -> str:
+    """Goes back in one zone, by hand."""
+    common = _common(answers)
+    text = ""
+    for zone in answers.serve:
+        fields = access.job(answers, zone, base=common["base"], decrypts=True)
+        text += fill("job-rollback.yml", **(common | fields))
+        text += access.forget(answers, zone, base=common["base"], decrypts=True)
+    zones = ", ".join(text_value(zone.name) for zone in answers.serve)
+    return fill("rollback.yml", zones=zones, **_setup(answers, text), **common) + text
+
+
+def _environment(answers: Answers, zone: ZoneAnswer) -> str:
+    return f"{_common(answers)['prefix']}{zone.name}"
+
+
+def _setup(answers: Answers, text: str) -> dict[str, str]:
+    """What the head says of environments: each name that some job of `text` asks one for."""
+    asked: dict[str, set[tuple[str, str]]] = {}
+    for job in _JOB.split(text):
+        if (found := _ENVIRONMENT.search(job)) is not None:
+            asked.setdefault(found.group(1), set()).update(_ASKED.findall(job))
+    said = ""
+    for zone in answers.zones:
+        for end in ("", "-release", "-rollback"):
+            environment = f"{_environment(answers, zone)}{end}"
+            if environment in asked:
+                said += f"#     {environment}\n"
+                said += "".join(_asked(answers, zone, *one) for one in sorted(asked[environment]))
+    kms = any(answers.in_kms(zone) for zone in answers.zones)
+    roles = fill("head-roles.yml", docs=DOCS) if "vars." in text else ""
+    return {
+        "environments": said,
+        "roles": roles + (fill("head-public.yml") if kms else ""),
+    }
+
+
+def _asked(answers: Answers, zone: ZoneAnswer, kind: str, name: str) -> str:
+    end = name.removeprefix(f"{access.secret(zone)}_")
+    to = [one.name for one in answers.serve if end.startswith(f"TO_{access.secret(one)}_")]
+    files = {"SIGN_KEY": f"{zone.name}-sign.pem", "DECRYPT_KEY": f"{zone.name}.pem"}
+    if end in files:
+        means = f"the text of {_common(answers)['base']}keys/{files[end]}"
+    elif end == "GIT_TOKEN":
+        means = "may write to the repository that drives the rollout"
+    elif end == "ROLE":
+        means = f"ARN of a role in {zone.region.provider}, with this job's rights in {zone.name}"
+    elif end.endswith("_ROLE"):
+        means = f"ARN of a role in the account of {to[-1]}, which may only write to its store"
+    else:
+        means = f"access key to the store of {(to or [zone.name])[-1]}"
+        means += ", which may only write there" if to else ""
+    return f"#       {'variable' if kind == 'vars' else 'secret'} {name}: {means}\n"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sovgate.pipeline.look.answers import PUBLIC, Answers, ZoneAnswer
 from sovgate.pipeline.look.scaffold.template import fill, place_of
+from sovgate.regions import DECLARED
 from sovgate.uri import kms_placeholder
 
 
@@ -27,12 +28,33 @@ def project_file(answers: Answers) -> str:
         model=answers.model,
         pattern=answers.pattern,
         zones="".join(_zone(answers, zone) for zone in answers.zones),
+        regions=_regions(answers),
         datasets=sets,
         weights=", ".join(pairs),
         metadata=", ".join([*pairs, *back]),
         presets="eu-personal-data" if european else "default",
         audit=answers.serve[0].name,
     )
+
+
+def _regions(answers: Answers) -> str:
+    """`regions:`, where a zone lies in one of the project's own; "" where none does."""
+    rows = {z.region.name: z.region for z in answers.zones if z.region.provider == DECLARED}
+    if not rows:
+        return ""
+    return (
+        "\n# Sites that the catalogue lacks. Nobody is asked whether this is true.\nregions:\n"
+        + "".join(
+            f"  {name}: {{country: {row.country}, operator: {_text(row.operator)}, "
+            f"controlled-from: {row.operator_country},\n    "
+            f"source: {_text(row.source)}, date: {row.date}}}\n"
+            for name, row in rows.items()
+        )
+    )
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _groups(places: Sequence[str]) -> list[str]:
@@ -65,13 +87,20 @@ def _zone(answers: Answers, zone: ZoneAnswer) -> str:
         public=public,
         sign=sign,
         encrypt=encrypt,
-        store=f"file:stores/{name}" if answers.local else f"s3://{answers.model}-{name}",
+        store=_store(answers, zone),
         gitops=gitops,
     )
+
+
+def _store(answers: Answers, zone: ZoneAnswer) -> str:
+    if answers.local:
+        return f"file:stores/{zone.name}"
+    endpoint = f"?endpoint={zone.endpoint}" if zone.endpoint else ""
+    return f"s3://{answers.model}-{zone.name}{endpoint}"
 
 
 def _gitops(zone: str, repo: str | None) -> str:
     line = "gitops: {repo: @, path: serving/overlays/" + zone + ", kind: kustomize"
     if repo is None:
         return f"    # {line.replace('@', 'https://git.example/ml/serving.git')}}}\n"
-    return f"    {line.replace('@', json.dumps(repo, ensure_ascii=False))}}}\n"
+    return f"    {line.replace('@', _text(repo))}}}\n"
