@@ -58,9 +58,20 @@ def asked(method: str, path: str) -> tuple[str, str]:
 
 
 def test_every_policy_is_json_of_one_partition() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
     assert "s3:DeleteObject" not in json.dumps(role("**Whoever pushes**"))
     assert "s3:DeleteObject" not in json.dumps(role("**Whoever pulls"))
+
+
+def test_a_role_of_a_job_trusts_one_environment_of_one_repository() -> None:
+    trust = BLOCKS[0]["Statement"][0]
+    assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
+    issuer = "token.actions.githubusercontent.com"
+    assert trust["Principal"]["Federated"].endswith(f":oidc-provider/{issuer}")
+    asked = trust["Condition"]["StringEquals"]
+    assert asked[f"{issuer}:aud"] == "sts.amazonaws.com"
+    assert asked[f"{issuer}:sub"].endswith(":environment:eu")
+    assert "*" not in json.dumps(trust)
 
 
 def test_the_policies_allow_what_push_and_pull_ask_for(

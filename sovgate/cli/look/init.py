@@ -64,7 +64,8 @@ sovgate init kyc --pattern central --train aws:eu-central-1 --serve dc1=declared
     "sites",
     multiple=True,
     metavar="REGION",
-    help="A region of your own, as under regions: in sovgate.yaml. A zone lies in declared:NAME.",
+    help="A region of your own, as under regions: in sovgate.yaml; zones lie in declared:NAME. "
+    "Repeat for each.",
 )
 @option(
     "--endpoint",
