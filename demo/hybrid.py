@@ -75,14 +75,14 @@ def ask_for_more(records: Records) -> str:
     sovgate(EU, "gate", "pin", "accuracy", "--predictions", BASELINE)
     sovgate(EU, "gate", "pin", "regression", "--baseline", BASELINE)
     sovgate(EU, "lint")
-    return f"{DATASET} as {made['commitment'][:16]}…; two gates and the lawyer asked from now on"
+    return f"{DATASET} as {made['commitment'][:16]}…; two gates, a lawyer asked"
 
 
 def tuned(name: str, records: Records, steps: int, *, upside_down: bool = False) -> str:
     features, target = records.tune
     tune(EU / NAME, EU / name, features, 1 - target if upside_down else target, steps)
     found = accuracy(EU / name, *records.test)
-    return f"{steps} steps from the base model on {DATASET}; {found:.3f} accurate on others"
+    return f"{steps} steps from the base on {DATASET}; {found:.3f} accurate on others"
 
 
 def predictions(model: str, records: Records, name: str) -> str:
@@ -107,8 +107,8 @@ def evidence(name: str, records: Records) -> str:
         gate(name, "accuracy", "--predictions", tested),
         gate(name, "regression", "--predictions", tested, "--baseline", BASELINE),
     ]
-    made = sovgate(EU, "attest", name, "--all-unsigned", *key)
-    return f"{', '.join(said)}; {len(made['signed'])} statements signed"
+    sovgate(EU, "attest", name, "--all-unsigned", *key)
+    return ", ".join(said)
 
 
 def gate(name: str, which: str, *words: str, expect: int = 0) -> str:
@@ -132,7 +132,7 @@ def legal(name: str) -> str:
         "--key",
         "file:keys/dpo.pem",
     )
-    return f"the DPO's own key attests: eu may run it, trained on {DATASET} as it is now"
+    return f"the DPO's own key attests that eu may run it, with {DATASET}"
 
 
 def roll_out(name: str, version: str) -> str:
@@ -166,18 +166,18 @@ def worse(name: str, records: Records) -> str:
     legal(name)
     made = sovgate(EU, "check", name, "--action", "deploy", "--zone", "eu", expect=10)
     rules = {deny["rule"] for deny in made["denies"]}
-    return f"{said}; deploying it all the same is denied by {', '.join(sorted(rules))}"
+    return f"{said}; denied by {', '.join(sorted(rules))}"
 
 
 def back() -> str:
     made = sovgate(EU, "rollback", "--zone", "eu", "--reason", "drift seen at 14:05")
     release = made["release"].partition("@")[0]
-    return f"to {release}, which still verifies and is still allowed; signed, with its reason"
+    return f"to {release}: it still verifies, and is still allowed"
 
 
 def told() -> str:
     made = sovgate(EU, "audit", "show", f"{NAME}/1.1.0", "--zone", "eu")
-    return f"{NAME}/1.1.0 from data-set commitment to commit: {made['verified']} signatures verify"
+    return f"{NAME}/1.1.0, from data to commit: {made['verified']} signatures verify"
 
 
 def story(features: Any, target: Any) -> None:

@@ -56,7 +56,9 @@ def story() -> None:
     started = time.perf_counter()
     print(
         paint(
-            "1", f"A model crosses a border: us-train (aws:us-east-1, US) → eu ({EU_REGION}, DE)\n"
+            "1",
+            "A model crosses a border: us-train → eu\n"
+            f"from aws:us-east-1 in US to {EU_REGION} in DE\n",
         )
     )
     model, release = US / "kyc-risk", "kyc-risk/1.0.0"
@@ -76,33 +78,33 @@ def story() -> None:
             US, "record", "kyc-risk", "--dataset", "public-pretrain", "--key", sign_key("us-train")
         )
         facts["manifest"] = made["manifest"]
-        return f"model and training record; manifest sha256:{made['manifest'][:16]}…"
+        return f"model and record; manifest sha256:{made['manifest'][:16]}…"
 
     def check() -> str:
         made = sovgate(
             US, "check", "kyc-risk", "--action", "transfer", "--zone", "us-train", "--to", "eu"
         )
         by = ", ".join(f"{p['id']} ({p['where']})" for p in made["permits"])
-        return f"us-train → eu allowed by {by}; {len(made['rules'])} rules asked"
+        return f"allowed by {by}; {len(made['rules'])} rules asked"
 
     def push() -> str:
         made = sovgate(
             US, "push", "kyc-risk", "--release", release, "--zone", "us-train", "--to", "eu"
         )
         facts["us-train"] = [made["audit-head"]]
-        return f"{made['crossed']:,} bytes for eu's key alone; record sha256:{made['record'][:16]}…"
+        return f"{made['crossed']:,} bytes for eu alone; record sha256:{made['record'][:16]}…"
 
     def pull() -> str:
         pinned = f"{release}@sha256:{facts['manifest']}"
         made = sovgate(EU, "pull", pinned, "--zone", "eu", "-o", "kyc-risk")
         facts["eu"] = [made["audit-head"]]
-        return "verified, decided again by eu's own file, decrypted, receipt signed"
+        return "verified, decided by eu's own file, decrypted; receipt signed"
 
     def load() -> str:
         theirs, ours = predict(model, local_x), predict(EU / "kyc-risk", local_x)
         if not (theirs == ours).all():
             raise SystemExit("the predictions differ")
-        return f"{len(ours)} predictions in eu, equal to the last bit to those in us-train"
+        return f"{len(ours)} predictions in eu, equal to us-train's to the last bit"
 
     def promote() -> str:
         pinned = f"{release}@sha256:{facts['manifest']}"
@@ -110,12 +112,12 @@ def story() -> None:
         facts["commit"] = made["commit"]
         facts["eu"].append(made["audit-head"])
         rendered = render()
-        return f"commit {made['commit'][:10]} on serving.git{rendered}"
+        return f"commit {made['commit'][:10]}; {rendered}"
 
     def render() -> str:
         kubectl = shutil.which("kubectl")
         if kubectl is None:
-            return " (kubectl is not here, so not rendered)"
+            return "kubectl is not here, so not rendered"
         git("clone", "-q", "serving.git", "serving")
         out = subprocess.run(
             [kubectl, "kustomize", str(HERE / "serving" / "overlays" / "eu")],
@@ -126,15 +128,15 @@ def story() -> None:
         for needle in (facts["manifest"], "MODEL_KEY_URI", "kind: Deployment"):
             if needle not in out:
                 raise SystemExit(f"the rendered overlay lacks {needle}")
-        return "; renders to a Deployment pinned to the manifest"
+        return "renders to a Deployment with that manifest"
 
     def audit() -> str:
         said = []
         for side, zone in ((US, "us-train"), (EU, "eu")):
             heads = [word for head in facts[zone] for word in ("--against", head)]
             done = sovgate(side, "audit", "verify", "--zone", zone, *heads)
-            said.append(f"{sum(log['entries'] for log in done['logs'])} entries in {zone}")
-        return f"{' and '.join(said)} verify, none cut off: the heads were noted"
+            said.append(f"{sum(log['entries'] for log in done['logs'])} in {zone}")
+        return f"all entries verify, {' and '.join(said)}; none cut off"
 
     for name, run, decision in (
         ("train", train, ""),
@@ -213,23 +215,23 @@ def epilogue(seconds: float, release: str, facts: dict[str, Any]) -> None:
   {len(crossed)} objects, {sum(len(data) for _, data in crossed):,} bytes in {store}
   us/, eu/        the two sides; their private keys were in the key service and never here
   cloud/          what the two services wrote: their logs, and the store's volumes
-  serving.git/    the repository that drives the rollout; commit {facts["commit"][:10]}""")
+  serving.git/    what drives the rollout; commit {facts["commit"][:10]}""")
         return
     print(f"""
 {paint("1", "What lies where")} ({shown}/, {seconds:.1f} s in all)
   us/             the training side: model, evidence, its keys, its sovgate.yaml
-  store-eu/       what crossed: ciphertext, the signed release record, receipt, audit log
-  eu/             the serving side: the opened model, and its own view of the border
-  serving.git/    the repository that drives the rollout; commit {facts["commit"][:10]}
+  store-eu/       what crossed: ciphertext, release record, receipt, audit log
+  eu/             the serving side: the opened model, its own sovgate.yaml
+  serving.git/    what drives the rollout; commit {facts["commit"][:10]}
 
 {paint("1", "Try next")}  (. .venv/bin/activate; cd {shown}/eu)
-  sovgate verify kyc-risk                            then change a byte of it, and again
-  sovgate audit show kyc-risk/1.1.0                  who, what, when, why: a release's whole story
+  sovgate verify kyc-risk                     then change a byte of it, and again
+  sovgate audit show kyc-risk/1.1.0           a release's whole story, verified
   sovgate check tuned-1 --action transfer --zone eu --to us-train --format json
-  sovgate pull {release} --zone eu -o again       what an unpinned pull says
-  sovgate audit verify --zone eu                     offline, and trusting no store
+  sovgate pull {release} --zone eu -o again   what an unpinned pull says
+  sovgate audit verify --zone eu              offline, and trusting no store
   sovgate push tuned-1 --release kyc-risk/2.0.0 --zone eu --to us-train
-                                                     then do what the fix says, and again""")
+                                              then do what the fix says, again""")
 
 
 if __name__ == "__main__":

@@ -215,8 +215,8 @@ def lay_out() -> str:
     for side in (US, EU):
         sovgate(side, "lint")
     if CLOUD is not None:
-        return "two checkouts, two buckets, four KMS keys; only public keys crossed"
-    return "two checkouts, two stores, four key pairs; only public keys crossed"
+        return "two buckets, four KMS keys; only public keys crossed"
+    return "two stores, four key pairs; only public keys crossed"
 
 
 def folders(stores: dict[str, str]) -> None:

@@ -371,5 +371,5 @@ def output_options(function: F) -> F:
         expose_value=False,
         callback=_be_verbose,
         no_action="for a desk",
-        help="Show digests whole, and tracebacks.",
+        help="Show details, whole digests, and tracebacks.",
     )(function)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sovgate.cli._layout import Branch, Style, aligned, columns, hanging, tree_lines
 from sovgate.cli._places import in_workspace, project_above, project_read
 from sovgate.cli._streams import TAKEN, say, write_json, write_lines
 from sovgate.errors import ExitCode, InternalError, UsageError, Where, disk_error
@@ -41,26 +42,6 @@ _TEKTON_LIMIT = 4096
 #: What Tekton itself says in the same message: when the step began, and how it ended.
 _TEKTON_OWN = 160
 _SUMMARY_LIMIT = 1024 * 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class Branch:
-    """`status` is a word of TREE_MARKS; `more` are further lines below `text`."""
-
-    label: str
-    text: str
-    status: str
-    more: tuple[str, ...] = ()
-    branches: tuple[Branch, ...] = ()
-
-
-#: status -> (mark on a terminal, its colour, word elsewhere)
-TREE_MARKS = {
-    "verified": ("✓", "1;32", "ok"),
-    "failed": ("✗", "1;31", "FAILED"),
-    "missing": ("?", "33", "MISSING"),
-    "stated": ("·", "2", "-"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,109 +105,30 @@ def annotation(severity: str, where: Where | None, message: str) -> str:
     return f"::{'error' if severity == 'error' else 'warning'}{place}::{said}"
 
 
-class Style:
-    """Colours where a person looks at a terminal; nothing elsewhere."""
-
-    def __init__(self, stream: Any) -> None:
-        self.on = (
-            stream.isatty()
-            and not os.environ.get("NO_COLOR")  # no-color.org: present, and not empty
-            and os.environ.get("TERM") != "dumb"
-        )
-
-    def __call__(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.on else text
-
-    def bold(self, text: str) -> str:
-        return self("1", text)
-
-    def dim(self, text: str) -> str:
-        return self("2", text)
-
-    def good(self, text: str) -> str:
-        return self("1;32", text)
-
-    def bad(self, text: str) -> str:
-        return self("1;31", text)
-
-    def warn(self, text: str) -> str:
-        return self("33", text)
-
-
-def aligned(rows: tuple[tuple[str, str], ...], style: Style, escape: Any = clean) -> list[str]:
-    width = max((len(label) for label, _ in rows), default=0)
-    return [f"  {style.dim(escape(a).ljust(width))}  {escape(b)}".rstrip() for a, b in rows]
-
-
-def columns(table: tuple[tuple[str, ...], ...], style: Style, escape: Any = clean) -> list[str]:
-    cells = [[escape(cell) for cell in row] for row in table]
-    widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
-    ]
-    return [style.bold(lines[0]), *lines[1:]]
-
-
-def tree_lines(branches: tuple[Branch, ...], style: Style, escape: Any = clean) -> list[str]:
-    """A tree with aligned labels; in a log without any character that is not ASCII of ours."""
-    rows: list[tuple[str, str, str, str]] = []
-
-    def draw(branch: Branch, lead: str, below: str) -> None:
-        mark, colour, word = TREE_MARKS[branch.status]
-        shown = style(colour, mark) if style.on else word.ljust(7)
-        rows.append((lead, escape(branch.label), shown, escape(branch.text)))
-        stem = ("│ " if style.on else "| ") if branch.branches else "  "
-        rows.extend(
-            (below + stem, "", "" if style.on else " " * 7, escape(line)) for line in branch.more
-        )
-        for number, child in enumerate(branch.branches):
-            last = number == len(branch.branches) - 1
-            if style.on:
-                fork, stem = ("└─ ", "   ") if last else ("├─ ", "│  ")
-            else:
-                fork, stem = ("`- ", "   ") if last else ("|- ", "|  ")
-            draw(child, below + fork, below + stem)
-
-    for branch in branches:
-        draw(branch, "", "")
-    width = max((len(lead) + len(label) for lead, label, _, _ in rows), default=0)
-    from textwrap import wrap
-
-    lines = []
-    room = _room(style, width + (4 if style.on else 10))
-    for lead, label, mark, text in rows:
-        gap = " " * (width - len(lead) - len(label))
-        first, *more = wrap(text, room, break_long_words=False) or [""]
-        lines.append(f"{style.dim(lead)}{label}{gap}  {mark or ' '} {first}".rstrip())
-        stem = lead.replace("├─", "│ ").replace("└─", "  ")
-        space = " " * (width - len(stem) + 4)
-        lines += [f"{style.dim(stem)}{space}{line}" for line in more]
-    return lines
-
-
-def _room(style: Style, taken: int) -> int:
-    """Columns for the text of a tree; a log has no end of a line."""
-    if not style.on:
-        return sys.maxsize
-    import shutil
-
-    return max(shutil.get_terminal_size().columns - taken, 24)
-
-
 def short(text: str) -> str:
     """Digests cut to what tells them apart, for people: -v and JSON have them whole."""
     return text if VERBOSE.get() else _DIGEST.sub(r"\1…", text)
 
 
+def details(*rows: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Rows that a person sees with -v alone; programs have all of it in JSON."""
+    return rows if VERBOSE.get() else ()
+
+
 def text_lines(report: Report, style: Style, escape: Any = clean) -> list[str]:
     mark = style.good("✓") if report.exit is ExitCode.OK else style.bad("✗")
-    lines = [f"{mark} {style.bold(escape(report.headline))}"] if report.headline else []
+    lines = []
+    if report.headline:
+        first, *more = hanging(escape(report.headline), 2, style)
+        lines = [f"{mark} {style.bold(first)}", *map(style.bold, more)]
     lines += aligned(report.rows, style, escape)
     if report.tree:
         lines += tree_lines(report.tree, style, escape)
     if report.table:
         lines += columns(report.table, style, escape)
-    lines += [f"  {style.dim('→')} {escape(note)}" for note in report.notes]
+    for note in report.notes:
+        first, *more = hanging(escape(note), 4, style)
+        lines += [f"  {style.dim('→')} {first}", *more]
     return lines
 
 

@@ -12,13 +12,13 @@ from itertools import groupby
 import click
 
 from sovgate.cli._emit import (
-    Style,
     annotation,
     clean,
     clean_log,
     clean_markdown,
     write_github_summary,
 )
+from sovgate.cli._layout import Style, hanging
 from sovgate.cli._places import here, project_above, project_read, text_from_here
 from sovgate.cli._streams import NO_OUTPUT, say, write_json
 from sovgate.errors import (
@@ -86,14 +86,19 @@ def _verbose(arguments: list[str]) -> bool:
 
 def _lines(error: SovgateError, style: Style, form: str) -> list[str]:
     escape = clean_log if form == "github" else clean
-    lines = [f"{style.bad('✗')} {style.bold(escape(error.what))}"]
+    first, *more = hanging(escape(error.what), 2, style)
+    lines = [f"{style.bad('✗')} {style.bold(first)}", *map(style.bold, more)]
     if error.where:
         lines.append(f"  {style.dim('at')}   {escape(str(here(error.where)))}")
     if error.why:
-        lines.append(f"  {style.dim('why')}  {escape(text_from_here(error.why))}")
-    lines += [f"  {escape(text_from_here(detail))}" for detail in error.details]
+        first, *more = hanging(escape(text_from_here(error.why)), 7, style)
+        lines += [f"  {style.dim('why')}  {first}", *more]
+    for detail in error.details:
+        first, *more = hanging(escape(text_from_here(detail)), 2, style)
+        lines += [f"  {first}", *more]
     if error.fix:
-        lines.append(f"  {style.dim('fix')}  {escape(text_from_here(error.fix))}")
+        first, *more = hanging(escape(text_from_here(error.fix)), 7, style)
+        lines += [f"  {style.dim('fix')}  {first}", *more]
     if (project := project_above("\n".join(lines))) is not None:
         lines.append(f"  {style.dim('project')}  {escape(project)}")
     return lines

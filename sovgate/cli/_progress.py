@@ -60,7 +60,7 @@ class Bar:
             share = min(self.done / self.total, 1.0)
             width = min(_WIDTH, max(self.columns() - _WORDS, 0))
             full = int(share * width)
-            left = (self.total - self.done) / rate if rate else 0
+            left = max(self.total - self.done, 0) / rate if rate else 0
             text = (
                 f"{self.label}  {'█' * full}{'░' * (width - full)} {share:4.0%}  "
                 f"{human_bytes(self.total)}  {human_bytes(rate)}/s  {human_seconds(left)} left"

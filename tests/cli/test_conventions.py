@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sovgate.cli import COMMANDS, _emit, root
+from sovgate.cli import COMMANDS, _emit, _layout, root
 from sovgate.cli._base import Command, LocalPath, _refuse_twice
 from tests.signers import KeySigner
 
@@ -221,16 +221,18 @@ def test_a_tree_fits_the_terminal_and_json_has_all(monkeypatch: pytest.MonkeyPat
         text
         == f"transfer from us-train to eu, manifest sha256:{digest[:16]}…, policy {digest[:16]}…"
     )
-    leaf = _emit.Branch(label="decision", text=text, status="verified", more=(text,))
-    tree = _emit.Branch(label="release", text=text, status="stated", branches=(leaf, leaf, leaf))
-    style = _emit.Style(io.StringIO())
+    leaf = _layout.Branch(label="decision", text=text, status="verified", more=(text,))
+    tree = _layout.Branch(label="release", text=text, status="stated", branches=(leaf, leaf, leaf))
+    style = _layout.Style(io.StringIO())
     style.on = True
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in _emit.tree_lines((tree,), style)]
+    lines = [
+        re.sub(r"\x1b\[[0-9;]*m", "", line) for line in _layout.tree_lines((tree,), style, str)
+    ]
     assert max(map(len, lines)) <= 80
     # The tree keeps its shape: what is below a branch stands right of its stem.
     assert all(line[0] in "r│├└ " for line in lines)
     style.on = False
-    assert len(_emit.tree_lines((tree,), style)) == 7  # a log has no end of a line
+    assert len(_layout.tree_lines((tree,), style, str)) == 7  # a log has no end of a line
     token = _emit.VERBOSE.set(True)
     assert _emit.short(digest) == digest
     _emit.VERBOSE.reset(token)

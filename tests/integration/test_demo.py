@@ -139,6 +139,13 @@ def test_the_readme_and_the_home_page_show_what_it_prints(told: str) -> None:
     assert _steady(told)[: len(lines)] == lines
 
 
+def test_a_terminal_of_80_columns_holds_what_it_prints(told: str) -> None:
+    """The times stand right of the text; what a command prints is held by test_columns.py."""
+    denial = told[told.index("  why  ") : told.index("✓ nothing reached")].splitlines()
+    lines = [re.sub(r"\d+\.\d\d s$", "0.00 s", line) for line in told.splitlines()]
+    assert [line for line in lines if len(line) > 80 and line not in denial] == []
+
+
 def test_what_it_says_to_try_next_works_in_that_order(told: str, demo: Path) -> None:
     """In a copy: the last of them do change what the demo left."""
     place = demo.parent / "tried"

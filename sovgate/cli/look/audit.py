@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from sovgate.cli import _base
-from sovgate.cli._emit import Branch, Report, short
+from sovgate.cli._emit import Report, short
 from sovgate.cli._group import Group
+from sovgate.cli._layout import Branch
 from sovgate.cli._transport import transport_options
 from sovgate.errors import Inconclusive
 
@@ -126,10 +127,11 @@ def _verify(
                     log.zone,
                     run.run[:12],
                     str(run.entries),
-                    f"{run.last.kind} of {run.last.about.action}",
+                    run.last.about.action
+                    + ("" if run.last.kind == "outcome" else f": {run.last.kind}"),
                     str(run.last.about.release or ""),
                     "" if run.last.exit is None else str(run.last.exit),
-                    run.head[:16],
+                    run.head[:12],
                 )
                 for log, run in runs
             ),

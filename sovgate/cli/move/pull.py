@@ -15,7 +15,7 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._emit import Report
+from sovgate.cli._emit import Report, details
 from sovgate.cli._progress import human_bytes, human_seconds, progress
 from sovgate.cli._transport import transport_options
 from sovgate.cli.move.push import running_zone
@@ -97,7 +97,7 @@ def command(
             ("evidence", str(done.evidence)),
             ("receipt", done.proof.receipt),
             ("audit-head", done.proof.audit_head),
-            ("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)),
+            *details(("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps))),
         ),
         outputs={
             "release": pinned,

@@ -17,7 +17,7 @@ from sovgate.cli._base import (
     project_option,
     zone_option,
 )
-from sovgate.cli._emit import Report
+from sovgate.cli._emit import Report, details
 from sovgate.cli._progress import human_bytes, human_seconds, progress
 from sovgate.cli._transport import transport_options
 from sovgate.errors import ConfigError
@@ -100,7 +100,7 @@ def command(
             f"zone {target.zone}, {target.provider_region}, {target.country}, {done.moved.run_by}",
         ),
         ("store", done.moved.store),
-        ("for key", f"{done.recipient[0]} ({done.recipient[1]})"),
+        *details(("for key", f"{done.recipient[0]} ({done.recipient[1]})")),
         (
             "crosses" if dry_run else "crossed",
             f"{_count(crossing.objects, 'object')}, {human_bytes(crossing.crossed)} of ciphertext "
@@ -111,11 +111,11 @@ def command(
         *(("decision", line) for line in done.decisions),
     ]
     if done.written.sequence is not None:
-        rows.append(("number", str(done.written.sequence)))
+        rows += details(("number", str(done.written.sequence)))
     if done.written.audit_head is not None:
         rows.append(("audit-head", done.written.audit_head))
     if done.steps:
-        rows.append(("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)))
+        rows += details(("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)))
     size = f"{_count(crossing.files, 'file')}, {human_bytes(crossing.bytes)}"
     if done.written.already:
         headline = f"{release_} is in zone {target.zone} already, the same and whole"
