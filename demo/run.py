@@ -225,7 +225,7 @@ def epilogue(seconds: float, release: str, facts: dict[str, Any]) -> None:
   serving.git/    what drives the rollout; commit {facts["commit"][:10]}
 
 {paint("1", "Try next")}  (. .venv/bin/activate; cd {shown}/eu)
-  sovgate verify kyc-risk                     then change a byte of it, and again
+  sovgate verify kyc-risk                     then change a byte, and again
   sovgate audit show kyc-risk/1.1.0           a release's whole story, verified
   sovgate check tuned-1 --action transfer --zone eu --to us-train --format json
   sovgate pull {release} --zone eu -o again   what an unpinned pull says
