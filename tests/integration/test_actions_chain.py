@@ -5,16 +5,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from tests import components, containers
+from tests.firm import HOST, firm_in
+from tests.githttp import git_server
+from tests.tunnel import tunnel
 from tests.workflows import Act, Log, release_tree, uses, wheels
 from tests.zones import git, make_sides
 
 pytestmark = pytest.mark.component
+TOKEN = "a-token-of-some-length"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +39,9 @@ def job(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"runs-on": "ubuntu-latest", **more, "steps": list(steps)}
 
 
-def chain(sides: Path, **more: str) -> dict[str, Any]:
-    """The job that trains hands a pinned release to the job that serves; `more`: inputs of all."""
+def chain(sides: Path, git: Mapping[str, str] = NOTHING, **more: str) -> dict[str, Any]:
+    """The job that trains hands a pinned release to the job that serves; `more`: inputs of all,
+    `git`: of the step that commits."""
     us, eu = sides / "us", sides / "eu"
     model, there = str(us / "tumour-triage"), str(eu / "served")
     here = {"project": str(us), "zone": "us-train", **more}
@@ -68,7 +76,7 @@ def chain(sides: Path, **more: str) -> dict[str, Any]:
             manifest="${{ needs.train.outputs.manifest }}",
             **more,
         ),
-        uses("promote", "promote", release="${{ needs.train.outputs.release }}", **target),
+        uses("promote", "promote", release="${{ needs.train.outputs.release }}", **target, **git),
         needs="train",
     )
     return {"on": "push", "jobs": {"train": train, "serve": serve}}
@@ -100,7 +108,19 @@ def arrived(log: Log, sides: Path) -> None:
 
 
 def test_a_model_goes_from_one_zone_to_a_commit_in_the_other(runner: Act, sides: Path) -> None:
-    arrived(runner.run(chain(sides), sides / "repository"), sides)
+    """The commit goes to a Git server under a CA of the firm's own, through the firm's proxy."""
+    firm = firm_in(sides / "firm")
+    git("config", "http.receivepack", "true", cwd=sides / "serving.git")
+    with git_server(sides, TOKEN, firm.tls) as server, tunnel() as way:
+        project = sides / "eu" / "sovgate.yaml"
+        url = f"https://{HOST}:{server.server_port}/serving.git"
+        text = project.read_text()
+        project.write_text(text.replace("repo: ../serving.git", f'repo: "{url}"'))
+        assert project.read_text() != text
+        inputs = {"ca": str(firm.root), "proxy": way.url, "git-token": TOKEN}
+        arrived(runner.run(chain(sides, inputs), sides / "repository"), sides)
+        assert set(server.users) == {"x-access-token"}
+        assert set(way.asked) == {f"{HOST}:{server.server_port}"}
 
 
 @pytest.mark.container

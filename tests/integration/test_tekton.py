@@ -18,7 +18,11 @@ import jsonschema
 import pytest
 
 from sovgate.cli._emit import ARTIFACT_RESULT, Report, emit
+from tests.conformance.keys import kms_key
+from tests.faultproxy import between
+from tests.firm import HOST, firm_in
 from tests.steps import document, read, step
+from tests.tunnel import tunnel
 from tests.zones import make_sides
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,9 +126,12 @@ def test_the_sample_gives_a_task_what_it_wants(path: Path) -> None:
 
 # --- what a step does -------------------------------------------------------------------------
 def run(
-    document: dict[str, Any], given: dict[str, str], folder: Path
+    document: dict[str, Any], given: dict[str, str], folder: Path, **pod: str
 ) -> subprocess.CompletedProcess[str]:
-    """Start the step of a Task or StepAction in `folder`, results going to `folder/../results`."""
+    """Start the step of a Task or StepAction in `folder`, results going to `folder/../results`.
+
+    `pod`: variables that the cluster sets, as credentials of a workload are.
+    """
     results = folder.parent / "results"
     results.mkdir(exist_ok=True)
     if document["kind"] == "Task":  # where a StepAction's caller says where it works
@@ -133,6 +140,7 @@ def run(
     env = {**prepared.env, "TMPDIR": str(folder.parent), "HOME": str(folder.parent)}
     if document["kind"] == "Task":  # where Tekton has /tekton/results
         env["SOVGATE_RESULTS_DIR"] = str(results)
+    env |= pod
     image = folder.parent / "image"
     image.mkdir(exist_ok=True)
     command = image / "sovgate"
@@ -185,6 +193,28 @@ def test_a_model_is_signed_and_verified_against_the_digest(kind: str, source: Pa
     pinned = {"model": "build/churn", "key": f"{source.parent}/sign.pub.pem", **where}
     done = run(document(kind, "verify"), {**pinned, "manifest": signed["manifest"]}, source)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_key_service_under_a_ca_of_ones_own_is_reached_through_a_proxy(
+    source: Path, ministack: str
+) -> None:
+    """The workspace `ca` and the parameters `ca` and `proxy`; what the pod names is not used."""
+    firm = firm_in(source.parent / "ca")
+    pod = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    pod |= {"HTTPS_PROXY": "http://127.0.0.1:9", "AWS_CA_BUNDLE": str(firm.root)}
+    arn = kms_key(ministack, "ECC_NIST_P256").rpartition("/arn:")[2]
+    with between(ministack, firm.tls) as kms, tunnel() as way:
+        key = f"awskms://{HOST}:{kms.server_port}/arn:{arn}"
+        given = {"model": "build/churn", "key": key, "proxy": way.url}
+        done = run(document("Task", "sign"), given, source, **pod)
+        assert done.returncode == 20
+        assert "--ca FILE" in done.stderr
+        assert kms.seen == []
+        given["ca"] = str(firm.root)
+        done = run(document("Task", "sign"), given, source, **pod)
+        assert done.returncode == 0, done.stderr
+        assert kms.seen != []
+        assert set(way.asked) == {f"{HOST}:{kms.server_port}"}
 
 
 @pytest.mark.parametrize("kind", ["Task", "StepAction"])

@@ -342,7 +342,9 @@ def _loader() -> Any:
 def _no_redirects(place: Endpoint) -> Callable[..., None]:
     """Runs before the SDK's own handler, which would follow (RULES 15)."""
 
-    def refuse(response: Any = None, **_: object) -> None:
+    def refuse(response: Any = None, caught_exception: Any = None, **_: object) -> None:
+        if "CERTIFICATE_VERIFY_FAILED" in str(caught_exception):
+            raise caught_exception  # no second try makes a CA known
         if response is None:
             return
         http, parsed = response
