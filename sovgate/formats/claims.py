@@ -7,12 +7,15 @@ are searched.
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sovgate import strict
 from sovgate.errors import ConfigError, SovgateError, VerificationFailed
+from sovgate.formats.secrets import utf8
 from sovgate.formats.yaml12 import load
 
 #: Larger files of settings are none: a vocabulary, say.
@@ -22,36 +25,81 @@ MAX_CLAIMS = 100
 PROPERTY = "sovgate:claimed-base"
 MAX_TEXT = 512
 
-#: Under these names trainers, adapters, mergers and packagers write what they began with.
+#: Under these names trainers, adapters, mergers and packagers write what they began with. Compared
+#: in small letters, with `_` for `-`, and without what stands before a point.
 KEYS = frozenset(
     {
         "_name_or_path",
+        "adapter_name_or_path",
         "base_model",
         "base_model_id",
         "base_model_name",
         "base_model_name_or_path",
         "base_model_path",
         "base_models",
+        "basemodel",
+        "finetune_from",
         "finetuned_from",
+        "finetuned_from_model",
+        "fine_tuned_from",
+        "init_from_nemo_model",
+        "init_from_pretrained_model",
+        "lora_model_dir",
+        "merged_from",
         "model_name_or_path",
-        "modelspec.merged_from",
+        "original_model_name_or_path",
         "parent_model",
+        "pretrained_model",
+        "pretrained_model_name",
         "pretrained_model_name_or_path",
+        "pretrained_model_path",
+        "pretrained_path",
+        "quantized_from",
+        "restore_from_path",
         "source_model",
         "source_model_name",
         "ss_sd_model_name",
+        "teacher_model",
+        "teacher_model_name_or_path",
     }
 )
+#: In these files the base is called "model": mergekit, MLX's adapters, AutoTrain.
 _MERGE = "mergekit"
-_WORDS = tuple(key.encode() for key in sorted(KEYS))
-_LINE = re.compile(
-    r"[ \t{,]*[\"']?(?:" + "|".join(map(re.escape, sorted(KEYS))) + r")[\"']?[ \t]*:(.{0,500})",
+_MODEL = ("adapter_config.json", "training_params.json")
+#: How a base is named where it is described by several values; the first that is there counts.
+_NAMED = ("path", "repo_id", "repo", "repo_url", "name_or_path", "id", "url", "name")
+_WORDS = tuple(sorted({key.encode() for key in KEYS}))
+#: A letter or `_` of a key that JSON may spell in this way.
+_ESCAPED = re.compile(rb"\\u00[4-7]", re.IGNORECASE)
+_SPELLED = "|".join(re.escape(key).replace("_", "[_-]") for key in sorted(KEYS, reverse=True))
+#: Anywhere in a text, also in one that is quoted in another: a key, and what follows it.
+_ANYWHERE = r"(?<![A-Za-z0-9_-])(?:%s)(?:\\{0,3}[\"'])?[ \t]{0,9}[:=][ \t]{0,9}(?P<rest>.{0,500})"
+_KEY = re.compile(_ANYWHERE % _SPELLED, re.ASCII | re.IGNORECASE)
+_KEY_OR_MODEL = re.compile(_ANYWHERE % f"{_SPELLED}|model", re.ASCII | re.IGNORECASE)
+_QUOTED = re.compile(r"\\{0,3}([\"'])(.*?)(?:\\{0,3}\1|$)", re.DOTALL)
+_ITEM = re.compile(r"[ \t]*-[ \t]+(.{1,500})")
+_HUB = re.compile(
+    r"(?:https?://(?:www\.)?(?:huggingface\.co|hf\.co|modelscope\.cn/models)/|hf://)", re.ASCII
+)
+#: What follows a name on the pages of a hub: a revision, and a file.
+_PAGE = re.compile(
+    r"(?P<base>[^/\s@]+/[^/\s@]+)(?:/(?:tree|blob|resolve)/|@)(?P<revision>[^/\s]+)(?:/.*)?",
     re.ASCII,
 )
-_ITEM = re.compile(r"[ \t]*-[ \t]+(.{1,500})")
-_HUB = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co|modelscope\.cn/models)/", re.ASCII)
-_FRONT = re.compile(r"\s*---[ \t]*(?:\r\n|\n|\r)(.*?)(?:\r\n|\n|\r)(?:---|\.\.\.)", re.DOTALL)
+#: Where the hub's own tools keep a revision of a model.
+_CACHED = re.compile(
+    r"(?:.*[/\\])?models--(?P<base>[\w.-]+)[/\\]snapshots[/\\](?P<revision>[0-9a-f]{7,64})[/\\]?",
+    re.ASCII,
+)
+_COMMIT = re.compile(r"[0-9a-f]{7,64}", re.ASCII)
+_FRONT = re.compile(
+    r"\s*(?P<fence>---|\+\+\+)[ \t]*(?:\r\n|\n|\r)(?P<block>.*?)(?:\r\n|\n|\r)"
+    r"(?:(?P=fence)|\.\.\.)",
+    re.DOTALL,
+)
 _GGUF = re.compile(r"general\.(base_model\.[0-9]{1,4}|source)\.", re.ASCII)
+#: How the readers of headers call what stands there in a list of its own.
+_IN_LIST = "metadata."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +124,7 @@ class Claim:
         A folder is recorded by its last part, and files name it by any path: the parts of the
         shorter are the end of the longer.
         """
-        if None not in (revision, self.revision) and revision != self.revision:
+        if not _same_revision(revision, self.revision):
             return False
         own, other = _parts(self.base), _parts(name)
         count = min(len(own), len(other))
@@ -103,27 +151,36 @@ def parse(value: object) -> Claim:
 def is_settings(name: str) -> bool:
     """Whether a file of that name may say what the model was made from."""
     base = name.rpartition("/")[2].lower()
-    return base in ("readme.md", "mlmodel") or base.endswith((".json", ".yaml", ".yml"))
+    return base == "mlmodel" or base.endswith((".json", ".yaml", ".yml", ".toml", ".md"))
 
 
 def of_settings(name: str, data: bytes) -> Iterator[Claim]:
-    """Claims of a card, or of a file of settings in JSON or YAML. Never raises."""
-    merge = name.rpartition("/")[2].startswith(_MERGE)
-    if not merge and not any(word in data for word in _WORDS):
-        return
+    """Claims of a card, or of a file of settings in JSON, YAML or TOML. Never raises."""
     base = name.rpartition("/")[2].lower()
-    value = _card(data) if base == "readme.md" else _value(name, base, data)
-    if value is None:
-        yield from _searched(name, data[:MAX_FILE].decode("utf-8", "replace"))
+    model = base.startswith(_MERGE) or base in _MODEL
+    data = utf8(data).removeprefix(b"\xef\xbb\xbf")
+    if not model and not _may_claim(data):
         return
-    yield from _walk(name, value, KEYS | {"model"} if merge else KEYS)
+    value = _card(data) if base.endswith(".md") else _value(base, data)
+    if value is None:
+        pattern = _KEY_OR_MODEL if model else _KEY
+        yield from _searched(name, data[:MAX_FILE].decode("utf-8", "replace"), pattern)
+        return
+    yield from _walk(name, value, KEYS | {"model"} if model else KEYS)
 
 
-def of_header(name: str, facts: Mapping[str, str]) -> Iterator[Claim]:
-    """Claims in the metadata of a tensor file: GGUF and safetensors."""
+def of_header(name: str, facts: Mapping[str, str], head: bytes = b"") -> Iterator[Claim]:
+    """Claims in the metadata of a tensor file: GGUF, safetensors, ONNX.
+
+    `head` is how the file begins: in a header of JSON the longer values are not among the facts.
+    """
     for key, text in facts.items():
-        if key in KEYS:
+        if _folded(key.removeprefix(_IN_LIST)) in KEYS:
             yield from _claims(name, text, None)
+        elif text.lstrip()[:1] == "{" and _may_claim(text.encode()):
+            yield from of_settings(name, text.encode())
+    if head[8:9] == b"{" and _may_claim(head):
+        yield from _searched(name, head.decode("utf-8", "replace"), _KEY)
     groups = sorted({match.group(1) for match in map(_GGUF.match, facts) if match})
     for group in groups:
         told = {
@@ -139,33 +196,78 @@ def of_header(name: str, facts: Mapping[str, str]) -> Iterator[Claim]:
         yield from _claims(name, repo or named, None)
 
 
-def _searched(name: str, text: str) -> Iterator[Claim]:
-    """Of a file that does not read: what stands on such lines, and the items below one."""
+def _may_claim(data: bytes) -> bool:
+    """Most files hold none of these words, and that is told soon."""
+    small = data.lower().replace(b"-", b"_")
+    return any(word in small for word in _WORDS) or _ESCAPED.search(data) is not None
+
+
+def _folded(key: str) -> str:
+    return key.rpartition(".")[2].lower().replace("-", "_")
+
+
+def _searched(name: str, text: str, pattern: re.Pattern[str]) -> Iterator[Claim]:
+    """Of a file that does not read: what follows such a key, and the items below one."""
     below = False
     for line in text.splitlines():
-        match = _LINE.match(line)
-        found = match or (_ITEM.match(line) if below else None)
-        below = (match is not None and not match.group(1).strip()) or (below and found is not None)
-        for part in found.group(1).strip(" \t[]{}").split(",") if found is not None else ():
-            yield from _claims(name, part.partition(" #")[0], None)
+        found = [match["rest"] for match in pattern.finditer(line)]
+        item = _ITEM.match(line) if below and not found else None
+        if item is not None:
+            found = [item.group(1)]
+        below = item is not None or any(not rest.strip() for rest in found)
+        for rest in found:
+            for part in _told(rest):
+                yield from _claims(name, part, None)
+
+
+def _told(rest: str) -> Iterator[str]:
+    """The texts at the beginning of what follows a key: one, or a list of them."""
+    rest = rest.lstrip(" \t")
+    if rest.startswith("["):
+        for part in rest[1:].partition("]")[0].split(","):
+            yield from _told(part)
+    elif match := _QUOTED.match(rest):
+        yield match.group(2)
+    else:
+        yield re.split(r" #|[,}\]]", rest, maxsplit=1)[0].strip()
 
 
 def _card(data: bytes) -> object:
     """A card's front matter; {} where there is none, None where it cannot be read."""
-    text = data.decode("utf-8-sig", "replace")
-    if not text.lstrip().startswith("---"):
+    text = data.decode("utf-8", "replace")
+    if not text.lstrip().startswith(("---", "+++")):
         return {}
     match = _FRONT.match(text)
-    return None if match is None else _yaml(match.group(1).encode())
+    if match is None:
+        return None
+    block = match["block"].encode()
+    return _yaml(block) if match["fence"] == "---" else _toml(block)
 
 
-def _value(name: str, base: str, data: bytes) -> object:
+def _value(base: str, data: bytes) -> object:
     if base.endswith(".json"):
-        try:
-            return strict.loads(data, max_bytes=4 * MAX_FILE, any_number=True)
-        except SovgateError:
-            return None
-    return _yaml(data.removeprefix(b"\xef\xbb\xbf"))
+        return _json(data)
+    return _toml(data) if base.endswith(".toml") else _yaml(data)
+
+
+class _Pairs(list[tuple[str, object]]):
+    """An object of JSON. Of a key that stands there twice readers take either."""
+
+
+def _json(data: bytes) -> object:
+    """As the readers of such files take it: with keys twice, and with NaN."""
+    try:
+        value = json.loads(data.decode("utf-8", "surrogateescape"), object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        return None
+    return {} if value is None else value
+
+
+def _toml(data: bytes) -> object:
+    try:
+        return tomllib.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _yaml(data: bytes) -> object:
@@ -176,31 +278,62 @@ def _yaml(data: bytes) -> object:
 
 
 def _walk(name: str, value: object, keys: Iterable[str]) -> Iterator[Claim]:
-    """Every such key at any depth; no recursion, the reader has bounded the depth."""
+    """Every such key at any depth; no recursion."""
     found, stack = 0, [value]
-    while stack and found < MAX_CLAIMS:
+    while stack:
         here = stack.pop()
-        if isinstance(here, list):
-            stack += here
-        elif isinstance(here, dict):
-            revision = here.get("revision")
-            for key, inner in here.items():
-                for text in _texts(inner) if key in keys else ():
+        if isinstance(here, (dict, _Pairs)):
+            revision = _text_at(here, ("revision",))
+            for key, inner in _pairs(here):
+                for text, own in _texts(inner) if _folded(str(key)) in keys else ():
                     found += 1
-                    yield from _claims(name, text, revision if type(revision) is str else None)
+                    if found > MAX_CLAIMS:
+                        yield Claim(file=name, base=f"? (it names more than {MAX_CLAIMS})")
+                        return
+                    yield from _claims(name, text, own or revision)
                 stack.append(inner)
+        elif isinstance(here, list):
+            stack += here
 
 
-def _texts(value: object) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    return [one for one in values[:MAX_CLAIMS] if isinstance(one, str)]
+def _pairs(value: object) -> Iterable[tuple[object, object]]:
+    if isinstance(value, dict):
+        return value.items()
+    return value if isinstance(value, _Pairs) else ()
+
+
+def _text_at(value: object, keys: tuple[str, ...]) -> str | None:
+    """The first text that an object has under one of these keys."""
+    there = {str(key): inner for key, inner in _pairs(value)}
+    return next((text for key in keys if isinstance(text := there.get(key), str) and text), None)
+
+
+def _texts(value: object) -> Iterator[tuple[str, str | None]]:
+    """(name, revision) of a base, or of each of a list of them."""
+    plain = isinstance(value, list) and not isinstance(value, _Pairs)
+    for one in value if plain and isinstance(value, list) else [value]:
+        if isinstance(one, str):
+            yield one, None
+        elif (named := _text_at(one, _NAMED)) is not None:
+            yield named, _text_at(one, ("revision",))
 
 
 def _claims(name: str, text: str, revision: str | None) -> Iterator[Claim]:
-    text = _HUB.sub("", text.strip()).strip("\"' ")
-    if _parts(text) and text.lower() not in ("none", "null", "~"):
-        yield Claim(
-            file=name,
-            base=text[:MAX_TEXT],
-            revision=revision[:MAX_TEXT].strip() or None if revision else None,
-        )
+    text = _HUB.sub("", text.strip().strip("\"' "))
+    if text.lower() in ("", "none", "null", "~") or not (_parts(text) or ".." in text):
+        return
+    if told := _CACHED.fullmatch(text):
+        text, revision = told["base"].replace("--", "/"), told["revision"]
+    elif told := _PAGE.fullmatch(text):
+        commit = told["revision"] if _COMMIT.fullmatch(told["revision"]) else None
+        text, revision = told["base"], revision or commit  # a branch moves, and says nothing
+    revision = revision[:MAX_TEXT].strip() or None if revision else None
+    yield Claim(file=name, base=text[:MAX_TEXT], revision=revision)
+
+
+def _same_revision(one: str | None, other: str | None) -> bool:
+    """Commits may be shortened; of what says none, any counts."""
+    if one is None or other is None or one == other:
+        return True
+    commits = _COMMIT.fullmatch(one) and _COMMIT.fullmatch(other)
+    return bool(commits) and (one.startswith(other) or other.startswith(one))

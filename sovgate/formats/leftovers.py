@@ -11,6 +11,8 @@ import posixpath
 import re
 from collections.abc import Iterator
 
+from sovgate.errors import VerificationFailed
+
 #: Folders and files by the end of their path; each part is compared as it is written.
 _NAMES = frozenset(
     {
@@ -130,6 +132,21 @@ def led_into(name: str, data: bytes) -> str | None:
             if path != "." and not path.startswith("../") and _may_lie_in(path):
                 return text
     return None
+
+
+def refuse_led(name: str, data: bytes) -> None:
+    """RULES 2: nobody signs what is left out, so nobody may be led there.
+
+    Raises VerificationFailed, reason "leads-to-leftovers"; the caller adds the file's name.
+    """
+    path = led_into(name, data)
+    if path is not None:
+        raise VerificationFailed(
+            f"it leads to {path[:160]!r}, which is no part of the model",
+            why="that is what tools leave in a folder; it is left out, and anybody could change it",
+            fix="move that file to another place in the model, and name that",
+            reason="leads-to-leftovers",
+        )
 
 
 def _texts(name: str, data: bytes) -> Iterator[str]:

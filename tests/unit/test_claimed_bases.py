@@ -104,6 +104,93 @@ def test_rule_39_a_card_that_does_not_read_claims_all_the_same(text: str) -> Non
     assert "../tuned-1" in found
 
 
+#: What readers accept and strict ones do not, or what stands where few look: one file each.
+UNUSUAL = {
+    "a key twice": ("adapter_config.json", '{"r":1,"r":2,"base_model":"../tuned-1"}'),
+    "the base twice": ("config.json", '{"base_model":"../tuned-1","base_model":"x"}'),
+    "a byte order mark": ("config.json", '\ufeff{"r":1,"_name_or_path":"../tuned-1"}'),
+    "a comma too many": ("config.json", '{"r":1,"base_model":"../tuned-1",}'),
+    "deeper than we read": ("a.json", '{"x":' + "[" * 300 + "]" * 300 + ',"base_model":"tuned-1"}'),
+    "letters as numbers": ("config.json", '{"base\\u005fmodel":"../tuned-1"}'),
+    "another case": ("config.json", '{"Base-Model":"../tuned-1"}'),
+    "TOML": ("train.toml", "[model]\npretrained_model_name_or_path = '../tuned-1'\n"),
+    "TOML that does not read": ("train.toml", "a = 1\na = 2\nbase_model = '../tuned-1'\n"),
+    "TOML in a card": ("README.md", "+++\nbase_model = './tuned-1'\n+++\n"),
+    "a card of another name": ("MODEL_CARD.md", "---\nbase_model: ./tuned-1\n---\n"),
+    "UTF-16": ("README.md", "---\nbase_model: ./tuned-1\n---\n".encode("utf-16")),
+    "a described base": ("README.md", "---\nbase_model:\n- name: tuned-1\n  revision: abc\n---\n"),
+    "a merge with a revision": (
+        "mergekit_config.yml",
+        "models:\n- model:\n    model: {path: ../tuned-1, revision: abc}\n",
+    ),
+    "MLX": ("adapter_config.json", '{"model":"../tuned-1","fine_tune_type":"lora"}'),
+    "NeMo": ("model_config.yaml", "init_from_nemo_model: ../tuned-1\n"),
+    "the folder above": ("adapter_config.json", '{"base_model_name_or_path":"../"}'),
+}
+
+
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_rule_39_a_base_is_found_however_it_is_written(case: str) -> None:
+    name, text = UNUSUAL[case]
+    data = text.encode() if isinstance(text, str) else text
+    found = list(claims.of_settings(name, data))
+    assert any("tuned-1" in claim.base or claim.base == "../" for claim in found), found
+    assert not any(claim.covered_by("public") for claim in found)
+
+
+def test_rule_39_more_bases_than_are_listed_are_covered_by_nothing() -> None:
+    text = json.dumps({"base_model": [f"org/b{number}" for number in range(200)]})
+    last = list(claims.of_settings("config.json", text.encode()))[-1]
+    assert "more than 100" in last.base
+    assert not last.covered_by("org/b199")
+
+
+def test_rule_39_long_texts_in_a_tensor_header_are_searched(tmp_path: Path) -> None:
+    from sovgate.stages import sbom
+
+    told = json.dumps({"x": "y" * 3000, "unet.base_model_name_or_path": "../tuned-1"})
+    safetensors(tmp_path / "lora.safetensors", ["base_model.model.a"], lora_adapter_metadata=told)
+    found = sbom.inspect(tmp_path, "directory", ["lora.safetensors"]).claims
+    assert [claim.base for claim in found] == ["../tuned-1"]
+
+
+def test_rule_39_metadata_of_onnx_names_bases_too(tmp_path: Path) -> None:
+    from sovgate.formats.tensors import BytesSource, onnx
+    from tests import headers
+
+    entry = headers.field(1, b"base_model") + headers.field(2, b"../tuned-1")
+    graph = headers.vectors()["good-nested.onnx"]
+    read = onnx.read(BytesSource(graph + headers.field(14, entry)))
+    assert [claim.base for claim in claims.of_header("m.onnx", read.facts)] == ["../tuned-1"]
+
+
+COMMIT = "4f2a9c1e" * 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"/root/.cache/huggingface/hub/models--org--base/snapshots/{COMMIT}",
+        f"C:\\\\hub\\\\models--org--base\\\\snapshots\\\\{COMMIT}\\\\",
+        f"https://huggingface.co/org/base/tree/{COMMIT}",
+        f"hf://org/base@{COMMIT}",
+        "https://huggingface.co/org/base/tree/main",
+    ],
+)
+def test_a_place_on_a_hub_or_in_its_cache_is_that_base(text: str) -> None:
+    (claim,) = claims.of_settings("config.json", f'{{"_name_or_path":"{text}"}}'.encode())
+    assert claim.base == "org/base"
+    assert claim.covered_by("org/base", COMMIT[:8])
+    assert not claim.covered_by("org/other", COMMIT[:8])
+    assert claim.covered_by("org/base", "0" * 40) is (claim.revision is None)
+
+
+def test_rule_39_a_path_that_only_begins_in_a_cache_is_not_that_base() -> None:
+    text = f"/hub/models--org--base/snapshots/{COMMIT}/../../../tuned-1"
+    (claim,) = claims.of_settings("config.json", f'{{"_name_or_path":"{text}"}}'.encode())
+    assert not claim.covered_by("org/base", COMMIT)
+
+
 def test_rule_39_tensor_headers_name_bases_too(crossing: Crossing) -> None:
     told = {
         "general.architecture": "llama",

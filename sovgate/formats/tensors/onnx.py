@@ -28,6 +28,8 @@ MAX_TEXT = 4096
 MAX_PORTS = 10_000
 MAX_EXTERNALS = 10_000
 MAX_OFFSET = 2**53
+#: What is kept of what the exporter says.
+MAX_KEPT, MAX_KEPT_LENGTH = 256, 1024
 
 #: TensorProto.DataType: (name, bits an element; None: no fixed size).
 TYPES: dict[int, tuple[str, int | None]] = {
@@ -162,6 +164,8 @@ class _Reader(_Wire):
             elif field == 8 and wire == _BYTES:
                 domain, opset = self.opset(value)
                 opsets[domain] = opset
+            elif field == 14 and wire == _BYTES:  # metadata_props
+                self.metadata(value)
             elif field == 20 and wire == _BYTES:  # training_info: initialization, algorithm
                 self.descend(value, {1: self.graph, 2: self.graph}, 0)
             elif field == 25 and wire == _BYTES:  # functions: node
@@ -274,6 +278,15 @@ class _Reader(_Wire):
         elif raw is not None and needed is not None and raw != needed:
             refuse(FORMAT, f"tensor {name[:80]!r} needs {needed} bytes, and has {raw}")
         return Tensor(name, dtype, tuple(dims), raw)
+
+    def metadata(self, length: int) -> None:
+        """What the exporter says of the model, in any words; longer values are passed over."""
+        told = {1: "", 2: ""}
+        for field, wire, value in self.fields(self.within(length)):
+            if field in told and wire == _BYTES and value <= MAX_KEPT_LENGTH:
+                told[field] = self.text(value)
+        if told[1] and len(self.facts) < MAX_KEPT:
+            self.facts[f"metadata.{told[1]}"] = told[2]
 
     def entry(self, length: int) -> tuple[str, str]:
         key = text = ""

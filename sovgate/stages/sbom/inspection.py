@@ -321,9 +321,10 @@ class _Reader:
             data = file.read(0, min(file.size, claims.MAX_FILE))
             self.claims.update(claims.of_settings(path, data))
         if leftovers.is_settings(path) and file.size <= leftovers.MAX_SETTINGS:
-            _refuse_led(leftovers.led_into(name, file.read(0, file.size)))
+            leftovers.refuse_led(name, file.read(0, file.size))
         if read is not None:
-            self.claims.update(claims.of_header(path, read.facts))
+            head = file.read(0, min(read.header or 0, claims.MAX_FILE))
+            self.claims.update(claims.of_header(path, read.facts, head))
             self.tensors(name, read)
         elif hf.is_index(name):
             self.references.index(name, file.read(0, min(file.size, hf.MAX_INDEX + 1)))
@@ -380,17 +381,6 @@ class _Reader:
         for title, licence in _TITLES:
             if title.search(text):
                 self.licences.append(Licence(text=licence, declared=False))
-
-
-def _refuse_led(path: str | None) -> None:
-    """RULES 2: nobody signs what is left out, so nobody may be led there."""
-    if path is not None:
-        raise VerificationFailed(
-            f"it leads to {path[:160]!r}, which is no part of the model",
-            why="that is what tools leave in a folder; it is left out, and anybody could change it",
-            fix="move that file to another place in the model, and name that",
-            reason="leads-to-leftovers",
-        )
 
 
 def _placed(error: SovgateError, name: str) -> SovgateError:
