@@ -1,8 +1,8 @@
 """`python -m sovgate.surface [--check] [--release-tree DIR]`: writes what is generated.
 
-Touches actions/, action.yml, tekton/tasks/, tekton/stepactions/, docs/reference/,
-docs/exit-codes.md, docs/floor-plan.svg and schemas/project.json of the checkout it lies in, or
-compares them and changes nothing.
+Touches actions/, action.yml, tekton/tasks/, tekton/stepactions/, patterns/central/,
+patterns/hybrid/, docs/reference/, docs/exit-codes.md, docs/floor-plan.svg and schemas/project.json
+of the checkout it lies in, or compares them and changes nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +13,21 @@ import shutil
 import sys
 from pathlib import Path
 
-from sovgate.surface import actions, project, reference, tekton
+from sovgate.surface import actions, patterns, project, reference, tekton
 from sovgate.surface._verbs import commands, verbs
 from sovgate.surface.floor_plan import floor_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Folders of which every file is generated: one that no command accounts for is drift.
-OWNED = ("actions", "tekton/tasks", "tekton/stepactions", "docs/reference")
+OWNED = (
+    "actions",
+    "tekton/tasks",
+    "tekton/stepactions",
+    "docs/reference",
+    "patterns/central",
+    "patterns/hybrid",
+)
 #: What a release's tree holds beside the verbs at its root. The last three are for pre-commit,
 #: which installs the tree of the tag that it is given.
 SHIPPED = (
@@ -28,6 +35,7 @@ SHIPPED = (
     "actions",
     "policies",
     "schemas",
+    "tekton/pipelines",
     "requirements",
     "LICENSE",
     "action.yml",
@@ -53,6 +61,7 @@ def files() -> dict[str, str]:
     made["docs/reference/index.md"] = reference.index(commands())
     written = (ROOT / project.SOURCE).read_text(encoding="utf-8")
     made[project.SOURCE] = project.schema(written)
+    made |= patterns.files(made[project.SOURCE])
     made["docs/reference/project.md"] = project.page(made[project.SOURCE])
     return made
 

@@ -85,7 +85,9 @@ SECRETS = (
         name="key-passphrase",
         variable="SOVGATE_KEY_PASSPHRASE",
         help="Passphrase of a private key file that has one.",
-        verbs=frozenset({"record", "sign", "check", "decrypt", "push", "pull"}) | GIT_VERBS,
+        verbs=frozenset({"record", "sbom", "gate", "sign", "attest", "check"})
+        | {"decrypt", "push", "pull"}
+        | GIT_VERBS,
     ),
     Secret(
         name="git-token",

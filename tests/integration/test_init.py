@@ -151,7 +151,7 @@ def test_zizmor_jactionlint_and_the_schema_find_nothing(
     labels = json.dumps(list(zones)).strip("[]")
     (project / ".github/jactionlint.yaml").write_text(JACTIONLINT.format(labels=labels))
     rolls_back = "gitops:" in (project / "sovgate.yaml").read_text().replace("# gitops:", "")
-    hybrid = (project / "tekton/eu-release.yaml").exists()
+    hybrid = (project / "tekton/sovgate-hybrid-tune.yaml").exists()
     assert len(workflows) == (3 if rolls_back or hybrid else 2)
     for command in (
         [zizmor, "--offline", "--persona", "pedantic", "--no-progress", "."],
@@ -237,35 +237,91 @@ def held_apart(workflow: dict[str, Any], zones: set[str]) -> dict[str, Any]:
 
 
 @pytest.mark.component
-def test_tekton_accepts_the_pipelines_and_each_task_gets_what_it_has(
-    project: Path, tekton_crds: Path
-) -> None:
-    schema = jsonschema.Draft7Validator(schema_of(tekton_crds, "pipeline", "v1"))
-    files = sorted((project / "tekton").iterdir())
-    assert len(files) >= 2
-    for path in files:
-        pipeline_ = yaml.safe_load(path.read_text())
-        assert [e.message for e in schema.iter_errors(pipeline_)] == []
-        given = {w["name"] for w in pipeline_["spec"]["workspaces"]}
-        for task in pipeline_["spec"]["tasks"]:
-            there = {w["workspace"] for w in task["workspaces"]}
-            assert there <= given
-            if "taskSpec" in task:
-                assert "keys" not in there, "model code gets no key"
-                continue
-            (found,) = ROOT.glob(f"tekton/tasks/{task['taskRef']['name']}/*/*.yaml")
-            spec = yaml.safe_load(found.read_text())["spec"]
-            params = {p["name"] for p in task["params"]}
-            assert params <= {p["name"] for p in spec["params"]}
-            assert {p["name"] for p in spec["params"] if "default" not in p} <= params
+def test_tekton_accepts_what_it_wrote(project: Path, tekton_crds: Path) -> None:
+    schemas = {
+        kind: jsonschema.Draft7Validator(schema_of(tekton_crds, kind.lower(), "v1"))
+        for kind in ("Pipeline", "Task")
+    }
+    kinds: Counter[str] = Counter()
+    for path in sorted((project / "tekton").rglob("*.yaml")):
+        if path.name == "accounts.yaml":
+            continue
+        document = yaml.safe_load(path.read_text())
+        kinds[document["kind"]] += 1
+        if document["kind"] in schemas:
+            errors = schemas[document["kind"]].iter_errors(document)
+            assert [error.message for error in errors] == []
+    zones = yaml.safe_load((project / "sovgate.yaml").read_text())["zones"]
+    hybrid = (project / "tekton/sovgate-hybrid-tune.yaml").exists()
+    assert kinds == {
+        "Pipeline": 3 if hybrid else 2,
+        "PipelineRun": len(zones) + (len(zones) - 1 if hybrid else 0),
+        "Task": len(zones) if hybrid else 1,
+    }
+
+
+def test_each_run_gives_its_pipeline_what_it_wants_and_each_duty_its_account(project: Path) -> None:
+    top = project / "tekton"
+    zones = yaml.safe_load((project / "sovgate.yaml").read_text())["zones"]
+    for zone, said in zones.items():
+        accounts = list(yaml.safe_load_all((top / zone / "accounts.yaml").read_text()))
+        names = [account["metadata"]["name"] for account in accounts]
+        assert len(set(names)) == len(names)
+        used = set()
+        for path in (top / zone).glob("run-*.yaml"):
+            run = yaml.safe_load(path.read_text())["spec"]
+            spec = yaml.safe_load((top / f"{run['pipelineRef']['name']}.yaml").read_text())["spec"]
+            given = {param["name"]: param["value"] for param in run["params"]}
+            wanted = {param["name"]: param for param in spec["params"]}
+            assert set(given) <= set(wanted)
+            assert {name for name, p in wanted.items() if "default" not in p} <= set(given)
+            for name, value in given.items():
+                assert isinstance(value, list if wanted[name]["type"] == "array" else str)
+            assert given["zone"] == zone
+            # A zone's key files, where it has some; a KMS hands out no key.
+            files = said["keys"]["sign"].startswith("file:")
+            bound = {w["name"] for w in run["workspaces"]}
+            assert bound == {"source", "keys"} if files else bound == {"source"}
+            named = {s["pipelineTaskName"]: s["serviceAccountName"] for s in run["taskRunSpecs"]}
+            tasks = [*spec["tasks"], *spec["finally"]]
+            assert set(named) <= {task["name"] for task in tasks}
+            for task in tasks:
+                account = named.get(task["name"], run["taskRunTemplate"]["serviceAccountName"])
+                used.add(account)
+                own = task.get("taskRef", {}).get("name", "sovgate-")
+                assert (account == "sovgate-train") is not own.startswith("sovgate-")
+                if not own.startswith("sovgate-"):
+                    assert (top / zone / f"task-{own}.yaml").is_file()
+        assert used == set(names)
+
+
+def test_the_pipelines_are_those_that_are_shipped(project: Path) -> None:
+    """One text: whatever is promised of one is true of the other."""
+    shipped = {path.name: path for path in ROOT.glob("tekton/pipelines/*/*/*.yaml")}
+    written = sorted((project / "tekton").glob("*.yaml"))
+    assert len(written) >= 2
+    for path in written:
+        assert path.read_bytes() == shipped[path.name].read_bytes()
+    for path in (project / "tekton").glob("*/task-*.yaml"):
+        name = path.name.removeprefix("task-")
+        (sample,) = ROOT.glob(f"tekton/pipelines/*/*/samples/{name}")
+        assert path.read_bytes() == sample.read_bytes()
 
 
 @pytest.mark.component
 def test_tekton_lint_finds_nothing(project: Path, tekton_lint: Path) -> None:
+    """Each zone is a cluster, with accounts and a Task of the same names: so one of each."""
+    shutil.copy(ROOT / "tekton/.tektonlintrc.yaml", project)
     tasks = [str(path) for path in ROOT.glob("tekton/tasks/*/*/*.yaml")]
-    mine = [str(path) for path in (project / "tekton").iterdir()]
+    found = sorted((project / "tekton").rglob("*.yaml"))
+    accounts = [path for path in found if path.name == "accounts.yaml"]
+    mine = {path.read_bytes(): str(path) for path in found if path not in accounts[1:]}
     done = subprocess.run(
-        [str(tekton_lint), *mine, *tasks], capture_output=True, text=True, check=False
+        [str(tekton_lint), *mine.values(), *tasks],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in done.stdout, done.stdout
@@ -421,7 +477,9 @@ def test_what_to_do_next_can_be_pasted(tmp_path: Path) -> None:
 # Never over another file; all or nothing.
 
 
-@pytest.mark.parametrize("path", ["sovgate.yaml", "data/public-train.yaml", "tekton/train.yaml"])
+@pytest.mark.parametrize(
+    "path", ["sovgate.yaml", "data/public-train.yaml", "tekton/sovgate-central.yaml"]
+)
 def test_it_writes_over_nothing_and_then_nothing_at_all(tmp_path: Path, path: str) -> None:
     place = tmp_path / "kyc" / path
     place.parent.mkdir(parents=True)

@@ -1,48 +1,42 @@
-"""The Tekton pipelines that `init` writes, their steps run in order: from training to a rollout."""
+"""The Tekton files of patterns/, run as their PipelineRuns say: from training to a rollout.
+
+patterns/ is what `init` writes, and `make check` compares it.
+"""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests import pipelines
+from tests import patterns, pipelines
 from tests.components import ROOT
 from tests.pipelines import Completed, Finished, Work
 from tests.repositories import Repository
 from tests.steps import read
 
-#: What an image's entry point does: it is started in the folder build, and sees nothing else.
-TRAIN = (
-    '#!/bin/sh\nset -eu\ntest ! -e sovgate.yaml\nmkdir -p "$1"\nprintf weights > "$1/weights.bin"\n'
-)
-TUNE = '#!/bin/sh\nset -eu\nmkdir "$2"\n(cat "$1/weights.bin"; echo tuned) > "$2/weights.bin"\n'
-
 
 class Project:
-    """What `init` wrote, with the key files where a Secret would be mounted: apart from it."""
+    """A pattern, with the key files where a Secret would be mounted: apart from it."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, top: Path, pattern: str) -> None:
         self.top, self.folder = top, top / "kyc"
         self.serving = Repository(top)
-        self.serving.person_pushes(
-            {"serving/overlays/eu/kustomization.yaml": "resources:\n  - ../../../base\n"}
-        )
-        self.sovgate(
-            "init", "kyc", "--pattern", "hybrid", "--local", "--gitops", str(self.serving.path)
-        )
+        base = {
+            path.relative_to(patterns.PATTERNS / pattern).as_posix(): path.read_text()
+            for path in (patterns.PATTERNS / pattern / "serving").rglob("*.yaml")
+        }
+        self.serving.person_pushes(base)
+        patterns.lay_out(pattern, self.folder, gitops=self.serving.path)
         (top / "keys").mkdir()
         for key in (self.folder / "keys").glob("*.pem"):
             if not key.name.endswith(".pub.pem"):
                 key.rename(top / "keys" / key.name)
         project = self.folder / "sovgate.yaml"
         project.write_text(project.read_text().replace('"file:keys/', f'"file:{top}/keys/'))
-        for name, text in (("train.sh", TRAIN), ("tune.sh", TUNE)):
-            (self.folder / name).write_text(text)
-            (self.folder / name).chmod(0o755)
         (self.folder / "build").mkdir()  # as Kubernetes makes the folder of a subPath
         image = top / "image"
         image.mkdir()
@@ -51,36 +45,25 @@ class Project:
             "from sovgate.cli import main\nmain()\n"
         )
         (image / "sovgate").chmod(0o755)
-
-    def sovgate(self, *words: str) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "sovgate", *words],
-            cwd=self.top,
-            check=True,
-            capture_output=True,
-            env={"PYTHONPATH": str(ROOT)},
-        )
+        self.spied: list[str] = []
 
     def start(self, work: Work) -> Completed:
-        script = work.step.script.replace("/keys/", f"{self.top}/keys/")
         path = work.step.written(self.top / "scripts" / work.results.parent.name / work.name)
-        path.write_text(script)
-        keys = self.top / "keys"
-        hidden = self.top / "hidden"
+        keys, hidden = self.top / "keys", self.top / "hidden"
+        where = self.folder / work.workspaces["source"]
+        if work.workspaces["source"]:
+            self.spied += [name.name for name in where.iterdir()]
         if "keys" not in work.workspaces:
             keys.rename(hidden)
         try:
             return subprocess.run(
                 [path],
-                cwd=self.folder / work.workspaces["source"],
+                cwd=where,
                 capture_output=True,
                 text=True,
                 check=False,
                 env={
-                    **{
-                        name: value.replace("file:/keys/", f"file:{keys}/")
-                        for name, value in work.step.env.items()
-                    },
+                    **work.step.env,
                     "PATH": f"{self.top}/image:/usr/bin:/bin",
                     "TMPDIR": str(self.top),
                     "HOME": str(self.top),
@@ -91,27 +74,29 @@ class Project:
             if hidden.exists():
                 hidden.rename(keys)
 
-    def run(self, name: str, **given: str) -> Finished:
-        path = self.folder / f"tekton/{name}.yaml"
-        other = {}
-        for entry in read(path)["spec"]["tasks"]:
-            if "taskSpec" in entry:
-                other[entry["name"]] = self.own(entry["name"], entry["taskSpec"])
-        params = {key.replace("_", "-"): value for key, value in given.items()}
-        return pipelines.run(path, params, self.start, self.top / "results" / name, other=other)
+    def run(
+        self, name: str, number: int = 1, *, look: Callable[[], None] = lambda: None, **pins: str
+    ) -> Finished:
+        """`name`: ZONE/run-WHAT of tekton/. `pins`: what only the run before it could say."""
+        asked = read(self.folder / f"tekton/{name}.yaml")["spec"]
+        given: dict[str, Any] = {p["name"]: p["value"] for p in asked["params"]}
+        changed = {key.replace("_", "-"): value for key, value in pins.items()}
+        assert set(changed) <= set(given)
+        assert all("sha256:" + "0" * 64 in given[key] for key in changed), "only pins are unknown"
+        path = self.folder / f"tekton/{asked['pipelineRef']['name']}.yaml"
+        zone = self.folder / "tekton" / name.partition("/")[0]
+        own = {file.stem.removeprefix("task-"): read(file) for file in zone.glob("task-*.yaml")}
+        scratch = self.top / "results" / f"{name.replace('/', '-')}-{number}"
+        return pipelines.run(path, given | changed, self.start, scratch, other=own, look=look)
 
-    def own(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-        """Model code, started as its Task says: by its image's entry point."""
-        (step,) = spec["steps"]
-        assert "command" not in step
-        command = [f"{self.folder}/{name}.sh", *step["args"]]
-        script = f"#!/bin/sh\nexec {' '.join(command)}\n"
-        return {"kind": "Task", "spec": {**spec, "steps": [{"env": [], "script": script}]}}
+    def served(self) -> str:
+        where = "main:serving/overlays/eu/sovgate-release.yaml"
+        words = ["git", "-C", str(self.serving.path), "show", where]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+    @property
+    def build(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "build").iterdir())
 
 
 def fine(done: Finished) -> Finished:
@@ -119,50 +104,52 @@ def fine(done: Finished) -> Finished:
     return done
 
 
-def tuned(project: Project) -> Finished:
-    sent = fine(project.run("train", release="kyc/1.0.0", train_image="mine"))
-    manifest = sent.results["release"].partition("@")[2]
-    return fine(
-        project.run("eu", release=sent.results["release"], manifest=manifest, tune_image="mine")
-    )
+def sent(project: Project) -> tuple[str, str]:
+    """The base's release, pinned, and the pin alone."""
+    done = fine(project.run("us-train/run-train"))
+    assert project.build == []
+    return done.results["release"], done.results["manifest"]
 
 
-def test_tuned_in_the_zone_and_released_by_another_run(project: Project) -> None:
-    made = tuned(project)
+def test_the_central_pattern_trains_sends_receives_and_promotes(tmp_path: Path) -> None:
+    project = Project(tmp_path, "central")
+    release, manifest = sent(project)
+    got = fine(project.run("eu/run-receive", release=release, manifest=manifest))
+    assert got.ran == ("pull", "verify", "promote")
+    assert release in project.served()
+    assert project.build == []
+    assert not {"sovgate.yaml", "keys", "policies"} & set(project.spied)
+
+
+def test_rule_25_the_hybrid_pattern_tunes_and_another_run_releases(
+    tmp_path: Path,
+) -> None:
+    project = Project(tmp_path, "hybrid")
+    release, base = sent(project)
+    made = fine(project.run("eu/run-tune", base=release, base_manifest=base))
+    assert project.build == ["kyc-risk-eu", "kyc-risk-eu.evidence"]
     manifest = made.results["manifest"]
+    weights, mine = project.folder / "build/kyc-risk-eu/weights.bin", "kyc-risk/1.0.0-eu"
+    trained = weights.read_bytes()
+    assert trained == b"trained\ntuned here\n"
+    # What was changed after it was signed is not released (RULES 25).
+    build, kept = project.folder / "build", project.top / "kept"
+    shutil.copytree(build, kept)
+    weights.write_bytes(b"other")
+    pins = {"release": f"{mine}@{manifest}", "manifest": manifest}
+    stopped = project.run("eu/run-release", **pins)
+    assert stopped.failed is not None
+    assert (stopped.failed[0], stopped.failed[1].returncode) == ("verify", 11)
+    assert project.build == [], "nor does it stay"
+    shutil.copytree(kept, build, dirs_exist_ok=True)
+    opened: list[bytes] = []
+    place = project.folder / "build/served/eu/kyc-risk-1.0.0-eu/weights.bin"
     released = fine(
-        project.run("eu-release", release=f"kyc/1.0.0-eu@{manifest}", manifest=manifest)
+        project.run("eu/run-release", 2, look=lambda: opened.append(place.read_bytes()), **pins)
     )
     assert released.ran == ("verify", "check", "release")
-    assert released.results["release"] == f"kyc/1.0.0-eu@{manifest}"
-    shown = subprocess.run(
-        [
-            "git",
-            "-C",
-            project.serving.path,
-            "show",
-            "main:serving/overlays/eu/sovgate-release.yaml",
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    assert released.results["release"] in shown
-    served = project.folder / "build/served/eu/kyc-1.0.0-eu/weights.bin"
-    assert served.read_bytes() == b"weightstuned\n"
-
-
-def test_rule_25_what_was_changed_after_it_was_signed_is_not_released(project: Project) -> None:
-    manifest = tuned(project).results["manifest"]
-    (project.folder / "build/kyc-eu/weights.bin").write_bytes(b"other")
-    done = project.run("eu-release", release=f"kyc/1.0.0-eu@{manifest}", manifest=manifest)
-    assert done.failed is not None
-    assert (done.failed[0], done.failed[1].returncode) == ("verify", 11)
-
-
-def test_a_tuning_that_replaces_the_base_is_stopped_before_the_record(project: Project) -> None:
-    with (project.folder / "tune.sh").open("a") as file:
-        file.write('echo other > "$1/weights.bin"\n')
-    with pytest.raises(AssertionError, match="verify-base"):
-        tuned(project)
-    assert not list((project.folder / "build/kyc-eu.evidence").glob("provenance*"))
+    assert released.results["release"] == f"{mine}@{manifest}"
+    assert released.results["release"] in project.served()
+    assert opened == [trained]
+    assert project.build == []
+    assert not {"sovgate.yaml", "keys", "policies"} & set(project.spied)

@@ -34,13 +34,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("wheel"))
 
 
-def test_the_wheel_holds_policies_and_schemas_and_no_tests(wheel: Path) -> None:
+def test_the_wheel_holds_policies_schemas_and_pipelines_and_no_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     data = [
         path.relative_to(ROOT).as_posix()
-        for folder in ("policies", "schemas")
+        for folder in ("policies", "schemas", "tekton/pipelines")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".rego", ".json"}
+        if path.suffix in {".rego", ".json", ".yaml"}
     ]
     assert not [name for name in data if f"sovgate/_data/{name}" not in names]
     assert {name.split("/")[0].split("-")[0] for name in names} == {"sovgate"}
@@ -61,6 +61,7 @@ def test_the_installed_package_finds_its_own_data(wheel: Path, tmp_path: Path) -
         ["-m", "sovgate", "--version"],
         ["-m", "sovgate", "regions", "list"],
         ["-m", "sovgate", "init", "--schema"],
+        ["-m", "sovgate", "init", "p", "--pattern", "hybrid", "--local"],
     )
     for command in commands:
         done = subprocess.run(

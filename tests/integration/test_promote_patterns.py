@@ -1,4 +1,4 @@
-"""The sample overlays in patterns/ can be promoted to as they are, and then render and validate."""
+"""The overlays in patterns/ can be promoted to as they are, and then render and validate."""
 
 from __future__ import annotations
 
@@ -47,9 +47,8 @@ def test_a_sample_overlay_is_promoted_to_and_renders(
         )
     before = files[f"{path}/kustomization.yaml"].decode()
     after = repository.show(f"{path}/kustomization.yaml").decode()
-    assert [line for line in after.split("\n") if "sovgate-release.yaml" not in line] == [
-        line for line in before.split("\n") if "sovgate-release.yaml" not in line
-    ]
+    assert after.startswith(before), "what a person wrote stays"
+    assert yaml.safe_load(after)["patches"] == [{"path": "sovgate-release.yaml"}]
     assert git("diff", "--stat", "main~1", "main", cwd=repository.path).count("|") == 2
     rendered = subprocess.run(
         [str(kubectl), "kustomize", str(repository.work / path)], capture_output=True, check=True
@@ -61,4 +60,4 @@ def test_a_sample_overlay_is_promoted_to_and_renders(
     (deployment,) = [d for d in documents if d["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert {"name": "MODEL_RELEASE", "value": pin.release} in container["env"]
-    assert container["image"].startswith("registry.example.eu/")
+    assert container["image"].startswith("registry.example.org/")

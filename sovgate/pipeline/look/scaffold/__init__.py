@@ -38,7 +38,6 @@ def files(answers: Answers) -> dict[str, bytes]:
         ),
         f"/.github/workflows/{actions.named('check', answers)}": actions.check(answers),
         f"/.github/workflows/{actions.named('release', answers)}": actions.release(answers),
-        "tekton/train.yaml": tekton.train(answers),
         "/.pre-commit-config.yaml": fill("pre-commit.yaml", version=__version__),
         ".gitignore": fill("gitignore") + ("/stores/\n" if answers.local else ""),
         "keys/README.md": fill("keys.md"),
@@ -46,6 +45,7 @@ def files(answers: Answers) -> dict[str, bytes]:
         "serving/base/kustomization.yaml": fill("serving-base.yaml"),
         "serving/base/deployment.yaml": fill("serving-deployment.yaml", model=answers.model),
     }
+    made |= tekton.files(answers)
     if answers.place:
         made["/.github/workflows/sovgate-guard.yml"] = fill("guard.yml")
     for data in answers.data:
@@ -59,9 +59,6 @@ def files(answers: Answers) -> dict[str, bytes]:
             note="and so must every model made from it",
         )
     for zone in answers.serve:
-        made[f"tekton/{zone.name}.yaml"] = tekton.serve(answers, zone)
-        if answers.hybrid:
-            made[f"tekton/{zone.name}-release.yaml"] = tekton.release(answers, zone)
         made[f"serving/overlays/{zone.name}/kustomization.yaml"] = fill(
             "serving-overlay.yaml", zone=zone.name, model=answers.model, place=place_of(zone)
         )
