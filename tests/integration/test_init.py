@@ -23,6 +23,7 @@ import yaml
 from sovgate.errors import UsageError
 from sovgate.pipeline.look import init as pipeline
 from sovgate.pipeline.look import scaffold
+from tests import commands
 from tests.integration.test_tekton import schema_of
 from tests.kill import Killer, every_step
 
@@ -97,16 +98,7 @@ PAIRS = {
 def sovgate(
     *words: object, cwd: Path, code: int | None = 0, text: bool = False
 ) -> dict[str, Any] | str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SOVGATE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "sovgate", *map(str, words), "--format", "text" if text else "json"],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-    )
+    done = commands.run(*words, "--format", "text" if text else "json", cwd=cwd)
     assert code is None or done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr if text else json.loads(done.stdout)
 
@@ -119,10 +111,18 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(params=PAIRS)
-def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    sovgate("init", "kyc", *PAIRS[request.param], cwd=tmp_path)
-    return tmp_path / "kyc"
+@pytest.fixture(scope="module", params=PAIRS)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Written once for all tests of a pattern."""
+    folder = tmp_path_factory.mktemp("made")
+    sovgate("init", "kyc", *PAIRS[request.param], cwd=folder)
+    return folder / "kyc"
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Path:
+    """A copy of its own for each test."""
+    return Path(shutil.copytree(made, tmp_path / "kyc", symlinks=True))
 
 
 def test_lint_policy_test_and_guard_pass_on_what_it_wrote(project: Path) -> None:
@@ -422,20 +422,8 @@ def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, patte
         f"{zone}={north}",
         cwd=tmp_path,
     )
-    sovgate(
-        "init",
-        plain,
-        *words,
-        "--model",
-        "abc",
-        "--data",
-        "abc=EEA",
-        "--train",
-        place,
-        "--serve",
-        f"abd={north}",
-        cwd=tmp_path,
-    )
+    usual = ("--model", "abc", "--data", "abc=EEA", "--train", place, "--serve", f"abd={north}")
+    sovgate("init", plain, *words, *usual, cwd=tmp_path)
 
     def kinds(folder: Path) -> Counter[str]:
         files = [*folder.rglob("*.yml"), *folder.rglob("*.yaml")]
@@ -581,6 +569,7 @@ def fresh_folders(base: Path) -> Callable[[], Path]:
     return fresh
 
 
+@pytest.mark.thorough
 def test_killed_at_every_step_there_is_no_half_a_project(tmp_path: Path) -> None:
     words = ["init", "kyc", *PAIRS["central"]]
     with Killer(imports=["sovgate.pipeline.look.init"]) as killer:
@@ -597,6 +586,7 @@ def test_killed_at_every_step_there_is_no_half_a_project(tmp_path: Path) -> None
             shutil.rmtree(work)
 
 
+@pytest.mark.thorough
 def test_where_the_disk_is_full_at_any_step_no_file_stays(tmp_path: Path) -> None:
     words = ["init", "kyc", *PAIRS["central"]]
     with Killer(imports=["sovgate.pipeline.look.init"]) as killer:
