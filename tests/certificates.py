@@ -6,9 +6,12 @@ import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import utils
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.signers import KeySigner
+from sovgate.formats.x509 import low_form
+from tests.signers import CURVES, KeySigner
 
 
 def issue(
@@ -22,9 +25,12 @@ def issue(
     key_usage: bool = True,
     san: str | None = "dpo@bank.example",
     signs: bool = False,
+    age: datetime.timedelta = datetime.timedelta(),
+    high_s: bool = False,
 ) -> x509.Certificate:
-    """Valid from an hour ago for a day; a leaf may sign code and names `san`.
+    """Valid from an hour ago for a day, or `age` before that; a leaf may sign code and names `san`.
 
+    `high_s`: the authority's signature is the one of its two forms that no bundle of ours has.
     `signs`: an authority's key may sign data too, and no certificates.
     """
 
@@ -32,7 +38,7 @@ def issue(
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
     public = key.private.public_key()
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.UTC) - age
     builder = (
         x509.CertificateBuilder()
         .subject_name(name(subject))
@@ -67,4 +73,20 @@ def issue(
         if san is not None:
             names = x509.SubjectAlternativeName([x509.RFC822Name(san)])
             builder = builder.add_extension(names, critical=False)
-    return builder.sign(issuer_key.private, hashes.SHA256())
+    made = builder.sign(issuer_key.private, hashes.SHA256())
+    low = low_form(made.public_bytes(Encoding.DER))
+    return x509.load_der_x509_certificate(high_form(low, issuer_key) if high_s else low)
+
+
+def high_form(der: bytes, issuer_key: KeySigner) -> bytes:
+    """The same certificate with the other form of its issuer's signature: anybody can write it."""
+    certificate = x509.load_der_x509_certificate(der)
+    r, s = utils.decode_dss_signature(certificate.signature)
+    other = utils.encode_dss_signature(r, CURVES[issuer_key.curve][2] - s)
+
+    def bits(signature: bytes) -> bytes:
+        size = len(signature) + 1
+        return b"\x03" + (b"\x81" if size > 127 else b"") + bytes([size, 0]) + signature
+
+    body = der[4 : -len(bits(certificate.signature))] + bits(other)
+    return b"\x30\x82" + len(body).to_bytes(2, "big") + body

@@ -1,4 +1,5 @@
-"""Whether a file that is no readable bundle may still be a training record of a model. No I/O.
+"""Whether a file that is no readable bundle may still be a training record of a model, or a gate's
+result. No I/O.
 
 RULES 30: what cannot be counted still binds. So this reads what no other reader would: any
 encoding, spelling or compression, and bundles within other documents. It never raises, believes
@@ -57,6 +58,17 @@ def may_be_record(data: bytes, name: str, manifest: str) -> bool:
         return True
     named = _BUNDLE_NAME.search(name.casefold()) is not None
     return named and not bundle and not _is_json(data)
+
+
+def may_be_result(data: bytes, manifest: str) -> bool:
+    """Whether `data` holds a payload that may be a gate's result about `manifest`, of any version.
+
+    What cannot be read at all is a matter of `may_be_record`.
+    """
+    try:
+        return any(_is_result(layer, manifest) for layer, depth in _layers(data) if depth)
+    except _Unclear:
+        return False
 
 
 def _is_json(data: bytes) -> bool:
@@ -209,6 +221,15 @@ def _is_record(data: bytes, manifest: str) -> bool:
     if manifest.encode() in folded:
         return True
     return not _about_others(data)
+
+
+def _is_result(data: bytes, manifest: str) -> bool:
+    folded = _plain(data).lower()
+    if not any(
+        b"test-result" in one or b"sovgate.dev/gate" in one for one in _TYPE.findall(folded)
+    ):
+        return False
+    return manifest.encode() in folded or not _about_others(data)
 
 
 def _about_others(payload: bytes) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sovgate.errors import Malformed, VerificationFailed
-from sovgate.formats.spki import MAX_PEM_BYTES, PublicKey
+from sovgate.formats.spki import MAX_PEM_BYTES, PublicKey, low_s
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Certificates between leaf and root.
 MAX_INTERMEDIATES = 4
+#: What the names of ECDSA signatures begin with; of which curve one is, its size tells.
+_ECDSA = "1.2.840.10045.4."
+_BY_BITS = ((256, "ecdsa-p256-sha256"), (384, "ecdsa-p384-sha384"), (521, "ecdsa-p521-sha512"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +164,8 @@ def own_path(chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """The path above a signer that is written into a bundle, in its one spelling (RULES 43).
 
     Each certificate is issued by the next; a root at its end, which whoever trusts it has, is left
-    out. Raises VerificationFailed, reason "untrusted-certificate"; Malformed.
+    out. Of the two forms that an authority's ECDSA signature has, it is the one with the low s.
+    Raises VerificationFailed, reason "untrusted-certificate"; Malformed.
     """
     from cryptography.exceptions import InvalidSignature
 
@@ -174,8 +178,50 @@ def own_path(chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
                 _refuse("of the certificates that came with it, one did not issue the one before")
         last = path[-1] if path else None
         if len(path) > 1 and last is not None and last.subject == last.issuer:
-            return chain[:-1]
-    return chain
+            path = path[:-1]
+        return tuple(_low(certificate) for certificate in path)
+
+
+def low_form(der: bytes) -> bytes:
+    """A certificate with its issuer's ECDSA signature in the form with the low s. Raises Malformed.
+
+    Both forms verify, and anybody can turn one into the other.
+    """
+    with _parsing():
+        return _low(_canonical(der))
+
+
+def _low(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric import utils
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    der, old = certificate.public_bytes(Encoding.DER), certificate.signature
+    if not certificate.signature_algorithm_oid.dotted_string.startswith(_ECDSA):
+        return der
+    size = max(number.bit_length() for number in utils.decode_dss_signature(old))
+    algorithm = next((name for most, name in _BY_BITS if size <= most), None)
+    if algorithm is None:
+        return der
+    new = low_s(old, algorithm)
+    tbs = certificate.tbs_certificate_bytes
+    _, body = _read_tlv(der)
+    kind = body[len(tbs) : -len(_tlv(0x03, b"\x00" + old))]
+    return _tlv(0x30, tbs + kind + _tlv(0x03, b"\x00" + new))
+
+
+def _read_tlv(der: bytes) -> tuple[int, bytes]:
+    """Tag and content of DER that is known to be whole and in its one spelling."""
+    if der[1] < 0x80:
+        return der[0], der[2:]
+    return der[0], der[2 + (der[1] & 0x7F) :]
+
+
+def _tlv(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + content
 
 
 def leaf_key(chain: tuple[bytes, ...]) -> PublicKey:

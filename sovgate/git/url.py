@@ -107,6 +107,26 @@ def _folder(path: Path, where: Where | None) -> Remote:
     )
 
 
+def repository_of(url: str) -> tuple[str, str, str]:
+    """(user, host, path) of the URL of a `Remote`, equal for the usual spellings of one repository.
+
+    More careful than `same_repository`, since here equal gives a yes: the letter case of the path
+    counts, so does a folder's `.git`, and so does a user but `git`, whom paths may start from.
+    """
+    if url.startswith("file://"):
+        return "", "", os.path.realpath(url.removeprefix("file://"))
+    if match := _URL.fullmatch(url):
+        protocol, authority, path = match.groups()
+        user, _, host = authority.rpartition("@")
+        host = host.removesuffix({"https": ":443", "http": ":80", "ssh": ":22"}[protocol])
+    elif scp := _SCP.fullmatch(url):
+        user, host, path = (scp[1] or "").removesuffix("@"), scp[2], scp[3]
+    else:
+        return "", "", url
+    path = path.strip("/").removesuffix(".git")
+    return "" if user == "git" else user, host.casefold().rstrip("."), path
+
+
 def same_repository(text: str, base: Path) -> tuple[str, str]:
     """(host, path) that are equal for all spellings of one repository; it asks nobody.
 

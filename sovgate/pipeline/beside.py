@@ -31,7 +31,8 @@ def read_records(folders: Folders, manifest: str) -> tuple[RawEvidence, ...]:
 
 
 def may_bind(raw: RawEvidence, manifest: str) -> bool:
-    """Whether it may be a signed training record about `manifest`, whoever signed it."""
+    """Whether it may be a signed training record about `manifest`, whoever signed it, or a gate's
+    result of another version."""
     from sovgate.formats import doubtful, foreign
 
     if raw.unread is not None:
@@ -39,8 +40,22 @@ def may_bind(raw: RawEvidence, manifest: str) -> bool:
     try:
         said = foreign.statement(raw.data)
     except VerificationFailed:
-        return not _is_draft(raw.data) and doubtful.may_be_record(raw.data, raw.name, manifest)
+        return not _is_draft(raw.data) and (
+            doubtful.may_be_record(raw.data, raw.name, manifest)
+            or doubtful.may_be_result(raw.data, manifest)
+        )
     return (said.role, said.subject_sha256) == ("provenance", manifest)
+
+
+def require_readable(raw: RawEvidence) -> None:
+    """Raises VerificationFailed, reason "limits", where a file is too large to travel along."""
+    if raw.unread is not None:
+        raise VerificationFailed(
+            f"the evidence {raw.name!r} is too large to travel with the model",
+            why=f"{raw.unread}; it may be a training record, so the model does not go without it",
+            fix="remove it from the evidence folder, if it is no evidence of this model",
+            reason="limits",
+        )
 
 
 def _is_draft(data: bytes) -> bool:

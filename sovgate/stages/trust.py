@@ -82,22 +82,10 @@ def seal(statement: Statement, signer: Signer) -> bytes:
     Raises KeyServiceError; VerificationFailed "limits" where the bundle would be too large to read.
     """
     payload = statement.payload()
-    message = pae(PAYLOAD_TYPE, payload)
-    signature = signer.sign(message)
-    key = signer.public_key
-    try:
-        key.verify(message, signature)
-    except VerificationFailed as error:
-        raise KeyServiceError(
-            "the signing key gave a signature that its own public key refuses",
-            why=error.why or error.what,
-            fix="check that the key URI and the public key belong together",
-            reason="signer-fault",
-        ) from error
     data = Bundle(
         payload=payload,
-        signature=signature,
-        hint=key.oms_hint,
+        signature=checked_signature(signer, pae(PAYLOAD_TYPE, payload)),
+        hint=signer.public_key.oms_hint,
         certificates=_path(signer),
     ).emit()
     if len(data) > MAX_BYTES:
@@ -107,6 +95,21 @@ def seal(statement: Statement, signer: Signer) -> bytes:
             reason="limits",
         )
     return data
+
+
+def checked_signature(signer: Signer, message: bytes) -> bytes:
+    """A signature that the signer's own public key accepts. Raises KeyServiceError."""
+    signature = signer.sign(message)
+    try:
+        signer.public_key.verify(message, signature)
+    except VerificationFailed as error:
+        raise KeyServiceError(
+            "the signing key gave a signature that its own public key refuses",
+            why=error.why or error.what,
+            fix="check that the key URI and the public key belong together",
+            reason="signer-fault",
+        ) from error
+    return signature
 
 
 def _path(signer: Signer) -> tuple[bytes, ...]:
@@ -173,6 +176,27 @@ def open_statement(
         fix=f"have it signed by a key that may say {said}, or add {said} to that key's `may`",
         reason="untrusted-role",
     )
+
+
+def identity(data: bytes, trusted: Sequence[Trusted]) -> tuple[str, bytes] | None:
+    """(SHA-256 of the payload, key) of a bundle, however it is spelt (RULES 43); None where it
+    cannot be read, or where neither a key of `trusted` nor its own certificate's signed it.
+
+    It says that two bundles are one statement, and nothing of whether that one may be believed.
+    """
+    try:
+        bundle = Foreign.parse(data).bundle
+        keys = [entry.key for entry in trusted if entry.certificate is None]
+        if bundle.certificates:
+            from sovgate.formats.x509 import leaf_key
+
+            keys.append(leaf_key(bundle.certificates))
+    except VerificationFailed:
+        return None
+    for key in {key.der: key for key in keys if key.can_verify}.values():
+        if _signed_by(bundle, key):
+            return hashlib.sha256(bundle.payload).hexdigest(), key.der
+    return None
 
 
 def said_by(

@@ -5,6 +5,7 @@ Golden stories lie in tests/vectors/stories, digests and times taken out; UPDATE
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -310,6 +311,22 @@ def test_rule_28_what_a_signed_record_names_is_there(
     error = crossing.json("audit", "verify", code=11)["error"]
     assert error["reason"] in ("audit-missing", "audit-cut")
     assert told in error["why"]
+
+
+def test_a_receipts_decision_that_is_gone_is_told_for_earlier_versions_kept_none(
+    crossing: Crossing,
+) -> None:
+    receipt = next((crossing.base / "eu-store/receipts/churn/1.0.0").iterdir())
+    said = json.loads(base64.b64decode(json.loads(receipt.read_bytes())["dsseEnvelope"]["payload"]))
+    digest = said["predicate"]["decision"]["sha256"]
+    decision = crossing.base / "eu-store/blobs/sha256" / digest
+    data = decision.read_bytes()
+    decision.unlink()
+    (told,) = crossing.json("audit", "verify")["passed-over"]
+    assert digest in told and receipt.name in told
+    decision.write_bytes(data + b" ")
+    error = crossing.json("audit", "verify", code=11)["error"]
+    assert f"blobs/sha256/{digest} has other bytes" in error["why"]
 
 
 def test_rule_28_a_kept_document_that_was_exchanged_is_told(crossing: Crossing) -> None:

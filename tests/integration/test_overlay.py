@@ -16,7 +16,7 @@ from sovgate.errors import ConfigError, GitError, SovgateError
 from sovgate.formats.kustomize import Pin
 from sovgate.formats.yaml12 import load
 from sovgate.git import run as git_run
-from sovgate.git.url import parse_remote, same_repository
+from sovgate.git.url import parse_remote, repository_of, same_repository
 from sovgate.stages import promote
 from sovgate.stages.promote import render
 from tests import components
@@ -611,3 +611,24 @@ def test_the_fix_goes_by_what_the_server_said(repository: Repository, said: str,
 def test_two_spellings_of_one_repository_are_one(one: str, other: str, same: bool) -> None:
     base = Path("/base")
     assert (same_repository(one, base) == same_repository(other, base)) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://git.example.eu/ml/s.git", "git@git.example.eu:ml/s", True),
+        ("https://GIT.example.eu:443/ml/s/", "ssh://git@git.example.eu:22/ml/s.git", True),
+        ("https://git.example.eu/ml/s", "https://git.example.eu/ML/s", False),
+        ("https://git.example.eu/ml/s", "https://git.example.eu/ml/s2", False),
+        ("https://git.example.eu/ml/s", "https://git.example.eu:8443/ml/s", False),
+        ("https://git.example.eu/ml/s", "https://git.example.eu/ml%2Fs", False),
+        ("alice@git.example.eu:s", "bob@git.example.eu:s", False),
+        ("ssh://git@h.example:2222/s", "ssh://git@h.example/s", False),
+        ("file:///base/serving", "file:///base/serving.git", False),
+        ("file:///base/a/../serving", "file:///base/serving", True),
+    ],
+)
+def test_rule_41_a_record_counts_for_one_repository_however_it_was_spelt(
+    one: str, other: str, same: bool
+) -> None:
+    assert (repository_of(one) == repository_of(other)) is same

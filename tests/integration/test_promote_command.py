@@ -99,6 +99,33 @@ def test_a_pulled_release_becomes_a_commit_and_a_signed_record(desk: Desk, kubec
     assert "value: keys/eu-enc.pem" in rendered
 
 
+def test_rule_32_a_promotion_under_an_earlier_key_of_the_zone_is_recorded_anew(desk: Desk) -> None:
+    """Done is what the identity says that would sign now. The branch is left as it is."""
+    desk.promote("1.0.0")
+    desk.crossing.json("keys", "generate", "sign", "-o", "keys/new.pem")
+    desk.crossing.edit("keys: {sign: keys/eu.pem", "keys: {sign: keys/new.pem")
+    desk.crossing.edit("border:\n", TWO_KEYS)
+    tip = desk.repository.tip()
+    made = desk.promote("1.0.0")
+    assert made["already"] and made["decision"]
+    assert (desk.repository.tip(), len(desk.records)) == (tip, 2)
+    data = desk.crossing.store.get(desk.records[-1], most=10**6)
+    assert open_signer("keys/new.pem", desk.crossing.base).public_key.oms_hint.encode() in data
+    assert desk.record(2)["previous"]["release"] == "churn/1.0.0"
+    assert desk.promote("1.0.0")["decision"] is None
+    assert len(desk.records) == 2
+    desk.crossing.json("audit", "verify")
+
+
+TWO_KEYS = """\
+trust:
+  - {name: home, key: keys/home.pub.pem, may: [signature, provenance, transfer], from: home}
+  - {name: old, key: keys/eu.pub.pem, may: [receipt, promotion, decision, audit], from: eu}
+  - {name: new, key: keys/new.pub.pem, may: [receipt], from: eu}
+border:
+"""
+
+
 def test_rule_28_a_promotion_anchors_the_log_of_its_run(desk: Desk) -> None:
     made = desk.promote("1.0.0")
     desk.promote("1.1.0")  # saw the first run's end

@@ -478,6 +478,22 @@ def test_an_overlay_that_is_new_is_no_revert(pushed: Team, tmp_path: Path) -> No
     assert pushed.forward("1.2.0")["commit"] == pushed.repository.tip()
 
 
+def test_a_proposal_counts_though_the_repository_is_spelt_otherwise_since(team: Team) -> None:
+    made = team.forward("1.0.0")
+    link = team.crossing.base.parent / "other.git"
+    link.symlink_to("serving.git")
+    team.crossing.edit("repo: ../serving.git", "repo: ../other.git")
+    assert team.forward("1.0.0")["branch"] == made["branch"]
+    team.merge(made["branch"])
+    again = team.forward("1.0.0")
+    assert again["already"] and again["settled"] == ["churn/1.0.0"]
+    assert team.told() == [("promote", "1.0.0")]
+    assert team.record(1)["repo"] == f"file://{link}"
+    team.crossing.edit("repo: ../other.git", "repo: ../serving.git")
+    assert team.forward("1.0.0")["settled"] == []
+    assert team.told() == [("promote", "1.0.0")]
+
+
 # --- killed -------------------------------------------------------------------------------------
 
 
@@ -521,7 +537,7 @@ STRIDE = 2
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("merged", [False])
+@pytest.mark.parametrize("merged", [False, True])
 def test_killed_before_any_step_a_proposal_is_made_once(
     made: Path, tmp_path: Path, merged: bool
 ) -> None:

@@ -486,3 +486,41 @@ def test_a_large_file_binds_and_does_not_travel(crossing: Crossing) -> None:
     assert "limits" in deny["message"]
     unread = replace(raw(b""), unread="limits: it is larger")
     assert may_bind(unread, MODEL)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "travels"),
+    [
+        (b"junk", "provenance-a.sigstore.json", True),
+        (b"", "notes.sigstore.json", True),
+        (sealed(kind=PREDICATE_TYPES["sbom"]).replace(b"cyclonedx", b"elsewhere"), "s.txt", False),
+    ],
+    ids=["unreadable", "empty", "no bundle"],
+)
+def test_rule_30_encrypt_takes_the_same_files_along_as_push(
+    crossing: Crossing, data: bytes, name: str, travels: bool
+) -> None:
+    digest = plant(crossing, data, name)
+    line = f'set-aside: [{{record: "sha256:{digest}", reason: "of the old trainer"}}]\n'
+    crossing.edit("border:\n", line + "border:\n")
+    crossing.push()
+    words = ("encrypt", "model", "--to", "eu", "--zone", "home", "--release", "churn/1.0.0")
+    crossing.json(*words, "-o", "out")
+    copy = json.loads((crossing.base / "out/eu/sealed.json").read_bytes())
+    pushed = json.loads(crossing.store.get("releases/churn/1.0.0.json", most=10**6))
+    sent = json.loads(base64.b64decode(pushed["dsseEnvelope"]["payload"]))["predicate"]
+    for evidence in (copy["evidence"], sent["evidence"]):
+        assert (digest in [one["sha256"] for one in evidence]) is travels
+
+
+def test_a_large_file_is_told_alike_by_encrypt_and_push(crossing: Crossing) -> None:
+    path = attest.evidence_dir(crossing.model) / "provenance-large.sigstore.json"
+    with path.open("wb") as file:
+        file.truncate(strict.MAX_BYTES + 1)
+    words = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+    told = [
+        crossing.json(*verb, "model", *words, code=11)["error"]
+        for verb in (("push",), ("encrypt", "-o", "out"))
+    ]
+    assert told[0] == told[1]
+    assert "too large to travel" in told[0]["what"]

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sovgate.errors import ConfigError, Malformed, VerificationFailed
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
-from sovgate.formats.x509 import CertificateRule, root_from_pem, signer_key
+from sovgate.formats.x509 import CertificateRule, own_path, root_from_pem, signer_key
 from sovgate.notices import UnsafeWarning
 from sovgate.pipeline.project import open_project
 from sovgate.stages import inventory
@@ -95,6 +95,22 @@ def test_a_damaged_certificate_is_refused_whichever_byte_it_is(value: int) -> No
             assert open_statement(bundle, [raw]).signer is raw  # its key was not touched
         except VerificationFailed as error:
             assert error.reason in ("malformed", "bad-key", "wrong-hint")
+
+
+@pytest.mark.parametrize("curve", ["p256", "p384", "p521"])
+def test_rule_43_an_authoritys_signature_has_one_form(curve: str) -> None:
+    """Both forms verify, and anybody can turn one into the other: what we sign has the low one."""
+    authority, leaf_key = KeySigner(curve), KeySigner("p256")
+    root = issue("root", authority, "root", authority, ca=True)
+    names = CertificateRule(root=ders(root)[0], san=DPO)
+    trusted = rule(key=authority.public_key, certificate=names)
+    high = issue("leaf", leaf_key, "root", authority, high_s=True)
+    made = word(high, signer=leaf_key)
+    (low,) = Bundle.parse(made).certificates
+    assert low != ders(high)[0]
+    assert open_statement(made, [trusted]).signer.name == "legal"
+    assert reason(spelled(high, signer=leaf_key, by=made), trusted) == "not-canonical"
+    assert own_path((low,)) == (low,) == own_path(ders(high))
 
 
 def test_rule_43_a_certificate_has_one_spelling_whatever_its_last_bits_are() -> None:

@@ -287,6 +287,10 @@ def test_what_is_recorded_is_not_recorded_again(store: Store) -> None:
     assert is_recorded(last, dataclasses.replace(wanted, commit="9" * 40, decision="9" * 64))
     for change in ({"branch": "prod"}, {"path": "x"}, {"repo": "x"}, {"record": "9" * 64}):
         assert not is_recorded(last, dataclasses.replace(wanted, **change))
+    assert is_recorded(
+        dataclasses.replace(last, repo="https://git.example.eu/ml/s.git"),
+        dataclasses.replace(wanted, repo="git@git.example.eu:ml/s"),
+    )
 
 
 # --- hostile stores -----------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """What binds a model, though it cannot be counted. No I/O.
 
 RULES 30: evidence that binds is not evidence that permits. A training record about this manifest
-that cannot be counted makes the model derive from unknown data, until this project sets that record
-aside by its digest. RULES 7: what a former signer signed counts if something verified dates it.
+that cannot be counted makes the model derive from unknown data, and a gate's result makes that gate
+unknown, until this project sets the statement aside by its digest. RULES 7: what a former signer
+signed counts if something verified dates it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING
 from sovgate import strict
 from sovgate.errors import SovgateError, VerificationFailed
 from sovgate.formats.case import Rejected
-from sovgate.pipeline.decide.evidence import MAX_REJECTED, Sorted, counted, sort_evidence
+from sovgate.pipeline.decide.doubts import Doubt, find
+from sovgate.pipeline.decide.evidence import MAX_REJECTED, Sorted, counted, set_aside, sort_evidence
 
 if TYPE_CHECKING:
+    from sovgate.formats.statement import Statement
     from sovgate.pipeline.project import Project
     from sovgate.records import Release
     from sovgate.stages.attest import RawEvidence
@@ -59,12 +62,14 @@ class Unclear:
 class Weighed:
     """`found` is what counts and what not; `unclear` makes the model derive from unknown data.
 
-    `aside`: (digest, reason, line) of records that this project has set aside.
+    `aside`: (digest, reason, line) of what this project has set aside; `results` are those digests
+    of it that are results of gates, and no records.
     """
 
     found: Sorted
     unclear: tuple[Unclear, ...]
     aside: tuple[tuple[str, str, str], ...]
+    results: frozenset[str] = frozenset()
 
 
 def weigh(
@@ -88,14 +93,16 @@ def weigh(
     )
     if about.manifest is None:
         return Weighed(found=found, unclear=(), aside=())
-    known = {item.sha256 for item in found.evidence}
+    known = {item.sha256 for item in found.evidence} | found.duplicates
     reasons = {item.sha256: item.reason for item in found.rejected}
     left = {raw.sha256: raw for raw in raws if raw.sha256 not in known}
     dates = _dates(raws, trusted, about.manifest) if left else {}
     former = project.former() if project is not None and left else ()
-    aside = project.set_aside if project is not None else {}
+    aside = set_aside(project.set_aside if project is not None else {}, left.values(), trusted)
     more: list[Sorted] = []
     unclear: list[Unclear] = []
+    doubts: list[Doubt] = []
+    results: set[str] = set()
     told: dict[str, str] = {}
     for digest, raw in left.items():
         shown = _shown(raw, trusted, former, dates.get(digest), about)
@@ -106,12 +113,20 @@ def weigh(
             told[digest] = shown
             continue
         why = raw.unread or reasons.get(digest) or "it cannot be counted"
-        if _binds(raw, trusted, about.manifest, named=digest in dates):
+        heard = _heard(raw, trusted, named=digest in dates)
+        binding = _binds(raw, heard, about.manifest)
+        doubt = None if heard is None or binding else find(raw, heard, about.manifest, why)
+        if binding or doubt:
             if digest in aside:
                 reason, line = aside[digest]
                 told[digest] = f"{why[:600]}; set aside by {line}: {reason}"
+                if doubt is not None:
+                    results.add(digest)
+                continue
+            told[digest] = f"{why[:900]}; it binds all the same"
+            if doubt is not None:
+                doubts.append(doubt)
             else:
-                told[digest] = f"{why[:900]}; it binds all the same"
                 unclear.append(
                     Unclear(name=raw.name, sha256=digest, reason=f"cannot be counted: {why}")
                 )
@@ -120,15 +135,20 @@ def weigh(
     found = _joined(found, more, left, told)
     unclear += _missing(raws, found, trusted, about)
     return Weighed(
-        found=replace(found, unclear=_texts(unclear)),
+        found=replace(found, unclear=_texts(unclear), doubts=tuple(doubts)),
         unclear=tuple(unclear),
         aside=tuple((one, *aside[one]) for one in told if one in aside),
+        results=frozenset(results),
     )
 
 
 def binds(raw: RawEvidence, trusted: Sequence[Trusted], manifest: str) -> bool:
-    """Whether it may be a training record about `manifest`, by somebody trusted for it."""
-    return _binds(raw, trusted, manifest, named=False)
+    """Whether it may be a training record or a gate's result about `manifest`, by somebody whom the
+    project trusts."""
+    heard = _heard(raw, trusted, named=False)
+    if _binds(raw, heard, manifest):
+        return True
+    return heard is not None and find(raw, heard, manifest, "") is not None
 
 
 def _joined(
@@ -206,14 +226,23 @@ def _opened(raw: RawEvidence, trusted: Sequence[Trusted], at: datetime | None) -
 def _dates(
     raws: Sequence[RawEvidence], trusted: Sequence[Trusted], manifest: str
 ) -> dict[str, datetime]:
-    """Digests that a verified decision or transfer about this manifest names -> the first time."""
+    """Digests that a verified decision, transfer or receipt about this manifest names -> the first
+    time.
+
+    A receipt names a transfer and a decision by digest, so what those name is as old as it is,
+    whoever signed them.
+    """
     found: dict[str, datetime] = {}
+    there = {raw.sha256: raw for raw in raws}
     for raw in raws:
         verified = _opened(raw, trusted, None)
         if verified is None or verified.statement.subject_sha256 != manifest:
             continue
         try:
-            when, digests = _names(verified)
+            when, digests = _names(verified.statement)
+            if verified.role == "receipt":
+                when, named = _received(verified)
+                digests = [one for digest in named for one in _within(there.get(digest), manifest)]
         except VerificationFailed:
             continue
         for digest in digests:
@@ -221,16 +250,40 @@ def _dates(
     return found
 
 
-def _names(verified: Verified) -> tuple[datetime, list[str]]:
-    """When a decision or a transfer was signed, and which evidence it names. Raises Malformed."""
+def _received(verified: Verified) -> tuple[datetime, list[str]]:
+    """When a zone opened a release, and what it then held: nothing where another said so."""
+    from sovgate.formats.receipt import Receipt
+
     statement = verified.statement
-    if verified.role == "decision":
+    said = Receipt.parse(
+        statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
+    )
+    own = verified.own_word(said.zone) is not None
+    return said.opened, [said.record, said.decision] if own else []
+
+
+def _within(raw: RawEvidence | None, manifest: str) -> list[str]:
+    """What a transfer or decision names, which a receipt names by its digest."""
+    from sovgate.formats import foreign
+
+    if raw is None or raw.unread is not None:
+        return []
+    try:
+        said = foreign.statement(raw.data)
+        return _names(said)[1] if said.subject_sha256 == manifest else []
+    except VerificationFailed:
+        return []
+
+
+def _names(statement: Statement) -> tuple[datetime, list[str]]:
+    """When a decision or a transfer was signed, and which evidence it names. Raises Malformed."""
+    if statement.role == "decision":
         from sovgate.formats.decision import parse_decision
 
         rows = strict.Fields(statement.predicate, "predicate").list("inputAttestations", most=1000)
         digests = [row["digest"]["sha256"] for row in rows if _has_digest(row)]
         return parse_decision(statement).time, digests
-    if verified.role == "transfer":
+    if statement.role == "transfer":
         from sovgate.formats.transfer import Transfer
 
         said = Transfer.parse(
@@ -245,28 +298,39 @@ def _has_digest(row: strict.JSON) -> bool:
     return type(digest) is dict and type(digest.get("sha256")) is str
 
 
-def _binds(raw: RawEvidence, trusted: Sequence[Trusted], manifest: str, *, named: bool) -> bool:
-    """Whether it may be a training record about `manifest` by somebody trusted, now or before.
+def _heard(
+    raw: RawEvidence, trusted: Sequence[Trusted], *, named: bool
+) -> Verified | SovgateError | None:
+    """What somebody trusted said in it, or why it cannot be told. None: it is a stranger's.
 
-    `named`: a verified decision or transfer names it, so somebody counted it once.
+    `named`: something verified that dates it names it, so somebody counted it once.
     """
-    from sovgate.formats import doubtful, foreign
     from sovgate.stages.trust import open_statement
 
-    if raw.unread is not None:
-        return True
     try:
-        verified = open_statement(raw.data, trusted)
+        return open_statement(raw.data, trusted)
     except SovgateError as error:
-        if error.reason == "untrusted-role":
-            # It was read whole, and a key that the project names signed it: it is what it says.
-            said = foreign.statement(raw.data)
-            return (said.role, said.subject_sha256) == ("provenance", manifest)
         strange = error.reason == _STRANGER or (
             error.reason == "untrusted-certificate" and not _was_trusted(raw, trusted)
         )
-        return (named or not strange) and doubtful.may_be_record(raw.data, raw.name, manifest)
-    return (verified.role, verified.statement.subject_sha256) == ("provenance", manifest)
+        return None if strange and not named else error
+
+
+def _binds(raw: RawEvidence, heard: Verified | SovgateError | None, manifest: str) -> bool:
+    """Whether it may be a training record about `manifest` by somebody trusted, now or before."""
+    from sovgate.formats import doubtful, foreign
+
+    if raw.unread is not None:
+        return True
+    if heard is None:
+        return False
+    if not isinstance(heard, SovgateError):
+        return (heard.role, heard.statement.subject_sha256) == ("provenance", manifest)
+    if heard.reason == "untrusted-role":
+        # It was read whole, and a key that the project names signed it: it is what it says.
+        said = foreign.statement(raw.data)
+        return (said.role, said.subject_sha256) == ("provenance", manifest)
+    return doubtful.may_be_record(raw.data, raw.name, manifest)
 
 
 def _was_trusted(raw: RawEvidence, trusted: Sequence[Trusted]) -> bool:

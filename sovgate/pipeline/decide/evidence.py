@@ -6,7 +6,7 @@ counts (RULES 5, 6); everything else is named as rejected.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from sovgate.records import Release
 if TYPE_CHECKING:
     from sovgate.formats.provenance import TrainingRecord
     from sovgate.formats.testresult import TestResult
+    from sovgate.pipeline.decide.doubts import Doubt
     from sovgate.stages.attest import RawEvidence
     from sovgate.stages.trust import Trusted, Verified
 
@@ -42,7 +43,9 @@ class Sorted:
     """Evidence for one subject: what counts, what does not and why, and what was read of it.
 
     `results` are those of gates, by the digest of the evidence.
-    `unclear` are records that bind though they cannot be counted (`binding.py`), one text each.
+    `unclear` are records that bind though they cannot be counted (`binding.py`), one text each;
+    `doubts` are results of gates of that kind. `duplicates` are other spellings of what counts
+    (SHA-256), which is in `evidence` once.
     """
 
     evidence: tuple[Evidence, ...]
@@ -50,6 +53,8 @@ class Sorted:
     records: tuple[TrainingRecord, ...]
     results: Mapping[str, Result] = field(default_factory=dict)
     unclear: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    duplicates: frozenset[str] = frozenset()
 
 
 class _Unfit(Exception):
@@ -67,6 +72,9 @@ def sort_evidence(
 ) -> Sorted:
     """Open every statement; those of a trusted signer about this manifest and release count.
 
+    RULES 43: a statement is what was signed and by whom. One that lies here in several spellings
+    counts once.
+
     `signature` is the digest of a bundle that the caller has verified against the model's very
     files: that is how a signature by a tool that tells no sizes gets in.
     """
@@ -76,15 +84,22 @@ def sort_evidence(
     rejected: list[Rejected] = []
     records: list[TrainingRecord] = []
     results: dict[str, Result] = {}
-    for raw in raws:
+    seen: dict[tuple[bytes, bytes], str] = {}
+    duplicates: set[str] = set()
+    for raw in sorted(raws, key=lambda raw: raw.sha256 != signature):
         try:
             verified = open_statement(raw.data, trusted)
+            same = (verified.statement.payload(), verified.signer.key.der)
+            if same in seen and raw.sha256 != seen[same]:
+                duplicates.add(raw.sha256)
+                raise _Unfit(f"duplicate: it says what {seen[same]} says, in another spelling")
             found, read = _judge(verified, manifest, release, now, signature)
         except (SovgateError, _Unfit) as error:
             why = str(error) if isinstance(error, _Unfit) else f"{error.reason}: {error.what}"
             rejected.append(Rejected(name=raw.name[:256], sha256=raw.sha256, reason=why[:1024]))
             continue
         evidence.append(found)
+        seen[same] = raw.sha256
         if found.role == "provenance":
             records.append(read)
         elif found.role == "gate":
@@ -98,7 +113,29 @@ def sort_evidence(
         rejected=tuple(rejected),
         records=tuple(records),
         results=results,
+        duplicates=frozenset(duplicates),
     )
+
+
+def set_aside(
+    named: Mapping[str, tuple[str, str]], left: Collection[RawEvidence], trusted: Sequence[Trusted]
+) -> Mapping[str, tuple[str, str]]:
+    """What a project has set aside, by digest: its reason, and where that stands.
+
+    RULES 43: further spellings of a statement that lies here and is `named` are set aside too.
+    """
+    from sovgate.stages.trust import identity
+
+    if not named:
+        return {}
+    found = dict(named)
+    known = {identity(one.data, trusted): named[one.sha256] for one in left if one.sha256 in named}
+    known.pop(None, None)
+    for one in left if known else ():
+        said = known.get(identity(one.data, trusted))
+        if said is not None:
+            found.setdefault(one.sha256, said)
+    return found
 
 
 def counted(

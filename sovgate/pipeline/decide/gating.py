@@ -2,7 +2,8 @@
 
 RULES 33: a result that was measured on anything but what the project pins does not count, a pass
 or a failure. What counts is judged by the project's threshold, whatever it was held to before.
-Policy then says that one failure outweighs every pass (`policies/lib.rego`).
+Policy then says that one failure outweighs every pass (`policies/lib.rego`). Where a result cannot
+be counted and may be a failure, no pass counts (RULES 30, `doubts.py`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from sovgate.formats import gatefixes
 from sovgate.formats.case import Evidence, Rejected
-from sovgate.formats.testresult import AT_LEAST, AT_MOST, FAIL, Measure, judge
+from sovgate.formats.testresult import AT_LEAST, AT_MOST, FAIL, PASS, Measure, judge
 from sovgate.gates.registry import GATES
 from sovgate.pipeline.decide import declared_gates
 from sovgate.pipeline.decide.evidence import MAX_REJECTED, Result, Sorted, bound
@@ -20,10 +22,12 @@ from sovgate.pipeline.decide.evidence import MAX_REJECTED, Result, Sorted, bound
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
     from sovgate.config._records import GateConfig
+    from sovgate.pipeline.decide.doubts import Doubt
 
 #: The first word of the reason for which a result on something else does not count.
 OTHER_PINS = "other-pins"
 CONTRADICTED = "contradicted"
+UNCLEAR = "unclear-gate"
 _UNPINNED = "unpinned-gate"
 _MOST_TEXT = 1024
 
@@ -58,12 +62,37 @@ def weigh(config: ProjectConfig, found: Sorted) -> Weighed:
             )
             continue
         evidence.append(replace(item, result=_judged(declared, result.result.measure)))
+    doubts = {
+        name: [one for one in found.doubts if _stands(one, declared)]
+        for name, declared in config.gates.items()
+        if declared.dataset is None
+    }
+    passes = [item for item in evidence if item.role == "gate" and item.result == PASS]
+    for item in [item for item in passes if doubts.get(item.gate or "")]:
+        evidence.remove(item)
+        reason = f"{UNCLEAR}: a result of {item.gate} cannot be counted, so no pass of it does"
+        rejected.append(Rejected(name=_name(item, found), sha256=item.sha256, reason=reason))
     facts = {
-        f"gate.{name}": _said(declared, evidence, rejected, found)
+        f"gate.{name}": (gatefixes.doubted(name, doubts[name][0].text) if doubts[name] else None)
+        or _said(declared, evidence, rejected, found)
         for name, declared in config.gates.items()
         if declared.dataset is None and name in GATES
     }
     return Weighed(evidence=tuple(evidence), rejected=tuple(rejected[-MAX_REJECTED:]), facts=facts)
+
+
+def _name(item: Evidence, found: Sorted) -> str:
+    result = found.results.get(item.sha256)
+    return item.sha256 if result is None else result.name
+
+
+def _stands(doubt: Doubt, declared: GateConfig) -> bool:
+    """Whether it may be a failure of that gate, measured on what the project pins."""
+    if doubt.gate not in (None, declared.name):
+        return False
+    if doubt.result is None:
+        return True
+    return _uncounted(declared, Result(name=doubt.name, result=doubt.result)) is None
 
 
 def _uncounted(declared: GateConfig, result: Result | None) -> str | None:

@@ -35,8 +35,9 @@ class ZoneLog:
 
 @dataclass(frozen=True, kw_only=True)
 class Audited:
-    """`passed_over`: records and receipts that do not verify, and so anchor nothing. `elsewhere`:
-    zones whose log cannot be reached from here, and so was not looked at.
+    """`passed_over`: records and receipts that do not verify, and so anchor nothing; and decisions
+    that receipts name and earlier versions did not keep. `elsewhere`: zones whose log cannot be
+    reached from here, and so was not looked at.
 
     `open_end` is set where a cut could hide: it is what `audit verify` ends with (14).
     """
@@ -115,7 +116,7 @@ def verify(
     later.require()
     return Audited(
         logs=tuple(logs),
-        passed_over=tuple(passed_over),
+        passed_over=(*passed_over, *there.passed_over),
         elsewhere=tuple(elsewhere),
         open_end=_conclude(logs, strict),
     )

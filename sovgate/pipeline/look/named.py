@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sovgate.errors import Inconclusive, NotFound, UsageError, VerificationFailed
@@ -36,11 +36,13 @@ MAX_MISSING = 1000
 class Named:
     """Something that should be in a store: under `name`, or, where that ends in "/", in that
     folder. `size` is set where only it is compared; with neither, being there is enough.
+    `later`: earlier versions did not keep it, so that it is missing is told, and no error.
     """
 
     name: str
     sha256: str | None = None
     size: int | None = None
+    later: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ def _of_transfer(said: Transfer) -> Iterator[Named]:
 
 def _of_receipt(said: Receipt) -> Iterator[Named]:
     yield Named(name=transfers.record_name(said.release), sha256=said.record)
-    yield _blob(said.decision)
+    yield replace(_blob(said.decision), later=True)
 
 
 def _of_promotion(said: Promotion) -> Iterator[Named]:
@@ -148,6 +150,7 @@ class Stores:
         self._folders: dict[tuple[str, str], frozenset[str]] = {}
         self.missing: dict[str, None] = {}
         self.away: dict[str, str] = {}
+        self.passed_over: list[str] = []
 
     def expect(self, zone: str, names: Iterable[Named], by: str) -> None:
         """Note what of it is not there as it is named. `by` says who names it."""
@@ -159,7 +162,9 @@ class Stores:
             return
         for one in names:
             wrong = self._wrong(zone, one)
-            if wrong is not None and len(self.missing) <= MAX_MISSING:
+            if wrong == f"{one.name} is missing" and one.later:
+                self.passed_over.append(f"{by}: {wrong}, the decision that it names")
+            elif wrong is not None and len(self.missing) <= MAX_MISSING:
                 self.missing.setdefault(f"{wrong} in the store of zone {zone}; {by} names it")
 
     def _wrong(self, zone: str, one: Named) -> str | None:

@@ -265,11 +265,14 @@ def open_base(place: Path, opened: Project, advance: Advance | None = None) -> B
     digests = tuple(item.sha256 for item in found.evidence if item.role == "provenance")
     known = bool(found.records) and all(one.datasets for one in found.records)
     known = known and not uncovered(claims, found.records) and not weighed.unclear
+    aside = tuple(
+        (digest, reason) for digest, reason, _ in weighed.aside if digest not in weighed.results
+    )
     entry = BaseModel(
         name=called if renamed else name,
         manifest=manifest,
         records=digests if known else (),
-        aside=tuple((digest, reason) for digest, reason, _ in weighed.aside) if known else (),
+        aside=aside if known else (),
     )
     behind = (base for one in found.records for base in one.base_models)
     return Base(entries=(entry, *behind), records=found.records)

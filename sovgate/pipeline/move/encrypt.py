@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
-from sovgate.pipeline.beside import about_others, may_bind, read_records
+from sovgate.pipeline.beside import (
+    about_others,
+    may_bind,
+    read_records,
+    require_readable,
+)
 from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project, require_own
@@ -197,13 +202,13 @@ def read_evidence(
     for raw in read_records(folders, manifest):
         if raw.sha256 == hashlib.sha256(signature).hexdigest():
             continue
+        require_readable(raw)
         try:
             statement = foreign.statement(raw.data)
         except VerificationFailed:
-            if raw.unread is not None or not may_bind(raw, manifest):
-                raise
-            found.append((_unreadable(raw), raw.data))  # RULES 30: it binds where it arrives too
-            continue
+            if may_bind(raw, manifest):  # RULES 30: it binds where it arrives too
+                found.append((_unreadable(raw), raw.data))
+            continue  # what nobody can read and binds nothing stays behind, as `push` leaves it
         if statement.role != "signature" and statement.subject_sha256 != manifest:
             others.append((raw.name, statement.subject_sha256))
             continue

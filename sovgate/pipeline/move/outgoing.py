@@ -5,6 +5,7 @@ Everything here has verified against the source's own trust; nothing has crossed
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
-from sovgate.pipeline.beside import about_others, read_records
+from sovgate.pipeline.beside import about_others, read_records, require_readable
 from sovgate.pipeline.move.copies import require_maker
 from sovgate.pipeline.move.outbox import open_blob
 from sovgate.records import Options, Release, Sized
@@ -252,7 +253,7 @@ def select(
             verified = open_statement(item.data, trusted)
         except SovgateError as error:
             if binds(item, trusted, manifest):
-                documents[item.sha256] = _unreadable(item)
+                documents[item.sha256] = _uncounted(item)
             else:
                 left_behind.append(f"{item.name}: {error.what}")
             continue
@@ -273,24 +274,21 @@ def select(
     return tuple(documents.values()), tuple(left_behind)
 
 
-def _unreadable(item: RawEvidence) -> Document:
-    """RULES 30: what may be a training record travels as one, and binds where it arrives too."""
+def _uncounted(item: RawEvidence) -> Document:
+    """RULES 30: what binds travels as what it says it is, and binds where it arrives too.
+
+    What cannot be read travels as a training record, since it may be one.
+    """
+    from sovgate.formats import foreign
     from sovgate.formats.statement import PREDICATE_TYPES
     from sovgate.stages.transfer import Document
 
-    if item.unread is not None:
-        raise VerificationFailed(
-            f"the evidence {item.name!r} is too large to travel with the model",
-            why=f"{item.unread}; it may be a training record, so the model does not go without it",
-            fix="remove it from the evidence folder, if it is no evidence of this model",
-            reason="limits",
-        )
-    return Document(
-        role="provenance",
-        predicate_type=PREDICATE_TYPES["provenance"],
-        data=item.data,
-        sha256=item.sha256,
-    )
+    require_readable(item)
+    role, kind = "provenance", PREDICATE_TYPES["provenance"]
+    with contextlib.suppress(VerificationFailed):
+        said = foreign.statement(item.data)
+        role, kind = said.role, said.predicate_type
+    return Document(role=role, predicate_type=kind, data=item.data, sha256=item.sha256)
 
 
 def _blob(folder: Path, blob: Sized, what: str) -> bytes:

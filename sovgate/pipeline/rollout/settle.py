@@ -95,7 +95,8 @@ def _merged(
     """The promotion that a merged proposal became."""
     for proposal in reversed(ledger.waiting):
         if work.is_here(proposal) and _pins(there, proposal):
-            return _become(ledger, proposal, there)
+            made = _become(ledger, proposal, there)
+            return made and replace(made, repo=work.target.remote.url)
     return None
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sovgate.errors import (
+    ConfigError,
     GitError,
     Inconclusive,
+    KeyServiceError,
     PolicyDenied,
     ResidencyMismatch,
 )
@@ -76,8 +78,14 @@ class Candidate:
 
     @property
     def recorded(self) -> bool:
-        """Whether the last promotion record says this already."""
-        return rollouts.is_recorded(self.ledger.last, self._promotion(_Said()))
+        """Whether the last promotion record says this already, by the identity that signs now."""
+        if not rollouts.is_recorded(self.ledger.last, self._promotion(_Said())):
+            return False
+        try:
+            signer = self.rollout.opened.signer(self.rollout.zone)
+        except (ConfigError, KeyServiceError):
+            return True  # at a desk that signs nothing, nothing is done anew
+        return self.ledger.is_by(signer, self.rollout.trusted)
 
     @property
     def proposal(self) -> str:
@@ -284,7 +292,7 @@ class Candidate:
             return "proposal", rollouts.append(store, signer, trusted, wanted)[1]
         if pushed.already:  # by an earlier run, or by one at the same time
             now = self.rollout.read_ledger()
-            if rollouts.is_recorded(now.last, wanted):
+            if rollouts.is_recorded(now.last, wanted) and now.is_by(signer, trusted):
                 return "promotion", now.digests[-1]
         known = len(self.ledger.promotions)
         return "promotion", rollouts.append(store, signer, trusted, wanted, known=known)[1]

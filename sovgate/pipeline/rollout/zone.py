@@ -14,7 +14,7 @@ from sovgate.errors import (
 )
 from sovgate.formats.kustomize import Pin
 from sovgate.formats.promotion import Promotion
-from sovgate.git.url import parse_remote
+from sovgate.git.url import parse_remote, repository_of
 from sovgate.pipeline.move.movement import Timer
 from sovgate.pipeline.rollout.received import Received, read_received
 from sovgate.pipeline.rollout.results import Place
@@ -102,10 +102,13 @@ class Rollout:
         return rollouts.read_ledger(self.store, self.zone, self.opened.config.model, self.trusted)
 
     def is_here(self, promotion: Promotion) -> bool:
-        """Whether a record is about the overlay that drives the zone now."""
+        """Whether a record is about the overlay that drives the zone now, however the repository's
+        URL was spelt then."""
         target = self.target
-        return (promotion.repo, promotion.path) == (target.remote.url, target.path or ".") and (
-            promotion.kind == "proposal" or promotion.branch == target.branch
+        return (
+            repository_of(promotion.repo) == repository_of(target.remote.url)
+            and promotion.path == (target.path or ".")
+            and (promotion.kind == "proposal" or promotion.branch == target.branch)
         )
 
     def pin(self, received: Received) -> Pin:

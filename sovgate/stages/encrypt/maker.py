@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sovgate.errors import KeyServiceError, VerificationFailed
+from sovgate.errors import VerificationFailed
 from sovgate.formats.sealed import Made, signed_bytes
+from sovgate.stages.trust import checked_signature
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -21,17 +22,7 @@ SIGNATURE_NAME = "sealed.signature.json"
 
 def sign_record(sealed: bytes, maker: Signer) -> bytes:
     """The bytes of `sealed.signature.json`. Raises KeyServiceError."""
-    message = signed_bytes(sealed)
-    signature = maker.sign(message)
-    try:
-        maker.public_key.verify(message, signature)
-    except VerificationFailed as error:
-        raise KeyServiceError(
-            "the signing key gave a signature that its own public key refuses",
-            why=error.why or error.what,
-            fix="check that the key URI and the public key belong together",
-            reason="signer-fault",
-        ) from error
+    signature = checked_signature(maker, signed_bytes(sealed))
     return Made(key_id=maker.public_key.key_id, signature=signature).canonical()
 
 

@@ -31,8 +31,9 @@ from sovgate.formats.promotion import (
     parse_object_name,
 )
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.git.url import repository_of
 from sovgate.records import Release
-from sovgate.stages.trust import Trusted, open_statement, seal
+from sovgate.stages.trust import Trusted, open_statement, said_by, seal
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Signer
@@ -46,6 +47,7 @@ class Ledger:
     """The promotions of a model in a zone, oldest first; `digests` beside them.
 
     `proposals` are what was proposed, merged or not, oldest first, with the digests beside them.
+    `newest` are the bytes of the last promotion; None where this run would have written it.
     """
 
     zone: str
@@ -54,6 +56,11 @@ class Ledger:
     digests: tuple[str, ...]
     proposals: tuple[Promotion, ...] = ()
     proposal_digests: tuple[str, ...] = ()
+    newest: bytes | None = None
+
+    def is_by(self, signer: Signer, trusted: Sequence[Trusted]) -> bool:
+        """Whether the last promotion is by the identity that would sign now (RULES 32)."""
+        return self.newest is None or said_by(self.newest, signer, trusted, "promotion") is not None
 
     @property
     def last(self) -> Promotion | None:
@@ -93,6 +100,7 @@ class Ledger:
             self,
             promotions=(*self.promotions, promotion),
             digests=(*self.digests, digest),
+            newest=None,
         )
 
     def rolled_back_to(self, reason: str, release: Release | None) -> Promotion | None:
@@ -159,7 +167,8 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
     """
     promotions: list[Promotion] = []
     digests: list[str] = []
-    for name, promotion, digest in _records(store, PROMOTIONS, zone, model, trusted):
+    newest = None
+    for name, promotion, newest in _records(store, PROMOTIONS, zone, model, trusted):
         if (promotion.previous.sha256 if promotion.previous else None) != (
             digests[-1] if digests else None
         ):
@@ -167,7 +176,7 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
         if promotion.kind == "rollback":
             _check_rollback(promotion, promotions, name)
         promotions.append(promotion)
-        digests.append(digest)
+        digests.append(_sha256(newest))
     proposed = list(_records(store, PROPOSALS, zone, model, trusted))
     for name, proposal, _ in proposed:
         if proposal.previous is not None and proposal.previous.sha256 not in digests:
@@ -178,14 +187,15 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
         promotions=tuple(promotions),
         digests=tuple(digests),
         proposals=tuple(proposal for _, proposal, _ in proposed),
-        proposal_digests=tuple(digest for _, _, digest in proposed),
+        proposal_digests=tuple(_sha256(data) for _, _, data in proposed),
+        newest=newest,
     )
 
 
 def _records(
     store: Store, folder: str, zone: str, model: str, trusted: Sequence[Trusted]
-) -> Iterator[tuple[str, Promotion, str]]:
-    """Name, record and SHA-256 of what lies in one folder, each verified and numbered."""
+) -> Iterator[tuple[str, Promotion, bytes]]:
+    """Name, record and bytes of what lies in one folder, each verified and numbered."""
     for number, name in enumerate(store.list(f"{folder}/{zone}/{model}/"), 1):
         if number > MAX_NUMBER:
             _refuse("there are more promotions than a reader takes", "limits")
@@ -203,7 +213,7 @@ def _records(
             ) from error
         if promotion.object_name != name:
             _refuse(f"{name} is the record of another promotion", "promotion-foreign")
-        yield name, promotion, _sha256(data)
+        yield name, promotion, data
 
 
 def read_since(store: Store, ledger: Ledger, trusted: Sequence[Trusted]) -> tuple[Promotion, ...]:
@@ -248,10 +258,12 @@ def open_promotion(data: bytes, trusted: Sequence[Trusted]) -> Promotion:
 
 def is_recorded(last: Promotion | None, wanted: Promotion) -> bool:
     """Whether the last record says all that `wanted` would: the same release, in the same place."""
-    return last is not None and all(
-        getattr(last, name) == getattr(wanted, name)
-        for name in ("release", "record", "manifest", "kind", "repo", "path", "branch")
-    )
+    return last is not None and _saying(last) == _saying(wanted)
+
+
+def _saying(one: Promotion) -> tuple[object, ...]:
+    place = (repository_of(one.repo), one.path, one.branch)
+    return one.release, one.record, one.manifest, one.kind, place
 
 
 def append(
