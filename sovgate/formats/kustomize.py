@@ -42,6 +42,7 @@ class Kustomization:
     files    further files that it names, from its own folder
     steps    its generators, transformers and validators: files, folders, or their text
     later    (field, line) of what kustomize runs after `patches:`
+    beside   (field, line) of what else decides what runs, and is none of a pin's
     makers   fields that make resources in a way that cannot be seen from here
     charts   whether Helm is among them, which is never run
     """
@@ -52,12 +53,15 @@ class Kustomization:
     later: tuple[tuple[str, int], ...]
     makers: tuple[str, ...]
     charts: bool
+    beside: tuple[tuple[str, int], ...] = ()
 
 
 _FILE_FIELDS = ("crds", "configurations", "patchesStrategicMerge")
 _STEP_FIELDS = ("generators", "transformers", "validators")
 _PATH_FIELDS = ("patches", "patchesJson6902", "replacements")
 _GENERATORS = ("configMapGenerator", "secretGenerator")
+#: What a person may take for a part of the pin, and is not.
+_BESIDE = ("images", "replicas", *_GENERATORS, "patches")
 _CHARTS = ("helmCharts", "helmChartInflationGenerator")
 _MAKERS = (*_CHARTS, "generators")
 
@@ -90,6 +94,19 @@ def read_kustomization(data: bytes, name: str) -> Kustomization:
         later=tuple((key, places.where((key,)).line or 1) for key in later),
         makers=tuple(key for key in _MAKERS if value.get(key)),
         charts=any(value.get(key) for key in _CHARTS),
+        beside=tuple(
+            (key, places.where((key,)).line or 1) for key in _BESIDE if _is_set(value, key)
+        ),
+    )
+
+
+def _is_set(value: dict[str, Any], key: str) -> bool:
+    """Whether a field says something; of patches, besides our own."""
+    if key != "patches":
+        return bool(value.get(key))
+    return any(
+        not isinstance(item, dict) or item.get("path") != RELEASE_FILE
+        for item in _list(value.get(key))
     )
 
 

@@ -201,12 +201,14 @@ def _read_named(read: Read, path: str, walk: Walk) -> bytes | Collection[str]:
 class Chosen:
     """The workload that serves the model, with all its containers, and those that are asked for.
 
-    `missing` are containers that no manifest has: a patch or a component may add them.
+    `missing` are containers that no manifest has: a patch or a component may add them. `believed`:
+    its manifest cannot be seen from here.
     """
 
     workload: Workload
     target: Workload
     missing: tuple[str, ...] = ()
+    believed: bool = False
 
 
 def choose(walk: Walk, folder: str, asked: Asked) -> Chosen:
@@ -240,7 +242,7 @@ def choose(walk: Walk, folder: str, asked: Asked) -> Chosen:
                 namespace=namespace,
                 containers=asked.containers,
             )
-            return Chosen(workload=believed, target=believed)
+            return Chosen(workload=believed, target=believed, believed=True)
     elif walk.unseen:
         _unclear(
             folder,

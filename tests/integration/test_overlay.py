@@ -373,6 +373,38 @@ def test_what_runs_later_and_changes_nothing_of_ours_is_named_and_lets_it_pass(
     promoted(target(repository), pin())
 
 
+def test_rule_42_what_the_overlay_says_besides_is_named(repository: Repository) -> None:
+    """Who sees a release promoted may think that its image was too."""
+    said = (
+        "resources: [../../base]\nimages:\n- {name: nginx, newTag: '1.27'}\n"
+        "replicas:\n- {name: serve, count: 2}\npatches:\n"
+        "- target: {kind: Deployment}\n"
+        "  patch: |-\n    - {op: add, path: /spec/paused, value: false}\n"
+    )
+    repository.person_pushes({KUSTOMIZATION: said})
+    assert planned(target(repository)).beside == (
+        f"images in {KUSTOMIZATION}:2: it stays as it is, for sovgate pins the model and no image",
+        f"replicas in {KUSTOMIZATION}:4: it stays as it is",
+        f"patches in {KUSTOMIZATION}:6: it stays as it is",
+    )
+    promoted(target(repository), pin())
+    assert len(planned(target(repository)).beside) == 3
+
+
+def test_a_plain_overlay_has_nothing_beside_the_pin(repository: Repository) -> None:
+    promoted(target(repository), pin())
+    assert planned(target(repository)).beside == ()
+
+
+def test_rule_42_what_is_believed_of_a_base_elsewhere_is_said(repository: Repository) -> None:
+    remote = "resources: ['https://git.example.eu/base?ref=v1']\n"
+    repository.person_pushes({KUSTOMIZATION: remote})
+    where = target(repository, deployment="serve", containers=("fetch", "server"))
+    (note,) = [one for one in planned(where).unchecked if "taken for main containers" in one]
+    assert note.startswith("fetch, server of Deployment ")
+    assert "an init container would not be pinned" in note
+
+
 @pytest.mark.usefixtures("nothing_to_build_with")
 @pytest.mark.parametrize("field", LATER)
 def test_rule_42_without_a_builder_what_runs_later_is_refused_until_the_project_accepts_it(

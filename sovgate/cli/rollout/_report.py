@@ -39,6 +39,7 @@ def decision_rows(made: RolledOut) -> list[tuple[str, str]]:
 def notes(made: RolledOut) -> list[str]:
     place, branch = made.place, made.committed.branch
     found = [f"not checked: {text}" for text in made.unchecked]
+    found += [f"beside the pin: {text}" for text in made.committed.beside]
     if made.proposed:
         found += [
             f"open a pull request from {branch} to {place.onto} in {place.repo}",
@@ -70,6 +71,7 @@ def data(made: RolledOut) -> dict[str, object]:
         "dry-run": made.dry_run,
         "diff": made.diff,
         "unchecked": list(made.unchecked),
+        "beside": list(made.committed.beside),
         "audit-head": committed.audit_head,
         "steps": [{"name": name, "seconds": f"{took:.3f}"} for name, took in made.steps],
         "seconds": f"{made.seconds:.3f}",

@@ -63,7 +63,14 @@ def promote(
         else:
             done, already = found.run(checkout, state, judged)
         return replace(
-            _promoted(found, release, done, state=state, settled=settled, options=options),
+            _promoted(
+                found,
+                release,
+                replace(done, beside=plan.beside),
+                state=state,
+                settled=settled,
+                options=options,
+            ),
             permits=(*judged.permits, *judged.set_aside),
             already=already,
             diff="" if already and not options.dry_run else plan.diff,

@@ -35,7 +35,8 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Committed:
-    """What was committed, to `branch`, and what signed record and log say of it.
+    """What was committed, to `branch`, and what signed record and log say of it. `beside` is what
+    the overlay says of what runs besides, in words: it stayed as it was.
 
     `promotion` is the record where the zone's branch has it, `proposal` where it waits. All but
     `branch` are None where nothing was written.
@@ -48,6 +49,7 @@ class Committed:
     decision: str | None = None
     audit_head: str | None = None
     attempts: int = 0
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

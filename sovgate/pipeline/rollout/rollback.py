@@ -67,7 +67,7 @@ def rollback(
         return RolledBack(
             subject=chosen.candidate.subject,
             place=work.place(state),
-            committed=done,
+            committed=replace(done, beside=plan.beside),
             permits=chosen.judged.permits,
             already=already and done.branch != state.branch,
             dry_run=options.dry_run,

@@ -6,7 +6,7 @@ Reads the repository's objects by `sovgate.git`, and builds the result in the sa
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,14 @@ from sovgate.stages.promote.description import difference
 class Plan:
     """The new bytes of the files that change, and the difference for a person.
 
-    `unchecked` says in words what was not checked of the overlay that would be committed.
+    `unchecked` says in words what was not checked of the overlay that would be committed; `beside`
+    what else it says of what runs, which stays as it is (RULES 42).
     """
 
     changes: dict[str, bytes]
     diff: str
     unchecked: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def unchanged(self) -> bool:
@@ -82,7 +84,7 @@ class Planner:
         unchecked = work.check(new, target)
         changes = {key: data for key, data in new.items() if data != old.get(key)}
         diff = difference(self._folder, old, changes)
-        return Plan(changes=changes, diff=diff, unchecked=unchecked)
+        return Plan(changes=changes, diff=diff, unchecked=unchecked, beside=work.beside())
 
     def read(self, tip: str, path: str) -> bytes | Collection[str]:
         item = self._trees.at(tip, path)
@@ -110,6 +112,7 @@ class _Work:
         self._folder = planner.target.path or "."
         self._read = lambda path: planner.read(tip, path)
         self.walk: Walk = overlay.find(self._read, self._folder)
+        self._believed = False
 
     def target(self) -> Workload:
         """The workload with the containers that are pinned."""
@@ -117,6 +120,7 @@ class _Work:
             workload=self._planner.target.deployment, containers=self._planner.target.containers
         )
         chosen = overlay.choose(self.walk, self._folder, asked)
+        self._believed = chosen.believed
         return chosen.target if not chosen.missing else self._complete(chosen, asked)
 
     def _complete(self, chosen: Chosen, asked: Asked) -> Workload:
@@ -165,7 +169,7 @@ class _Work:
             made = self._planner.build(self._files(new))
         except render.CannotBuildError as error:
             self._require_accepted(later)
-            return (f"the overlay was not built: {error}", *named)
+            return (f"the overlay was not built: {error}", *self._as_believed(target), *named)
         except render.BrokenError as error:
             raise self._broken(str(error), target) from error
         differs = list(rendered.differences(made, self._pin, target))
@@ -180,14 +184,34 @@ class _Work:
             )
         return tuple(f"{text}; what is rendered now is right" for text in named)
 
+    def _as_believed(self, target: Workload) -> tuple[str, ...]:
+        """What was taken for true of a workload whose manifest is not in the repository."""
+        if not self._believed:
+            return ()
+        names = ", ".join(target.containers)
+        return (
+            f"{names} of {target}: taken for main containers, since the manifest is not in this "
+            "repository; an init container would not be pinned",
+        )
+
     def _later(self) -> list[tuple[str, str]]:
         """(field, place) of what kustomize runs after our patch."""
         own = self.walk.kustomizations.get(posixpath.normpath(self._folder))
+        return self._placed(own.later) if own else []
+
+    def beside(self) -> tuple[str, ...]:
+        """What the overlay's own kustomization says of what runs, and a pin leaves as it is."""
+        own = self.walk.kustomizations.get(posixpath.normpath(self._folder))
+        return tuple(
+            f"{field} in {place}: it stays as it is"
+            + (", for sovgate pins the model and no image" if field == "images" else "")
+            for field, place in self._placed(own.beside if own else ())
+        )
+
+    def _placed(self, fields: Iterable[tuple[str, int]]) -> list[tuple[str, str]]:
         (name,) = self._edited
         shown = posixpath.normpath(posixpath.join(self._folder, name))
-        return (
-            [(field, str(Where(path=shown, line=line))) for field, line in own.later] if own else []
-        )
+        return [(field, str(Where(path=shown, line=line))) for field, line in fields]
 
     def _require_accepted(self, later: list[tuple[str, str]]) -> None:
         for field, place in later:
