@@ -298,10 +298,8 @@ def _has_digest(row: strict.JSON) -> bool:
     return type(digest) is dict and type(digest.get("sha256")) is str
 
 
-def _heard(
-    raw: RawEvidence, trusted: Sequence[Trusted], *, named: bool
-) -> Verified | SovgateError | None:
-    """What somebody trusted said in it, or why it cannot be told. None: it is a stranger's.
+def _heard(raw: RawEvidence, trusted: Sequence[Trusted], *, named: bool) -> Verified | str | None:
+    """What somebody trusted said in it, or the reason why it cannot be told. None: a stranger's.
 
     `named`: something verified that dates it names it, so somebody counted it once.
     """
@@ -313,10 +311,10 @@ def _heard(
         strange = error.reason == _STRANGER or (
             error.reason == "untrusted-certificate" and not _was_trusted(raw, trusted)
         )
-        return None if strange and not named else error
+        return None if strange and not named else error.reason
 
 
-def _binds(raw: RawEvidence, heard: Verified | SovgateError | None, manifest: str) -> bool:
+def _binds(raw: RawEvidence, heard: Verified | str | None, manifest: str) -> bool:
     """Whether it may be a training record about `manifest` by somebody trusted, now or before."""
     from sovgate.formats import doubtful, foreign
 
@@ -324,9 +322,9 @@ def _binds(raw: RawEvidence, heard: Verified | SovgateError | None, manifest: st
         return True
     if heard is None:
         return False
-    if not isinstance(heard, SovgateError):
+    if not isinstance(heard, str):
         return (heard.role, heard.statement.subject_sha256) == ("provenance", manifest)
-    if heard.reason == "untrusted-role":
+    if heard == "untrusted-role":
         # It was read whole, and a key that the project names signed it: it is what it says.
         said = foreign.statement(raw.data)
         return (said.role, said.subject_sha256) == ("provenance", manifest)

@@ -39,18 +39,17 @@ class Doubt:
         return f"{self.name[:60]} (sha256:{self.sha256}) does not count: {why}"
 
 
-def find(
-    raw: RawEvidence, heard: Verified | SovgateError, manifest: str, reason: str
-) -> Doubt | None:
+def find(raw: RawEvidence, heard: Verified | str, manifest: str, reason: str) -> Doubt | None:
     """The doubt that a statement raises, which cannot be counted. None where it raises none.
 
-    `heard` is what a trusted signer said in it, or why nobody did; strangers were left out.
+    `heard` is what a trusted signer said in it, or the reason why that cannot be told; strangers
+    were left out.
     """
     from sovgate.formats import doubtful
 
     spoilt = Doubt(name=raw.name, sha256=raw.sha256, reason=reason)
-    if isinstance(heard, SovgateError):
-        if heard.reason != "untrusted-role" and doubtful.may_be_result(raw.data, manifest):
+    if isinstance(heard, str):
+        if heard != "untrusted-role" and doubtful.may_be_result(raw.data, manifest):
             return spoilt
         return None
     return _said(heard.statement, manifest, spoilt)
