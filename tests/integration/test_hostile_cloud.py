@@ -261,6 +261,7 @@ def test_rule_36_no_variable_puts_a_proxy_before_the_metadata_service(
     for given in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(given, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+    monkeypatch.setenv("AWS_DEFAULTS_MODE", "auto")
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     answers_nothing = lambda _: Answer(status=404)  # noqa: E731

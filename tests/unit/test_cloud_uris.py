@@ -142,6 +142,16 @@ def test_a_slip_in_the_scheme_makes_no_folder(text: str) -> None:
     assert parse("./a://b", what="store").rest == "./a://b"
 
 
+def test_rule_29_no_file_gets_the_keys_of_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    with pytest.raises(ConfigError) as caught:
+        _ = s3("s3://kyc-eu")._client
+    assert (caught.value.reason, caught.value.fix) == ("tls-key-log", "unset SSLKEYLOGFILE")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("text", ["", " ", "/nowhere/roots.pem", "http://127.0.0.1:1"])
 def test_rule_36_no_variable_chooses_roots_or_a_proxy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str

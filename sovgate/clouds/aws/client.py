@@ -34,6 +34,7 @@ _ONE_ENDPOINT = {
     "sts_regional_endpoints": "regional",
     "use_dualstack_endpoint": False,
     "use_fips_endpoint": False,
+    "defaults_mode": "legacy",  # another one asks the metadata service where it runs
 }
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
 _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -224,7 +225,7 @@ def client(
     of the project's own DECLARED_ACCESS_KEY_ID …); else the SDK's own chain.
     Raises `kind`; ConfigError where the SDK's own settings would load code.
     """
-    environ.refuse_plugins()
+    environ.refuse_leaks()
     boto3, botocore = _sdk(service)
     try:
         session = botocore.session.Session(profile=profile)

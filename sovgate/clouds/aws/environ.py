@@ -10,6 +10,7 @@ import os
 from sovgate.errors import ConfigError
 
 _PLUGINS = "BOTOCORE_EXPERIMENTAL__PLUGINS"
+_KEY_LOG = "SSLKEYLOGFILE"
 
 
 def credentials(provider: str) -> tuple[str, ...] | None:
@@ -31,9 +32,21 @@ def credentials(provider: str) -> tuple[str, ...] | None:
     return tuple(value for value in values if value) if values[0] else None
 
 
-def refuse_plugins() -> None:
-    """The SDK runs modules that a variable names, and gives them each client that is made: they
-    could answer in the place of a service (RULES 36). Raises ConfigError, reason "aws-plugins"."""
+def refuse_leaks() -> None:
+    """Two variables give others what only the service may have. Raises ConfigError.
+
+    "aws-plugins": the SDK runs modules that it names, and gives them each client that is made: they
+    could answer in the place of a service (RULES 36). "tls-key-log": the keys of each connection go
+    into a file that it names, and credentials with them (RULES 29).
+    """
+    if os.environ.get(_KEY_LOG, "").strip():
+        raise ConfigError(
+            f"{_KEY_LOG} is set",
+            why="the keys of every connection would be written into that file, and whoever has it "
+            "reads the credentials that are sent",
+            fix=f"unset {_KEY_LOG}",
+            reason="tls-key-log",
+        )
     if os.environ.get(_PLUGINS, "").strip() not in ("", "DISABLED"):
         raise ConfigError(
             f"{_PLUGINS} is set",
