@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from sovgate.errors import GitError
@@ -82,6 +83,14 @@ _HELPER = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ignored:
+    """Lines on what names roots or a proxy here, and is not used (RULES 36)."""
+
+    roots: tuple[str, ...] = ()
+    proxy: tuple[str, ...] = ()
+
+
 def workspace() -> contextlib.AbstractContextManager[Path]:
     """A private folder for one clone, gone afterwards; what killed runs left is swept first."""
     return private("clone")
@@ -120,13 +129,13 @@ class Git:
         self.run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
         self.sha256 = object_format == "sha256"
 
-    def ignored(self) -> tuple[str, ...]:
-        """What names roots or a proxy in the surroundings and is not used, for an error."""
+    def ignored(self) -> Ignored:
+        """What of the surroundings is not used, for an error of a connection."""
         roots = sorted(name for name in self._unused if name != "proxy")
         proxy = sorted(self._unused - set(roots))
-        return (
-            *authority.ignored(f"http.{name} of Git's configuration" for name in roots),
-            *proxies.ignored(f"http.{name} of Git's configuration" for name in proxy),
+        return Ignored(
+            roots=authority.ignored(f"http.{name} of Git's configuration" for name in roots),
+            proxy=proxies.ignored(f"http.{name} of Git's configuration" for name in proxy),
         )
 
     def user(self) -> tuple[str, str]:

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from sovgate.git.repo import Ignored
 from sovgate.git.url import parse_remote
 from sovgate.stages.promote.asked import GitTarget
 from sovgate.stages.promote.refusal import refused
 
 URL = "https://git.bank.example/serving.git"
 TARGET = GitTarget(zone="eu", remote=parse_remote(URL, Path("/")), path="overlays/eu")
-NOT_USED = ("SSL_CERT_FILE is set and not used: name the CA's certificate with --ca FILE",)
+NOT_USED = Ignored(
+    roots=("SSL_CERT_FILE is set and not used: name the CA's certificate with --ca FILE",),
+    proxy=("HTTPS_PROXY is set and not used: name the proxy with --proxy http://HOST:PORT",),
+)
 
 AUTHORITY, NAME, TIME = "--ca FILE", "gitops.repo", "renewed"
 CERTIFICATES = {
@@ -51,12 +55,12 @@ def test_a_certificate_of_an_unknown_ca_names_the_option(said: str) -> None:
     assert CERTIFICATES[said] in str(error.fix)
     assert ("--ca" in str(error.fix)) is (CERTIFICATES[said] == AUTHORITY)
     assert said.split("'")[0] in str(error.why)
-    assert error.details == NOT_USED
+    assert error.details == NOT_USED.roots
 
 
 @pytest.mark.parametrize("said", PROXIES)
 def test_a_proxy_that_does_not_answer_is_called_so(said: str) -> None:
-    error = refused("fetch from", f"fatal: unable to access '{URL}/': {said}", TARGET)
+    error = refused("fetch from", f"fatal: unable to access '{URL}/': {said}", TARGET, Ignored())
     assert (error.reason, "--proxy" in str(error.fix)) == ("git-unreachable", True)
 
 
@@ -73,4 +77,4 @@ def test_other_words_keep_their_meaning(said: str, reason: str) -> None:
     error = refused("read", said, TARGET, NOT_USED)
     assert error.reason == reason
     assert "--ca" not in str(error.fix)
-    assert (error.details[-1:] == NOT_USED) is (reason == "git-unreachable")
+    assert (error.details[-1:] == NOT_USED.proxy) is (reason == "git-unreachable")

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from sovgate.errors import GitError, workflow_permissions
-from sovgate.git.repo import printable
+from sovgate.git.repo import Ignored, printable
 
 if TYPE_CHECKING:
     from sovgate.stages.promote.asked import GitTarget
@@ -120,11 +120,8 @@ def _tls(said: str) -> str:
     return "if the server has a certificate of your own CA, name it: --ca FILE"
 
 
-def refused(doing: str, said: str, target: GitTarget, ignored: tuple[str, ...] = ()) -> GitError:
-    """The error of a git that ended badly; `doing` completes "could not …".
-
-    `ignored`: lines on what in the surroundings is not used, for errors of the connection.
-    """
+def refused(doing: str, said: str, target: GitTarget, ignored: Ignored) -> GitError:
+    """The error of a git that ended badly; `doing` completes "could not …"."""
     reason, fix = "git", "read what git said, and run it again"
     if "couldn't find remote ref" in said:
         reason = "no-branch"
@@ -153,8 +150,7 @@ def refused(doing: str, said: str, target: GitTarget, ignored: tuple[str, ...] =
         reason, fix = "git-unreachable", "check that the repository answers, and run it again"
     lines = _lines(said)
     more = tuple(f"  {line}" for line in lines[1:])
-    if reason in ("tls", "git-unreachable"):
-        more += ignored
+    more += {"tls": ignored.roots, "git-unreachable": ignored.proxy}.get(reason, ())
     if reason == "git-access":
         more += workflow_permissions("contents: write")
     return GitError(
