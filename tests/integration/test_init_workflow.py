@@ -189,11 +189,17 @@ def test_a_tag_takes_a_model_from_training_into_the_zone(
     folder, handover = tmp_path / "kyc", tmp_path / "handover"
     secrets = project(folder, "central")
     jobs = prepared(folder, handover)["jobs"]
+    # From a clean clone: what Git has of the project, and the secrets, are all that it needs.
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "begin"]):
+        git(folder, *words)
+    git(tmp_path, "clone", "-q", str(folder), "clone")
+    clone = tmp_path / "clone"
     clean = ["clean-us-train", "clean-eu"]
     assert list(jobs) == ["train", "send", "receive-eu", *clean]
-    log = run(act, tree, folder, secrets, tmp_path)
+    log = run(act, tree, clone, secrets, tmp_path)
     assert log.code == 0, str(log)
     assert log.outputs("verify")["manifest"] == log.outputs("pull")["manifest"]
+    assert not [path for path in clone.glob("keys/*.pem") if ".pub." not in path.name]
     assert log.outputs("pull")["manifest"] == log.outputs("sign")["manifest"]
     assert log.outputs("push")["release"].startswith("kyc/v1.0.0@sha256:")
     assert [path.read_text() for path in handover.glob("seen-*")] == [""], "model code saw a key"

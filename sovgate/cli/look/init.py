@@ -82,6 +82,14 @@ sovgate init kyc --pattern central --train aws:eu-central-1 --serve dc1=declared
     help="Where keys are that init does not make: awskms (default), or file.",
 )
 @option(
+    "--runners",
+    type=click.Choice(["zones", "hosted"]),
+    default="zones",
+    show_default=True,
+    help="Where workflows run: in the zones, on runners of your own; or hosted, to begin with, "
+    "which writes those alone that hold no key, model or data.",
+)
+@option(
     "--local",
     is_flag=True,
     cls=Option,
@@ -110,6 +118,7 @@ def command(
     gitops: str | None,
     keys: bool,
     key_scheme: str | None,
+    runners: str,
     local: bool,
     dry_run: bool,
     format_: str,
@@ -172,20 +181,27 @@ def command(
             local=local,
         )
         places.check(answers.zones)
-    return _report(pipeline.init(target, answers, dry_run=dry_run), answers)
+    hosted = runners == "hosted"
+    return _report(pipeline.init(target, answers, hosted=hosted, dry_run=dry_run), answers, hosted)
 
 
 def _slug(folder: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower())[:40].strip("-") or "model"
 
 
-def _report(made: Made, answers: Answers) -> Report:
+def _report(made: Made, answers: Answers, hosted: bool) -> Report:
     word = "would write" if made.dry_run else "wrote"
     rows = [("new", path) for path in made.created] + [("there", path) for path in made.kept]
     notes = [f"{path} is left as it is; it lacks the lines above" for path, _ in made.differ]
     notes += made.elsewhere
     notes += answers.left_out()
     notes += answers.without_kms()
+    if hosted:
+        notes += [
+            "no workflow trains, signs, sends or receives: nobody can say where a hosted runner is",
+            "until zones have runners, `sovgate release` at a desk or tekton/ does that; then run "
+            f"this again without --runners hosted ({DOCS}/actions.md#hosted-runners)",
+        ]
     if not made.dry_run:
         notes += _next(made, answers)
     return Report(
@@ -205,6 +221,7 @@ def _report(made: Made, answers: Answers) -> Report:
             "model": answers.model,
             "zones": {zone.name: zone.region.id for zone in answers.zones},
             "datasets": {one.name: list(one.stays_in) for one in answers.data},
+            "runners": "hosted" if hosted else "zones",
             "dry-run": made.dry_run,
         },
         notes=tuple(notes),

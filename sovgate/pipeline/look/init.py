@@ -103,8 +103,10 @@ def _place(folder: Path, model: str) -> tuple[Path, str]:
     return Path(os.path.relpath(root)), place
 
 
-def init(folder: Path, answers: Answers, *, dry_run: bool = False) -> Made:
+def init(folder: Path, answers: Answers, *, hosted: bool = False, dry_run: bool = False) -> Made:
     """Write the project into `folder`, which may hold other things.
+
+    hosted  only workflows that runners at any place may run
 
     Raises UsageError ("output-exists": a file is there and is another; nothing was written),
     DiskError. After a crash run it again with the same answers: it finishes.
@@ -114,7 +116,7 @@ def init(folder: Path, answers: Answers, *, dry_run: bool = False) -> Made:
     below = f"{place}/" if place else ""
     wanted = {
         path[1:] if path.startswith("/") else below + path: data
-        for path, data in files(answers).items()
+        for path, data in files(answers, hosted=hosted).items()
     }
     keys = [(kind, below + path) for kind, path in key_files(answers)]
     _check_folders(folder, top, [*wanted, *(path for _, path in keys)])

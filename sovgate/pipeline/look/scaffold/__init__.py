@@ -17,8 +17,11 @@ from sovgate.pipeline.look.scaffold.template import fill, place_of
 SCHEMA = ".sovgate-schema.json"
 
 
-def files(answers: Answers) -> dict[str, bytes]:
+def files(answers: Answers, *, hosted: bool = False) -> dict[str, bytes]:
     """Path -> content of every file but the keys. The same answers give the same bytes.
+
+    hosted  no workflow but those that a runner at any place may run: none holds a key, a model or
+            data. What there is else is the same, so the others can be added later.
 
     Paths are below the project's folder; those that begin with a slash are below the root of the
     repository, where alone GitHub and pre-commit look.
@@ -37,7 +40,6 @@ def files(answers: Answers) -> dict[str, bytes]:
             note="free: it may go anywhere",
         ),
         f"/.github/workflows/{actions.named('check', answers)}": actions.check(answers),
-        f"/.github/workflows/{actions.named('release', answers)}": actions.release(answers),
         "/.pre-commit-config.yaml": fill("pre-commit.yaml", version=__version__),
         ".gitignore": fill("gitignore") + ("/stores/\n" if answers.local else ""),
         "keys/README.md": fill("keys.md"),
@@ -46,6 +48,9 @@ def files(answers: Answers) -> dict[str, bytes]:
         "serving/base/deployment.yaml": fill("serving-deployment.yaml", model=answers.model),
     }
     made |= tekton.files(answers)
+    kind = "policy" if hosted else "release"
+    written = actions.policy(answers) if hosted else actions.release(answers)
+    made[f"/.github/workflows/{actions.named(kind, answers)}"] = written
     if answers.place:
         made["/.github/workflows/sovgate-guard.yml"] = fill("guard.yml")
     for data in answers.data:
@@ -62,7 +67,7 @@ def files(answers: Answers) -> dict[str, bytes]:
         made[f"serving/overlays/{zone.name}/kustomization.yaml"] = fill(
             "serving-overlay.yaml", zone=zone.name, model=answers.model, place=place_of(zone)
         )
-    if answers.hybrid or answers.gitops is not None:
+    if (answers.hybrid or answers.gitops is not None) and not hosted:
         made[f"/.github/workflows/{actions.named('rollback', answers)}"] = actions.rollback(answers)
     return {path: text.encode() for path, text in made.items()}
 

@@ -45,16 +45,39 @@ def check(answers: Answers) -> str:
             ", and all that Git tracks is looked through\n# for data, keys, pickles and weights"
         )
         return fill("check.yml", called="", paths="", only="", guard=guard, guards=guards, of="")
-    paths = json.dumps([f"{place}/**", f".github/workflows/{named('check', answers)}"])
     return fill(
         "check.yml",
         called=f" {answers.model}",
-        paths=f"\n    paths: {paths}",
+        paths=_paths("check", answers),
         only=f"\n        with:\n          project: {json.dumps(place)}",
         guard="",
         guards=".\n# sovgate-guard.yml looks through all files",
         of=f" of {place}",
     )
+
+
+def _paths(what: str, answers: Answers) -> str:
+    """Of a project in a folder of a repository: what starts a workflow of its own."""
+    if not answers.place:
+        return ""
+    paths = json.dumps([f"{answers.place}/**", f".github/workflows/{named(what, answers)}"])
+    return f"\n    paths: {paths}"
+
+
+def policy(answers: Answers) -> str:
+    """What hosted runners can do besides: ask of each training whether its data may be there."""
+    common = _common(answers)
+    text = fill(
+        "policy.yml",
+        called=common["called"],
+        paths=_paths("policy", answers),
+        of=f" of {answers.place}" if answers.place else "",
+    )
+    zones = [(answers.train, answers.trained_on())]
+    zones += [(zone, answers.tuned_on(zone)) for zone in answers.serve if answers.hybrid]
+    for zone, datasets in zones:
+        text += fill("job-ask.yml", zone=zone.name, dataset=lines(datasets), **common)
+    return text
 
 
 def release(answers: Answers) -> str:
