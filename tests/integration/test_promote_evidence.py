@@ -91,6 +91,19 @@ def test_a_zone_deploys_by_its_own_gate_and_its_lawyers_word(crossing: Crossing)
     assert len(crossing.objects("evidence/churn/1.0.0/")) == 2
 
 
+def test_rule_28_evidence_that_a_rollout_rests_on_is_missed(crossing: Crossing) -> None:
+    look_at_it(crossing)
+    promote(crossing, "--model", "pulled")
+    code, said = crossing.run("audit", "verify", "--zone", "eu")
+    assert code == 0, said
+    shutil.rmtree(crossing.base / "eu-store/evidence")
+    error = crossing.json("audit", "verify", "--zone", "eu", code=11)["error"]
+    assert error["reason"] == "audit-missing"
+    assert error["why"].startswith("the evidence sha256:")
+    assert "the decision of promotions/eu/churn/000001.json of zone eu rests on it" in error["why"]
+    assert len(error["details"]) == 1
+
+
 def test_what_it_rested_on_is_there_when_it_is_asked_again(crossing: Crossing) -> None:
     """A rollback decides again; the pulled folder may be long gone."""
     look_at_it(crossing)

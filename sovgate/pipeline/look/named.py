@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sovgate.errors import Inconclusive, NotFound, UsageError, VerificationFailed
+from sovgate.formats import foreign
 from sovgate.formats import promotion as promotions
 from sovgate.formats import receipt as receipts
 from sovgate.formats import transfer as transfers
 from sovgate.records import Release
-from sovgate.strict import MAX_BYTES
+from sovgate.strict import MAX_BYTES, is_sha256
 
 if TYPE_CHECKING:
     from sovgate.formats.auditentry import Entry
@@ -37,12 +38,14 @@ class Named:
     """Something that should be in a store: under `name`, or, where that ends in "/", in that
     folder. `size` is set where only it is compared; with neither, being there is enough.
     `later`: earlier versions did not keep it, so that it is missing is told, and no error.
+    `rests`: it is a decision, and what it rests on has to be there too, about that release.
     """
 
     name: str
     sha256: str | None = None
     size: int | None = None
     later: bool = False
+    rests: Release | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,7 @@ def _of_receipt(said: Receipt) -> Iterator[Named]:
 def _of_promotion(said: Promotion) -> Iterator[Named]:
     yield Named(name=transfers.record_name(said.release), sha256=said.record)
     yield Named(name=_receipt(said.release, said.receipt), sha256=said.receipt)
-    yield _blob(said.decision)
+    yield replace(_blob(said.decision), rests=said.release)
     if said.previous is not None:
         folder = f"{promotions.PROMOTIONS}/{said.zone}/{said.release.model}/"
         yield Named(name=folder, sha256=said.previous.sha256)
@@ -166,6 +169,30 @@ class Stores:
                 self.passed_over.append(f"{by}: {wrong}, the decision that it names")
             elif wrong is not None and len(self.missing) <= MAX_MISSING:
                 self.missing.setdefault(f"{wrong} in the store of zone {zone}; {by} names it")
+            elif one.rests is not None:
+                self._expect_evidence(zone, one, one.rests, by)
+
+    def _expect_evidence(self, zone: str, decision: Named, release: Release, by: str) -> None:
+        """What a decision about a rollout rests on: it crossed, or the zone added it since."""
+        data = self._stores[zone].get(decision.name, most=MAX_BYTES)
+        try:
+            rows = foreign.statement(data).predicate.get("inputAttestations")
+        except VerificationFailed:
+            return  # whoever reads the decision says so; it is as it was named
+        for row in rows if isinstance(rows, list) else ():
+            digest = row.get("digest") if isinstance(row, dict) else None
+            sha256 = digest.get("sha256") if isinstance(digest, dict) else None
+            if not isinstance(sha256, str) or not is_sha256(sha256):
+                continue
+            places = (
+                transfers.blob_name(sha256),
+                f"evidence/{release.model}/{release.version}/{sha256}.json",
+                _receipt(release, sha256),
+                transfers.record_name(release),
+            )
+            if all(self._digest(zone, place) != sha256 for place in places):
+                why = f"the evidence sha256:{sha256} is missing in the store of zone {zone}"
+                self.missing.setdefault(f"{why}; the decision of {by} rests on it")
 
     def _wrong(self, zone: str, one: Named) -> str | None:
         if one.name.endswith("/"):
