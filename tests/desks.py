@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import Statement
-from tests.crossing import Crossing
+from tests.crossing import Crossing, make_crossing
 from tests.repositories import Repository, git
 
 RELEASE_FILE = "overlays/eu/sovgate-release.yaml"
@@ -71,3 +72,43 @@ class Desk:
 
     def verify_log(self, head: str) -> dict[str, Any]:
         return self.crossing.json("audit", "verify", "--zone", "eu", "--against", head)
+
+
+#: Releases with weights of their own, and why a zone goes back from one.
+VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
+WHY = "P95 at 240 ms"
+
+
+def make_versions(folder: Path, *edits: tuple[str, str]) -> Path:
+    """A project whose zone eu has pulled each of VERSIONS, and its repository, for `Versions`.
+
+    `edits` are of the project file, after it got its overlay.
+    """
+    crossing = make_crossing(folder / "project", {"model.bin": b"0" * 999, "config.json": b"{}"})
+    crossing.edit("datasets:\n", GITOPS)
+    for edit in edits:
+        crossing.edit(*edit)
+    pins = {}
+    for version in VERSIONS:
+        (crossing.model / "model.bin").write_bytes(version.encode() * 100)
+        crossing.sign()
+        pins[version] = push(crossing, version)
+        pull(crossing, pins[version])
+    (folder / "project" / "pins.json").write_text(json.dumps(pins))
+    Repository(folder)
+    return folder
+
+
+class Versions(Desk):
+    """A desk whose releases have names and pins."""
+
+    @property
+    def pins(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads((self.crossing.base / "pins.json").read_text())
+        return found
+
+    def forward(self, version: str, *more: object, code: int = 0) -> dict[str, Any]:
+        return self.crossing.json("promote", self.pins[version], "--zone", "eu", *more, code=code)
+
+    def back(self, *more: object, reason: str = WHY, code: int = 0) -> dict[str, Any]:
+        return self.crossing.json("rollback", "--zone", "eu", "--reason", reason, *more, code=code)

@@ -6,7 +6,6 @@ reject, revert; what the records say is what the branch said.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,46 +15,26 @@ from typing import Any
 import pytest
 
 from sovgate.stages.promote import past
-from tests.crossing import make_crossing, tree
-from tests.desks import GITOPS, RELEASE_FILE, Desk, pull, push
+from tests.crossing import tree
+from tests.desks import (
+    RELEASE_FILE,
+    VERSIONS,
+    Versions,
+    make_versions,
+)
 from tests.kill import Killer
 from tests.repositories import Repository, git
 
-VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
-WHY = "P95 at 240 ms"
 BY_REQUEST = ("path: overlays/eu}", "path: overlays/eu, via: pull-request}")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    crossing = make_crossing(folder / "project", {"model.bin": b"0" * 999, "config.json": b"{}"})
-    crossing.edit("datasets:\n", GITOPS)
-    crossing.edit(*BY_REQUEST)
-    pins = {}
-    for version in VERSIONS:
-        (crossing.model / "model.bin").write_bytes(version.encode() * 100)
-        crossing.sign()
-        pins[version] = push(crossing, version)
-        pull(crossing, pins[version])
-    (folder / "project" / "pins.json").write_text(json.dumps(pins))
-    Repository(folder)
-    return folder
+    return make_versions(tmp_path_factory.mktemp("made"), BY_REQUEST)
 
 
-class Team(Desk):
+class Team(Versions):
     """A desk, and people who act on its proposals."""
-
-    @property
-    def pins(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads((self.crossing.base / "pins.json").read_text())
-        return found
-
-    def forward(self, version: str, *more: object, code: int = 0) -> dict[str, Any]:
-        return self.crossing.json("promote", self.pins[version], "--zone", "eu", *more, code=code)
-
-    def back(self, *more: object, reason: str = WHY, code: int = 0) -> dict[str, Any]:
-        return self.crossing.json("rollback", "--zone", "eu", "--reason", reason, *more, code=code)
 
     def merge(self, branch: str, *, keep: bool = False) -> str:
         """As `git merge --no-ff` by a person."""

@@ -28,29 +28,23 @@ from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys.registry import open_signer
 from sovgate.stages.promote import open_promotion
 from sovgate.stages.trust import seal
-from tests.crossing import make_crossing, tree
-from tests.desks import ANY_ZONE, GITOPS, RELEASE_FILE, Desk, pull, push
+from tests.crossing import tree
+from tests.desks import (
+    ANY_ZONE,
+    RELEASE_FILE,
+    VERSIONS,
+    WHY,
+    Versions,
+    make_versions,
+)
 from tests.kill import ROOT, Killer
 from tests.pace import finish
-from tests.repositories import Repository, git
-
-VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
-WHY = "P95 at 240 ms"
+from tests.repositories import git
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    crossing = make_crossing(folder / "project", {"model.bin": b"0" * 999, "config.json": b"{}"})
-    crossing.edit("datasets:\n", GITOPS)
-    pins = {}
-    for version in VERSIONS:
-        (crossing.model / "model.bin").write_bytes(version.encode() * 100)
-        crossing.sign()
-        pins[version] = push(crossing, version)
-        pull(crossing, pins[version])
-    (folder / "project" / "pins.json").write_text(json.dumps(pins))
-    Repository(folder)
+    folder = make_versions(tmp_path_factory.mktemp("made"))
     first = folder / "first"
     first.mkdir()
     desk = At(folder, first)
@@ -59,19 +53,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return first
 
 
-class At(Desk):
+class At(Versions):
     """A desk whose releases have names and pins."""
-
-    @property
-    def pins(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads((self.crossing.base / "pins.json").read_text())
-        return found
-
-    def forward(self, version: str, *more: object, code: int = 0) -> dict[str, Any]:
-        return self.crossing.json("promote", self.pins[version], "--zone", "eu", *more, code=code)
-
-    def back(self, *more: object, reason: str = WHY, code: int = 0) -> dict[str, Any]:
-        return self.crossing.json("rollback", "--zone", "eu", "--reason", reason, *more, code=code)
 
     def stuck(self, code: int, *more: object, reason: str = WHY) -> dict[str, Any]:
         """What a refusal says. It left nothing in Git and no promotion record."""
