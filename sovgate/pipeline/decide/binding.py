@@ -308,10 +308,12 @@ def _heard(raw: RawEvidence, trusted: Sequence[Trusted], *, named: bool) -> Veri
     try:
         return open_statement(raw.data, trusted)
     except SovgateError as error:
-        strange = error.reason == _STRANGER or (
-            error.reason == "untrusted-certificate" and not _was_trusted(raw, trusted)
-        )
-        return None if strange and not named else error.reason
+        if error.reason == "untrusted-certificate":
+            said = _before_it_ran_out(raw, trusted)
+            if said is None:
+                return error.reason if named else None
+            return error.reason if isinstance(said, bool) else said
+        return None if error.reason == _STRANGER and not named else error.reason
 
 
 def _binds(raw: RawEvidence, heard: Verified | str | None, manifest: str) -> bool:
@@ -331,16 +333,17 @@ def _binds(raw: RawEvidence, heard: Verified | str | None, manifest: str) -> boo
     return doubtful.may_be_record(raw.data, raw.name, manifest)
 
 
-def _was_trusted(raw: RawEvidence, trusted: Sequence[Trusted]) -> bool:
-    """Whether its certificate would be admitted, but for having run out, or not having begun."""
+def _before_it_ran_out(raw: RawEvidence, trusted: Sequence[Trusted]) -> Verified | bool | None:
+    """What was said in it, if its certificate would be admitted but for having run out, or not
+    having begun. None where it would not be; True where that cannot be told."""
     from sovgate.formats.foreign import Foreign
     from sovgate.formats.x509 import validity
 
     try:
         times = validity(Foreign.parse(raw.data).bundle.certificates)
     except VerificationFailed:
-        return True  # it cannot be told
-    return any(_opened(raw, trusted, at) is not None for at in times)
+        return True
+    return next((said for at in times if (said := _opened(raw, trusted, at)) is not None), None)
 
 
 def _missing(

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
-    """`gate` is None where it may be a result of any. `result` is what its signer says it was
-    measured on, where that can be read.
+    """`gate` is None where it may be a result of any. `result` is what its signer says, where that
+    can be read. `sound`: nothing is wrong with it but that its certificate has run out, so it
+    stands against a pass only as the failure that it is.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Doubt:
     reason: str
     gate: str | None = None
     result: TestResult | None = None
+    sound: bool = False
 
     @property
     def text(self) -> str:
@@ -72,4 +74,5 @@ def _said(said: Statement, manifest: str, spoilt: Doubt) -> Doubt | None:
         return replace(spoilt, gate=named)
     if registry.misfit(found) is not None:
         return None
-    return replace(spoilt, gate=found.gate, result=found)
+    sound = registry.contradiction(found) is None
+    return replace(spoilt, gate=found.gate, result=found, sound=sound)

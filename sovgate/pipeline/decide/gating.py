@@ -92,7 +92,9 @@ def _stands(doubt: Doubt, declared: GateConfig) -> bool:
         return False
     if doubt.result is None:
         return True
-    return _uncounted(declared, Result(name=doubt.name, result=doubt.result)) is None
+    if _uncounted(declared, Result(name=doubt.name, result=doubt.result)) is not None:
+        return False
+    return not doubt.sound or _judged(declared, doubt.result.measure) == FAIL
 
 
 def _uncounted(declared: GateConfig, result: Result | None) -> str | None:
