@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sovgate import strict
 from sovgate.errors import ConfigError, Malformed, VerificationFailed
 from sovgate.files import check_name
+from sovgate.formats.standins import WEIGHTS
 
 MAX_CONFIG = 16 * 1024 * 1024
 MAX_INDEX = 64 * 1024 * 1024
@@ -100,7 +101,7 @@ def config(data: bytes, name: str) -> Config:
 
 def index(data: bytes, name: str) -> ShardIndex | None:
     """Raises Malformed: names no shard outside its own folder. None where it is another index."""
-    plain = name.endswith(".index.json")
+    plain = name.removesuffix(".index.json").rpartition(".")[2].lower() in WEIGHTS
     try:
         top = _object(data, name, MAX_INDEX)
     except Malformed:

@@ -44,6 +44,10 @@ _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
         "an AWS secret key",
         re.compile(rb"SecretAccessKey" + _IS + rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
     ),
+    (
+        "an AWS secret key",
+        re.compile(rb"secret_access_key" + _IS + rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
+    ),
     ("an Azure storage key", re.compile(rb"AccountKey=[A-Za-z0-9+/]{86}==")),
     ("a GitHub token", re.compile(rb"gh[pousr]_[A-Za-z0-9]{36}(?![A-Za-z0-9])")),
     ("a GitHub token", re.compile(rb"github_pat_[A-Za-z0-9_]{82}(?![A-Za-z0-9_])")),
@@ -52,6 +56,10 @@ _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("a Hugging Face token", re.compile(rb"hf_[A-Za-z0-9]{34}(?![A-Za-z0-9])")),
     ("a Hugging Face token", re.compile(rb"api_org_[A-Za-z0-9]{34}(?![A-Za-z0-9])")),
     ("an Anthropic key", re.compile(rb"sk-ant-[a-z0-9]{2,12}-[A-Za-z0-9_-]{60,160}")),
+    ("an OpenRouter key", re.compile(rb"sk-or-v1-[0-9a-f]{64}(?![0-9a-f])")),
+    ("an xAI key", re.compile(rb"xai-[A-Za-z0-9]{80}(?![A-Za-z0-9])")),
+    ("a Perplexity key", re.compile(rb"pplx-[A-Za-z0-9]{48}(?![A-Za-z0-9])")),
+    ("a Terraform token", re.compile(rb"\.atlasv1\.[A-Za-z0-9=_-]{60,70}")),
     ("an OpenAI key", re.compile(rb"sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,200}")),
     ("an OpenAI key", re.compile(rb"sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}")),
     ("a Google API key", re.compile(rb"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])")),
@@ -77,6 +85,10 @@ _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ),
     (
         "a Weights & Biases key",
+        re.compile(rb"wandb_api_key" + _IS + rb"[0-9a-f]{40}(?![0-9a-f])"),
+    ),
+    (
+        "a Weights & Biases key",
         re.compile(
             rb"machine api\.wandb\.ai\s{1,9}login \S{1,64}\s{1,9}password\s{1,9}[0-9a-f]{40}"
         ),
@@ -86,6 +98,14 @@ _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
         re.compile(
             rb"\{\"username\"\s{0,9}:\s{0,9}\"[^\"]{1,64}\",\s{0,9}\"key\":\s{0,9}\"[0-9a-f]{32}\""
         ),
+    ),
+    (
+        "a Kaggle key",
+        re.compile(rb"\{\"key\"\s{0,9}:\s{0,9}\"[0-9a-f]{32}\",\s{0,9}\"username\"\s{0,9}:"),
+    ),
+    (
+        "an Azure client secret",
+        re.compile(rb"clientSecret" + _IS + rb"[A-Za-z0-9_~.-]{34,44}"),
     ),
     (
         "an Azure client secret",
@@ -131,13 +151,39 @@ _AWS = (
 #: In base64 a name and a password, as Docker keeps them.
 _LOGIN = re.compile(rb"\"auth\"\s{0,9}:\s{0,9}\"([A-Za-z0-9+/]{12,500}={0,2})\"")
 #: By the names of such files alone: pages that explain them have the like.
-_NETRC = re.compile(rb"machine\s+\S+\s+login\s+\S+\s+password\s+\S{6}|://[^\s/:@]+:[^\s/@]{6,}@")
-_NETRC_NAMES = (".netrc", "_netrc", ".git-credentials")
+_NETRC = re.compile(
+    rb"machine\s+\S+\s+login\s+\S+\s+password\s+\S{6}|://[^\s/:@]+:[^\s/@]{6,}@"
+    rb"|(?:^|\n|:)[ \t]{0,9}_?password[ \t]{0,9}[=:][ \t]{0,9}[^\s$<{]\S{5}",
+)
+_NETRC_NAMES = frozenset(
+    {".netrc", "_netrc", ".git-credentials", ".npmrc", ".pypirc", ".condarc", "pip.conf", "pip.ini"}
+)
+#: Settings of a process: `.env`, `.env.local`, `prod.env`; not the examples that teams commit.
+_ENV_NAME = re.compile(
+    r"(?:[\w.-]*\.)?env(?:\.(?!example|sample|template|dist|defaults?)[\w-]{1,40})?",
+    re.ASCII | re.IGNORECASE,
+)
+#: A name that ends like one of a secret, and a value that is none to be filled in, and no path.
+_ENV = re.compile(
+    rb"(?:^|\n)[ \t]{0,9}(?:export[ \t]{1,9})?[A-Z0-9_]{0,64}"
+    rb"(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|SECRET_?KEY|ACCESS_?KEY|PRIVATE_?KEY)"
+    rb"[ \t]{0,9}=[ \t]{0,9}[\"']?(?!your|change|replace|example|placeholder|x{3}|\*{3}|file:|none)"
+    rb"[^\s\"'#$<\[{/.~%][^\s\"'#]{7}",
+    re.IGNORECASE,
+)
+#: What `kubectl` reads, and a token or a password in it.
+_KUBE = re.compile(rb"kind\"?\s{0,9}:\s{0,9}\"?Config\b")
+_KUBE_SECRET = re.compile(
+    rb"[\s\"{](?:token|password)\"?:[ \t]{0,9}[\"']?([A-Za-z0-9._:~+/=-]{16})", re.ASCII
+)
+#: A JSON Web Token with a signature. One of Kubernetes says so in its middle part.
+_JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{10,2000}\.(eyJ[A-Za-z0-9_-]{10,8000})\.[A-Za-z0-9_-]{40}")
 _JWK = re.compile(rb"\"kty" + _Q + rb"\s{0,9}:")
 _JWK_SECRET = re.compile(rb"\"[dk]" + _Q + rb"\s{0,9}:\s{0,9}" + _Q + rb"[A-Za-z0-9_-]{20,}" + _Q)
 #: A PEM file in base64, as Kubernetes keeps it, on one line or on several, at any offset of three.
 _BEGIN64 = (b"LS0tLS1CRUdJTi", b"tLS0tQkVHSU4", b"tLS0tLUJFR0lO")
 _BASE64 = re.compile(rb"(?:" + b"|".join(_BEGIN64) + rb")[A-Za-z0-9+/\r\n \\]{40,8192}")
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY")
 #: `sovgate data key` writes this and nothing else.
 _COMMITMENT = re.compile(rb"[A-Za-z0-9+/]{43}=\r?\n?")
@@ -230,9 +276,19 @@ def find(name: str, data: bytes) -> tuple[str, int | None] | None:
     for what, pattern in STORES:
         if pattern.match(data):
             return what, None
-    if name.rpartition("/")[2] in _NETRC_NAMES and (match := _NETRC.search(data)):
-        return "a password", data.count(b"\n", 0, match.start()) + 1
-    return _find(data, 0)
+    base = name.rpartition("/")[2]
+    if base in _NETRC_NAMES and (match := _NETRC.search(data)):
+        return "a password", _line(data, match)
+    if (known := _find(data, 0)) is not None:
+        return known
+    if _ENV_NAME.fullmatch(base) and (match := _ENV.search(data)):
+        return "a password or token", _line(data, match)
+    return None
+
+
+def _line(data: bytes, match: re.Match[bytes]) -> int:
+    start = match.start() + len(match.group()) - len(match.group().lstrip())
+    return data.count(b"\n", 0, start) + 1
 
 
 def _find(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
@@ -257,6 +313,11 @@ def _find(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
     for match in _LOGIN.finditer(data):
         if b":" in _decoded(match.group(1)):
             return "a password of a registry", line(match.start())
+    if b"clusters" in data and _KUBE.search(data) and (match := _KUBE_SECRET.search(data)):
+        return "a token or password of Kubernetes", line(match.start(1))
+    for match in _JWT.finditer(data) if b"eyJ" in data else ():
+        if b"kubernetes" in _decoded(match.group(1).translate(_URL_SAFE)):
+            return "a service account token of Kubernetes", line(match.start())
     found = _JWK.search(data)
     if found and _JWK_SECRET.search(data):
         return "a private JSON Web Key", line(found.start())

@@ -6,6 +6,7 @@ By content first, whatever the file is called (RULES 38). No I/O.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -81,10 +82,35 @@ _ANSWERS = re.compile(
     rb"\s{0,64}(?:<!doctype html|<html|<\?xml[^>]{0,200}>\s{0,9}<error>|<error>\s{0,9}<code>|"
     rb"\{\s{0,9}\"(?:error|errors|message)\"\s{0,9}:|"
     rb"(?:404: )?not found\s{0,9}\Z|entry not found|repository not found|"
-    rb"invalid (?:username or password|credentials)|access to (?:model|this resource) )",
+    rb"invalid (?:username or password|credentials)|access to (?:model|this resource) |"
+    rb"(?:403:? |401:? )?(?:forbidden|unauthorized|access denied|too many requests)[.!]?\s{0,9}\Z)",
     re.IGNORECASE,
 )
-_UNFINISHED = (".incomplete", ".crdownload", ".aria2", ".partial", ".filepart")
+#: The same in place of a file of settings, which may begin with much, but with no page.
+_PAGE = re.compile(
+    rb"\s{0,64}(?:<!--.{0,500}?-->\s{0,64})?(?:<!doctype html|<html[\s>])"
+    rb"|\s{0,9}\{\s{0,9}\"error\"\s{0,9}:\s{0,9}\"[^\"]{1,500}\"\s{0,9}\}\s{0,9}\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Where the file is, in place of the file.
+_ADDRESS = re.compile(rb"[a-z][a-z0-9+-]{1,15}:/{1,3}[\x21-\x7e]{1,2000}\s{0,9}", re.IGNORECASE)
+_UNFINISHED = (
+    ".incomplete",
+    ".crdownload",
+    ".aria2",
+    ".partial",
+    ".filepart",
+    ".opdownload",
+    ".!ut",
+    ".!qb",
+)
+#: Behind an ending of weights: what browsers call a file until it is whole.
+_UNTIL_WHOLE = (".part", ".tmp", ".download")
+#: A GGUF file that somebody cut into pieces of bytes, which no reader takes.
+_PIECE = re.compile(
+    r"(.*\.gguf[-._]?(?:split|part)[-._]?)(?:[a-z]{1,2}|[0-9]{1,3}(?:[-._]?of[-._]?[0-9]{1,3})?)",
+    re.ASCII | re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +121,7 @@ class StandIn:
     reason: str
     fix: str
     target: str | None = None
+    why: str = "the real file is elsewhere, so the model would cross without it"
 
 
 _AGAIN = "download the file itself"
@@ -103,11 +130,21 @@ _AGAIN = "download the file itself"
 def find(name: str, head: bytes, size: int) -> StandIn | None:
     """`head` is the file's beginning, or all of it up to `MAX_BYTES`; `name` its path."""
     base = name.rpartition("/")[2]
-    if base.lower().endswith(_UNFINISHED):
+    if _is_unfinished(name):
         return StandIn(
             what="what a download left that did not finish",
             reason="unfinished-download",
             fix="let the download finish, or remove the partial file",
+        )
+    if (piece := _PIECE.fullmatch(base)) and head.startswith(b"GGUF"):  # the first one of them
+        pieces, whole = shlex.quote(piece[1]), re.split(r"(?i)(?<=\.gguf)", piece[1])[0]
+        return StandIn(
+            what="a piece of a file that was cut",
+            reason="stand-in",
+            fix=f"join the pieces in their order, and remove them: cat {pieces}* > "
+            f"{shlex.quote(whole)}",
+            why="no reader of GGUF takes it: the parts that they take are named "
+            "NAME-00001-of-00002.gguf",
         )
     if base.startswith(".") and base.endswith(".icloud"):
         return _link("a file that iCloud keeps elsewhere")
@@ -115,6 +152,13 @@ def find(name: str, head: bytes, size: int) -> StandIn | None:
         return _link("a link of rclone")
     if size > MAX_BYTES:
         return None
+    if size == 0 and _weights(base):
+        return StandIn(
+            what="an empty file",
+            reason="stand-in",
+            fix=f"{_AGAIN}, or remove it if the model does not need it",
+            why="its name says that it holds weights, and it holds nothing",
+        )
     text = head.removeprefix(b"\xef\xbb\xbf")
     if _LFS.match(text) and _OID.search(text):
         return StandIn(
@@ -146,13 +190,27 @@ def _textual(base: str, text: bytes, size: int) -> StandIn | None:
             return _link(what)
     if size < 4096 and (_BLOB.fullmatch(text) or (_weights(base) and _PATH.fullmatch(text))):
         return _link("the path of another file, as text")
-    if _weights(base) and _ANSWERS.match(text):
+    if size < 4096 and _weights(base) and _ADDRESS.fullmatch(text):
+        return _link("the address of the file, as text")
+    page = base.lower().endswith((".json", ".jinja")) and _PAGE.match(text)
+    if page or (_weights(base) and (_ANSWERS.match(text) or _PAGE.match(text))):
         return StandIn(
             what="what a server answered instead of the file",
             reason="stand-in",
             fix=f"open it, log in if it asks for that, and {_AGAIN}",
         )
     return None
+
+
+def _is_unfinished(name: str) -> bool:
+    folder, _, base = name.lower().rpartition("/")
+    if base.endswith(_UNFINISHED):
+        return True
+    for one in (base, folder.rpartition("/")[2]):  # Safari downloads into a folder
+        for ending in _UNTIL_WHOLE:
+            if one.endswith(ending) and _weights(one.removesuffix(ending)):
+                return True
+    return False
 
 
 def _weights(base: str) -> bool:

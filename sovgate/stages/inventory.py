@@ -145,12 +145,23 @@ def survey(
 
 def _without_links(path: str | os.PathLike[str]) -> str:
     """How to get a model without links, as the cache of a hub is made of them."""
-    named = Path(path)
+    named = _revision(Path(path))
     hub = named.parent.parent if named.parent.name == "snapshots" else named.parent
     return (
         f"copy it with the files behind its links: cp -rL {shlex.quote(os.fspath(named))} MODEL; "
         f"or have links below a folder followed: --follow-links {shlex.quote(os.fspath(hub))}"
+        + ("" if named == Path(path) else f" and {shlex.quote(os.fspath(named))} as the model")
     )
+
+
+def _revision(named: Path) -> Path:
+    """Of a hub's cache of one model, that was named as a whole, the one revision in it."""
+    folder = named if named.name == "snapshots" else named / "snapshots"
+    try:
+        found = [one for one in folder.iterdir() if one.is_dir()]
+    except OSError:
+        return named
+    return found[0] if len(found) == 1 else folder / "REVISION"
 
 
 class _Leftovers:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 import zipfile
 from datetime import UTC, datetime
@@ -16,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from sovgate.errors import VerificationFailed
 from sovgate.formats import archives, secrets, standins
 from sovgate.formats.provenance import RecordedDataset, TrainingRecord
 from sovgate.formats.tensors import BytesSource
 from sovgate.keys import registry
+from sovgate.pipeline.decide import admission
 from sovgate.stages import attest, inventory, sign
 from tests import headers
 from tests.crossing import Crossing, make_crossing, tree
@@ -218,6 +221,9 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"7" * 64
         ("w.bin.incomplete", bytes(9), "unfinished-download", "finish"),
         ("w.bin.crdownload", bytes(9), "unfinished-download", "finish"),
         ("w.bin.aria2", bytes(9), "unfinished-download", "finish"),
+        ("w.gguf.part", bytes(9), "unfinished-download", "finish"),
+        ("pytorch_model.bin", b"", "stand-in", "download the file itself"),
+        ("w.gguf-split-a", b"GGUF\3\0\0\0", "stand-in", "cat w.gguf-split-* > w.gguf"),
     ],
 )
 def test_rule_38_every_kind_of_stand_in_is_refused_before_signing(
@@ -247,8 +253,65 @@ def test_a_pointer_whose_file_is_there_is_no_stand_in(crossing: Crossing) -> Non
 
 
 @pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("w.h5", b"", "stand-in"),
+        ("w.safetensors", b"", "stand-in"),
+        ("w.bin", b"s3://bucket/w.bin\n", "stand-in"),
+        ("w.bin", b"runs:/ab12/model", "stand-in"),
+        ("w.bin", b"Access denied\n", "stand-in"),
+        ("w.bin", b"<!-- cached --><html>", "stand-in"),
+        ("tokenizer.json", b"<!DOCTYPE html><html></html>", "stand-in"),
+        ("config.json", b'{"error": "Repository not found"}', "stand-in"),
+        ("w.safetensors.tmp", bytes(9), "unfinished-download"),
+        ("w.bin.download/w.bin", bytes(9), "unfinished-download"),
+        ("w.opdownload", bytes(9), "unfinished-download"),
+        ("w.gguf.part1of2", b"GGUF\3\0\0\0", "stand-in"),
+        ("w.Q6_K.gguf-part-a", b"GGUF\3\0\0\0", "stand-in"),
+    ],
+)
+def test_rule_38_what_stands_for_weights_is_told(name: str, data: bytes, reason: str) -> None:
+    found = standins.find(name, data, len(data))
+    assert found is not None
+    assert found.reason == reason
+
+
+def test_pieces_are_joined_by_the_command_that_the_message_names(tmp_path: Path) -> None:
+    found = standins.find("a b.gguf-split-a", b"GGUF", 4)
+    assert found is not None
+    (tmp_path / "a b.gguf-split-a").write_bytes(b"GG")
+    (tmp_path / "a b.gguf-split-b").write_bytes(b"UF")
+    command = found.fix.rpartition(": ")[2]
+    subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, check=True)
+    assert (tmp_path / "a b.gguf").read_bytes() == b"GGUF"
+
+
+@pytest.mark.parametrize("above", ["", "models--org--base/", "hub/models--org--base/"])
+@pytest.mark.parametrize("beside", ["refs/main", "blobs/d0"])
+def test_a_hubs_cache_as_a_whole_is_no_model(tmp_path: Path, above: str, beside: str) -> None:
+    for name in ("snapshots/4f2a/w.bin", beside):
+        place = tmp_path / "m" / above / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"x")
+    with pytest.raises(VerificationFailed) as caught:
+        admission.admit(tmp_path / "m", None)
+    assert caught.value.reason == "not-a-model"
+    assert f"{above}snapshots/4f2a" in str(caught.value.fix)
+
+
+def test_snapshots_of_another_kind_are_part_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "snapshots/1").mkdir(parents=True)
+    (tmp_path / "snapshots/1/w.bin").write_bytes(b"x")
+    admission.admit(tmp_path, None)
+
+
+@pytest.mark.parametrize(
     ("name", "data"),
     [
+        ("__init__.py", b""),
+        ("vocab.json", b'{"error": 17, "message": 4}'),
+        ("w.bin", b"s3://bucket/a is where it was, and\nmore"),
+        ("notes.part", b"x"),
         (
             "README.md",
             b"A pointer of Git LFS begins with\nversion https://git-lfs.github.com/spec/v1\n",
@@ -294,6 +357,59 @@ def test_rule_38_so_is_a_graph_without_its_external_weights(crossing: Crossing) 
 
 
 # --- secrets --------------------------------------------------------------------------------------
+def _jwt(issuer: str) -> str:
+    said = base64.urlsafe_b64encode(json.dumps({"iss": issuer}).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJSUzI1NiJ9.{said}.{'A' * 86}"
+
+
+KUBE = "apiVersion: v1\nclusters: []\nkind: Config\nusers:\n- user:\n    {}: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        (".kube/config", KUBE.format("token", "kubeconfig-u-" + "x" * 20), 6),
+        ("cluster", KUBE.format("password", "s3cr3t-s3cr3t-s3cr3t"), 6),
+        ("token", _jwt("kubernetes/serviceaccount"), 1),
+        (".env", "A=1\nexport DB_PASSWORD='hunter2hunter2'\n", 2),
+        (".env.local", "\n\nopenweights_api_key = 0123456789abc\n", 3),
+        ("prod.env", "SESSION_SECRET=0123456789abc\n", 1),
+        (".pypirc", "[pypi]\nusername = bob\npassword = hunter22\n", 3),
+        (".npmrc", "//registry/:_password=aHVudGVyMjI=\n", 1),
+        ("pip.conf", "[global]\nindex-url = https://u:hunter22@pypi.corp/simple\n", 2),
+        ("azure.json", json.dumps({"clientSecret": "abc8Q~" + "a" * 34}), 1),
+        ("kaggle.json", json.dumps({"key": "a1" * 16, "username": "bob"}), 1),
+        ("rclone.conf", "[x]\nsecret_access_key = " + "a1B2" * 10, 2),
+        ("x.yaml", "key: sk-or-v1-" + "a1" * 32, 1),
+        ("x.yaml", "key: xai-" + "a1" * 40, 1),
+        ("x.yaml", "key: pplx-" + "a1" * 24, 1),
+        ("x.json", json.dumps({"wandb_api_key": "a1" * 20}), 1),
+        ("x.tfrc.json", json.dumps({"token": "abc.atlasv1." + "a" * 66}), 1),
+    ],
+)
+def test_rule_38_settings_of_tools_hold_secrets_too(name: str, text: str, line: int) -> None:
+    found = secrets.find(name, text.encode())
+    assert found is not None
+    assert found[1] == line
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".env.example", "DB_PASSWORD=hunter2hunter2\n"),
+        (".env", "DB_PASSWORD=\nNEXT=abcdefghijkl\nAPI_KEY=your-key-goes-here\n"),
+        (".env", "TOKENIZER_PATH=models/tokenizer\nPAD_TOKEN=<|endoftext|>\nKEY=${KEY_OF_CI}\n"),
+        (".env", "PRIVATE_KEY=/run/secrets/key.pem\nMAX_TOKENS=4096409640\n"),
+        ("notes.txt", "DB_PASSWORD=hunter2hunter2\n"),
+        ("x.txt", _jwt("https://jwt.io")),
+        ("config.yaml", "kind: Config\nclusters: []\ntoken: $(TOKEN)\npassword: REDACTED\n"),
+        ("tokenizer_config.json", '{"eos_token": "</s>", "pad_token": "<|endoftext|>"}'),
+    ],
+)
+def test_settings_without_a_secret_pass(name: str, text: str) -> None:
+    assert secrets.find(name, text.encode()) is None
+
+
 TOKEN = f"HF_TOKEN=hf_{'a' * 34}\n"
 
 

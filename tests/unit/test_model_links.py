@@ -60,6 +60,16 @@ def test_rule_04_links_are_refused_with_the_commands_that_help(
     assert crossing.json("sign", SNAPSHOT, "--key", KEY, "--follow-links", followed)
 
 
+def test_of_a_cache_that_was_named_as_a_whole_the_revision_is_named(crossing: Crossing) -> None:
+    for named in ("hub", "hub/snapshots"):
+        failed = crossing.json("sign", named, "--key", KEY, code=11)["error"]
+        assert f"cp -rL {SNAPSHOT} MODEL" in failed["fix"]
+        assert f"--follow-links hub and {SNAPSHOT} as the model" in failed["fix"]
+    (crossing.base / "hub/snapshots/other").mkdir()
+    failed = crossing.json("sign", "hub", "--key", KEY, code=11)["error"]
+    assert "cp -rL hub/snapshots/REVISION MODEL" in failed["fix"]
+
+
 def test_rule_04_a_snapshot_of_links_crosses_as_the_files_that_they_lead_to(
     crossing: Crossing,
 ) -> None:

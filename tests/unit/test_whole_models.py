@@ -117,6 +117,11 @@ def test_the_first_part_and_a_whole_model_need_the_architecture(tmp_path: Path) 
             stage.inspect(tmp_path, "directory", ["a.gguf"])
 
 
+def test_what_is_no_model_needs_no_architecture(tmp_path: Path) -> None:
+    gguf(tmp_path / "imatrix.gguf", {"general.type": "imatrix"}, 1)
+    assert look(tmp_path).summaries["imatrix.gguf"].facts["general.type"] == "imatrix"
+
+
 # --- sharded checkpoints --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "name",
@@ -243,7 +248,11 @@ def test_another_index_is_no_index_of_weights(tmp_path: Path) -> None:
     assert "'b.bin'" in refused(tmp_path).what
     (tmp_path / "docs.index.json").unlink()
     (tmp_path / "search.index.en.json").write_text("not JSON")
+    (tmp_path / "faiss.index.json").write_text('{"vectors": 7}')
     look(tmp_path)
+    (tmp_path / "m.bin.index.json").write_text('{"vectors": 7}')
+    with pytest.raises(Malformed, match="has no weight_map"):
+        look(tmp_path)
 
 
 # --- newer than this version ----------------------------------------------------------------------

@@ -55,6 +55,7 @@ _BOOL, _TEXT, _ARRAY = 7, 8, 9
 _NEEDED = {"general.architecture": _TEXT, "general.alignment": 4}
 
 _ALWAYS = ("general.", "split.")
+_TYPE = "general.type"
 
 #: ggml type: (name, elements a block, bytes a block).
 TYPES = {
@@ -179,7 +180,8 @@ class _Reader:
             refuse(FORMAT, f"it claims {key_count} keys; {MAX_KEYS} are allowed")
         for _ in range(key_count):
             self.pair()
-        if "general.architecture" not in self.facts:
+        # What is no model has none: llama.cpp's importance matrix says "imatrix".
+        if "general.architecture" not in self.facts and self.facts.get(_TYPE, "model") == "model":
             part = _split(self.facts)
             if part is None or part.number == 0:  # only the first part of a set tells it
                 refuse(FORMAT, "general.architecture is missing")

@@ -7,12 +7,13 @@ model's files and the key files that the project names; writes nothing.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import PolicyDenied, SovgateError
+from sovgate.errors import PolicyDenied, SovgateError, VerificationFailed
 from sovgate.files import open_below, read_bounded
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.links import mounted_secret, opened_model
@@ -33,6 +34,8 @@ _PROJECT_FIX = "put the model into a folder of its own, and name that"
 #: No key file is larger.
 _MAX_KEY = 64 * 1024
 _EVIDENCE = ".evidence"
+#: What the tools of Hugging Face keep below `~/.cache/huggingface/hub`.
+_SNAPSHOT = re.compile(r"(?P<above>(?:[^/]+/)?models--[^/]+/)?snapshots/[^/]+(?=/)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +68,25 @@ def examine(root: Path, manifest: Manifest, opened: Project | None) -> Admitted:
 def _examine(root: Path, kind: str, names: list[str], opened: Project | None) -> Admitted:
     from sovgate.stages.sbom import inspect
 
+    _refuse_cache(names)
     inspected = inspect(root, kind, names)
     return Admitted(inspected=inspected, secrets=find_secrets(root, kind, inspected, opened))
+
+
+def _refuse_cache(names: list[str]) -> None:
+    """A hub's cache that was copied as a whole: each file twice, in every revision there is."""
+    inside = next((one for one in map(_SNAPSHOT.match, names) if one is not None), None)
+    if inside is None:
+        return
+    above = inside["above"] or ""
+    if any(name.startswith((f"{above}blobs/", f"{above}refs/")) for name in names):
+        raise VerificationFailed(
+            "this is the cache of a hub, not a model",
+            why=f"{above}snapshots/ holds the revisions of a model, and blobs/ and refs/ what the "
+            "hub's tools keep beside them",
+            fix=f"name the folder of the revision: {inside[0]}",
+            reason="not-a-model",
+        )
 
 
 def admit(model: Path, opened: Project | None, *, signature: Path | None = None) -> Inspected:
@@ -138,7 +158,7 @@ def _own(shown: str, state: os.stat_result, opened: Project | None) -> str | Non
 
     *folders, base = shown.split("/")
     path = opened.config.path if opened is not None else None
-    if base == PROJECT or (path is not None and _same(state, path)):
+    if base.lower() == PROJECT or (path is not None and _same(state, path)):
         return "the project file, which has keys and settings beside it"
     if any(folder.endswith(_EVIDENCE) and folder != _EVIDENCE for folder in folders):
         return "a file of an evidence folder"

@@ -200,7 +200,7 @@ def refused(name: str | None, found: standins.StandIn) -> VerificationFailed:
     """RULES 38: a stand-in is not the file that it stands for. `name` None: the caller adds it."""
     return VerificationFailed(
         f"{'this' if name is None else repr(name[:160])} is {found.what}, not the file itself",
-        why="the real file is elsewhere, so the model would cross without it",
+        why=found.why,
         fix=found.fix,
         reason=found.reason,
     )
