@@ -313,8 +313,9 @@ def _find(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
     for match in _LOGIN.finditer(data):
         if b":" in _decoded(match.group(1)):
             return "a password of a registry", line(match.start())
-    if b"clusters" in data and _KUBE.search(data) and (match := _KUBE_SECRET.search(data)):
-        return "a token or password of Kubernetes", line(match.start(1))
+    kube = _KUBE_SECRET.search(data) if b"clusters" in data and _KUBE.search(data) else None
+    if kube is not None:
+        return "a token or password of Kubernetes", line(kube.start(1))
     for match in _JWT.finditer(data) if b"eyJ" in data else ():
         if b"kubernetes" in _decoded(match.group(1).translate(_URL_SAFE)):
             return "a service account token of Kubernetes", line(match.start())
