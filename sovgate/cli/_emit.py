@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sovgate.cli._layout import Branch, Style, aligned, columns, hanging, tree_lines
-from sovgate.cli._places import in_workspace, project_above, project_read
+from sovgate.cli._places import in_workspace, project_read, told_project
 from sovgate.cli._streams import TAKEN, say, write_json, write_lines
 from sovgate.errors import ExitCode, InternalError, UsageError, Where, disk_error
 
@@ -141,8 +141,8 @@ def emit(report: Report, form: str, artifact: tuple[str, ...] | None = None) -> 
     if form == "text" and QUIET.get() and report.exit is ExitCode.OK:
         return
     said = "\n".join(value for _, value in report.rows)
-    if (project := project_above(said)) is not None:
-        report = replace(report, rows=(*report.rows, ("project", project)))
+    if (project := told_project(said)) is not None:
+        report = replace(report, rows=(*report.rows, project))
     escape = clean_log if form == "github" else clean
     if TAKEN.get():
         say("\n".join(text_lines(report, Style(sys.stderr), escape)) + "\n")

@@ -19,7 +19,7 @@ from sovgate.cli._emit import (
     write_github_summary,
 )
 from sovgate.cli._layout import Style, hanging
-from sovgate.cli._places import here, project_above, project_read, text_from_here
+from sovgate.cli._places import here, project_read, text_from_here, told_project
 from sovgate.cli._streams import NO_OUTPUT, say, write_json
 from sovgate.errors import (
     BROKEN_PIPE,
@@ -99,8 +99,8 @@ def _lines(error: SovgateError, style: Style, form: str) -> list[str]:
     if error.fix:
         first, *more = hanging(escape(text_from_here(error.fix)), 7, style)
         lines += [f"  {style.dim('fix')}  {first}", *more]
-    if (project := project_above("\n".join(lines))) is not None:
-        lines.append(f"  {style.dim('project')}  {escape(project)}")
+    if (project := told_project("\n".join(lines))) is not None:
+        lines.append(f"  {style.dim(project[0])}  {escape(project[1])}")
     return lines
 
 

@@ -17,6 +17,8 @@ from sovgate.notices import PROJECTS
 #: The folder that --project names, while a command runs.
 PROJECT: ContextVar[Path | None] = ContextVar("project", default=None)
 
+#: How many project files a person is shown.
+SHOWN = 4
 #: As in "(data/kyc.yaml:5, sovgate.yaml:21)".
 _PLACE = re.compile(r"(?<![\w/.:-])[\w./-]{1,300}\.(?:yaml|rego|json)(?=:\d)", re.ASCII)
 
@@ -70,8 +72,12 @@ def project_read() -> str | list[str] | None:
     return read[0] if len(read) == 1 else read or None
 
 
-def project_above(said: str) -> str | None:
-    """The project file, where nobody named it, it lies above this folder, and `said` has it not."""
-    read = project_read()
-    found = isinstance(read, str) and PROJECT.get() is None and Path(read).parent != Path()
-    return str(read) if found and str(read) not in said else None
+def told_project(said: str) -> tuple[str, str] | None:
+    """A row on the project file, where nobody named it, it lies above this folder, and `said` has
+    it not; and where there were several."""
+    read = [*(PROJECTS.get() or ())]
+    if len(read) > 1:
+        more = f" and {len(read) - SHOWN} more" if len(read) > SHOWN else ""
+        return "projects", ", ".join(read[:SHOWN]) + more
+    found = read and PROJECT.get() is None and Path(read[0]).parent != Path()
+    return ("project", read[0]) if found and read[0] not in said else None

@@ -52,7 +52,8 @@ def exit_codes() -> str:
         "`error.reason` is a stable word for programs,\n`error.what`, `error.why` and "
         "`error.fix` are for people, `error.where` is the place that caused it.\n\n"
         "`project` is the `sovgate.yaml` that the command read: `null` for none, and a list for "
-        "several. Text\nhas a line `project` where the file was found above the current folder.\n"
+        "several. Text\nhas a line `project` where the file was found above the current folder, "
+        "and `projects` for several.\n"
     )
 
 

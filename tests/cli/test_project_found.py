@@ -11,6 +11,7 @@ import pytest
 
 from sovgate.config import MAX_BYTES
 from tests.crossing import Crossing, make_crossing
+from tests.repositories import git
 
 
 @pytest.fixture
@@ -144,3 +145,15 @@ def test_rule_36_what_reads_none_names_none(crossing: Crossing) -> None:
     assert crossing.json("verify", "model")["project"] == "sovgate.yaml"
     assert "  project" not in crossing.run("verify", "model")[1]
     assert crossing.json("regions", "show", "aws:us-east-1")["project"] is None
+
+
+def test_rule_36_several_project_files_are_all_named(tmp_path: Path) -> None:
+    git("init", "-q", ".", cwd=tmp_path)
+    first, second = (make_crossing(tmp_path / name) for name in ("a", "b"))
+    root = Crossing(base=tmp_path, model=first.model)
+    found = ["a/sovgate.yaml", "b/sovgate.yaml"]
+    assert root.json("guard", first.base / "sovgate.yaml")["project"] == found
+    assert root.json("lint", "a/sovgate.yaml", "b/sovgate.yaml")["project"] == found
+    text = root.run("guard", "a/sovgate.yaml")[1]
+    assert text.splitlines()[-1] == "  projects  a/sovgate.yaml, b/sovgate.yaml"
+    assert second.json("guard", "sovgate.yaml")["project"][0] == "sovgate.yaml"
