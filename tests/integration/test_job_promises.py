@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,16 @@ def test_rule_23_what_is_written_is_what_is_shipped() -> None:
     }
     for path, document in PIPELINES_WRITTEN.items():
         assert document == SHIPPED[path.rpartition("/")[2].removesuffix(".yaml")]
+
+
+def test_each_run_of_a_project_in_a_subfolder_names_it() -> None:
+    """The workspace is the checkout: else no Task would find sovgate.yaml there."""
+    for pattern in ("central", "hybrid"):
+        made = scaffold.files(replace(answers(pattern), place="models/kyc"))
+        runs = [yaml.safe_load(data) for path, data in made.items() if "/run-" in path]
+        assert len(runs) == (3 if pattern == "central" else 5)
+        for run in runs:
+            assert {"name": "project", "value": "models/kyc"} in run["spec"]["params"]
 
 
 def removed(pipeline: dict[str, Any], *, only_always: bool = False) -> set[str]:
