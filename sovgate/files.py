@@ -133,7 +133,11 @@ def walk(
 
     def visit(handle: int, prefix: str, depth: int) -> None:
         if depth > MAX_TREE_DEPTH:
-            raise VerificationFailed(f"folders nest deeper than {MAX_TREE_DEPTH}", reason="limits")
+            raise VerificationFailed(
+                f"folders nest deeper than {MAX_TREE_DEPTH}",
+                fix="move the files into fewer folders",
+                reason="limits",
+            )
         with os.scandir(handle) as listing:
             for item in listing:
                 if not prefix and item.name in skip:

@@ -114,5 +114,6 @@ def check_names(names: list[str]) -> None:
                 raise VerificationFailed(
                     f"{folded[above][:160]!r} is a file and a folder at once",
                     why=f"{name[:160]!r} is inside it",
+                    fix="rename one of them and sign the model again",
                     reason="unsafe-name",
                 )

@@ -112,7 +112,11 @@ def index(data: bytes, name: str) -> ShardIndex | None:
         return None
     weight_map = top.get("weight_map")
     if type(weight_map) is not dict or not weight_map:
-        raise Malformed(f"{name[:160]!r} has no weight_map")
+        raise Malformed(
+            f"{name[:160]!r} has no weight_map",
+            why="its name says that it lists which weights lie in which file",
+            fix="save the model again; if it is a file of another kind, give it another name",
+        )
     for shard in set(map(str, weight_map.values())):
         try:
             check_name(shard)
@@ -203,6 +207,12 @@ def _scalar(value: object) -> str | None:
 
 
 def _object(data: bytes, name: str, most: int) -> dict[str, strict.JSON]:
+    if len(data) > most:
+        raise Malformed(
+            f"{name[:160]!r} is larger than {most // 2**20} MiB",
+            why="such a file holds settings or names; no tool has been seen to write so many",
+            fix="look at what the file holds, and save the model again",
+        )
     try:
         top = strict.loads(data, max_bytes=most, any_number=True)
     except Malformed as error:
@@ -210,5 +220,9 @@ def _object(data: bytes, name: str, most: int) -> dict[str, strict.JSON]:
             f"{name[:160]!r} is not valid JSON", why=error.why, fix="save the model again"
         ) from error
     if type(top) is not dict:
-        raise Malformed(f"{name[:160]!r} is not a JSON object")
+        raise Malformed(
+            f"{name[:160]!r} is not a JSON object",
+            why="the libraries that load the model expect one there",
+            fix="save the model again; if it is a file of another kind, give it another name",
+        )
     return top

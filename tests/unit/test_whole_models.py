@@ -255,6 +255,24 @@ def test_another_index_is_no_index_of_weights(tmp_path: Path) -> None:
         look(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("config.json", b"[]", "is not a JSON object"),
+        ("tokenizer_config.json", b" " * (16 * 1024 * 1024 + 1), "is larger than 16 MiB"),
+        ("model.safetensors.index.json", b"{}", "has no weight_map"),
+    ],
+)
+def test_settings_that_cannot_be_read_say_why_and_what_helps(
+    tmp_path: Path, name: str, data: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(Malformed, match=words) as caught:
+        look(tmp_path)
+    assert caught.value.why
+    assert "save the model again" in str(caught.value.fix)
+
+
 # --- newer than this version ----------------------------------------------------------------------
 def test_a_type_that_is_not_known_is_listed_and_no_damage(tmp_path: Path) -> None:
     model = tmp_path / "m"
