@@ -11,6 +11,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from sovgate.cli import main
 
@@ -24,13 +25,14 @@ class Done:
     stderr: str
 
 
-def run(*words: object, cwd: Path) -> Done:
-    """Nothing is to be read from standard input. Raises what no command may raise."""
+def run(*words: object, cwd: Path | None = None, **environment: str) -> Done:
+    """With these variables, and nothing on standard input. Raises what no command may raise."""
     # With bytes below and an encoding, as a process has them.
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     code = 0
     with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.chdir(cwd))
+        stack.enter_context(contextlib.chdir(cwd or Path.cwd()))
+        stack.enter_context(mock.patch.dict(os.environ, environment))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         stdin = stack.enter_context(open(os.devnull, encoding="utf-8"))

@@ -54,6 +54,16 @@ os.environ |= {
 }
 
 
+# To wait for the disk, some twenty times a test, is a quarter of the time of all tests. No test
+# looks for what a power cut leaves; what a kill leaves is in memory with or without it, and those
+# tests have processes of their own.
+def _fsync(descriptor: int) -> None:
+    os.fstat(descriptor)  # one that is closed is still an error
+
+
+os.fsync = _fsync
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--report", metavar="FILE", help="write times and skipped tests to a file")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
+
+from sovgate.pipeline.look.keys import generate
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -111,6 +114,15 @@ def git(*words: str, cwd: Path) -> str:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout
 
 
+@functools.cache
+def _keys(side: str) -> dict[str, bytes]:
+    """The files of a side's keys. RSA takes long to make, so a process makes them once."""
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, name in (("sign", f"{side}-sign"), ("encrypt", side)):
+            generate(kind, out=Path(folder) / f"{name}.pem")
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
 def make_sides(tmp_path: Path) -> Path:
     """us/ and eu/ with their projects, keys and models; two stores; the serving repository."""
     for side, project in (("us", US_PROJECT), ("eu", EU_PROJECT)):
@@ -122,22 +134,11 @@ def make_sides(tmp_path: Path) -> Path:
         (folder / "tumour-triage").mkdir()
         (folder / "tumour-triage/weights.bin").write_bytes(side.encode() * 1000)
         (tmp_path / f"store-{side}").mkdir()
-        for kind, name in (("sign", f"{side}-sign"), ("encrypt", side)):
-            subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "sovgate",
-                    "keys",
-                    "generate",
-                    kind,
-                    "-o",
-                    folder / "keys" / f"{name}.pem",
-                ],
-                cwd=ROOT,
-                check=True,
-                capture_output=True,
-            )
+        (folder / "keys").mkdir()
+        for name, data in _keys(side).items():
+            path = folder / "keys" / name
+            path.touch(0o644 if name.endswith(".pub.pem") else 0o600)
+            path.write_bytes(data)
     for side, other in (("us", "eu"), ("eu", "us")):
         for public in (tmp_path / side / "keys").glob("*.pub.pem"):
             shutil.copy(public, tmp_path / other / "keys")

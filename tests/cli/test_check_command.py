@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from sovgate.formats.decision import parse_decision
 from sovgate.stages.trust import open_statement
+from tests.commands import run
 from tests.signers import KeySigner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,17 +29,6 @@ datasets:
 border:
   weights: {allow: [us-train -> eu]}
 """
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.run(
-        [sys.executable, "-m", "sovgate", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=env,
-    )
 
 
 def said(code: int, *arguments: str, **environment: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from sovgate.cli import COMMANDS, module_name
 from sovgate.surface._verbs import Verb, commands
 from sovgate.surface.launch import VERBS
+from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUND = commands()
@@ -103,7 +104,7 @@ def test_help_imports_nothing_heavy(name: str) -> None:
 
 @pytest.mark.parametrize("verb", ALL, ids=lambda verb: verb.path)
 def test_json_says_what_is_wrong_with_the_command_line(verb: Verb) -> None:
-    done = sovgate(*verb.path.split(), "--no-such-option", "--format", "json")
+    done = run(*verb.path.split(), "--no-such-option", "--format", "json")
     assert done.returncode == 2
     error = json.loads(done.stdout)
     assert error["exit"] == 2
@@ -113,7 +114,7 @@ def test_json_says_what_is_wrong_with_the_command_line(verb: Verb) -> None:
 
 @pytest.mark.parametrize("name", ["audit", "data", "keys", "policy", "regions"])
 def test_a_group_lists_its_commands_with_whole_sentences(name: str) -> None:
-    listed = sovgate(name, "--help").stdout.partition("Commands:\n")[2]
+    listed = run(name, "--help").stdout.partition("Commands:\n")[2]
     assert listed
     assert "..." not in listed
 

@@ -15,6 +15,7 @@ import pytest
 
 from sovgate.cli import COMMANDS, _emit, _layout, root
 from sovgate.cli._base import Command, LocalPath, _refuse_twice
+from tests import commands
 from tests.signers import KeySigner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,9 +184,9 @@ def test_quiet_prints_only_what_went_wrong(place: Path) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_help_with_an_example(name: str) -> None:
-    text = run(name, "--help").stdout
+    text = commands.run(name, "--help").stdout
     assert f"  sovgate {name} " in text.partition("Example:\n")[2]
-    assert run("help", name).stdout == text
+    assert commands.run("help", name).stdout == text
 
 
 def test_help_is_a_command_too() -> None:
@@ -197,7 +198,7 @@ def test_help_is_a_command_too() -> None:
 
 @pytest.mark.parametrize("word", ["delete", "report", "x", "status"])
 def test_no_guess_is_made_that_is_far_away(word: str) -> None:
-    done = run(word)
+    done = commands.run(word)
     assert done.returncode == 2
     assert "Did you mean" not in done.stderr
 
@@ -207,7 +208,7 @@ def test_no_guess_is_made_that_is_far_away(word: str) -> None:
     [("verfy", "verify"), ("roleback", "rollback"), ("pul", "pull"), ("Sign", "sign")],
 )
 def test_a_guess_that_is_near_is_made(word: str, meant: str) -> None:
-    assert f"Did you mean {meant!r}?" in run(word).stderr
+    assert f"Did you mean {meant!r}?" in commands.run(word).stderr
 
 
 # --- what is printed for people -----------------------------------------------------------------

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import commands
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = """version: 1
@@ -28,14 +28,7 @@ stays-in: [NO, "EU"]
 
 
 def sovgate(folder: Path, *arguments: str) -> tuple[int, dict[str, object]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "sovgate", *arguments, "--format", "json"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(ROOT)},
-    )
+    done = commands.run(*arguments, "--format", "json", cwd=folder)
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import commands
 
 ROOT = Path(__file__).parent.parent.parent
 HYBRID = ROOT / "tests" / "vectors" / "projects" / "hybrid"
@@ -30,14 +30,7 @@ open if input.now.epoch > 0
 
 
 def lint(folder: Path, *arguments: str) -> tuple[int, dict[str, object], str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "sovgate", "lint", *arguments, "--format", "json"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(ROOT)},
-    )
+    done = commands.run("lint", *arguments, "--format", "json", cwd=folder)
     return done.returncode, json.loads(done.stdout), done.stderr
 
 

@@ -15,6 +15,7 @@ from sovgate.formats.statement import Statement
 from sovgate.stages import attest, inventory
 from sovgate.stages.trust import open_statement
 from tests import headers, models
+from tests.commands import run
 from tests.signers import KeySigner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,23 +41,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         key.write_bytes(signer.private_pem)
     (tmp_path / "sovgate.yaml").write_text(PROJECT, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     return tmp_path
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    env.pop("SOURCE_DATE_EPOCH", None)
-    return subprocess.run(
-        [sys.executable, "-m", "sovgate", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=env,
-    )
-
-
-def ok(*arguments: str, **environment: str) -> str:
-    done = run(*arguments, **environment)
+def ok(*arguments: str) -> str:
+    done = run(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -145,11 +145,11 @@ def test_rule_25_another_model_by_the_same_hand_is_refused(runner: Act, reposito
 # --- hostile values ---------------------------------------------------------------------------
 # Several to a name: each costs a run.
 HOSTILE = {
-    "shell": """a'b"c $(touch PLANTED) `touch PLANTED` ${IFS}; touch PLANTED && touch PLANTED #""",
-    "runner": "::set-output name=manifest::evil %0A::error::planted ##[error]planted",
-    "page": "<img src=x><script> [a](https:evil) ![b](https:x) | `tick` **bold** größe-模型-🙂",
+    "shell and page": """a'b"c $(touch PLANTED) `touch PLANTED` ${IFS}; touch PLANTED && touch \
+PLANTED # <img src=x><script> [a](https:evil) ![b](https:x) | `tick` **bold** größe-模型-🙂""",
+    "runner and expression": "::set-output name=manifest::evil %0A::error::planted "
+    "##[error]planted $ {{ secrets.KEY }} $(SOVGATE_SIGN_KEY)",
     "option": "--help",
-    "expression": "$ {{ secrets.KEY }} $(SOVGATE_SIGN_KEY)",
 }
 
 
