@@ -72,6 +72,7 @@ sovgate init kyc --pattern central --train aws:eu-central-1 --serve dc1=declared
     "endpoints",
     multiple=True,
     metavar="ZONE=URL",
+    weakens_trust=True,
     help="The S3 service of a zone, where the catalogue knows none. Repeat for each.",
 )
 @option("--gitops", metavar="URL", help="The Git repository that drives the rollout.")
