@@ -124,8 +124,13 @@ def sign(
     zone: str | None = None,
     project: AnyPath = ".",
     signature: AnyPath | None = None,
+    evidence: AnyPath | None = None,
+    follow_links: AnyPath | None = None,
 ) -> Signed:
     """Sign a model with a key URI, or with the key of a zone of the project.
+
+    `evidence`: the folder of the model's evidence, where it does not lie beside the model.
+    `follow_links`: links in the model are followed to files below this folder.
 
     Raises UsageError, ConfigError, VerificationFailed (a model that may not be signed),
     KeyServiceError, DiskError.
@@ -138,7 +143,7 @@ def sign(
             key=key,
             zone=zone,
             signature=_named(signature, "signature"),
-            options=Options(project=_signing_in(_path(project, "project"), key)),
+            options=_options(_signing_in(_path(project, "project"), key), evidence, follow_links),
         )
     return Signed(
         model=made.model,
@@ -159,12 +164,14 @@ def verify(
     manifest: str | None = None,
     signature: AnyPath | None = None,
     ignore_unsigned: Sequence[AnyPath] | bool = False,
+    evidence: AnyPath | None = None,
+    follow_links: AnyPath | None = None,
 ) -> Verified:
     """Verify a model by one public key, or else by what the project trusts for models.
 
     `manifest`, "sha256:…", refuses every other model, though a trusted signer signed it.
     `ignore_unsigned`: paths below the model where files may lie that nobody signed, or True:
-    anywhere. What was signed is checked all the same.
+    anywhere. What was signed is checked all the same. `evidence`, `follow_links`: as for `sign`.
 
     Raises VerificationFailed, UsageError, ConfigError, DiskError. A return means that it verified.
     """
@@ -181,7 +188,7 @@ def verify(
             pin=manifest,
             signature=_named(signature, "signature"),
             unsigned=pipeline.Unsigned(paths=paths, anywhere=ignore_unsigned is True),
-            options=Options(project=_path(project, "project")),
+            options=_options(_path(project, "project"), evidence, follow_links),
         )
     return Verified(
         model=verified.root,
@@ -204,8 +211,12 @@ def check(
     action: Action = "transfer",
     release: str | None = None,
     project: AnyPath = ".",
+    evidence: AnyPath | None = None,
+    follow_links: AnyPath | None = None,
 ) -> Checked:
     """Ask policy about an action of `zone`, as `push`, `pull` and `promote` ask again themselves.
+
+    `evidence`, `follow_links`: as for `sign`.
 
     A denial is raised, so that nobody takes it for a yes: PolicyDenied, whose `data` is the whole
     decision. Raises also UsageError, ConfigError, VerificationFailed, EngineError, StoreError.
@@ -216,7 +227,7 @@ def check(
         decision = pipeline.check(
             _path(model, "model"),
             pipeline.Asked(action=action, zone=zone, to=to, release=release),
-            options=Options(project=_path(project, "project")),
+            options=_options(_path(project, "project"), evidence, follow_links),
         ).decision
         try:
             decision.require()
@@ -241,9 +252,12 @@ def push(
     to: str,
     project: AnyPath = ".",
     dry_run: bool = False,
+    evidence: AnyPath | None = None,
+    follow_links: AnyPath | None = None,
 ) -> Pushed:
     """Decide, encrypt, and upload a signed model from `zone` to the store of zone `to`.
 
+    `evidence`, `follow_links`: as for `sign`.
     Safe to run again after any error: what was done stays done, and nothing half is visible.
     Raises UsageError, ConfigError, PolicyDenied, VerificationFailed, ResidencyMismatch,
     EngineError, KeyServiceError, StoreError, DiskError.
@@ -256,7 +270,7 @@ def push(
             release=Release.parse(release),
             zone=zone,
             to=to,
-            options=Options(project=_path(project, "project"), dry_run=dry_run),
+            options=_options(_path(project, "project"), evidence, follow_links, dry_run),
         )
     return Pushed(
         release=done.moved.pinned,
@@ -271,9 +285,17 @@ def push(
     )
 
 
-def pull(release: str, *, zone: str, output: AnyPath, project: AnyPath = ".") -> Pulled:
+def pull(
+    release: str,
+    *,
+    zone: str,
+    output: AnyPath,
+    project: AnyPath = ".",
+    evidence: AnyPath | None = None,
+) -> Pulled:
     """Fetch a release from the store of `zone`, verify it, decide, decrypt it to `output`.
 
+    `evidence`: the folder for the model's evidence, where it is not to lie beside `output`.
     Name the release with its pin, "NAME/VERSION@sha256:…"; without one the store chooses.
     Raises UsageError, ConfigError, NotFound, PolicyDenied, VerificationFailed, ResidencyMismatch,
     Inconclusive, EngineError, KeyServiceError, StoreError, DiskError.
@@ -285,7 +307,7 @@ def pull(release: str, *, zone: str, output: AnyPath, project: AnyPath = ".") ->
             Release.parse(release),
             zone=zone,
             output=_path(output, "output"),
-            options=Options(project=_path(project, "project")),
+            options=_options(_path(project, "project"), evidence),
         )
     return Pulled(
         release=done.moved.pinned,
@@ -319,6 +341,20 @@ def _path(given: AnyPath, name: str) -> Path:
 
 def _named(given: AnyPath | None, name: str) -> Path | None:
     return None if given is None else _path(given, name)
+
+
+def _options(
+    project: Path | None,
+    evidence: AnyPath | None,
+    follow_links: AnyPath | None = None,
+    dry_run: bool = False,
+) -> Options:
+    return Options(
+        project=project,
+        dry_run=dry_run,
+        evidence=_named(evidence, "evidence"),
+        follow_links=_named(follow_links, "follow_links"),
+    )
 
 
 def _signing_in(project: Path, key: str | None) -> Path | None:

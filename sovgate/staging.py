@@ -313,6 +313,26 @@ def require_free(path: str | os.PathLike[str]) -> None:
     raise not_empty(path)
 
 
+def require_writable(path: str | os.PathLike[str], doing: str) -> None:
+    """Refuse before any work where nothing can be written at `path`, which is yet to be made.
+
+    It is tried, since permissions alone do not tell. `doing` completes "could not …". Raises
+    DiskError, UsageError.
+    """
+    place = Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow a link)
+    while not os.path.lexists(place):
+        place = place.parent
+    trial = place / f".sovgate-{secrets.token_hex(8)}"
+    try:
+        trial.mkdir(mode=0o700)
+        trial.rmdir()
+    except OSError as error:
+        error.filename = os.fspath(place)
+        if error.errno == errno.ENOENT and place.is_dir():  # a file system that makes nothing
+            error = OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(place))
+        raise disk_error(error, doing) from error
+
+
 def not_empty(path: Path) -> UsageError:
     there = contents(path)
     more = f", and {len(there) - SHOWN} more" if len(there) > SHOWN else ""

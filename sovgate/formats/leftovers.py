@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sovgate.errors import VerificationFailed
 
@@ -58,6 +58,8 @@ _PATTERNS = re.compile(
 #: AppleDouble and AppleSingle: what macOS keeps of a file on a file system that cannot.
 _APPLE = (b"\x00\x05\x16\x07", b"\x00\x05\x16\x00")
 APPLE_HEAD = 4
+#: How many of them a sentence names.
+SHOWN = 5
 #: Files of settings that are larger are none.
 MAX_SETTINGS = 4 * 1024 * 1024
 _SETTINGS = (".json", ".yaml", ".yml", ".toml")
@@ -101,6 +103,17 @@ def lies_in(path: str) -> bool:
     """Whether a path is a leftover, or lies in one."""
     parts = path.split("/")
     return any(is_leftover("/".join(parts[:end])) for end in range(1, len(parts) + 1))
+
+
+def told(paths: Sequence[str]) -> str | None:
+    """What every command says of leftovers that it passed over; None where there are none."""
+    found = [path for path in paths if lies_in(path)]
+    if not found:
+        return None
+    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return (
+        f"no part of the model, since tools leave it in folders: {', '.join(found[:SHOWN])}{more}"
+    )
 
 
 def _may_lie_in(path: str) -> bool:

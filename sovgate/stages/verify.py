@@ -52,6 +52,7 @@ class VerifiedModel:
     """A model whose files are those that the signer signed. `root` is its resolved path.
 
     `oms_root` is what OMS tools know the signature by; it identifies no model (RULES 1).
+    `left_out` are leftovers of tools that the signer named, and that are there.
     """
 
     manifest: Manifest
@@ -59,6 +60,7 @@ class VerifiedModel:
     signature: Sized
     root: Path
     oms_root: str
+    left_out: tuple[str, ...] = ()
 
 
 def open_signature(bundle: bytes, trusted: Sequence[Trusted]) -> SignedModel:
@@ -128,6 +130,7 @@ def _verified(signed: SignedModel, manifest: Manifest, found: inventory.Survey) 
         signature=signed.signature,
         root=found.root,
         oms_root=signed.oms.root,
+        left_out=tuple(path for path in found.ignored if leftovers.lies_in(path)),
     )
 
 
@@ -245,6 +248,8 @@ def _differ(
         lines += [f"{word}: {name[:160]!r}" for name in names[:SHOWN]]
         if len(names) > SHOWN:
             lines.append(f"{word}: {len(names) - SHOWN} more")
+    if made := [name for name in extra if leftovers.lies_in(name)]:
+        lines.append(f"tools leave such files in folders: remove {_some(made)}, or sign again")
     if note:
         lines.append(note)
     words = [

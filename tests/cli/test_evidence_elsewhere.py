@@ -42,6 +42,30 @@ def make(crossing: Crossing, *more: object) -> None:
     crossing.json("sbom", "model", "--key", KEY, *more)
 
 
+@pytest.mark.parametrize(
+    ("more", "code", "what"),
+    [
+        (("-o", "/proc/sovgate/model"), 24, "write the model to '/proc/sovgate/model'"),
+        (("-o", "sovgate.yaml/model"), 2, "write the model to 'sovgate.yaml/model'"),
+        (("-o", "got", "--evidence", "/proc/evidence"), 24, "write the evidence to"),
+    ],
+)
+def test_pull_says_first_that_a_place_cannot_be_written(
+    crossing: Crossing, more: tuple[str, ...], code: int, what: str
+) -> None:
+    """Before a record is fetched, a key is used, or anything stands in the log."""
+    make(crossing)
+    crossing.push()
+    before = tree(crossing.base)
+    pull = ("pull", "churn/1.0.0", "--zone", "eu")
+    error = crossing.json(*pull, *more, code=code)["error"]
+    assert what in error["what"]
+    assert error["fix"]
+    assert tree(crossing.base) == before
+    assert crossing.run(*pull, "-o", "new/folders/model")[0] == 0
+    assert crossing.run(*pull, "-o", "new/folders/model")[0] == 0  # and what is there is looked at
+
+
 def test_every_command_reads_and_writes_the_folder_that_is_named(crossing: Crossing) -> None:
     named = ("--evidence", "volume/evidence")
     make(crossing, *named)

@@ -255,6 +255,20 @@ def test_a_folder_of_rules_is_judged_as_it_is_loaded(project: Path) -> None:
     assert lint(project, "policies")[0] == 0
 
 
+@pytest.mark.parametrize("place", ["XX", "ZZ", "UE", "eu", "Europe", "EU-27"])
+def test_a_place_that_does_not_exist_is_refused(project: Path, place: str) -> None:
+    """Data that may stay nowhere would else look like data that may go nowhere: in order."""
+    path = project / "data" / "kyc-eu.yaml"
+    path.write_text(path.read_text().replace("stays-in: [DE, EU]", f"stays-in: [{place}]"))
+    code, document, _ = lint(project)
+    assert code == 3
+    (finding,) = (f for f in document["findings"] if f["path"] == "data/kyc-eu.yaml")
+    assert finding["rule"] == "unknown-group"
+    assert repr(place) in finding["message"]
+    assert "ISO 3166-1" in finding["message"]
+    assert finding["line"]
+
+
 def test_a_country_in_anothers_spelling_is_named(project: Path) -> None:
     path = project / "data" / "kyc-eu.yaml"
     path.write_text(path.read_text().replace("stays-in: [DE, EU]", "stays-in: [UK]"))

@@ -190,6 +190,56 @@ def test_rule_33_the_same_of_spdx(crossing: Crossing, change: Change) -> None:
     refused(crossing)
 
 
+def data(document: Any) -> list[Any]:
+    """The data sets that a document lists, in either format."""
+    rows = document.get("components") or document["@graph"]
+    return [one for one in rows if one["type"] in ("data", "dataset_DatasetPackage")]
+
+
+def unrecorded(crossing: Crossing) -> None:
+    """Without the record of the fixture: of two that end in one second neither is the latest."""
+    for path in attest.evidence_dir(crossing.model).glob("provenance-*"):
+        path.unlink()
+
+
+def drop(document: Any) -> None:
+    rows = document.get("components") or document["@graph"]
+    rows.remove(data(document)[0])
+
+
+def rename(document: Any) -> None:
+    data(document)[0]["name"] = "other"
+
+
+def stays_elsewhere(document: Any) -> None:
+    (bound,) = (one for one in data(document) if one["name"] == "kyc")
+    text = json.dumps(bound)
+    assert '"US"' in text
+    bound.update(json.loads(text.replace('"US"', '"EU"')))
+
+
+@pytest.mark.parametrize("spdx", [False, True])
+@pytest.mark.parametrize("change", [drop, rename, stays_elsewhere])
+def test_rule_33_an_sbom_that_the_training_record_contradicts_is_not_signed(
+    crossing: Crossing, change: Change, spdx: bool
+) -> None:
+    unrecorded(crossing)
+    crossing.json("record", crossing.model, "--dataset", "kyc", "--dataset", "public", *KEY)
+    drafted(crossing, change, spdx=spdx)
+    assert "data set" in refused(crossing)
+
+
+@pytest.mark.parametrize("spdx", [False, True])
+def test_an_sbom_with_the_data_of_a_draft_of_the_record_is_signed_with_it(
+    crossing: Crossing, spdx: bool
+) -> None:
+    unrecorded(crossing)
+    crossing.json("record", crossing.model, "--dataset", "kyc")
+    drafted(crossing, lambda document: None, spdx=spdx)
+    crossing.json("attest", crossing.model, "--all-unsigned", *KEY)
+    assert len(signed(crossing)) == 1
+
+
 def test_a_document_of_another_tool_is_compared_where_it_tells_digests(crossing: Crossing) -> None:
     path = crossing.base / "bom.json"
     words = ("attest", crossing.model, path, "--type", "sbom", *KEY)

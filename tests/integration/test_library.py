@@ -156,6 +156,32 @@ def test_rules_that_change_while_a_program_runs_count_from_then_on(crossing: Cro
         asked()
 
 
+def test_evidence_and_links_elsewhere_as_the_commands_have_them(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(crossing.base)
+    for blob in ("blobs/1", "blobs/2"):
+        (crossing.base / blob).parent.mkdir(exist_ok=True)
+        (crossing.base / blob).write_text(blob)
+    linked = crossing.base / "linked"
+    linked.mkdir()
+    (linked / "weights.bin").symlink_to("../blobs/1")
+    with pytest.raises(sovgate.VerificationFailed, match="link"):
+        sovgate.sign(linked, key="file:keys/home.pem")
+    where = {"follow_links": "blobs", "evidence": "elsewhere/linked"}
+    signed = sovgate.sign(linked, key="file:keys/home.pem", **where)
+    assert signed.signature.is_relative_to("elsewhere/linked")
+    assert sovgate.verify(linked, key="keys/home.pub.pem", **where).manifest == signed.manifest
+    named = ("--evidence", "elsewhere/linked", "--follow-links", "blobs")
+    crossing.json("record", "linked", "--dataset", "public", "--key", "keys/home.pem", *named)
+    to = {"zone": "home", "to": "eu", "release": "churn/2.0.0"}
+    assert sovgate.check(linked, **to, **where).permits
+    pushed = sovgate.push(linked, **to, **where)
+    pulled = sovgate.pull(pushed.release, zone="eu", output="got", evidence="elsewhere/got")
+    assert pulled.evidence == Path("elsewhere/got")
+    assert (crossing.base / "got/weights.bin").read_text() == "blobs/1"
+
+
 def test_a_model_is_signed_by_a_key_where_there_is_no_project(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -433,6 +433,8 @@ def test_a_missing_permission_is_named(
     assert caught.value.reason == "access-denied"
     assert permission in str(caught.value.why)
     assert "account" not in str(caught.value.why)
+    bucket = store.uri.removeprefix("s3://").partition("?")[0].partition("/")[0]
+    assert f"or the bucket {bucket!r} does not exist" in str(caught.value.why)
 
 
 def test_a_bucket_of_another_account_is_called_so(store: Store, proxy: FaultProxy) -> None:

@@ -136,8 +136,29 @@ def test_rule_02_a_leftover_that_nobody_named_is_refused(crossing: Crossing) -> 
     """As any file that appears after a model was signed."""
     crossing.json("sign", "model", "--key", KEY)
     put(crossing.model, {".cache/huggingface/x": b"x"})
+    release = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+    for words in (
+        ("verify", "model"),
+        ("check", "model", *release),
+        ("push", "model", *release),
+        ("encrypt", "model", "--to", "eu", "-o", "sealed"),
+    ):
+        code, text = crossing.run(*words)
+        assert (code, "not signed" in text) == (11, True), text
+        assert "tools leave such files in folders: remove '.cache/huggingface/x'" in text
+
+
+def test_verify_and_push_name_what_is_left_out_as_sign_does(crossing: Crossing) -> None:
+    put(crossing.model, {".DS_Store": b"x"})
+    told = "no part of the model, since tools leave it in folders: .DS_Store"
+    assert told in crossing.run("sign", "model", "--key", KEY)[1]
     code, text = crossing.run("verify", "model")
-    assert (code, "not signed" in text) == (11, True)
+    assert (code, told in text) == (0, True)
+    assert crossing.json("verify", "model")["left-out"] == [".DS_Store"]
+    crossing.json("record", "model", "--dataset", "public", "--key", KEY)
+    release = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+    code, text = crossing.run("push", "model", *release)
+    assert (code, told in text) == (0, True), text
 
 
 def test_rule_02_what_was_an_apple_double_when_it_was_signed_is_looked_at_again(

@@ -59,6 +59,7 @@ def command(
     format_: str,
 ) -> Report:
     """Sign a model, which is a folder or a file."""
+    from sovgate.formats import leftovers
     from sovgate.pipeline.make.sign import sign
 
     with progress("reading the model") as bar:
@@ -73,10 +74,8 @@ def command(
         )
     manifest = made.manifest
     notes = ["an older signature was replaced"] if made.replaced else []
-    if made.left_out:
-        more = f", and {len(made.left_out) - 5} more" if len(made.left_out) > 5 else ""
-        some = ", ".join(made.left_out[:5])
-        notes.append(f"no part of the model, since tools leave it in folders: {some}{more}")
+    if (left_out := leftovers.told(made.left_out)) is not None:
+        notes.append(left_out)
     for folder, moved in _by_folder(made.moved.away):
         notes.append(f"evidence of what the model was before was moved to {folder}: {moved}")
     if made.moved.back:

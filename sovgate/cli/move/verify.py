@@ -83,6 +83,7 @@ def command(
     format_: str,
 ) -> Report:
     """Verify a model against its signature."""
+    from sovgate.formats import leftovers
     from sovgate.pipeline.move.verify import Unsigned, verify
 
     paths = tuple(line for text in ignore for line in text.splitlines() if line)
@@ -98,6 +99,7 @@ def command(
             ),
         )
     found, signer = verified.manifest, verified.signer
+    left_out = leftovers.told(verified.left_out)
     return Report(
         command="verify",
         headline=f"verified {verified.root.name}, signed by {signer.name}",
@@ -126,10 +128,11 @@ def command(
                 "zone": signer.zone,
                 "unsafe": list(signer.unsafe),
             },
+            "left-out": list(verified.left_out),
             "ignored-paths": list(paths),
             "ignored-unsigned-files": ignore_unsigned,
         },
-        notes=_notes(paths, ignore_unsigned),
+        notes=(*_notes(paths, ignore_unsigned), *((left_out,) if left_out else ())),
     )
 
 

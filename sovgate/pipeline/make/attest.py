@@ -7,7 +7,7 @@ says. All of it is checked before anything is signed; what this key signed befor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from sovgate.formats.statement import PREDICATE_TYPES, STATEMENT_TYPE, Statement
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.decide.in_place import refuse_misplaced_records
 from sovgate.pipeline.make import drafts
+from sovgate.pipeline.make.sbom import latest_record
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, ROLES, Advance, Options, Release
@@ -105,6 +106,7 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
     about = _about(model, opened, options.progress)
     manifest = about.manifest.digest
     folders = evidence_of(model, options, opened)
+    about = replace(about, record=latest_record(folders, manifest, opened)[0])
     left: list[Item] = []
     if file is not None:
         found = [_from_file(file, selection.kind, opened.config.model, manifest)]

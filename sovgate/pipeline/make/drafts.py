@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from sovgate import strict
@@ -17,6 +17,7 @@ from sovgate.pipeline.make.claims import require_past
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
+    from sovgate.formats.provenance import TrainingRecord
     from sovgate.formats.testresult import TestResult
     from sovgate.stages.sbom import Inspected
 
@@ -28,12 +29,14 @@ _MOST_NAMED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """The model at hand: its name in the project, and what was computed of its files."""
+    """The model at hand: its name in the project, what was computed of its files, and the latest
+    training record beside it."""
 
     name: str
     filename: str
     manifest: Manifest
     inspected: Inspected
+    record: TrainingRecord | None = None
 
 
 def read(statement: Statement, about: About) -> None:
@@ -96,19 +99,22 @@ def _read_gate(found: TestResult) -> None:
 def _read_sbom(statement: Statement, about: About) -> None:
     from sovgate import __version__
     from sovgate.stages.sbom import Described
-    from sovgate.stages.sbom.compare import differences
+    from sovgate.stages.sbom.compare import data_differences, differences
 
     described = Described(
         name=about.name,
         manifest=about.manifest,
         inspected=about.inspected,
         filename=about.filename,
+        record=about.record,
         tool_version=__version__,
     )
-    found = list(islice(differences(statement.predicate, described), _MOST_NAMED))
+    document = statement.predicate
+    told = chain(differences(document, described), data_differences(document, described))
+    found = list(islice(told, _MOST_NAMED))
     if found:
         raise VerificationFailed(
-            "it is not what the model's files say",
+            "it is not what the model's files and its training record say",
             why=found[0],
             fix="remove it, and write it again: sovgate sbom MODEL",
             reason="contradicted",

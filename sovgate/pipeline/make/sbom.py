@@ -100,7 +100,7 @@ def sbom(
     manifest = inventory.read(survey, advance=options.progress).manifest
     stage.unchanged(survey.root, survey.kind, inspected)
     folders = evidence_of(model, options, opened)
-    record, record_signer, ignored = _record(folders, manifest.digest, opened)
+    record, record_signer, ignored = latest_record(folders, manifest.digest, opened)
     if not libraries and record is not None and record.environment is not None:
         libraries = stage.merged(
             [stage.Library(name=n, version=v) for n, v in record.environment.packages.items()]
@@ -129,7 +129,7 @@ def describe(folders: Folders, opened: Project) -> Described:
     inspected = admit(folders.model, opened)
     taken = inventory.take(folders.model)
     digest = taken.manifest.digest
-    record, record_signer, _ = _record(folders, digest, opened)
+    record, record_signer, _ = latest_record(folders, digest, opened)
     return stage.Described(
         name=opened.config.model,
         manifest=taken.manifest,
@@ -239,7 +239,7 @@ def _licences(named: Sequence[str], inspected: Inspected) -> tuple[Licence, ...]
     return tuple(dict.fromkeys(found))
 
 
-def _record(
+def latest_record(
     folders: Folders, manifest: str, project: Project | None
 ) -> tuple[TrainingRecord | None, str | None, int]:
     """The latest training record of this model, its signer, and how many others were passed over.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
+from sovgate.formats import leftovers
 from sovgate.pipeline.beside import about_others, read_records, require_readable
 from sovgate.pipeline.move.copies import require_maker
 from sovgate.pipeline.move.outbox import open_blob
@@ -37,7 +38,7 @@ class Outgoing:
 
     evidence     statements as found, for policy, which judges each
     documents    those that verify and travel along
-    left_behind  the names of the others, each with the reason
+    left_behind  the names of the others, each with the reason; and what tools left in the folder
     """
 
     manifest: Manifest
@@ -122,6 +123,8 @@ def from_model(
         )
     raw = read_records(folders, verified.manifest.digest)
     documents, left_behind = select(raw, trusted, verified.manifest.digest)
+    if (left_out := leftovers.told(verified.left_out)) is not None:
+        left_behind = (*left_behind, left_out)
     return Outgoing(
         manifest=verified.manifest,
         signature=bundle,

@@ -34,7 +34,7 @@ from sovgate.pipeline.places import evidence_of_output
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import attest, audit
-from sovgate.staging import Staging, is_free, not_empty, sweep
+from sovgate.staging import Staging, is_free, not_empty, require_writable, sweep
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
@@ -66,6 +66,7 @@ def pull(
     opened = open_project(options.project)
     timer = Timer()
     here = opened.zone(zone)
+    _require_place(output, evidence_of_output(output, options, opened))
     trusted = opened.trusted(zone)
     store = opened.store(zone)
     with timer.step("check the record"):
@@ -113,6 +114,17 @@ def pull(
         decisions=judged.lines,
         steps=tuple(timer.steps),
     )
+
+
+def _require_place(output: Path, evidence: Path) -> None:
+    """Before anything is fetched: model and evidence can be written where they are to lie.
+
+    What is there already is only looked at. Raises DiskError, UsageError.
+    """
+    if is_free(output):
+        require_writable(output, f"write the model to {str(output)!r}")
+    if not evidence.is_dir():
+        require_writable(evidence, f"write the evidence to {str(evidence)!r}")
 
 
 class _Move:

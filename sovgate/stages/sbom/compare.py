@@ -1,7 +1,7 @@
 """Whether an SBOM says of a model what its files say: both computed anew, and compared. No I/O.
 
-RULES 33: nobody signs a document that the model beside it contradicts. What does not come from the
-model's files (libraries, licences, training data) is not compared.
+RULES 33: nobody signs a document that the model beside it, or its training record, contradicts.
+What comes from neither (libraries, licences) is not compared.
 """
 
 from __future__ import annotations
@@ -34,6 +34,53 @@ def differences(document: JSON, described: Described) -> Iterator[str]:
             yield from _spdx(document, described)
     elif _ours(document):
         yield from _cyclonedx(document, described)
+
+
+def data_differences(document: JSON, described: Described) -> Iterator[str]:
+    """Where the data sets that a document of ours lists are not those of `described.record`.
+
+    One that says that it was written without a record lists none, and contradicts none.
+    """
+    if described.record is None or not _ours(document):
+        return
+    if "@graph" in document:
+        wanted, told = (_data_packages(graph) for graph in (spdx3.build(described), document))
+        if not told:
+            return
+    else:
+        wanted, told = (_data_components(one) for one in (cyclonedx.build(described), document))
+        rows = _properties(_at(document, "metadata", "component", "properties"))
+        if not told and rows.get("training-record") == ["none"]:
+            return
+    for name in sorted({*wanted, *told}):
+        if name not in told:
+            yield f"the document lacks the data set {_short(name)}, which the training record names"
+        elif name not in wanted:
+            yield (
+                f"the document lists the data set {_short(name)}, which the training record does "
+                "not name"
+            )
+        else:
+            yield from _values(f"the data set {_short(name)}", wanted[name], told[name])
+
+
+def _data_components(document: JSON) -> dict[str, JSON]:
+    rows = document.get("components")
+    return {
+        str(one.get("name")): {key: one.get(key) for key in ("data", "hashes", "properties")}
+        for one in (rows if isinstance(rows, list) else ())
+        if isinstance(one, dict) and one.get("type") == "data"
+    }
+
+
+def _data_packages(document: JSON) -> dict[str, JSON]:
+    graph = document.get("@graph")
+    keys = ("verifiedUsing", "software_downloadLocation", "extension")
+    return {
+        str(one.get("name")): {key: one.get(key) for key in keys}
+        for one in (graph if isinstance(graph, list) else ())
+        if isinstance(one, dict) and one.get("type") == "dataset_DatasetPackage"
+    }
 
 
 def _ours(document: JSON) -> bool:
