@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from sovgate.library import (
         Checked,
+        Model,
         Pulled,
         Pushed,
         Signed,
@@ -50,6 +51,7 @@ __all__ = [
     "InternalError",
     "KeyServiceError",
     "Malformed",
+    "Model",
     "NotFound",
     "PolicyDenied",
     "Pulled",

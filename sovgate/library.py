@@ -18,6 +18,19 @@ AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model whose evidence, or whose files, lie elsewhere; to be given in place of its path.
+
+    evidence      the folder of its evidence; None: as the project says, or beside the model
+    follow_links  its links are followed to files below this folder; None: none is
+    """
+
+    path: AnyPath
+    evidence: AnyPath | None = None
+    follow_links: AnyPath | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Signed:
     """A model that was signed.
 
@@ -118,19 +131,14 @@ class Pulled:
 
 
 def sign(
-    model: AnyPath,
+    model: AnyPath | Model,
     *,
     key: str | None = None,
     zone: str | None = None,
     project: AnyPath = ".",
     signature: AnyPath | None = None,
-    evidence: AnyPath | None = None,
-    follow_links: AnyPath | None = None,
 ) -> Signed:
     """Sign a model with a key URI, or with the key of a zone of the project.
-
-    `evidence`: the folder of the model's evidence, where it does not lie beside the model.
-    `follow_links`: links in the model are followed to files below this folder.
 
     Raises UsageError, ConfigError, VerificationFailed (a model that may not be signed),
     KeyServiceError, DiskError.
@@ -138,12 +146,13 @@ def sign(
     from sovgate.pipeline.make import sign as pipeline
 
     with _errors():
+        path, options = _asked(model, _signing_in(_path(project, "project"), key))
         made = pipeline.sign(
-            _path(model, "model"),
+            path,
             key=key,
             zone=zone,
             signature=_named(signature, "signature"),
-            options=_options(_signing_in(_path(project, "project"), key), evidence, follow_links),
+            options=options,
         )
     return Signed(
         model=made.model,
@@ -157,21 +166,19 @@ def sign(
 
 
 def verify(
-    model: AnyPath,
+    model: AnyPath | Model,
     *,
     key: str | None = None,
     project: AnyPath = ".",
     manifest: str | None = None,
     signature: AnyPath | None = None,
     ignore_unsigned: Sequence[AnyPath] | bool = False,
-    evidence: AnyPath | None = None,
-    follow_links: AnyPath | None = None,
 ) -> Verified:
     """Verify a model by one public key, or else by what the project trusts for models.
 
     `manifest`, "sha256:…", refuses every other model, though a trusted signer signed it.
     `ignore_unsigned`: paths below the model where files may lie that nobody signed, or True:
-    anywhere. What was signed is checked all the same. `evidence`, `follow_links`: as for `sign`.
+    anywhere. What was signed is checked all the same.
 
     Raises VerificationFailed, UsageError, ConfigError, DiskError. A return means that it verified.
     """
@@ -181,14 +188,15 @@ def verify(
         ignore_unsigned = [ignore_unsigned]
     named = () if isinstance(ignore_unsigned, bool) else ignore_unsigned
     with _errors():
+        place, options = _asked(model, _path(project, "project"))
         paths = tuple(_text(path, "ignore_unsigned") for path in named)
         verified, path = pipeline.verify(
-            _path(model, "model"),
+            place,
             key=key,
             pin=manifest,
             signature=_named(signature, "signature"),
             unsigned=pipeline.Unsigned(paths=paths, anywhere=ignore_unsigned is True),
-            options=_options(_path(project, "project"), evidence, follow_links),
+            options=options,
         )
     return Verified(
         model=verified.root,
@@ -204,19 +212,15 @@ def verify(
 
 
 def check(
-    model: AnyPath,
+    model: AnyPath | Model,
     *,
     zone: str,
     to: str | None = None,
     action: Action = "transfer",
     release: str | None = None,
     project: AnyPath = ".",
-    evidence: AnyPath | None = None,
-    follow_links: AnyPath | None = None,
 ) -> Checked:
     """Ask policy about an action of `zone`, as `push`, `pull` and `promote` ask again themselves.
-
-    `evidence`, `follow_links`: as for `sign`.
 
     A denial is raised, so that nobody takes it for a yes: PolicyDenied, whose `data` is the whole
     decision. Raises also UsageError, ConfigError, VerificationFailed, EngineError, StoreError.
@@ -224,11 +228,9 @@ def check(
     from sovgate.pipeline.decide import check as pipeline
 
     with _errors():
-        decision = pipeline.check(
-            _path(model, "model"),
-            pipeline.Asked(action=action, zone=zone, to=to, release=release),
-            options=_options(_path(project, "project"), evidence, follow_links),
-        ).decision
+        path, options = _asked(model, _path(project, "project"))
+        asked = pipeline.Asked(action=action, zone=zone, to=to, release=release)
+        decision = pipeline.check(path, asked, options=options).decision
         try:
             decision.require()
         except PolicyDenied as error:
@@ -245,19 +247,16 @@ def check(
 
 
 def push(
-    model: AnyPath,
+    model: AnyPath | Model,
     *,
     release: str,
     zone: str,
     to: str,
     project: AnyPath = ".",
     dry_run: bool = False,
-    evidence: AnyPath | None = None,
-    follow_links: AnyPath | None = None,
 ) -> Pushed:
     """Decide, encrypt, and upload a signed model from `zone` to the store of zone `to`.
 
-    `evidence`, `follow_links`: as for `sign`.
     Safe to run again after any error: what was done stays done, and nothing half is visible.
     Raises UsageError, ConfigError, PolicyDenied, VerificationFailed, ResidencyMismatch,
     EngineError, KeyServiceError, StoreError, DiskError.
@@ -265,12 +264,13 @@ def push(
     from sovgate.pipeline.move import push as pipeline
 
     with _errors():
+        path, options = _asked(model, _path(project, "project"), dry_run)
         done = pipeline.push(
-            _path(model, "model"),
+            path,
             release=Release.parse(release),
             zone=zone,
             to=to,
-            options=_options(_path(project, "project"), evidence, follow_links, dry_run),
+            options=options,
         )
     return Pushed(
         release=done.moved.pinned,
@@ -307,7 +307,9 @@ def pull(
             Release.parse(release),
             zone=zone,
             output=_path(output, "output"),
-            options=_options(_path(project, "project"), evidence),
+            options=Options(
+                project=_path(project, "project"), evidence=_named(evidence, "evidence")
+            ),
         )
     return Pulled(
         release=done.moved.pinned,
@@ -343,18 +345,18 @@ def _named(given: AnyPath | None, name: str) -> Path | None:
     return None if given is None else _path(given, name)
 
 
-def _options(
-    project: Path | None,
-    evidence: AnyPath | None,
-    follow_links: AnyPath | None = None,
-    dry_run: bool = False,
-) -> Options:
-    return Options(
+def _asked(
+    model: AnyPath | Model, project: Path | None, dry_run: bool = False
+) -> tuple[Path, Options]:
+    if not isinstance(model, Model):
+        model = Model(path=model)
+    options = Options(
         project=project,
         dry_run=dry_run,
-        evidence=_named(evidence, "evidence"),
-        follow_links=_named(follow_links, "follow_links"),
+        evidence=_named(model.evidence, "evidence"),
+        follow_links=_named(model.follow_links, "follow_links"),
     )
+    return _path(model.path, "model"), options
 
 
 def _signing_in(project: Path, key: str | None) -> Path | None:

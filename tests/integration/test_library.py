@@ -168,15 +168,14 @@ def test_evidence_and_links_elsewhere_as_the_commands_have_them(
     (linked / "weights.bin").symlink_to("../blobs/1")
     with pytest.raises(sovgate.VerificationFailed, match="link"):
         sovgate.sign(linked, key="file:keys/home.pem")
-    where = {"follow_links": "blobs", "evidence": "elsewhere/linked"}
-    signed = sovgate.sign(linked, key="file:keys/home.pem", **where)
+    model = sovgate.Model(path=linked, follow_links="blobs", evidence="elsewhere/linked")
+    signed = sovgate.sign(model, key="file:keys/home.pem")
     assert signed.signature.is_relative_to("elsewhere/linked")
-    assert sovgate.verify(linked, key="keys/home.pub.pem", **where).manifest == signed.manifest
+    assert sovgate.verify(model, key="keys/home.pub.pem").manifest == signed.manifest
     named = ("--evidence", "elsewhere/linked", "--follow-links", "blobs")
     crossing.json("record", "linked", "--dataset", "public", "--key", "keys/home.pem", *named)
-    to = {"zone": "home", "to": "eu", "release": "churn/2.0.0"}
-    assert sovgate.check(linked, **to, **where).permits
-    pushed = sovgate.push(linked, **to, **where)
+    assert sovgate.check(model, zone="home", to="eu", release="churn/2.0.0").permits
+    pushed = sovgate.push(model, release="churn/2.0.0", zone="home", to="eu")
     pulled = sovgate.pull(pushed.release, zone="eu", output="got", evidence="elsewhere/got")
     assert pulled.evidence == Path("elsewhere/got")
     assert (crossing.base / "got/weights.bin").read_text() == "blobs/1"
@@ -213,6 +212,9 @@ def test_a_path_that_is_not_set_is_not_the_folder_we_are_in(
         lambda: sovgate.verify("model", project=text),
         lambda: sovgate.verify("model", key="keys/home.pub.pem", ignore_unsigned=[text]),
         lambda: sovgate.check(text, zone="home"),
+        lambda: sovgate.sign(sovgate.Model(path=text), key=key),
+        lambda: sovgate.sign(sovgate.Model(path="model", evidence=text), key=key),
+        lambda: sovgate.sign(sovgate.Model(path="model", follow_links=text), key=key),
         lambda: sovgate.push(text, release="churn/1", zone="home", to="eu"),
         lambda: sovgate.pull("churn/1", zone="eu", output=text),
     ):
