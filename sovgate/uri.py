@@ -9,8 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]{1,31}):(?!\\)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -149,3 +153,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def split_url(text: str) -> tuple[SplitResult, str, int | None] | None:
+    """A URL, its host in small letters, and its port; None where it is no URL.
+
+    The library's own error quotes what may be a password, and -v would show it (RULES 29).
+    """
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        return parts, (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        return None

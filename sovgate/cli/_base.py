@@ -6,7 +6,8 @@ Every parameter has two environment variables, `SOVGATE_<COMMAND>_<NAME>` and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +20,6 @@ from sovgate.cli._group import write_example
 from sovgate.cli._places import PROJECT
 from sovgate.cli._remote import refuse_remote
 from sovgate.errors import disk_error
-from sovgate.transport import authority, proxies
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -161,11 +161,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         PROJECT.set(ctx.params.get("project"))
         form = ctx.params.get("format_", "text")
-        with (
-            notices.listening(partial(warn, form=form)),
-            authority.trusting(ctx.meta.get(f"{TRANSPORT}.ca")),
-            proxies.through(ctx.meta.get(f"{TRANSPORT}.proxy")),
-        ):
+        with notices.listening(partial(warn, form=form)), _reaching(ctx):
             result = super().invoke(ctx)
         if isinstance(result, Report):
             emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)
@@ -173,6 +169,19 @@ class Command(click.Command):
                 _append_heads(path, result, str(ctx.params.get("zone") or ""))
             return int(result.exit)
         return result
+
+
+@contextlib.contextmanager
+def _reaching(ctx: click.Context) -> Iterator[None]:
+    """Servers by the options of `_transport.py`; most runs have none, and import nothing for it."""
+    path, proxy = (ctx.meta.get(f"{TRANSPORT}.{name}") for name in ("ca", "proxy"))
+    if (path, proxy) == (None, None):
+        yield
+        return
+    from sovgate.transport import authority, proxies
+
+    with authority.trusting(path), proxies.through(proxy):
+        yield
 
 
 def _refuse_twice(command: click.Command, ctx: click.Context, args: list[str]) -> None:

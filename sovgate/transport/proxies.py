@@ -11,9 +11,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 from sovgate.errors import ConfigError
+from sovgate.uri import split_url
 
 MAX_LENGTH = 300
 #: What other programs take a proxy from.
@@ -69,11 +69,10 @@ def read(text: str) -> str:
         )
     if len(text) > MAX_LENGTH:
         refuse(f"it is longer than {MAX_LENGTH} characters")
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
+    found = split_url(text)
+    if found is None:
         refuse("it is not a URL")
+    parts, host, port = found
     written = f"[{host}]" if ":" in host else host
     if parts.scheme == "https":
         refuse("a proxy is spoken to by http://; TLS goes through it, from end to end")

@@ -22,7 +22,7 @@ from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
 from sovgate.records import GRADE
 from sovgate.regions import DECLARED, Region, all_regions, lookup
 from sovgate.transport import authority, proxies
-from sovgate.uri import is_loopback
+from sovgate.uri import is_loopback, split_url
 
 #: Seconds. Four attempts in all, with at most twenty seconds between two of them.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 5, 60, 4
@@ -110,11 +110,10 @@ def custom_endpoint(url: str, *, what: str) -> str:
             reason="bad-endpoint",
         )
 
-    try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").lower(), parts.port
-    except ValueError:
+    found = split_url(url)
+    if found is None:
         refuse("it is not a URL")
+    parts, host, port = found
     if parts.username is not None or parts.password is not None or "@" in url:
         raise ConfigError(
             f"the endpoint of the {what} carries credentials",
