@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sovgate.clouds.aws import client as aws
+from sovgate.clouds.aws import environ
 from sovgate.clouds.aws.errors import explain
 from sovgate.errors import ConfigError, ExitCode, KeyServiceError, ResidencyMismatch, StoreError
 from sovgate.formats.wrap import Context
@@ -388,6 +389,21 @@ def test_the_wrap_context_goes_to_kms_by_field() -> None:
     }
     without = Context(zone="eu", release=None, manifest="ab" * 32)
     assert "sovgate:release" not in encryption_context(without.canonical())
+
+
+def test_a_site_of_ones_own_has_credentials_of_its_own_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a job that sends from a cloud to a site would use the cloud's there."""
+    there = aws.endpoint("s3", "declared:fra-dc1", "https://s3.bank.example", what="store")
+    cloud = aws.endpoint("s3", "aws-eusc:eusc-de-east-1", None, what="store")
+    nowhere = aws.endpoint("s3", None, "https://s3.bank.example", what="store")
+    found = [aws._provider(place) for place in (there, cloud, nowhere)]
+    assert found == ["declared", "aws-eusc", ""]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the cloud's")
+    monkeypatch.setenv("DECLARED_ACCESS_KEY_ID", "the site's")
+    monkeypatch.setenv("DECLARED_SECRET_ACCESS_KEY", "its secret")
+    assert environ.credentials(found[0]) == ("the site's", "its secret")
 
 
 def test_in_a_workflow_missing_credentials_print_the_block_to_paste(

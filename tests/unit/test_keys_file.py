@@ -23,6 +23,7 @@ from sovgate.errors import (
 )
 from sovgate.keys import registry
 from sovgate.keys.file import PASSPHRASE
+from sovgate.pipeline.look.keys import export, generate, show
 from tests import components
 from tests.certificates import issue
 from tests.signers import KeySigner
@@ -409,3 +410,17 @@ def test_a_public_key_where_a_private_one_is_needed_keeps_its_own_reason(
     with pytest.raises(ConfigError) as caught:
         registry.open_signer("k", tmp_path)
     assert caught.value.reason == "not-private"
+
+
+def test_a_public_half_is_written_once_and_another_stays(tmp_path: Path) -> None:
+    made = generate("sign", out=tmp_path / "a.pem")
+    out = tmp_path / "exported.pub.pem"
+    for _ in range(2):  # the same one may be there
+        export(show(f"file:{made.private}"), out)
+        assert out.read_bytes() == made.public.read_bytes()
+    other = generate("sign", out=tmp_path / "b.pem")
+    with pytest.raises(UsageError) as caught:
+        export(other.key, out)
+    assert caught.value.reason == "output-exists"
+    assert out.read_bytes() == made.public.read_bytes()
+    assert b"PRIVATE" not in out.read_bytes()
