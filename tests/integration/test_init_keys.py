@@ -63,7 +63,7 @@ def test_doctor_names_each_placeholder_as_missing(tmp_path: Path, offline: bool)
     found: Any = sovgate("doctor", "--zone", "eu", *words, cwd=project, code=None)
     missing = {one["name"] for one in found["checks"] if one["status"] == "missing"}
     assert {"eu: secret key to sign", "eu: secret key to decrypt"} <= missing
-    assert {"eu: key to encrypt for it", "us-train: key that its word is known by"} <= missing
+    assert {"eu: key to encrypt for it", "us-train: key to verify what it signs"} <= missing
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def check_zone(found: Diagnosis, opened: Project, name: str) -> None:
         _key(
             found,
             opened,
-            f"{name}: key that its word is known by",
+            f"{name}: key to verify what it signs",
             signs,
             "sign",
             lambda: open_public(signs, opened.base, zone.region).key_id,
