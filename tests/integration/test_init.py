@@ -428,7 +428,7 @@ def test_a_name_is_text_to_every_reader_of_yaml(tmp_path: Path, name: str, patte
     def kinds(folder: Path) -> Counter[str]:
         files = [*folder.rglob("*.yml"), *folder.rglob("*.yaml")]
         read = [
-            yaml.safe_load(path.read_text())
+            list(yaml.safe_load_all(path.read_text()))
             for path in files
             if path.parent != folder and path.parent.name != "data"
         ]
