@@ -523,18 +523,18 @@ def test_killed_before_any_step_a_proposal_is_made_once(
     """The proposal itself, and the run that finds it merged and proposes the next."""
     temporary = {"TMPDIR": str(tmp_path / "temporary")}
     Path(temporary["TMPDIR"]).mkdir()
-    start = made
+    start, folder = made, tmp_path / "work"
     if merged:
-        (tmp_path / "start").mkdir()
-        before = Team(made, tmp_path / "start")
+        folder.mkdir()
+        before = Team(made, folder)
         before.merge(before.forward("1.0.0")["branch"])
-        start = tmp_path / "start"
+        # Where it was made: a repository elsewhere would be another one.
+        start = folder.rename(tmp_path / "start")
     version = "1.1.0" if merged else "1.0.0"
     wanted = [("promote", "1.0.0")] if merged else []
     seen: set[tuple[object, ...]] = set()
     with Killer(imports=["sovgate.pipeline.rollout.promote"]) as killer:
         for step in range(1, 2000, STRIDE):
-            folder = tmp_path / str(step)
             folder.mkdir()
             team = Team(start, folder)
             base, tip = team.crossing.base, team.repository.tip()
