@@ -157,7 +157,7 @@ def entry(found: Found, zone: str, store: Store, trusted: Sequence[Trusted]) -> 
     )
     return Node(
         kind="entry",
-        what=f"{told.kind} of {about.action}{way}{exited}",
+        what=f"{about.action}{way}: {told.kind}{exited}",
         status=VERIFIED if signer else FAILED,
         by=(signer or said.signer).name,
         when=when(told.time),
