@@ -135,11 +135,12 @@ def stream(rng: random.Random) -> bytes:
     return b"".join(parts)
 
 
-def test_no_stream_of_opcodes_that_a_loader_would_run_is_called_clean() -> None:
+@pytest.mark.parametrize("number", [800, pytest.param(3000, marks=pytest.mark.thorough)])
+def test_no_stream_of_opcodes_that_a_loader_would_run_is_called_clean(number: int) -> None:
     rng = random.Random(SEED)
-    counts = compare([stream(rng) for _ in range(3000)])
-    assert counts["hit"] > 700, counts  # the streams are real
-    assert counts["-"] > 100, counts  # and not all of them
+    counts = compare([stream(rng) for _ in range(number)])
+    assert counts["hit"] > number // 5, counts  # the streams are real
+    assert counts["-"] > number // 40, counts  # and not all of them
 
 
 class Sprung:
@@ -255,10 +256,13 @@ PACKS: list[Callable[[random.Random, bytes], bytes]] = [
 ]
 
 
-def test_no_container_whose_content_a_loader_would_run_is_called_clean(sprung: None) -> None:
+@pytest.mark.parametrize("number", [40, pytest.param(120, marks=pytest.mark.thorough)])
+def test_no_container_whose_content_a_loader_would_run_is_called_clean(
+    sprung: None, number: int
+) -> None:
     rng = random.Random(SEED + 2)
     files = []
-    for _ in range(120):
+    for _ in range(number):
         data = pickle.dumps(values(rng), protocol=rng.randrange(6))
         if rng.random() < 0.5:
             data = stream(rng)
@@ -266,7 +270,7 @@ def test_no_container_whose_content_a_loader_would_run_is_called_clean(sprung: N
             data = rng.choice(PACKS)(rng, data)
         files.append(data)
     counts = compare(files)
-    assert counts["hit"] > 20, counts
+    assert counts["hit"] > number // 6, counts
 
 
 def test_no_damaged_container_whose_content_a_loader_would_run_is_called_clean(
