@@ -174,6 +174,7 @@ def test_again_is_success_and_writes_nothing(desk: Desk) -> None:
     before = tree(desk.crossing.base)
     again = desk.promote("1.0.0")
     assert again["already"]
+    assert again["previous"] is None  # and not itself
     assert (again["commit"], again["promotion"]) == (first["commit"], first["promotion"])
     assert tree(desk.crossing.base) == before
     assert len(desk.repository.log()) == 2
@@ -194,6 +195,8 @@ def test_a_dry_run_shows_the_change_and_writes_nothing(desk: Desk) -> None:
 def test_a_pull_request_is_pushed_and_recorded_once(desk: Desk) -> None:
     desk.crossing.edit("path: overlays/eu}", "path: overlays/eu, via: pull-request}")
     tip = desk.repository.tip()
+    code, text = desk.crossing.run("promote", "churn/1.0.0", "--zone", "eu", "--dry-run")
+    assert "would propose churn/1.0.0 for eu; nothing was written" in text
     code, text = desk.crossing.run("promote", "churn/1.0.0", "--zone", "eu")
     assert code == 0, text
     assert "open a pull request from sovgate/eu/churn-1.0.0 to main" in text

@@ -297,6 +297,9 @@ def test_an_edited_proposal_is_not_overwritten(team: Team, old: str, new: str) -
     tip = team.repository.tip(branch)
     error = team.forward("1.0.0", code=23)["error"]
     assert error["reason"] == "branch-exists"
+    # Merging what was edited would not help, so that is not said.
+    assert "pins this release otherwise" in error["what"]
+    assert error["fix"].startswith("close its pull request, ")
     assert team.repository.tip(branch) == tip
     team.merge(branch)
     code, text = team.crossing.run("promote", team.pins["1.0.0"], "--zone", "eu")
@@ -320,6 +323,18 @@ def test_a_proposal_whose_pin_was_edited_is_none_of_ours(team: Team) -> None:
     for version in ("1.0.0", "1.1.0"):
         assert team.differs(version, reason="overlay-taken")["fix"]
     assert team.told() == []
+
+
+def test_rule_41_a_proposal_that_lost_its_variables_was_never_promoted(team: Team) -> None:
+    """The annotations alone say the release: no container would load it, so nothing is signed."""
+    team.merge(team.forward("1.0.0")["branch"])
+    branch = team.forward("1.1.0")["branch"]
+    text = team.repository.show(RELEASE_FILE, branch).decode()
+    team.edit_branch(branch, text, text[: text.index("    spec:\n")])
+    team.merge(branch)
+    for version in ("1.1.0", "1.2.0"):
+        team.forward(version, code=23)
+    assert team.told() == [("promote", "1.0.0")]
 
 
 def test_what_was_closed_can_be_proposed_again_and_a_merged_branch_is_not_used_twice(

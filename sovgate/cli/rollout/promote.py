@@ -93,6 +93,8 @@ def command(
         headline = f"{release_} is promoted in {zone_}: its proposal was merged"
     elif made.already:
         headline = f"{release_} is promoted in {zone_} already"
+    elif made.dry_run and made.place.via == "pull-request":
+        headline = f"would propose {release_} for {zone_}; nothing was written"
     elif made.dry_run:
         headline = f"would promote {release_} in {zone_}; nothing was written"
     elif made.proposed:

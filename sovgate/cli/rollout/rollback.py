@@ -72,6 +72,9 @@ def command(
         headline = f"it is proposed already to roll {zone_} back to {release_}"
     elif made.already:
         headline = f"{zone_} was rolled back to {release_} for this reason already"
+    elif made.dry_run and made.place.via == "pull-request":
+        headline = f"would propose to roll {zone_} back from {made.left} to {release_}; "
+        headline += "nothing was written"
     elif made.dry_run:
         headline = f"would roll {zone_} back from {made.left} to {release_}; nothing was written"
     elif made.proposed:

@@ -52,9 +52,13 @@ def promote(
         if plan.unchanged:
             here = _there(found, state)
             if found.recorded:
-                return _promoted(
+                done_before = _promoted(
                     found, release, here, state=state, settled=settled, options=options
                 )
+                # The last record is of this very release: before it was what that record names.
+                last = found.ledger.last
+                earlier = last.previous.release if last and last.previous else None
+                return replace(done_before, previous=earlier)
         with work.timer.step("decide"):
             judged = found.decide()
         if options.dry_run:

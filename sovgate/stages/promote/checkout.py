@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sovgate import files
@@ -38,7 +38,8 @@ class OverlayState:
     """The overlay as it stands at `tip`. `pinned` is what it claims: a hint, never a proof.
 
     `named` is all that the release file names by digest. `live`: the overlay builds on that file;
-    without its entry among the patches it says nothing.
+    without its entry among the patches it says nothing. `whole`: the file is a patch of this zone
+    that gives each of its containers that release, and not its annotations alone.
     """
 
     tip: str
@@ -47,6 +48,7 @@ class OverlayState:
     release_file: str | None  # object id of sovgate-release.yaml
     named: frozenset[str] = frozenset()
     live: bool = False
+    whole: bool = False
 
     @property
     def says(self) -> str | None:
@@ -55,11 +57,8 @@ class OverlayState:
 
     def pins(self, release: str, manifest: str, record: str) -> bool:
         """Whether it says this release, and nothing else beside it."""
-        return self.says == release and self.named <= {
-            release,
-            f"sha256:{manifest}",
-            f"sha256:{record}",
-        }
+        wanted = {release, f"sha256:{manifest}", f"sha256:{record}"}
+        return self.whole and self.says == release and self.named <= wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +157,7 @@ class Checkout:
         try:
             return self._read_overlay(commit, state.branch)
         except (ConfigError, GitError):
-            return replace(
-                state, tip=commit, pinned=None, release_file=None, named=frozenset(), live=False
-            )
+            return OverlayState(tip=commit, branch=state.branch, pinned=None, release_file=None)
 
     def plan(self, pin: Pin) -> Plan:
         """What would change at the last fetched tip. Raises ConfigError, GitError."""
@@ -220,6 +217,7 @@ class Checkout:
         here = self._trees.chain(tip, self._parts)[-1]
         item = here.get(kustomize.RELEASE_FILE)
         data = self._planner.blob(item, kustomize.RELEASE_FILE) if item else None
+        claimed = workload.read_patch(data) if data is not None else None
         return OverlayState(
             tip=tip,
             branch=branch,
@@ -227,6 +225,7 @@ class Checkout:
             release_file=item.oid if item else None,
             named=pinned.named(data) if data is not None else frozenset(),
             live=self._is_live(here),
+            whole=claimed is not None and claimed.zone == self._target.zone,
         )
 
     def _is_live(self, here: Mapping[str, Item]) -> bool:
@@ -339,10 +338,15 @@ class Checkout:
         state = self._read_overlay(_PROPOSAL, branch)
         if self._plan(pin, state.tip).unchanged:
             return state.tip
+        ours = state.says == pin.release
         raise GitError(
-            f"the branch {branch} is there already and pins something else",
-            why=f"it pins {printable(state.pinned or 'nothing', most=300)}",
-            fix=f"merge or close its pull request, delete the branch {branch}, and run it again",
+            f"the branch {branch} is there already and pins "
+            + ("this release otherwise" if ours else "something else"),
+            why="somebody edited it, or what this overlay is to say changed since it was proposed"
+            if ours
+            else f"it pins {printable(state.pinned or 'nothing', most=300)}",
+            fix=("close" if ours else "merge or close")
+            + f" its pull request, delete the branch {branch}, and run it again",
             reason="branch-exists",
         )
 
