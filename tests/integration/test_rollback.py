@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,27 @@ def test_the_same_rollback_again_is_done_already_and_writes_nothing(desk: At) ->
     assert code == 0
     assert "rolled back to churn/1.1.0 for this reason already" in text
     assert "to go back further, give another reason" in text
+
+
+def test_a_rollback_whose_overlay_was_edited_since_is_not_done_already(desk: At) -> None:
+    """The annotation says the release still; what the container gets is another one."""
+    desk.back()
+    text = desk.repository.show(RELEASE_FILE).decode()
+    pin = desk.pins["1.1.0"]
+    value = next(line for line in text.splitlines() if "value: " in line and pin in line)
+    edited = text.replace(value, value.replace(pin, desk.pins["1.2.0"]))
+    assert edited != text
+    desk.repository.person_pushes({RELEASE_FILE: edited}, "Try 1.2.0 again")
+    error = desk.stuck(23)["error"]
+    assert error["reason"] == "branch-differs"
+    assert "pins churn/1.1.0, but not as it was rolled back to" in error["what"]
+    # The fix, followed to the letter.
+    command = re.search(r"git (checkout [0-9a-f]{40} -- \S+);", error["fix"])
+    assert command is not None
+    git(*command.group(1).split(), cwd=desk.repository.work)
+    desk.repository.person_pushes_index("As it was")
+    assert desk.repository.show(RELEASE_FILE).decode() == text
+    assert desk.back()["already"]
 
 
 def test_another_reason_goes_back_further_and_never_to_what_was_left(desk: At) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sovgate.errors import (
+    GitError,
     KeyServiceError,
     NotFound,
     PolicyDenied,
@@ -16,6 +17,7 @@ from sovgate.errors import (
     UsageError,
     VerificationFailed,
 )
+from sovgate.formats.kustomize import RELEASE_FILE
 from sovgate.formats.promotion import ACTIONS, REASON, Promotion
 from sovgate.pipeline.look.entries import read_entries
 from sovgate.pipeline.project import Project, open_project, require_own
@@ -57,6 +59,7 @@ def rollback(
             current = _current(work, ledger, state)
         again = ledger.rolled_back_to(reason, to_release and replace(to_release, pin=None))
         if again is not None and state.says == again.pinned:
+            _require_whole(work, again, state)
             return _already(work, ledger, again, state, options.dry_run)
         with work.timer.step("find the way back"):
             chosen = _choose(work, ledger, current, to_release, options.dry_run)
@@ -279,6 +282,19 @@ def _candidates(refused: list[tuple[Release, SovgateError]]) -> list[dict[str, o
         {"release": str(r), "reason": e.reason, "why": _message(e), "exit": int(e.exit_code)}
         for r, e in refused
     ]
+
+
+def _require_whole(work: Rollout, again: Promotion, state: rollouts.OverlayState) -> None:
+    """What the overlay names is not what it runs, where somebody edited the rest of that file."""
+    if not state.pins(again.pinned, again.manifest, again.record):
+        path = "/".join(part for part in (work.target.path, RELEASE_FILE) if part)
+        raise GitError(
+            f"the branch {state.branch} pins {again.release}, but not as it was rolled back to",
+            why="somebody edited the overlay since",
+            fix=f"put it back as it was: git checkout {again.commit} -- {path}; then commit, push, "
+            "and run this again",
+            reason="branch-differs",
+        )
 
 
 def _already(
