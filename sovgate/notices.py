@@ -1,5 +1,5 @@
-"""What must reach whoever runs a command: that something marked unsafe was used, and which project
-files were read (RULES 36).
+"""What must reach whoever runs a command: that something marked unsafe was used, what was passed
+over, and which project files were read (RULES 36).
 
 Ground floor: standard library only. The command line listens; elsewhere they are Python warnings.
 """
@@ -10,10 +10,12 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import partial
 
 Listener = Callable[[str], None]
 
 _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_NOTED: ContextVar[Listener | None] = ContextVar("noted", default=None)
 
 
 #: The project files that were read, in order, each once; None where nobody asks.
@@ -25,26 +27,39 @@ class UnsafeWarning(UserWarning):
 
 
 @contextlib.contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Within it `listener` is told each warning, each text once; after it, whoever was before."""
+def listening(listener: Listener, noted: Listener | None = None) -> Iterator[None]:
+    """Within it `listener` is told each warning, and `noted` each note (without it, `listener` is
+    told those too), each text once; after it, whoever was before.
+    """
     said: set[str] = set()
 
-    def once(text: str) -> None:
+    def once(to: Listener, text: str) -> None:
         if text not in said:
             said.add(text)
-            listener(text)
+            to(text)
 
-    token = _LISTENER.set(once)
+    token = _LISTENER.set(partial(once, listener))
+    other = _NOTED.set(partial(once, noted or listener))
     try:
         yield
     finally:
         _LISTENER.reset(token)
+        _NOTED.reset(other)
 
 
 def unsafe(text: str) -> None:
     listener = _LISTENER.get()
     if listener is None:
         warnings.warn(text, UnsafeWarning, stacklevel=2)
+    else:
+        listener(text)
+
+
+def note(text: str) -> None:
+    """Something was left out that the reader may have counted on. It weakens nothing."""
+    listener = _NOTED.get()
+    if listener is None:
+        warnings.warn(text, UserWarning, stacklevel=2)
     else:
         listener(text)
 

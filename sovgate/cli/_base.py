@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sovgate import notices
-from sovgate.cli._emit import FORMATS, QUIET, VERBOSE, Report, emit, warn
+from sovgate.cli._emit import FORMATS, QUIET, VERBOSE, Report, emit, note, warn
 from sovgate.cli._group import write_example
 from sovgate.cli._places import PROJECT
 from sovgate.cli._remote import refuse_remote
@@ -161,7 +161,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         PROJECT.set(ctx.params.get("project"))
         form = ctx.params.get("format_", "text")
-        with notices.listening(partial(warn, form=form)), _reaching(ctx):
+        with notices.listening(partial(warn, form=form), partial(note, form=form)), _reaching(ctx):
             result = super().invoke(ctx)
         if isinstance(result, Report):
             emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)

@@ -180,6 +180,15 @@ def warn(text: str, form: str) -> None:
     say(line + "\n")
 
 
+def note(text: str, form: str) -> None:
+    """What was passed over, at once and beside the result: on standard error."""
+    if form == "github":
+        line = annotation("notice", None, text)
+    else:
+        line = f"{Style(sys.stderr).warn('! note:')} {clean(text)}"
+    say(line + "\n")
+
+
 def _append(variable: str, text: str) -> None:
     path = os.environ.get(variable)
     if not path:

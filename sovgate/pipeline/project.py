@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
+from sovgate import notices
 from sovgate.config import (
     DEFAULT_ROLES,
     OWN_ROLES,
@@ -39,6 +40,7 @@ from sovgate.formats import dataset as datasets
 from sovgate.formats.spki import MAX_PEM_BYTES
 from sovgate.links import mounted_secret, owned_by
 from sovgate.stages.record import DatasetFacts, Demand, both_categories
+from sovgate.uri import is_placeholder, placeholder_refusal
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -232,13 +234,58 @@ class Project:
         Without `trust` in the file: each zone's own key, for all but legal and waiver. With it:
         its entries alone, and the key of the running `zone` for words about its own acts. Former
         signers are not among them.
+
+        Who is not filled in yet is passed over, with a note. Raises ConfigError "placeholder-key"
+        where the running zone is not, or nobody is.
         """
         if self.config.trust is None:
-            owns = [self._own(z, DEFAULT_ROLES) for z in self.config.zones.values()]
+            rows = self.config.zones.values()
+            uris = {one.name: one.keys.sign_public or one.keys.sign for one in rows}
+            made = self._made({name: uri for name, uri in uris.items() if uri is not None}, zone)
+            owns = [self._own(one, DEFAULT_ROLES) for one in rows if one.name in made]
             return tuple(own for own in owns if own is not None)
         found = self._entries(former=False)
         own = self._own(self.zone(zone), OWN_ROLES) if zone is not None else None
         return (*found, own) if own else tuple(found)
+
+    def trusted_in(self, zone: str) -> tuple[Trusted, ...]:
+        """As `trusted`, for a look into any zone's store: its own key may be a placeholder yet."""
+        keys = self.zone(zone).keys
+        own = keys.sign_public or keys.sign
+        return self.trusted(None if own is not None and is_placeholder(own) else zone)
+
+    def require_sources(self, zone: str) -> None:
+        """That some zone from which weights may come to `zone` has a key that is filled in.
+
+        Raises ConfigError, reason "placeholder-key".
+        """
+        rule = self.config.border.get("weights")
+        froms = {source for source, to in (rule.allow if rule else ()) if to == zone}
+        keys = {name: self.zone(name).keys for name in sorted(froms)}
+        uris = {name: one.sign_public or one.sign or "" for name, one in keys.items()}
+        if self.config.trust is None and uris and all(map(is_placeholder, uris.values())):
+            raise self._unfilled(next(iter(uris)))
+
+    def _unfilled(self, zone: str) -> SovgateError:
+        keys = self.zone(zone).keys
+        which = "sign-public" if keys.sign_public else "sign"
+        refusal = placeholder_refusal(str(keys.sign_public or keys.sign))
+        return self._placed(refusal, f"zones.{zone}.keys.{which}")
+
+    def _made(self, uris: Mapping[str, str], zone: str | None) -> Collection[str]:
+        """The zones whose key is filled in; what `init` writes for each is no key to trust."""
+        open_ones = [name for name, text in uris.items() if is_placeholder(text)]
+        if zone in open_ones or (open_ones and len(open_ones) == len(uris)):
+            raise self._unfilled(zone if zone is not None and zone in open_ones else open_ones[0])
+        for name in open_ones:
+            self._passed_over(f"the key of zone {name}")
+        return [name for name in uris if name not in open_ones]
+
+    def _passed_over(self, whose: str) -> None:
+        notices.note(
+            f"{whose} is a placeholder in {self.config.document.name}, so nothing that it signs is "
+            "trusted here"
+        )
 
     def former(self) -> tuple[tuple[Trusted, datetime], ...]:
         """Whom the file trusts no longer, each with the time from which it does not."""
@@ -256,6 +303,9 @@ class Project:
                 found.append(
                     self._certified(entry, entry.certificate, f"trust.{index}.certificate")
                 )
+                continue
+            if is_placeholder(str(entry.key)) and not former:
+                self._passed_over(f"the key of {entry.name}, under trust,")
                 continue
             region = self.zone(entry.zone).region if entry.zone else None
             key = self._public(str(entry.key), f"trust.{index}.key", region)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import commands
 from tests.integration.test_init import sovgate, talk
 
 REGIONS = {
@@ -85,6 +86,71 @@ def test_a_placeholder_signs_nothing(tmp_path: Path, filled: str) -> None:
     assert found["error"]["reason"] == "placeholder-key"
     assert "ARN" in found["error"]["fix"]
     assert not list(project.glob("model.*"))
+
+
+def test_a_placeholder_of_another_zone_stops_only_what_needs_it(tmp_path: Path) -> None:
+    sovgate("init", "kyc", "--pattern", "central", "--local", cwd=tmp_path)
+    project = tmp_path / "kyc"
+    path = project / "sovgate.yaml"
+    whole = path.read_text()
+
+    def unfilled(zone: str) -> str:
+        uri = "awskms:///arn:aws:kms:us-east-1:ACCOUNT:key/KEY-ID"
+        text = re.sub(f"(sign|encrypt): .file:keys/{zone}[a-z-]*.pem.", rf'\1: "{uri}"', whole)
+        return re.sub(f"(?m)^ +(sign|encrypt)-public: keys/{zone}[-.].*\n", "", text)
+
+    (project / "model").mkdir()
+    (project / "model/weights.json").write_text("{}")
+    path.write_text(unfilled("eu"))
+    data, here = ("--dataset", "public-train"), ("--zone", "us-train")
+    sovgate("record", "model", *data, "--key", "keys/us-train-sign.pem", cwd=project)
+    sovgate("sign", "model", *here, cwd=project)
+    said = commands.run("verify", "model", cwd=project)
+    assert (said.returncode, said.stderr.count("! note: the key of zone eu is a pl")) == (0, 1)
+    move = ("--release", "kyc/1.0.0", *here, "--to")
+    sovgate("check", "model", *move, "eu", cwd=project)
+    sovgate("push", "model", *move, "us-train", cwd=project)
+    sovgate("pull", "kyc/1.0.0", *here, "-o", "pulled", cwd=project)
+    sovgate("audit", "verify", cwd=project)
+    sovgate("audit", "show", "kyc/1.0.0", cwd=project)
+    for words in (
+        ("push", "model", *move, "eu"),
+        ("pull", "kyc/1.0.0", "--zone", "eu", "-o", "there"),
+        ("audit", "verify", "--zone", "eu"),
+    ):
+        found: Any = sovgate(*words, cwd=project, code=3)
+        assert found["error"]["reason"] == "placeholder-key", words
+
+    path.write_text(whole)
+    sovgate("push", "model", *move, "eu", cwd=project)
+    path.write_text(unfilled("us-train"))  # there, nobody could have sent it
+    found = sovgate("pull", "kyc/1.0.0", "--zone", "eu", "-o", "there", cwd=project, code=3)
+    assert found["error"]["reason"] == "placeholder-key"
+    assert not (project / "there").exists()
+    path.write_text(
+        re.sub(
+            "file:keys/eu-?[a-z]*.pem",
+            "awskms:///arn:aws:kms:us-east-1:ACCOUNT:key/KEY-ID",
+            unfilled("us-train"),
+        ).replace("sign-public: keys/eu-sign.pub.pem", "")
+    )
+    found = sovgate("verify", "model", cwd=project, code=3)  # nobody is filled in
+    assert found["error"]["reason"] == "placeholder-key"
+
+
+def test_a_placeholder_under_trust_is_passed_over(tmp_path: Path) -> None:
+    sovgate("init", "kyc", "--pattern", "central", "--local", cwd=tmp_path)
+    project = tmp_path / "kyc"
+    entry = "  - {name: NAME, key: KEY, may: [signature]}\n"
+    uri = '"awskms:///arn:aws:kms:us-east-1:ACCOUNT:key/KEY-ID"'
+    with (project / "sovgate.yaml").open("a") as file:
+        us = entry.replace("NAME", "us").replace("KEY", "keys/us-train-sign.pub.pem")
+        file.write("trust:\n" + entry.replace("NAME", "peer").replace("KEY", uri) + us)
+    (project / "model").mkdir()
+    (project / "model/weights.json").write_text("{}")
+    sovgate("sign", "model", "--zone", "us-train", cwd=project)
+    said = commands.run("verify", "model", cwd=project)
+    assert (said.returncode, "the key of peer, under trust, is a pl" in said.stderr) == (0, True)
 
 
 def test_an_arn_in_its_place_is_no_placeholder(tmp_path: Path) -> None:

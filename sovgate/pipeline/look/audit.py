@@ -200,7 +200,7 @@ def _anchors(
         if config.store is None:
             continue
         store = opened.store(config.name)
-        trusted = opened.trusted(config.name)
+        trusted = opened.trusted_in(config.name)
         for prefix in FOLDERS:
             for count, name in enumerate(store.list(prefix)):
                 if count >= MAX_DOCUMENTS:

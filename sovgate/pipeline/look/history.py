@@ -111,7 +111,7 @@ class _Log:
 
     @cached_property
     def trusted(self) -> Sequence[Trusted]:
-        return self._opened.trusted(self.zone)
+        return self._opened.trusted_in(self.zone)
 
     @cached_property
     def entries(self) -> list[Found]:
@@ -223,7 +223,7 @@ def _zone_or_why_not(
 
 
 def _zone(opened: Project, zone: str, release: Release, logs: dict[str, _Log]) -> Node | None:
-    store, trusted = opened.store(zone), opened.trusted(zone)
+    store, trusted = opened.store(zone), opened.trusted_in(zone)
     children = [
         *_transfer(opened, store, release, trusted, logs),
         *_receipts(store, release, trusted, logs),

@@ -71,14 +71,19 @@ def pull(
     store = opened.store(zone)
     with timer.step("check the record"):
         located = transfer.locate(store, zone=zone, declared=here.region)
-        record = transfer.fetch_record(
-            store,
-            release,
-            trusted,
-            zone=zone,
-            regions={name: config.region for name, config in opened.config.zones.items()},
-            now=audit.utc_now(),
-        )
+        try:
+            record = transfer.fetch_record(
+                store,
+                release,
+                trusted,
+                zone=zone,
+                regions={name: config.region for name, config in opened.config.zones.items()},
+                now=audit.utc_now(),
+            )
+        except VerificationFailed as error:
+            if error.reason == "wrong-signer":
+                opened.require_sources(zone)
+            raise
         check_declared(opened, record.transfer)
     move = _Move(opened, store, record, trusted, located, output)
     move.evidence_dir = evidence_of_output(output, options, opened)
