@@ -12,6 +12,7 @@ from sovgate.errors import UsageError
 
 # RULES 26. One pattern for model names and versions.
 RELEASE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
+_PIN = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 ZONE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 #: How well a location is known. Integers, because "declared" > "api" alphabetically (RULES 18).
@@ -87,25 +88,34 @@ class Release:
         name, at, pin = text.partition("@")
         model, slash, version = name.partition("/")
         good = slash and RELEASE_PART.fullmatch(model) and RELEASE_PART.fullmatch(version)
-        if good and at:
-            good = re.fullmatch(r"sha256:[0-9a-f]{64}", pin, re.ASCII)
-        if not good:
+        if not good or (at and not _PIN.fullmatch(pin)):
             raise UsageError(
                 f"{text[:160]!r} is not a release",
                 why="a release is NAME/VERSION or NAME/VERSION@sha256:DIGEST; each part matches "
                 + RELEASE_PART.pattern,
-                fix=_spelt(model, version),
+                fix=_spelt(model, version, pin if at else None),
                 reason="bad-release",
             )
         return cls(model=model, version=version, pin=pin.removeprefix("sha256:") or None)
 
 
-def _spelt(model: str, version: str) -> str:
-    """The nearest name that a release may have: names are the same on every system and store."""
+def _spelt(model: str, version: str, pin: str | None) -> str:
+    """The nearest name that a release may have: names are the same on every system and store.
+
+    A pin stays: whoever left it out would take whatever bytes the store has.
+    """
     near = [re.sub(r"[^a-z0-9._-]+", "-", part.lower()).lstrip("._-") for part in (model, version)]
-    if all(part and RELEASE_PART.fullmatch(part) for part in near):
-        return f"write it in small letters, digits, dots and hyphens: {near[0]}/{near[1]}"
-    return "for example kyc-risk/1.0.0"
+    if not all(part and RELEASE_PART.fullmatch(part) for part in near):
+        return "for example kyc-risk/1.0.0" + ("" if pin is None else "@sha256:…")
+    name = "/".join(near)
+    if pin is not None:
+        digest = pin.lower().removeprefix("sha256:").removeprefix("sha256-")
+        if not _PIN.fullmatch(f"sha256:{digest}"):
+            return f"the digest is 64 hex digits; push printed it: {name}@sha256:…"
+        name += f"@sha256:{digest}"
+        if near == [model, version]:
+            return f"write the pin as push printed it: {name}"
+    return f"write it in small letters, digits, dots and hyphens: {name}"
 
 
 #: Called with the number of bytes just done, from any thread. None where nobody looks.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,6 +26,9 @@ from sovgate.cli._progress import human_seconds, progress
 from sovgate.cli._transport import transport_options
 from sovgate.cli.move.push import running_zone
 from sovgate.records import Options, Release
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.release import Released
 
 
 @declare(
@@ -123,6 +127,7 @@ def command(
     written = [step for step in made.steps if step.outcome not in (ALREADY, LEFT)]
     if made.dry_run:
         headline = f"would release {made.release} to {zones}; nothing was written"
+        headline += _not_asked(made, through)
     elif all(step.name in ("verify", "check") for step in written):
         headline = f"{made.release} is released to {zones} already"
     else:
@@ -169,6 +174,7 @@ def command(
             "to": list(made.to),
             "through": through,
             "dry-run": made.dry_run,
+            "missing": list(made.missing),
             "steps": [step.json() for step in made.steps],
             "left": [
                 {"zone": h.zone, "why": h.why, "commands": list(h.commands)} for h in made.left
@@ -178,3 +184,20 @@ def command(
         },
         notes=tuple(notes),
     )
+
+
+def _not_asked(made: Released, through: str) -> str:
+    """The steps that a dry run cannot ask, and why; "" where it asked all."""
+    after = ("pull", "promote") if through == "promote" else ()
+    if made.missing:
+        why = "the model is not signed"
+        if "sign the model" not in made.missing:
+            why = "not all of the model's evidence is written"
+        steps = ("push", *after)
+    elif after:
+        steps, why = after, "they read what push writes"
+    else:
+        return ""
+    verb = "was" if len(steps) == 1 else "were"
+    names = ", ".join(steps[:-1]) + " and " * (len(steps) > 1) + steps[-1]
+    return f", and {names} {verb} not asked: {why}"

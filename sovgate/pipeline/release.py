@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import SovgateError, UsageError, disk_error
 from sovgate.git.ignored import OPENED, keep_state_out
 from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.foreseen import Planned, destinations
 from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
@@ -22,9 +23,8 @@ from sovgate.pipeline.steps import ALREADY, DENIED, LEFT, WOULD, Log, Step, Step
 from sovgate.records import DEFAULTS, Options, Release
 
 if TYPE_CHECKING:
+    from sovgate.formats.manifest import Manifest
     from sovgate.pipeline.already import Already
-
-THROUGH = ("push", "promote")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class Handover:
 @dataclass(frozen=True, kw_only=True)
 class Released:
     """`heads`: (zone, head) of each audit log that was written to, as to be noted, in order.
-    `kept`: models that were opened where nobody said, which stay there."""
+    `kept`: models that were opened where nobody said, which stay there. `missing`: what a dry run
+    would write before it could ask `push`."""
 
     release: Release
     manifest: str
@@ -50,6 +51,7 @@ class Released:
     heads: tuple[tuple[str, str], ...]
     kept: tuple[Path, ...]
     dry_run: bool
+    missing: tuple[str, ...]
 
     @property
     def pinned(self) -> str:
@@ -85,7 +87,7 @@ def release(
     Raises what its steps raise, `data` with the steps that were done. Run it again after any.
     """
     opened = open_project(options.project)
-    destinations = _destinations(opened, release, route)
+    to = destinations(opened, release, route.zone, route.to, route.through)
     run = _ReleaseRun(opened, model, release, route.zone, key, options)
     folder = route.output if route.output is not None else opened.base / OPENED
     if not options.dry_run:
@@ -97,39 +99,19 @@ def release(
     with (
         contextlib.nullcontext() if options.dry_run else alone(opened.base / ".sovgate" / "release")
     ):
-        run.run(destinations, datasets, folder if route.through == "promote" else None)
+        run.run(to, datasets, folder if route.through == "promote" else None)
     return Released(
         release=run.release,
         manifest=run.manifest,
         zone=route.zone,
-        to=tuple(destinations),
+        to=tuple(to),
         steps=tuple(run.log.steps),
         left=tuple(run.left),
         heads=tuple(run.log.heads),
         kept=tuple(run.models) if route.output is None else (),
         dry_run=options.dry_run,
+        missing=() if run.planned is None else tuple(run.planned.missing),
     )
-
-
-def _destinations(opened: Project, release: Release, route: Route) -> list[str]:
-    """Each zone once, all of them known to be possible before anything is written."""
-    from sovgate.pipeline.move.movement import check_call
-
-    if route.through not in THROUGH:
-        raise UsageError(
-            f"there is no step {route.through[:40]!r}", fix=f"one of {', '.join(THROUGH)}"
-        )
-    names = list(dict.fromkeys(route.to))
-    if not names:
-        raise UsageError(
-            "no zone to push to is named",
-            fix="add --to ZONE, once for each zone",
-            reason="no-zone",
-        )
-    for name in names:
-        check_call(opened, release, route.zone, name)
-        opened.store(name)
-    return names
 
 
 class _ReleaseRun:
@@ -157,14 +139,15 @@ class _ReleaseRun:
         self.left: list[Handover] = []
         self.already: Already | None = None  # known once the model is
         self.models: list[Path] = []
-        self.missing: list[str] = []  # what a dry run would have to write before it could go on
+        self.listed: Manifest | None = None
+        self.planned: Planned | None = None  # what a dry run would have to write before it went on
 
     def run(self, to: Sequence[str], datasets: Sequence[str], folder: Path | None) -> None:
         """All steps; on in the destinations where there is a `folder` to open the model in."""
         self.make(datasets)
-        if not self.missing:
-            for destination in to:
-                self.check(destination)
+        for destination in to:
+            self.check(destination) if self.planned is None else self.foresee(destination)
+        if self.planned is None:
             for destination in to:
                 self.push(destination)
         if folder is not None and not self.dry_run:
@@ -197,7 +180,7 @@ class _ReleaseRun:
 
         with self.log.step("verify") as say:
             found, _ = verify(self.model, options=self.options)
-            self.manifest = found.manifest.digest
+            self.listed, self.manifest = found.manifest, found.manifest.digest
             self.already = Already.of(self.evidence, self.manifest, self.opened, self._key)
             own, zone = self.already.signed(), found.signer.zone
             say.said = f"signed by {found.signer.name} already"
@@ -212,12 +195,10 @@ class _ReleaseRun:
 
         with self.log.step("sign") as say:
             if self.dry_run:
-                self._would(say, "sign the model")
-                if before is not None:
-                    return
-                self.manifest = inventory.take(
-                    self.model, advance=self.options.progress
-                ).manifest.digest
+                self._would(say, "sign the model").roles.append("signature")
+                if before is None:
+                    taken = inventory.take(self.model, advance=self.options.progress)
+                    self.listed, self.manifest = taken.manifest, taken.manifest.digest
                 return
             made = sign(
                 self.model,
@@ -230,9 +211,12 @@ class _ReleaseRun:
             other = "" if before is None else f"; {before} had signed it, which is kept"
             say.said = f"by the key {made.key_id[:16]}…{other}"
 
-    def _would(self, say: StepResult, what: str) -> None:
+    def _would(self, say: StepResult, what: str) -> Planned:
         say.outcome, say.said = WOULD, f"would {what}"
-        self.missing.append(what)
+        if self.planned is None:
+            self.planned = Planned(opened=self.opened, key=self._key, missing=[], roles=[])
+        self.planned.missing.append(what)
+        return self.planned
 
     @property
     def _key(self) -> str:
@@ -248,7 +232,7 @@ class _ReleaseRun:
                 say.outcome, say.said = ALREADY, f"a record by this key names {names} already"
                 return
             if self.dry_run:
-                self._would(say, f"record {names}")
+                self._would(say, f"record {names}").record(now)
                 return
             record(self.model, Training(datasets=datasets), key=self._key, options=self.options)
             say.said = f"trained on {names}"
@@ -261,7 +245,7 @@ class _ReleaseRun:
                 say.outcome, say.said = ALREADY, "there is one by this key already"
                 return
             if self.dry_run:
-                self._would(say, "write the SBOM")
+                self._would(say, "write the SBOM").roles.append("sbom")
                 return
             made = sbom(self.model, key=self._key, options=self.options)
             count = len(made.described.manifest.resources)
@@ -302,6 +286,21 @@ class _ReleaseRun:
         if not decision.allowed:
             self.push(to)
             decision.require()
+
+    def foresee(self, to: str) -> None:
+        """A dry run's question about what is not signed yet, as if it were."""
+        from sovgate.pipeline.foreseen import Crossing, ask
+
+        assert self.planned is not None and self.listed is not None  # noqa: S101
+        crossing = Crossing(
+            release=self.release, manifest=self.listed, zone=self.zone, evidence=self.evidence
+        )
+        with self.log.step("check", to) as say:
+            judged, there = ask(self.planned, crossing, to)
+            say.decisions = judged.lines
+            say.said = f"allowed once that is signed; {len(judged.first.rules)} rules asked"
+            if there is not None:
+                say.said += f"; in {to} already, the same"
 
     def push(self, to: str) -> None:
         from sovgate.pipeline.move.push import push

@@ -428,6 +428,45 @@ def test_an_output_that_holds_something_else_is_refused_before_anything_is_writt
     assert tree(crossing.base) == before
 
 
+def test_a_new_version_into_the_old_folder_names_model_and_evidence_at_once(
+    crossing: Crossing,
+) -> None:
+    crossing.push()
+    crossing.pull()
+    (crossing.model / "config.json").write_text('{"layers": 3}')
+    crossing.sign()
+    crossing.push(release="churn/1.1.0")
+    before = tree(crossing.base)
+    said = crossing.pull(release="churn/1.1.0", code=2)["error"]
+    assert said["reason"] == "output-exists"
+    assert said["what"] == "'pulled' already exists, and is not churn/1.1.0"
+    assert said["why"].startswith("it holds churn/1.0.0, by its evidence in ")
+    assert "pulled.evidence" in said["why"]
+    assert said["fix"] == (
+        "pull it to another place: -o pulled-1.1.0; what is there stays as it is"
+    )
+    assert tree(crossing.base) == before
+    # Evidence that was named does not follow -o.
+    words = ("--evidence", "pulled.evidence")
+    fix = crossing.pull(*words, release="churn/1.1.0", code=2)["error"]["fix"]
+    assert fix.startswith("pull it to another place: -o pulled-1.1.0, with another --evidence; ")
+    # A place that is taken too is not advised, and the one that is advised works.
+    (crossing.base / "pulled-1.1.0.evidence").mkdir()
+    fix = crossing.pull(release="churn/1.1.0", code=2)["error"]["fix"]
+    assert "-o pulled-1.1.0-2;" in fix
+    crossing.json("pull", "churn/1.1.0", "--zone", "eu", "-o", "pulled-1.1.0-2")
+    assert tree(crossing.base / "pulled.evidence") == {
+        name.removeprefix("pulled.evidence/"): data
+        for name, data in before.items()
+        if name.startswith("pulled.evidence/")
+    }
+    # Where the model was removed, its evidence is named with what it is about.
+    shutil.rmtree(crossing.base / "pulled")
+    said = crossing.pull(release="churn/1.1.0", code=2)["error"]
+    assert said["what"].endswith("pulled.evidence' holds the evidence of churn/1.0.0")
+    assert "remove" not in said["fix"]
+
+
 def test_a_wrong_key_is_20_and_leaves_no_plaintext(crossing: Crossing) -> None:
     crossing.push()
     crossing.run("keys", "generate", "encrypt", "-o", "keys/other.pem")

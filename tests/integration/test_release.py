@@ -276,13 +276,64 @@ def test_a_dry_run_writes_nothing(shop: Shop) -> None:
         ("sign", None, "would"),
         ("record", None, "would"),
         ("sbom", None, "would"),
+        ("check", "eu", "done"),
     ]
     assert tree(shop.crossing.base) == before
+    _, said = shop.crossing.run(*RELEASE, "--dry-run")
+    assert "nothing was written, and push was not asked: the model is not signed" in " ".join(
+        said.split()
+    )
     shop.run(*RELEASE)
     before = tree(shop.crossing.base)
     later = [word if word != "churn/1.0.0" else "churn/1.1.0" for word in RELEASE]
     assert outcomes(shop.run(*later, "--dry-run"))[-1] == ("push", "eu", "would")
     assert tree(shop.crossing.base) == before
+
+
+DENIED = {
+    # Data that may not be where the key speaks for.
+    "data-not-here": ("stays-in: []", "stays-in: [EU]", 10),
+    # Data that may not go there, whatever key records it.
+    "weights-inherit": ("stays-in: []", "stays-in: [US]", 10),
+    "border": ("weights: {allow: [home -> eu]}", "weights: {allow: []}", 10),
+    "unknown-dataset": ("public: {category", "other: {category", 3),
+}
+
+
+@pytest.mark.parametrize("reason", DENIED)
+def test_a_dry_run_before_anything_is_signed_ends_as_the_real_run_does(
+    shop: Shop, reason: str
+) -> None:
+    old, new, code = DENIED[reason]
+    shop.crossing.edit(old, new)
+    before = tree(shop.crossing.base)
+    dry = shop.run(*RELEASE, "--dry-run", code=code)["error"]
+    assert tree(shop.crossing.base) == before
+    real = shop.run(*RELEASE, code=code)["error"]
+    assert (dry["reason"], dry["what"]) == (real["reason"], real["what"])
+
+
+def test_a_dry_run_believes_no_key_for_what_it_may_not_say(shop: Shop) -> None:
+    trust = "trust: [{name: eu, key: keys/eu.pub.pem, may: [signature, provenance]}]\n"
+    shop.crossing.edit("datasets:\n", trust + "datasets:\n")
+    assert shop.run(*RELEASE, "--dry-run", code=10)["error"]["reason"] == "signature-required"
+    assert shop.run(*RELEASE, code=11)["error"]["reason"] == "untrusted-role"
+
+
+def test_a_dry_run_says_that_the_store_has_another_model_of_that_name(shop: Shop) -> None:
+    shop.run(*RELEASE)
+    shutil.rmtree(shop.crossing.base / "model.evidence")
+    # The same bytes with a new record are another release too: what binds it is part of it.
+    said = shop.run(*RELEASE, "--dry-run", code=21)["error"]
+    assert (said["reason"], said["why"]) == (
+        "release-differs",
+        "it lacks a training record of the model",
+    )
+    (shop.crossing.model / "config.json").write_text('{"other": 1}')
+    said = shop.run(*RELEASE, "--dry-run", code=21)["error"]
+    assert said["reason"] == "release-differs"
+    assert said["why"].startswith("its manifest is ")
+    assert not (shop.crossing.base / "model.evidence").exists()
 
 
 def test_several_zones_are_all_asked_about_before_anything_goes_to_one(shop: Shop) -> None:

@@ -152,6 +152,32 @@ def test_a_release_name_that_is_refused_comes_with_one_that_is_not(told: str, va
     assert str(Release.parse(valid)) == valid
 
 
+@pytest.mark.parametrize(
+    ("told", "right"),
+    [
+        ("churn/1.0.0@f02d", "churn/1.0.0@sha256:…"),
+        ("churn/1.0.0@", "churn/1.0.0@sha256:…"),
+        ("churn/1.0.0@sha256:f02d…", "churn/1.0.0@sha256:…"),
+        (f"churn/1.0.0@sha512:{'a' * 64}", "churn/1.0.0@sha256:…"),
+        ("My Model/1@latest", "my-model/1@sha256:…"),
+        ("@f02d", "kyc-risk/1.0.0@sha256:…"),
+        (f"churn/1.0.0@sha256:{'AB' * 32}", f"churn/1.0.0@sha256:{'ab' * 32}"),
+        (f"churn/1.0.0@{'ab' * 32}", f"churn/1.0.0@sha256:{'ab' * 32}"),
+        (f"Churn/1.0.0@sha256:{'ab' * 32}", f"churn/1.0.0@sha256:{'ab' * 32}"),
+    ],
+)
+def test_the_fix_of_a_release_that_was_pinned_keeps_the_pin(told: str, right: str) -> None:
+    """A release without its pin is whatever bytes the store has."""
+    with pytest.raises(UsageError) as raised:
+        Release.parse(told)
+    fix = str(raised.value.fix)
+    assert fix.endswith(right)
+    if right.endswith("…"):
+        assert right.startswith("kyc-risk") or "64 hex digits; push printed it" in fix
+    else:
+        assert str(Release.parse(right).pin) == "ab" * 32
+
+
 def test_a_process_that_reads_names_as_ascii_is_told_so() -> None:
     """The bytes of the name are UTF-8: it is Python's setting that is wrong."""
     name = "été.txt".encode().decode("ascii", "surrogateescape")

@@ -63,6 +63,7 @@ class Known:
     locations  zone -> what its provider said; a zone left out is as declared
     contents   what is known of the files (`decide/contents.py`)
     planned    what a training would record, where there is no model yet
+    foreseen   what a dry run would sign; nothing that acts or signs a decision knows of any
     """
 
     trusted: tuple[Trusted, ...]
@@ -71,6 +72,7 @@ class Known:
     locations: Mapping[str, KnownLocation | None] = field(default_factory=dict)
     contents: Contents = UNKNOWN
     planned: tuple[TrainingRecord, ...] = ()
+    foreseen: tuple[cases.Evidence, ...] = ()
 
 
 def build_case(
@@ -92,7 +94,7 @@ def build_case(
         ),
         source=_place(project, source, known.locations.get(source), required=False),
         destination=_place(project, destination, known.locations.get(destination), required=True),
-        evidence=weighed.evidence,
+        evidence=(*weighed.evidence, *known.foreseen),
         rejected=weighed.rejected,
         project=cases.ProjectFacts(
             sha256=project.digest,

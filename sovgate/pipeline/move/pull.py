@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import SovgateError, UsageError, VerificationFailed
+from sovgate.errors import SovgateError, VerificationFailed
 from sovgate.formats.auditentry import About
 from sovgate.pipeline.beside import check_carried
 from sovgate.pipeline.decide import contents
@@ -29,6 +29,7 @@ from sovgate.pipeline.move.movement import (
     refuse,
     require_own_role,
 )
+from sovgate.pipeline.move.occupied import taken_by_another
 from sovgate.pipeline.move.results import Moved, Proof, Pulled, Size
 from sovgate.pipeline.places import evidence_of_output
 from sovgate.pipeline.project import Project, open_project
@@ -89,7 +90,7 @@ def pull(
     move.evidence_dir = evidence_of_output(output, options, opened)
     with timer.step("check signature and evidence"):
         move.fetch()
-        already = move.is_there()
+        already = move.is_there(named=options.evidence is not None)
     with timer.step("decide"):
         judged = move.judge()
     options.expect(move.manifest.total)
@@ -174,40 +175,39 @@ class _Move:
         for ref, data in self.fetched.evidence:
             check_carried(data, ref.role, ref.predicate_type, self.manifest.digest)
 
-    def is_there(self) -> bool:
-        """Whether an earlier run has put this very model there. Raises UsageError if another is."""
+    def is_there(self, *, named: bool = False) -> bool:
+        """Whether an earlier run has put this very model there. Raises UsageError if another is.
+
+        `named`: the folder of the evidence was named, and does not follow `-o`.
+        """
+        other, found = None, is_free(self.output)
+        if not found:
+            other = self._unlike()
+        mixed = attest.signature_in(self.evidence_dir) not in (None, self.fetched.signature)
+        if other is not None or mixed:
+            raise taken_by_another(
+                self.output,
+                self.release,
+                other=other,
+                evidence=self.evidence_dir if mixed else None,
+                trusted=self.trusted,
+                named=named,
+            )
+        return not found
+
+    def _unlike(self) -> str | None:
+        """Why what is there is not this model; None where it is."""
         from sovgate.stages.verify import Scope, verify_model
 
-        self._refuse_other_evidence()
-        if is_free(self.output):
-            return False
         try:
             scope = Scope(any_name=True)
             found = verify_model(self.output, self.fetched.signature, self.trusted, scope)
             if found.manifest.digest == self.manifest.digest:
-                return True
+                return None
             why = f"its manifest is sha256:{found.manifest.digest}"
         except SovgateError as error:
             why = error.what
-        if self.output.is_dir():
-            why = f"{not_empty(self.output).why}; {why}"
-        raise UsageError(
-            f"{str(self.output)!r} already exists, and is not {self.release}",
-            why=why,
-            fix="choose another place with -o, or remove it",
-            reason="output-exists",
-        )
-
-    def _refuse_other_evidence(self) -> None:
-        """Evidence of two models is never mixed. RULES 6. Raises UsageError."""
-        path = self.evidence_dir / attest.SIGNATURE
-        if attest.signature_in(self.evidence_dir) not in (None, self.fetched.signature):
-            raise UsageError(
-                f"{str(path)!r} already exists, and is another signature",
-                why="the evidence of an earlier model is still there",
-                fix=f"name another place with -o, or remove {str(self.evidence_dir)!r}",
-                reason="output-exists",
-            )
+        return f"{not_empty(self.output).why}; {why}" if self.output.is_dir() else why
 
     def judge(self) -> Judged:
         """Our own policy, on our own facts. What the source decided is information."""
@@ -332,7 +332,7 @@ class _Move:
         """What came along, the record and our decision, beside the model; the same twice is one."""
         folder = self.evidence_dir
         if not attest.add_signature(folder, self.fetched.signature):
-            self._refuse_other_evidence()
+            self.is_there()  # another run wrote there meanwhile
         for ref, data in self.fetched.evidence:
             attest.add(folder, ref.role, data)
         attest.add(folder, "transfer", self.record.data)
