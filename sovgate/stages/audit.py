@@ -3,11 +3,12 @@
 Runs share no writer: each notes the heads of other runs that it saw, so they form a DAG. What
 verifies here was said by a trusted key and is whole *up to its anchors*: a head that is known from
 elsewhere (another run, a release record, a receipt, `--against`). Beyond the last anchor a cut
-cannot be seen, and that is said (Inconclusive), never passed over (RULES 28).
+cannot be seen: who reads a log says so, and never passes over it (RULES 28).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -116,6 +117,7 @@ class Run:
         self.head: Head | None = None
         self._seen = seen
         self._last: datetime | None = None
+        self._written: tuple[Head, Entry, bytes] | None = None
 
     def write(
         self,
@@ -168,10 +170,28 @@ class Run:
             self._log.signer,
         )
         digest = _sha256(data)
+        head = Head(run=self.run, index=index, sha256=digest)
+        self._written = (head, entry, data)
         self._put(entry.object_name, data, digest)
-        self.head = Head(run=self.run, index=index, sha256=digest)
         self._seen, self._last = (), now
+        self.head = head
         return digest
+
+    def is_open(self) -> bool:
+        """Whether it ends with an intent, as its log has it: a signal may have broken off a write
+        of which this run does not know whether it happened.
+        """
+        if self._written is None:
+            return False
+        head, entry, data = self._written
+        if head != self.head:
+            found = b""
+            with contextlib.suppress(SovgateError):  # it is not there, or none can be written
+                found = self._log.store.get(entry.object_name, most=MAX_BYTES)
+            if found != data:
+                return self.head is not None
+            self._seen, self.head = (), head
+        return entry.kind == "intent"
 
     def _put(self, name: str, data: bytes, digest: str) -> None:
         try:
@@ -228,7 +248,7 @@ def verify(
     anchors: Mapping[str, str] | None = None,
     against: Iterable[str] = (),
 ) -> Verified:
-    """Check every entry, chain, number and anchor. Returns what is there; see `conclude`.
+    """Check every entry, chain, number and anchor. Returns what is there, up to its anchors.
 
     `zone`: whose log it is; entries of another zone's key are refused. `anchors`: heads that
     records and receipts name, and where; `against`: heads that the auditor noted. Raises
@@ -263,39 +283,6 @@ def verify(
 def digests(store: Store) -> frozenset[str]:
     """SHA-256 of everything that lies in the log, verified or not: to tell whose log a head is."""
     return frozenset(_sha256(store.get(name, most=MAX_BYTES)) for name in store.list(PREFIX))
-
-
-def conclude(found: Verified, *, strict: bool = True) -> None:
-    """Inconclusive (14) where a cut could hide: an empty log, a run without its outcome, a log of
-    which no head is known outside. `strict`: the last run of a healthy one too, not anchored yet.
-    """
-    tips = found.tips
-    broken = any(run.open for run in tips)
-    if found.runs and (not tips or not (strict or broken or not found.anchors)):
-        return
-    what, why = "the log is empty, and nothing shows whether it should be", None
-    if tips:
-        what = "it cannot be shown that nothing was cut off the end of the log"
-        why = f"every entry verifies, but {ends(len(tips), len(found.runs))} without an anchor"
-        if broken:
-            what = "a run has no outcome: it was killed, or the end of the log was cut off"
-    raise Inconclusive(
-        what,
-        why=why,
-        fix="name the heads that you know to be ends, as push, pull and promote printed them, with "
-        "--against; or give the file that their --heads wrote",
-        reason="no-anchor",
-        details=tuple(
-            f"run {run.run} ends with {run.last.kind} of {run.last.about.action} at "
-            f"{run.last.time:%Y-%m-%dT%H:%M:%SZ}, head {run.head}"
-            for run in tips[:20]
-        ),
-    )
-
-
-def ends(some: int, of: int) -> str:
-    """`1 of 3 runs ends`, `2 of 3 runs end`."""
-    return f"{some} of {of} run{'' if of == 1 else 's'} {'ends' if some == 1 else 'end'}"
 
 
 def _runs(store: Store) -> dict[str, int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
+from sovgate.errors import Terminated
+from sovgate.stages import transfer
 from tests.crossing import Crossing, make_crossing
 
 
@@ -98,3 +101,50 @@ def test_a_command_is_done_though_its_head_cannot_be_kept(crossing: Crossing) ->
     assert code in (2, 24), said
     assert "could not append the head of the audit log" in said
     assert (crossing.base / "eu-store/releases/churn/1.0.1.json").is_file()
+
+
+@pytest.mark.parametrize(("told", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+@pytest.mark.parametrize("command", ["push", "pull"])
+def test_a_run_that_was_told_to_end_leaves_the_log_green(
+    crossing: Crossing,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    told: type[KeyboardInterrupt],
+    code: int,
+) -> None:
+    def end(*_: object, **__: object) -> None:
+        raise told
+
+    with monkeypatch.context() as patch:
+        if command == "push":
+            patch.setattr(transfer, "existing", end)
+            words = ["push", crossing.model, "--release", "churn/1.0.0", "--to", "eu"]
+        else:
+            patch.setattr("sovgate.pipeline.move.pull.sweep", end)
+            words = ["pull", "churn/1.0.0", "-o", "pulled"]
+        zone = "home" if command == "push" else "eu"
+        found, said = crossing.run(*words, "--zone", zone)
+    assert found == code, said
+    (log,) = crossing.json("audit", "verify", "--zone", zone)["logs"]
+    lasts = sorted((run["last"]["kind"], run["last"]["exit"]) for run in log["runs"])
+    assert lasts == [("outcome", 0), ("outcome", code)]
+
+
+def test_what_to_type_after_a_kill_is_given_whole(crossing: Crossing) -> None:
+    """The healthy run after it is not in doubt, and the head is this log's own."""
+    for folder in ("eu-store", ".sovgate/home"):
+        (run,) = (crossing.base / folder / "audit").iterdir()
+        (run / "0001.json").unlink()
+    crossing.push()
+    for zone in ([], ["--zone", "home"], ["--zone", "eu"]):
+        error = crossing.json("audit", "verify", *zone, code=14)["error"]
+        assert error["what"].startswith("a run has no outcome")
+        assert len(error["details"]) == (1 if zone else 2)
+        words = shlex.split(error["fix"][error["fix"].index("sovgate audit verify") :])
+        assert words.count("--against") == len(error["details"])
+        assert words[3:5] == zone or not zone
+        assert crossing.run(*words[1:])[0] == 0
+    strict = crossing.json("audit", "verify", "--zone", "home", "--strict", code=14)["error"]
+    words = shlex.split(strict["fix"][strict["fix"].index("sovgate audit verify") :])
+    assert "--strict" in words and words.count("--against") == 2
+    assert crossing.run(*words[1:])[0] == 0

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sovgate.pipeline.rollout.target import Candidate
 from sovgate.stages.promote import past
 from tests.crossing import tree
 from tests.desks import (
@@ -491,19 +492,34 @@ def test_a_proposal_counts_though_the_repository_is_spelt_otherwise_since(team: 
 # --- killed -------------------------------------------------------------------------------------
 
 
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("first", [True, False])
-def test_a_run_that_died_before_its_record_is_recorded_by_the_next(team: Team, first: bool) -> None:
-    """By push: it is killed between its push and its record, then another release is promoted."""
+def test_a_run_that_died_before_its_record_is_recorded_by_the_next(
+    team: Team, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    """By push: it ends between its push and its record, then another release is promoted.
+
+    The first one by a signal, with an outcome in the log; the second is killed.
+    """
     team.crossing.edit(*reversed(BY_REQUEST))
-    if not first:
-        team.forward("1.0.0")
-    before = set(team.crossing.objects("audit/"))
-    team.forward("1.1.0")
     number = 1 if first else 2
-    (team.crossing.base / f"eu-store/promotions/eu/churn/{number:06}.json").unlink()
-    for name in set(team.crossing.objects("audit/")) - before:
-        if name.endswith("/0001.json"):
-            (team.crossing.base / "eu-store" / name).unlink()
+    if first:
+        with monkeypatch.context() as patch:
+            patch.setattr(Candidate, "_write", _interrupted)
+            code, said = team.crossing.run("promote", team.pins["1.1.0"], "--zone", "eu")
+        assert code == 130, said
+        team.crossing.json("audit", "verify", "--zone", "eu")
+    else:
+        team.forward("1.0.0")
+        before = set(team.crossing.objects("audit/"))
+        team.forward("1.1.0")
+        (team.crossing.base / f"eu-store/promotions/eu/churn/{number:06}.json").unlink()
+        for name in set(team.crossing.objects("audit/")) - before:
+            if name.endswith("/0001.json"):
+                (team.crossing.base / "eu-store" / name).unlink()
     commit = team.repository.tip()
     made = team.forward("1.2.0")
     assert (made["settled"], made["previous"]) == (["churn/1.1.0"], "churn/1.1.0")

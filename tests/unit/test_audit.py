@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -11,12 +13,20 @@ from typing import Any
 
 import pytest
 
-from sovgate.errors import Inconclusive, StoreError, VerificationFailed
+from sovgate.errors import (
+    Inconclusive,
+    SovgateError,
+    StoreError,
+    Terminated,
+    VerificationFailed,
+)
 from sovgate.formats.auditentry import MAX_SEEN, About, Ref
 from sovgate.keys._api import Signer
+from sovgate.pipeline.look import audit as look
+from sovgate.pipeline.move import movement
 from sovgate.records import Release
 from sovgate.stages import audit
-from sovgate.stages.audit import Log, Run, conclude
+from sovgate.stages.audit import Log, Run
 from sovgate.stages.trust import Trusted
 from sovgate.stores.registry import open_store
 from tests.conformance.stores import Fault, Faulty
@@ -65,6 +75,13 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
+
+
+def conclude(found: audit.Verified, *, strict: bool = True) -> None:
+    log = look.ZoneLog(zone="home", store="home", found=found)
+    error = look.conclude([log], strict=strict, again=lambda zone, heads: f"{zone} {heads}")
+    if error is not None:
+        raise error
 
 
 def head_of(run: Run) -> str:
@@ -117,7 +134,7 @@ def test_rule_28_without_an_anchor_the_answer_is_14_and_names_the_ends(world: Wo
         conclude(world.verify())
     assert caught.value.exit_code == 14
     assert head_of(run) in caught.value.details[0]
-    assert "--against" in (caught.value.fix or "")
+    assert f"home ['{head_of(run)}']" in (caught.value.fix or "")
 
 
 def test_rule_28_an_empty_log_is_never_verified(world: World) -> None:
@@ -335,3 +352,114 @@ def test_a_trusted_key_for_any_zone_may_write(world: World) -> None:
     head = head_of(world.push())
     anywhere: tuple[Trusted, ...] = (trusting(world.signer, None),)
     conclude(audit.verify(world.store, anywhere, zone="home", against=[head]))
+
+
+class Signalled:
+    """A store in which a signal comes before or after the write of one entry of a run."""
+
+    def __init__(self, store: Any, index: int, *, after: bool) -> None:
+        self.store, self.index, self.after = store, index, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def put(self, name: str, source: bytes, *, size: int, sha256: str) -> None:
+        here = name.endswith(f"/{self.index:04}.json")
+        if here:
+            self.index = -1
+        if not here or self.after:
+            self.store.put(name, source, size=size, sha256=sha256)
+        if here:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("told", [KeyboardInterrupt, Terminated])
+def test_a_run_that_a_signal_ends_writes_its_outcome(
+    world: World, told: type[KeyboardInterrupt]
+) -> None:
+    run = world.log.begin()
+    with pytest.raises(told), movement.announced(run, ABOUT, ()):
+        raise told
+    intent = hashlib.sha256(world.entry(run, 0).read_bytes()).hexdigest()
+    found = world.verify(anchors={intent: "a record"})
+    (ended,) = found.runs
+    assert (ended.open, ended.last.kind) == (False, "outcome")
+    assert ended.last.exit == (130 if told is KeyboardInterrupt else 143)
+    conclude(found, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("index", "after", "kinds"),
+    [
+        (0, False, []),  # nothing was announced
+        (0, True, [("intent", None), ("outcome", 130)]),
+        (1, False, [("intent", None), ("outcome", 130)]),
+        (1, True, [("intent", None), ("outcome", 0)]),
+    ],
+)
+def test_a_signal_while_an_entry_is_written_leaves_no_open_run(
+    world: World, index: int, after: bool, kinds: list[tuple[str, int | None]]
+) -> None:
+    world.log.store = Signalled(world.store, index, after=after)  # type: ignore[assignment]
+    run = world.log.begin()
+    with pytest.raises(KeyboardInterrupt), movement.announced(run, ABOUT, ()):
+        run.write("outcome", ABOUT, exit_code=0)
+    assert [(entry.kind, entry.exit) for entry in world.verify().read] == kinds
+
+
+def test_an_intent_that_cannot_be_written_has_no_outcome(world: World) -> None:
+    world.log.store = Faulty(world.store, Fault.FAILED_WRITE)
+    run = world.log.begin()
+    with pytest.raises(SovgateError), movement.announced(run, ABOUT, ()):
+        pass
+    assert world.verify().read == ()
+
+
+def test_a_store_that_does_not_answer_holds_nobody_who_was_told_to_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(movement, "PATIENCE", 0.01)
+    run = world.log.begin()
+    with pytest.raises(KeyboardInterrupt), movement.announced(run, ABOUT, ()):
+        monkeypatch.setattr(run, "is_open", lambda: answered.wait() and 1 / 0)
+        raise KeyboardInterrupt
+    assert [entry.kind for entry in world.verify().read] == ["intent"]
+    answered.set()
+
+
+def test_a_second_signal_ends_the_last_words(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where there is all the time of the world; what ended the run first is what counts."""
+    answered = threading.Event()
+
+    class Told(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading, "Thread", Told)
+    run = world.log.begin()
+    with pytest.raises(Terminated), movement.announced(run, ABOUT, ()):
+        monkeypatch.setattr(run, "is_open", lambda: answered.wait() and 1 / 0)
+        raise Terminated
+    answered.set()
+
+
+def test_rule_28_only_runs_without_an_outcome_are_in_doubt_in_a_log_that_is_anchored(
+    world: World,
+) -> None:
+    """The healthy last one is not; and what to type names all of them."""
+    known = head_of(world.push())
+    killed = [world.log.begin(), world.log.begin()]
+    for run in killed:
+        run.write("intent", ABOUT)
+    last = world.push()
+    with pytest.raises(Inconclusive) as caught:
+        conclude(world.verify(anchors={known: "a record"}), strict=False)
+    heads = sorted(head_of(run) for run in killed)
+    assert sorted(line[-64:] for line in caught.value.details) == heads
+    assert "2 of 4 runs end with an intent" in (caught.value.why or "")
+    assert head_of(last) not in (caught.value.fix or "")
+    conclude(world.verify(anchors={known: "a record"}, against=heads), strict=False)
+    with pytest.raises(Inconclusive) as caught:
+        conclude(world.verify(anchors={known: "a record"}))
+    assert len(caught.value.details) == 3  # strict: the last one too

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+import shlex
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ _HEAD = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.ASCII)
 MAX_HEADS_BYTES = 16 * 1024 * 1024
 #: Records and receipts that are looked through for heads, a store.
 MAX_DOCUMENTS = 100_000
+#: Runs in doubt that are named, a zone.
+MAX_NAMED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +121,7 @@ def verify(
         logs=tuple(logs),
         passed_over=(*passed_over, *there.passed_over),
         elsewhere=tuple(elsewhere),
-        open_end=_conclude(logs, strict),
+        open_end=conclude(logs, strict=strict, again=_command(zone, noted, strict, project)),
     )
 
 
@@ -218,14 +221,19 @@ def _anchors(
     return anchors, passed_over
 
 
-def _conclude(logs: Sequence[ZoneLog], strict: bool) -> Inconclusive | None:
-    """The verdicts of all logs as one."""
-    errors = []
-    for log in logs:
-        try:
-            audit.conclude(log.found, strict=strict)
-        except Inconclusive as error:
-            errors.append((log, error))
+def conclude(
+    logs: Sequence[ZoneLog],
+    *,
+    strict: bool = True,
+    again: Callable[[str | None, Sequence[str]], str],
+) -> Inconclusive | None:
+    """The doubts about all logs as one error; None where there are none.
+
+    In doubt is where a cut could hide: no log, an empty one, a run without its outcome, a log of
+    which no head is known outside. `strict`: the last run of a healthy one too, not anchored yet.
+    `again`: the command that names the given heads of a zone, or of all, as known.
+    """
+    doubts = [doubt for log in logs if (doubt := _doubt(log, strict)) is not None]
     if not logs:
         return Inconclusive(
             "there is no audit log here, and nothing shows whether there should be one",
@@ -233,15 +241,82 @@ def _conclude(logs: Sequence[ZoneLog], strict: bool) -> Inconclusive | None:
             "--against",
             reason="no-anchor",
         )
-    if not errors:
+    if not doubts:
         return None
-    _, first = errors[0]
+    runs = [(doubt.zone, run) for doubt in doubts for run in doubt.runs[:MAX_NAMED]]
+    ended = any(run.open for _, run in runs)
+    command = again(doubts[0].zone if len(doubts) == 1 else None, [run.head for _, run in runs])
+    if not runs:
+        fix = (
+            "name the heads that you know to be ends, as push, pull and promote printed them, "
+            "with --against; or give the file that their --heads wrote"
+        )
+    elif ended and not strict:
+        fix = f"make sure that nobody cut the log there; then say that the end is known: {command}"
+    else:
+        fix = (
+            "compare each head with what push, pull and promote printed, or --heads FILE kept; "
+            f"where they are the same: {command}"
+        )
+    first = next((d for d in doubts if any(run.open for run in d.runs)), doubts[0])
     return Inconclusive(
         first.what,
-        why="; ".join(f"zone {log.zone}: {error.why}" for log, error in errors if error.why),
-        fix=first.fix,
-        reason=first.reason,
+        why="; ".join(f"zone {doubt.zone}: {doubt.why}" for doubt in doubts if doubt.why),
+        fix=fix,
+        reason="no-anchor",
         details=tuple(
-            f"zone {log.zone}: {line}" for log, error in errors for line in error.details
+            f"zone {zone}: run {run.run} ends with {run.last.kind} of {run.last.about.action} at "
+            f"{run.last.time:%Y-%m-%dT%H:%M:%SZ}, head {run.head}"
+            for zone, run in runs
         ),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Doubt:
+    """`runs`: those after whose last entry more may have been."""
+
+    zone: str
+    what: str
+    why: str | None
+    runs: tuple[audit.RunSummary, ...]
+
+
+def _doubt(log: ZoneLog, strict: bool) -> _Doubt | None:
+    found = log.found
+    broken = tuple(run for run in found.tips if run.open)
+    runs = found.tips if strict else broken or (() if found.anchors else found.tips)
+    if found.runs and not runs:
+        return None
+    what, why = "the log is empty, and nothing shows whether it should be", None
+    if runs:
+        what = "it cannot be shown that nothing was cut off the end of the log"
+        of = len(found.runs)
+        ends = f"{len(runs)} of {of} run{'' if of == 1 else 's'}"
+        ends += " ends" if len(runs) == 1 else " end"
+        last = "with an intent" if broken and not strict else "without an anchor"
+        why = f"every entry verifies, but {ends} {last}"
+        if broken:
+            what = "a run has no outcome: it was killed, or the end of the log was cut off"
+    return _Doubt(zone=log.zone, what=what, why=why, runs=runs)
+
+
+def _command(
+    zone: str | None, noted: Noted, strict: bool, project: Path | None
+) -> Callable[[str | None, Sequence[str]], str]:
+    """What was asked for, to be asked again with heads that are known now."""
+
+    def again(doubted: str | None, heads: Sequence[str]) -> str:
+        # Of one zone alone, unless a head that was noted may be another's.
+        named = zone or (None if noted.heads else doubted)
+        options = [*(("--zone", named) if named else ())]
+        options += ["--strict"] if strict else []
+        for file in noted.files:
+            options += ["--heads", str(file)]
+        for head in (*noted.heads, *heads):
+            options += ["--against", head]
+        if project is not None:
+            options += ["--project", str(project)]
+        return shlex.join(["sovgate", "audit", "verify", *options])
+
+    return again

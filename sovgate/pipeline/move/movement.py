@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sovgate import regions
-from sovgate.errors import ConfigError, PolicyDenied, SovgateError, VerificationFailed
+from sovgate.errors import (
+    INTERRUPTED,
+    TERMINATED,
+    ConfigError,
+    PolicyDenied,
+    SovgateError,
+    Terminated,
+    VerificationFailed,
+)
 from sovgate.formats.auditentry import About, Ref
 from sovgate.pipeline.project import Project, require_own
 from sovgate.stages.trust import certified
@@ -23,6 +32,9 @@ if TYPE_CHECKING:
     from sovgate.stages.audit import Run
     from sovgate.stages.transfer import Located
     from sovgate.stages.trust import Trusted
+
+#: Seconds for the last entry of a run that was told to end. A runner kills it after about ten.
+PATIENCE = 5.0
 
 
 @dataclass
@@ -167,15 +179,37 @@ def keep(run: Run, data: bytes, sha256: str) -> None:
 
 
 @contextlib.contextmanager
-def outcome_of_failure(run: Run, about: About) -> Iterator[None]:
-    """Write down how the run ended if it fails. The failure itself is what the user hears.
+def announced(run: Run, about: About, refs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Write the intent, and hand out its head; write down how the run ended if it fails, or if a
+    signal ends it. What ended it is what the user hears.
 
     If even that cannot be written, the log shows an intent without an outcome, as after a kill.
     """
     try:
-        yield
+        yield note(run, "intent", about, refs=refs)
     except SovgateError as error:
-        kind = "denied" if isinstance(error, PolicyDenied) else "outcome"
-        with contextlib.suppress(SovgateError):
-            note(run, kind, about, exit_code=int(error.exit_code))
+        if run.head is not None:  # else nothing was announced
+            kind = "denied" if isinstance(error, PolicyDenied) else "outcome"
+            with contextlib.suppress(SovgateError):
+                note(run, kind, about, exit_code=int(error.exit_code))
         raise
+    except KeyboardInterrupt as told:
+        _last_words(run, about, TERMINATED if isinstance(told, Terminated) else INTERRUPTED)
+        raise
+
+
+def _last_words(run: Run, about: About, code: int) -> None:
+    """The outcome of a run that a signal ended, if the store takes it soon.
+
+    In a thread: a store that does not answer can then be left behind, and a second signal ends it.
+    """
+
+    def write() -> None:
+        with contextlib.suppress(Exception):
+            if run.is_open():
+                note(run, "outcome", about, exit_code=code)
+
+    writer = threading.Thread(target=write, daemon=True)
+    with contextlib.suppress(KeyboardInterrupt):  # told a second time
+        writer.start()
+        writer.join(PATIENCE)

@@ -22,9 +22,9 @@ from sovgate.pipeline.decide.judge import (
 from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.movement import (
     Timer,
+    announced,
     check_declared,
     note,
-    outcome_of_failure,
     place,
     refuse,
     require_own_role,
@@ -254,8 +254,7 @@ class _Move:
         refs = (*judged.refs, ("transfer", self.record.sha256))
         run = log.begin()
         refuse(judged, run, self.about, refs)
-        head = note(run, "intent", self.about, refs=refs)
-        with outcome_of_failure(run, self.about):
+        with announced(run, self.about, refs) as head:
             if already:
                 sweep(self.output)  # what a killed run left
                 self._check_key()

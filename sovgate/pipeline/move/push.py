@@ -23,9 +23,9 @@ from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.copies import encrypted_copy, makers
 from sovgate.pipeline.move.movement import (
     Timer,
+    announced,
     check_call,
     note,
-    outcome_of_failure,
     place,
     refuse,
     require_own_role,
@@ -237,9 +237,8 @@ class _Move:
         log = audit.Log(self.opened.audit_store(self.zone.name), signer, trusted=self.trusted)
         run = log.begin()
         refuse(judged, run, self.about, judged.refs)
-        head = note(run, "intent", self.about, refs=judged.refs)
         with (
-            outcome_of_failure(run, self.about),
+            announced(run, self.about, judged.refs) as head,
             Outbox(self.opened.base, self.to.name, self.release) as outbox,
         ):
             done = self._deliver(judged, timer, outbox, signer, head, options.progress)

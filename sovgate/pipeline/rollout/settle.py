@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sovgate.errors import GitError
+from sovgate.errors import INTERRUPTED, TERMINATED, GitError
 from sovgate.formats.auditentry import About, Entry
 from sovgate.formats.promotion import Kind, Previous, Promotion
 from sovgate.git.repo import printable
 from sovgate.pipeline.look.entries import read_entries
-from sovgate.pipeline.move.movement import note, outcome_of_failure
+from sovgate.pipeline.move.movement import announced, note
 from sovgate.stages import audit
 from sovgate.stages import promote as rollouts
 
@@ -143,7 +143,7 @@ def _died(work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState) 
 def _intents(work: Rollout, record: Record, *, ended: bool) -> tuple[tuple[str, Entry], ...]:
     """Digest and entry of each promotion of that release record that this zone's log says began.
 
-    Without `ended`, of those alone of which it says no end.
+    Without `ended`, of those alone of which it says no end, or that a signal ended anywhere.
     """
     begun: dict[str, tuple[str, Entry]] = {}
     for found in read_entries(work.opened.audit_store(work.zone), work.trusted):
@@ -151,7 +151,7 @@ def _intents(work: Rollout, record: Record, *, ended: bool) -> tuple[tuple[str, 
         if entry is None or said is None or said.speaking_for(work.zone) is None:
             continue
         if entry.kind != "intent":
-            if not ended:
+            if not ended and entry.exit not in (INTERRUPTED, TERMINATED):
                 begun.pop(entry.run, None)
         elif (entry.about.action, entry.about.destination) == ("promote", work.zone) and any(
             (ref.role, ref.sha256) == ("transfer", record.sha256) for ref in entry.refs
@@ -217,8 +217,7 @@ def _record(work: Rollout, ledger: rollouts.Ledger, wanted: Promotion) -> rollou
         ("transfer", wanted.record),
         ("receipt", wanted.receipt),
     )
-    note(run, "intent", about, refs=refs)
-    with outcome_of_failure(run, about):
+    with announced(run, about, refs):
         digest = rollouts.append(
             work.store, signer, work.trusted, wanted, known=len(ledger.promotions)
         )[1]

@@ -21,7 +21,7 @@ from sovgate.formats.kustomize import Pin
 from sovgate.formats.promotion import Kind, Promotion
 from sovgate.pipeline.decide.case import Known, Question
 from sovgate.pipeline.decide.judge import Judged, judge
-from sovgate.pipeline.move.movement import keep, note, outcome_of_failure
+from sovgate.pipeline.move.movement import announced, keep, note
 from sovgate.pipeline.rollout.received import Received
 from sovgate.pipeline.rollout.results import Committed, RolledRelease
 from sovgate.pipeline.rollout.zone import Rollout as Rollout
@@ -148,8 +148,7 @@ class Candidate:
             keep(run, signed, digest)
             note(run, "denied", self.about, refs=refs)
             raise
-        head = note(run, "intent", self.about, refs=refs)
-        with outcome_of_failure(run, self.about):
+        with announced(run, self.about, refs) as head:
             used = {item.sha256 for item in judged.first.case.evidence}
             self.received.keep(signed, used | {digest for digest, _, _ in judged.aside})
             with self.rollout.timer.step("commit and push"):
