@@ -266,9 +266,14 @@ def search(name: str, source: Bytes) -> tuple[str, int | None] | None:
     return None
 
 
+def is_commitment_key(data: bytes) -> bool:
+    """Whether these bytes are all of a file as `data key` writes it."""
+    return _COMMITMENT.fullmatch(data) is not None
+
+
 def find(name: str, data: bytes) -> tuple[str, int | None] | None:
     """What secret these bytes of a file hold from its beginning on, and its line; or None."""
-    if _COMMITMENT.fullmatch(data):
+    if is_commitment_key(data):
         return "a commitment key", 1
     ending = name.rpartition(".")[2].lower()
     if ending in _BINARY and data[:1] in (b"\x30", b"\xfe"):

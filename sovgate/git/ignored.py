@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from sovgate.errors import GitError
@@ -100,22 +101,49 @@ def pattern(name: str) -> str:
     return "/" + _SPECIAL.sub(r"\\\1", name)
 
 
+def _in_project(path: Path) -> bool:
+    here = Path(os.path.realpath(path)).parent
+    return any(os.path.lexists(one / "sovgate.yaml") for one in (here, *here.parents))
+
+
+def takes(folder: Path, *, most: int) -> Iterator[Path]:
+    """What lies in a folder and Git has, or would take with `git add`; nothing without repository.
+
+    Raises GitError, also where the names are more than `most` bytes.
+    """
+    if work_tree(folder) is None:
+        return
+    words = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    done = git(Path(os.path.realpath(folder)), *words, most=most)
+    if done.code != 0:
+        raise GitError(f"Git does not list {str(folder)!r}", why=done.stderr or None)
+    for name in done.stdout.split(b"\0"):
+        if name:
+            yield folder / os.fsdecode(name)
+
+
 def keep_out(secret: Path) -> str | None:
     """See to it that Git ignores a secret that was just written; what is left to do, or None.
 
     A `.gitignore` beside it is written where none is; one that somebody else wrote is not changed.
+    A project that is in no repository yet may be in one tomorrow.
     """
     try:
-        if is_ignored(secret) in (True, None):
-            return None
+        state = is_ignored(secret)
     except GitError as error:
         return f"whether Git ignores {secret} could not be asked: {error.what}"
+    if state is True or (state is None and not _in_project(secret)):
+        return None
     line = pattern(secret.name)
     rules = secret.parent / ".gitignore"
     others = {entry.name for entry in secret.parent.iterdir()}
-    text = KEYS if all(_KEY_FOLDER.fullmatch(one) for one in others) else f"{_SINGLE}{line}\n"
+    hidden = not secret.name.endswith(".pub.pem")  # else KEYS would let it in
+    keys_alone = hidden and all(_KEY_FOLDER.fullmatch(one) for one in others)
+    text = KEYS if keys_alone else f"{_SINGLE}{line}\n"
     if not create_only(rules, text.encode()):
         before = read_bounded(rules, most=_MAX, what="file").decode("utf-8", "replace")
+        if state is None and ({line, "*"} if hidden else {line}) & set(before.splitlines()):
+            return None
         if rules.is_symlink() or not before.startswith(_OURS):
             return f"Git does not ignore {secret}: add this line to {rules}, and commit it: {line}"
         atomic_write(rules, f"{before}{line}\n".encode())

@@ -88,3 +88,33 @@ def test_wrong_input_has_its_exit_code_and_changes_nothing(
         words = ["data", "commit", "nowhere", *COMMIT[3:]]
     assert sovgate(zone, *words)[0] == code
     assert (zone / "kyc.yaml").read_text() == MANIFEST
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ((*COMMIT[:-1], "file:z.key"), 0),
+        (("data", "key", "-o", "file:z.key"), 2),  # is there already
+        (("data", "key", "-o", "awskms:///arn"), 2),
+        (("keys", "generate", "sign", "-o", "File://keys/a.pem"), 2),
+        (("keys", "show", "z.key", "-o", "s3://a/b"), 2),
+        (("keys", "generate", "sign", "-o", "file:"), 2),
+    ],
+)
+def test_a_key_file_is_named_with_file_or_without(
+    zone: Path, words: tuple[str, ...], code: int
+) -> None:
+    done = commands.run(*words, cwd=zone)
+    assert done.returncode == code, done.stderr
+    assert {path.name for path in zone.iterdir()} <= {
+        *("sovgate.yaml", "kyc.yaml", "data", "z.key", ".gitignore")
+    }
+
+
+def test_the_fix_of_a_missing_key_makes_it_where_it_is_looked_for(zone: Path) -> None:
+    done = commands.run(*COMMIT[:-1], "file:new/eu.key", cwd=zone)
+    assert done.returncode == 2
+    assert "sovgate data key -o new/eu.key" in " ".join(done.stderr.split())
+    (zone / "new").mkdir()
+    assert sovgate(zone, "data", "key", "-o", "file:new/eu.key")[0] == 0
+    assert sovgate(zone, *COMMIT[:-1], "new/eu.key")[0] == 0

@@ -108,7 +108,7 @@ def test_where_there_is_no_repository_there_is_nothing_to_ask(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("words", [("keys", "generate", "sign"), ("data", "key")])
-@pytest.mark.parametrize("name", ["keys/a.pem", "a.pem", "b/c [1]*#.pem"])
+@pytest.mark.parametrize("name", ["keys/a.pem", "a.pem", "b/c [1]*#.pem", "file:keys/a.pem"])
 def test_a_key_that_is_made_alone_is_ignored(
     tmp_path: Path, words: tuple[str, ...], name: str
 ) -> None:
@@ -118,10 +118,33 @@ def test_a_key_that_is_made_alone_is_ignored(
     (top / "b/train.py").write_text("")
     sovgate(*words, "-o", name, cwd=top)
     assert name not in staged(top)
+    assert not list(top.glob("file:*"))
     assert all(path.endswith((".pub.pem", ".gitignore", "train.py")) for path in staged(top))
     again = name.replace(".pem", "2.pem")
     sovgate(*words, "-o", again, cwd=top)
     assert all(path.endswith((".pub.pem", ".gitignore", "train.py")) for path in staged(top))
+
+
+def test_a_key_that_is_older_than_the_repository_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "sovgate.yaml").write_text(
+        'version: 1\nmodel: m\nzones:\n  eu: {region: "aws-eusc:eusc-de-east-1"}\n'
+    )
+    names = ["a.key", "keys/a.key", "new/b.pub.pem", "keys/a.pub.pem"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        sovgate("data", "key", "-o", f"file:{name}", cwd=tmp_path)
+    sovgate("keys", "generate", "sign", "-o", f"file://{tmp_path}/own/c.pem", cwd=tmp_path)
+    git(tmp_path, "init", "-q", ".")
+    there = {"sovgate.yaml", "own/c.pub.pem"}
+    assert {name for name in staged(tmp_path) if not name.endswith(".gitignore")} == there
+    assert not list(tmp_path.glob("file:*"))
+    assert checks(tmp_path) == []
+    git(tmp_path, "add", "-f", "a.key")
+    (tmp_path / "keys/.gitignore").unlink()
+    assert sorted(checks(tmp_path, 3)) == [
+        f"missing: {name}, a commitment key, is not ignored by Git"
+        for name in (names[0], *sorted(names[1::2]))
+    ]
 
 
 def test_another_ones_gitignore_is_not_changed_but_spoken_of(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import click
 from sovgate.cli._base import LocalPath, argument, declare, option, output_options, project_option
 from sovgate.cli._emit import Report
 from sovgate.cli._group import Group
+from sovgate.cli._keyfile import KeyFile
 from sovgate.cli._progress import human_bytes, progress
 
 
@@ -32,7 +33,7 @@ def command() -> None:
 @option(
     "-o",
     "--output",
-    type=LocalPath(),
+    type=KeyFile(),
     required=True,
     metavar="FILE",
     help="Where to write the key (mode 0600).",
@@ -66,7 +67,7 @@ sovgate data commit /data/kyc --dataset kyc-eu --epoch 2026-10 --key keys/kyc-eu
 @option("--epoch", required=True, metavar="TEXT", help="Which state of the data, e.g. 2026-10.")
 @option(
     "--key",
-    type=LocalPath(),
+    type=KeyFile(),
     required=True,
     metavar="FILE",
     help="The zone's commitment key; a secret.",

@@ -9,6 +9,7 @@ import click
 from sovgate.cli import _base
 from sovgate.cli._emit import Report
 from sovgate.cli._group import Group
+from sovgate.cli._keyfile import KeyFile
 from sovgate.cli._transport import transport_options
 
 _KINDS = ("sign", "encrypt")
@@ -38,7 +39,7 @@ sovgate keys generate encrypt -o keys/eu.pem""",
 @_base.option(
     "-o",
     "--output",
-    type=_base.LocalPath(),
+    type=KeyFile(),
     required=True,
     metavar="FILE",
     help="Where to write the private key (mode 0600). The public half goes beside it.",
@@ -91,7 +92,7 @@ sovgate keys show awskms:///ARN -o keys/us-sign.pub.pem""",
 @_base.option(
     "-o",
     "--output",
-    type=_base.LocalPath(),
+    type=KeyFile(),
     metavar="FILE",
     help="Write the public half here too, as PEM. It never overwrites another file.",
 )

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from sovgate.config import GitOps
     from sovgate.pipeline.project import Project
 
+#: Bytes of names that Git may tell of a project.
+_NAMES = 16 * 1024 * 1024
+#: A commitment key's file is no larger, with the end of its line.
+_COMMITMENT_KEY = 46
+
 
 def _remote(text: str | None, what: str) -> bool:
     return text is not None and uri.parse(text, what=what).scheme != "file"
@@ -221,8 +226,29 @@ def check_ignored(found: Diagnosis, opened: Project) -> None:
             found.say(
                 "keys and Git", MISSING, f"{path} is not ignored by Git", _unignored(opened, path)
             )
-    if True in states and False not in states:
+    loose = _commitment_keys(found, opened)
+    if True in states and False not in states and not loose:
         found.say("keys and Git", OK, f"{states.count(True)} secret files, all ignored by Git")
+
+
+def _commitment_keys(found: Diagnosis, opened: Project) -> bool:
+    """Whether Git would take keys of `data key`; no file names them, so their content tells."""
+    from sovgate.formats.secrets import is_commitment_key
+    from sovgate.git.ignored import takes
+
+    loose = False
+    try:
+        for path in takes(opened.base, most=_NAMES):
+            if path.is_symlink() or not path.is_file() or path.stat().st_size > _COMMITMENT_KEY:
+                continue
+            if is_commitment_key(path.read_bytes()):
+                loose = True
+                name = path.relative_to(opened.base).as_posix()
+                said = f"{name}, a commitment key, is not ignored by Git"
+                found.say("keys and Git", MISSING, said, _unignored(opened, name))
+    except (SovgateError, OSError, ValueError) as error:
+        found.say("keys and Git", WARN, str(error), "git ls-files says why")
+    return loose
 
 
 def check_opened(found: Diagnosis, opened: Project) -> None:
