@@ -39,7 +39,7 @@ _SHORT = re.compile(r"-q*v[qv]*")
 _BLOCK = re.compile(r"  [ A-Za-z0-9_.:-]+")
 
 
-def _as_ours(error: BaseException) -> SovgateError | None:
+def _as_ours(error: BaseException, arguments: list[str]) -> SovgateError | None:
     if isinstance(error, SovgateError):
         return error
     if isinstance(error, click.NoSuchOption):
@@ -47,6 +47,10 @@ def _as_ours(error: BaseException) -> SovgateError | None:
 
         if (refusal := option_refusal(error.option_name)) is not None:
             return refusal
+        from sovgate.cli._misplaced import explain
+
+        if (told := explain(error, arguments)) is not None:
+            return told
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "sovgate"
         return UsageError(error.format_message(), fix=f"see {path} --help")
@@ -180,10 +184,10 @@ def _exit_code(code: int) -> int:
 
 
 def _render(error: BaseException, arguments: list[str]) -> int:
-    ours = _as_ours(error)
+    ours = _as_ours(error, arguments)
     if ours is None:
         raise error
-    if _verbose(arguments):
+    if _verbose(arguments) and not isinstance(error, (click.ClickException, UsageError)):
         _trace(error, _form(arguments))
     form = _form(arguments)
     if form == "json" and ours.reason != NO_OUTPUT:

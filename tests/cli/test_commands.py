@@ -149,3 +149,43 @@ def test_a_command_that_is_not_there_is_named_with_its_neighbour() -> None:
     done = sovgate("verfy")
     assert done.returncode == 2
     assert "'verify'" in done.stderr
+
+
+MISPLACED = {
+    ("--format", "json", "pull"): "sovgate pull … --format json",
+    ("--zone", "eu", "pull", "churn/1.0.0"): "sovgate pull … --zone eu",
+    ("--zone=eu", "push", "m"): "sovgate push … --zone=eu",
+    ("-v", "push"): "sovgate push … -v",
+    ("-qv", "audit", "verify"): "sovgate audit verify … -qv",
+    ("audit", "--zone", "eu", "verify"): "sovgate audit verify … --zone eu",
+}
+
+
+@pytest.mark.parametrize("words", MISPLACED, ids=" ".join)
+def test_an_option_before_the_command_is_told_where_it_belongs(words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert f"write it after the command: {MISPLACED[words]}" in (
+        json.loads(done.stdout)["error"]["fix"] if done.stdout else " ".join(done.stderr.split())
+    )
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (("--nope", "pull"), "see sovgate pull --help"),
+        (("-v",), "name the command first: sovgate COMMAND …; see sovgate --help"),
+        (("check", "m", "--from", "eu"), "did you mean --zone? See sovgate check --help"),
+        (("push", "m", "--target", "eu"), "did you mean --to? See sovgate push --help"),
+        (("sign", "m", "--json"), "did you mean --format json? See sovgate sign --help"),
+        (("pull", "x", "-v", "--nope"), "see sovgate pull --help"),
+        (("pull", "-v"), "see sovgate pull --help"),
+        (("pull", "Churn/1", "--zone", "eu", "-o", "x", "-v"), "churn/1"),
+    ],
+)
+def test_a_usage_error_has_a_fix_and_never_a_traceback(words: tuple[str, ...], fix: str) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert fix in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
