@@ -99,13 +99,19 @@ class Release:
         return cls(model=model, version=version, pin=pin.removeprefix("sha256:") or None)
 
 
+def near_name(text: str) -> str | None:
+    """The nearest name of a model or version; None where nothing of it may stand in one."""
+    near = re.sub(r"[^a-z0-9._-]+", "-", text[:256].lower()).lstrip("._-")
+    return near if RELEASE_PART.fullmatch(near) else None
+
+
 def _spelt(model: str, version: str, pin: str | None) -> str:
     """The nearest name that a release may have: names are the same on every system and store.
 
     A pin stays: whoever left it out would take whatever bytes the store has.
     """
-    near = [re.sub(r"[^a-z0-9._-]+", "-", part.lower()).lstrip("._-") for part in (model, version)]
-    if not all(part and RELEASE_PART.fullmatch(part) for part in near):
+    near = [part for part in map(near_name, (model, version)) if part is not None]
+    if len(near) < 2:
         return "for example kyc-risk/1.0.0" + ("" if pin is None else "@sha256:…")
     name = "/".join(near)
     if pin is not None:

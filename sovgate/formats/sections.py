@@ -11,8 +11,11 @@ from typing import Any, NoReturn
 
 from sovgate.errors import ConfigError
 from sovgate.formats.yaml12 import Decimal, Document, Path
+from sovgate.records import RELEASE_PART, near_name
 
 MAX_TEXT = 4096
+#: What YAML would not read as text, or as another one.
+_NO_TEXT = re.compile(r"[-+.0-9][-+.0-9eE_xo]*|0x.*|true|false|null|.*[^A-Za-z0-9._-].*", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 
 
@@ -70,22 +73,29 @@ class Section:
                 near, f"{self.title()} has no key {near[:80]!r}", fix=f"did you mean {key!r}?"
             )
 
-    def text(self, key: str, *, pattern: re.Pattern[str] | None = None) -> str:
+    def text(
+        self, key: str, *, pattern: re.Pattern[str] | None = None, optional: bool = False
+    ) -> str:
         value = self.raw(key)
         if type(value) is not str or not value or len(value) > MAX_TEXT:
             self.refuse(
                 key,
                 f"{self.title(key)} must be text, not {_kind(value)}",
-                fix=f'put it in quotes: {key}: "…"',
+                fix=_as_text(key, value, pattern)
+                + (", or remove the line" if optional and value in (None, "") else ""),
             )
         if "\0" in value:
             self.refuse(key, f"{self.title(key)} holds a NUL, as no name and no path does")
         if pattern is not None and not pattern.fullmatch(value):
-            self.refuse(key, f"{self.title(key)}: {value[:80]!r} does not match {pattern.pattern}")
+            self.refuse(
+                key,
+                f"{self.title(key)}: {value[:80]!r} does not match {pattern.pattern}",
+                fix=_nearest(key, value, pattern),
+            )
         return value
 
     def optional_text(self, key: str) -> str | None:
-        return self.text(key) if self.has(key) else None
+        return self.text(key, optional=True) if self.has(key) else None
 
     def choice(self, key: str, choices: Sequence[str], default: str | None = None) -> str:
         if default is not None and not self.has(key):
@@ -180,6 +190,34 @@ def _number(key: str, value: Any, example: int) -> str:
     if type(value) is str and _NUMBER.fullmatch(value):
         return f"take the quotes away: {key}: {value}"
     return f"write a number, e.g. {key}: {example}"
+
+
+def _as_text(key: str, value: Any, pattern: re.Pattern[str] | None) -> str:
+    """How a value that is no text is written as one: quotes help only a word that is another's."""
+    if value is None or value == "":
+        return f"write its value: {key}: …"
+    if type(value) is list and len(value) == 1 and type(value[0]) is str:
+        only = value[0][:80]
+        if only and (pattern is None or pattern.fullmatch(only)):
+            return f"write it without brackets: {key}: {_plain(only)}"
+    if type(value) in (list, dict):
+        return f"write one word or text: {key}: …"
+    if type(value) is str:
+        return f"write at most {MAX_TEXT} characters"
+    return f'put it in quotes: {key}: "…"'
+
+
+def _nearest(key: str, value: str, pattern: re.Pattern[str]) -> str | None:
+    """The nearest name to one that cannot be; None where the text is no name, or none is near."""
+    if pattern is not RELEASE_PART:
+        return None
+    near = near_name(value)
+    return None if near is None else f"did you mean {key}: {_plain(near)}?"
+
+
+def _plain(text: str) -> str:
+    """As YAML reads it back as text."""
+    return f'"{text}"' if _NO_TEXT.fullmatch(text) else text
 
 
 def _kind(value: Any) -> str:

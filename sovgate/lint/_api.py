@@ -24,10 +24,11 @@ class Finding:
     def of(cls, error: SovgateError, fallback: str) -> Finding:
         """An error of a reader as a finding; `fallback` is the file where it names none."""
         message = error.what if error.why is None else f"{error.what} ({error.why})"
+        where = error.where or Where(path=fallback)
         return cls(
             rule=error.reason,
             severity="error",
-            where=error.where or Where(path=fallback),
-            message=message,
+            where=where,
+            message=message.removeprefix(f"{where.path}: "),  # which stands before it already
             fix=error.fix,
         )

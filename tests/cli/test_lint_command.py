@@ -275,3 +275,17 @@ def test_a_country_in_anothers_spelling_is_named(project: Path) -> None:
     _, document, _ = lint(project)
     (finding,) = (f for f in document["findings"] if f["path"] == "data/kyc-eu.yaml")
     assert "GB" in finding["fix"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("version: 1", "version: 1\nversion: 1"), ("version: 1", "version:\t1\n\tx: 1")],
+)
+def test_a_file_that_is_no_yaml_is_named_once(project: Path, old: str, new: str) -> None:
+    path = project / FILE
+    path.write_text(path.read_text().replace(old, new, 1))
+    _, document, _ = lint(project)
+    (finding,) = document["findings"]
+    assert finding["path"] == FILE
+    assert FILE not in finding["message"]
+    assert commands.run("lint", cwd=project).stdout.count(FILE) == 1
