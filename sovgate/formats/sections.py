@@ -73,16 +73,13 @@ class Section:
                 near, f"{self.title()} has no key {near[:80]!r}", fix=f"did you mean {key!r}?"
             )
 
-    def text(
-        self, key: str, *, pattern: re.Pattern[str] | None = None, optional: bool = False
-    ) -> str:
+    def text(self, key: str, *, pattern: re.Pattern[str] | None = None) -> str:
         value = self.raw(key)
         if type(value) is not str or not value or len(value) > MAX_TEXT:
             self.refuse(
                 key,
                 f"{self.title(key)} must be text, not {_kind(value)}",
-                fix=_as_text(key, value, pattern)
-                + (", or remove the line" if optional and value in (None, "") else ""),
+                fix=_as_text(key, value, pattern),
             )
         if "\0" in value:
             self.refuse(key, f"{self.title(key)} holds a NUL, as no name and no path does")
@@ -95,7 +92,7 @@ class Section:
         return value
 
     def optional_text(self, key: str) -> str | None:
-        return self.text(key, optional=True) if self.has(key) else None
+        return self.text(key) if self.has(key) else None
 
     def choice(self, key: str, choices: Sequence[str], default: str | None = None) -> str:
         if default is not None and not self.has(key):

@@ -136,7 +136,7 @@ def test_null_is_unknown_and_empty_is_free(
             ("store: s3://churn-eu", "store:"),
             7,
             "text, not nothing",
-            "store: …, or remove the line",
+            "write its value: store: …",
         ),
         (("model: churn", "model: 7"), 2, "must be text, not a number", 'in quotes: model: "…"'),
         (("model: churn", "model: My Model"), 2, "does not match", "did you mean model: my-model?"),
