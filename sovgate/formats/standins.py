@@ -152,7 +152,7 @@ def find(name: str, head: bytes, size: int) -> StandIn | None:
         return _link("a link of rclone")
     if size > MAX_BYTES:
         return None
-    if size == 0 and _weights(base):
+    if size == 0 and _holds_weights(base):
         return StandIn(
             what="an empty file",
             reason="stand-in",
@@ -215,6 +215,12 @@ def _is_unfinished(name: str) -> bool:
 
 def _weights(base: str) -> bool:
     return base.lower().rpartition(".")[2] in WEIGHTS
+
+
+def _holds_weights(base: str) -> bool:
+    """By its name alone. Anything is called `.bin`, and an empty one may be meant."""
+    named = base.startswith(("pytorch_model", "adapter_model"))
+    return _weights(base) and (named or not base.lower().endswith(".bin"))
 
 
 def _link(what: str) -> StandIn:

@@ -309,6 +309,7 @@ def test_snapshots_of_another_kind_are_part_of_a_model(tmp_path: Path) -> None:
     ("name", "data"),
     [
         ("__init__.py", b""),
+        ("empty.bin", b""),
         ("vocab.json", b'{"error": 17, "message": 4}'),
         ("w.bin", b"s3://bucket/a is where it was, and\nmore"),
         ("notes.part", b"x"),

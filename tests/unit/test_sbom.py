@@ -369,7 +369,9 @@ def test_a_model_with_a_hostile_file_leaves_no_sbom(
     with pytest.raises(VerificationFailed) as caught:
         sbom(model, output=tmp_path / "bom.json")
     assert caught.value.exit_code == ExitCode.VERIFICATION
-    assert caught.value.reason == EXPECTED[path.name]["reason"]
+    # An empty file of weights is told to stand in for them, before its header is asked for.
+    reason = EXPECTED[path.name]["reason"] if path.stat().st_size else "stand-in"
+    assert caught.value.reason == reason
     assert f"sub/{path.name}" in caught.value.what
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
 
