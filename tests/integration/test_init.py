@@ -7,12 +7,14 @@ import itertools
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -712,3 +714,37 @@ def test_a_person_is_asked_and_asked_again(tmp_path: Path) -> None:
     assert written["zones"]["eu"]["region"] == "aws-eusc:eusc-de-east-1"
     assert written["datasets"]["customers"]["stays-in"] == ["EU"]
     assert (tmp_path / "kyc/keys/eu.pem").is_file()
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "a_b..c", "3.1", "7", "no"])
+@pytest.mark.parametrize("pattern", ["central", "hybrid"])
+def test_a_model_may_be_called_as_the_project_file_accepts_it(model: str, pattern: str) -> None:
+    """What Kubernetes and S3 name after it has names that those accept."""
+    data = (pipeline.data_answer("customers=EU"),) if pattern == "hybrid" else ()
+    named = replace(answers(), pattern=pattern, model=pipeline.model_name(model), data=data)
+    made = scaffold.files(named)
+    assert yaml.safe_load(made["sovgate.yaml"])["model"] == model
+    text = b"\n".join(data for path, data in made.items() if path.endswith(".yaml")).decode()
+    field = r"(?:namespace|generateName|claimName|kubernetes.io/name): ['\"]?([a-z0-9._-]+)"
+    field += r"|s3://([a-z0-9._-]+)"
+    names = [one or other for one, other in re.findall(field, text)]
+    assert len(names) > 4
+    assert [n for n in names if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", n)] == []
+
+
+@pytest.mark.parametrize(
+    ("told", "works"),
+    [
+        ("My Model", "my-model"),
+        ("Llama-3.1-8B", "llama-3.1-8b"),
+        ("_x", "x"),
+        ("kyc-", "kyc"),
+        ("m" * 39 + "-tail", "m" * 39),
+        ("é", "churn"),
+    ],
+)
+def test_the_fix_of_a_models_name_is_one_that_works(told: str, works: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        pipeline.model_name(told)
+    assert caught.value.fix == f"--model {works}"
+    assert pipeline.model_name(works) == works

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import regions
 from sovgate.errors import ConfigError, UsageError
-from sovgate.records import RELEASE_PART
+from sovgate.records import RELEASE_PART, near_name
 
 if TYPE_CHECKING:
     from sovgate.regions import Region
@@ -26,7 +26,8 @@ MAX_ZONES = 16
 MAX_NAME = 63
 #: What can be a name in Kubernetes; a zone's also begins the names of its secrets at GitHub, which
 #: keeps some for itself.
-_MODEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+#: What namespaces, workloads and buckets may be called: names with dots and `_` are spelt with `-`.
+MAX_MODEL = 40
 _ZONE = re.compile(r"(?!github(-|$))[a-z]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
 #: Of a host and nothing more; what a store's URI takes of it, `open_store` knows.
 _ENDPOINT = re.compile(r"https?://[a-zA-Z0-9.\[\]:-]+", re.ASCII)
@@ -71,6 +72,11 @@ class Answers:
     scheme: str = "awskms"
     local: bool = False
     place: str = ""
+
+    @property
+    def slug(self) -> str:
+        """The model's name as namespaces, workloads and buckets may have it."""
+        return re.sub(r"[^a-z0-9]+", "-", self.model)
 
     @property
     def zones(self) -> tuple[ZoneAnswer, ...]:
@@ -129,11 +135,18 @@ def has_kms(region: Region) -> bool:
 
 
 def model_name(text: str) -> str:
-    """Raises UsageError."""
-    if not _MODEL.fullmatch(text):
+    """A name that `sovgate.yaml` accepts, and no longer than what is called after it may be.
+
+    Raises UsageError.
+    """
+    if not RELEASE_PART.fullmatch(text) or len(text) > MAX_MODEL or text[-1] in "._-":
+        near = near_name(text)
+        near = None if near is None else near[:MAX_MODEL].rstrip("._-")
         raise UsageError(
             f"{text[:60]!r} cannot be a model's name",
-            fix="use a-z, 0-9 and hyphens, at most 40, with no hyphen at either end",
+            why=f"it has a-z, 0-9, dots, hyphens and _, at most {MAX_MODEL}, and begins and ends "
+            "with a letter or digit",
+            fix=f"--model {near or 'churn'}",
             reason="bad-name",
         )
     return text
@@ -256,7 +269,7 @@ def check(answers: Answers) -> Answers:
                 fix="give each its own name: NAME=provider:region",
                 reason="bad-name",
             )
-        longest = f"{answers.model}-{name}-release"
+        longest = f"{answers.slug}-{name}-release"
         if len(longest) > MAX_NAME:
             raise UsageError(
                 f"the names of model and zone are too long when joined: {longest}",

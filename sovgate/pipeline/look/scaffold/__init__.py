@@ -45,7 +45,7 @@ def files(answers: Answers, *, hosted: bool = False) -> dict[str, bytes]:
         "keys/README.md": fill("keys.md"),
         "keys/.gitignore": KEYS,
         "serving/base/kustomization.yaml": fill("serving-base.yaml"),
-        "serving/base/deployment.yaml": fill("serving-deployment.yaml", model=answers.model),
+        "serving/base/deployment.yaml": fill("serving-deployment.yaml", model=answers.slug),
     }
     made |= tekton.files(answers)
     kind = "policy" if hosted else "release"
@@ -65,7 +65,7 @@ def files(answers: Answers, *, hosted: bool = False) -> dict[str, bytes]:
         )
     for zone in answers.serve:
         made[f"serving/overlays/{zone.name}/kustomization.yaml"] = fill(
-            "serving-overlay.yaml", zone=zone.name, model=answers.model, place=place_of(zone)
+            "serving-overlay.yaml", zone=zone.name, model=answers.slug, place=place_of(zone)
         )
     if (answers.hybrid or answers.gitops is not None) and not hosted:
         made[f"/.github/workflows/{actions.named('rollback', answers)}"] = actions.rollback(answers)

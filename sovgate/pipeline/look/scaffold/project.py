@@ -96,7 +96,7 @@ def _store(answers: Answers, zone: ZoneAnswer) -> str:
     if answers.local:
         return f"file:stores/{zone.name}"
     endpoint = f"?endpoint={zone.endpoint}" if zone.endpoint else ""
-    return f"s3://{answers.model}-{zone.name}{endpoint}"
+    return f"s3://{answers.slug}-{zone.name}{endpoint}"
 
 
 def _gitops(zone: str, repo: str | None) -> str:

@@ -123,7 +123,7 @@ def _pinned(release: str) -> str:
 
 def _run(answers: Answers, zone: ZoneAnswer, run: _Run) -> str:
     """The shipped sample of a run, with this project's names and values."""
-    claim = f"{answers.model}-{zone.name}"
+    claim = f"{answers.slug}-{zone.name}"
     text = _shipped(run.pipeline, "samples/run.yaml")
     given = "".join(f"    - {{name: {name}, value: {text}}}\n" for name, text in run.values.items())
     changed = [
