@@ -17,6 +17,7 @@ from sovgate.git.ignored import OPENED, keep_state_out
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.foreseen import Planned, destinations
 from sovgate.pipeline.move.outbox import alone
+from sovgate.pipeline.own_roles import require_release
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.steps import ALREADY, DENIED, LEFT, WOULD, Log, Step, StepResult
@@ -89,6 +90,7 @@ def release(
     opened = open_project(options.project)
     to = destinations(opened, release, route.zone, route.to, route.through)
     run = _ReleaseRun(opened, model, release, route.zone, key, options)
+    require_release(opened, route.zone, key, datasets=datasets, signed=run.evidence.signed)
     folder = route.output if route.output is not None else opened.base / OPENED
     if not options.dry_run:
         try:
@@ -129,13 +131,11 @@ class _ReleaseRun:
         options: Options,
     ) -> None:
         self.opened, self.model, self.zone = opened, model, zone
-        self.release = Release(model=release.model, version=release.version)
-        self.pin = release.pin
+        self.release, self.pin = Release(model=release.model, version=release.version), release.pin
         self.key = key
         self.options = replace(options, project=opened.config.path.parent)
         self.evidence = evidence_of(model, options, opened)
-        self.dry_run = options.dry_run
-        self.log = Log()
+        self.log, self.dry_run = Log(), options.dry_run
         self.left: list[Handover] = []
         self.already: Already | None = None  # known once the model is
         self.models: list[Path] = []

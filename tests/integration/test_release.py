@@ -316,8 +316,9 @@ def test_a_dry_run_before_anything_is_signed_ends_as_the_real_run_does(
 def test_a_dry_run_believes_no_key_for_what_it_may_not_say(shop: Shop) -> None:
     trust = "trust: [{name: eu, key: keys/eu.pub.pem, may: [signature, provenance]}]\n"
     shop.crossing.edit("datasets:\n", trust + "datasets:\n")
-    assert shop.run(*RELEASE, "--dry-run", code=10)["error"]["reason"] == "signature-required"
-    assert shop.run(*RELEASE, code=11)["error"]["reason"] == "untrusted-role"
+    assert shop.run(*RELEASE, "--dry-run", code=3)["error"]["reason"] == "own-role"
+    assert shop.run(*RELEASE, code=3)["error"]["reason"] == "own-role"
+    assert shop.evidence == []  # nothing was signed
 
 
 def test_a_dry_run_says_that_the_store_has_another_model_of_that_name(shop: Shop) -> None:

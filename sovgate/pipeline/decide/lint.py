@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sovgate import config as configuration
@@ -18,6 +19,8 @@ from sovgate.lint._api import Finding
 from sovgate.lint.not_built import refuse_files
 from sovgate.pipeline.decide.declared_gates import misdeclared
 from sovgate.pipeline.decide.projects import project_of, projects_in, unique
+from sovgate.pipeline.own_roles import told_by_files
+from sovgate.pipeline.project import Project
 
 MAX_FILES = 20_000
 _SUFFIXES = (".yaml", ".yml", ".rego")
@@ -143,6 +146,11 @@ class _Run:
             self.findings += [_in(path, finding) for finding in rule(config)]
         refusals = (*misdeclared(config), *_refused_later(config))
         self.findings += [Finding.of(_at(refusal, path), str(path)) for refusal in refusals]
+        owner = Project(config, above=True)
+        for zone in config.zones:
+            for stops, told in told_by_files(owner, zone):
+                finding = Finding.of(_at(told, path), str(path))
+                self.findings.append(finding if stops else replace(finding, severity="warning"))
         for name, manifest in project.manifests(config):
             self.manifest(manifest, (config, name))
         self.presets(config)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import Inconclusive, UsageError, VerificationFailed
+from sovgate.errors import DOCS, Inconclusive, UsageError, VerificationFailed
 from sovgate.files import read_bounded
 from sovgate.pipeline.look.named import FOLDERS, Stores, of_entry, read_record
 from sovgate.pipeline.project import Project, open_project
@@ -102,13 +103,14 @@ def verify(
     logs = []
     for name, store in stores.items():
         trusted = opened.trusted(name)
-        found = audit.verify(
-            store,
-            trusted,
-            zone=name,
-            anchors=anchors.get(name, {}),
-            against=[head for head in heads if owners[head] == name],
-        )
+        with _of_a_key_before():
+            found = audit.verify(
+                store,
+                trusted,
+                zone=name,
+                anchors=anchors.get(name, {}),
+                against=[head for head in heads if owners[head] == name],
+            )
         logs.append(ZoneLog(zone=name, store=store.uri, found=found))
     there.require()
     later = Stores(known)  # what entries name may have been written while the stores were read
@@ -123,6 +125,26 @@ def verify(
         elsewhere=tuple(elsewhere),
         open_end=conclude(logs, strict=strict, again=_command(zone, noted, strict, project)),
     )
+
+
+@contextlib.contextmanager
+def _of_a_key_before() -> Iterator[None]:
+    """An entry whose signer is not believed is often one of a key of the zone's, now or before."""
+    try:
+        yield
+    except VerificationFailed as error:
+        if error.reason == "untrusted-role":
+            error.fix = (
+                "the key is trusted, but not for audit: if it is a key of this zone, or was one, "
+                f"add audit to `may` of its entry under trust; else {error.fix}"
+            )
+        elif error.reason == "wrong-signer":
+            error.fix = (
+                "if it was made by a key of this zone, or one that was, add an entry for that key "
+                f"under trust, with audit in `may`: {DOCS}/keys.md#replace-or-take-back-a-key; "
+                f"else {error.fix}"
+            )
+        raise
 
 
 def _head(text: str) -> str:

@@ -14,6 +14,7 @@ from sovgate import uri
 from sovgate.errors import ConfigError, SovgateError
 from sovgate.links import mounted_secret
 from sovgate.pipeline.look.diagnosis import MISSING, OK, SKIPPED, WARN, Diagnosis
+from sovgate.pipeline.own_roles import only_files, require_zone_key, roles_of
 
 if TYPE_CHECKING:
     from sovgate.config import GitOps
@@ -84,10 +85,22 @@ def check_zone(found: Diagnosis, opened: Project, name: str) -> None:
                     lambda _: opened.recipient(name).key_id,
                 ),
             )
+        if not found.offline and not only_files(opened, name):  # what files tell is lint's to say
+            found.run(f"{name}: what its key may say", lambda: _may_say(opened, name))
     if zone.store is not None:
         _store(found, opened, name)
     if zone.gitops is not None and name == found.zone:
         found.say(f"{name}: commits", OK, _commits(zone.gitops))
+
+
+def _may_say(opened: Project, zone: str) -> str | None:
+    """Raises ConfigError, reason "own-role"."""
+    try:
+        trusted = opened.trusted(zone)
+    except SovgateError:  # was said of that key itself
+        return None
+    require_zone_key(opened, trusted, zone, roles_of(opened.config, zone))
+    return None
 
 
 def _commits(gitops: GitOps) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from sovgate import regions
 from sovgate.errors import (
     INTERRUPTED,
     TERMINATED,
-    ConfigError,
     PolicyDenied,
     SovgateError,
     Terminated,
@@ -21,17 +20,14 @@ from sovgate.errors import (
 )
 from sovgate.formats.auditentry import About, Ref
 from sovgate.pipeline.project import Project, require_own
-from sovgate.stages.trust import certified
 
 if TYPE_CHECKING:
     from sovgate.config import ZoneConfig
     from sovgate.formats.transfer import Place, Transfer
-    from sovgate.keys._api import Signer
     from sovgate.pipeline.decide.judge import Judged
     from sovgate.records import Release
     from sovgate.stages.audit import Run
     from sovgate.stages.transfer import Located
-    from sovgate.stages.trust import Trusted
 
 #: Seconds for the last entry of a run that was told to end. A runner kills it after about ten.
 PATIENCE = 5.0
@@ -97,45 +93,6 @@ def check_declared(opened: Project, transfer: Transfer) -> None:
                 "model again under a new version",
                 reason="wrong-region",
             )
-
-
-def require_own_role(
-    opened: Project,
-    trusted: Sequence[Trusted],
-    signer: Signer,
-    zone: str,
-    role: str,
-    *,
-    within: bool = False,
-) -> None:
-    """The zone's own key may say what it is about to say, by its own file, or nobody believes it.
-
-    `within`: that nothing leaves the zone, which is believed of an entry `from:` it alone. Raises
-    ConfigError, reason "own-role".
-    """
-    entries = [entry for entry in trusted if entry.certificate is None]
-    if signer.certificates:
-        with contextlib.suppress(VerificationFailed):  # then by its key alone
-            entries += certified(signer.certificates, trusted)
-    own = signer.public_key.der
-    able = [entry for entry in entries if entry.key.der == own and role in entry.may]
-    if any(entry.zone == zone or (entry.zone is None and not within) for entry in able):
-        return
-    if any(entry.zone is None for entry in able):
-        raise ConfigError(
-            f"the key of zone {zone} may not say that nothing leaves the zone",
-            why=f"it may say {role} for any zone; here only the zone's own signer is trusted",
-            fix=f"add from: {zone} to its entry under trust",
-            where=opened.config.where("trust"),
-            reason="own-role",
-        )
-    raise ConfigError(
-        f"the key of zone {zone} may not say {role}",
-        why="no entry under trust gives this key that role, so nobody could check what it signs",
-        fix=f"add {role} to `may` of its entry, with from: {zone}",
-        where=opened.config.where("trust"),
-        reason="own-role",
-    )
 
 
 def note(

@@ -27,10 +27,10 @@ from sovgate.pipeline.move.movement import (
     note,
     place,
     refuse,
-    require_own_role,
 )
 from sovgate.pipeline.move.occupied import taken_by_another
 from sovgate.pipeline.move.results import Moved, Proof, Pulled, Size
+from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of_output
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
@@ -69,6 +69,7 @@ def pull(
     here = opened.zone(zone)
     _require_place(output, evidence_of_output(output, options, opened))
     trusted = opened.trusted(zone)
+    require_zone_key(opened, trusted, zone, ("receipt", *LOGGED))
     store = opened.store(zone)
     with timer.step("check the record"):
         located = transfer.locate(store, zone=zone, declared=here.region)
@@ -249,7 +250,6 @@ class _Move:
     ) -> tuple[str, str]:
         """From the audit intent to the outcome. Returns the receipt's SHA-256 and the last head."""
         signer = self.opened.signer(self.zone)
-        require_own_role(self.opened, self.trusted, signer, self.zone, "receipt")
         log = audit.Log(self.opened.audit_store(self.zone), signer, trusted=self.trusted)
         refs = (*judged.refs, ("transfer", self.record.sha256))
         run = log.begin()

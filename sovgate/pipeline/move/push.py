@@ -28,10 +28,10 @@ from sovgate.pipeline.move.movement import (
     note,
     place,
     refuse,
-    require_own_role,
 )
 from sovgate.pipeline.move.outbox import Outbox, open_blob
 from sovgate.pipeline.move.results import Delivered, Moved, Pushed, Size, Written
+from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
@@ -65,6 +65,8 @@ def push(
     timer = Timer()
     check_call(opened, release, zone, to)
     trusted = opened.trusted(zone)
+    if not options.dry_run:
+        require_zone_key(opened, trusted, zone, ("transfer", *LOGGED), within=zone == to)
     beside = evidence_of(source, options, opened)
     with timer.step("verify"):
         if outgoings.is_sealed(beside, to, signature):
@@ -226,14 +228,6 @@ class _Move:
         # Read once to encrypt, and once more to upload.
         options.expect(self.outgoing.manifest.total * (1 if self.outgoing.root is None else 2))
         signer = self.opened.signer(self.zone.name)
-        require_own_role(
-            self.opened,
-            self.trusted,
-            signer,
-            self.zone.name,
-            "transfer",
-            within=self.zone.name == self.to.name,
-        )
         log = audit.Log(self.opened.audit_store(self.zone.name), signer, trusted=self.trusted)
         run = log.begin()
         refuse(judged, run, self.about, judged.refs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_at
 from sovgate.pipeline.project import open_project
 from sovgate.pipeline.rollout.results import Committed, Promoted
@@ -35,6 +36,8 @@ def promote(
     """
     opened = open_project(options.project)
     work = Rollout(opened, zone)
+    if not options.dry_run:
+        require_zone_key(opened, work.trusted, work.zone, ("promotion", *LOGGED))
     with work.timer.step("check the record"):
         received = work.read(release, evidence_at(model, options, opened))
     with rollouts.opened(work.target) as checkout:

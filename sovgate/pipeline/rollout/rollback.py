@@ -20,6 +20,7 @@ from sovgate.errors import (
 from sovgate.formats.kustomize import RELEASE_FILE
 from sovgate.formats.promotion import ACTIONS, REASON, Promotion
 from sovgate.pipeline.look.entries import read_entries
+from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.pipeline.rollout.promotion_decision import check_decision
 from sovgate.pipeline.rollout.results import Committed, RolledBack, RolledRelease
@@ -50,6 +51,8 @@ def rollback(
     opened = open_project(options.project)
     _require_own(opened, to_release)
     work = Rollout(opened, zone, reason=reason)
+    if not options.dry_run:
+        require_zone_key(opened, work.trusted, work.zone, ("promotion", *LOGGED))
     with rollouts.opened(work.target) as checkout:
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()
