@@ -196,6 +196,8 @@ def told_by_files(opened: Project, zone: str) -> Iterator[tuple[bool, ConfigErro
     rows = config.trust or ()
     if sign is None or not only_files(opened, zone):
         return
+    if config.trust is not None and all(entry.zone != zone for entry in rows):
+        return  # another zone's, of which this file says nothing: that zone's own file does
     try:
         public = open_public(_public_of(uri.parse(sign, what="key").rest), opened.base)
         trusted = opened.trusted(zone)

@@ -847,7 +847,7 @@ def test_a_zone_that_is_trusted_by_its_certificate_pushes(crossing: Crossing) ->
     crossing.push()
     assert crossing.pull()["signers"]["transfer"] == "training"
     crossing.edit("ci@bank.example", "dpo@bank.example")
-    assert crossing.push(code=11)["error"]["reason"] == "untrusted-role"
+    assert crossing.push(code=3)["error"]["reason"] == "own-role"
 
 
 def test_a_model_that_was_pushed_under_two_versions_may_be_asked_about_without_one(
