@@ -765,7 +765,7 @@ def test_rule_6_a_place_with_another_models_evidence_is_refused(crossing: Crossi
     )
     before = tree(crossing.base)
     found = crossing.pull(release="churn/1.1.0", code=2)
-    assert "pulled.evidence" in found["error"]["fix"]
+    assert "pulled.evidence" in found["error"]["what"]
     assert tree(crossing.base) == before
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import strict
 from sovgate.errors import ConfigError, EngineError, Inconclusive, SovgateError
-from sovgate.pipeline.decide.binding import About, weigh
+from sovgate.pipeline.decide.binding import About, Weighed, weigh
 from sovgate.pipeline.decide.case import Known, KnownLocation, Question, build_case
 from sovgate.pipeline.decide.policies import project_policies
 from sovgate.pipeline.seen import results_missing
@@ -24,6 +24,7 @@ from sovgate.stages import attest, audit
 
 if TYPE_CHECKING:
     from sovgate.engines._api import Engine, PolicySet
+    from sovgate.formats.case import Evidence
     from sovgate.formats.decision import Decision
     from sovgate.keys._api import Signer
     from sovgate.pipeline.decide.contents import Contents
@@ -194,7 +195,10 @@ def judge(
             project=project,
         )
         aside = weighed.aside
-        case = build_case(project, question, known, weighed.found, now=when)
+        found = weighed.found
+        if known.foreseen:
+            found = replace(found, unclear=_still_unclear(weighed, known.foreseen))
+        case = build_case(project, question, known, found, now=when)
         decisions.append(policy.decide(case, policies, engine))
         seen.append(results_missing(decisions[-1], known.evidence))
     return Judged(
@@ -203,6 +207,20 @@ def judge(
         aside=aside,
         seen=tuple(seen),
     )
+
+
+def _still_unclear(weighed: Weighed, foreseen: Sequence[Evidence]) -> tuple[str, ...]:
+    """Of a dry run: no record is missing that would be written, and none of a signer whose
+    signature another would replace."""
+    again = any(item.role == "signature" for item in foreseen)
+    zones = {item.zone for item in foreseen if item.role == "provenance"}
+    written = {f"the record of zone {zone}" for zone in zones}
+    told = {
+        one.text
+        for one in weighed.unclear
+        if one.sha256 is None and (again or None in zones or one.name in written)
+    }
+    return tuple(text for text in weighed.found.unclear if text not in told)
 
 
 def open_engine(policies: PolicySet) -> Engine:
