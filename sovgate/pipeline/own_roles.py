@@ -16,7 +16,6 @@ from sovgate.errors import DOCS, ConfigError, SovgateError, VerificationFailed
 from sovgate.stages.trust import certified
 
 if TYPE_CHECKING:
-    from sovgate.config import ProjectConfig
     from sovgate.formats.spki import PublicKey
     from sovgate.keys._api import Signer
     from sovgate.pipeline.project import Project
@@ -34,17 +33,6 @@ class OwnKey:
     key: PublicKey
     zone: str | None
     certificates: tuple[bytes, ...] = ()
-
-
-def roles_of(config: ProjectConfig, zone: str) -> tuple[str, ...]:
-    """What the key of a zone says when the zone does all that the file lets it do."""
-    rule = config.border.get("weights")
-    pairs = rule.allow if rule is not None else ()
-    roles = list(LOGGED)
-    roles += ["transfer"] if any(zone == source for source, _ in pairs) else []
-    roles += ["receipt"] if any(zone == to for _, to in pairs) else []
-    roles += ["promotion"] if config.zones[zone].gitops is not None else []
-    return tuple(roles)
 
 
 def require_zone_key(
@@ -204,7 +192,7 @@ def told_by_files(opened: Project, zone: str) -> Iterator[tuple[bool, ConfigErro
     except SovgateError:
         return
     own = OwnKey(called=f"the key of zone {zone}", key=public, zone=zone)
-    refusal = refused(opened, trusted, own, roles_of(config, zone))
+    refusal = refused(opened, trusted, own, LOGGED)
     if refusal is not None:
         yield True, refusal
     for index, entry in enumerate(rows):

@@ -14,7 +14,7 @@ from sovgate import uri
 from sovgate.errors import ConfigError, SovgateError
 from sovgate.links import mounted_secret
 from sovgate.pipeline.look.diagnosis import MISSING, OK, SKIPPED, WARN, Diagnosis
-from sovgate.pipeline.own_roles import only_files, require_zone_key, roles_of
+from sovgate.pipeline.own_roles import LOGGED, only_files, require_zone_key
 
 if TYPE_CHECKING:
     from sovgate.config import GitOps
@@ -99,7 +99,7 @@ def _may_say(opened: Project, zone: str) -> str | None:
         trusted = opened.trusted(zone)
     except SovgateError:  # was said of that key itself
         return None
-    require_zone_key(opened, trusted, zone, roles_of(opened.config, zone))
+    require_zone_key(opened, trusted, zone, LOGGED)
     return None
 
 
