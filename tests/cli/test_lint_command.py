@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
+from tests.signers import KeySigner
 
 ROOT = Path(__file__).parent.parent.parent
 HYBRID = ROOT / "tests" / "vectors" / "projects" / "hybrid"
@@ -39,7 +40,7 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(HYBRID, tmp_path, dirs_exist_ok=True)
     (tmp_path / "keys").mkdir()
     for name in ("eu.pub.pem", "us-signing.pem", "eu-signing.pem", "bank-ca.pem"):
-        (tmp_path / "keys" / name).write_text("-----BEGIN PUBLIC KEY-----\n")
+        (tmp_path / "keys" / name).write_bytes(KeySigner().public_key.pem)
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "quiet_hours.rego").write_text(RULE)
     return tmp_path

@@ -19,6 +19,7 @@ from sovgate.lint._api import Finding
 from sovgate.lint.not_built import refuse_files
 from sovgate.pipeline.decide.declared_gates import misdeclared
 from sovgate.pipeline.decide.projects import project_of, projects_in, unique
+from sovgate.pipeline.named_keys import misused
 from sovgate.pipeline.own_roles import told_by_files
 from sovgate.pipeline.project import Project
 
@@ -144,7 +145,7 @@ class _Run:
             return
         for rule in (*project.RULES, _openable):
             self.findings += [_in(path, finding) for finding in rule(config)]
-        refusals = (*misdeclared(config), *_refused_later(config))
+        refusals = (*misdeclared(config), *_refused_later(config), *misused(config))
         self.findings += [Finding.of(_at(refusal, path), str(path)) for refusal in refusals]
         owner = Project(config, above=True)
         for zone in config.zones:

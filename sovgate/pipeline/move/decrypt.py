@@ -23,6 +23,7 @@ from sovgate.files import (
     read_bounded,
 )
 from sovgate.pipeline.beside import check_carried
+from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.places import evidence_of_output
 from sovgate.pipeline.project import open_project
 from sovgate.records import DEFAULTS, Options, Sized
@@ -76,6 +77,7 @@ def decrypt(
     require_free(out)
     sealed = read_sealed(folder, zone)
     read_blob = blob_reader(folder / zone)
+    refuse_misused(opened.config)
     trusted = opened.trusted(zone)
     bundle = read_plain(read_blob, sealed.signature, "signature")
     manifest, signer, told = _manifest(sealed, bundle, trusted, read_blob)

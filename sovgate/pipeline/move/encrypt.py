@@ -16,6 +16,7 @@ from sovgate.pipeline.beside import (
     require_readable,
 )
 from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
+from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.records import DEFAULTS, Advance, Options, Release
@@ -80,6 +81,7 @@ def encrypt(
     opened = open_project(options.project)
     if not to:
         raise UsageError("no zone to encrypt for", fix="name one with --to", reason="no-zone")
+    refuse_misused(opened.config)
     maker = _maker(opened, naming, to)
     zones = [
         ZoneKey(

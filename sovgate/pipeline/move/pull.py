@@ -30,6 +30,7 @@ from sovgate.pipeline.move.movement import (
 )
 from sovgate.pipeline.move.occupied import taken_by_another
 from sovgate.pipeline.move.results import Moved, Proof, Pulled, Size
+from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of_output
 from sovgate.pipeline.project import Project, open_project
@@ -68,6 +69,7 @@ def pull(
     timer = Timer()
     here = opened.zone(zone)
     _require_place(output, evidence_of_output(output, options, opened))
+    refuse_misused(opened.config)
     trusted = opened.trusted(zone)
     require_zone_key(opened, trusted, zone, ("receipt", *LOGGED))
     store = opened.store(zone)

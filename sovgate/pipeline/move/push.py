@@ -31,6 +31,7 @@ from sovgate.pipeline.move.movement import (
 )
 from sovgate.pipeline.move.outbox import Outbox, open_blob
 from sovgate.pipeline.move.results import Delivered, Moved, Pushed, Size, Written
+from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
@@ -64,6 +65,7 @@ def push(
     opened = open_project(options.project)
     timer = Timer()
     check_call(opened, release, zone, to)
+    refuse_misused(opened.config)
     trusted = opened.trusted(zone)
     if not options.dry_run:
         require_zone_key(opened, trusted, zone, ("transfer", *LOGGED), within=zone == to)
