@@ -794,10 +794,12 @@ def test_only_a_zones_own_signer_says_that_nothing_crossed(
 
     Within a zone no line of `border` is asked for, so that word is believed of its own signer only.
     """
-    crossing.edit("{sign: keys/eu.pem,", "{sign: keys/home.pem,")  # the central job's own file
+    crossing.edit("{sign: keys/home.pem}", "{sign: keys/eu.pem}")  # the central job's own file
+    crossing.edit("{sign: keys/eu.pem,", "{sign: keys/home.pem,")
     crossing.edit("allow: [home -> eu]", "allow: []")
     crossing.json("push", crossing.model, "--release", "churn/1.0.0", "--zone", "eu", "--to", "eu")
     crossing.edit("{sign: keys/home.pem, encrypt:", "{sign: keys/eu.pem, encrypt:")  # eu's file
+    crossing.edit("{sign: keys/eu.pem}", "{sign: keys/home.pem}")
     crossing.edit(
         "border:",
         f"trust:\n  - {{name: central, key: keys/home.pem, may: [signature, provenance, transfer]"
