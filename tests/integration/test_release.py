@@ -21,6 +21,7 @@ import pytest
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys.registry import open_signer
+from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.project import open_project
 from sovgate.records import Release
 from sovgate.stages import attest
@@ -51,7 +52,7 @@ SECOND_ZONE = """\
   ch:
     region: gcp:europe-west6
     store: ch-store
-    keys: {sign-public: keys/eu.pub.pem, encrypt-public: keys/eu-enc.pub.pem}
+    keys: {sign-public: keys/ch.pub.pem, encrypt-public: keys/ch-enc.pub.pem}
 datasets:
 """
 
@@ -339,6 +340,8 @@ def test_a_dry_run_says_that_the_store_has_another_model_of_that_name(shop: Shop
 
 def test_several_zones_are_all_asked_about_before_anything_goes_to_one(shop: Shop) -> None:
     shop.crossing.edit("datasets:\n", SECOND_ZONE)
+    generate("sign", out=shop.crossing.base / "keys/ch.pem")
+    generate("encrypt", out=shop.crossing.base / "keys/ch-enc.pem", algorithm="ec-p256")
     said = shop.run(*RELEASE, "--to", "ch", code=10)
     assert said["stopped-at"] == "check"
     assert [(s["name"], s["zone"]) for s in said["steps"]][-2:] == [
