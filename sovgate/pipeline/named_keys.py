@@ -79,8 +79,8 @@ def misused(config: ProjectConfig) -> Iterator[ConfigError]:
             yield _wrong_kind(named, key, config)
             continue
         others = seen.setdefault(key.der, [])
-        if others and (error := _shared(others, named, config)) is not None:
-            yield error
+        if (shared := _shared(others, named, config)) is not None:
+            yield shared
         others.append(named)
 
 
