@@ -33,10 +33,7 @@ _CANNOT = {
     "sign": "signatures are made with EC P-256, P-384 or P-521",
     "encrypt": "keys are wrapped with RSA 2048, 3072 or 4096, or with EC P-256",
 }
-_SHARED = {
-    "sign": "both zones would be one signer: what one says, the other could have said",
-    "encrypt": "what is encrypted for one zone could be opened with the key of the other",
-}
+_SHARED = "what is encrypted for one zone could be opened with the key of the other"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +138,15 @@ def _wrong_kind(named: _Named, key: PublicKey, config: ProjectConfig) -> ConfigE
 
 
 def _shared(others: list[_Named], named: _Named, config: ProjectConfig) -> ConfigError | None:
-    """A key has one use and one zone; what `trust` says of it beside is no second owner."""
+    """A key has one use, and one to encrypt has one zone.
+
+    One that signs may speak for several zones: each statement says for which.
+    """
     mixed = next((one for one in others if one.use != named.use), None)
-    twice = next((one for one in others if None not in (one.zone, named.zone)), None)
-    other = mixed or twice
+    other = mixed or (others[0] if others and named.use == "encrypt" else None)
     if other is None:
         return None
-    why = "a key that signs and decrypts is two secrets in one" if mixed else _SHARED[named.use]
+    why = "a key that signs and decrypts is two secrets in one" if mixed else _SHARED
     place = config.where(other.dotted)
     return ConfigError(
         f"{named.dotted} is the same key as {other.dotted}, in line {place.line}",
