@@ -114,7 +114,7 @@ def test_install_carry_across_and_uninstall(tmp_path: Path) -> None:
 def test_what_lies_where_is_what_the_code_names() -> None:
     page = (ROOT / "docs/upgrade.md").read_text(encoding="utf-8")
     source = "\n".join(path.read_text() for path in (ROOT / "sovgate").rglob("*.py"))
-    below = set(re.findall(r'"\.sovgate" / "(\w+)"', source))
+    below = set(re.findall(r'"\.sovgate(?:" / "|/)(\w+)"', source))
     assert below >= {"outbox", "pulled", "release"}
     for name in below:
         assert f".sovgate/{name}/" in page, name
