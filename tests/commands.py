@@ -7,6 +7,7 @@ signals, limits) needs a process.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import io
 import os
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ def run(*words: object, cwd: Path | None = None, **environment: str) -> Done:
         stdin = stack.enter_context(open(os.devnull, encoding="utf-8"))
         stack.enter_context(_redirect_stdin(stdin))
         try:
-            main([str(word) for word in words])
+            # What a command sets for itself (-v) ends with it, as with a process.
+            contextvars.copy_context().run(main, [str(word) for word in words])
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return Done(returncode=code, stdout=_all(out), stderr=_all(err))

@@ -22,6 +22,7 @@ import yaml
 from sovgate.surface.tekton import USER
 from tests import components, containers, pipelines
 from tests.pipelines import PIPELINES, Completed, Execute, Finished, Work
+from tests.signers import KeySigner
 from tests.steps import read
 from tests.zones import git, make_sides
 
@@ -251,6 +252,7 @@ def lay_out(top: Path, place: str) -> None:
         text = text.replace(f"file:keys/{side}-sign.pem", own.replace(", ", "\n      "))
         text = text.replace(f"file:keys/{side}.pem", f"file:{place_here}/{side}.pem")
         if side == "us":  # a third zone, so that a matrix is one
+            (top / side / "keys/ch.pub.pem").write_bytes(KeySigner().public_key.pem)
             text = text.replace("zones:\n", f"zones:\n  ch: {CH}\n")
             text = text.replace("{allow: [", "{allow: [us-train -> ch, ")
         project.write_text(text)
@@ -334,7 +336,7 @@ def sides(request: pytest.FixtureRequest, tmp_path: Path) -> Sides:
 
 CH = (
     '{region: "aws:eu-central-2", store: "file:../store-ch", keys: '
-    "{sign-public: keys/eu-sign.pub.pem, encrypt-public: keys/eu.pub.pem}}"
+    "{sign-public: keys/eu-sign.pub.pem, encrypt-public: keys/ch.pub.pem}}"
 )
 CENTRAL = {
     "model": "triage",
