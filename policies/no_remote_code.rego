@@ -1,11 +1,11 @@
 # METADATA
-# title: A model asks for no Python code of its own
+# title: A model brings no Python code of its own
 # custom:
 #   id: no-remote-code
 #   preset: no-remote-code
 #   severity: error
 #   stage: validation
-#   fix: use a model whose architecture the library knows, and remove auto_map and custom_pipelines from its files
+#   fix: use a model whose architecture the library knows, and save it without such code (no auto_map or custom_pipelines, no Lambda layer, no py_function)
 package sovgate.rules.no_remote_code
 
 import rego.v1
@@ -31,11 +31,11 @@ harmless if {
 	input.facts.remote_code == "unopened"
 }
 
-finding := sprintf("it asks for Python code of its own, %v, which trust_remote_code runs", [input.facts.remote_code_file]) if {
+finding := sprintf("it brings or asks for Python code of its own, %v, which runs when the model is loaded", [input.facts.remote_code_file]) if {
 	is_number(input.facts.remote_code)
 	input.facts.remote_code > 0
 	is_string(input.facts.remote_code_file)
-} else := "it asks for Python code of its own, which trust_remote_code runs" if {
+} else := "it brings or asks for Python code of its own, which runs when the model is loaded" if {
 	is_number(input.facts.remote_code)
 	input.facts.remote_code > 0
-} else := "nobody that is trusted for it said whether it asks for Python code of its own: a signed SBOM does (sovgate sbom MODEL --key URI)"
+} else := "nobody that is trusted for it said whether it brings Python code of its own: a signed SBOM does (sovgate sbom MODEL --key URI)"

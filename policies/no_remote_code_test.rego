@@ -13,7 +13,7 @@ unopened := asking("unopened")
 
 test_none if count(deny) == 0 with input as testing.case
 
-test_one if deny == {"it asks for Python code of its own, config.json: modeling_x.Model, which trust_remote_code runs"} with input as object.union(asking(1), {"facts": {"remote_code_file": "config.json: modeling_x.Model"}})
+test_one if deny == {"it brings or asks for Python code of its own, config.json: modeling_x.Model, which runs when the model is loaded"} with input as object.union(asking(1), {"facts": {"remote_code_file": "config.json: modeling_x.Model"}})
 
 test_one_without_a_name if count(deny) == 1 with input as asking(1)
 

@@ -67,6 +67,31 @@ class _Limited:
         return data
 
 
+def read(source: Bytes, name: str, most: int) -> bytes | None:
+    """One file of a zip archive as Python's own reader gives it; None where there is none.
+
+    Raises ValueError where it cannot be read, or is larger than `most`.
+    """
+    import zipfile
+    import zlib
+
+    try:
+        with (
+            zipfile.ZipFile(io.BufferedReader(_Raw(source))) as archive,
+            archive.open(name) as member,
+        ):
+            data = member.read(most + 1)
+    except KeyError:
+        return None
+    except (OSError, EOFError, RuntimeError, NotImplementedError) as error:
+        raise ValueError(str(error)) from error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(str(error)) from error
+    if len(data) > most:
+        raise ValueError(f"more than {most} bytes")
+    return data
+
+
 def is_archive(head: bytes) -> bool:
     return head.startswith((*_ZIP, _GZIP, _BZIP2, _XZ)) or head[257:262] == b"ustar"
 

@@ -1,17 +1,21 @@
-"""Which of a model's files ask a library to run Python of the model's own. No I/O.
+"""Which of a model's files bring Python of the model's own, or ask a library to run it. No I/O.
 
 `trust_remote_code` of transformers and its like run what `auto_map` or `custom_pipelines` names: a
 file of the model, or of another one on the hub. Diffusers takes classes of a pipeline from files
-beside it, and Sentence Transformers its modules. It is the same risk as a pickle.
+beside it, and Sentence Transformers its modules. Keras keeps bytecode in Lambda layers, and a graph
+of TensorFlow can call Python. It is the same risk as a pickle.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from typing import Protocol
 
-#: Larger files of settings are none.
-MAX_FILE = 4 * 1024 * 1024
+from sovgate.formats import archives, hdf5, keras, tfgraph
+
+#: Of files of settings. What is larger is not read, and counts.
+MAX_FILE = 16 * 1024 * 1024
 #: Under these names, anywhere in a file of settings, stands what is to be run.
 KEYS = frozenset({"auto_map", "custom_pipelines"})
 _MAX_TEXT = 200
@@ -19,6 +23,63 @@ _MAX_TEXT = 200
 _PIPELINE, _MODULES = "model_index.json", "modules.json"
 #: Where their own modules are: what is named from there is installed code.
 _INSTALLED = ("diffusers", "transformers", "sentence_transformers")
+
+
+_TOO_LARGE = "settings that are too large to be read"
+_ZIP = (b"PK\3\4", b"PK\5\6")
+
+
+class Bytes(Protocol):
+    """Random access to a file: `formats.tensors.Source`."""
+
+    @property
+    def size(self) -> int: ...
+    def read(self, offset: int, count: int) -> bytes: ...
+
+
+def find(name: str, source: Bytes, head: bytes, names: Collection[str] = ()) -> str | None:
+    """What a file brings or asks for, or None. `head` is its beginning; `names` as in `asked`.
+
+    Raises Malformed where the file changes underneath.
+    """
+    base = name.rpartition("/")[2].lower()
+    if base.endswith(".json"):
+        return _in_json(name, source, names)
+    if base.endswith(".keras") and not head.startswith(hdf5.SIGNATURE):
+        return _in_archive(source, names)
+    if head.startswith(hdf5.SIGNATURE) or base.endswith((".h5", ".hdf5")):
+        return _in_hdf5(source)
+    return tfgraph.asked(name, source) if tfgraph.is_graph(name) else None
+
+
+def _in_json(name: str, source: Bytes, names: Collection[str]) -> str | None:
+    if source.size > MAX_FILE:
+        return _TOO_LARGE if is_settings(name) else keras.find(source)
+    data = source.read(0, source.size)
+    found = asked(data, name, names) if is_settings(name) else None
+    return found or keras.asked(data)
+
+
+def _in_archive(source: Bytes, names: Collection[str]) -> str | None:
+    """`config.json` of a `.keras` file. What is no archive, no Keras loads."""
+    try:
+        data = archives.read(source, "config.json", hdf5.MAX_VALUE)
+    except ValueError:
+        if source.read(0, min(source.size, 4)) in _ZIP:
+            return "settings in an archive, which cannot be read"
+        return _in_hdf5(source)
+    return keras.asked(data) if data else None
+
+
+def _in_hdf5(source: Bytes) -> str | None:
+    begin = hdf5.start(source)
+    if begin is None:
+        return None
+    try:
+        values = hdf5.attributes(source, begin, keras.ATTRIBUTE)
+    except hdf5.UnreadableError:
+        return "settings in HDF5, which cannot be read"
+    return next((found for found in map(keras.asked, values) if found), None)
 
 
 def is_settings(name: str) -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from sovgate.formats.tensors import gguf, onnx, safetensors
 from sovgate.formats.tensors._record import External, Tensor, TensorFile
-from sovgate.formats.tensors._source import BytesSource, Source
+from sovgate.formats.tensors._source import BytesSource, Cursor, Source
 from sovgate.formats.tensors.gguf import Split
 from sovgate.formats.tensors.gguf import split as gguf_split
 
 __all__ = [
     "BytesSource",
+    "Cursor",
     "External",
     "Source",
     "Split",

@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from sovgate.errors import Malformed, SovgateError, VerificationFailed, disk_error
+from sovgate.errors import SovgateError, VerificationFailed, disk_error
 from sovgate.files import LinkFolder, open_below, same_file
-from sovgate.formats import claims, leftovers, parts, remotecode, secrets, standins, tensors
+from sovgate.formats import claims, leftovers, parts, remotecode, standins, tensors
 from sovgate.formats import huggingface as hf
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.links import opened_model
 from sovgate.scanner.child import AHEAD, Found, Look, Scanner
+from sovgate.stages.sbom._files import Beginning, File
+from sovgate.stages.sbom._files import secret as secret_of
 from sovgate.stages.sbom.references import References, refused
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[^/]*", re.ASCII | re.IGNORECASE)
 _SPDX_LINE = re.compile(rb"SPDX-License-Identifier:[ \t]*([A-Za-z0-9(][A-Za-z0-9.+() -]{0,199})")
-_HEAD = 64 * 1024
 #: Titles of licence texts, with white space folded.
 _TITLES = (
     (re.compile(rb"^ ?Apache License Version 2\.0\b"), "Apache-2.0"),
@@ -122,66 +123,11 @@ class Inspected:
         return [summary for _, summary in counted if summary.format == format_]
 
 
-class _File:
-    """A descriptor as a source of bytes; the first of them are kept."""
-
-    def __init__(self, descriptor: int, size: int) -> None:
-        self.descriptor, self.size = descriptor, size
-        self.head = self._read(0, min(size, _HEAD))
-
-    def _read(self, offset: int, count: int) -> bytes:
-        data = os.pread(self.descriptor, count, offset)
-        while len(data) < count:
-            more = os.pread(self.descriptor, count - len(data), offset + len(data))
-            if not more:
-                raise Malformed("the file ends too early")
-            data += more
-        return data
-
-    def read(self, offset: int, count: int) -> bytes:
-        if offset < 0 or count < 0 or offset + count > self.size:
-            raise Malformed("the file ends too early")
-        if offset + count <= len(self.head):
-            return self.head[offset : offset + count]
-        return self._read(offset, count)
-
-
 class _Opened(NamedTuple):
     name: str
     path: str
-    file: _File
+    file: File
     look: Look
-
-
-@dataclass(frozen=True)
-class _Beginning:
-    """A file up to a place as a source of bytes."""
-
-    file: _File
-    size: int
-
-    def read(self, offset: int, count: int) -> bytes:
-        return self.file.read(offset, count)
-
-
-#: What was searched by this process already, by name and state: `release` asks at each step.
-_SEARCHED: dict[tuple[object, ...], tuple[str, int | None] | None] = {}
-_MAX_SEARCHED = 10_000
-
-
-def _secret(
-    path: str, source: secrets.Bytes, state: os.stat_result
-) -> tuple[str, int | None] | None:
-    """`secrets.search`, once a file in one state. A small file is searched anew."""
-    if source.size <= _HEAD:
-        return secrets.search(path, source)
-    times = (state.st_mtime_ns, state.st_ctime_ns)
-    key = (path, state.st_dev, state.st_ino, state.st_size, source.size, *times)
-    if key not in _SEARCHED:
-        if len(_SEARCHED) >= _MAX_SEARCHED:
-            _SEARCHED.clear()
-        _SEARCHED[key] = secrets.search(path, source)
-    return _SEARCHED[key]
 
 
 def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
@@ -272,7 +218,7 @@ class _Reader:
             state = os.fstat(descriptor)
             self.states[name] = state
             self.sizes[name] = state.st_size
-            file = _File(descriptor, state.st_size)
+            file = File(descriptor, state.st_size)
             return _Opened(name, path, file, self.scanner.begin(path, descriptor))
         except SovgateError as error:
             os.close(descriptor)
@@ -304,7 +250,7 @@ class _Reader:
             states=self.states,
         )
 
-    def file(self, name: str, path: str, file: _File, found: Found | None) -> None:
+    def file(self, name: str, path: str, file: File, found: Found | None) -> None:
         self.stand_in(name, path, file)
         if found is not None:
             self.pickles[name] = found
@@ -312,11 +258,11 @@ class _Reader:
         kind = tensors.kind_of(path, file.head[:8] if found is None else b"")
         read = None if kind is None else tensors.read(kind, file)
         # The numbers of tensors hold no text; there are gigabytes of them.
-        searched = file if read is None or read.header is None else _Beginning(file, read.header)
-        if (secret := _secret(path, searched, self.states[name])) is not None:
+        searched = file if read is None or read.header is None else Beginning(file, read.header)
+        if (secret := secret_of(path, searched, self.states[name])) is not None:
             self.secrets[name] = secret
-        if remotecode.is_settings(path):
-            self.settings(name, path, file)
+        if (code := remotecode.find(path, file, file.head, self.names)) is not None:
+            self.remote_code[name] = code
         if claims.is_settings(path):
             data = file.read(0, min(file.size, claims.MAX_FILE))
             self.claims.update(claims.of_settings(path, data))
@@ -336,13 +282,6 @@ class _Reader:
         elif self.kind == "directory" and _LICENCE_FILE.fullmatch(name):
             self.licence(name, file.head)
 
-    def settings(self, name: str, path: str, file: _File) -> None:
-        code: str | None = "settings that are too large to be read"
-        if file.size <= remotecode.MAX_FILE:
-            code = remotecode.asked(file.read(0, file.size), path, self.names)
-        if code is not None:
-            self.remote_code[name] = code
-
     def tensors(self, name: str, read: tensors.TensorFile) -> None:
         self.references.header(name, read)
         split = tensors.gguf_split(read) if read.format == "gguf" else None
@@ -361,7 +300,7 @@ class _Reader:
             unknown=read.unknown,
         )
 
-    def stand_in(self, name: str, path: str, file: _File) -> None:
+    def stand_in(self, name: str, path: str, file: File) -> None:
         """RULES 38, before any check of a format: that would say something else of it."""
         whole = file.size <= standins.MAX_BYTES
         head = file.read(0, file.size) if whole else file.head
