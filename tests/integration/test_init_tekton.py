@@ -1,10 +1,14 @@
-"""The Tekton files of patterns/, run as their PipelineRuns say: from training to a rollout.
+"""The Tekton files that `init` writes, run as their PipelineRuns say: from training to a rollout.
 
-patterns/ is what `init` writes, and `make check` compares it.
+In a clean clone of the project of docs/getting-started.md, and of the hybrid one of patterns/ that
+`make check` compares with what `init` writes.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,33 +19,70 @@ from typing import Any
 from tests import patterns, pipelines
 from tests.components import ROOT
 from tests.pipelines import Completed, Finished, Work
-from tests.repositories import Repository
+from tests.repositories import Repository, git
 from tests.steps import read
+
+PAGE = (ROOT / "docs/getting-started.md").read_text(encoding="utf-8")
+
+
+def begin(top: Path, gitops: Path) -> Path:
+    """The project of the page, by its own command; stores and repository are those of a cluster."""
+    (command,) = re.findall(r"(?m)^(sovgate init .*)$", PAGE)
+    _, *words = shlex.split(command)
+    patterns.sovgate(top, *words, "--gitops", gitops)
+    folder = top / words[1]
+    project = folder / "sovgate.yaml"
+    text, times = re.subn("file:stores/", f"file:{top}/stores/", project.read_text())
+    assert times == 2
+    project.write_text(text)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """As the page says."""
+    (block,) = [text for text in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "git " in text]
+    person = {
+        f"GIT_{role}_{what}": "person@example"
+        for role in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    bare = {"PATH": os.environ["PATH"], "HOME": str(folder.parent), "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["/bin/sh", "-euc", block], cwd=folder, check=True, env=bare | person)
 
 
 class Project:
-    """A pattern, with the key files where a Secret would be mounted: apart from it."""
+    """A clean clone of what was written and committed: nothing else of that is left.
+
+    Key files are where a Secret would be mounted, apart from it.
+    """
 
     def __init__(self, top: Path, pattern: str) -> None:
-        self.top, self.folder = top, top / "kyc"
+        self.top, self.folder = top, top / "clone"
         self.serving = Repository(top)
-        base = {
-            path.relative_to(patterns.PATTERNS / pattern).as_posix(): path.read_text()
-            for path in (patterns.PATTERNS / pattern / "serving").rglob("*.yaml")
+        written = top / "kyc"
+        if pattern == "central":
+            written = begin(top, self.serving.path)
+        else:
+            patterns.lay_out(pattern, written, gitops=self.serving.path)
+        base: dict[str, str | bytes] = {
+            path.relative_to(written).as_posix(): path.read_bytes()
+            for path in (written / "serving").rglob("*.yaml")
         }
         self.serving.person_pushes(base)
-        patterns.lay_out(pattern, self.folder, gitops=self.serving.path)
-        (top / "keys").mkdir()
-        for key in (self.folder / "keys").glob("*.pem"):
+        commit(written)
+        git("clone", "-q", str(written), str(self.folder))
+        mounted = top / "keys"
+        mounted.mkdir(mode=0o755)
+        for key in (written / "keys").glob("*.pem"):
             if not key.name.endswith(".pub.pem"):
-                key.rename(top / "keys" / key.name)
-        project = self.folder / "sovgate.yaml"
-        project.write_text(project.read_text().replace('"file:keys/', f'"file:{top}/keys/'))
+                key.rename(mounted / key.name)
+        shutil.rmtree(written)
         (self.folder / "build").mkdir()  # as Kubernetes makes the folder of a subPath
         image = top / "image"
         image.mkdir()
         (image / "sovgate").write_text(
-            f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+            f"#!{sys.executable}\nimport pathlib, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+            f"from sovgate import links\nlinks.SECRETS = pathlib.Path({str(mounted)!r})\n"
             "from sovgate.cli import main\nmain()\n"
         )
         (image / "sovgate").chmod(0o755)
@@ -98,6 +139,10 @@ class Project:
     def build(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "build").iterdir())
 
+    def is_clean(self) -> bool:
+        """Whether the runs left nothing that Git would take."""
+        return git("status", "--porcelain", "-uall", cwd=self.folder) == ""
+
 
 def fine(done: Finished) -> Finished:
     assert done.failed is None, f"{done.failed and done.failed[0]}: {done.failed}"
@@ -111,7 +156,7 @@ def sent(project: Project) -> tuple[str, str]:
     return done.results["release"], done.results["manifest"]
 
 
-def test_the_central_pattern_trains_sends_receives_and_promotes(tmp_path: Path) -> None:
+def test_getting_started_trains_sends_receives_and_promotes(tmp_path: Path) -> None:
     project = Project(tmp_path, "central")
     release, manifest = sent(project)
     got = fine(project.run("eu/run-receive", release=release, manifest=manifest))
@@ -119,6 +164,7 @@ def test_the_central_pattern_trains_sends_receives_and_promotes(tmp_path: Path) 
     assert release in project.served()
     assert project.build == []
     assert not {"sovgate.yaml", "keys", "policies"} & set(project.spied)
+    assert project.is_clean()
 
 
 def test_rule_25_the_hybrid_pattern_tunes_and_another_run_releases(
@@ -153,3 +199,4 @@ def test_rule_25_the_hybrid_pattern_tunes_and_another_run_releases(
     assert opened == [trained]
     assert project.build == []
     assert not {"sovgate.yaml", "keys", "policies"} & set(project.spied)
+    assert project.is_clean()
