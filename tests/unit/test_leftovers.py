@@ -148,13 +148,18 @@ def test_rule_02_a_leftover_that_nobody_named_is_refused(crossing: Crossing) -> 
         assert "tools leave such files in folders: remove '.cache/huggingface/x'" in text
 
 
-def test_verify_and_push_name_what_is_left_out_as_sign_does(crossing: Crossing) -> None:
+def test_verify_encrypt_and_push_name_what_is_left_out_as_sign_does(crossing: Crossing) -> None:
     put(crossing.model, {".DS_Store": b"x"})
     told = "no part of the model, since tools leave it in folders: .DS_Store"
     assert told in crossing.run("sign", "model", "--key", KEY)[1]
     code, text = crossing.run("verify", "model")
     assert (code, told in text) == (0, True)
     assert crossing.json("verify", "model")["left-out"] == [".DS_Store"]
+    sealed = ("encrypt", "model", "--to", "eu", "-o", "sealed")
+    code, text = crossing.run(*sealed, "--dry-run")
+    assert (code, told in text) == (0, True), text
+    said = crossing.json(*sealed)
+    assert (said["left-out"], said["files"]) == ([".DS_Store"], 4)
     crossing.json("record", "model", "--dataset", "public", "--key", KEY)
     release = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
     code, text = crossing.run("push", "model", *release)

@@ -80,6 +80,7 @@ def command(
     format_: str,
 ) -> Report:
     """Encrypt a signed model for one or more zones."""
+    from sovgate.formats import leftovers
     from sovgate.pipeline.move.encrypt import Naming, encrypt
 
     with progress("encrypting") as bar:
@@ -97,9 +98,10 @@ def command(
                 progress=bar,
             ),
         )
+    verified, manifest = made.verified, made.verified.manifest
     rows = [
-        ("manifest", f"sha256:{made.manifest}"),
-        ("signed by", made.signed_by),
+        ("manifest", f"sha256:{manifest.digest}"),
+        ("signed by", verified.signer.name),
         ("release", made.release or "none: this copy cannot be pushed"),
         ("evidence", f"the signature and {made.evidence} more, as they are"),
     ]
@@ -109,21 +111,26 @@ def command(
         rows.append((f"zone {name}", f"{algorithm}, key {key_id}"))
     if not dry_run:
         rows.append(("written", str(made.out)))
-    unsigned = made.release is not None and made.made_by is None
-    notes = ("nobody signed this copy, so push will refuse it: name the zone with --zone",)
+    notes = []
+    if (left_out := leftovers.told(verified.left_out)) is not None:
+        notes.append(left_out)
+    if made.release is not None and made.made_by is None:
+        notes.append("nobody signed this copy, so push will refuse it: name the zone with --zone")
     verb = "would encrypt" if dry_run else "encrypted"
-    files = "1 file" if made.files == 1 else f"{made.files} files"
+    count = len(manifest.resources)
+    files = "1 file" if count == 1 else f"{count} files"
     return Report(
         command="encrypt",
-        headline=f"{verb} {files}, {human_bytes(made.size)}, for {', '.join(made.keys)}",
+        headline=f"{verb} {files}, {human_bytes(manifest.total)}, for {', '.join(made.keys)}",
         rows=tuple(rows),
-        outputs={"manifest": f"sha256:{made.manifest}", "sealed": str(made.out)},
+        outputs={"manifest": f"sha256:{manifest.digest}", "sealed": str(made.out)},
         data={
-            "manifest": made.manifest,
-            "signed-by": made.signed_by,
+            "manifest": manifest.digest,
+            "signed-by": verified.signer.name,
             "release": made.release,
-            "size": made.size,
-            "files": made.files,
+            "size": manifest.total,
+            "files": count,
+            "left-out": list(verified.left_out),
             "evidence": made.evidence,
             "dry-run": dry_run,
             "output": str(made.out),
@@ -139,5 +146,5 @@ def command(
                 for name, (key_id, algorithm) in made.keys.items()
             },
         },
-        notes=notes if unsigned else (),
+        notes=tuple(notes),
     )

@@ -40,17 +40,14 @@ class Naming:
 
 @dataclass(frozen=True, kw_only=True)
 class Encrypted:
-    """`copies` is empty on a dry run; `size` is the model's plaintext in bytes.
+    """`verified` is the model as it was read; `copies` is empty on a dry run.
 
     `made_by` is (zone, key id) of who signed the copies; None: nobody did, and no push sends them.
     """
 
     out: Path
-    manifest: str
-    signed_by: str
+    verified: VerifiedModel
     release: str | None
-    size: int
-    files: int
     evidence: int
     keys: Mapping[str, tuple[str, str]]  # zone -> (key id, algorithm)
     copies: Mapping[str, Sealed]
@@ -120,11 +117,8 @@ def encrypt(
         )
     return Encrypted(
         out=out,
-        manifest=manifest.digest,
-        signed_by=verified.signer.name,
+        verified=verified,
         release=str(named) if named else None,
-        size=manifest.total,
-        files=len(manifest.resources),
         evidence=len(evidence),
         keys=_keys(zones),
         copies={} if options.dry_run else copies,
