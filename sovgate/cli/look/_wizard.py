@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -11,7 +12,7 @@ import click
 from sovgate.errors import UsageError
 
 if TYPE_CHECKING:
-    from sovgate.pipeline.look.init import Answers, ZoneAnswer
+    from sovgate.pipeline.look.init import Answers, DataAnswer, ZoneAnswer
     from sovgate.regions import Region
 
 T = TypeVar("T")
@@ -19,6 +20,12 @@ T = TypeVar("T")
 #: Schemes of keys that init can write, the one for a KMS first.
 SCHEMES = ("awskms", "file")
 TRAIN, SERVE = "aws:us-east-1", "aws-eusc:eusc-de-east-1"
+
+#: What to answer in place of an option, by the reason of the refusal.
+_ANSWERS = {
+    "no-data": "name it, for example customers=EU; or choose central",
+    "no-zone-for-data": "hybrid trains where the model is served; or name other data",
+}
 
 
 class Places:
@@ -43,6 +50,8 @@ class Places:
                     f"--endpoint {what}", fix="write ZONE=https://HOST", reason="bad-endpoint"
                 )
             self.endpoints[name] = url
+        #: What options named: what is answered may be answered anew.
+        self._named = {*self.sites}, {*self.endpoints}
 
     def zone(self, text: str, *, suffix: str = "") -> ZoneAnswer:
         """A zone as answered, with its S3 service where one is named. Raises UsageError."""
@@ -54,14 +63,15 @@ class Places:
 
     def check(self, zones: tuple[ZoneAnswer, ...]) -> None:
         """That each is used: else a name was misspelt. Raises UsageError."""
-        unused = sorted({*self.sites} - {zone.region.id for zone in zones})
+        sites, endpoints = self._named
+        unused = sorted(sites - {zone.region.id for zone in zones})
         if unused:
             raise UsageError(
                 f"no zone lies in {unused[0]}",
                 fix=f"name it: --train or --serve ZONE={unused[0]}",
                 reason="bad-region",
             )
-        strange = sorted({*self.endpoints} - {zone.name for zone in zones})
+        strange = sorted(endpoints - {zone.name for zone in zones})
         if strange:
             raise UsageError(
                 f"--endpoint names {strange[0][:40]!r}, and there is no such zone",
@@ -142,42 +152,48 @@ class Flags:
     keys: bool
     scheme: str | None
     places: Places
+    folder: Path
 
 
 def asked(flags: Flags, name: str) -> Answers:
-    """What no flag said is asked for, again and again until it can be used."""
+    """What no flag said is asked for, again and again until it can be used.
+
+    What answers contradict is said as soon as they are there. Raises UsageError for what flags say.
+    """
     from sovgate.pipeline.look import init as pipeline
 
+    pipeline.check_place(flags.folder)
+    if flags.gitops is not None:
+        pipeline.check_gitops(flags.gitops)
     click.echo("A region is provider:region; `sovgate regions list` has them all.", err=True)
     click.echo("One of your own is declared:NAME.", err=True)
-    said_model = _ask("What is the model called?", flags.model, name, pipeline.model_name)
+    said_model = _ask(
+        "What is the model called?",
+        flags.model,
+        name,
+        lambda text: pipeline.check_place(flags.folder, pipeline.model_name(text)),
+    )
     said_train = _ask(
         "Where do you train?",
         flags.train,
         TRAIN,
         lambda text: flags.places.ask(text, suffix="-train"),
     )
+    begun = pipeline.Answers(
+        pattern="central",
+        model=said_model,
+        train=said_train,
+        serve=(),
+        data=(),
+        gitops=flags.gitops,
+    )
     said_serve = _ask(
         "Where do you serve? (several: with a comma between)",
         ",".join(flags.serve),
         SERVE,
-        lambda text: tuple(map(flags.places.ask, _parts(text))),
+        lambda text: _served(flags, begun, tuple(map(flags.places.ask, _parts(text)))),
     )
-    flags.places.check((said_train, *said_serve))
-    place = said_serve[0].region.groups[-1]
-    said_pattern = _ask(
-        "Is it fine-tuned where it is served? central (no) or hybrid (yes)",
-        flags.pattern,
-        "hybrid" if flags.data else "central",
-        _pattern,
-    )
-    hint = f"{said_model}-local={place}" if said_pattern == "hybrid" else "none"
-    said_data = _ask(
-        f"Which data may not leave? (customers={place}; several: with a space between; or none)",
-        " ".join(flags.data),
-        hint,
-        lambda text: () if text == "none" else tuple(map(pipeline.data_answer, text.split())),
-    )
+    answers = _data(flags, replace(begun, serve=said_serve))
     keys, said_scheme = flags.keys, flags.scheme or SCHEMES[0]
     if not keys and flags.scheme is None:
         keys = click.confirm(
@@ -190,16 +206,50 @@ def asked(flags: Flags, name: str) -> Answers:
                 SCHEMES[0],
                 _scheme,
             )
-    return pipeline.Answers(
-        pattern=said_pattern,
-        model=said_model,
-        train=said_train,
-        serve=said_serve,
-        data=said_data,
-        gitops=flags.gitops,
-        keys=keys,
-        scheme=said_scheme,
-    )
+    return replace(answers, keys=keys, scheme=said_scheme)
+
+
+def _served(flags: Flags, begun: Answers, zones: tuple[ZoneAnswer, ...]) -> tuple[ZoneAnswer, ...]:
+    """Zones that can be together. Raises UsageError."""
+    from sovgate.pipeline.look import init as pipeline
+
+    made = pipeline.check(replace(begun, serve=zones))
+    flags.places.check(made.zones)
+    return zones
+
+
+def _data(flags: Flags, answers: Answers) -> Answers:
+    """With pattern and data, which are asked for together: either may be what has to change."""
+    from sovgate.pipeline.look import init as pipeline
+
+    place = answers.serve[0].region.groups[-1]
+    while True:
+        pattern = _ask(
+            "Is it fine-tuned where it is served? central (no) or hybrid (yes)",
+            flags.pattern,
+            "hybrid" if flags.data else "central",
+            _pattern,
+        )
+        hybrid = pattern == "hybrid"
+        data = _ask(
+            f"Which data may not leave? (customers={place}; several: with a space between"
+            f"{'' if hybrid else '; or none'})",
+            " ".join(flags.data),
+            f"{answers.model}-local={place}" if hybrid else "none",
+            _datasets,
+        )
+        try:
+            return pipeline.check(replace(answers, pattern=pattern, data=data))
+        except UsageError as error:
+            if flags.pattern and flags.data:
+                raise
+            _tell(error)
+
+
+def _datasets(text: str) -> tuple[DataAnswer, ...]:
+    from sovgate.pipeline.look import init as pipeline
+
+    return () if text == "none" else tuple(map(pipeline.data_answer, text.split()))
 
 
 def _parts(text: str) -> list[str]:
@@ -236,5 +286,6 @@ def _ask(question: str, given: str | None, default: str, check: Callable[[str], 
 
 
 def _tell(error: UsageError) -> None:
-    said = ". ".join(part for part in (error.what, error.fix) if part)
+    fix = _ANSWERS.get(error.reason, error.fix)
+    said = ". ".join(part for part in (error.what, fix) if part)
     click.echo(f"  {said}", err=True)

@@ -148,6 +148,7 @@ def command(
             keys=keys,
             scheme=key_scheme,
             places=places,
+            folder=target,
         )
         answers = asked(flags, name)
     else:

@@ -293,10 +293,15 @@ def check(answers: Answers) -> Answers:
     _check_places(answers)
     _check_stores(answers)
     if answers.gitops is not None:
-        from sovgate.git.url import parse_remote
-
-        parse_remote(answers.gitops, Path.cwd())
+        check_gitops(answers.gitops)
     return answers
+
+
+def check_gitops(url: str) -> None:
+    """Raises ConfigError where it names no repository."""
+    from sovgate.git.url import parse_remote
+
+    parse_remote(url, Path.cwd())
 
 
 def _check_places(answers: Answers) -> None:

@@ -22,6 +22,7 @@ from sovgate.pipeline.look.answers import (
     DataAnswer,
     ZoneAnswer,
     check,
+    check_gitops,
     data_answer,
     model_name,
     site_answer,
@@ -38,6 +39,8 @@ __all__ = [
     "Made",
     "ZoneAnswer",
     "check",
+    "check_gitops",
+    "check_place",
     "data_answer",
     "init",
     "model_name",
@@ -103,6 +106,14 @@ def _place(folder: Path, model: str) -> tuple[Path, str]:
     return Path(os.path.relpath(root)), place
 
 
+def check_place(folder: Path, model: str = "") -> str:
+    """The model's name, which with this folder can be in a repository; before anybody is asked
+    for more. Raises UsageError."""
+    _check_folder(folder)
+    _place(folder, model)
+    return model
+
+
 def init(folder: Path, answers: Answers, *, hosted: bool = False, dry_run: bool = False) -> Made:
     """Write the project into `folder`, which may hold other things.
 
@@ -160,10 +171,7 @@ def _public(path: str) -> str:
 
 def _check_folders(folder: Path, top: Path, paths: list[str]) -> None:
     """What is to hold files is a folder, or is not there yet."""
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise UsageError(
-            f"{str(folder)!r} is not a folder", fix="choose another", reason="output-exists"
-        )
+    _check_folder(folder)
     for parent in dict.fromkeys(parent for path in paths for parent in Path(path).parents):
         there = top / parent
         if parent == Path() or (there.is_dir() and not there.is_symlink()):
@@ -176,6 +184,13 @@ def _check_folders(folder: Path, top: Path, paths: list[str]) -> None:
                 fix="move it away, or choose another folder: init writes only into real folders",
                 reason="output-exists",
             )
+
+
+def _check_folder(folder: Path) -> None:
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UsageError(
+            f"{str(folder)!r} is not a folder", fix="choose another", reason="output-exists"
+        )
 
 
 def _compare(
