@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from itertools import groupby
+from pathlib import Path
 
 import click
 
@@ -19,7 +20,7 @@ from sovgate.cli._emit import (
     write_github_summary,
 )
 from sovgate.cli._layout import Style, hanging
-from sovgate.cli._places import here, project_read, text_from_here, told_project
+from sovgate.cli._places import PROJECT, here, project_read, text_from_here, told_project
 from sovgate.cli._streams import NO_OUTPUT, say, write_json
 from sovgate.errors import (
     BROKEN_PIPE,
@@ -41,6 +42,10 @@ _BLOCK = re.compile(r"  [ A-Za-z0-9_.:-]+")
 
 def _as_ours(error: BaseException, arguments: list[str]) -> SovgateError | None:
     if isinstance(error, SovgateError):
+        if error.reason == "no-project":
+            from sovgate.config import meant
+
+            error.fix = meant(PROJECT.get() or Path()) or error.fix
         return error
     if isinstance(error, click.NoSuchOption):
         from sovgate.lint.not_built import option_refusal

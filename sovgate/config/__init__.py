@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sovgate import notices, regions
 from sovgate.config._commit import read_commit
-from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find, may_name, there
+from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find, may_name, meant, there
 from sovgate.config._gates import gate
 from sovgate.config._records import (
     AuditConfig,
@@ -65,6 +65,7 @@ __all__ = [
     "declared_regions",
     "find",
     "may_name",
+    "meant",
     "parse",
     "read",
     "there",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from sovgate.errors import ConfigError, SovgateError, UsageError, VerificationFailed, disk_error
@@ -12,6 +15,10 @@ from sovgate.links import is_ours, open_beneath
 
 FILE_NAME = "sovgate.yaml"
 MAX_BYTES = 1024 * 1024
+#: How deep below a folder projects are looked for, in how many folders, and how many are named.
+DEPTH, MAX_FOLDERS, SHOWN = 4, 2000, 4
+#: What may be large and holds no project of the user's.
+_SKIP = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
 
 
 def find(start: Path | None) -> Path:
@@ -35,6 +42,42 @@ def find(start: Path | None) -> Path:
         fix="name its folder with --project",
         reason="no-project",
     )
+
+
+def meant(folder: Path) -> str | None:
+    """What to add to a command that found no project at `folder`: of those not far below. A hint
+    for a person: none of them is read. None where there is none."""
+    found = list(itertools.islice(_below(folder), MAX_FOLDERS))
+    if not found:
+        return None
+    options = [f"--project {shlex.quote(str(path))}" for path in found[:SHOWN]]
+    more = f", or one of {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    which = "name it" if len(found) == 1 else "name the one that you mean"
+    return f"{which}: {' or '.join(options)}{more}"
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Links and hidden folders are passed over, and so is what cannot be read."""
+    waiting = deque([(folder, 1)])
+    for _ in range(MAX_FOLDERS):
+        if not waiting:
+            return
+        place, depth = waiting.popleft()
+        try:
+            with os.scandir(place) as listing:
+                names = sorted(
+                    entry.name
+                    for entry in itertools.islice(listing, MAX_FOLDERS)
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+                )
+        except OSError:
+            continue
+        for name in names:
+            path = place / name
+            if os.path.isfile(path / FILE_NAME):  # noqa: PTH113 (Path's raises)
+                yield path
+            elif depth < DEPTH and name not in _SKIP:
+                waiting.append((path, depth + 1))
 
 
 def there(folder: Path) -> bool:

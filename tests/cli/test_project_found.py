@@ -108,6 +108,55 @@ def test_without_any_it_is_2_and_says_so(crossing: Crossing) -> None:
     assert "no sovgate.yaml here or above" in error["why"]
 
 
+def above(top: Path, *folders: str) -> Crossing:
+    """At a desk in a folder above projects: whether they read is nobody's question yet."""
+    top.mkdir(exist_ok=True)
+    for name in folders:
+        (top / name).mkdir(parents=True)
+        (top / name / "sovgate.yaml").write_text("version: 1\n")
+    return Crossing(base=top, model=top / "model")
+
+
+NONE = "name its folder with --project"
+
+
+@pytest.mark.parametrize(
+    ("folders", "fix"),
+    [
+        (["b", "a"], "name the one that you mean: --project a or --project b"),
+        (["services/kyc"], "name it: --project services/kyc"),
+        (["a/b/c/d"], "name it: --project a/b/c/d"),
+        (["my model"], "name it: --project 'my model'"),
+        ([f"m{number}" for number in range(7)], None),
+        ([], NONE),
+        (["a/b/c/d/e"], NONE),
+        ([".hidden/a", "node_modules/a"], NONE),
+    ],
+)
+def test_above_projects_a_command_names_them(
+    tmp_path: Path, folders: list[str], fix: str | None
+) -> None:
+    desk = above(tmp_path / "top", *folders)
+    (tmp_path / "top/linked").symlink_to(tmp_path)
+    error = desk.json("check", ".", "--zone", "home", code=3)["error"]
+    assert (error["reason"], error["what"]) == (
+        "no-project",
+        "there is no sovgate.yaml here or above",
+    )
+    assert error["fix"] == fix or (fix is None and error["fix"].endswith("m3, or one of 3 more"))
+    checks = desk.json("doctor", code=3)["checks"]
+    (told,) = [one["fix"] for one in checks if one["name"] == "project file"]
+    assert told == ("sovgate init, or name its folder: --project" if fix == NONE else error["fix"])
+
+
+def test_a_folder_that_was_named_and_lies_above_projects(tmp_path: Path) -> None:
+    desk = above(tmp_path, "top/a", "top/b")
+    told = "name the one that you mean: --project top/a or --project top/b"
+    assert told in desk.run("doctor", "--project", "top")[1]
+    error = desk.json("check", ".", "--zone", "home", "--project", "top", code=2)["error"]
+    assert error["fix"] == told
+
+
 READING = ("verify", "sign", "sbom", "check", "lint", "policy list", "doctor", "audit verify")
 
 

@@ -83,7 +83,9 @@ def doctor(
             _project(found, opened[0])
     elif found.checks[-1].detail.startswith("there is no"):
         last = found.checks.pop()
-        found.say(last.name, MISSING, last.detail, "sovgate init, or name its folder: --project")
+        fix = configuration.meant(project or Path())
+        fix = fix or "sovgate init, or name its folder: --project"
+        found.say(last.name, MISSING, last.detail, fix)
     return tuple(found.checks)
 
 
