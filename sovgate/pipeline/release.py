@@ -234,8 +234,9 @@ class _ReleaseRun:
             if self.dry_run:
                 self._would(say, f"record {names}").record(now)
                 return
-            record(self.model, Training(datasets=datasets), key=self._key, options=self.options)
-            say.said = f"trained on {names}"
+            told = Training(datasets=datasets)
+            made = record(self.model, told, key=self._key, options=self.options)
+            say.said = f"trained on {names}{'; earlier records count too' if made.earlier else ''}"
 
     def _sbom(self) -> None:
         from sovgate.pipeline.make.sbom import sbom

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,39 @@ def test_what_binds_the_base_binds_what_is_made_from_it(crossing: Crossing, base
     assert [d["name"] for d in said["datasets"]] == ["public", "kyc"]
     assert said["base-models"][0]["records"] != []
     assert "kyc may go only to US" in ask(crossing)["weights-inherit"]
+
+
+def commands(text: str) -> list[str]:
+    """What `record` says how to take earlier records away."""
+    return [line.split(": ", 1)[1] for line in text.splitlines() if ": rm -- " in line]
+
+
+def test_of_two_records_it_says_what_counts_and_how_to_take_the_earlier_one_away(
+    crossing: Crossing,
+) -> None:
+    asked = ("record", crossing.model, "--key", "keys/home.pem")
+    code, text = crossing.run(*asked, "--dataset", "kyc")
+    assert (code, commands(text)) == (0, [])
+    code, text = crossing.run(*asked, "--dataset", "public")
+    assert code == 0
+    assert "every record that a trusted key signed counts" in text
+    assert "kyc may go only to US" in ask(crossing)["weights-inherit"]
+    (command,) = commands(text)
+    subprocess.run(shlex.split(command), cwd=crossing.base, check=True)
+    assert ask(crossing) == {}
+    # What it was before it was trained again is no record of this model.
+    (crossing.model / "model.bin").write_bytes(b"trained again")
+    assert record(crossing, "--dataset", "public")["earlier"] == []
+
+
+def test_an_earlier_draft_is_told_too(crossing: Crossing) -> None:
+    drafts = ("record", crossing.model, "--dataset")
+    first, signed = crossing.json(*drafts, "kyc"), record(crossing, "--dataset", "public")
+    assert (first["earlier"], signed["earlier"]) == ([], [first["record"]])
+    said = crossing.json(*drafts, "public")
+    assert sorted(said["earlier"]) == sorted([first["record"], signed["record"]])
+    code, text = crossing.run(*drafts, "public")
+    assert (code, "3 records of this model were there already" in text) == (0, True), text
 
 
 @pytest.mark.parametrize("with_base", [False, True])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sovgate.cli._base import (
     LocalPath,
@@ -22,6 +24,9 @@ from sovgate.cli._progress import progress
 from sovgate.cli._transport import transport_options
 from sovgate.errors import UsageError
 from sovgate.records import Options
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.make.record import Recorded
 
 
 def _pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
@@ -172,6 +177,7 @@ def command(
         f"it is unknown which data is behind {name}, so it may go nowhere" for name in made.unknown
     ]
     notes += made.claims
+    notes += _earlier(made)
     if not made.signed_by:
         notes.append("unsigned: policy does not read it; sign it with --key")
     return Report(
@@ -184,6 +190,7 @@ def command(
             "record": str(made.path),
             "signed-by": made.signed_by,
             "warnings": list(made.claims),
+            "earlier": [str(path) for path in made.earlier],
             "datasets": [
                 {"name": d.name, "category": d.category, "stays-in": d.stays_in}
                 for d in made.datasets
@@ -200,3 +207,17 @@ def command(
         },
         notes=tuple(notes),
     )
+
+
+def _earlier(made: Recorded) -> list[str]:
+    """What counts where the model was recorded before, and how the earlier record is taken away."""
+    if not made.earlier:
+        return []
+    one = len(made.earlier) == 1
+    return [
+        f"{'a record' if one else f'{len(made.earlier)} records'} of this model "
+        f"{'was' if one else 'were'} there already; every record that a trusted key signed counts, "
+        "and the data of all of them bind the model",
+        f"if the earlier {'one is' if one else 'ones are'} wrong: rm -- "
+        + shlex.join(map(str, made.earlier)),
+    ]
