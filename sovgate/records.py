@@ -13,6 +13,12 @@ from sovgate.errors import UsageError
 # RULES 26. One pattern for model names and versions.
 RELEASE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
 _PIN = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+#: What elsewhere names now one thing, now another: tags of images, branches, environments.
+_MOVING = re.compile(
+    r"(.*[._-])?(current|dev|edge|head|latest|main|master|newest|nightly|prod|production|rolling|"
+    r"stable|staging|trunk)([._-].*)?",
+    re.ASCII,
+)
 ZONE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 #: How well a location is known. Integers, because "declared" > "api" alphabetically (RULES 18).
@@ -81,6 +87,16 @@ class Release:
 
     def pinned(self, manifest: str) -> str:
         return f"{self}@sha256:{manifest}"
+
+    @property
+    def moving(self) -> str | None:
+        """What to know of a version such as `latest` or `stable-eu`; None where it has a digit."""
+        if re.search(r"[0-9]", self.version) or not _MOVING.fullmatch(self.version):
+            return None
+        return (
+            f"{self.version} sounds as if it moved, and a release never moves: the store takes no "
+            f"other model as {self}. Number each release, e.g. {self.model}/1.0.0"
+        )
 
     @classmethod
     def parse(cls, text: str) -> Release:

@@ -147,6 +147,24 @@ def test_rule_27_an_unpinned_pull_says_so(crossing: Crossing) -> None:
     assert found["error"]["reason"] == "wrong-manifest"
 
 
+def test_a_version_that_sounds_as_if_it_moved_is_told_before_it_is_there(
+    crossing: Crossing,
+) -> None:
+    release = ("--zone", "home", "--to", "eu", "--release", "churn/latest")
+    told = "the store takes no other model as churn/latest. Number each release, e.g. churn/1.0.0"
+    for command in ("check", "encrypt", "push", "release"):
+        dry = () if command == "check" else ("--dry-run",)
+        more = ("-o", "sealed") if command == "encrypt" else ()
+        code, said = crossing.run(command, crossing.model, *release, *dry, *more)
+        assert (code, said.count(told)) == (0, 1), said
+    code, said = crossing.run("push", crossing.model, *release)
+    assert (code, told in said) == (0, True)
+    # And so it is.
+    (crossing.model / "model.bin").write_bytes(b"better")
+    crossing.sign()
+    assert crossing.run("push", crossing.model, *release)[0] == 21
+
+
 def test_an_older_release_says_that_there_is_a_newer_one(crossing: Crossing) -> None:
     crossing.push()
     (crossing.model / "model.bin").write_bytes(b"better")

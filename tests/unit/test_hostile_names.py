@@ -178,6 +178,16 @@ def test_the_fix_of_a_release_that_was_pinned_keeps_the_pin(told: str, right: st
         assert str(Release.parse(right).pin) == "ab" * 32
 
 
+@pytest.mark.parametrize("version", ["latest", "main", "stable", "current", "head", "prod-eu"])
+def test_a_version_that_moves_elsewhere_is_known(version: str) -> None:
+    assert f"no other model as kyc/{version}." in str(Release.parse(f"kyc/{version}").moving)
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "v1", "main-20261128", "latest.2", "mainz", "blue"])
+def test_a_version_that_is_one_thing_for_ever_is_taken_without_a_word(version: str) -> None:
+    assert Release.parse(f"kyc/{version}").moving is None
+
+
 def test_a_process_that_reads_names_as_ascii_is_told_so() -> None:
     """The bytes of the name are UTF-8: it is Python's setting that is wrong."""
     name = "été.txt".encode().decode("ascii", "surrogateescape")

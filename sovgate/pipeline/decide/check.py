@@ -74,10 +74,13 @@ def check(
     Raises UsageError, ConfigError, VerificationFailed (a signature or file that does not verify;
     before a transfer, evidence of another model), Malformed (a damaged file), EngineError.
     """
+    from sovgate.pipeline.move.movement import told_moving
     from sovgate.pipeline.move.outgoing import select
     from sovgate.stages import attest
 
     opened, question = _question(asked, options)
+    if question.release is not None and question.action == "transfer":
+        told_moving(question.release)
     folders = evidence_of(model, options, opened)
     listed, signature = _identity(folders, opened, question.source, options.progress)
     manifest = listed.digest

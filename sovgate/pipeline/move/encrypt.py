@@ -16,6 +16,7 @@ from sovgate.pipeline.beside import (
     require_readable,
 )
 from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
+from sovgate.pipeline.move.movement import told_moving
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project, require_own
@@ -173,6 +174,7 @@ def _release(text: str | None, opened: Project, manifest: str) -> Release | None
         return None
     release = Release.parse(text)
     require_own(opened, release)
+    told_moving(release)
     if release.pin not in (None, manifest):
         raise VerificationFailed(
             "the model is not the one that the release is pinned to",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sovgate import regions
+from sovgate import notices, regions
 from sovgate.errors import (
     INTERRUPTED,
     TERMINATED,
@@ -57,6 +57,13 @@ def check_call(opened: Project, release: Release, zone: str, to: str) -> None:
     opened.zone(zone)
     opened.zone(to)
     require_own(opened, release)
+    told_moving(release)
+
+
+def told_moving(release: Release) -> None:
+    """A note, where the version is a word that moves elsewhere: before there is such a release."""
+    if release.moving is not None:
+        notices.note(release.moving)
 
 
 def place(zone: ZoneConfig, located: Located | None = None) -> Place:
