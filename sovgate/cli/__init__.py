@@ -106,8 +106,11 @@ class LazyGroup(click.Group):
             from sovgate.lint.not_built import refuse_command
 
             refuse_command(args[0])
-            near = get_close_matches(args[0].lower(), COMMANDS, n=1, cutoff=0.72)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            meant = {name: name for name in COMMANDS}
+            for name in (name for param in self.params for name in param.opts):
+                meant[name.lstrip("-")] = f"{ctx.command_path} {name}"
+            near = get_close_matches(args[0].lower(), meant, n=1, cutoff=0.72)
+            hint = f" Did you mean {meant[near[0]]!r}?" if near else ""
             ctx.fail(f"there is no command {args[0][:40]!r}.{hint}")
         return super().resolve_command(ctx, args)
 

@@ -17,12 +17,20 @@ _OTHER_NAMES = {
     "--format json": ("--json",),
 }
 
+#: Of sovgate itself alone, and in full.
+_VERSION = ("--version", "-V")
+
 
 def explain(error: click.NoSuchOption, arguments: Sequence[str]) -> UsageError | None:
     """Where the option belongs, or what it is called; None where neither is known."""
     ctx = error.ctx
     if ctx is None:
         return None
+    if error.option_name in _VERSION:
+        return UsageError(
+            f"{ctx.command_path} has no option {error.option_name}",
+            fix=f"did you mean {ctx.find_root().command_path} --version?",
+        )
     if isinstance(ctx.command, click.Group):
         return _before_the_command(error, ctx, ctx.command, arguments)
     known = {name for param in ctx.command.params for name in param.opts}

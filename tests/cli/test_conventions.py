@@ -205,7 +205,15 @@ def test_no_guess_is_made_that_is_far_away(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("verfy", "verify"), ("roleback", "rollback"), ("pul", "pull"), ("Sign", "sign")],
+    [
+        ("verfy", "verify"),
+        ("roleback", "rollback"),
+        ("pul", "pull"),
+        ("Sign", "sign"),
+        ("version", "sovgate --version"),
+        ("Version", "sovgate --version"),
+        ("verison", "sovgate --version"),
+    ],
 )
 def test_a_guess_that_is_near_is_made(word: str, meant: str) -> None:
     assert f"Did you mean {meant!r}?" in commands.run(word).stderr
