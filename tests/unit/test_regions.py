@@ -48,12 +48,30 @@ def test_every_row_says_where_it_comes_from_and_when() -> None:
 
 
 def test_who_has_no_primary_source_is_marked() -> None:
-    """The companies' own pages or a register are primary; news and blogs are not."""
-    news = re.compile(r"thestack|thenextweb|heise|totaltele|sowhatnowwhat|taketonews|cloud13")
+    """The companies' own pages and words or a register are primary; what others say is not.
+
+    Own words that somebody else printed are marked as such, with who said them.
+    """
+    others = re.compile(
+        r"thestack|thenextweb|heise|totaltele|sowhatnowwhat|taketonews|cloud13|dev\.to"
+    )
+    quoted = re.compile(
+        r"(?:^|[:;] )(\w+)'s own words in an? (?:interview|talk|announcement): https://[^;\s]+"
+    )
     for row in EVERY:
-        primary = "https://" in row.operator_source and not news.search(row.operator_source)
+        own = [match[1] for match in quoted.finditer(row.operator_source)]
+        assert all(name in f"{row.operator_name} {row.operator_control}" for name in own)
+        rest = quoted.sub("", row.operator_source)
+        primary = "https://" in row.operator_source and not others.search(rest)
         assert row.operator_primary is primary, row.operator
         assert row.run_by.startswith("run by ")
+
+
+def test_what_others_print_is_own_words_only_where_the_source_says_so() -> None:
+    marked = {row.operator for row in EVERY if "own words" in row.operator_source}
+    assert marked == {"aws-eusc"}
+    unmarked = {row.operator for row in EVERY if not row.operator_primary}
+    assert unmarked == {"delos", "exoscale", "gcd-germany", "scaleway"}
 
 
 def test_every_row_has_a_real_country_or_admits_that_none_is_known() -> None:
