@@ -50,3 +50,28 @@ def gguf(path: Path, told: Mapping[str, str | int], tensors: int, kind: int = 0)
 def lfs_pointer(path: Path) -> None:
     text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064d}\nsize 4976698672\n"
     _write(path, text.encode())
+
+
+def checkpoint(prefix: Path, shards: int = 1) -> list[Path]:
+    """As TensorFlow writes one: a table with an index and its files of data, which are returned."""
+    entry = b"\x08" + bytes([shards]) + b"\x1a\x02\x08\x01"
+    block = b"\0\0" + bytes([len(entry)]) + entry + struct.pack("<II", 0, 1)
+    footer = bytes(40) + 0xDB4775248B80FB57.to_bytes(8, "little")
+    _write(prefix.with_name(f"{prefix.name}.index"), block + bytes(5) + footer)
+    made = []
+    for number in range(shards):
+        made.append(prefix.with_name(f"{prefix.name}.data-{number:05d}-of-{shards:05d}"))
+        _write(made[-1], bytes(16))
+    return made
+
+
+def openvino(path: Path, *weights: tuple[int, int]) -> None:
+    """A graph with constants at these places of the weights: (offset, size)."""
+    layers = "".join(
+        f'<layer id="{number}" name="w{number}" type="Const" version="opset1">\n'
+        f'<data element_type="f32" shape="{size}" offset="{offset}" size="{size}" />\n'
+        '<output><port id="0" precision="FP32" /></output></layer>\n'
+        for number, (offset, size) in enumerate(weights)
+    )
+    text = f'<?xml version="1.0"?>\n<net name="m" version="11">\n<layers>{layers}</layers></net>\n'
+    _write(path, text.encode())

@@ -12,6 +12,12 @@ from typing import Protocol
 _MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 _FOOTER = 48
 _MAX_SHARDS = 100_000
+#: The first entry of the table; it may be packed by snappy, which begins with a literal.
+_FIRST = re.compile(
+    rb"(?:[\x80-\xff]{0,4}[\x00-\x7f](?:[\x00-\xeb]|\xf0.|\xf4..))?"
+    rb"\0\0[\x02-\x7f]\x08(?P<count>[\x80-\xff]{0,2}[\x01-\x7f])",
+    re.DOTALL,
+)
 _DATA = re.compile(r"(.+)\.data-[0-9]{5}-of-[0-9]{5}", re.ASCII | re.DOTALL)
 
 
@@ -32,14 +38,12 @@ def shards(name: str, source: Bytes) -> tuple[str, ...] | None:
     head = source.read(0, min(source.size, 64))
     # What is shared with the key before, the rest of the key, the length of the value; and in it
     # field 1, the number of files.
-    if head[:2] != b"\0\0" or head[2] >= 0x80 or head[3:4] != b"\x08":
+    match = _FIRST.match(head)
+    if match is None:
         return None
-    count = shift = 0
-    for byte in head[4:9]:
-        count |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
+    count = 0
+    for place, byte in enumerate(match["count"]):
+        count |= (byte & 0x7F) << 7 * place
     if not 0 < count <= _MAX_SHARDS:
         return None
     prefix = name.removesuffix(".index")

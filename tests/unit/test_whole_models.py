@@ -13,7 +13,7 @@ from sovgate.errors import Malformed, VerificationFailed
 from sovgate.formats import parts
 from sovgate.pipeline.make.sbom import sbom
 from sovgate.stages import sbom as stage
-from tests.downloads import gguf, index, safetensors
+from tests.downloads import checkpoint, gguf, index, openvino, safetensors
 
 PARTS = "model-%05d-of-%05d.safetensors"
 
@@ -271,6 +271,121 @@ def test_settings_that_cannot_be_read_say_why_and_what_helps(
         look(tmp_path)
     assert caught.value.why
     assert "save the model again" in str(caught.value.fix)
+
+
+# --- checkpoints of TensorFlow --------------------------------------------------------------------
+@pytest.mark.parametrize("prefix", ["variables/variables", "1/variables/variables", "bert.ckpt"])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_rule_38_a_checkpoint_names_its_files_of_data(
+    tmp_path: Path, prefix: str, shards: int
+) -> None:
+    made = checkpoint(tmp_path / prefix, shards)
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
+    look(tmp_path)
+    made[-1].write_bytes(b"")  # one that holds nothing is there
+    look(tmp_path)
+    for path in made:
+        path.unlink()
+    error = refused(tmp_path)
+    first = made[0].relative_to(tmp_path).as_posix()
+    assert f"{first!r}, which is not there" in error.what
+    assert f"{prefix}.index" in error.what
+    assert "copy the whole folder" in str(error.fix)
+
+
+def test_rule_38_a_saved_model_needs_the_index_of_its_variables(tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "saved_model.pb").write_bytes(b"\x08\x01")
+    look(tmp_path)  # without variables it may be whole
+    checkpoint(tmp_path / "export" / "variables" / "variables")
+    look(tmp_path)
+    (tmp_path / "export" / "variables" / "variables.index").unlink()
+    assert "lacks 'export/variables/variables.index'" in refused(tmp_path).what
+    (tmp_path / "export" / "saved_model.pb").unlink()
+    look(tmp_path)
+
+
+@pytest.mark.parametrize("packed", ["646c", "c001f06d"])
+def test_rule_38_an_index_that_is_packed_is_read(tmp_path: Path, packed: str) -> None:
+    """As the writers of TensorFlow Hub leave it."""
+    (data,) = checkpoint(tmp_path / "variables" / "variables")
+    path = tmp_path / "variables" / "variables.index"
+    path.write_bytes(bytes.fromhex(packed) + path.read_bytes())
+    look(tmp_path)
+    data.unlink()
+    refused(tmp_path)
+
+
+def test_an_index_of_another_kind_names_nothing(tmp_path: Path) -> None:
+    (tmp_path / "faiss.index").write_bytes(b"IxFI" + bytes(200))
+    (tmp_path / "empty.index").write_bytes(b"")
+    table = b"\x00\x03\x04key" + bytes(60) + 0xDB4775248B80FB57.to_bytes(8, "little")
+    (tmp_path / "a.index").write_bytes(table)  # LevelDB has the same tables
+    look(tmp_path)
+
+
+def test_a_checkpoint_of_which_no_data_is_there_is_named_beside_other_weights(
+    tmp_path: Path,
+) -> None:
+    for path in checkpoint(tmp_path / "bert.ckpt"):
+        path.unlink()
+    safetensors(tmp_path / "model.safetensors", ["a"])
+    assert list(look(tmp_path).strays) == ["bert.ckpt.index"]
+
+
+# --- OpenVINO -------------------------------------------------------------------------------------
+def test_rule_38_a_graph_of_openvino_needs_its_weights(tmp_path: Path) -> None:
+    openvino(tmp_path / "ov" / "m.xml", (0, 64), (64, 32))
+    error = refused(tmp_path, "missing-external")
+    assert "'ov/m.xml' keeps its weights in 'ov/m.bin'" in error.what
+    assert "'m.bin'" in str(error.fix)
+    for size, whole in ((95, False), (96, True), (200, True), (0, True)):
+        (tmp_path / "ov" / "m.bin").write_bytes(bytes(size))
+        if whole:
+            look(tmp_path)
+        else:
+            refused(tmp_path, "missing-external")
+    with pytest.raises(VerificationFailed, match=r"'m\.xml' keeps its weights in 'm\.bin'"):
+        stage.inspect(tmp_path / "ov" / "m.xml", "file", ["."])
+
+
+def test_weights_under_another_name_count_where_no_other_graph_has_them(tmp_path: Path) -> None:
+    openvino(tmp_path / "m.xml", (0, 64))
+    (tmp_path / "weights.bin").write_bytes(bytes(64))
+    look(tmp_path)
+    openvino(tmp_path / "weights.xml", (0, 64))
+    refused(tmp_path, "missing-external")
+
+
+def test_a_graph_that_needs_no_weights_and_other_xml_pass(tmp_path: Path) -> None:
+    openvino(tmp_path / "none.xml")
+    openvino(tmp_path / "empty.xml", (0, 0))
+    (tmp_path / "a.xml").write_text('<annotation><layer type="Const"><data offset="0" size="9"/>')
+    (tmp_path / "b.xml").write_text("<network/>")
+    look(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\ufeff<?xml version="1.0" ?>\n<!-- a -->\n<!-- <net> -->\n<net name="x" version="10">'
+        '<layer name="w" type="Const"><data size="8" shape="2" offset="0"/>',
+        '<net name="x" version="6"><layer type="Convolution"><blobs><weights offset="0" size="8" '
+        'precision="FP32"/><biases offset="8" size="4"/></blobs></layer></net>',
+    ],
+)
+def test_rule_38_every_version_of_a_graph_is_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m.xml").write_text(text, encoding="utf-8")
+    refused(tmp_path, "missing-external")
+
+
+def test_constants_across_two_windows_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sovgate.formats.openvino.WINDOW", 300)
+    monkeypatch.setattr("sovgate.formats.openvino.OVERLAP", 300)
+    openvino(tmp_path / "m.xml", *((8 * number, 8) for number in range(40)))
+    assert "needs 320 bytes" in str(refused(tmp_path, "missing-external").why)
 
 
 # --- newer than this version ----------------------------------------------------------------------

@@ -272,7 +272,13 @@ class _Reader:
             head = file.read(0, min(read.header or 0, claims.MAX_FILE))
             self.claims.update(claims.of_header(path, read.facts, head))
             self.tensors(name, read)
-        elif hf.is_index(name):
+        else:
+            self.beside(name, file)
+
+    def beside(self, name: str, file: File) -> None:
+        """What a file that holds no tensors says of others, and of the model."""
+        self.references.look(name, file, file.head)
+        if hf.is_index(name):
             self.references.index(name, file.read(0, min(file.size, hf.MAX_INDEX + 1)))
         elif self.kind == "directory" and name in hf.CONFIGS:
             data = file.read(0, min(file.size, hf.MAX_CONFIG + 1))

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from sovgate.errors import VerificationFailed
 from sovgate.formats import huggingface as hf
-from sovgate.formats import parts, standins, tensors
+from sovgate.formats import openvino, parts, standins, tensors, tfcheckpoint
 
 _AGAIN = "download or save the model again"
+_WHOLE = "copy the whole folder, or download or save the model again"
 _TAKE_OUT = f"{_AGAIN}; if an earlier save left the others, remove those"
 
 
@@ -49,6 +50,10 @@ class References:
     splits: list[tuple[str, tensors.Split, int]] = field(default_factory=list)
     pointers: list[tuple[str, standins.StandIn]] = field(default_factory=list)
     headers: set[str] = field(default_factory=set)
+    #: Index of a checkpoint of TensorFlow -> the files of data that it names.
+    checkpoints: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Graph of OpenVINO -> how many bytes of weights it needs.
+    graphs: dict[str, int] = field(default_factory=dict)
     #: Name -> what was passed over, and why; filled by `check`.
     strays: dict[str, str] = field(default_factory=dict)
 
@@ -62,6 +67,14 @@ class References:
             path = f"{folder}/{shard}" if folder else shard
             one.shards.setdefault(path, set()).add(tensor)
         self.indices.append(one)
+
+    def look(self, name: str, source: tensors.Source, head: bytes) -> None:
+        """Of a file that is no tensor file itself: which others it needs."""
+        path = self.shown(name)
+        if (shards := tfcheckpoint.shards(path, source)) is not None:
+            self.checkpoints[name] = shards
+        elif openvino.is_graph(path, head) and (end := openvino.weights_end(source)):
+            self.graphs[name] = end
 
     def header(self, name: str, read: tensors.TensorFile) -> None:
         """Raises VerificationFailed, reason "missing-shard", where an index promises more."""
@@ -88,6 +101,9 @@ class References:
                 raise refused(self.shown(name), pointer)
         for index in self.indices:
             self.check_index(index)
+        self.check_checkpoints()
+        for name, end in self.graphs.items():
+            self.check_graph(name, end)
         names = [self.shown(name) for name in self.sizes if name not in self.strays]
         for gap in parts.gaps(names):
             raise _gap(gap)
@@ -107,7 +123,7 @@ class References:
     def check_index(self, index: _Index) -> None:
         missing = sorted(shard for shard in index.shards if shard not in self.sizes)
         others = [name for name in self.sizes if index.stray(name, read=name in self.headers)]
-        if len(missing) == len(index.shards) and self.other_weights(index):
+        if len(missing) == len(index.shards) and self.other_weights(index.name):
             self.strays[index.name] = "it names no file that is there"
             return
         if missing:
@@ -122,11 +138,61 @@ class References:
             if name not in known:
                 self.strays[name] = f"{index.name[:160]!r} does not name it"
 
-    def other_weights(self, index: _Index) -> bool:
+    def other_weights(self, index: str) -> bool:
         """Whether beside an index without any of its files there are whole weights of a kind."""
-        folder = index.name.rpartition("/")[0]
+        folder = index.rpartition("/")[0]
         return any(
             name.rpartition("/")[0] == folder and name in self.headers for name in self.sizes
+        )
+
+    def check_checkpoints(self) -> None:
+        """Of TensorFlow, which the variables of a SavedModel are too: the index, and all data."""
+        for name, shards in self.checkpoints.items():
+            missing = [shard for shard in shards if shard not in self.sizes]
+            if len(missing) == len(shards) and self.other_weights(name):
+                self.strays[name] = "it names no file that is there"
+            elif missing:
+                raise VerificationFailed(
+                    f"the checkpoint {self.shown(name)[:160]!r} names {missing[0][:160]!r}, which "
+                    "is not there",
+                    why="the numbers of the model lie in that file",
+                    fix=_WHOLE,
+                    reason="missing-shard",
+                )
+        for name in sorted(self.sizes):
+            index = tfcheckpoint.index_of(name)
+            folder, slash, base = (index or "").rpartition("/")
+            above = folder.removesuffix("variables")
+            if base != "variables.index" or not slash or above == folder or index in self.sizes:
+                continue
+            if any(f"{above}saved_model.{ending}" in self.sizes for ending in ("pb", "pbtxt")):
+                raise VerificationFailed(
+                    f"the SavedModel lacks {index!r}",
+                    why=f"without it nobody finds what lies in {name[:160]!r}",
+                    fix=_WHOLE,
+                    reason="missing-shard",
+                )
+
+    def check_graph(self, name: str, end: int) -> None:
+        """Of OpenVINO: the weights lie beside it, by its own name, or by one that nobody claims."""
+        stem = name.rpartition(".")[0] if self.alone is None else self.alone.rpartition(".")[0]
+        path = f"{stem}.bin"
+        if path in self.sizes:
+            if self.sizes[path] == 0 or self.sizes[path] >= end:
+                return
+        else:
+            folder = name.rpartition("/")[0]
+            for other, size in self.sizes.items():
+                free = f"{other.removesuffix('.bin')}.xml" not in self.sizes
+                beside = other.endswith(".bin") and other.rpartition("/")[0] == folder
+                if beside and free and size >= end:
+                    return
+        raise VerificationFailed(
+            f"{self.shown(name)[:160]!r} keeps its weights in {path[:160]!r}, which is not there "
+            "or short",
+            why=f"the graph of OpenVINO needs {end} bytes of it",
+            fix=f"put {path.rpartition('/')[2]!r} beside it, as the tool that wrote both left it",
+            reason="missing-external",
         )
 
     def check_split(self, group: Sequence[tuple[str, tensors.Split, int]]) -> None:
