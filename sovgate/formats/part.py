@@ -174,9 +174,7 @@ def open_table(data: bytes, release_key: bytes, part: Part, context: Context) ->
         opened = AESGCM(release_key).decrypt(iv, sealed, part.associated_data(context))
     except InvalidTag:
         raise _wrong(part, "its key table does not open for this release", "keytable") from None
-    keys = tuple(
-        opened[at : at + chunk.KEY_SIZE] for at in range(0, len(opened), chunk.KEY_SIZE)
-    )
+    keys = tuple(opened[at : at + chunk.KEY_SIZE] for at in range(0, len(opened), chunk.KEY_SIZE))
     if len(set(keys)) != len(keys):
         raise _wrong(part, "its key table has a key twice", "keytable")
     return keys

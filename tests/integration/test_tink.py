@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import random
 
 import pytest
 
-from sovgate.formats import stream
+from sovgate.formats import chunk, stream
 from sovgate.keys import registry
 from sovgate.stages.encrypt import open_keys
 from tests.sealing import FILES, in_memory, make_desk, memory_reader
@@ -89,3 +90,43 @@ def test_tink_opens_each_blob_of_a_whole_copy_with_the_key_from_its_table(tink, 
         with primitive.new_decrypting_stream(source, entry.associated_data) as plain:
             opened.add(plain.read())
     assert opened == set(FILES.values())
+
+
+def chunk_aead(tink, key: bytes):
+    """The primitive of a JSON keyset that holds one RAW AesGcmKey."""
+    from tink import aead, json_proto_keyset_format, secret_key_access
+    from tink.proto import aes_gcm_pb2
+
+    aead.register()
+    value = aes_gcm_pb2.AesGcmKey(key_value=key)
+    keyset = {
+        "primaryKeyId": 1,
+        "key": [
+            {
+                "keyData": {
+                    "typeUrl": "type.googleapis.com/google.crypto.tink.AesGcmKey",
+                    "value": base64.b64encode(value.SerializeToString()).decode(),
+                    "keyMaterialType": "SYMMETRIC",
+                },
+                "status": "ENABLED",
+                "keyId": 1,
+                "outputPrefixType": "RAW",
+            }
+        ],
+    }
+    handle = json_proto_keyset_format.parse(json.dumps(keyset), secret_key_access.TOKEN)
+    return handle.primitive(aead.Aead)
+
+
+@pytest.mark.component
+@pytest.mark.parametrize("size", [1, 4096, chunk.SIZE])
+def test_a_chunk_is_tinks_both_ways(tink, size):
+    data, key = random.Random(size).randbytes(size), chunk.new_key()
+    ad, primitive = chunk.associated_data("eu"), chunk_aead(tink, key)
+    made, out = bytearray(size + chunk.OVERHEAD), bytearray(size)
+    chunk.seal_into(key, chunk.new_iv(), ad, memoryview(data), memoryview(made))
+    assert primitive.decrypt(bytes(made), ad) == data
+    theirs = primitive.encrypt(data, ad)
+    digest = hashlib.sha256(theirs).digest()
+    chunk.open_into(key, ad, memoryview(theirs), digest, memoryview(out))
+    assert out == data

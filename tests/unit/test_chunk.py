@@ -81,4 +81,6 @@ def test_what_no_caller_may_do_is_a_defect():
 
 
 def test_keys_and_ivs_are_new_each_time():
-    assert len({chunk.new_key() for _ in range(50)}) == len({chunk.new_iv() for _ in range(50)}) == 50
+    assert (
+        len({chunk.new_key() for _ in range(50)}) == len({chunk.new_iv() for _ in range(50)}) == 50
+    )

@@ -114,7 +114,10 @@ def test_a_unit_that_is_carried_twice_or_not_at_all_is_refused():
     assert parts.arrange(MODEL, [whole])
     for units, chunks in (((0, 3), 4), ((1, 3), 6), ((0, 5), 7), ((0, 0), 0)):
         refused(MODEL, a_part(chunks, units=units)[0])
-    overlap = [a_part(4, units=(0, 3), number=1, of=2)[0], a_part(4, units=(2, 2), number=2, of=2)[0]]
+    overlap = [
+        a_part(4, units=(0, 3), number=1, of=2)[0],
+        a_part(4, units=(2, 2), number=2, of=2)[0],
+    ]
     assert "twice" in refused(MODEL, *overlap)
 
 
@@ -180,8 +183,8 @@ def test_a_list_that_names_a_chunk_twice_is_refused_though_it_was_signed():
 def test_a_table_is_one_encryption_of_the_keys_bound_to_all_that_it_serves():
     part, _, table, keys = a_part(3, units=(0, 3), number=2, of=5)
     ad = (
-        '{"format":"sovgate.keytable/v0","list":"%s","manifest":"%s","part":2,"parts":5,'
-        '"release":"churn/1.0.0","zone":"eu"}' % (part.list.sha256, "ab" * 32)
+        '{{"format":"sovgate.keytable/v0","list":"{}","manifest":"{}","part":2,"parts":5,'
+        '"release":"churn/1.0.0","zone":"eu"}}'.format(part.list.sha256, "ab" * 32)
     ).encode()
     assert part.associated_data(CONTEXT) == ad
     assert AESGCM(RELEASE_KEY).decrypt(table[:12], table[12:], ad) == b"".join(keys)
