@@ -1,70 +1,284 @@
-"""The beginnings of the files in an archive: zip, tar, and what gzip, bzip2 or xz packed. No I/O.
+"""The files in an archive and in those within it: zip, tar, and what gzip, bzip2 or xz packed.
 
-To search for secrets in, not to judge: what does not read yields nothing. Bounded in members and in
-bytes, packed and unpacked; nothing is written.
+No I/O of its own. To search in, not to judge: what does not read yields nothing. One budget holds
+for all that is opened, as for pickles, and what is beyond it is TooMuchError (RULES 34). Memory is
+bounded, and nothing is written.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from typing import IO, Protocol, cast
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Any, Protocol, cast
 
-MAX_MEMBERS, MEMBER, BUDGET = 10_000, 256 * 1024, 64 * 1024 * 1024
+#: What is unpacked in all: so much, and so many times the size of the file. As `scanner.streams`.
+BASE, FACTOR = 64 * 1024 * 1024, 16
+MAX_MEMBERS, MAX_DEPTH = 100_000, 8
+HEAD, CHUNK = 64 * 1024, 256 * 1024
+#: Of what is unpacked, so much can be gone back to without unpacking it again.
+KEEP = 4 * 1024 * 1024
+#: At once: a directory of a zip archive, a long name in a tar.
+MAX_READ = 64 * 1024 * 1024
+#: xz says how much memory it wants; its highest preset wants 65 MiB.
+XZ_MEMORY = 128 * 1024 * 1024
 _ZIP, _GZIP, _BZIP2, _XZ = (b"PK\3\4", b"PK\5\6"), b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
+#: Where a checksum stands in a tar.
+_SUM = re.compile(rb"[ 0-7]{6}[\0 ]", re.DOTALL)
 
 
 class Bytes(Protocol):
-    """Random access to a file: `formats.tensors._source.Source`."""
+    """Random access to a file: `formats.tensors.Source`."""
 
     @property
     def size(self) -> int: ...
     def read(self, offset: int, count: int) -> bytes: ...
 
 
-class _OverError(OSError):
-    """The budget is spent."""
+class TooMuchError(Exception):
+    """More than is looked through."""
 
 
-class _Raw(io.RawIOBase):
-    """A source as a file."""
+class _Budget:
+    def __init__(self, size: int) -> None:
+        self.bytes, self.members = BASE + FACTOR * size, MAX_MEMBERS
 
-    def __init__(self, source: Bytes) -> None:
-        self.source, self.at = source, 0
+    def spend(self, count: int) -> None:
+        self.bytes -= count
+        if self.bytes < 0:
+            raise TooMuchError
 
-    def readable(self) -> bool:
-        return True
+    def member(self) -> None:
+        self.members -= 1
+        if self.members < 0:
+            raise TooMuchError
+
+
+class Content:
+    """What the readers of archives take for a file; no read is larger than `MAX_READ`."""
+
+    at = 0
 
     def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
         return True
 
     def tell(self) -> int:
         return self.at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self.at = max(0, offset + (0, self.at, self.source.size)[whence])
+        self.at = max(0, offset + (0, self.at, self.length() if whence == 2 else 0)[whence])
         return self.at
 
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast(bytearray, buffer))
-        count = max(0, min(len(view), self.source.size - self.at))
-        view[:count] = self.source.read(self.at, count)
-        self.at += count
-        return count
-
-
-class _Limited:
-    """Reads forward, and stops where the budget is spent."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.left = file, BUDGET
-
     def read(self, count: int = -1) -> bytes:
-        if self.left <= 0:
-            raise _OverError
-        data = self.file.read(min(count, self.left) if count >= 0 else self.left)
-        self.left -= len(data)
+        """All that is asked for, but at the end."""
+        if count > MAX_READ:
+            raise TooMuchError
+        data = self.take(MAX_READ + 1 if count < 0 else count)
+        if len(data) > MAX_READ:
+            raise TooMuchError
+        self.at += len(data)
         return data
+
+    def length(self) -> int:
+        raise NotImplementedError
+
+    def take(self, count: int) -> bytes:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Bytes in memory as a source."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self.data[offset : offset + count]
+
+
+class _Top(Content):
+    """The file itself."""
+
+    def __init__(self, source: Bytes) -> None:
+        self.source = source
+
+    def length(self) -> int:
+        return self.source.size
+
+    def take(self, count: int) -> bytes:
+        left = min(count, self.source.size - self.at)
+        return self.source.read(self.at, left) if left > 0 else b""
+
+
+class _Member(Content):
+    """What lies in an archive: unpacked as it is read, and again where somebody goes far back."""
+
+    def __init__(self, begin: Callable[[], IO[bytes]], budget: _Budget) -> None:
+        self.begin, self.budget = begin, budget
+        self.opened: IO[bytes] | None = None
+        self.base, self.kept = 0, bytearray()
+        self.ended: int | None = None
+
+    def length(self) -> int:
+        while self.ended is None:
+            self.more()
+        return self.ended
+
+    def take(self, count: int) -> bytes:
+        if self.at < self.base:
+            self.opened, self.base, self.kept, self.ended = None, 0, bytearray(), None
+        parts, at, left = [], self.at, count
+        while left > 0:
+            start = at - self.base
+            here = bytes(self.kept[start : start + left])
+            if not here:
+                if self.ended is not None:
+                    break
+                self.more()
+                continue
+            parts.append(here)
+            at, left = at + len(here), left - len(here)
+        return b"".join(parts)
+
+    def more(self) -> None:
+        """One piece on. Where it is broken, it ends."""
+        try:
+            if self.opened is None:
+                self.opened = self.begin()
+            data = self.opened.read(CHUNK)
+        except _wrong():
+            data = b""
+        if not data:
+            self.ended = self.base + len(self.kept)
+            return
+        self.budget.spend(len(data))
+        self.kept += data
+        if len(self.kept) > 2 * KEEP:
+            gone = len(self.kept) - KEEP
+            del self.kept[:gone]
+            self.base += gone
+
+
+def _wrong() -> tuple[type[Exception], ...]:
+    import lzma
+    import zipfile
+    import zlib
+
+    wrong = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, KeyError)
+    return (*wrong, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error)
+
+
+class _Xz:
+    """As `lzma.LZMAFile` reads, in bounded memory."""
+
+    def __init__(self, file: Content) -> None:
+        self.file, self.unpacker, self.given = file, self.new(), b""
+
+    @staticmethod
+    def new() -> Any:
+        import lzma
+
+        return lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+
+    def read(self, count: int) -> bytes:
+        while True:
+            if self.unpacker.eof:  # one stream behind the other, with zeros between them
+                self.given = self.unpacker.unused_data.lstrip(b"\0")
+                self.unpacker = self.new()
+            if self.unpacker.needs_input and not self.given:
+                self.given = self.file.read(CHUNK)
+                if not self.given:
+                    return b""
+            data: bytes = self.unpacker.decompress(self.given, count)
+            self.given = b""
+            if data:
+                return data
+
+
+def is_archive(head: bytes) -> bool:
+    return head.startswith((*_ZIP, _GZIP, _BZIP2, _XZ)) or _is_tar(head)
+
+
+def _is_tar(head: bytes) -> bool:
+    if _SUM.fullmatch(head, 148, 155) is None:
+        return False
+    try:
+        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def walk(source: Bytes) -> Iterator[tuple[tuple[str, ...], Content]]:
+    """(the way to it, content) of each file at any depth; "" for what is packed alone.
+
+    Of an archive in it, its files and then its own beginning. The content may be read until the
+    next one is asked for. Raises TooMuchError, here or when it is read; what is broken ends early.
+    """
+    yield from _within((), _Top(source), _Budget(source.size))
+
+
+def _within(
+    way: tuple[str, ...], file: Content, budget: _Budget
+) -> Iterator[tuple[tuple[str, ...], Content]]:
+    if len(way) >= MAX_DEPTH:
+        raise TooMuchError
+    try:
+        for name, begin in _members(file):
+            budget.member()
+            one, inner = _Member(begin, budget), (*way, name)
+            head = one.read(CHUNK)
+            if is_archive(head):
+                yield from _within(inner, one, budget)
+                yield inner, _Top(_Held(head))  # to go back in it may cost all of it again
+            else:
+                one.seek(0)
+                yield inner, one
+    except _wrong():
+        return
+
+
+def _members(file: Content) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+    file.seek(0)
+    head = file.read(HEAD)
+    opened = cast("IO[bytes]", file)
+    if head.startswith(_ZIP):
+        import zipfile
+
+        with zipfile.ZipFile(opened) as archive:
+            for info in archive.infolist():
+                if not info.is_dir() and not info.flag_bits & 1:
+                    yield info.filename, partial(archive.open, info)
+    elif _is_tar(head):
+        file.seek(0)
+        with tarfile.open(fileobj=opened, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                cast("Any", tar).members.clear()
+                if member.isreg():
+                    yield member.name, cast("Any", partial(tar.extractfile, member))
+    else:
+        yield "", partial(_packed, file, head)
+
+
+def _packed(file: Content, head: bytes) -> IO[bytes]:
+    import bz2
+    import gzip
+
+    file.seek(0)
+    if head.startswith(_GZIP):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=cast("IO[bytes]", file)))
+    if head.startswith(_BZIP2):
+        return bz2.BZ2File(cast("IO[bytes]", file))
+    return cast("IO[bytes]", _Xz(file))
 
 
 def read(source: Bytes, name: str, most: int) -> bytes | None:
@@ -73,84 +287,19 @@ def read(source: Bytes, name: str, most: int) -> bytes | None:
     Raises ValueError where it cannot be read, or is larger than `most`.
     """
     import zipfile
-    import zlib
 
     try:
         with (
-            zipfile.ZipFile(io.BufferedReader(_Raw(source))) as archive,
+            zipfile.ZipFile(cast("IO[bytes]", _Top(source))) as archive,
             archive.open(name) as member,
         ):
             data = member.read(most + 1)
     except KeyError:
         return None
-    except (OSError, EOFError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(str(error)) from error
-    except (zipfile.BadZipFile, zlib.error) as error:
+    except TooMuchError as error:
+        raise ValueError("more than is looked through") from error
+    except _wrong() as error:
         raise ValueError(str(error)) from error
     if len(data) > most:
         raise ValueError(f"more than {most} bytes")
     return data
-
-
-def is_archive(head: bytes) -> bool:
-    return head.startswith((*_ZIP, _GZIP, _BZIP2, _XZ)) or head[257:262] == b"ustar"
-
-
-def members(source: Bytes, head: bytes) -> Iterator[tuple[str, bytes]]:
-    """(name, beginning) of each file, "" for what is packed alone. Ends early where it is wrong."""
-    import lzma
-    import tarfile
-    import zipfile
-    import zlib
-
-    wrong = (OSError, EOFError, ValueError, RuntimeError, tarfile.TarError, zipfile.BadZipFile)
-    try:
-        yield from _zip(source) if head.startswith(_ZIP) else _packed(source, head)
-    except (*wrong, lzma.LZMAError, zlib.error, NotImplementedError):
-        return
-
-
-def _zip(source: Bytes) -> Iterator[tuple[str, bytes]]:
-    import zipfile
-
-    left = BUDGET
-    with zipfile.ZipFile(io.BufferedReader(_Raw(source))) as archive:
-        for info in archive.infolist()[:MAX_MEMBERS]:
-            if info.is_dir() or info.flag_bits & 1 or left <= 0:
-                continue
-            with archive.open(info) as member:
-                data = member.read(MEMBER)
-            left -= len(data)
-            yield info.filename, data
-
-
-def _unpacked(source: Bytes, head: bytes) -> IO[bytes]:
-    import bz2
-    import gzip
-    import lzma
-
-    file = io.BufferedReader(_Raw(source))
-    if head.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
-    if head.startswith(_BZIP2):
-        return bz2.BZ2File(file)
-    if head.startswith(_XZ):
-        return lzma.LZMAFile(file)
-    return file
-
-
-def _packed(source: Bytes, head: bytes) -> Iterator[tuple[str, bytes]]:
-    import tarfile
-
-    start = _unpacked(source, head).read(MEMBER)
-    if start[257:262] != b"ustar":
-        yield "", start
-        return
-    limited = cast("IO[bytes]", _Limited(_unpacked(source, head)))
-    with tarfile.open(fileobj=limited, mode="r|") as archive:
-        for number, info in enumerate(archive):
-            if number >= MAX_MEMBERS:
-                return
-            file = archive.extractfile(info) if info.isreg() else None
-            if file is not None:
-                yield info.name, file.read(MEMBER)

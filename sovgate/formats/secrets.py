@@ -19,6 +19,10 @@ SCAN, TAIL = 8 * 1024 * 1024, 1024 * 1024
 #: Of a text: all of it, up to here. Windows overlap by more than the longest pattern takes.
 MAX_TEXT, WINDOW, OVERLAP = 1024 * 1024 * 1024, 4 * 1024 * 1024, 16 * 1024
 _HEAD = 64 * 1024
+#: Of a file in an archive that is no text.
+MEMBER = 256 * 1024
+#: Of an archive that has more in it than anybody looks through (RULES 34).
+UNSEARCHED = "more files, or files in files, than are looked through, and perhaps a secret"
 
 #: With what stands around a key's lines in a notebook, a program, a comment or a quotation.
 _BODY = rb"[A-Za-z0-9+/=\\\r\n \t,:.\"'#>*|-]{0,300}?[A-Za-z0-9+/]{40}"
@@ -239,16 +243,40 @@ class Bytes(Protocol):
 def search(name: str, source: Bytes) -> tuple[str, int | None] | None:
     """The first secret of a file, and its line; None where none is found.
 
-    A text is searched as a whole, anything else at its beginning and end; of an archive the
-    beginnings of its files. Raises Malformed where
-    the file changes underneath.
+    A text is searched as a whole, anything else at its beginning and end; of what lies in archives,
+    at any depth, texts and the beginnings of other files. What is too much to be looked through
+    counts (`UNSEARCHED`). Raises Malformed where the file changes underneath.
     """
     size = source.size
     head = source.read(0, min(size, _HEAD))
-    if archives.is_archive(head):
-        for member, data in archives.members(source, head):
-            if (inside := find(member, utf8(data))) is not None:
-                return f"{inside[0]} in {member[:160] or 'what is packed in it'}", None
+    if not archives.is_archive(head):
+        return _search(name, source, head)
+    try:
+        for way, file in archives.walk(source):
+            if (inside := _inside(way[-1], file)) is not None:
+                shown = " > ".join(part[:160] for part in way if part) or "what is packed in it"
+                return f"{inside} in {shown}", None
+    except archives.TooMuchError:
+        return _search(name, source, head) or (UNSEARCHED, None)
+    return _search(name, source, head)
+
+
+def _inside(name: str, file: archives.Content) -> str | None:
+    """The first secret of a file in an archive."""
+    data = file.read(MEMBER)
+    if (found := find(name, utf8(data))) is not None:
+        return found[0]
+    taken, more = len(data), data
+    while b"\0" not in more and len(more) >= OVERLAP and taken < MAX_TEXT:
+        data, more = more[-OVERLAP:], file.read(WINDOW)
+        taken += len(more)
+        if (found := _find(data + more, None)) is not None:
+            return found[0]
+    return None
+
+
+def _search(name: str, source: Bytes, head: bytes) -> tuple[str, int | None] | None:
+    size = source.size
     if head.startswith(_MARK):
         return find(name, utf8(source.read(0, min(size, MAX_TEXT // 16))))
     if size <= WINDOW:

@@ -89,12 +89,15 @@ def scan(
     text = secrets.utf8(head)
     if (secret := secrets.search(path, source)) is not None:
         what, line = secret
+        unsearched = what == secrets.UNSEARCHED
         yield _finding(
             "key-material",
             path,
             line,
             f"it holds {what}",
-            "remove it and replace that key: everybody who saw this commit has it",
+            "commit what is packed in it as files, or keep it out of Git"
+            if unsearched
+            else "remove it and replace that key: everybody who saw this commit has it",
         )
     ending = path.rpartition(".")[2].lower()
     table = text[:TABLE]

@@ -674,13 +674,78 @@ def test_rule_38_what_is_packed_alone_is_searched_and_what_is_broken_is_not_foll
             secrets.search("x", BytesSource(whole[:cut]))
 
 
-def test_rule_38_an_archive_that_unpacks_without_end_costs_its_budget_alone() -> None:
-    bomb = gzip.compress(b"a/b" + bytes(254) + b"ustar" + bytes(archives.BUDGET * 3), 1)
+NESTED = {
+    "two zips": ("zip", "zip"),
+    "a tar in a zip": ("tar", "zip"),
+    "a zip in a tar": ("zip", "tar"),
+    "a zip in a packed tar": ("zip", "gz"),
+    "a packed tar in a packed tar": ("xz", "bz2"),
+    "six deep": ("gz", "zip", "tar", "zip", "xz"),
+}
+
+
+@pytest.mark.parametrize("kinds", NESTED.values(), ids=NESTED.keys())
+def test_rule_38_a_secret_in_an_archive_in_an_archive_is_found(kinds: tuple[str, ...]) -> None:
+    data, way = TOKEN.encode() * 2, "a.env"
+    for number, kind in enumerate(kinds):
+        name = way if number == 0 else f"{number}.{kinds[number - 1]}"
+        data = archive(kind, name, data)
+        way = name if number == 0 else f"{name} > {way}"
+    assert secrets.search("x", BytesSource(data)) == (f"a Hugging Face token in {way}", None)
+
+
+def test_rule_38_a_large_archive_in_a_packed_one_is_searched_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What lies behind more than is kept is unpacked again, and not held in memory."""
+    monkeypatch.setattr(archives, "KEEP", 1024)
+    monkeypatch.setattr(archives, "CHUNK", 512)
+    weights = os.urandom(200_000)
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as zipped:
+        for number in range(3):
+            zipped.writestr(f"data/{number}", weights)
+        zipped.writestr("notes/token.txt", TOKEN)
+    found = secrets.search("m", BytesSource(archive("gz", "model.pt", inner.getvalue())))
+    assert found == ("a Hugging Face token in model.pt > notes/token.txt", None)
+
+
+def test_rule_38_a_secret_far_on_in_a_text_in_an_archive_is_found() -> None:
+    text = b"a line of a log\n" * 100_000 + TOKEN.encode() + b"another line\n" * 9
+    found = secrets.search("x", BytesSource(archive("zip", "train.log", text)))
+    assert found == ("a Hugging Face token in train.log", None)
+
+
+def test_rule_34_what_is_more_than_is_looked_through_counts(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "BASE", 1024 * 1024)
+    many = archive("gz", "zeros", bytes(4 * archives.BASE))
+    with effort(most=1_000_000):
+        assert secrets.search("x", BytesSource(many)) == (secrets.UNSEARCHED, None)
+    deep = TOKEN.encode()
+    for _ in range(archives.MAX_DEPTH + 1):
+        deep = gzip.compress(deep)
+    assert secrets.search("x", BytesSource(deep)) == (secrets.UNSEARCHED, None)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 0)
+    (crossing.model / "data.zip").write_bytes(archive("zip", "a.txt", b"none"))
+    said = crossing.json("sign", "model", *FIRST[0][2:], code=10)["error"]
+    assert said["reason"] == "no-secrets"
+    assert "may hold a secret: data.zip" in texts(said)
+    assert "into the model's folder" in said["fix"]
+
+
+def test_rule_34_secrets_and_pickles_are_looked_for_under_one_budget() -> None:
+    from sovgate.scanner.streams import Budget
+
+    assert (archives.BASE, archives.FACTOR) == (Budget.BASE, Budget.FACTOR)
+    assert (archives.MAX_MEMBERS, archives.MAX_DEPTH) == (Budget.MEMBERS, Budget.DEPTH)
+
+
+def test_rule_34_what_begins_as_an_archive_and_is_none_costs_little() -> None:
+    bomb = gzip.compress(b"a/b" + bytes(254) + b"ustar" + bytes(8 * 1024 * 1024), 1)
     with effort(most=1_000_000):
         assert secrets.search("x", BytesSource(bomb)) is None
-    many = archive("gz", "zeros", bytes(archives.BUDGET * 2))
-    with effort(most=1_000_000):
-        assert secrets.search("x", BytesSource(many)) is None
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import PolicyDenied, SovgateError, VerificationFailed
 from sovgate.files import open_below, read_bounded
+from sovgate.formats import secrets
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.links import mounted_secret, opened_model
 
@@ -31,6 +32,10 @@ FIX = (
     "this model has it"
 )
 _PROJECT_FIX = "put the model into a folder of its own, and name that"
+_UNPACK_FIX = (
+    "put the files that are packed in it into the model's folder, where each is looked through, or "
+    "take it out of the model"
+)
 #: No key file is larger.
 _MAX_KEY = 64 * 1024
 _EVIDENCE = ".evidence"
@@ -120,11 +125,12 @@ def refuse(admitted: Admitted) -> None:
     if not admitted.secrets:
         return
     first, *others = admitted.secrets
-    project = [one.fix for one in admitted.secrets if one.fix != FIX]
+    project = any(one.fix == _PROJECT_FIX for one in admitted.secrets)
+    holds = "may hold" if first.fix == _UNPACK_FIX else "holds"
     raise PolicyDenied(
-        f"the model holds a secret: {first}",
+        f"the model {holds} a secret: {first}",
         why="whoever receives the model would have it",
-        fix=project[0] if project else first.fix,
+        fix=_PROJECT_FIX if project else first.fix,
         reason=NO_SECRETS,
         details=tuple(f"and {one}" for one in others[:20]),
         data={"secrets": [str(one) for one in admitted.secrets[:1000]]},
@@ -148,7 +154,8 @@ def find_secrets(
         if named is not None and named.fix == FIX:
             found[name] = replace(named, line=line, what=f"{what}, {named.what}")
         shown = root.name if name == FILE_NAME else name
-        found.setdefault(name, Secret(name=shown, line=line, what=what))
+        fix = _UNPACK_FIX if what == secrets.UNSEARCHED else FIX
+        found.setdefault(name, Secret(name=shown, line=line, what=what, fix=fix))
     # Those to be taken out come first: a key in a project folder is worse than the project file.
     return tuple(sorted(found.values(), key=lambda one: (one.fix != FIX, one.name)))
 
