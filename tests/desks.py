@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -69,6 +70,15 @@ class Desk:
     def record(self, number: int) -> dict[str, Any]:
         data = self.crossing.store.get(f"promotions/eu/churn/{number:06}.json", most=10**6)
         return Statement.parse(Bundle.parse(data).payload).predicate
+
+    def forget_record(self, number: int) -> None:
+        """As if the run that wrote promotion `number` had died before its record."""
+        name = f"promotions/eu/churn/{number:06}.json"
+        digest = hashlib.sha256(self.crossing.store.get(name, most=10**6)).hexdigest().encode()
+        (self.crossing.base / "eu-store" / name).unlink()
+        for path in (self.crossing.base / "eu-store/audit").rglob("0001.json"):
+            if digest in Bundle.parse(path.read_bytes()).payload:
+                path.unlink()
 
     def verify_log(self, head: str) -> dict[str, Any]:
         return self.crossing.json("audit", "verify", "--zone", "eu", "--against", head)

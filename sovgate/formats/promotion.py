@@ -25,6 +25,8 @@ KINDS: tuple[Kind, ...] = ("promote", "rollback", "proposal")
 #: What the audit log calls the runs that write them.
 ACTIONS = ("promote", "rollback")
 PROMOTIONS, PROPOSALS = "promotions", "proposals"
+#: The release file that a run wrote, in its record and among what its audit intent names.
+RELEASE_FILE = "release-file"
 
 #: What a rollback's reason may be: one line of text.
 REASON = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,1024}")
@@ -52,7 +54,8 @@ class Promotion:
 
     `reason` is why the zone went back, or is to, None unless it does. `repo` is a URL without
     credentials. `branch` of a proposal is one of its own, which waits for a person to merge it.
-    `record`, `decision`, `receipt`, `audit_head`: SHA-256.
+    `record`, `decision`, `receipt`, `audit_head`: SHA-256. `release_file` is that of the release
+    file's bytes as sovgate wrote them, None in records of earlier versions.
     """
 
     number: int
@@ -72,6 +75,7 @@ class Promotion:
     receipt: str
     audit_head: str
     created: datetime
+    release_file: str | None = None
 
     @property
     def object_name(self) -> str:
@@ -107,6 +111,7 @@ class Promotion:
             "receipt": {"sha256": self.receipt},
             "audit-head": self.audit_head,
             "created": strict.format_time(self.created),
+            **({} if self.release_file is None else {RELEASE_FILE: {"sha256": self.release_file}}),
         }
 
     @classmethod
@@ -134,6 +139,7 @@ class Promotion:
             receipt=read_digest(fields, "receipt"),
             audit_head=fields.sha256("audit-head"),
             created=fields.time("created"),
+            release_file=_file(fields),
         )
         fields.done()
         if (promotion.release.model, promotion.manifest) != (name, manifest):
@@ -167,6 +173,11 @@ def parse_object_name(name: str) -> tuple[str, str, int]:
     if match is None:
         raise Malformed(f"{name[:160]!r} is no name of a promotion")
     return match.group(2), match.group(3), int(match.group(4))
+
+
+def _file(fields: strict.Fields) -> str | None:
+    """Records of earlier versions do not have it."""
+    return read_digest(fields, RELEASE_FILE) if fields.has(RELEASE_FILE) else None
 
 
 def _previous(fields: strict.Fields) -> Previous:

@@ -197,6 +197,10 @@ def test_a_pull_request_is_pushed_and_recorded_once(desk: Desk) -> None:
     tip = desk.repository.tip()
     code, text = desk.crossing.run("promote", "churn/1.0.0", "--zone", "eu", "--dry-run")
     assert "would propose churn/1.0.0 for eu; nothing was written" in text
+    assert "sovgate/eu/churn-1.0.0" in text
+    assert "open a pull request" not in text
+    dry = desk.promote("1.0.0", "--dry-run")
+    assert (dry["branch"], dry["onto"]) == ("sovgate/eu/churn-1.0.0", "main")
     code, text = desk.crossing.run("promote", "churn/1.0.0", "--zone", "eu")
     assert code == 0, text
     assert "open a pull request from sovgate/eu/churn-1.0.0 to main" in text
@@ -271,8 +275,8 @@ def test_rule_26_a_record_that_was_not_written_yet_still_counts(desk: Desk) -> N
     """A run pushed 1.1.0 and died before its record: the overlay's word raises the bar."""
     desk.promote("1.0.0")
     desk.promote("1.1.0")
-    (desk.crossing.base / "eu-store/promotions/eu/churn/000002.json").unlink()
-    assert desk.refused("1.0.0", 10)["reason"] == "sequence-went-back"
+    desk.forget_record(2)
+    assert desk.promote("1.0.0", code=10)["error"]["reason"] == "sequence-went-back"
     again = desk.promote("1.1.0")
     assert again["already"]
     assert desk.record(2)["commit"] == desk.repository.tip() == again["commit"]

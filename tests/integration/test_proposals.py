@@ -7,8 +7,11 @@ reject, revert; what the records say is what the branch said.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,15 @@ class Team(Versions):
         git("commit", "-q", "-am", "Edited", cwd=work)
         git("push", "-q", "origin", f"HEAD:refs/heads/{branch}", cwd=work)
         git("checkout", "-q", "main", cwd=work)
+
+    def types(self, fix: str) -> None:
+        """The commands of a fix, in a clone of the branch that follows it."""
+        commands = re.search(r"git checkout [0-9a-f]{40} -- .* && git push(?=;)", fix)
+        assert commands is not None, fix
+        work = self.repository.work
+        git("branch", "-q", "-u", "origin/main", cwd=work)
+        for command in commands.group().split(" && "):
+            git(*shlex.split(command)[1:], cwd=work)
 
     def told(self) -> list[tuple[str, str]]:
         """Kind and release of each promotion record."""
@@ -305,10 +317,80 @@ def test_an_edited_proposal_is_not_overwritten(team: Team, old: str, new: str) -
     team.merge(branch)
     code, text = team.crossing.run("promote", team.pins["1.0.0"], "--zone", "eu")
     assert code == 23, text
-    assert "not as it was promoted" in text
+    assert "the branch main pins churn/1.0.0, but not as it was proposed" in text
     assert "--again" in text
     assert new.strip().splitlines()[0] in team.repository.show(RELEASE_FILE).decode()
     assert team.proposals == ["proposals/eu/churn/000001.json"]
+    assert team.records == []
+
+
+def test_rule_41_what_was_edited_before_its_merge_was_never_promoted(team: Team) -> None:
+    """The pin is the proposed one; what else the file says is a reviewer's."""
+    team.merge(team.forward("1.0.0")["branch"])
+    branch = team.forward("1.1.0")["branch"]
+    team.edit_branch(branch, 'name: "server"', 'name: "other"')
+    team.merge(branch)
+    for words in (("1.1.0",), ("1.2.0", "--dry-run")):
+        error = team.differs(*words)
+        assert error["what"] == "the branch main pins churn/1.1.0, but not as it was proposed"
+        assert f"add --again, which promotes churn/{words[0]} all the same" in error["fix"]
+    assert "keep churn/1.1.0: sovgate promote churn/1.1.0 --zone eu --again" in error["fix"]
+    dry = team.back("--dry-run")
+    assert (dry["settled"], dry["left"]) == ([], "churn/1.1.0")
+    # Back to what was promoted, which is the last record still: once, and with its reason.
+    made = team.back()
+    assert (made["settled"], made["release"]) == ([], team.pins["1.0.0"])
+    assert made["branch"] == dry["branch"]
+    team.merge(made["branch"])
+    assert team.back()["already"]
+    assert team.told() == [("promote", "1.0.0"), ("rollback", "1.0.0")]
+
+
+def test_rule_41_what_was_edited_is_promoted_once_it_is_as_it_was_proposed(team: Team) -> None:
+    branch = team.forward("1.0.0")["branch"]
+    team.edit_branch(branch, "# Written by", "#  Written by")
+    team.squash(branch)
+    assert "sovgate rollback" not in team.differs("1.0.0")["fix"]
+    made = team.forward("1.0.0", "--again")
+    tip = team.squash(made["branch"])
+    assert team.forward("1.0.0")["settled"] == ["churn/1.0.0"]
+    assert team.record(1)["commit"] == tip
+
+
+def test_rule_41_an_edit_that_was_taken_back_leaves_the_proposal_as_it_was(team: Team) -> None:
+    branch = team.forward("1.0.0")["branch"]
+    text = team.repository.show(RELEASE_FILE, branch).decode()
+    team.edit_branch(branch, 'name: "server"', 'name: "other"')
+    team.merge(branch)
+    tip = team.repository.person_pushes({RELEASE_FILE: text})
+    assert team.forward("1.1.0")["settled"] == ["churn/1.0.0"]
+    assert team.record(1)["commit"] == tip
+
+
+def test_a_proposal_that_does_not_say_its_bytes_is_recorded_by_its_own_run_alone(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an earlier version: what was merged may be another file, so nobody records it unasked."""
+    whole = Candidate._promotion
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Candidate, "_promotion", lambda *said: replace(whole(*said), release_file=None)
+        )
+        team.merge(team.forward("1.0.0")["branch"])
+    error = team.differs("1.1.0")
+    assert error["what"] == "the branch main pins churn/1.0.0, and no promotion record says so"
+    assert "keep churn/1.0.0: sovgate promote churn/1.0.0 --zone eu" in error["fix"]
+    assert team.forward("1.0.0")["already"]
+    assert team.told() == [("promote", "1.0.0")]
+
+
+def test_rule_28_a_proposal_that_was_removed_stops_what_would_pass_over_it(team: Team) -> None:
+    team.forward("1.0.0")
+    (team.crossing.base / "eu-store" / team.proposals[0]).unlink()
+    error = team.forward("1.1.0", code=11)["error"]
+    assert (error["reason"], error["what"]) == ("promotion-cut", "a proposal record was removed")
+    assert "audit/" in error["why"]
+    assert (team.proposals, team.records) == ([], [])
 
 
 def test_a_proposal_whose_pin_was_edited_is_none_of_ours(team: Team) -> None:
@@ -330,11 +412,43 @@ def test_rule_41_a_proposal_that_lost_its_variables_was_never_promoted(team: Tea
     """The annotations alone say the release: no container would load it, so nothing is signed."""
     team.merge(team.forward("1.0.0")["branch"])
     branch = team.forward("1.1.0")["branch"]
+    before = team.repository.show(RELEASE_FILE)
     text = team.repository.show(RELEASE_FILE, branch).decode()
     team.edit_branch(branch, text, text[: text.index("    spec:\n")])
     team.merge(branch)
-    for version in ("1.1.0", "1.2.0"):
-        team.forward(version, code=23)
+    stops = [team.forward(version, code=23) for version in ("1.1.0", "1.2.0")]
+    stops.append(team.back(code=23))
+    assert team.told() == [("promote", "1.0.0")]
+    for stop in stops:
+        assert stop["error"]["reason"] == "overlay-taken"
+        assert "put back what the last promotion wrote" in stop["error"]["fix"]
+    # As an incident goes: the commands of the last one, to the letter.
+    fix = stops[-1]["error"]["fix"]
+    assert fix.endswith("that brings churn/1.0.0 back; run this again only to go back further")
+    team.types(fix)
+    assert team.repository.show(RELEASE_FILE) == before
+    again = team.forward("1.0.0")
+    assert (again["already"], again["settled"]) == (True, [])
+
+
+def test_a_pin_that_a_reviewer_moved_to_another_container_has_a_way_back(team: Team) -> None:
+    base = team.repository.show("base/deployment.yaml").decode()
+    more = "        - {name: sidecar, image: 'registry.example/s@sha256:0000'}\n"
+    team.repository.person_pushes({"base/deployment.yaml": base + more})
+    team.crossing.edit("path: overlays/eu,", "path: overlays/eu, container: server,")
+    team.merge(team.forward("1.0.0")["branch"])
+    branch = team.forward("1.1.0")["branch"]
+    before = team.repository.show(RELEASE_FILE)
+    team.edit_branch(branch, 'name: "server"', 'name: "sidecar"')
+    team.merge(branch)
+    error = team.differs("1.1.0", reason="overlay-taken")
+    assert error["fix"].endswith("; run this again")
+    team.types(error["fix"])
+    assert team.repository.show(RELEASE_FILE) == before
+    # What the project names otherwise than before is nobody's edit, and stays told as it was.
+    team.crossing.edit("container: server,", "container: sidecar,")
+    error = team.differs("1.1.0", reason="overlay-taken")
+    assert "containers: [NAME, NAME]" in error["fix"]
     assert team.told() == [("promote", "1.0.0")]
 
 
@@ -540,6 +654,25 @@ def test_a_pin_that_no_run_of_ours_meant_is_named(team: Team) -> None:
     assert team.forward("1.1.0")["already"]
     team.forward("1.2.0")
     assert team.told() == [("promote", "1.1.0"), ("promote", "1.2.0")]
+
+
+def test_rule_41_what_somebody_edited_after_a_run_died_is_not_what_it_pushed(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team.crossing.edit(*reversed(BY_REQUEST))
+    team.forward("1.0.0")
+    with monkeypatch.context() as patch:
+        patch.setattr(Candidate, "_write", _interrupted)
+        assert team.crossing.run("promote", team.pins["1.1.0"], "--zone", "eu")[0] == 130
+    text = team.repository.show(RELEASE_FILE).decode()
+    edited = text.replace('name: "server"', 'name: "other"')
+    team.repository.person_pushes({RELEASE_FILE: edited})
+    for words in (("1.1.0",), ("1.2.0", "--dry-run")):
+        team.differs(*words)
+    # Put back, it is what the run pushed.
+    tip = team.repository.person_pushes({RELEASE_FILE: text})
+    assert team.forward("1.2.0")["settled"] == ["churn/1.1.0"]
+    assert team.record(2)["commit"] == tip
 
 
 #: Each named step has several file-system steps, so every second one meets all of them.

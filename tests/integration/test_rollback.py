@@ -175,13 +175,18 @@ def test_the_same_rollback_again_is_done_already_and_writes_nothing(desk: At) ->
     assert "to go back further, give another reason" in text
 
 
-def test_a_rollback_whose_overlay_was_edited_since_is_not_done_already(desk: At) -> None:
-    """The annotation says the release still; what the container gets is another one."""
+@pytest.mark.parametrize("what", ["value", "key", "end of line"])
+def test_a_rollback_whose_overlay_was_edited_since_is_not_done_already(desk: At, what: str) -> None:
+    """The annotation says the release still; what the container gets is another one, or may be."""
     desk.back()
     text = desk.repository.show(RELEASE_FILE).decode()
     pin = desk.pins["1.1.0"]
     value = next(line for line in text.splitlines() if "value: " in line and pin in line)
-    edited = text.replace(value, value.replace(pin, desk.pins["1.2.0"]))
+    edited = {
+        "value": text.replace(value, value.replace(pin, desk.pins["1.2.0"])),
+        "key": text.replace("keys/eu-enc.pem", "keys/other.pem"),
+        "end of line": text + "\n",
+    }[what]
     assert edited != text
     desk.repository.person_pushes({RELEASE_FILE: edited}, "Try 1.2.0 again")
     error = desk.stuck(23)["error"]
@@ -241,8 +246,9 @@ def test_a_dry_run_shows_the_way_and_writes_nothing(desk: At) -> None:
 def test_by_pull_request_it_is_proposed_under_a_branch_of_its_own(desk: At) -> None:
     desk.crossing.edit("path: overlays/eu}", "path: overlays/eu, via: pull-request}")
     tip = desk.repository.tip()
+    dry = desk.back("--dry-run")
     made = desk.back()
-    assert made["branch"] == "sovgate/eu/churn-1.1.0-again-4"
+    assert made["branch"] == dry["branch"] == "sovgate/eu/churn-1.1.0-again-4"
     assert desk.repository.tip() == tip
     assert desk.back()["already"]
     merge(desk, made["branch"])
@@ -284,20 +290,10 @@ def test_a_person_who_reverted_in_git_gets_a_record_of_it(desk: At) -> None:
 def test_rule_26_a_promotion_that_died_before_its_record_can_be_rolled_back(desk: At) -> None:
     """The overlay is ahead of the records: what they say last is where to go back to."""
     desk.forward("1.3.0")
-    record = desk.path(4).read_bytes()
-    desk.path(4).unlink()
-    log = desk.crossing.base / "eu-store/audit"
-    (last,) = [p for p in log.rglob("0001.json") if _names(p, record)]
-    last.unlink()  # it died before its outcome too
+    desk.forget_record(4)
     made = desk.back()
     assert (made["left"], made["release"]) == ("churn/1.3.0", desk.pins["1.2.0"])
     assert desk.pinned == "1.2.0"
-
-
-def _names(path: Path, data: bytes) -> bool:
-    from sovgate.formats.bundle import Bundle
-
-    return hashlib.sha256(data).hexdigest().encode() in Bundle.parse(path.read_bytes()).payload
 
 
 # --- what must stop it --------------------------------------------------------------------------
@@ -488,9 +484,16 @@ def test_rule_19_a_decision_that_had_run_out_carries_no_promotion(desk: At) -> N
 
 def test_rule_28_the_newest_record_was_removed_but_the_log_remembers(desk: At) -> None:
     desk.path(3).unlink()
-    error = desk.stuck(11)["error"]
-    assert error["reason"] == "promotion-cut"
-    assert "audit/" in error["why"]
+    for error in (
+        desk.stuck(11)["error"],
+        desk.forward("1.3.0", code=11)["error"],
+        desk.forward("1.2.0", "--dry-run", code=11)["error"],
+        desk.forward("1.1.0", "--again", code=11)["error"],
+    ):
+        assert error["reason"] == "promotion-cut"
+        assert error["what"] == "a promotion record was removed"
+        assert "audit/" in error["why"]
+    assert len(desk.records) == 2
 
 
 def test_rule_28_with_the_log_cut_too_the_overlay_still_leads_to_the_right_place(desk: At) -> None:

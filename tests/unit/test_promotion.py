@@ -26,7 +26,7 @@ from sovgate.errors import (
 from sovgate.formats.promotion import Previous, Promotion, object_name, parse_object_name
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.records import Release
-from sovgate.stages.promote import append, is_recorded, read_ledger
+from sovgate.stages.promote import OverlayState, append, is_recorded, read_ledger
 from sovgate.stages.trust import seal
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
@@ -92,7 +92,11 @@ def test_a_promotion_reads_back_as_it_was_written() -> None:
     previous = Previous(
         release=Release(model="churn", version="0.9.0"), manifest="b" * 64, sha256="1" * 64
     )
-    for wanted in (promotion(), promotion(number=2, previous=previous, commit="c" * 64)):
+    for wanted in (
+        promotion(),
+        promotion(number=2, previous=previous, commit="c" * 64),
+        promotion(release_file="2" * 64),
+    ):
         predicate = strict.loads(strict.canonical(wanted.predicate()))
         assert Promotion.parse(predicate, name="churn", manifest="a" * 64) == wanted
     assert parse_object_name(promotion().object_name) == ("eu", "churn", 1)
@@ -108,6 +112,14 @@ def test_rule_41_a_proposal_lies_in_a_folder_of_its_own() -> None:
         assert Promotion.parse(predicate, name="churn", manifest="a" * 64) == wanted
         assert wanted.object_name.startswith("proposals/eu/churn/")
         assert parse_object_name(wanted.object_name) == ("eu", "churn", wanted.number)
+
+
+def test_a_file_whose_bytes_no_record_says_is_nobodys() -> None:
+    state = OverlayState(tip="c" * 40, branch="main", pinned=None, release_file="1" * 64)
+    assert state.is_as_written("1" * 64)
+    assert not state.is_as_written("2" * 64)
+    assert not state.is_as_written(None)
+    assert not dataclasses.replace(state, release_file=None).is_as_written(None)
 
 
 @pytest.mark.parametrize("field", sorted(promotion().predicate()))
@@ -287,6 +299,11 @@ def test_what_is_recorded_is_not_recorded_again(store: Store) -> None:
     assert is_recorded(last, dataclasses.replace(wanted, commit="9" * 40, decision="9" * 64))
     for change in ({"branch": "prod"}, {"path": "x"}, {"repo": "x"}, {"record": "9" * 64}):
         assert not is_recorded(last, dataclasses.replace(wanted, **change))
+    # Of another release file it says nothing; a record of an earlier version names none.
+    ours = dataclasses.replace(last, release_file="1" * 64)
+    assert is_recorded(ours, wanted) and is_recorded(last, ours)
+    assert is_recorded(ours, dataclasses.replace(wanted, release_file="1" * 64))
+    assert not is_recorded(ours, dataclasses.replace(wanted, release_file="2" * 64))
     assert is_recorded(
         dataclasses.replace(last, repo="https://git.example.eu/ml/s.git"),
         dataclasses.replace(wanted, repo="git@git.example.eu:ml/s"),

@@ -31,8 +31,11 @@ class Found:
     error: str | None
 
 
-def read_entries(store: Store, trusted: Sequence[Trusted]) -> Iterator[Found]:
-    """Every entry that lies in the log, by name. Raises StoreError, VerificationFailed "limits"."""
+def read_entries(store: Store, trusted: Sequence[Trusted], *, least: int = 0) -> Iterator[Found]:
+    """Every entry that lies in the log, by name; those with a number below `least` are passed over.
+
+    Raises StoreError, VerificationFailed "limits".
+    """
     for count, name in enumerate(store.list(PREFIX)):
         if count >= MAX_ENTRIES:
             raise VerificationFailed("the log is larger than a reader takes", reason="limits")
@@ -40,6 +43,8 @@ def read_entries(store: Store, trusted: Sequence[Trusted]) -> Iterator[Found]:
         data = b""
         try:
             run, index = parse_object_name(name)
+            if index < least:
+                continue
             data = store.get(name, most=MAX_BYTES)
             entry, said = read_entry(data, trusted, run=run, index=index)
         except VerificationFailed as failure:

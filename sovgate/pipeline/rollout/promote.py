@@ -9,7 +9,7 @@ from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_at
 from sovgate.pipeline.project import open_project
 from sovgate.pipeline.rollout.results import Committed, Promoted
-from sovgate.pipeline.rollout.settle import Settled, require_agreement, settle
+from sovgate.pipeline.rollout.settle import Settled, plan, require_agreement, settle
 from sovgate.pipeline.rollout.target import Candidate
 from sovgate.pipeline.rollout.zone import Rollout
 from sovgate.records import DEFAULTS, Options, Release
@@ -43,18 +43,19 @@ def promote(
     with rollouts.opened(work.target) as checkout:
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()
+        with work.timer.step("read the records"):
             settled = settle(
-                work, checkout, state, work.read_ledger(), again=again, dry_run=options.dry_run
+                work, checkout, state, work.read_records(), again=again, dry_run=options.dry_run
             )
             found = Candidate(rollout=work, received=received, ledger=settled.ledger)
-            plan = checkout.plan(found.pin)
+            planned = plan(found, checkout, state)
             if not again:
-                require_agreement(found, checkout, state, plan)
+                require_agreement(found, checkout, state, planned)
             found.require_forward(None if again else state)
-        here = Committed(branch=state.branch)
-        if plan.unchanged:
+        here = found.place(state, planned)
+        if planned.unchanged:
             here = _there(found, state)
-            if found.recorded:
+            if found.is_recorded(state):
                 done_before = _promoted(
                     found, release, here, state=state, settled=settled, options=options
                 )
@@ -66,22 +67,22 @@ def promote(
             judged = found.decide()
         if options.dry_run:
             judged.require()
-            done, already = here, plan.unchanged
+            done, already = here, planned.unchanged
         else:
-            done, already = found.run(checkout, state, judged)
+            done, already = found.run(checkout, state, planned, judged)
         return replace(
             _promoted(
                 found,
                 release,
-                replace(done, beside=plan.beside),
+                replace(done, beside=planned.beside),
                 state=state,
                 settled=settled,
                 options=options,
             ),
             permits=(*judged.permits, *judged.set_aside),
             already=already,
-            diff="" if already and not options.dry_run else plan.diff,
-            unchecked=plan.unchecked,
+            diff="" if already and not options.dry_run else planned.diff,
+            unchecked=planned.unchecked,
         )
 
 

@@ -17,14 +17,12 @@ from sovgate.errors import (
     UsageError,
     VerificationFailed,
 )
-from sovgate.formats.kustomize import RELEASE_FILE
-from sovgate.formats.promotion import ACTIONS, REASON, Promotion
-from sovgate.pipeline.look.entries import read_entries
+from sovgate.formats.promotion import REASON, Promotion
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.pipeline.rollout.promotion_decision import check_decision
 from sovgate.pipeline.rollout.results import Committed, RolledBack, RolledRelease
-from sovgate.pipeline.rollout.settle import settle
+from sovgate.pipeline.rollout.settle import plan, settle
 from sovgate.pipeline.rollout.target import Candidate
 from sovgate.pipeline.rollout.zone import Rollout
 from sovgate.records import DEFAULTS, Options, Release
@@ -57,33 +55,33 @@ def rollback(
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()
         with work.timer.step("read the records"):
-            settled = settle(work, checkout, state, _read_records(work), dry_run=options.dry_run)
+            settled = settle(work, checkout, state, work.read_records(), dry_run=options.dry_run)
             ledger = settled.ledger
             current = _current(work, ledger, state)
         again = ledger.rolled_back_to(reason, to_release and replace(to_release, pin=None))
         if again is not None and state.says == again.pinned:
-            _require_whole(work, again, state)
+            _require_whole(checkout, again, state)
             return _already(work, ledger, again, state, options.dry_run)
         with work.timer.step("find the way back"):
             chosen = _choose(work, ledger, current, to_release, options.dry_run)
-            plan = checkout.plan(chosen.candidate.pin)
-        done, already = Committed(branch=state.branch), False
+            planned = plan(chosen.candidate, checkout, state)
+        done, already = chosen.candidate.place(state, planned), False
         if not options.dry_run:
-            done, already = chosen.candidate.run(checkout, state, chosen.judged)
+            done, already = chosen.candidate.run(checkout, state, planned, chosen.judged)
         return RolledBack(
             subject=chosen.candidate.subject,
             place=work.place(state),
-            committed=replace(done, beside=plan.beside),
+            committed=replace(done, beside=planned.beside),
             permits=chosen.judged.permits,
             already=already and done.branch != state.branch,
             dry_run=options.dry_run,
-            diff=plan.diff,
+            diff=planned.diff,
             steps=tuple(work.timer.steps),
             settled=tuple(promotion.release for promotion in settled.added),
             left=current.release,
             reason=reason,
             skipped=chosen.skipped,
-            unchecked=plan.unchecked,
+            unchecked=planned.unchecked,
         )
 
 
@@ -118,33 +116,6 @@ def _reason(text: str) -> str:
 def _require_own(opened: Project, release: Release | None) -> None:
     if release is not None:
         require_own(opened, release, option="--to-release")
-
-
-def _read_records(work: Rollout) -> rollouts.Ledger:
-    """The records, and that none is missing of which the audit log knows.
-
-    The log is read first: a run that ends meanwhile has its record before its outcome.
-    """
-    known: dict[str, str] = {}
-    for found in read_entries(work.opened.audit_store(work.zone), work.trusted):
-        entry, said = found.entry, found.said
-        if entry is None or said is None or said.speaking_for(work.zone) is None:
-            continue
-        ours = (entry.about.model, entry.about.destination) == (work.opened.config.model, work.zone)
-        if ours and entry.about.action in ACTIONS and (entry.kind, entry.exit) == ("outcome", 0):
-            known |= {ref.sha256: found.name for ref in entry.refs if ref.role == "promotion"}
-    ledger = work.read_ledger()
-    missing = {digest: name for digest, name in known.items() if digest not in ledger.digests}
-    if missing:
-        digest, name = next(iter(missing.items()))
-        raise VerificationFailed(
-            "a promotion record was removed",
-            why=f"{name} in the audit log of zone {work.zone} says that sha256:{digest} was "
-            "written; it is not among the records",
-            fix="find out who changed the store; restore the record from a copy that verifies",
-            reason="promotion-cut",
-        )
-    return ledger
 
 
 def _current(work: Rollout, ledger: rollouts.Ledger, state: rollouts.OverlayState) -> _Current:
@@ -287,14 +258,16 @@ def _candidates(refused: list[tuple[Release, SovgateError]]) -> list[dict[str, o
     ]
 
 
-def _require_whole(work: Rollout, again: Promotion, state: rollouts.OverlayState) -> None:
+def _require_whole(
+    checkout: rollouts.Checkout, again: Promotion, state: rollouts.OverlayState
+) -> None:
     """What the overlay names is not what it runs, where somebody edited the rest of that file."""
-    if not state.pins(again.pinned, again.manifest, again.record):
-        path = "/".join(part for part in (work.target.path, RELEASE_FILE) if part)
+    edited = again.release_file is not None and not state.is_as_written(again.release_file)
+    if edited or not state.pins(again.pinned, again.manifest, again.record, again.zone):
         raise GitError(
             f"the branch {state.branch} pins {again.release}, but not as it was rolled back to",
             why="somebody edited the overlay since",
-            fix=f"put it back as it was: git checkout {again.commit} -- {path}; then commit, push, "
+            fix=f"put it back as it was: {checkout.restoring(again.commit)}; then commit, push, "
             "and run this again",
             reason="branch-differs",
         )

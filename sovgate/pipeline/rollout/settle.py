@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import INTERRUPTED, TERMINATED, GitError
 from sovgate.formats.auditentry import About, Entry
-from sovgate.formats.promotion import Kind, Previous, Promotion
+from sovgate.formats.promotion import RELEASE_FILE, Kind, Previous, Promotion
 from sovgate.git.repo import printable
 from sovgate.pipeline.look.entries import read_entries
 from sovgate.pipeline.move.movement import announced, note
@@ -58,7 +58,7 @@ def settle(
         wanted = _merged(work, ledger, there)
         if wanted is None and there.release_file == state.release_file:
             wanted = _died(work, ledger, there)
-        if wanted is None or _says(ledger.last, wanted):
+        if wanted is None or _says(ledger, wanted):
             continue
         ledger = _count(ledger, wanted) if dry_run else _record(work, ledger, wanted)
         added.append(wanted)
@@ -92,9 +92,9 @@ def _past(
 def _merged(
     work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState
 ) -> Promotion | None:
-    """The promotion that a merged proposal became."""
+    """The promotion that a merged proposal became: merged as it was, byte for byte."""
     for proposal in reversed(ledger.waiting):
-        if work.is_here(proposal) and _pins(there, proposal):
+        if work.is_here(proposal) and _is_of(there, proposal):
             made = _become(ledger, proposal, there)
             return made and replace(made, repo=work.target.remote.url)
     return None
@@ -103,7 +103,8 @@ def _merged(
 def _died(work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState) -> Promotion | None:
     """The promotion of a run that pushed this, and died before its record.
 
-    The log has its intent, which names all that it rested on, and no end of that run.
+    The log has its intent, which names all that it rested on and the file that it was to push, and
+    no end of that run.
     """
     last = ledger.last
     record = work.claimed(there)
@@ -114,7 +115,7 @@ def _died(work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState) 
         if sha256 in known or (last is not None and entry.time < last.created):
             continue
         refs = {ref.role: ref.sha256 for ref in entry.refs}
-        if not {"decision", "receipt"} <= set(refs):
+        if not {"decision", "receipt", RELEASE_FILE} <= set(refs):
             continue
         made = Promotion(
             number=1,
@@ -134,8 +135,9 @@ def _died(work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState) 
             receipt=refs["receipt"],
             audit_head=sha256,
             created=entry.time.replace(microsecond=0),
+            release_file=refs[RELEASE_FILE],
         )
-        if _pins(there, made) and made.sequence >= ledger.floor:
+        if _is_of(there, made) and made.sequence >= ledger.floor:
             return made
     return None
 
@@ -161,12 +163,26 @@ def _intents(work: Rollout, record: Record, *, ended: bool) -> tuple[tuple[str, 
 
 
 def _pins(there: rollouts.OverlayState, promotion: Promotion) -> bool:
-    return there.pins(promotion.pinned, promotion.manifest, promotion.record)
+    return there.pins(promotion.pinned, promotion.manifest, promotion.record, promotion.zone)
 
 
-def _says(last: Promotion | None, wanted: Promotion) -> bool:
-    """Whether the last record has this release already, however it came there."""
-    return last is not None and (last.release, last.record) == (wanted.release, wanted.record)
+def _is_of(there: rollouts.OverlayState, promotion: Promotion) -> bool:
+    """Whether it pins that in the very file that sovgate wrote: what a person edited is theirs."""
+    return _pins(there, promotion) and there.is_as_written(promotion.release_file)
+
+
+def _says(ledger: rollouts.Ledger, wanted: Promotion) -> bool:
+    """Whether the last record has this release already, however it came there.
+
+    Back from what no record says, to the last one that does, is a way back all the same: else its
+    reason would be lost, and asking once more would go back further.
+    """
+    last, before = ledger.last, wanted.previous
+    if last is None or (last.release, last.record) != (wanted.release, wanted.record):
+        return False
+    if wanted.kind != "rollback" or before is None:
+        return True
+    return before.sha256 != ledger.digests[-1]
 
 
 def _become(
@@ -228,6 +244,43 @@ def _record(work: Rollout, ledger: rollouts.Ledger, wanted: Promotion) -> rollou
 # -- where the records and the branch differ
 
 
+def plan(
+    found: Candidate, checkout: rollouts.Checkout, state: rollouts.OverlayState
+) -> rollouts.Plan:
+    """As `checkout.plan`. A release file that somebody edited so that nothing may replace it has a
+    way out: what the last promotion wrote lies in the branch's history.
+    """
+    try:
+        return checkout.plan(found.pin)
+    except GitError as error:
+        if error.reason == "overlay-taken":
+            error.fix = _put_back(found, checkout, state) or error.fix
+        raise
+
+
+def _put_back(
+    found: Candidate, checkout: rollouts.Checkout, state: rollouts.OverlayState
+) -> str | None:
+    """How to; None where the file is as it was written, or pins what is not of this project."""
+    work, last = found.rollout, found.ledger.last
+    theirs = state.zone not in (None, work.zone) or (
+        state.pinned is not None and not state.pinned.startswith(f"{work.opened.config.model}/")
+    )
+    if last is None or theirs or not work.is_here(last) or state.is_as_written(last.release_file):
+        return None
+    there = checkout.read_at(last.commit, state) if checkout.has(last.commit) else None
+    if there is None or not there.is_as_written(last.release_file):
+        return None
+    then = "run this again"
+    if work.reason is not None:
+        then = f"that brings {last.release} back; run this again only to go back further"
+    return (
+        f"put back what the last promotion wrote, in a checkout of {state.branch}: "
+        f"{checkout.restoring(last.commit)} && git commit -m 'Put back {last.release}' && "
+        f"git push; {then}"
+    )
+
+
 def require_agreement(
     found: Candidate,
     checkout: rollouts.Checkout,
@@ -245,7 +298,7 @@ def require_agreement(
     if _agrees(work, last, checkout, state):
         if last is None or last.release != found.release or plan.unchanged or not state.says:
             return
-        if _is_ours(ledger, last, checkout, state):
+        if state.is_as_written(last.release_file):
             return  # the project file or the base changed, nobody edited it
     elif sequence < _bar(work, ledger, state) and not plan.unchanged:
         return  # a step back, whatever the branch says
@@ -275,21 +328,6 @@ def _agrees(
     return last is not None and _pins(state, last)
 
 
-def _is_ours(
-    ledger: rollouts.Ledger,
-    last: Promotion,
-    checkout: rollouts.Checkout,
-    state: rollouts.OverlayState,
-) -> bool:
-    """Whether the release file is, byte for byte, the one that sovgate pushed."""
-    if ledger.proposal_of(last) is not None:
-        return False
-    if last.commit == state.tip:
-        return True
-    was = checkout.read_at(last.commit, state) if checkout.has(last.commit) else None
-    return was is not None and was.release_file == state.release_file
-
-
 def _differs(
     found: Candidate,
     last: Promotion | None,
@@ -298,10 +336,12 @@ def _differs(
 ) -> GitError:
     says = printable((state.says or "nothing").partition("@")[0], most=300)
     had = str(last.release) if last is not None else "nothing"
+    edited = had == says or _was_proposed(found, state)
     what = f"the last promotion says {had}, the branch {state.branch} pins {says}"
     why = "somebody changed the overlay since, for example with git revert"
-    if had == says:
-        what = f"the branch {state.branch} pins {says}, but not as it was promoted"
+    if edited:
+        how = "promoted" if had == says else "proposed"
+        what = f"the branch {state.branch} pins {says}, but not as it was {how}"
         why = "somebody edited the overlay, or the proposal before it was merged"
     elif last is None:
         what = f"the branch {state.branch} pins {says}, and no promotion record says so"
@@ -311,8 +351,20 @@ def _differs(
         why=why,
         fix=_ways(found, state, says, plan),
         reason="branch-differs",
-        details=tuple(plan.diff.split("\n")[:40]) if plan.diff and had == says else (),
+        details=tuple(plan.diff.split("\n")[:40])
+        if plan.diff and edited and says == str(found.release)
+        else (),
     )
+
+
+def _was_proposed(found: Candidate, state: rollouts.OverlayState) -> bool:
+    """Whether what the branch pins waits as a proposal: then the merged file is another one."""
+    files = {
+        proposal.release_file
+        for proposal in found.ledger.waiting
+        if proposal.pinned == state.says and found.rollout.is_here(proposal)
+    }
+    return bool(files - {None}) and state.release_file not in files
 
 
 def _ways(found: Candidate, state: rollouts.OverlayState, says: str, plan: rollouts.Plan) -> str:
@@ -323,10 +375,13 @@ def _ways(found: Candidate, state: rollouts.OverlayState, says: str, plan: rollo
     if plan.unchanged:
         on = f"sovgate promote {last.release} --zone {zone} --again" if last else ""
     keep = f"go back to a release before: sovgate rollback --zone {zone} --reason TEXT"
+    # As a rollback counts: what the branch says may be ahead of the records.
+    now = max(last.sequence, claimed.transfer.sequence if claimed else 0) if last else 0
     if last and says in {str(p.release) for p, _ in ledger.candidates(last.sequence)}:
         keep = f"keep {says}: sovgate rollback --zone {zone} --to-release {says} --reason TEXT"
     elif claimed and claimed.transfer.sequence >= ledger.floor and says != str(release):
         keep = f"keep {says}: sovgate promote {says} --zone {zone}"
-    elif last is None or not ledger.candidates(last.sequence):
+        keep += " --again, as it was proposed" if _was_proposed(found, state) else ""
+    elif not ledger.candidates(now):
         keep = ""
     return "; or ".join(part for part in (on, keep) if part)

@@ -18,7 +18,7 @@ from sovgate.errors import (
 )
 from sovgate.formats.auditentry import About
 from sovgate.formats.kustomize import Pin
-from sovgate.formats.promotion import Kind, Promotion
+from sovgate.formats.promotion import RELEASE_FILE, Kind, Promotion
 from sovgate.pipeline.decide.case import Known, Question
 from sovgate.pipeline.decide.judge import Judged, judge
 from sovgate.pipeline.move.movement import announced, keep, note
@@ -76,10 +76,11 @@ class Candidate:
             claimed=claimed.transfer.sequence if claimed else 0,
         )
 
-    @property
-    def recorded(self) -> bool:
-        """Whether the last promotion record says this already, by the identity that signs now."""
-        if not rollouts.is_recorded(self.ledger.last, self._promotion(_Said())):
+    def is_recorded(self, state: rollouts.OverlayState) -> bool:
+        """Whether the last promotion record says this already of the release file that is there, by
+        the identity that signs now."""
+        wanted = self._promotion(_Said(release_file=state.release_file))
+        if not rollouts.is_recorded(self.ledger.last, wanted):
             return False
         try:
             signer = self.rollout.opened.signer(self.rollout.zone)
@@ -110,6 +111,11 @@ class Candidate:
         number = len(ledger.promotions) + len(ledger.waiting) + 1
         return rollouts.rollback_branch(self.rollout.zone, self.pin.release, number)
 
+    def place(self, state: rollouts.OverlayState, plan: rollouts.Plan) -> Committed:
+        """The branch that a run would commit to, and nothing done yet."""
+        proposes = self.rollout.target.via == "pull-request" and not plan.unchanged
+        return Committed(branch=self.proposal if proposes else state.branch)
+
     def decide(self) -> Judged:
         """This zone's own policy, on the zone's own facts."""
         question = Question(
@@ -132,9 +138,15 @@ class Candidate:
     # -- from the intent on
 
     def run(
-        self, checkout: rollouts.Checkout, state: rollouts.OverlayState, judged: Judged
+        self,
+        checkout: rollouts.Checkout,
+        state: rollouts.OverlayState,
+        plan: rollouts.Plan,
+        judged: Judged,
     ) -> tuple[Committed, bool]:
         """The intent, the commit, the record, the outcome; and whether it was committed before.
+
+        The intent names the file that `plan` makes, by which a later run knows it again.
 
         A denial is written down and raised.
         """
@@ -148,7 +160,7 @@ class Candidate:
             keep(run, signed, digest)
             note(run, "denied", self.about, refs=refs)
             raise
-        with announced(run, self.about, refs) as head:
+        with announced(run, self.about, (*refs, (RELEASE_FILE, plan.release_file))) as head:
             used = {item.sha256 for item in judged.first.case.evidence}
             self.received.keep(signed, used | {digest for digest, _, _ in judged.aside})
             with self.rollout.timer.step("commit and push"):
@@ -166,7 +178,11 @@ class Candidate:
                 )
             with self.rollout.timer.step("record"):
                 said = _Said(
-                    commit=pushed.commit, branch=pushed.branch, decision=digest, audit_head=head
+                    commit=pushed.commit,
+                    release_file=pushed.release_file,
+                    branch=pushed.branch,
+                    decision=digest,
+                    audit_head=head,
                 )
                 role, record = self._write(said, pushed, signer)
             end = note(run, "outcome", self.about, exit_code=0, refs=(*refs, (role, record)))
@@ -278,6 +294,7 @@ class Candidate:
             receipt=self.received.receipt,
             audit_head=said.audit_head,
             created=audit.utc_now().replace(microsecond=0),
+            release_file=said.release_file,
         )
 
     def _write(self, said: _Said, pushed: rollouts.Pushed, signer: Signer) -> tuple[str, str]:
@@ -302,6 +319,7 @@ class _Said:
     """What only the run itself knows of its promotion; `branch` None is the one of the zone."""
 
     commit: str = "0" * 40
+    release_file: str | None = None
     branch: str | None = None
     decision: str = "0" * 64
     audit_head: str = "0" * 64

@@ -13,8 +13,9 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.formats.kustomize import Pin
-from sovgate.formats.promotion import Promotion
+from sovgate.formats.promotion import ACTIONS, Promotion
 from sovgate.git.url import parse_remote, repository_of
+from sovgate.pipeline.look.entries import read_entries
 from sovgate.pipeline.move.movement import Timer
 from sovgate.pipeline.rollout.received import Received, read_received
 from sovgate.pipeline.rollout.results import Place
@@ -100,6 +101,45 @@ class Rollout:
         its record too, or left the claim.
         """
         return rollouts.read_ledger(self.store, self.zone, self.opened.config.model, self.trusted)
+
+    def read_records(self) -> rollouts.Ledger:
+        """As `read_ledger`, and that none is missing of which the zone's audit log knows.
+
+        RULES 28. The log is read first: a run that ends then has its record before its outcome.
+        Raises VerificationFailed "promotion-cut".
+        """
+        known = self._written()
+        ledger = self.read_ledger()
+        there = {*ledger.digests, *ledger.proposal_digests}
+        for digest, (role, name) in known.items():
+            if digest not in there:
+                raise VerificationFailed(
+                    f"a {role} record was removed",
+                    why=f"{name} in the audit log of zone {self.zone} says that sha256:{digest} "
+                    "was written; it is not among the records",
+                    fix="find out who changed the store; restore the record from a copy that "
+                    "verifies",
+                    reason="promotion-cut",
+                )
+        return ledger
+
+    def _written(self) -> dict[str, tuple[str, str]]:
+        """Digest -> (role, entry) of each record that a run of this zone says it wrote."""
+        known: dict[str, tuple[str, str]] = {}
+        # An intent, which is a run's first entry, names none.
+        for found in read_entries(self.opened.audit_store(self.zone), self.trusted, least=1):
+            entry, said = found.entry, found.said
+            if entry is None or said is None or said.speaking_for(self.zone) is None:
+                continue
+            about = entry.about
+            ours = (about.model, about.destination) == (self.opened.config.model, self.zone)
+            if ours and about.action in ACTIONS and (entry.kind, entry.exit) == ("outcome", 0):
+                known |= {
+                    ref.sha256: (ref.role, found.name)
+                    for ref in entry.refs
+                    if ref.role in ("promotion", "proposal")
+                }
+        return known
 
     def is_here(self, promotion: Promotion) -> bool:
         """Whether a record is about the overlay that drives the zone now, however the repository's

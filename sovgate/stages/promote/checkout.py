@@ -7,17 +7,18 @@ RULES 26: the tree is read and written object by object, there is never a checko
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from sovgate import files
 from sovgate.errors import ConfigError, GitError, VerificationFailed, Where
 from sovgate.formats import kustomize, overlay, pinned, workload
-from sovgate.formats.kustomize import Pin
+from sovgate.formats.kustomize import RELEASE_FILE, Pin
 from sovgate.git.repo import Git, printable, workspace
 from sovgate.git.tree import Item, Trees
 from sovgate.git.url import check_branch
@@ -26,49 +27,12 @@ from sovgate.stages.promote.asked import GitTarget
 from sovgate.stages.promote.description import proposal_branch
 from sovgate.stages.promote.planning import Plan, Planner
 from sovgate.stages.promote.refusal import LOST_RACE, declined, refused, said_by
+from sovgate.stages.promote.state import OverlayState, Pushed
 
 MAX_SECONDS = 300.0  # for losing races to other pushes
 LOCKED_SECONDS = 60.0  # for a lock that is never given back: a killed Git may have left it
 
 _BASE, _PROPOSAL, _PAST = "refs/sovgate/base", "refs/sovgate/proposal", "refs/sovgate/past"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OverlayState:
-    """The overlay as it stands at `tip`. `pinned` is what it claims: a hint, never a proof.
-
-    `named` is all that the release file names by digest. `live`: the overlay builds on that file;
-    without its entry among the patches it says nothing. `whole`: the file is a patch of this zone
-    that gives each of its containers that release, and not its annotations alone.
-    """
-
-    tip: str
-    branch: str
-    pinned: str | None
-    release_file: str | None  # object id of sovgate-release.yaml
-    named: frozenset[str] = frozenset()
-    live: bool = False
-    whole: bool = False
-
-    @property
-    def says(self) -> str | None:
-        """The release that this overlay runs, by its own word."""
-        return self.pinned if self.live else None
-
-    def pins(self, release: str, manifest: str, record: str) -> bool:
-        """Whether it says this release, and nothing else beside it."""
-        wanted = {release, f"sha256:{manifest}", f"sha256:{record}"}
-        return self.whole and self.says == release and self.named <= wanted
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pushed:
-    """`commit` pins the release: the one pushed, or where `already`, the tip that has it."""
-
-    commit: str
-    branch: str
-    already: bool
-    attempts: int
 
 
 @contextlib.contextmanager
@@ -159,6 +123,10 @@ class Checkout:
         except (ConfigError, GitError):
             return OverlayState(tip=commit, branch=state.branch, pinned=None, release_file=None)
 
+    def restoring(self, commit: str) -> str:
+        """The command that brings back the release file as it was at a commit."""
+        return f"git checkout {commit} -- {shlex.quote('/'.join([*self._parts, RELEASE_FILE]))}"
+
     def plan(self, pin: Pin) -> Plan:
         """What would change at the last fetched tip. Raises ConfigError, GitError."""
         with _placed(self._target.where):
@@ -215,17 +183,17 @@ class Checkout:
     def _read_overlay(self, ref: str, branch: str) -> OverlayState:
         tip = self._trees.resolve(ref)
         here = self._trees.chain(tip, self._parts)[-1]
-        item = here.get(kustomize.RELEASE_FILE)
-        data = self._planner.blob(item, kustomize.RELEASE_FILE) if item else None
+        item = here.get(RELEASE_FILE)
+        data = self._planner.blob(item, RELEASE_FILE) if item else None
         claimed = workload.read_patch(data) if data is not None else None
         return OverlayState(
             tip=tip,
             branch=branch,
             pinned=workload.pinned_release(data) if data is not None else None,
-            release_file=item.oid if item else None,
+            release_file=hashlib.sha256(data).hexdigest() if data is not None else None,
             named=pinned.named(data) if data is not None else frozenset(),
             live=self._is_live(here),
-            whole=claimed is not None and claimed.zone == self._target.zone,
+            zone=claimed.zone if claimed is not None else None,
         )
 
     def _is_live(self, here: Mapping[str, Item]) -> bool:
@@ -262,12 +230,7 @@ class Checkout:
             state = self._read_overlay(_BASE, self._target.branch)
             plan = self._plan(pin, state.tip)
             if plan.unchanged:
-                return Pushed(
-                    commit=state.tip,
-                    branch=state.branch,
-                    already=state.tip not in mine,
-                    attempts=len(mine),
-                )
+                return _there(state, already=state.tip not in mine, attempts=len(mine))
             self._same_release(first, state)
             if refusal is not None and (not raced or time.monotonic() > end):
                 raise refusal
@@ -280,7 +243,13 @@ class Checkout:
             mine.add(commit)
             refusal = self._push(commit, state.branch)
             if refusal is None:
-                return Pushed(commit=commit, branch=state.branch, already=False, attempts=len(mine))
+                return Pushed(
+                    commit=commit,
+                    release_file=plan.release_file,
+                    branch=state.branch,
+                    already=False,
+                    attempts=len(mine),
+                )
             if refusal.reason in ("git-access", "push-refused"):
                 raise refusal
             # Lost a race, or lost the answer: what the remote holds now says which.
@@ -310,21 +279,27 @@ class Checkout:
         state = self._read_overlay(_BASE, self._target.branch)
         plan = self._plan(pin, state.tip)
         if plan.unchanged:
-            return Pushed(commit=state.tip, branch=state.branch, already=True, attempts=0)
+            return _there(state, already=True)
         self._same_release(first, state)
         if there := self._proposed(pin, branch):
-            return Pushed(commit=there, branch=branch, already=True, attempts=0)
+            return _there(there, already=True)
         before_commit()
         commit = self._commit(plan, state.tip, message)
         refusal = self._push(commit, branch, new=True)
         if refusal is None:
-            return Pushed(commit=commit, branch=branch, already=False, attempts=1)
+            return Pushed(
+                commit=commit,
+                release_file=plan.release_file,
+                branch=branch,
+                already=False,
+                attempts=1,
+            )
         if there := self._proposed(pin, branch):
-            return Pushed(commit=there, branch=branch, already=there != commit, attempts=1)
+            return _there(there, already=there.tip != commit, attempts=1)
         raise refusal
 
-    def _proposed(self, pin: Pin, branch: str) -> str | None:
-        """The tip of the proposal where it is on the remote and pins exactly this."""
+    def _proposed(self, pin: Pin, branch: str) -> OverlayState | None:
+        """The proposal where it is on the remote and pins exactly this."""
         ref = f"refs/heads/{branch}"
         done = self._git.call(
             "ls-remote", "--refs", "--", self._target.remote.url, ref, reaches_remote=True
@@ -337,7 +312,7 @@ class Checkout:
         self._fetch(branch, _PROPOSAL)
         state = self._read_overlay(_PROPOSAL, branch)
         if self._plan(pin, state.tip).unchanged:
-            return state.tip
+            return state
         ours = state.says == pin.release
         raise GitError(
             f"the branch {branch} is there already and pins "
@@ -378,6 +353,17 @@ class Checkout:
         if re.search(r"^!\t", said, re.MULTILINE) and not LOST_RACE.search(said):
             return declined(said, branch, self._identity, new=new)
         return refused("push to", said, self._target, self._git.ignored())
+
+
+def _there(state: OverlayState, *, already: bool, attempts: int = 0) -> Pushed:
+    """What a branch has that pins the release as it was planned."""
+    return Pushed(
+        commit=state.tip,
+        release_file=str(state.release_file),
+        branch=state.branch,
+        already=already,
+        attempts=attempts,
+    )
 
 
 def _pause(attempts: int) -> None:

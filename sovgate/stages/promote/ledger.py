@@ -257,8 +257,12 @@ def open_promotion(data: bytes, trusted: Sequence[Trusted]) -> Promotion:
 
 
 def is_recorded(last: Promotion | None, wanted: Promotion) -> bool:
-    """Whether the last record says all that `wanted` would: the same release, in the same place."""
-    return last is not None and _saying(last) == _saying(wanted)
+    """Whether the last record says all that `wanted` would: the same release, in the same place, by
+    the same release file where both name it."""
+    if last is None or _saying(last) != _saying(wanted):
+        return False
+    files = {last.release_file, wanted.release_file}
+    return None in files or len(files) == 1
 
 
 def _saying(one: Promotion) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ Reads the repository's objects by `sovgate.git`, and builds the result in the sa
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ from sovgate.stages.promote.description import difference
 class Plan:
     """The new bytes of the files that change, and the difference for a person.
 
-    `unchecked` says in words what was not checked of the overlay that would be committed; `beside`
-    what else it says of what runs, which stays as it is (RULES 42).
+    `release_file` is the SHA-256 of the release file as it is to be. `unchecked` says in words what
+    was not checked of the overlay that would be committed; `beside` what else it says of what runs,
+    which stays as it is (RULES 42).
     """
 
     changes: dict[str, bytes]
+    release_file: str
     diff: str
     unchecked: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
@@ -80,11 +83,18 @@ class Planner:
         target = work.target()
         if claimed is not None:
             _require_kept(claimed, target, work.walk, self._folder)
-        new = {name: kustomization, RELEASE_FILE: workloads.release_patch(pin, target)}
+        patch = workloads.release_patch(pin, target)
+        new = {name: kustomization, RELEASE_FILE: patch}
         unchecked = work.check(new, target)
         changes = {key: data for key, data in new.items() if data != old.get(key)}
         diff = difference(self._folder, old, changes)
-        return Plan(changes=changes, diff=diff, unchecked=unchecked, beside=work.beside())
+        return Plan(
+            changes=changes,
+            release_file=hashlib.sha256(patch).hexdigest(),
+            diff=diff,
+            unchecked=unchecked,
+            beside=work.beside(),
+        )
 
     def read(self, tip: str, path: str) -> bytes | Collection[str]:
         item = self._trees.at(tip, path)
