@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import UsageError
+from sovgate.pipeline.drafted import drafts_beside
 from sovgate.pipeline.project import Project
 from sovgate.records import Release
 
@@ -141,6 +142,7 @@ def ask(planned: Planned, crossing: Crossing, to: str) -> tuple[Judged, Record |
         contents=look_into(crossing.evidence.model.resolve(), manifest, opened).contents,
         planned=(record,) if planned.datasets else (),
         foreseen=planned.evidence(manifest.digest, zone),
+        drafts=drafts_beside(crossing.evidence, manifest.digest),
     )
     questions = transfer_questions(crossing.release, manifest.digest, source=zone, destination=to)
     judged = judge(opened, questions, known, now=now)

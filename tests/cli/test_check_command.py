@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,86 @@ def test_a_fix_that_would_not_suffice_alone_is_not_called_one(place: Path) -> No
 def test_a_model_that_nobody_signed_or_recorded_goes_nowhere(place: Path) -> None:
     text = said(10, "check", "model", "--zone", "us-train", "--to", "eu")
     assert "record-required" in text and "signature-required" in text
+
+
+# --- drafts of records that nobody signed ---------------------------------------------------------
+
+ASK = ("check", "model", "--zone", "us-train", "--to", "eu")
+RECORD = "sovgate record MODEL"
+
+
+def drafted(*datasets: str, key: str | None = "file:us.pem") -> None:
+    """Recorded as a training job does it, without a key; the model is signed with `key`."""
+    said(0, "record", "model", *(part for name in datasets for part in ("--dataset", name)))
+    if key is not None:
+        said(0, "sign", "model", "--key", key)
+
+
+def attests(text: str) -> list[list[str]]:
+    return [shlex.split(line)[1:] for line in re.findall(r"sovgate attest [^\n]*", text)]
+
+
+@pytest.mark.parametrize("here", [".", "deep"])
+def test_the_fix_for_a_missing_record_signs_the_draft_that_is_there(
+    place: Path, here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafted("open")
+    (place / "deep").mkdir()
+    monkeypatch.chdir(place / here)
+    asked = ASK if here == "." else ("check", "../model", *ASK[2:], "--project", "..")
+    text = said(10, *asked)
+    assert "fix: sign the draft of a record that lies beside it" in text
+    assert RECORD not in text
+    (command,) = attests(text)
+    said(0, *command)
+    said(0, *asked)
+
+
+def test_a_draft_and_a_signature_are_asked_for_together(place: Path) -> None:
+    drafted("open", key=None)
+    text = said(10, *ASK)
+    assert "all of these together would" in text and RECORD not in text
+    (command,) = attests(text)
+    said(0, *command)
+    said(0, "sign", "model", "--key", "file:us.pem")
+    said(0, *ASK)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "key", "asked", "told"),
+    [
+        # What the draft says is in the way, and the fix is not to record something else.
+        (["kyc-eu"], "eu", "--zone eu --to us-train", "weights-inherit: kyc-eu may go only to EU"),
+        (["open", "kyc-eu"], "us", "--zone us-train --to eu", "trained-in-place: "),
+        # The record of whoever signed the model is missing then (RULES 30).
+        (["open"], "eu", "--zone us-train --to eu", "who signed the model"),
+    ],
+)
+def test_a_draft_that_would_not_do_is_named_and_no_command_offered(
+    place: Path, datasets: list[str], key: str, asked: str, told: str
+) -> None:
+    text = PROJECT.replace("[us-train -> eu]", "[us-train -> eu, eu -> us-train]")
+    (place / "sovgate.yaml").write_text(text)
+    drafted(*datasets, key=f"file:{key}.pem")
+    text = said(10, "check", "model", *asked.split())
+    (line,) = [line for line in text.splitlines() if "is a draft that nobody has signed" in line]
+    assert told in line
+    assert re.search(r"unsigned/provenance-[0-9a-f]{16}\.json", line)
+    assert attests(text) == []
+
+
+def test_what_is_no_draft_of_this_model_is_not_offered(place: Path) -> None:
+    drafted("open", key=None)
+    (draft,) = (place / "model.evidence/unsigned").iterdir()
+    (place / "model/a.bin").write_bytes(b"trained again")
+    said(0, "sign", "model", "--key", "file:us.pem")
+    text = said(10, *ASK)
+    assert (attests(text), RECORD in text) == ([], True)
+    # What cannot be read may be a record, and binds: `attest` would sign nothing (RULES 30).
+    draft.parent.mkdir(exist_ok=True)
+    (draft.parent / draft.name).write_bytes(b"{")
+    text = said(10, *ASK)
+    assert (attests(text), "cannot be counted" in text) == ([], True), text
 
 
 def test_json_says_everything(place: Path) -> None:

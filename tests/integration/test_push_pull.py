@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,19 @@ def test_a_version_that_sounds_as_if_it_moved_is_told_before_it_is_there(
     (crossing.model / "model.bin").write_bytes(b"better")
     crossing.sign()
     assert crossing.run("push", crossing.model, *release)[0] == 21
+
+
+def test_the_fix_of_a_push_without_a_record_signs_the_draft(crossing: Crossing) -> None:
+    (record,) = attest.evidence_dir(crossing.model).glob("provenance-*")
+    record.unlink()
+    crossing.json("record", crossing.model, "--dataset", "public")
+    asked = ("push", crossing.model, "--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+    for dry in ((), ("--dry-run",)):
+        error = crossing.json(*asked, *dry, code=10)["error"]
+        said, command = error["fix"].split(": sovgate ")
+        assert said == "sign the draft of a record that lies beside it"
+    assert crossing.run(*shlex.split(command))[0] == 0
+    assert crossing.run(*asked)[0] == 0
 
 
 def test_an_older_release_says_that_there_is_a_newer_one(crossing: Crossing) -> None:

@@ -22,6 +22,7 @@ from sovgate.stages.record import ancestry, uncovered
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import TrainingRecord
+    from sovgate.pipeline.drafted import Drafts
     from sovgate.stages.attest import RawEvidence
     from sovgate.stages.trust import Trusted
 
@@ -64,6 +65,7 @@ class Known:
     contents   what is known of the files (`decide/contents.py`)
     planned    what a training would record, where there is no model yet
     foreseen   what a dry run would sign; nothing that acts or signs a decision knows of any
+    drafts     records beside the model that nobody signed: only to say so where one is missing
     """
 
     trusted: tuple[Trusted, ...]
@@ -73,6 +75,7 @@ class Known:
     contents: Contents = UNKNOWN
     planned: tuple[TrainingRecord, ...] = ()
     foreseen: tuple[cases.Evidence, ...] = ()
+    drafts: Drafts | None = None
 
 
 def build_case(

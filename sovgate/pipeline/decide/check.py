@@ -18,6 +18,7 @@ from sovgate.pipeline.beside import read_records
 from sovgate.pipeline.decide.case import Known, KnownLocation, Question
 from sovgate.pipeline.decide.contents import look_into
 from sovgate.pipeline.decide.judge import judge
+from sovgate.pipeline.drafted import drafts_beside
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.records import ACTIONS, CLASSES, DEFAULTS, Advance, Options, Release
@@ -33,7 +34,7 @@ _CLASS = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
 @dataclass(frozen=True, kw_only=True)
 class Checked:
     """`saved` is where the signed decision lies, None where it was not asked for; `project` is the
-    file that decided. `seen`: gates of which no result was read.
+    file that decided. `seen`: gates of which no result was read, and drafts that nobody signed.
     """
 
     project: Path
@@ -104,6 +105,7 @@ def check(
             signature=signature,
             locations=_locations(opened, question.destination),
             contents=seen.contents,
+            drafts=drafts_beside(folders, manifest, options),
         ),
     )
     if question.action == "transfer" and judged.first.allowed:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import strict
 from sovgate.errors import ConfigError, EngineError, Inconclusive, SovgateError
+from sovgate.pipeline import drafted
 from sovgate.pipeline.decide.binding import About, Weighed, weigh
 from sovgate.pipeline.decide.case import Known, KnownLocation, Question, build_case
 from sovgate.pipeline.decide.policies import project_policies
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from sovgate.formats.decision import Decision
     from sovgate.keys._api import Signer
     from sovgate.pipeline.decide.contents import Contents
+    from sovgate.pipeline.decide.evidence import Sorted
+    from sovgate.pipeline.drafted import Drafts
     from sovgate.pipeline.project import Project
     from sovgate.records import Release
     from sovgate.stages.attest import RawEvidence
@@ -46,7 +49,7 @@ class Judged:
 
     `documents` are the decisions as signed, () until `signed` made them. `aside`: records that the
     project has set aside, each with its digest, the reason, and the line that says so. `seen`: for
-    each decision, gates of which no result was read.
+    each decision, gates of which no result was read, and drafts of records that nobody signed.
     """
 
     decisions: tuple[Decision, ...]
@@ -198,9 +201,14 @@ def judge(
         found = weighed.found
         if known.foreseen:
             found = replace(found, unclear=_still_unclear(weighed, known.foreseen))
-        case = build_case(project, question, known, found, now=when)
-        decisions.append(policy.decide(case, policies, engine))
-        seen.append(results_missing(decisions[-1], known.evidence))
+
+        def ask(known: Known, question: Question = question, found: Sorted = found) -> Decision:
+            case = build_case(project, question, known, found, now=when)
+            return policy.decide(case, policies, engine)
+
+        decision, drafts = drafted.told(ask(known), known, question.source, ask, policies)
+        decisions.append(decision)
+        seen.append((*results_missing(decision, known.evidence), *drafts))
     return Judged(
         decisions=tuple(decisions),
         locations=dict(known.locations),
@@ -257,6 +265,7 @@ def known_with_signature(
     trusted: tuple[Trusted, ...],
     locations: Mapping[str, KnownLocation | None],
     contents: Contents,
+    drafts: Drafts | None = None,
 ) -> Known:
     """What is known of a model whose bundle `signature` the caller has verified.
 
@@ -271,6 +280,7 @@ def known_with_signature(
         signature=digest,
         locations=locations,
         contents=contents,
+        drafts=drafts,
     )
 
 

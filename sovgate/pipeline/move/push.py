@@ -19,6 +19,7 @@ from sovgate.pipeline.decide.judge import (
     known_with_signature,
     transfer_questions,
 )
+from sovgate.pipeline.drafted import Drafts, drafts_beside
 from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.copies import encrypted_copy, makers
 from sovgate.pipeline.move.movement import (
@@ -83,6 +84,8 @@ def push(
                 options=options,
             )
     move = _Move(opened, release, zone, to, trusted, outgoing)
+    if outgoing.root is not None:
+        move.drafts = drafts_beside(beside, outgoing.manifest.digest, options)
     with timer.step("ask where the store lies"):
         move.locate()
         if not options.dry_run:
@@ -121,6 +124,7 @@ class _Move:
         self.store: Store = opened.store(to)
         self.recipient: Recipient = opened.recipient(to)
         self.located: Located | None = None
+        self.drafts: Drafts | None = None
         self.final: Judged | None = None
         self.seen: contents.Seen | None = None
         if outgoing.root is None:  # encrypted before: only what somebody signed is known of it
@@ -163,6 +167,7 @@ class _Move:
                 trusted=self.trusted,
                 locations={self.to.name: self.located},
                 contents=self.contents,
+                drafts=self.drafts,
             ),
         )
         return judged.signed(self.opened.signer(self.zone.name)) if sign else judged
