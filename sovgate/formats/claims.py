@@ -12,14 +12,16 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from sovgate import strict
 from sovgate.errors import ConfigError, SovgateError, VerificationFailed
 from sovgate.formats.secrets import utf8
 from sovgate.formats.yaml12 import load
 
-#: Larger files of settings are none: a vocabulary, say.
-MAX_FILE = 4 * 1024 * 1024
+#: Of any file of such a kind so much is read. Those that are larger are no settings, but a
+#: vocabulary, say: but for the files that decide, which count where they are larger still.
+MAX_FILE, MAX_SETTINGS = 4 * 1024 * 1024, 16 * 1024 * 1024
 MAX_CLAIMS = 100
 #: The name of a claim among the properties of an SBOM.
 PROPERTY = "sovgate:claimed-base"
@@ -68,6 +70,14 @@ _MERGE = "mergekit"
 _MODEL = ("adapter_config.json", "training_params.json")
 #: How a base is named where it is described by several values; the first that is there counts.
 _NAMED = ("path", "repo_id", "repo", "repo_url", "name_or_path", "id", "url", "name")
+#: What libraries and trainers take their settings from.
+_DECIDES = re.compile(
+    r"(?:.*[._-])?(?:config|params|hparams|args|settings|recipe)\.(?:json|ya?ml|toml)"
+    r"|model_index\.json|modules\.json|mlmodel|mergekit.*",
+    re.DOTALL,
+)
+#: In JSON no text, and so no name.
+_NO_TEXT = re.compile(r"(?:-?[0-9][0-9.eE+-]{0,30}|true|false|null)[ \t]*(?:[,}\]]|$)")
 _WORDS = tuple(sorted({key.encode() for key in KEYS}))
 #: A letter or `_` of a key that JSON may spell in this way.
 _ESCAPED = re.compile(rb"\\u00[4-7]", re.IGNORECASE)
@@ -100,6 +110,14 @@ _FRONT = re.compile(
 _GGUF = re.compile(r"general\.(base_model\.[0-9]{1,4}|source)\.", re.ASCII)
 #: How the readers of headers call what stands there in a list of its own.
 _IN_LIST = "metadata."
+
+
+class Bytes(Protocol):
+    """Random access to a file: `formats.tensors.Source`."""
+
+    @property
+    def size(self) -> int: ...
+    def read(self, offset: int, count: int) -> bytes: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +172,19 @@ def is_settings(name: str) -> bool:
     return base == "mlmodel" or base.endswith((".json", ".yaml", ".yml", ".toml", ".md"))
 
 
+def decides(name: str) -> bool:
+    """Whether a file of that name is settings, and nothing that may be as large as it likes."""
+    return _DECIDES.fullmatch(name.rpartition("/")[2].lower()) is not None
+
+
+def of_file(name: str, source: Bytes) -> Iterator[Claim]:
+    """Claims of a file of settings, as `of_settings`. Raises Malformed where it changes."""
+    most = MAX_SETTINGS if decides(name) else MAX_FILE
+    yield from of_settings(name, source.read(0, min(source.size, most)))
+    if source.size > most == MAX_SETTINGS:
+        yield Claim(file=name, base=f"? (it is larger than {most // 2**20} MiB, and not read)")
+
+
 def of_settings(name: str, data: bytes) -> Iterator[Claim]:
     """Claims of a card, or of a file of settings in JSON, YAML or TOML. Never raises."""
     base = name.rpartition("/")[2].lower()
@@ -164,7 +195,7 @@ def of_settings(name: str, data: bytes) -> Iterator[Claim]:
     value = _card(data) if base.endswith(".md") else _value(base, data)
     if value is None:
         pattern = _KEY_OR_MODEL if model else _KEY
-        yield from _searched(name, data[:MAX_FILE].decode("utf-8", "replace"), pattern)
+        yield from _searched(name, data[:MAX_SETTINGS].decode("utf-8", "replace"), pattern)
         return
     yield from _walk(name, value, KEYS | {"model"} if model else KEYS)
 
@@ -211,6 +242,8 @@ def _searched(name: str, text: str, pattern: re.Pattern[str]) -> Iterator[Claim]
     below = False
     for line in text.splitlines():
         found = [match["rest"] for match in pattern.finditer(line)]
+        if name.lower().endswith(".json"):
+            found = [rest for rest in found if not _NO_TEXT.match(rest)]
         item = _ITEM.match(line) if below and not found else None
         if item is not None:
             found = [item.group(1)]

@@ -12,7 +12,9 @@ import pytest
 from sovgate.errors import Malformed
 from sovgate.formats import claims, provenance
 from sovgate.formats.claims import Claim
+from sovgate.formats.tensors import BytesSource
 from sovgate.stages import attest
+from sovgate.stages import sbom as stage
 from tests.crossing import Crossing, make_crossing
 from tests.downloads import gguf, safetensors
 
@@ -127,6 +129,44 @@ UNUSUAL = {
     "NeMo": ("model_config.yaml", "init_from_nemo_model: ../tuned-1\n"),
     "the folder above": ("adapter_config.json", '{"base_model_name_or_path":"../"}'),
 }
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds of 64 KiB and 1 MiB, to be reached soon."""
+    monkeypatch.setattr(claims, "MAX_FILE", 64 * 1024)
+    monkeypatch.setattr(claims, "MAX_SETTINGS", 1024 * 1024)
+
+
+@pytest.mark.usefixtures("small")
+def test_rule_39_settings_are_read_as_far_as_settings_go(tmp_path: Path) -> None:
+    """And what is larger than any settings are counts as a base of its own."""
+    path = tmp_path / "sub" / "adapter_config.json"
+    path.parent.mkdir()
+    for pad, told in ((0.5, "../tuned-1"), (1.1, "? (it is larger than 1 MiB, and not read)")):
+        path.write_text('{"pad": "' + "x" * int(pad * 1024 * 1024) + '", ' + ADAPTER[1:])
+        found = stage.inspect(tmp_path, "directory", ["sub/adapter_config.json"]).claims
+        assert [claim.base for claim in found] == [told]
+
+
+@pytest.mark.usefixtures("small")
+def test_words_of_a_vocabulary_are_no_bases() -> None:
+    """A tokenizer knows the word, and has a number for it; most are larger than what is read."""
+    words = {f"word{number}": number for number in range(60_000)}
+    vocabulary = {"model": {"vocab": {"BaseModel": 16284, "base_model": 7, **words}}}
+    data = json.dumps(vocabulary).encode()
+    assert len(data) > claims.MAX_SETTINGS
+    assert list(claims.of_file("tokenizer.json", BytesSource(data))) == []
+    assert list(claims.of_settings("vocab.json", data[:1000])) == []
+    named = data[:1000] + b', "base_model": "../tuned-1"'
+    assert [claim.base for claim in claims.of_settings("x.json", named)] == ["../tuned-1"]
+
+
+def test_which_files_are_settings() -> None:
+    for name in ("config.json", "a/adapter_config.json", "train_args.yaml", "model_index.json"):
+        assert claims.decides(name), name
+    for name in ("tokenizer.json", "vocab.json", "metadata.json", "README.md", "config.py"):
+        assert not claims.decides(name), name
 
 
 @pytest.mark.parametrize("case", UNUSUAL)

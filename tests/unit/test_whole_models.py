@@ -94,7 +94,9 @@ def test_rule_38_parts_with_too_few_tensors_or_twice_the_same_are_refused(tmp_pa
     gguf(model / "a.gguf", {"general.architecture": "llama", **split(0, 2)}, 1)
     gguf(model / "b.gguf", split(1, 2), 1)
     gguf(model / "c.gguf", split(1, 2), 1)
-    assert "same part" in refused(model).what
+    error = refused(model)
+    assert error.what == "'b.gguf' and 'c.gguf' say that they are the same part of a model"
+    assert "NAME-00001-of-00002.gguf" in str(error.fix)
 
 
 def test_two_split_models_in_one_folder_are_two_sets(tmp_path: Path) -> None:
@@ -107,6 +109,22 @@ def test_two_split_models_in_one_folder_are_two_sets(tmp_path: Path) -> None:
                 {**more, **split(number, 2, 2)},
                 1,
             )
+    assert len(look(model).summaries) == 4
+
+
+def test_rule_38_two_split_models_that_nothing_tells_apart_are_refused_with_the_way_out(
+    tmp_path: Path,
+) -> None:
+    model = tmp_path / "m"
+    for name in ("q4-a", "q4-b", "q8-a", "q8-b"):
+        number = "ab".index(name[-1])
+        more = {"general.architecture": "llama"} if number == 0 else {}
+        gguf(model / f"{name}.gguf", {**more, **split(number, 2, 2)}, 1)
+    error = refused(model)
+    assert error.what == "'q4-a.gguf' and 'q8-a.gguf' say that they are the same part of a model"
+    for name in ("q8-a", "q8-b"):  # as the fix says
+        (model / name[:2]).mkdir(exist_ok=True)
+        (model / f"{name}.gguf").rename(model / name[:2] / f"{name}.gguf")
     assert len(look(model).summaries) == 4
 
 

@@ -264,12 +264,12 @@ class _Reader:
         if (code := remotecode.find(path, file, file.head, self.names)) is not None:
             self.remote_code[name] = code
         if claims.is_settings(path):
-            data = file.read(0, min(file.size, claims.MAX_FILE))
-            self.claims.update(claims.of_settings(path, data))
-        if leftovers.is_settings(path) and file.size <= leftovers.MAX_SETTINGS:
+            self.claims.update(claims.of_file(path, file))
+        most = claims.MAX_SETTINGS if claims.decides(path) else leftovers.MAX_SETTINGS
+        if leftovers.is_settings(path) and file.size <= most:
             leftovers.refuse_led(name, file.read(0, file.size))
         if read is not None:
-            head = file.read(0, min(read.header or 0, claims.MAX_FILE))
+            head = file.read(0, min(read.header or 0, claims.MAX_SETTINGS))
             self.claims.update(claims.of_header(path, read.facts, head))
             self.tensors(name, read)
         else:

@@ -199,9 +199,14 @@ class References:
         name, first, _ = group[0]
         there = {split.number for _, split, _ in group}
         if len(there) < len(group):
+            numbers = [split.number for _, split, _ in group]
+            twice = next(number for number in numbers if numbers.count(number) > 1)
+            one, other = [who for who, split, _ in group if split.number == twice][:2]
             raise VerificationFailed(
-                f"two files are the same part of {self.shown(name)[:160]!r}",
-                fix="remove one of them",
+                f"{one[:160]!r} and {other[:160]!r} say that they are the same part of a model",
+                why="names that llama.cpp reads would tell two models apart, and these do not",
+                fix="remove one of them; if they are of two models, give the parts such names "
+                f"(NAME-00001-of-{first.count:05d}.gguf), or each model a folder of its own",
                 reason="missing-shard",
             )
         for number in range(first.count):
