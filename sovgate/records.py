@@ -15,7 +15,7 @@ RELEASE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
 _PIN = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 #: What elsewhere names now one thing, now another: tags of images, branches, environments.
 _MOVING = re.compile(
-    r"(.*[._-])?(current|dev|edge|head|latest|main|master|newest|nightly|prod|production|rolling|"
+    r"(.*[._-])?v?(current|dev|edge|head|latest|main|master|newest|nightly|prod|production|rolling|"
     r"stable|staging|trunk)([._-].*)?",
     re.ASCII,
 )

@@ -6,10 +6,12 @@ folders.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import VerificationFailed
+from sovgate.errors import SovgateError, VerificationFailed
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.stages import attest
 
@@ -27,6 +29,34 @@ def read_records(folders: Folders, manifest: str) -> tuple[RawEvidence, ...]:
         for raw in attest.read_below(folder):
             if raw.sha256 not in found and may_bind(raw, manifest):
                 found[raw.sha256] = raw
+    return tuple(found.values())
+
+
+#: What whoever writes one more record is told.
+ALL_COUNT = (
+    "every record that a trusted key signed counts, and the data of all of them bind the model"
+)
+
+
+def records_about(folders: Folders, manifest: str, *, drafts: bool = True) -> tuple[Path, ...]:
+    """Files that read as records about this manifest, whoever signed them, and drafts of such.
+
+    Only to be told to a person: nothing is verified, and what cannot be read is passed over.
+    """
+    from sovgate.formats import foreign
+
+    found: dict[str, Path] = {}
+    for folder in (folders.folder, *folders.others):
+        for read, raws, below in (
+            (foreign.statement, attest.read, folder),
+            (Statement.parse, attest.read_unsigned, folder / attest.UNSIGNED),
+        )[: 2 if drafts else 1]:
+            with contextlib.suppress(SovgateError):
+                for raw in raws(folder):
+                    with contextlib.suppress(SovgateError):
+                        said = read(raw.data)
+                        if (said.role, said.subject_sha256) == ("provenance", manifest):
+                            found.setdefault(raw.sha256, below / raw.name)
     return tuple(found.values())
 
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,36 @@ def test_of_two_records_it_says_what_counts_and_how_to_take_the_earlier_one_away
 
 
 def test_an_earlier_draft_is_told_too(crossing: Crossing) -> None:
-    drafts = ("record", crossing.model, "--dataset")
-    first, signed = crossing.json(*drafts, "kyc"), record(crossing, "--dataset", "public")
-    assert (first["earlier"], signed["earlier"]) == ([], [first["record"]])
-    said = crossing.json(*drafts, "public")
-    assert sorted(said["earlier"]) == sorted([first["record"], signed["record"]])
-    code, text = crossing.run(*drafts, "public")
-    assert (code, "3 records of this model were there already" in text) == (0, True), text
+    draft = ("record", crossing.model, "--dataset", "public", "--parameter")
+    signed = record(crossing, "--dataset", "public")
+    first = crossing.json(*draft, "run=1")
+    assert (signed["earlier"], first["earlier"]) == ([], [signed["record"]])
+    code, text = crossing.run(*draft, "run=2")
+    assert (code, "this model was recorded before" in text) == (0, True), text
+    (command,) = commands(text)
+    assert sorted(shlex.split(command)[2:]) == sorted([signed["record"], first["record"]])
+    # Who signs them hears it too, and no more of drafts that are signed already.
+    attests = ("attest", crossing.model, "--all-unsigned", "--key", "keys/home.pem")
+    code, text = crossing.run(*attests)
+    assert (code, "3 records of this model are there now" in text) == (0, True), text
+    code, text = crossing.run(*attests)
+    assert (code, "records of this model are there" in text) == (0, False), text
+
+
+def test_the_same_draft_again_is_none_that_was_there_before(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Still(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Still:
+            return cls(2026, 11, 28, tzinfo=tz)
+
+    monkeypatch.setattr("sovgate.pipeline.make.record.datetime", Still)
+    first, again = (
+        crossing.json("record", crossing.model, "--dataset", "public") for _ in range(2)
+    )
+    assert first["record"] == again["record"]
+    assert again["earlier"] == []
 
 
 @pytest.mark.parametrize("with_base", [False, True])

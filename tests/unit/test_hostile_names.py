@@ -178,7 +178,9 @@ def test_the_fix_of_a_release_that_was_pinned_keeps_the_pin(told: str, right: st
         assert str(Release.parse(right).pin) == "ab" * 32
 
 
-@pytest.mark.parametrize("version", ["latest", "main", "stable", "current", "head", "prod-eu"])
+@pytest.mark.parametrize(
+    "version", ["latest", "main", "stable", "current", "head", "prod-eu", "vlatest"]
+)
 def test_a_version_that_moves_elsewhere_is_known(version: str) -> None:
     assert f"no other model as kyc/{version}." in str(Release.parse(f"kyc/{version}").moving)
 

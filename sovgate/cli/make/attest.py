@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -125,6 +126,7 @@ def command(
     format_: str,
 ) -> Report:
     """Sign statements about a model that were written without a key."""
+    from sovgate.pipeline.beside import ALL_COUNT
     from sovgate.pipeline.make.attest import LegalWord, Selection, attest, attest_legal
 
     if not legal:
@@ -184,7 +186,14 @@ def command(
     rows += [("signed", f"{item.role}: {item.source} → {item.path}") for item in made.signed]
     rows += [("left", f"{item.role}: {item.source}: {item.why}") for item in made.left]
     count = len(made.signed)
-    nothing = f"no unsigned statement of these roles is in {model.name}.evidence/unsigned/"
+    notes = []
+    if not made.signed and not made.left:
+        notes.append(f"no unsigned statement of these roles is in {model.name}.evidence/unsigned/")
+    if len(made.records) > 1 and any(item.role == "provenance" for item in made.signed):
+        notes += [
+            f"{len(made.records)} records of this model are there now; {ALL_COUNT}",
+            f"if one of them is wrong, remove it: {shlex.join(map(str, made.records))}",
+        ]
     return Report(
         command="attest",
         headline=f"signed {count} statement{'' if count == 1 else 's'} about {made.model.name}",
@@ -205,5 +214,5 @@ def command(
                 {"role": item.role, "source": item.source, "why": item.why} for item in made.left
             ],
         },
-        notes=() if made.signed or made.left else (nothing,),
+        notes=tuple(notes),
     )

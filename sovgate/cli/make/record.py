@@ -210,14 +210,12 @@ def command(
 
 
 def _earlier(made: Recorded) -> list[str]:
-    """What counts where the model was recorded before, and how the earlier record is taken away."""
+    """What counts where the model was recorded before, and how that is taken away."""
+    from sovgate.pipeline.beside import ALL_COUNT
+
     if not made.earlier:
         return []
-    one = len(made.earlier) == 1
     return [
-        f"{'a record' if one else f'{len(made.earlier)} records'} of this model "
-        f"{'was' if one else 'were'} there already; every record that a trusted key signed counts, "
-        "and the data of all of them bind the model",
-        f"if the earlier {'one is' if one else 'ones are'} wrong: rm -- "
-        + shlex.join(map(str, made.earlier)),
+        f"this model was recorded before; {ALL_COUNT}",
+        f"if that record is wrong: rm -- {shlex.join(map(str, made.earlier))}",
     ]

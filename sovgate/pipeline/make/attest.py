@@ -22,6 +22,7 @@ from sovgate.errors import (
 )
 from sovgate.files import read_bounded
 from sovgate.formats.statement import PREDICATE_TYPES, STATEMENT_TYPE, Statement, role_of
+from sovgate.pipeline.beside import records_about
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.decide.in_place import refuse_misplaced_records
 from sovgate.pipeline.make import drafts
@@ -52,11 +53,14 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Attested:
+    """`records`: all signed records about the model that lie there now."""
+
     model: Path
     manifest: str
     key_id: str
     signed: tuple[Item, ...]
     left: tuple[Item, ...]
+    records: tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,6 +318,7 @@ def _seal_all(
         key_id=signer.public_key.key_id,
         signed=tuple(signed),
         left=tuple(left),
+        records=records_about(folders, manifest, drafts=False),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import Malformed, SovgateError, UsageError, VerificationFailed
+from sovgate.errors import Malformed, UsageError, VerificationFailed
 from sovgate.files import read_bounded
+from sovgate.pipeline.beside import records_about
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.decide.in_place import refuse_misplaced
 from sovgate.pipeline.make.claims import differences
@@ -23,7 +23,6 @@ from sovgate.records import DEFAULTS, Advance, Options
 if TYPE_CHECKING:
     from sovgate.formats.provenance import BaseModel, Environment, RecordedDataset, TrainingRecord
     from sovgate.formats.trainingfile import TrainingFile
-    from sovgate.stages.attest import Folders
     from sovgate.stages.trust import Trusted
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
@@ -126,7 +125,7 @@ def record(
         predicate=_readable(training),
     )
     folders = evidence_of(model, options, opened)
-    folder, earlier = folders.folder, _earlier(folders, taken.manifest.digest)
+    folder, earlier = folders.folder, records_about(folders, taken.manifest.digest)
     signed_by = None
     if key is None:
         path = attest.add_unsigned(folder, "provenance", statement.payload())
@@ -146,31 +145,8 @@ def record(
         bases=entries,
         unknown=tuple(entry.name for entry in entries if not entry.records and not entry.public),
         claims=differences(inspected, training),
-        earlier=earlier,
+        earlier=tuple(one for one in earlier if one != path),  # a draft may be the very same
     )
-
-
-def _earlier(folders: Folders, manifest: str) -> tuple[Path, ...]:
-    """Files of records about this manifest, whoever signed them: only to be told to a person."""
-    from sovgate.formats import foreign
-    from sovgate.formats.statement import Statement
-    from sovgate.stages import attest
-
-    found: dict[str, Path] = {}
-    for folder in (folders.folder, *folders.others):
-        with contextlib.suppress(SovgateError):  # whoever decides says what is wrong there
-            signed = [(folder / raw.name, raw, foreign.statement) for raw in attest.read(folder)]
-            below = folder / attest.UNSIGNED
-            drafts = attest.read_unsigned(folder)
-            for path, raw, read in [
-                *signed,
-                *((below / raw.name, raw, Statement.parse) for raw in drafts),
-            ]:
-                with contextlib.suppress(SovgateError):
-                    said = read(raw.data)
-                    if (said.role, said.subject_sha256) == ("provenance", manifest):
-                        found.setdefault(raw.sha256, path)
-    return tuple(found.values())
 
 
 def own_datasets(
