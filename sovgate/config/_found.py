@@ -15,8 +15,8 @@ from sovgate.links import is_ours, open_beneath
 
 FILE_NAME = "sovgate.yaml"
 MAX_BYTES = 1024 * 1024
-#: How deep below a folder projects are looked for, in how many folders, and how many are named.
-DEPTH, MAX_FOLDERS, SHOWN = 4, 2000, 4
+#: How deep below a folder projects are looked for, among how many folders, and how many are named.
+DEPTH, MAX_FOLDERS, SHOWN = 4, 1000, 4
 #: What may be large and holds no project of the user's.
 _SKIP = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
 
@@ -47,7 +47,7 @@ def find(start: Path | None) -> Path:
 def meant(folder: Path) -> str | None:
     """What to add to a command that found no project at `folder`: of those not far below. A hint
     for a person: none of them is read. None where there is none."""
-    found = list(itertools.islice(_below(folder), MAX_FOLDERS))
+    found = list(_below(folder))
     if not found:
         return None
     options = [f"--project {shlex.quote(str(path))}" for path in found[:SHOWN]]
@@ -58,10 +58,8 @@ def meant(folder: Path) -> str | None:
 
 def _below(folder: Path) -> Iterator[Path]:
     """Links and hidden folders are passed over, and so is what cannot be read."""
-    waiting = deque([(folder, 1)])
-    for _ in range(MAX_FOLDERS):
-        if not waiting:
-            return
+    waiting, left = deque([(folder, 1)]), MAX_FOLDERS
+    while waiting and left > 0:
         place, depth = waiting.popleft()
         try:
             with os.scandir(place) as listing:
@@ -69,9 +67,10 @@ def _below(folder: Path) -> Iterator[Path]:
                     entry.name
                     for entry in itertools.islice(listing, MAX_FOLDERS)
                     if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-                )
+                )[:left]
         except OSError:
             continue
+        left -= len(names)
         for name in names:
             path = place / name
             if os.path.isfile(path / FILE_NAME):  # noqa: PTH113 (Path's raises)

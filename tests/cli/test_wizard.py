@@ -133,6 +133,15 @@ def test_a_folder_that_cannot_be_is_refused_before_any_question(
         with pytest.raises(UsageError):
             asks.run(replace(BARE, folder=Path(name)))
         assert asks.said == ""
+    (here / "old").mkdir()
+    (here / "old/sovgate.yaml").write_text("version: 1\n")
+    asks = Terminal(monkeypatch)
+    with pytest.raises(UsageError) as caught:
+        asks.run(replace(BARE, folder=Path("old")))
+    assert (caught.value.reason, asks.said) == ("output-exists", "")
+    # By its options, what is missing is written, as ever.
+    options = replace(BARE, folder=Path("old"), pattern="central", train=US, serve=(EU,))
+    assert Terminal(monkeypatch, "kyc", "none").run(options).model == "kyc"
     asks = Terminal(monkeypatch, "vision", "kyc", US, EU, "no", "none")
     assert asks.run().model == "kyc"
     assert "'vision' cannot be the name" in asks.said

@@ -163,6 +163,8 @@ def asked(flags: Flags, name: str) -> Answers:
     from sovgate.pipeline.look import init as pipeline
 
     pipeline.check_place(flags.folder)
+    if not (flags.pattern and flags.train and flags.serve):
+        pipeline.check_free(flags.folder)
     if flags.gitops is not None:
         pipeline.check_gitops(flags.gitops)
     click.echo("A region is provider:region; `sovgate regions list` has them all.", err=True)

@@ -39,6 +39,7 @@ __all__ = [
     "Made",
     "ZoneAnswer",
     "check",
+    "check_free",
     "check_gitops",
     "check_place",
     "data_answer",
@@ -112,6 +113,20 @@ def check_place(folder: Path, model: str = "") -> str:
     _check_folder(folder)
     _place(folder, model)
     return model
+
+
+def check_free(folder: Path) -> None:
+    """That there is no project yet, before anybody is asked: answers would hardly be those by which
+    it was made. Raises UsageError."""
+    path = folder / PROJECT
+    if os.path.lexists(path):
+        raise UsageError(
+            f"{str(path)!r} already exists",
+            why="nothing is ever overwritten",
+            fix="choose another folder; or, for files that are missing, give the options by which "
+            "it was made: --pattern, --train and --serve at least",
+            reason="output-exists",
+        )
 
 
 def init(folder: Path, answers: Answers, *, hosted: bool = False, dry_run: bool = False) -> Made:
