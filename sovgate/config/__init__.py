@@ -165,7 +165,7 @@ def _gitops(section: Section) -> GitOps:
         section.refuse(
             "path",
             "gitops.path must be inside the repository",
-            fix="name the overlay from the root, for example overlays/eu",
+            fix="name the folder that the cluster builds, from the root, for example overlays/eu",
         )
     branch = section.text("branch") if section.has("branch") else "main"
     made = GitOps(

@@ -144,7 +144,7 @@ def _mapping(data: bytes, name: str) -> dict[str, Any]:
     ):
         raise ConfigError(
             f"{name} is not a kustomization",
-            fix="name the folder of a kustomize overlay in gitops.path",
+            fix="name the overlay in gitops.path: the folder that the cluster builds",
             where=Where(path=name, line=1),
             reason="bad-overlay",
         )

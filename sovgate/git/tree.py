@@ -75,7 +75,7 @@ class Trees:
             if item is None:
                 raise ConfigError(
                     f"there is no {shown!r} in the Git repository",
-                    fix="correct gitops.path, or commit the overlay first",
+                    fix="set gitops.path to the folder that the cluster builds, or commit it",
                     reason="no-overlay",
                 )
             if item.kind != "tree":

@@ -173,6 +173,20 @@ def test_zizmor_jactionlint_and_the_schema_find_nothing(
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_head_of_the_release_says_what_to_run_again(made: Path) -> None:
+    """What a job left is gone once the run has failed, so a job that pulls has to be run again."""
+    text = (made / ".github/workflows/sovgate-release.yml").read_text()
+    head = " ".join(text.partition("name: ")[0].replace("#", "").split())
+    jobs = yaml.safe_load(text)["jobs"]
+    removes = [job for name, job in jobs.items() if name.startswith("clean-")]
+    assert all(job["if"] == "always()" for job in removes)
+    assert {"train", "send"} <= {need for job in removes for need in job["needs"]}
+    assert 'If `send` fails, "Re-run failed jobs" finds no model' in head
+    assert 'choose "Re-run all jobs"' in head
+    assert "re-run the job receive-ZONE: it pulls again" in head
+    assert [name for name in jobs if name.startswith("receive-")]
+
+
 def test_rule_23_no_job_with_a_key_runs_model_code(project: Path) -> None:
     """RULES 23: nor on anything but a protected tag; and each job has one zone's keys at most."""
     folder = project / ".github/workflows"

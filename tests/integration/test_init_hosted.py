@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.integration.test_init import ZIZMOR, sovgate, tree
+from tests.kill import ROOT
 
 PLACES = ("--train", "aws:us-east-1", "--serve", "eu=aws-eusc:eusc-de-east-1")
 PROJECTS = {
@@ -25,6 +26,9 @@ def test_no_hosted_job_holds_a_key_a_model_or_data(tmp_path: Path, name: str) ->
     said = sovgate("init", "kyc", *PROJECTS[name], *HOSTED, cwd=tmp_path, text=True)
     assert "nobody can say where a hosted runner is" in str(said)
     assert "actions.md#hosted-runners" in str(said)
+    later = "nothing is promoted yet; to add it later: "
+    assert (later in str(said)) == ("--gitops" not in PROJECTS[name])
+    assert "\n## Added later\n" in (ROOT / "docs/gitops.md").read_text(encoding="utf-8")
     folder = tmp_path / "kyc/.github/workflows"
     texts = {path.name: path.read_text() for path in folder.iterdir()}
     assert set(texts) == {"sovgate-check.yml", "sovgate-policy.yml"}

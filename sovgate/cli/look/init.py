@@ -198,6 +198,8 @@ def _report(made: Made, answers: Answers, hosted: bool) -> Report:
     notes += made.elsewhere
     notes += answers.left_out()
     notes += answers.without_kms()
+    if answers.gitops is None:
+        notes.append(f"nothing is promoted yet; to add it later: {DOCS}/gitops.md#added-later")
     if hosted:
         notes += [
             "no workflow trains, signs, sends or receives: nobody can say where a hosted runner is",
