@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any, Protocol, cast
 
+from sovgate.errors import Malformed
+
 #: What is unpacked in all: so much, and so many times the size of the file. As `scanner.streams`.
 BASE, FACTOR = 64 * 1024 * 1024, 16
 MAX_MEMBERS, MAX_DEPTH = 100_000, 8
@@ -39,6 +41,24 @@ class Bytes(Protocol):
 
 class TooMuchError(Exception):
     """More than is looked through."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What lies in an archive as a source of bytes. Its size is known once it was read through."""
+
+    content: Content
+
+    @property
+    def size(self) -> int:
+        return self.content.length()
+
+    def read(self, offset: int, count: int) -> bytes:
+        self.content.seek(offset)
+        data = self.content.read(count)
+        if len(data) < count:
+            raise Malformed("the file ends too early")
+        return data
 
 
 class _Budget:

@@ -230,7 +230,9 @@ def of_header(name: str, facts: Mapping[str, str], head: bytes = b"") -> Iterato
 def _may_claim(data: bytes) -> bool:
     """Most files hold none of these words, and that is told soon."""
     small = data.lower().replace(b"-", b"_")
-    return any(word in small for word in _WORDS) or _ESCAPED.search(data) is not None
+    # Each word has one of these in it, and most files have none.
+    near = b"model" in small or b"_path" in small or b"_from" in small
+    return (near and any(word in small for word in _WORDS)) or _ESCAPED.search(data) is not None
 
 
 def _folded(key: str) -> str:

@@ -37,6 +37,12 @@ class Bytes(Protocol):
     def read(self, offset: int, count: int) -> bytes: ...
 
 
+def may_bring(name: str) -> bool:
+    """Whether a file of that name, in an archive, is looked into."""
+    base = name.rpartition("/")[2].lower()
+    return base.endswith((".json", ".h5", ".hdf5")) or tfgraph.is_graph(base)
+
+
 def find(name: str, source: Bytes, head: bytes, names: Collection[str] = ()) -> str | None:
     """What a file brings or asks for, or None. `head` is its beginning; `names` as in `asked`.
 

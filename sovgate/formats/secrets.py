@@ -10,6 +10,7 @@ import base64
 import binascii
 import codecs
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from sovgate.formats import archives
@@ -240,19 +241,26 @@ class Bytes(Protocol):
     def read(self, offset: int, count: int) -> bytes: ...
 
 
-def search(name: str, source: Bytes) -> tuple[str, int | None] | None:
+def search(
+    name: str,
+    source: Bytes,
+    visit: Callable[[tuple[str, ...], archives.Content], None] | None = None,
+) -> tuple[str, int | None] | None:
     """The first secret of a file, and its line; None where none is found.
 
     A text is searched as a whole, anything else at its beginning and end; of what lies in archives,
     at any depth, texts and the beginnings of other files. What is too much to be looked through
-    counts (`UNSEARCHED`). Raises Malformed where the file changes underneath.
+    counts (`UNSEARCHED`). `visit` is shown each file in an archive, and the way to it. Raises
+    Malformed where the file changes underneath.
     """
-    size = source.size
-    head = source.read(0, min(size, _HEAD))
+    head = source.read(0, min(source.size, _HEAD))
     if not archives.is_archive(head):
         return _search(name, source, head)
     try:
         for way, file in archives.walk(source):
+            if visit is not None:
+                visit(way, file)
+                file.seek(0)
             if (inside := _inside(way[-1], file)) is not None:
                 shown = " > ".join(part[:160] for part in way if part) or "what is packed in it"
                 return f"{inside} in {shown}", None

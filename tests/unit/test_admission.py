@@ -521,7 +521,7 @@ def test_rule_38_the_zone_looks_again_when_it_has_opened_a_model(
     (crossing.model / ".env").write_text(TOKEN)
     sign_elsewhere(crossing, crossing.model)
     with monkeypatch.context() as patch:
-        patch.setattr(secrets, "search", lambda name, source: None)
+        patch.setattr(secrets, "search", lambda *_: None)
         crossing.push()
     said = crossing.pull(code=10)["error"]
     assert said["reason"] == "no-secrets"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,13 +13,23 @@ from typing import Any
 
 import pytest
 
-from sovgate.formats import hdf5, keras, remotecode, tfgraph
+from sovgate.errors import VerificationFailed
+from sovgate.formats import keras, remotecode, tfgraph
 from sovgate.formats.tensors import BytesSource
 from sovgate.stages import sbom as stage
 
 
 def found(name: str, data: bytes) -> str | None:
     return remotecode.find(name, BytesSource(data), data[: 64 * 1024])
+
+
+#: As h5py 3 writes `f.attrs["model_config"] = …` of a Lambda layer, by zlib and base64.
+HDF5 = {
+    kind: zlib.decompress(base64.b64decode(text))
+    for kind, text in json.loads(
+        (Path(__file__).parents[1] / "vectors" / "hdf5.json").read_text()
+    ).items()
+}
 
 
 # --- Keras ----------------------------------------------------------------------------------------
@@ -53,7 +64,7 @@ def archive(config: bytes, name: str = "config.json") -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as zipped:
         zipped.writestr("metadata.json", '{"keras_version": "3.8.0"}')
         zipped.writestr(name, config)
-        zipped.writestr("model.weights.h5", hdf5.SIGNATURE)
+        zipped.writestr("model.weights.h5", HDF5["weights-alone"])
     return out.getvalue()
 
 
@@ -118,15 +129,6 @@ def test_an_archive_whose_settings_cannot_be_read_counts() -> None:
     assert "cannot be read" in (found("model.keras", whole[:-30]) or "")
     assert found("model.keras", archive(b"{}", "other.json")) is None
     assert found("model.keras", b"no archive") is None
-
-
-#: As h5py 3 writes `f.attrs["model_config"] = …` of a Lambda layer, by zlib and base64.
-HDF5 = {
-    kind: zlib.decompress(base64.b64decode(text))
-    for kind, text in json.loads(
-        (Path(__file__).parents[1] / "vectors" / "hdf5.json").read_text()
-    ).items()
-}
 
 
 @pytest.mark.parametrize("kind", sorted(HDF5))
@@ -261,6 +263,61 @@ def test_a_layer_behind_endless_space_counts(monkeypatch: pytest.MonkeyPatch) ->
     assert (
         found("keras_metadata.pb", bytes(1500) + b'{"class_name": "Dense"}' + bytes(3000)) is None
     )
+
+
+# --- in archives ----------------------------------------------------------------------------------
+def packed(name: str, data: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tarred:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        tarred.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("config.json", b'{"auto_map": {"AutoModel": "m.Model"}}', "m.Model, in config.json"),
+        ("1/saved_model.pb", saved(graph(node("x", "PyFunc"))), ", in 1/saved_model.pb"),
+        ("m.h5", HDF5["variable"], f"{LAMBDA}, in m.h5"),
+        (
+            "m.keras",
+            archive(json.dumps(layer("Lambda")).encode()),
+            f"{LAMBDA}, in m.keras > config.json",
+        ),
+    ],
+)
+def test_rule_34_code_in_an_archive_is_code(
+    tmp_path: Path, name: str, data: bytes, told: str
+) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(packed(name, data))
+    inspected = stage.inspect(tmp_path, "directory", ["model.tar.gz"])
+    assert inspected.remote_code["model.tar.gz"].endswith(told)
+
+
+def test_an_archive_of_keras_is_one_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(archive(json.dumps(layer("Lambda")).encode()))
+    inspected = stage.inspect(tmp_path, "directory", ["blob"])
+    assert inspected.remote_code == {"blob": f"{LAMBDA}, in config.json"}
+
+
+def test_rule_39_a_base_that_a_file_in_an_archive_names_is_claimed(tmp_path: Path) -> None:
+    adapter = b'{"base_model_name_or_path": "../tuned-1"}'
+    (tmp_path / "model.tar.gz").write_bytes(packed("adapter_config.json", adapter))
+    (claim,) = stage.inspect(tmp_path, "directory", ["model.tar.gz"]).claims
+    assert (claim.file, claim.base) == ("model.tar.gz > adapter_config.json", "../tuned-1")
+
+
+def test_rule_38_a_pointer_in_an_archive_stands_for_a_file_all_the_same(tmp_path: Path) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064d}\nsize 4976\n"
+    (tmp_path / "model.tar.gz").write_bytes(packed("w.safetensors", pointer.encode()))
+    with pytest.raises(VerificationFailed) as caught:
+        stage.inspect(tmp_path, "directory", ["model.tar.gz"])
+    assert caught.value.reason == "lfs-pointer"
+    assert caught.value.what.startswith("model.tar.gz: 'w.safetensors' is a pointer of Git LFS")
+    (tmp_path / "model.tar.gz").write_bytes(packed("empty.npy", b""))
+    stage.inspect(tmp_path, "directory", ["model.tar.gz"])
 
 
 # --- the model ------------------------------------------------------------------------------------

@@ -162,6 +162,12 @@ def test_words_of_a_vocabulary_are_no_bases() -> None:
     assert [claim.base for claim in claims.of_settings("x.json", named)] == ["../tuned-1"]
 
 
+@pytest.mark.parametrize("key", sorted(claims.KEYS))
+def test_rule_39_each_key_is_found(key: str) -> None:
+    (claim,) = claims.of_settings("a.json", json.dumps({key: "org/base"}).encode())
+    assert claim.base == "org/base"
+
+
 def test_which_files_are_settings() -> None:
     for name in ("config.json", "a/adapter_config.json", "train_args.yaml", "model_index.json"):
         assert claims.decides(name), name

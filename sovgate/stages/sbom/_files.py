@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sovgate.errors import Malformed
-from sovgate.formats import secrets
+from sovgate.formats import archives, claims, remotecode, secrets, standins
+from sovgate.formats.claims import Claim
+from sovgate.formats.standins import StandIn
 
 HEAD = 64 * 1024
 
@@ -46,21 +48,66 @@ class Beginning:
         return self.file.read(offset, count)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """A secret in a file, and what lies in it, where it is an archive.
+
+    `pointer`: the way to a file that stands for another one, and what it is.
+    """
+
+    secret: tuple[str, int | None] | None
+    code: str | None = None
+    claims: tuple[Claim, ...] = ()
+    pointer: tuple[str, StandIn] | None = None
+
+
 #: What was searched by this process already, by name and state: `release` asks at each step.
-_SEARCHED: dict[tuple[object, ...], tuple[str, int | None] | None] = {}
+_SEARCHED: dict[tuple[object, ...], Searched] = {}
 _MAX_SEARCHED = 10_000
 
 
-def secret(
-    path: str, source: secrets.Bytes, state: os.stat_result
-) -> tuple[str, int | None] | None:
-    """`secrets.search`, once a file in one state. A small file is searched anew."""
+def search(path: str, source: secrets.Bytes, state: os.stat_result) -> Searched:
+    """Once a file in one state; a small file is searched anew.
+
+    Of files in an archive the same is asked as of those beside it: RULES 34, 38, 39.
+    """
     if source.size <= HEAD:
-        return secrets.search(path, source)
+        return _Search(path).result(source)
     times = (state.st_mtime_ns, state.st_ctime_ns)
     key = (path, state.st_dev, state.st_ino, state.st_size, source.size, *times)
     if key not in _SEARCHED:
         if len(_SEARCHED) >= _MAX_SEARCHED:
             _SEARCHED.clear()
-        _SEARCHED[key] = secrets.search(path, source)
+        _SEARCHED[key] = _Search(path).result(source)
     return _SEARCHED[key]
+
+
+class _Search:
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.code: str | None = None
+        self.claims: list[Claim] = []
+        self.pointer: tuple[str, StandIn] | None = None
+
+    def result(self, source: secrets.Bytes) -> Searched:
+        return Searched(
+            secret=secrets.search(self.path, source, self.visit),
+            code=self.code,
+            claims=tuple(self.claims),
+            pointer=self.pointer,
+        )
+
+    def visit(self, way: tuple[str, ...], content: archives.Content) -> None:
+        name, shown = way[-1], " > ".join(part[:160] for part in way if part)
+        head = content.read(HEAD)
+        if self.pointer is None and len(head) < HEAD:
+            found = standins.find(name, head, len(head))
+            # Others may be meant, in an archive: empty files, say, in a data set.
+            if found is not None and found.reason.endswith("-pointer") and found.target is None:
+                self.pointer = shown, found
+        if self.code is None and remotecode.may_bring(name):
+            code = remotecode.find(name, archives.Whole(content), head)
+            self.code = None if code is None else f"{code}, in {shown}"
+        if claims.is_settings(name) and len(self.claims) < claims.MAX_CLAIMS:
+            for claim in claims.of_file(name, archives.Whole(content)):
+                self.claims.append(replace(claim, file=f"{self.path} > {shown}"[: claims.MAX_TEXT]))

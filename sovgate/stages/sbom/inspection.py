@@ -21,8 +21,7 @@ from sovgate.formats import huggingface as hf
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.links import opened_model
 from sovgate.scanner.child import AHEAD, Found, Look, Scanner
-from sovgate.stages.sbom._files import Beginning, File
-from sovgate.stages.sbom._files import secret as secret_of
+from sovgate.stages.sbom._files import Beginning, File, search
 from sovgate.stages.sbom.references import References, refused
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[^/]*", re.ASCII | re.IGNORECASE)
@@ -259,10 +258,15 @@ class _Reader:
         read = None if kind is None else tensors.read(kind, file)
         # The numbers of tensors hold no text; there are gigabytes of them.
         searched = file if read is None or read.header is None else Beginning(file, read.header)
-        if (secret := secret_of(path, searched, self.states[name])) is not None:
-            self.secrets[name] = secret
-        if (code := remotecode.find(path, file, file.head, self.names)) is not None:
+        inside = search(path, searched, self.states[name])
+        if inside.secret is not None:
+            self.secrets[name] = inside.secret
+        if inside.pointer is not None:
+            raise refused(*inside.pointer)
+        code = remotecode.find(path, file, file.head, self.names) or inside.code
+        if code is not None:
             self.remote_code[name] = code
+        self.claims.update(inside.claims)
         if claims.is_settings(path):
             self.claims.update(claims.of_file(path, file))
         most = claims.MAX_SETTINGS if claims.decides(path) else leftovers.MAX_SETTINGS

@@ -70,7 +70,7 @@ class References:
 
     def look(self, name: str, source: tensors.Source, head: bytes) -> None:
         """Of a file that is no tensor file itself: which others it needs."""
-        path = self.shown(name)
+        path = self.alone or name
         if (shards := tfcheckpoint.shards(path, source)) is not None:
             self.checkpoints[name] = shards
         elif openvino.is_graph(path, head) and (end := openvino.weights_end(source)):
