@@ -20,7 +20,7 @@ from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.own_roles import require_release
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
-from sovgate.pipeline.steps import ALREADY, DENIED, LEFT, WOULD, Log, Step, StepResult
+from sovgate.pipeline.steps import ALREADY, DENIED, LEFT, WOULD, Log, Step, StepResult, aside
 from sovgate.records import DEFAULTS, Options, Release
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class _ReleaseRun:
             self.listed, self.manifest = found.manifest, found.manifest.digest
             self.already = Already.of(self.evidence, self.manifest, self.opened, self._key)
             own, zone = self.already.signed(), found.signer.zone
-            say.said = f"signed by {found.signer.name} already"
+            say.said = f"signed by {found.signer.name} already{aside(found.left_out)}"
             say.outcome = ALREADY
         if not own and (anew or zone in (None, self.zone)):
             self._sign(before=found.signer.name)
@@ -209,7 +209,7 @@ class _ReleaseRun:
             self.manifest = made.manifest.digest
             self.already = Already.of(self.evidence, self.manifest, self.opened, self._key)
             other = "" if before is None else f"; {before} had signed it, which is kept"
-            say.said = f"by the key {made.key_id[:16]}…{other}"
+            say.said = f"by the key {made.key_id[:16]}…{other}{aside(made.left_out)}"
 
     def _would(self, say: StepResult, what: str) -> Planned:
         say.outcome, say.said = WOULD, f"would {what}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sovgate.errors import SovgateError, disk_error
+from sovgate.formats import leftovers
 
 DONE, ALREADY, LEFT, WOULD, DENIED = "done", "already", "left", "would", "denied"
 
@@ -80,3 +81,9 @@ class Log:
         error.details = (*error.details, f"stopped at: {where}; done before: {done}")
         steps = [step.json() for step in self.steps]
         error.data = {**error.data, "stopped-at": name, "steps": steps}
+
+
+def aside(left_out: Sequence[str]) -> str:
+    """What a step adds of leftovers of tools that it passed over."""
+    told = leftovers.told(left_out)
+    return "" if told is None else f"; {told}"

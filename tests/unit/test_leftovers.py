@@ -148,7 +148,7 @@ def test_rule_02_a_leftover_that_nobody_named_is_refused(crossing: Crossing) -> 
         assert "tools leave such files in folders: remove '.cache/huggingface/x'" in text
 
 
-def test_verify_encrypt_and_push_name_what_is_left_out_as_sign_does(crossing: Crossing) -> None:
+def test_what_reads_a_whole_model_names_what_is_left_out_as_sign_does(crossing: Crossing) -> None:
     put(crossing.model, {".DS_Store": b"x"})
     told = "no part of the model, since tools leave it in folders: .DS_Store"
     assert told in crossing.run("sign", "model", "--key", KEY)[1]
@@ -162,7 +162,12 @@ def test_verify_encrypt_and_push_name_what_is_left_out_as_sign_does(crossing: Cr
     assert (said["left-out"], said["files"]) == ([".DS_Store"], 4)
     crossing.json("record", "model", "--dataset", "public", "--key", KEY)
     release = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
-    code, text = crossing.run("push", "model", *release)
+    for command in ("push", "release"):
+        code, text = crossing.run(command, "model", *release)
+        assert (code, told in text) == (0, True), text
+    shutil.rmtree(attest.evidence_dir(crossing.model))
+    release = ("--release", "churn/1.1.0", "--zone", "home", "--to", "eu", "--dataset", "public")
+    code, text = crossing.run("release", "model", *release)
     assert (code, told in text) == (0, True), text
 
 
