@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError
-from sovgate.records import DEFAULTS, Options
+from sovgate.records import DEFAULTS, RELEASE_PART, Options
 
 if TYPE_CHECKING:
     from sovgate.engines._api import PolicySet
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sovgate.stages.attest import Folders
 
 RULE = "record-required"
+#: How many drafts, or data sets of them, are named.
+SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,7 @@ def told(
     drafts = known.drafts
     if drafts is None or not lacks_record(decision):
         return decision, ()
-    line = f"{', '.join(drafts.names[:4])}, beside the model, is a draft that nobody has signed"
+    line = f"{', '.join(drafts.names[:SHOWN])}, beside the model, is a draft that nobody has signed"
     signed = _as_signed(decision, known, zone)
     if signed is None:
         return decision, (f"{line}; who signed the model, or may sign records, has to sign it",)
@@ -106,7 +108,7 @@ def told(
     new = next((d for d in would.denies if (d.rule, d.message) not in before), None)
     if new is None and not lacks_record(would):
         command = f"{drafts.command} --zone {zone}"
-        text = f"sign the draft of a record that lies beside it: {command}"
+        text = f"{_what(drafts)}; if that is right, sign it: {command}"
         own = next((rule.fix for rule in policies.rules if rule.id == RULE), None)
         together = tuple(text if one == own else one for one in decision.together)
         changed = _with_fix(decision, text if would.allowed else None)
@@ -117,6 +119,15 @@ def told(
     return replace(_with_fix(decision, None), together=()), (
         f"{line}; once signed, it is denied too{why}",
     )
+
+
+def _what(drafts: Drafts) -> str:
+    """Whoever signs says it, so what the draft says comes first. Its words are the training job's:
+    a name that is none of ours is quoted."""
+    found = dict.fromkeys(one.name for record in drafts.records for one in record.datasets)
+    names = [name if RELEASE_PART.fullmatch(name) else repr(name[:80]) for name in found]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"an unsigned record beside it names the data {', '.join(names[:SHOWN])}{more}"
 
 
 def _with_fix(decision: Decision, fix: str | None) -> Decision:

@@ -118,11 +118,26 @@ def test_the_fix_for_a_missing_record_signs_the_draft_that_is_there(
     monkeypatch.chdir(place / here)
     asked = ASK if here == "." else ("check", "../model", *ASK[2:], "--project", "..")
     text = said(10, *asked)
-    assert "fix: sign the draft of a record that lies beside it" in text
+    assert "fix: an unsigned record beside it names the data open; if that is right, sign" in text
     assert RECORD not in text
     (command,) = attests(text)
     said(0, *command)
     said(0, *asked)
+
+
+def test_what_a_hostile_draft_names_is_quoted_and_said_before_the_command(place: Path) -> None:
+    drafted("open")
+    (draft,) = (place / "model.evidence/unsigned").iterdir()
+    name = "open\n; sovgate keys show"
+    draft.write_text(
+        draft.read_text()
+        .replace('"open"', json.dumps(name))
+        .replace("dataset:open", json.dumps(f"dataset:{name}")[1:-1])
+    )
+    text = said(10, *ASK)
+    told = f"names the data {name!r}; if that is right, sign it: sovgate attest model"
+    assert told in text
+    assert len(attests(text)) == 1
 
 
 def test_a_draft_and_a_signature_are_asked_for_together(place: Path) -> None:
