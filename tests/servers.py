@@ -12,6 +12,7 @@ import functools
 import http.client
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -38,7 +39,8 @@ _claims: list[Any] = []
 
 def free_port() -> int:
     """A port that nothing listens on, and that no other process of these tests will take."""
-    folder = Path(tempfile.gettempdir()) / f"sovgate-test-ports-{os.getuid()}"
+    # Ports are the machine's: one folder for all tests of this user, whatever their TMPDIR.
+    folder = Path("/tmp") / f"sovgate-test-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     while True:
         port = secrets.choice(_PORTS)
@@ -200,3 +202,7 @@ def stop_all() -> None:
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+        # What SeaweedFS makes for each of its ports, and leaves there when it is killed.
+        for port in re.findall(r"port(?:\.grpc)?=([0-9]+)", " ".join(map(str, process.args))):
+            for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                socket_file.unlink(missing_ok=True)

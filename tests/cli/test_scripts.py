@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from scripts import run_tests
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -89,3 +91,20 @@ def test_the_image_is_filled_from_any_folder(tmp_path: Path) -> None:
     assert done.stdout.startswith("sovgate==")
     assert list((tmp_path / "wheels").glob("sovgate-*.whl"))
     assert not (ROOT / "wheels").exists()
+
+
+def test_files_of_tests_lie_in_memory_where_there_is_room_and_programs_run() -> None:
+    """Docker mounts it without the right to run programs; a small machine has no room."""
+    folder, much = Path("/dev/shm"), 64 * 2**30
+
+    def lies(options: str, kind: str = "tmpfs", available: int = much, free: int = much) -> bool:
+        mounts = f"/dev/vda / ext4 rw 0 0\nshm /dev/shm {kind} {options} 0 0\n"
+        return run_tests.in_memory(folder, mounts=mounts, available=available, free=free)
+
+    assert lies("rw,nosuid,nodev,relatime")
+    assert not lies("rw,nosuid,nodev,noexec")
+    assert not lies("ro")
+    assert not lies("rw", kind="ext4")
+    assert not lies("rw", free=64 * 2**20)
+    assert not lies("rw", available=4 * 2**30)
+    assert not run_tests.in_memory(folder, mounts="", available=much, free=much)
