@@ -78,15 +78,29 @@ def machines(least: tuple[int, int] = (3, 11)) -> Iterator[Machine]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Package:
+    """What an installed package says of itself, read once."""
+
+    version: str
+    requires: tuple[Requirement, ...]
+
+    @classmethod
+    def of(cls, found: Distribution) -> Package:
+        said = found.metadata
+        texts = said.get_all("Requires-Dist") or []
+        return cls(version=said["Version"], requires=tuple(map(Requirement, texts)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Installed:
     """An environment that was made from a lock: the packages in its folders."""
 
-    packages: Mapping[str, Distribution]
+    packages: Mapping[str, Package]
 
     @classmethod
     def at(cls, folders: Sequence[str | Path]) -> Installed:
         found = distributions(path=[str(folder) for folder in folders])
-        return cls(packages={canonicalize_name(one.name): one for one in found})
+        return cls(packages={canonicalize_name(one.name): Package.of(one) for one in found})
 
 
 def lacks(
@@ -130,9 +144,8 @@ def _here() -> dict[str, str]:
     return {name: str(value) for name, value in default_environment().items()}
 
 
-def _requires(package: Distribution, extra: str, machine: Machine) -> Iterator[Requirement]:
-    for text in package.metadata.get_all("Requires-Dist") or []:
-        requirement = Requirement(text)
+def _requires(package: Package, extra: str, machine: Machine) -> Iterator[Requirement]:
+    for requirement in package.requires:
         environment: dict[str, Any] = {**machine, "extra": extra}
         if requirement.marker is None or requirement.marker.evaluate(environment):
             yield requirement
