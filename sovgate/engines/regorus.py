@@ -6,6 +6,7 @@ the two are never loaded together: nothing that a project writes can change what
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -66,6 +67,12 @@ def load(modules: Sequence[Source | Module]) -> Any:
         except RuntimeError as error:
             raise _refused(module.name, error) from None
     return engine
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(modules: tuple[Module, ...]) -> Any:
+    """As `load`, once a process: to parse our policies takes longer than to ask them."""
+    return load(modules)
 
 
 def ask_child(
@@ -139,8 +146,9 @@ class Regorus:
 
     def _engine(self, policies: PolicySet) -> Any:
         if self._loaded is None or self._loaded[0] != policies.digest:
-            ours = [module for module in policies.modules if module.ours]
-            self._loaded = (policies.digest, load(ours))
+            ours = tuple(module for module in policies.modules if module.ours)
+            # A copy of its own: what one case put in is no other's.
+            self._loaded = (policies.digest, _loaded(ours).clone())
         return self._loaded[1]
 
     def _permits(self, engine: Any) -> tuple[tuple[_api.Permit, ...], str | None]:
