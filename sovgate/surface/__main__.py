@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import functools
 import shutil
 import sys
 from pathlib import Path
@@ -47,6 +48,11 @@ SHIPPED = (
 
 def files() -> dict[str, str]:
     """Path from the root -> text, of everything that is generated."""
+    return dict(_made())
+
+
+@functools.cache
+def _made() -> dict[str, str]:
     made = {
         "action.yml": actions.root_action(verbs()),
         "docs/exit-codes.md": reference.exit_codes(),

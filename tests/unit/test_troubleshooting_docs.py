@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ SOURCES = [*(ROOT / "sovgate").rglob("*.py"), *(ROOT / "policies").rglob("*.rego
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
 
 
+@functools.cache
 def raised() -> dict[str, set[int]]:
     """reason -> the exit codes of the errors that are made with it, as far as that is plain."""
     found: dict[str, set[int]] = {}
