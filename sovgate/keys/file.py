@@ -55,7 +55,12 @@ def signer(uri: Uri, base: Path, region: str | None = None) -> FileSigner:
         key, path, data = _private(uri, base, "sign")
     except UsageError as error:
         if error.reason == "missing-path":
-            error.fix = f"{error.fix}; sovgate keys generate sign -o FILE makes a new key"
+            half = f"{uri.rest.removesuffix('.pem')}.pub.pem"
+            error.fix = (
+                f"restore the key that belongs to {half}: a new key is another signer"
+                if os.path.exists(base / half)  # noqa: PTH110 (Path's raises)
+                else f"{error.fix}; sovgate keys generate sign -o FILE makes a new key"
+            )
         raise
     public = _public_half(key, path)
     if public.algorithm not in _HASHES:

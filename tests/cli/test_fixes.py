@@ -95,3 +95,15 @@ def test_a_key_that_is_not_there_can_be_made(crossing: Crossing) -> None:
     assert "sovgate keys generate sign -o " in error["fix"]
     crossing.json("keys", "generate", "sign", "-o", "keys/no.pem")
     crossing.json("sign", crossing.model, "--key", "file:keys/no.pem")
+
+
+def test_in_a_clone_a_key_that_is_elsewhere_is_to_be_restored(crossing: Crossing) -> None:
+    """Where its public half is, `keys generate` writes nothing, and a new key is another signer."""
+    crossing.json("keys", "generate", "sign", "-o", "keys/own.pem")
+    (crossing.base / "keys/own.pem").rename(crossing.base / "own.pem")
+    error = refused(crossing, "sign", crossing.model, "--key", "file:keys/own.pem", code=2)
+    assert error["fix"] == (
+        "restore the key that belongs to keys/own.pub.pem: a new key is another signer"
+    )
+    (crossing.base / "own.pem").rename(crossing.base / "keys/own.pem")
+    crossing.json("sign", crossing.model, "--key", "file:keys/own.pem")
