@@ -28,8 +28,11 @@ CONFIGS = {
     "generation_config.json": "generation-config",
     "tokenizer_config.json": "tokenizer-config",
 }
-#: `model.safetensors.index.json`, and with any ending of weights and any variant behind it.
-_INDEX = re.compile(r"(?:.*\.)?index(?:\.[^./]{1,64})?\.json", re.ASCII | re.DOTALL)
+#: `model.safetensors.index.json`, and with any ending of weights and any variant behind it; and
+#: `model.weights.json`, as Keras calls its own.
+_INDEX = re.compile(
+    r"(?:.*\.)?index(?:\.[^./]{1,64})?\.json|.+\.weights\.json", re.ASCII | re.DOTALL
+)
 CARD = "README.md"
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)

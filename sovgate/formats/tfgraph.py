@@ -116,6 +116,21 @@ def _node(source: Bytes, roots: tuple[str, ...]) -> str | None:
     return None if read else "a graph that may call Python, and cannot be read"
 
 
+def assets(source: Bytes) -> tuple[str, ...]:
+    """Files of `assets/` that a SavedModel names, vocabularies mostly. Never raises."""
+    found: list[str] = []
+    try:
+        walk = _Walk(source)
+        for graph in walk.inside(source.size, 2):
+            for asset in walk.inside(graph, 6):
+                for end in walk.inside(asset, 2):
+                    length = end - walk.cursor.position
+                    found.append(walk.cursor.take(length)[:1024].decode("utf-8", "replace"))
+    except (Malformed, _DoubtError):
+        pass
+    return tuple(dict.fromkeys(found))
+
+
 class _Walk:
     """Fields of nested messages; those that lead to no node are skipped."""
 
@@ -134,6 +149,14 @@ class _Walk:
                 name = self.cursor.take(length)[:256].decode("utf-8", "replace")
             elif message == "NodeDef" and field == 2:
                 yield name, self.cursor.take(length)[:64].decode("utf-8", "replace")
+            else:
+                self.cursor.skip(length)
+
+    def inside(self, end: int, wanted: int) -> Iterator[int]:
+        """The end of each such field, with the cursor at its beginning; others are skipped."""
+        for field, length in self.fields(end):
+            if field == wanted:
+                yield self.cursor.position + length
             else:
                 self.cursor.skip(length)
 

@@ -351,6 +351,84 @@ def test_a_checkpoint_of_which_no_data_is_there_is_named_beside_other_weights(
     assert list(look(tmp_path).strays) == ["bert.ckpt.index"]
 
 
+def test_rule_38_a_saved_model_names_its_assets(tmp_path: Path) -> None:
+    def field(number: int, value: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(value)]) + value
+
+    asset = field(6, field(1, b"x") + field(2, b"vocab.txt"))
+    data = b"\x08\x01" + field(2, field(2, field(1, field(2, b"Const"))) + asset)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(data)
+    assert "'1/assets/vocab.txt', which is not there" in refused(tmp_path).what
+    (tmp_path / "1" / "assets").mkdir()
+    (tmp_path / "1" / "assets" / "vocab.txt").write_text("a\nb\n")
+    look(tmp_path)
+
+
+# --- TensorFlow.js, Keras, Core ML ----------------------------------------------------------------
+TFJS = {
+    "format": "layers-model",
+    "modelTopology": {},
+    "weightsManifest": [
+        {"paths": ["group1-shard1of2.bin", "group1-shard2of2.bin"], "weights": []},
+        {"paths": ["https://cdn.example/x.bin"], "weights": []},
+    ],
+}
+SHARDS = ["group1-shard1of2.bin", "group1-shard2of2.bin"]
+ML_PACKAGE = {
+    "fileFormatVersion": "1.0.0",
+    "itemInfoEntries": {
+        "A": {"path": "com.apple.CoreML/weights", "name": "weights"},
+        "B": {"path": "com.apple.CoreML/model.mlmodel", "name": "model.mlmodel"},
+    },
+    "rootModelIdentifier": "B",
+}
+KERAS = {"metadata": {"total_size": 8}, "weight_map": {"/layers/dense/vars": "m_00000.weights.h5"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "files"),
+    [
+        ("web/model.json", TFJS, ["web/group1-shard1of2.bin", "web/group1-shard2of2.bin"]),
+        ("weights_manifest.json", TFJS["weightsManifest"], SHARDS),
+        (
+            "x.mlpackage/Manifest.json",
+            ML_PACKAGE,
+            [
+                "x.mlpackage/Data/com.apple.CoreML/weights/weight.bin",
+                "x.mlpackage/Data/com.apple.CoreML/model.mlmodel",
+            ],
+        ),
+        ("m.weights.json", KERAS, ["m_00000.weights.h5"]),
+    ],
+)
+def test_rule_38_what_json_names_beside_it_is_there(
+    tmp_path: Path, name: str, settings: object, files: list[str]
+) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(json.dumps(settings))
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(bytes(8))
+    look(tmp_path)
+    for file in files:
+        (tmp_path / file).unlink()
+        assert "which is not there" in refused(tmp_path).what
+        (tmp_path / file).write_bytes(bytes(8))
+
+
+def test_json_of_another_kind_names_nothing(tmp_path: Path) -> None:
+    for text in ("[]", "{}", "not JSON", '{"weightsManifest": 7}', '{"weightsManifest": [{}]}'):
+        (tmp_path / "model.json").write_text(text)
+        (tmp_path / "Manifest.json").write_text(text)
+        (tmp_path / "x.weights.json").write_text(text)
+        look(tmp_path)
+    (tmp_path / "model.json").write_text(
+        json.dumps({"weightsManifest": [{"paths": ["../x.bin", "/x.bin"], "weights": []}]})
+    )
+    look(tmp_path)
+
+
 # --- OpenVINO -------------------------------------------------------------------------------------
 def test_rule_38_a_graph_of_openvino_needs_its_weights(tmp_path: Path) -> None:
     openvino(tmp_path / "ov" / "m.xml", (0, 64), (64, 32))

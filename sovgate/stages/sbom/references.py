@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sovgate.errors import VerificationFailed
+from sovgate.formats import beside, openvino, parts, standins, tensors, tfcheckpoint, tfgraph
 from sovgate.formats import huggingface as hf
-from sovgate.formats import openvino, parts, standins, tensors, tfcheckpoint
 
 _AGAIN = "download or save the model again"
 _WHOLE = "copy the whole folder, or download or save the model again"
@@ -50,8 +50,8 @@ class References:
     splits: list[tuple[str, tensors.Split, int]] = field(default_factory=list)
     pointers: list[tuple[str, standins.StandIn]] = field(default_factory=list)
     headers: set[str] = field(default_factory=set)
-    #: Index of a checkpoint of TensorFlow -> the files of data that it names.
-    checkpoints: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Index of a checkpoint of TensorFlow, or a list in JSON -> the files of data that it names.
+    promised: dict[str, tuple[str, ...]] = field(default_factory=dict)
     #: Graph of OpenVINO -> how many bytes of weights it needs.
     graphs: dict[str, int] = field(default_factory=dict)
     #: Name -> what was passed over, and why; filled by `check`.
@@ -72,7 +72,14 @@ class References:
         """Of a file that is no tensor file itself: which others it needs."""
         path = self.alone or name
         if (shards := tfcheckpoint.shards(path, source)) is not None:
-            self.checkpoints[name] = shards
+            self.promised[name] = shards
+        elif path.rpartition("/")[2] == "saved_model.pb":
+            if found := tuple(filter(beside.is_below, tfgraph.assets(source))):
+                folder = f"{path.removesuffix('saved_model.pb')}assets/"
+                self.promised[name] = tuple(f"{folder}{asset}" for asset in found)
+        elif beside.may_name(path) and source.size <= beside.MAX_FILE:
+            if found := beside.named(name, source.read(0, source.size)):
+                self.promised[name] = found
         elif openvino.is_graph(path, head) and (end := openvino.weights_end(source)):
             self.graphs[name] = end
 
@@ -101,7 +108,9 @@ class References:
                 raise refused(self.shown(name), pointer)
         for index in self.indices:
             self.check_index(index)
-        self.check_checkpoints()
+        for name, others in self.promised.items():
+            self.check_promised(name, others)
+        self.check_variables()
         for name, end in self.graphs.items():
             self.check_graph(name, end)
         names = [self.shown(name) for name in self.sizes if name not in self.strays]
@@ -145,20 +154,24 @@ class References:
             name.rpartition("/")[0] == folder and name in self.headers for name in self.sizes
         )
 
-    def check_checkpoints(self) -> None:
-        """Of TensorFlow, which the variables of a SavedModel are too: the index, and all data."""
-        for name, shards in self.checkpoints.items():
-            missing = [shard for shard in shards if shard not in self.sizes]
-            if len(missing) == len(shards) and self.other_weights(name):
-                self.strays[name] = "it names no file that is there"
-            elif missing:
-                raise VerificationFailed(
-                    f"the checkpoint {self.shown(name)[:160]!r} names {missing[0][:160]!r}, which "
-                    "is not there",
-                    why="the numbers of the model lie in that file",
-                    fix=_WHOLE,
-                    reason="missing-shard",
-                )
+    def check_promised(self, name: str, others: Sequence[str]) -> None:
+        missing = [other for other in others if not self.there(other)]
+        if len(missing) == len(others) and self.other_weights(name):
+            self.strays[name] = "it names no file that is there"
+        elif missing:
+            raise VerificationFailed(
+                f"{self.shown(name)[:160]!r} names {missing[0][:160]!r}, which is not there",
+                why="the numbers of the model lie in what it names",
+                fix=_WHOLE,
+                reason="missing-shard",
+            )
+
+    def there(self, path: str) -> bool:
+        """A file, or a folder with something in it."""
+        return path in self.sizes or any(one.startswith(f"{path}/") for one in self.sizes)
+
+    def check_variables(self) -> None:
+        """A SavedModel finds what lies in its variables by their index."""
         for name in sorted(self.sizes):
             index = tfcheckpoint.index_of(name)
             folder, slash, base = (index or "").rpartition("/")
