@@ -15,7 +15,7 @@ from typing import Protocol
 #: Classes that run what their configuration holds: bytecode, a pickle, a graph from any path.
 CLASSES = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer"})
 #: Of Python's own functions those that a configuration would name to run something.
-_BUILTINS = frozenset({"eval", "exec", "compile", "open", "getattr", "setattr", "__import__"})
+BUILTINS = frozenset({"eval", "exec", "compile", "open", "getattr", "setattr", "__import__"})
 _TOLD = ("class_name", "registered_name", "module", "config", "name")
 #: The attribute of an HDF5 file that holds it.
 ATTRIBUTE = "model_config"
@@ -86,7 +86,7 @@ def _layer(one: dict[str, object]) -> Iterator[str]:
         what = one["config"] if one["class_name"] == "function" else one["class_name"]
         root = module.partition(".")[0]
         installed = root in sys.stdlib_module_names and root not in ("builtins", "__main__")
-        if installed or (root == "builtins" and what in _BUILTINS):
+        if installed or (root == "builtins" and what in BUILTINS):
             yield f"{module}.{what}"[:80]
 
 

@@ -9,6 +9,7 @@ of TensorFlow can call Python. It is the same risk as a pickle.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from typing import Protocol
 
@@ -23,8 +24,19 @@ _MAX_TEXT = 200
 _PIPELINE, _MODULES = "model_index.json", "modules.json"
 #: Where their own modules are: what is named from there is installed code.
 _INSTALLED = ("diffusers", "transformers", "sentence_transformers")
-
-
+#: What MLflow runs or brings into Python's path when it loads a model: its own files, by MLmodel.
+_MLFLOW = re.compile(
+    rb"(?:^|[\s{,])[\"']?(model_code_path|code|loader_module)[\"']?[ \t]*:"
+    rb"[ \t]*[\"']?([^\s,}\"'#]+)"
+)
+_NONE = (b"null", b"~", b"None")
+#: What hydra calls, for NeMo and others: `_target_: a.function`.
+_TARGET = re.compile(rb"_target_[\"']?[ \t]*:[ \t]*[\"']?([A-Za-z_][\w.]{0,200})")
+_PROGRAMS = """
+    asyncio code codeop ctypes importlib marshal multiprocessing nt os pdb pickle posix profile pty
+    pydoc runpy shelve shutil socket subprocess timeit trace webbrowser
+"""
+_RUNS = frozenset(_PROGRAMS.split())
 _TOO_LARGE = "settings that are too large to be read"
 _ZIP = (b"PK\3\4", b"PK\5\6")
 
@@ -40,7 +52,8 @@ class Bytes(Protocol):
 def may_bring(name: str) -> bool:
     """Whether a file of that name, in an archive, is looked into."""
     base = name.rpartition("/")[2].lower()
-    return base.endswith((".json", ".h5", ".hdf5")) or tfgraph.is_graph(base)
+    endings = (".json", ".h5", ".hdf5", ".yaml", ".yml")
+    return base == "mlmodel" or base.endswith(endings) or tfgraph.is_graph(base)
 
 
 def find(name: str, source: Bytes, head: bytes, names: Collection[str] = ()) -> str | None:
@@ -51,6 +64,8 @@ def find(name: str, source: Bytes, head: bytes, names: Collection[str] = ()) -> 
     base = name.rpartition("/")[2].lower()
     if base.endswith(".json"):
         return _in_json(name, source, names)
+    if base == "mlmodel" or base.endswith((".yaml", ".yml")):
+        return _in_yaml(base, source)
     if base.endswith(".keras") and not head.startswith(hdf5.SIGNATURE):
         return _in_archive(source, names)
     if head.startswith(hdf5.SIGNATURE) or base.endswith((".h5", ".hdf5")):
@@ -64,6 +79,24 @@ def _in_json(name: str, source: Bytes, names: Collection[str]) -> str | None:
     data = source.read(0, source.size)
     found = asked(data, name, names) if is_settings(name) else None
     return found or keras.asked(data)
+
+
+def _in_yaml(base: str, source: Bytes) -> str | None:
+    """What MLflow or hydra would run. Read as text, since each takes any spelling of YAML."""
+    if source.size > MAX_FILE:
+        return _TOO_LARGE if base == "mlmodel" else None
+    data = source.read(0, source.size)
+    found = []
+    if base == "mlmodel":
+        for key, value in _MLFLOW.findall(data):
+            installed = key == b"loader_module" and value.split(b".")[0] == b"mlflow"
+            if value not in _NONE and not installed:
+                found.append(f"{key.decode()}: {value[:80].decode('utf-8', 'replace')}")
+    for target in map(bytes.decode, _TARGET.findall(data) if b"_target_" in data else ()):
+        root, _, function = target.partition(".")
+        if root in _RUNS or (root == "builtins" and function in keras.BUILTINS):
+            found.append(target[:80])
+    return ", ".join(dict.fromkeys(found))[:_MAX_TEXT] or None
 
 
 def _in_archive(source: Bytes, names: Collection[str]) -> str | None:

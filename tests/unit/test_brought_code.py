@@ -265,6 +265,44 @@ def test_a_layer_behind_endless_space_counts(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
+# --- MLflow, hydra --------------------------------------------------------------------------------
+MLMODEL = """\
+artifact_path: model
+flavors:
+  python_function:
+    code: null
+    env: {conda: conda.yaml}
+    loader_module: mlflow.sklearn
+    python_version: 3.11.9
+  sklearn:
+    code: null
+    serialization_format: skops
+mlflow_version: 2.20.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("code: null\n    env", "code: code\n    env", "code: code"),
+        ("code: null\n    env", "model_code_path: model.py\n    env", "model_code_path: model.py"),
+        ("mlflow.sklearn", "own_loader", "loader_module: own_loader"),
+        ("env: {conda: conda.yaml}", "'code': \"src\"", "code: src"),
+    ],
+)
+def test_code_that_mlflow_runs_is_named(old: str, new: str, told: str) -> None:
+    assert found("m/MLmodel", MLMODEL.encode()) is None
+    assert found("m/MLmodel", MLMODEL.replace(old, new).encode()) == told
+    assert found("notes.yaml", MLMODEL.replace(old, new).encode()) is None
+
+
+def test_what_hydra_would_call_is_named() -> None:
+    text = "optim:\n  _target_: torch.optim.AdamW\nx: {_target_: pathlib.Path}\n"
+    assert found("model_config.yaml", text.encode()) is None
+    for target in ("os.system", "subprocess.Popen", "builtins.exec"):
+        assert found("model_config.yaml", f"{text}y:\n  '_target_': {target}\n".encode()) == target
+
+
 # --- in archives ----------------------------------------------------------------------------------
 def packed(name: str, data: bytes) -> bytes:
     out = io.BytesIO()
