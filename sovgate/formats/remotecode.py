@@ -20,6 +20,8 @@ MAX_FILE = 16 * 1024 * 1024
 #: Under these names, anywhere in a file of settings, stands what is to be run.
 KEYS = frozenset({"auto_map", "custom_pipelines"})
 _MAX_TEXT = 200
+#: Where PEFT imports the class of the base from; code of a hub lies in `transformers_modules`.
+_LIBRARY, _HUB_CODE = "parent_library", "transformers_modules"
 #: The parts of a pipeline of diffusers, and of a model of Sentence Transformers.
 _PIPELINE, _MODULES = "model_index.json", "modules.json"
 #: Where their own modules are: what is named from there is installed code.
@@ -137,6 +139,7 @@ def asked(data: bytes, name: str = "config.json", names: Collection[str] = ()) -
 
     def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
         found.extend(value for key, value in items if key in KEYS and value)
+        found.extend(value for key, value in items if key == _LIBRARY and _is_own(value))
         return dict(items)
 
     try:
@@ -169,6 +172,11 @@ def _parts(whole: object, name: str, names: Collection[str]) -> list[object]:
     if "pipeline" in own:  # what `custom_pipeline` with the model's own folder runs
         found.append("pipeline.py")
     return found
+
+
+def _is_own(library: object) -> bool:
+    root = library.split(".")[0] if isinstance(library, str) else ""
+    return root == _HUB_CODE or root in _RUNS
 
 
 def _installed(module: object) -> bool:

@@ -92,6 +92,10 @@ _PAGE = re.compile(
     rb"|\s{0,9}\{\s{0,9}\"error\"\s{0,9}:\s{0,9}\"[^\"]{1,500}\"\s{0,9}\}\s{0,9}\Z",
     re.IGNORECASE | re.DOTALL,
 )
+#: The same as a whole file, of any kind.
+_ANSWER = re.compile(
+    rb"\s{0,9}(?:404: not found|entry not found|repository not found)[.!]?\s{0,9}", re.IGNORECASE
+)
 #: Where the file is, in place of the file.
 _ADDRESS = re.compile(rb"[a-z][a-z0-9+-]{1,15}:/{1,3}[\x21-\x7e]{1,2000}\s{0,9}", re.IGNORECASE)
 _UNFINISHED = (
@@ -193,7 +197,10 @@ def _textual(base: str, text: bytes, size: int) -> StandIn | None:
     if size < 4096 and _weights(base) and _ADDRESS.fullmatch(text):
         return _link("the address of the file, as text")
     page = base.lower().endswith((".json", ".jinja")) and _PAGE.match(text)
-    if page or (_weights(base) and (_ANSWERS.match(text) or _PAGE.match(text))):
+    answer = size < 4096 and _ANSWER.fullmatch(text)
+    if not answer and base.lower().endswith(".json"):  # no JSON begins with such a word
+        answer = text.lstrip()[:1].isalpha() and _ANSWERS.match(text)
+    if page or answer or (_weights(base) and (_ANSWERS.match(text) or _PAGE.match(text))):
         return StandIn(
             what="what a server answered instead of the file",
             reason="stand-in",

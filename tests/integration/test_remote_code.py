@@ -66,6 +66,8 @@ def test_with_the_rule_other_models_cross(tmp_path: Path) -> None:
         b'{"auto\\u005fmap": {"AutoModel": "user/other--m.M"}}',
         b'{"auto_map": {"AutoModel": "m.M"}, "auto_map": {}}',
         b'{"custom_pipelines": {"x": {"impl": "m.M"}}}',
+        b'{"auto_mapping": {"parent_library": "transformers_modules.org.m"}}',
+        b'{"auto_mapping": {"parent_library": "os.path"}}',
         b'{"auto_map": {"AutoModel": "m.M"}',
         b'\xef\xbb\xbf{"auto_map": {"AutoModel": "m.M"}}',
         b"[" * 100_000 + b'"auto_map"',
@@ -75,16 +77,20 @@ def test_no_spelling_hides_it(data: bytes) -> None:
     assert remotecode.asked(data)
 
 
+def test_a_library_that_is_installed_is_not_named() -> None:
+    library = {"base_model_class": "B", "parent_library": "transformers.models.bert.modeling_bert"}
+    assert remotecode.asked(json.dumps({"auto_mapping": library}).encode()) is None
+
+
 @pytest.mark.parametrize("data", [b"{}", b'{"auto_map": {}}', b'{"auto_map": null}', b"", b"x"])
 def test_what_asks_for_nothing_is_not_named(data: bytes) -> None:
     assert remotecode.asked(data) is None
 
 
-def test_settings_too_large_to_read_count(tmp_path: Path) -> None:
-    files = {"config.json": b" " * (remotecode.MAX_FILE + 1) + b"{}"}
-    crossing = make_crossing(
-        tmp_path / "project", {**FILES, "sub/config.json": files["config.json"]}
-    )
+def test_settings_too_large_to_read_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remotecode, "MAX_FILE", 4096)
+    files = {**FILES, "sub/config.json": b" " * 4096 + b"{}"}
+    crossing = make_crossing(tmp_path / "project", files)
     switch_on(crossing)
     assert crossing.push(code=10)["error"]["reason"] == "no-remote-code"
 

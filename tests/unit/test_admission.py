@@ -211,6 +211,9 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"7" * 64
         ("w.bin.rclonelink", b"../w.bin", "stand-in", "download"),
         ("w.safetensors", b"<!DOCTYPE html><html><title>Log in</title>", "stand-in", "log in"),
         ("w.bin", b"Entry not found", "stand-in", "log in"),
+        ("tokenizer.json", b"Entry not found", "stand-in", "log in"),
+        ("merges.txt", b"404: Not Found\n", "stand-in", "log in"),
+        ("vocab.json", b"Invalid username or password.", "stand-in", "log in"),
         ("w.bin", b'{"error":"Repository not found"}', "stand-in", "log in"),
         (
             "w.gguf",
