@@ -3,8 +3,11 @@
 An adapter module (`keys/<scheme>.py`) has up to four functions, each taking the parsed URI, the
 folder that relative paths start from, and the zone's "provider:region" or None, and raising
 ConfigError for what its URIs cannot do, ResidencyMismatch for a key that lies outside that region:
-`public_key`, `signer`, `recipient`, `identity`. A fifth, `check`, asks nobody: it raises what the
-URI alone tells. `registry` names the module by scheme.
+`public_key`, `signer`, `recipient`, `identity`. Three more ask nobody: `check` raises what the URI
+alone tells, `canonical` has one spelling for all URIs of a key, and `is_private` tells a file with
+a private half. `registry` names the module by scheme.
+
+What a service opened has `canonical` too, an attribute: by the name that the service itself gives.
 """
 
 from __future__ import annotations

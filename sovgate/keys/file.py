@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PASSPHRASE = "SOVGATE_KEY_PASSPHRASE"  # noqa: S105 (the variable's name)
 MAX_PEM = 64 * 1024
 HPKE_ALGORITHM = "hpke-p256-hkdf-sha256-aes256gcm"
+#: Of a private key alone.
+_WRITABLE = "key-permissions"
 
 _HASHES = {
     "ecdsa-p256-sha256": "SHA256",
@@ -48,6 +50,19 @@ def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     if _is_private(data):
         return _public_half(_load_private(data, path), path)
     return _load_public(data, path)
+
+
+def is_private(uri: Uri, base: Path) -> bool:
+    """Whether the file holds a private half. One that cannot be read is told by who opens it."""
+    try:
+        return _is_private(_read(uri, base)[0])
+    except SovgateError as error:
+        return error.reason == _WRITABLE
+
+
+def canonical(uri: Uri, base: Path, region: str | None = None) -> str:
+    """By its path, links followed; a copy has another."""
+    return f"file:{os.path.realpath(base / uri.rest)}"
 
 
 def signer(uri: Uri, base: Path, region: str | None = None) -> FileSigner:
@@ -253,7 +268,7 @@ def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
             f"the private key {os.fspath(path)!r} can be written by everyone",
             why=f"its mode is {stat.S_IMODE(mode):04o}, so anyone here could have put it there",
             fix=f"make a new key; if you trust this one: chmod 600 {path}",
-            reason="key-permissions",
+            reason=_WRITABLE,
         )
     return data, str(path)
 

@@ -56,6 +56,28 @@ def check(uri_text: str, base: Path, region: str | None = None) -> None:
         getattr(adapter, "check", lambda *_: None)(parsed, base, region)
 
 
+def is_private(uri_text: str, base: Path) -> bool:
+    """Whether the key's file holds a private half; a key service gives none away."""
+    parsed = uri.parse(uri_text, what="key")
+    if parsed.scheme not in SCHEMES:
+        return False
+    adapter = importlib.import_module(SCHEMES[parsed.scheme])
+    return bool(getattr(adapter, "is_private", lambda *_: False)(parsed, base))
+
+
+def canonical(uri_text: str, base: Path, region: str | None = None) -> str | None:
+    """One spelling for all URIs of a key, as far as they say it themselves: nothing is asked.
+
+    None where nobody knows the URI. Raises ConfigError, ResidencyMismatch, as `check` does.
+    """
+    parsed = uri.parse(uri_text, what="key")
+    if parsed.scheme not in SCHEMES:
+        return None
+    adapter = importlib.import_module(SCHEMES[parsed.scheme])
+    found: str | None = getattr(adapter, "canonical", lambda *_: None)(parsed, base, region)
+    return found
+
+
 def _suggestion(scheme: str) -> str:
     import difflib
 

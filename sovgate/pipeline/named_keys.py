@@ -1,30 +1,29 @@
 """Whether the keys that a project names can do their work, and that alone: kind, half, owner.
 
 Reads key files, public halves where both are named; opens no key service. Keys are told apart by
-what they are (SubjectPublicKeyInfo), not by their paths.
+what they are (SubjectPublicKeyInfo, or what a service calls them), not by how they are spelt.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from sovgate import uri
 from sovgate.errors import ConfigError, SovgateError
-from sovgate.files import read_bounded
-from sovgate.formats.keyfile import decoded
-from sovgate.formats.spki import MAX_PEM_BYTES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sovgate.config import ProjectConfig
     from sovgate.formats.spki import PublicKey
+    from sovgate.keys._api import Identity, Recipient
 
-#: Told by `lint`; works in a run, as `docs/keys.md` says.
-PRIVATE_HALF = "private-half"
+K = TypeVar("K", "Recipient", "Identity")
+#: What stops a crossing before it starts: it would burn a version, or mix up two zones.
+_STOPS = ("unsupported-key-use", "shared-key", "private-half")
 _KINDS = {
     "sign": ("ecdsa-p256-sha256", "ecdsa-p384-sha384", "ecdsa-p521-sha512"),
     "encrypt": ("rsa-", "ecdsa-p256-sha256"),
@@ -34,23 +33,36 @@ _CANNOT = {
     "encrypt": "keys are wrapped with RSA 2048, 3072 or 4096, or with EC P-256",
 }
 _SHARED = "what is encrypted for one zone could be opened with the key of the other"
+_TWO_USES = "a key that signs and decrypts is two secrets in one"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Named:
-    """`zone`: None for an entry of `trust`, whose key may speak from more than one zone."""
+    """One name of a key. `slot`: what has one key, under its private and its public half's name.
+
+    zone    for which it speaks or opens; None for an entry of `trust` that names none, or that is
+            a former signer's
+    opens   whether its file is read: a private half is not where the public one is named
+    """
 
     dotted: str
     text: str
     use: str
     zone: str | None
-    public: bool
+    region: str | None
+    slot: str
+    opens: bool = True
+
+    @property
+    def public(self) -> bool:
+        """Whether a public half belongs there, so that what is wrong with it is told here."""
+        return self.dotted.endswith("-public") or self.slot.startswith("trust.")
 
 
 def refuse_misused(config: ProjectConfig) -> None:
     """Raises the first error that would make a crossing burn a version, or mix up two zones."""
     for error in misused(config):
-        if error.reason in ("unsupported-key-use", "shared-key"):
+        if error.reason in _STOPS:
             raise error
 
 
@@ -59,71 +71,153 @@ def misused(config: ProjectConfig) -> Iterator[ConfigError]:
 
     Files that are not there or cannot be opened here are left to those who need them.
     """
-    seen: dict[bytes, list[_Named]] = {}
+    return (error for stops, error in _looked_at(config) if stops)
+
+
+def doubtful(config: ProjectConfig) -> Iterator[ConfigError]:
+    """The same for what works, but may not be meant: one key that speaks for several zones."""
+    return (error for stops, error in _looked_at(config) if not stops)
+
+
+def _looked_at(config: ProjectConfig) -> Iterator[tuple[bool, ConfigError]]:
+    """True with what cannot work, False with what can. Of one key one thing is said."""
+    seen: dict[str, list[_Named]] = {}
+    told: set[str] = set()
     for named in _named(config):
+        if named.slot in told:
+            continue
         try:
-            key = _opened(named, config)
+            key = _opened(named, config.path.parent)
         except ConfigError as error:
             if named.public:
                 error.where = config.where(named.dotted)
-                yield error
+                told.add(named.slot)
+                yield True, error
             continue
         except SovgateError:  # not there, unreadable, a passphrase
+            key = None
+        if key is not None and not key.algorithm.startswith(_KINDS[named.use]):
+            told.add(named.slot)
+            yield True, _wrong_kind(named, key, config)
             continue
-        if key is None:
-            continue
-        if not key.algorithm.startswith(_KINDS[named.use]):
-            yield _wrong_kind(named, key, config)
-            continue
-        others = seen.setdefault(key.der, [])
-        if (shared := _shared(others, named, config)) is not None:
-            yield shared
-        others.append(named)
+        others: list[_Named] = []
+        for name in _names(named, key, config.path.parent):
+            there = seen.setdefault(name, [])
+            others += there
+            there.append(named)
+        found = _shared(others, named, config)
+        if found is not None:
+            told.add(named.slot)
+            yield found
+
+
+class Unshared:
+    """Of encryption keys that were opened: what their services told is compared, zone by zone."""
+
+    def __init__(self, config: ProjectConfig) -> None:
+        self._config = config
+        self._told: dict[str, set[str]] = {}
+
+    def __call__(self, zone: str, key: K) -> K:
+        """The key, if no other zone's is known to be the same. One in a file was compared before.
+
+        Raises ConfigError, reason "shared-key".
+        """
+        called: str | None = getattr(key, "canonical", None)
+        if called is not None:
+            self._told[zone] = {called, key.key_id}
+            self._compare(zone)
+        return key
+
+    def _compare(self, zone: str) -> None:
+        base = self._config.path.parent
+        named = [one for one in _named(self._config) if one.use == "encrypt"]
+        for other in named:
+            if other.zone in (None, zone):
+                continue
+            key = None
+            with contextlib.suppress(SovgateError):  # of that zone's key others tell
+                key = _opened(other, base)
+            theirs = _names(other, key, base) | self._told.get(str(other.zone), set())
+            if not theirs.isdisjoint(self._told[zone]):
+                mine = next(one for one in named if one.zone == zone)
+                raise _same(mine, other, _SHARED, self._config)
+
+
+def require_half(dotted: str, text: str, base: Path) -> None:
+    """Where a public half belongs there is no private one: others get the file.
+
+    Raises ConfigError, reason "private-half".
+    """
+    from sovgate.keys.registry import is_private
+
+    if dotted.endswith("-public") and is_private(text, base):
+        raise _private_half(dotted, text, base)
 
 
 def _named(config: ProjectConfig) -> Iterator[_Named]:
-    """A zone's public halves; the secret key where that is all that is named."""
+    """Each name of a key, public halves first."""
     for name, zone in config.zones.items():
         keys = zone.keys
         for use, secret, half in (
             ("sign", keys.sign, keys.sign_public),
             ("encrypt", keys.encrypt, keys.encrypt_public),
         ):
-            text = half or secret
-            if text is not None:
-                slot = f"zones.{name}.keys.{use}" + ("-public" if half else "")
-                yield _Named(dotted=slot, text=text, use=use, zone=name, public=bool(half))
+            slot = f"zones.{name}.keys.{use}"
+            for dotted, text, opens in (
+                (f"{slot}-public", half, True),
+                (slot, secret, half is None),
+            ):
+                if text is not None:
+                    yield _Named(
+                        dotted=dotted,
+                        text=text,
+                        use=use,
+                        zone=name,
+                        region=zone.region,
+                        slot=slot,
+                        opens=opens,
+                    )
     for index, entry in enumerate(config.trust or ()):
         if entry.key is not None:
+            dotted = f"trust.{index}.key"
+            zone_of = entry.zone if entry.until is None else None
+            region = config.zones[entry.zone].region if entry.zone is not None else None
             yield _Named(
-                dotted=f"trust.{index}.key", text=entry.key, use="sign", zone=None, public=True
+                dotted=dotted, text=entry.key, use="sign", zone=zone_of, region=region, slot=dotted
             )
 
 
-def _opened(named: _Named, config: ProjectConfig) -> PublicKey | None:
+def _opened(named: _Named, base: Path) -> PublicKey | None:
+    """The public half where it is a file that may be read. Raises ConfigError, UsageError, …"""
     from sovgate.keys.registry import open_public
 
-    parsed = uri.parse(named.text, what="key")
-    if parsed.scheme != "file":
+    if not named.opens or uri.parse(named.text, what="key").scheme != "file":
         return None
-    base = config.path.parent
-    if named.public and named.zone is not None:
-        path = base / parsed.rest
-        data = decoded(read_bounded(path, most=MAX_PEM_BYTES, what="key"))
-        if b"PRIVATE KEY-----" in data:
-            raise _private_half(named, path, parsed.rest)
+    require_half(named.dotted, named.text, base)
     return open_public(named.text, base)
 
 
-def _private_half(named: _Named, path: Path, text: str) -> ConfigError:
+def _names(named: _Named, key: PublicKey | None, base: Path) -> set[str]:
+    """By which it is known as the same key elsewhere, as far as that shows here."""
+    from sovgate.keys.registry import canonical
+
+    names = {key.key_id} if key is not None else set()
+    with contextlib.suppress(SovgateError):  # `lint` says it, and so does whoever opens it
+        called = canonical(named.text, base, named.region)
+        names |= {called} if called is not None else set()
+    return names
+
+
+def _private_half(dotted: str, text: str, base: Path) -> ConfigError:
     half = f"{text.removesuffix('.pem')}.pub.pem"
-    there = path.with_name(half.rpartition("/")[2]).is_file()
+    path = base / uri.parse(half, what="key").rest
     make = f"sovgate keys show {shlex.quote(text)} -o {shlex.quote(half)}"
     return ConfigError(
-        f"{named.dotted} names a private key: {text}",
+        f"{dotted} names a private key: {text}",
         why="a public half belongs there: others get it, and a secret stays in its zone",
-        fix=f"write {half}" + ("" if there else f", which is made by: {make}"),
-        reason=PRIVATE_HALF,
+        fix=f"write {half}" + ("" if path.is_file() else f", which is made by: {make}"),
+        reason="private-half",
     )
 
 
@@ -137,19 +231,41 @@ def _wrong_kind(named: _Named, key: PublicKey, config: ProjectConfig) -> ConfigE
     )
 
 
-def _shared(others: list[_Named], named: _Named, config: ProjectConfig) -> ConfigError | None:
+def _shared(
+    others: list[_Named], named: _Named, config: ProjectConfig
+) -> tuple[bool, ConfigError] | None:
     """A key has one use, and one to encrypt has one zone.
 
     One that signs may speak for several zones: each statement says for which.
     """
+    others = [one for one in others if one.slot != named.slot]
     mixed = next((one for one in others if one.use != named.use), None)
-    other = mixed or (others[0] if others and named.use == "encrypt" else None)
-    if other is None:
+    if mixed is not None:
+        return True, _same(
+            named, mixed, "a key that signs and decrypts is two secrets in one", config
+        )
+    if named.use == "encrypt":
+        return (True, _same(named, others[0], _SHARED, config)) if others else None
+    zones = {one.zone: one for one in others if one.zone is not None}
+    if named.zone is None or not zones or named.zone in zones:
         return None
-    why = "a key that signs and decrypts is two secrets in one" if mixed else _SHARED
-    place = config.where(other.dotted)
+    zone, other = next(iter(zones.items()))
+    return False, ConfigError(
+        f"{named.dotted} is the same key as {other.dotted}, in line "
+        f"{config.where(other.dotted).line}: it signs for zones {zone} and {named.zone}",
+        why="whoever holds it can say in the name of both what each of them does, decides and "
+        "writes down",
+        fix="give each zone a key of its own, which sovgate keys generate sign -o FILE makes; "
+        "or leave it where one desk acts for both",
+        where=config.where(named.dotted),
+        reason="one-signer-for-zones",
+    )
+
+
+def _same(named: _Named, other: _Named, why: str, config: ProjectConfig) -> ConfigError:
     return ConfigError(
-        f"{named.dotted} is the same key as {other.dotted}, in line {place.line}",
+        f"{named.dotted} is the same key as {other.dotted}, in line "
+        f"{config.where(other.dotted).line}",
         why=why,
         fix="name another key in one of them; a new one is made by: sovgate keys generate "
         f"{named.use} -o FILE",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sovgate import config as configuration
 from sovgate import notices
@@ -39,6 +39,7 @@ from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
 from sovgate.formats.spki import MAX_PEM_BYTES
 from sovgate.links import mounted_secret, owned_by
+from sovgate.pipeline.named_keys import Unshared, require_half
 from sovgate.stages.record import DatasetFacts, Demand, both_categories
 from sovgate.uri import is_placeholder, placeholder_refusal
 
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from sovgate.records import Release
     from sovgate.stages.verify import Trusted
     from sovgate.stores._api import Store
+
+T = TypeVar("T")
 
 
 def require_own(opened: Project, release: Release, *, option: str = "--release") -> None:
@@ -127,16 +130,24 @@ class Project:
             error.what, why=error.why, fix=error.fix, reason=error.reason, where=where
         )
 
+    def _opened(self, opening: Callable[..., T], zone: str, *key: str) -> T:
+        uri, dotted = self._key(zone, *key), f"zones.{zone}.keys.{key[0].replace('_', '-')}"
+        try:
+            with self._own_keys():
+                require_half(dotted, uri, self.base)
+                return opening(uri, self.base, self.zone(zone).region)
+        except SovgateError as error:
+            raise self._placed(error, dotted) from error
+
+    @cached_property
+    def _unshared(self) -> Unshared:
+        return Unshared(self.config)
+
     def signer(self, zone: str) -> Signer:
         """The zone's `sign` key. Raises ConfigError, KeyServiceError."""
         from sovgate.keys.registry import open_signer
 
-        uri = self._key(zone, "sign", "sign")
-        try:
-            with self._own_keys():
-                return open_signer(uri, self.base, self.zone(zone).region)
-        except SovgateError as error:
-            raise self._placed(error, f"zones.{zone}.keys.sign") from error
+        return self._opened(open_signer, zone, "sign", "sign")
 
     def sign_uri(self, zone: str) -> str:
         """The URI of the zone's `sign` key, meaning the same from any folder."""
@@ -153,26 +164,14 @@ class Project:
         """The zone's public encryption key: `encrypt-public`, else what `encrypt` gives."""
         from sovgate.keys.registry import open_recipient
 
-        public = self.zone(zone).keys.encrypt_public is not None
-        name = "encrypt_public" if public else "encrypt"
-        uri = self._key(zone, name, "encrypt for it")
-        try:
-            with self._own_keys():
-                return open_recipient(uri, self.base, self.zone(zone).region)
-        except SovgateError as error:
-            key = name.replace("_", "-")
-            raise self._placed(error, f"zones.{zone}.keys.{key}") from error
+        name = "encrypt_public" if self.zone(zone).keys.encrypt_public else "encrypt"
+        return self._unshared(zone, self._opened(open_recipient, zone, name, "encrypt for it"))
 
     def identity(self, zone: str) -> Identity:
         """The zone's secret decryption key. Raises ConfigError, KeyServiceError."""
         from sovgate.keys.registry import open_identity
 
-        uri = self._key(zone, "encrypt", "decrypt")
-        try:
-            with self._own_keys():
-                return open_identity(uri, self.base, self.zone(zone).region)
-        except SovgateError as error:
-            raise self._placed(error, f"zones.{zone}.keys.encrypt") from error
+        return self._unshared(zone, self._opened(open_identity, zone, "encrypt", "decrypt"))
 
     def store(self, zone: str) -> Store:
         from sovgate.stores.registry import open_store
@@ -214,6 +213,7 @@ class Project:
 
         try:
             with self._own_keys():
+                require_half(dotted, uri, self.base)
                 return open_public(uri, self.base, region)
         except SovgateError as error:
             raise self._placed(error, dotted) from error

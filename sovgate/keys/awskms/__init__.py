@@ -29,6 +29,11 @@ def check(uri: Uri, base: Path, region: str | None = None) -> None:
     parse_uri(uri, region)
 
 
+def canonical(uri: Uri, base: Path, region: str | None = None) -> str:
+    """Asks nobody, so an alias is another word than the key that it stands for."""
+    return parse_uri(uri, region).canonical
+
+
 def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     """Needs kms:DescribeKey and kms:GetPublicKey."""
     key = Key.open(uri, region)
@@ -69,11 +74,15 @@ def _wrapping(uri: Uri, region: str | None) -> Key:
 
 
 class _KmsKey:
-    """What signers, recipients and identities share. Their reprs hold no secret."""
+    """What signers, recipients and identities share. Their reprs hold no secret.
+
+    `canonical`: as the function of that name says it of the key's own ARN, which KMS told.
+    """
 
     def __init__(self, key: Key) -> None:
         self._key = key
         self.region, self.grade = key.region, key.grade
+        self.canonical = key.canonical
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._key.arn})"

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -52,6 +52,18 @@ class Named:
     row: Region
     account: str | None
     profile: str | None
+
+    @property
+    def canonical(self) -> str:
+        """One spelling for all URIs of a key, as far as they tell it. An id is given once in the
+        world, and the copies of a multi-Region key share it; an alias is its account's own."""
+        what = self.name.rpartition(":")[2]
+        partition, region = self.row.partition, self.row.region
+        if what.startswith("alias/"):
+            whose = self.account or f"{self.place.url}:{self.profile or ''}"
+            return f"awskms:{partition}:{region}:{whose}:{what}"
+        key = what.removeprefix("key/").lower()
+        return f"awskms:{partition}:{'' if key.startswith('mrk-') else region}:{key}"
 
 
 def parse_uri(uri: Uri, region: str | None) -> Named:
@@ -127,6 +139,7 @@ class Key:
         self.arn = str(facts.get("Arn", ""))
         self.spec = str(facts.get("KeySpec", ""))
         self.usage = str(facts.get("KeyUsage", ""))
+        self.canonical = replace(named, name=self.arn).canonical
         self.region = named.row.id
         self.grade = _client(named.place, named.profile).grade
         if facts.get("Origin") == "EXTERNAL_KEY_STORE":  # it lies wherever its owner keeps it

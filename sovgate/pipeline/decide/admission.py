@@ -217,7 +217,9 @@ def _keys(opened: Project) -> Mapping[str, tuple[bytes, os.stat_result]]:
 
     found = {}
     for zone in opened.config.zones.values():
-        for use, text in (("sign", zone.keys.sign), ("encrypt", zone.keys.encrypt)):
+        # Under the name of a public half a secret may lie as well, by a slip.
+        for use in ("sign", "encrypt", "sign_public", "encrypt_public"):
+            text = getattr(zone.keys, use)
             if text is None:
                 continue
             try:
@@ -229,5 +231,5 @@ def _keys(opened: Project) -> Mapping[str, tuple[bytes, os.stat_result]]:
             except (OSError, SovgateError):
                 continue
             if b"PUBLIC KEY-----" not in data and data:
-                found[f"zones.{zone.name}.keys.{use}"] = (data, state)
+                found[f"zones.{zone.name}.keys.{use.replace('_', '-')}"] = (data, state)
     return found

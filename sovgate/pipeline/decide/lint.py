@@ -19,7 +19,7 @@ from sovgate.lint._api import Finding
 from sovgate.lint.not_built import refuse_files
 from sovgate.pipeline.decide.declared_gates import misdeclared
 from sovgate.pipeline.decide.projects import project_of, projects_in, unique
-from sovgate.pipeline.named_keys import misused
+from sovgate.pipeline.named_keys import doubtful, misused
 from sovgate.pipeline.own_roles import told_by_files
 from sovgate.pipeline.project import Project
 
@@ -147,6 +147,9 @@ class _Run:
             self.findings += [_in(path, finding) for finding in rule(config)]
         refusals = (*misdeclared(config), *_refused_later(config), *misused(config))
         self.findings += [Finding.of(_at(refusal, path), str(path)) for refusal in refusals]
+        for doubt in doubtful(config):
+            finding = Finding.of(_at(doubt, path), str(path))
+            self.findings.append(replace(finding, severity="warning"))
         owner = Project(config, above=True)
         for zone in config.zones:
             for stops, told in told_by_files(owner, zone):
