@@ -235,3 +235,16 @@ def disk_error(error: OSError, doing: str) -> SovgateError:
         fix=fixes.get(code, "check the disk and its permissions, and run it again"),
         reason=errno.errorcode.get(code, "disk").lower(),
     )
+
+
+def exit_of(error: BaseException) -> int:
+    """The code with which a command ends by it; what is no error of ours is a defect."""
+    if isinstance(error, SovgateError):
+        return int(error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    if isinstance(error, OSError):
+        return int(disk_error(error, "go on").exit_code)
+    return int(ExitCode.INTERNAL)

@@ -1,5 +1,5 @@
 """What must reach whoever runs a command: that something marked unsafe was used, what was passed
-over, and which project files were read (RULES 36).
+over, which project files were read (RULES 36), and how runs ended; and what reaches us: a hurry.
 
 Ground floor: standard library only. The command line listens; elsewhere they are Python warnings.
 """
@@ -7,6 +7,7 @@ Ground floor: standard library only. The command line listens; elsewhere they ar
 from __future__ import annotations
 
 import contextlib
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -20,6 +21,12 @@ _NOTED: ContextVar[Listener | None] = ContextVar("noted", default=None)
 
 #: The project files that were read, in order, each once; None where nobody asks.
 PROJECTS: ContextVar[dict[str, None] | None] = ContextVar("projects", default=None)
+
+
+#: (head, zone) of each run that ended in an audit log, in order; None where nobody asks.
+HEADS: ContextVar[list[tuple[str, str]] | None] = ContextVar("heads", default=None)
+_HURRY = threading.Event()
+_WAITED_FOR: list[threading.Event] = []
 
 
 class UnsafeWarning(UserWarning):
@@ -68,3 +75,23 @@ def project_read(path: str) -> None:
     read = PROJECTS.get()
     if read is not None:
         read[path] = None
+
+
+def run_ended(head: str, zone: str) -> None:
+    """A run wrote how it ended into the log of `zone`: well, denied or failed."""
+    heads = HEADS.get()
+    if heads is not None:
+        heads.append((head, zone))
+
+
+def hurry() -> None:
+    """We were told to end, and are told again: from now on nothing is waited for."""
+    for event in (_HURRY, *_WAITED_FOR):
+        event.set()
+
+
+def wait_for(event: threading.Event, seconds: float) -> None:
+    """Until it is set, the time is over, or somebody is in a hurry."""
+    _WAITED_FOR.append(event)
+    if not _HURRY.is_set():
+        event.wait(seconds)

@@ -155,12 +155,23 @@ def root() -> None:
 
 
 def _terminate(number: int, _: object) -> None:
-    """Once: a second word must not break off the cleaning up."""
+    """Once: a second word must not break off the cleaning up. It ends what only waits."""
     from sovgate.errors import Terminated
 
     for each in _ENDS:
-        signal.signal(each, signal.SIG_IGN)
+        if signal.getsignal(each) is _terminate:
+            signal.signal(each, _hurry)
     raise Terminated
+
+
+def _hurry(number: int, _: object) -> None:
+    from sovgate import notices
+
+    notices.hurry()
+
+
+def _end_at_once(number: int, _: object) -> None:
+    os._exit(128 + number)
 
 
 def _handle_signals() -> None:
@@ -189,10 +200,13 @@ def _again(lost: sys.UnraisableHookArgs) -> None:
 
 
 def _leave_signals() -> None:
-    """All is cleaned up: from here a signal ends us at once, as it does other programs."""
+    """All is cleaned up: from here a signal ends us at once, as it does other programs; and with
+    the code that a first one gave, where one did."""
     for number in _ENDS:
         if signal.getsignal(number) is _terminate:
             signal.signal(number, signal.SIG_DFL)
+        elif signal.getsignal(number) is _hurry:
+            signal.signal(number, _end_at_once)
 
 
 def _require_posix() -> None:

@@ -17,9 +17,9 @@ import click
 from sovgate import notices
 from sovgate.cli._emit import FORMATS, QUIET, VERBOSE, Report, emit, note, warn
 from sovgate.cli._group import write_example
+from sovgate.cli._heads import kept
 from sovgate.cli._places import PROJECT
 from sovgate.cli._remote import refuse_remote
-from sovgate.errors import disk_error
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -161,13 +161,13 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         PROJECT.set(ctx.params.get("project"))
         form = ctx.params.get("format_", "text")
-        with notices.listening(partial(warn, form=form), partial(note, form=form)), _reaching(ctx):
-            result = super().invoke(ctx)
-        if isinstance(result, Report):
-            emit(result, ctx.params.get("format_", "text"), artifact=self.artifact)
-            if (path := ctx.meta.get(_HEADS)) is not None:
-                _append_heads(path, result, str(ctx.params.get("zone") or ""))
-            return int(result.exit)
+        listening = notices.listening(partial(warn, form=form), partial(note, form=form))
+        with kept(ctx.meta.get(_HEADS), self.path):
+            with listening, _reaching(ctx):
+                result = super().invoke(ctx)
+            if isinstance(result, Report):
+                emit(result, form, artifact=self.artifact)
+                return int(result.exit)
         return result
 
 
@@ -327,19 +327,6 @@ def heads_option(function: F) -> F:
         metavar="FILE",
         help="Append the head of the audit log to this file, for audit verify --heads.",
     )(function)
-
-
-def _append_heads(path: Path, report: Report, zone: str) -> None:
-    """One line a head: HEAD ZONE COMMAND. Raises DiskError: the command itself is done."""
-    said = report.data.get("audit-heads") or [
-        {"zone": zone, "head": report.outputs.get("audit-head", "")}
-    ]
-    lines = [f"{one['head']} {one['zone']} {report.command}\n" for one in said if one["head"]]
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write("".join(lines))
-    except OSError as error:
-        raise disk_error(error, f"append the head of the audit log to {str(path)!r}") from error
 
 
 def _be_verbose(_: click.Context, __: click.Parameter, value: bool) -> None:

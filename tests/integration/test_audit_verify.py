@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
-from sovgate.errors import Terminated
+from sovgate.errors import StoreError, Terminated
 from sovgate.stages import transfer
 from tests.crossing import Crossing, make_crossing
 
@@ -73,6 +74,12 @@ def test_rule_28_a_log_of_which_nobody_else_knows_is_not_called_verified(
     crossing.push("--heads", "denied.txt", code=10)  # a denial, which no record outside names
     error = crossing.json("audit", "verify", code=14)["error"]
     assert error["reason"] == "no-anchor"
+    # The denial's own head is known to whoever noted it, and so is its end.
+    (line,) = (crossing.base / "denied.txt").read_text().splitlines()
+    assert line.split()[1:] == ["home", "push"]
+    assert crossing.run("audit", "verify", "--strict", "--heads", "denied.txt")[0] == 0
+    error = crossing.push("--heads", "no/such/file", code=10)["error"]
+    assert error["details"][-1].startswith("could not append the head of the audit log to")
 
 
 @pytest.mark.parametrize(
@@ -103,15 +110,28 @@ def test_a_command_is_done_though_its_head_cannot_be_kept(crossing: Crossing) ->
     assert (crossing.base / "eu-store/releases/churn/1.0.1.json").is_file()
 
 
-@pytest.mark.parametrize(("told", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (Terminated(), 143),
+        (RuntimeError("a defect"), 1),
+        (MemoryError(), 1),
+        (OSError(errno.ENOSPC, "no space"), 24),
+        (StoreError("it answers no more"), 21),
+    ],
+    ids=lambda told: type(told).__name__ if isinstance(told, BaseException) else None,
+)
 @pytest.mark.parametrize("command", ["push", "pull"])
-def test_a_run_that_was_told_to_end_leaves_the_log_green(
+def test_a_run_that_was_ended_by_whatever_leaves_the_log_green(
     crossing: Crossing,
     monkeypatch: pytest.MonkeyPatch,
     command: str,
-    told: type[KeyboardInterrupt],
+    told: BaseException,
     code: int,
 ) -> None:
+    """A defect too, which the user reports, and not the log."""
+
     def end(*_: object, **__: object) -> None:
         raise told
 
@@ -123,11 +143,13 @@ def test_a_run_that_was_told_to_end_leaves_the_log_green(
             patch.setattr("sovgate.pipeline.move.pull.sweep", end)
             words = ["pull", "churn/1.0.0", "-o", "pulled"]
         zone = "home" if command == "push" else "eu"
-        found, said = crossing.run(*words, "--zone", zone)
+        found, said = crossing.run(*words, "--zone", zone, "--heads", "heads.txt")
     assert found == code, said
     (log,) = crossing.json("audit", "verify", "--zone", zone)["logs"]
     lasts = sorted((run["last"]["kind"], run["last"]["exit"]) for run in log["runs"])
     assert lasts == [("outcome", 0), ("outcome", code)]
+    words = ["--strict", "--heads", "heads.txt"]
+    assert crossing.run("audit", "verify", "--zone", zone, *words)[0] == 0
 
 
 def test_what_to_type_after_a_kill_is_given_whole(crossing: Crossing) -> None:

@@ -372,8 +372,12 @@ def test_policy_that_denies_is_asked_and_written_down(desk: Desk) -> None:
     error = desk.refused("1.0.0", 10)
     assert error["reason"] == "gates-before-stage"
     assert len(desk.crossing.objects("audit/")) == before + 1
-    assert desk.promote("1.0.0", "--dry-run", code=10)["error"]["reason"] == "gates-before-stage"
+    heads = desk.crossing.base / "heads.txt"
+    dry = desk.promote("1.0.0", "--dry-run", "--heads", heads, code=10)
+    assert dry["error"]["reason"] == "gates-before-stage"
     assert len(desk.crossing.objects("audit/")) == before + 1
+    desk.promote("1.0.0", "--heads", heads, code=10)
+    assert [line.split()[1:] for line in heads.read_text().splitlines()] == [["eu", "promote"]]
 
 
 def test_another_key_of_the_zone_could_not_open_it(desk: Desk) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sovgate import cli, notices
 from sovgate.errors import (
     Inconclusive,
     SovgateError,
@@ -31,6 +34,7 @@ from sovgate.stages.trust import Trusted
 from sovgate.stores.registry import open_store
 from tests.conformance.stores import Fault, Faulty
 from tests.movement import Clock, make_signer, trusting
+from tests.pace import HANG
 
 ABOUT = About(
     action="push",
@@ -432,16 +436,48 @@ def test_a_second_signal_ends_the_last_words(world: World, monkeypatch: pytest.M
     """Even where there is all the time of the world; what ended the run first is what counts."""
     answered = threading.Event()
 
-    class Told(threading.Thread):
-        def join(self, timeout: float | None = None) -> None:
-            raise KeyboardInterrupt
+    def told(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(threading, "Thread", Told)
+    monkeypatch.setattr(notices, "wait_for", told)
     run = world.log.begin()
     with pytest.raises(Terminated), movement.announced(run, ABOUT, ()):
         monkeypatch.setattr(run, "is_open", lambda: answered.wait() and 1 / 0)
         raise Terminated
     answered.set()
+
+
+def test_a_second_term_ends_the_last_words_and_breaks_nothing_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while the store does not answer, and there is all the time of the world."""
+    answered = threading.Event()
+    monkeypatch.setattr(movement, "PATIENCE", None)
+    monkeypatch.setattr(notices, "_HURRY", threading.Event())
+    monkeypatch.setattr(notices, "_WAITED_FOR", [])
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+
+    def asked() -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return answered.wait() and bool(1 / 0)
+
+    before = signal.signal(signal.SIGTERM, cli._terminate)
+    try:
+        run = world.log.begin()
+        with pytest.raises(Terminated), movement.announced(run, ABOUT, ()):
+            monkeypatch.setattr(run, "is_open", asked)
+            signal.raise_signal(signal.SIGTERM)
+        # What comes after that waits for nothing any more, and cleans up whole.
+        notices.wait_for(threading.Event(), HANG)
+        signal.raise_signal(signal.SIGTERM)
+        assert codes == []
+        cli._leave_signals()
+        signal.raise_signal(signal.SIGTERM)
+        assert codes == [143]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        answered.set()
 
 
 def test_rule_28_only_runs_without_an_outcome_are_in_doubt_in_a_log_that_is_anchored(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -10,14 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sovgate import notices, regions
-from sovgate.errors import (
-    INTERRUPTED,
-    TERMINATED,
-    PolicyDenied,
-    SovgateError,
-    Terminated,
-    VerificationFailed,
-)
+from sovgate.errors import PolicyDenied, SovgateError, VerificationFailed, exit_of
 from sovgate.formats.auditentry import About, Ref
 from sovgate.pipeline.project import Project, require_own
 
@@ -111,12 +105,17 @@ def note(
     refs: Iterable[tuple[str, str]] = (),
 ) -> str:
     """Write an audit entry about `about`; `refs` are (role, SHA-256). Returns the head."""
-    return run.write(
+    head = run.write(
         kind,  # type: ignore[arg-type]
         about,
         exit_code=exit_code,
         refs=[Ref(role=role, sha256=sha256) for role, sha256 in refs],
     )
+    if kind != "intent":
+        # A push stands in its source's log, and what arrives or is rolled out in its own zone's.
+        zone = about.source if about.action == "push" else about.destination
+        notices.run_ended(head, str(zone))
+    return head
 
 
 def refuse(judged: Judged, run: Run, about: About, refs: Iterable[tuple[str, str]]) -> None:
@@ -144,36 +143,41 @@ def keep(run: Run, data: bytes, sha256: str) -> None:
 
 @contextlib.contextmanager
 def announced(run: Run, about: About, refs: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Write the intent, and hand out its head; write down how the run ended if it fails, or if a
-    signal ends it. What ended it is what the user hears.
+    """Write the intent, and hand out its head; write down how the run ended if it fails, by a
+    defect too, or if a signal ends it. What ended it is what the user hears.
 
     If even that cannot be written, the log shows an intent without an outcome, as after a kill.
     """
     try:
         yield note(run, "intent", about, refs=refs)
-    except SovgateError as error:
-        if run.head is not None:  # else nothing was announced
-            kind = "denied" if isinstance(error, PolicyDenied) else "outcome"
-            with contextlib.suppress(SovgateError):
-                note(run, kind, about, exit_code=int(error.exit_code))
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            # A defect may lie anywhere, after the outcome as well.
+            told = run.head is not None if isinstance(error, SovgateError) else run.is_open()
+            if told:  # else nothing was announced, or all is said
+                kind = "denied" if isinstance(error, PolicyDenied) else "outcome"
+                note(run, kind, about, exit_code=exit_of(error))
         raise
     except KeyboardInterrupt as told:
-        _last_words(run, about, TERMINATED if isinstance(told, Terminated) else INTERRUPTED)
+        _last_words(run, about, exit_of(told))
         raise
 
 
 def _last_words(run: Run, about: About, code: int) -> None:
     """The outcome of a run that a signal ended, if the store takes it soon.
 
-    In a thread: a store that does not answer can then be left behind, and a second signal ends it.
+    In a thread: a store that does not answer can then be left behind, and a second signal ends the
+    wait. What the thread was writing is then there whole, or not at all.
     """
 
     def write() -> None:
         with contextlib.suppress(Exception):
             if run.is_open():
                 note(run, "outcome", about, exit_code=code)
+        done.set()
 
-    writer = threading.Thread(target=write, daemon=True)
+    done = threading.Event()
+    inside = contextvars.copy_context()  # that of --heads
     with contextlib.suppress(KeyboardInterrupt):  # told a second time
-        writer.start()
-        writer.join(PATIENCE)
+        threading.Thread(target=inside.run, args=(write,), daemon=True).start()
+        notices.wait_for(done, PATIENCE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sovgate.errors import INTERRUPTED, TERMINATED, GitError
+from sovgate.errors import INTERRUPTED, TERMINATED, ExitCode, GitError
 from sovgate.formats.auditentry import About, Entry
 from sovgate.formats.promotion import RELEASE_FILE, Kind, Previous, Promotion
 from sovgate.git.repo import printable
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sovgate.stages.transfer import Record
 
 _ZEROS = "0" * 64
+#: Exit codes of runs that ended no matter where; all others say that nothing was pushed.
+_ANYWHERE = (int(ExitCode.INTERNAL), int(ExitCode.DISK), INTERRUPTED, TERMINATED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +147,8 @@ def _died(work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState) 
 def _intents(work: Rollout, record: Record, *, ended: bool) -> tuple[tuple[str, Entry], ...]:
     """Digest and entry of each promotion of that release record that this zone's log says began.
 
-    Without `ended`, of those alone of which it says no end, or that a signal ended anywhere.
+    Without `ended`, of those alone of which it says no end, or that ended anywhere: by a signal, a
+    defect or a full disk.
     """
     begun: dict[str, tuple[str, Entry]] = {}
     for found in read_entries(work.opened.audit_store(work.zone), work.trusted):
@@ -153,7 +156,7 @@ def _intents(work: Rollout, record: Record, *, ended: bool) -> tuple[tuple[str, 
         if entry is None or said is None or said.speaking_for(work.zone) is None:
             continue
         if entry.kind != "intent":
-            if not ended and entry.exit not in (INTERRUPTED, TERMINATED):
+            if not ended and entry.exit not in _ANYWHERE:
                 begun.pop(entry.run, None)
         elif (entry.about.action, entry.about.destination) == ("promote", work.zone) and any(
             (ref.role, ref.sha256) == ("transfer", record.sha256) for ref in entry.refs
