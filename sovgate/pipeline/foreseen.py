@@ -5,13 +5,14 @@ Reads the model, its evidence and the stores; opens the key, and signs nothing w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import UsageError
+from sovgate.errors import UsageError, VerificationFailed
 from sovgate.pipeline.drafted import drafts_beside
 from sovgate.pipeline.project import Project
 from sovgate.records import Release
@@ -82,13 +83,14 @@ class Planned:
         """The statements as a case would have them; those alone for which the key is trusted."""
         from sovgate.formats.case import Evidence
         from sovgate.formats.statement import PREDICATE_TYPES
-        from sovgate.stages.trust import Trusted
+        from sovgate.stages.trust import certified
 
-        signer, trusted = self.signer(), self.opened.trusted(zone)
-        mine = [one for one in trusted if one.key.der == signer.public_key.der]
-        if signer.certificates:  # whether a rule admits it shows when it has signed
-            may = frozenset(self.roles)
-            mine.append(Trusted(name="this key", key=signer.public_key, may=may, zone=zone))
+        signer, trusted = self.signer(), list(self.opened.trusted(zone))
+        if signer.certificates:
+            with contextlib.suppress(VerificationFailed):  # then by its key alone
+                trusted += certified(signer.certificates, trusted)
+        key = signer.public_key.der
+        mine = [one for one in trusted if one.certificate is None and one.key.der == key]
         found = {role: [one for one in mine if role in one.may] for role in self.roles}
         return tuple(
             Evidence(

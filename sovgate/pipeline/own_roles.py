@@ -73,20 +73,28 @@ def require_release(
 
     A model that is `signed` is signed anew only with a record of its `datasets`.
     """
+    made: tuple[str, ...] = () if signed and not datasets else ("signature",)
+    made += ("provenance",) if datasets else ()
+    if key is not None and made:
+        require_maker(opened, zone, key, made)
+        made = ()
+    require_zone_key(opened, opened.trusted(zone), zone, (*made, "transfer", *LOGGED))
+
+
+def require_maker(opened: Project, zone: str, key: str | None, roles: Sequence[str]) -> None:
+    """As `require_zone_key`, of what is signed beside the model, with `key` or the zone's own."""
     from pathlib import Path
 
     from sovgate.keys.registry import open_signer
 
     trusted = opened.trusted(zone)
-    made: tuple[str, ...] = () if signed and not datasets else ("signature",)
-    made += ("provenance",) if datasets else ()
-    if key is not None and made:
-        own = _opened(f"the key {key[:160]!r}", lambda: open_signer(key, Path.cwd()), None)
-        refusal = refused(opened, trusted, own, made) if own is not None else None
-        if refusal is not None:
-            raise refusal
-        made = ()
-    require_zone_key(opened, trusted, zone, (*made, "transfer", *LOGGED))
+    if key is None:
+        require_zone_key(opened, trusted, zone, roles)
+        return
+    own = _opened(f"the key {key[:160]!r}", lambda: open_signer(key, Path.cwd()), None)
+    refusal = refused(opened, trusted, own, roles) if own is not None else None
+    if refusal is not None:
+        raise refusal
 
 
 def refused(

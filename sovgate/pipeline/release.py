@@ -17,7 +17,7 @@ from sovgate.git.ignored import OPENED, keep_state_out
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.foreseen import Planned, destinations
 from sovgate.pipeline.move.outbox import alone
-from sovgate.pipeline.own_roles import require_release
+from sovgate.pipeline.own_roles import require_maker, require_release
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.steps import ALREADY, DENIED, LEFT, WOULD, Log, Step, StepResult, aside
@@ -194,18 +194,16 @@ class _ReleaseRun:
         from sovgate.stages import inventory
 
         with self.log.step("sign") as say:
+            if before is not None:  # at the start it was not known that it would be signed anew
+                require_maker(self.opened, self.zone, self.key, ("signature",))
             if self.dry_run:
                 self._would(say, "sign the model").roles.append("signature")
                 if before is None:
                     taken = inventory.take(self.model, advance=self.options.progress)
                     self.listed, self.manifest = taken.manifest, taken.manifest.digest
                 return
-            made = sign(
-                self.model,
-                key=self.key,
-                zone=None if self.key else self.zone,
-                options=self.options,
-            )
+            zone = None if self.key else self.zone
+            made = sign(self.model, key=self.key, zone=zone, options=self.options)
             self.manifest = made.manifest.digest
             self.already = Already.of(self.evidence, self.manifest, self.opened, self._key)
             other = "" if before is None else f"; {before} had signed it, which is kept"

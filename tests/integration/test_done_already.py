@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sovgate.stages import attest
-from tests.crossing import Crossing, make_crossing
+from tests.crossing import Crossing, make_crossing, tree
 from tests.integration.test_attest_command import data
 
 RELEASE = ("release", "model", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
@@ -131,6 +131,19 @@ def test_rule_32_a_dry_run_says_so_and_writes_nothing(crossing: Crossing) -> Non
     before = sorted(path.name for path in attest.evidence_dir(crossing.model).iterdir())
     assert release(crossing, "--dataset", "kyc", "--dry-run")["record"] == "would"
     assert sorted(p.name for p in attest.evidence_dir(crossing.model).iterdir()) == before
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["real", "dry"])
+def test_a_key_that_may_not_sign_replaces_nobodys_signature(
+    crossing: Crossing, dry: tuple[str, ...]
+) -> None:
+    """The model is signed already, by a key that is trusted for it: it stays so."""
+    before = tree(attest.evidence_dir(crossing.model))
+    words = (*RELEASE, "--key", "keys/eu-enc.pem")
+    error = crossing.json(*words, *dry, code=3)["error"]
+    assert error["reason"] == "own-role"
+    assert error["what"] == "the key 'keys/eu-enc.pem' may not say signature"
+    assert tree(attest.evidence_dir(crossing.model)) == before
 
 
 def push(crossing: Crossing, code: int = 0) -> dict[str, Any]:

@@ -879,11 +879,22 @@ def test_a_zone_that_is_trusted_by_its_certificate_pushes(crossing: Crossing) ->
         "may: [signature, provenance, transfer], from: home}\n"
         "  - {name: eu-ci, key: keys/eu.pem, may: [receipt], from: eu}\nborder:\n",
     )
-    crossing.sign()
-    crossing.push()
+    shutil.rmtree(attest.evidence_dir(crossing.model))
+    words = ("release", crossing.model, *("--release", "churn/1.0.0", "--zone", "home"))
+    words += ("--to", "eu", "--dataset", "public")
+    planned = crossing.json(*words, "--dry-run")
+    assert [step["name"] for step in planned["steps"]] == ["sign", "record", "sbom", "check"]
+    crossing.json(*words)
     assert crossing.pull()["signers"]["transfer"] == "training"
     crossing.edit("ci@bank.example", "dpo@bank.example")
-    assert crossing.push(code=3)["error"]["reason"] == "own-role"
+    # A certificate that nobody admits signs nothing, and no dry run takes it for one that may.
+    shutil.rmtree(attest.evidence_dir(crossing.model))
+    move = (crossing.model, "--release", "churn/2.0.0", "--zone", "home", "--to", "eu")
+    for words in (("push", *move), ("release", *move, "--dataset", "public")):
+        for more in ((), ("--dry-run",)):
+            error = crossing.json(*words, *more, code=3)["error"]
+            assert (error["reason"], error["what"][:20]) == ("own-role", "the key of zone home")
+    assert not attest.evidence_dir(crossing.model).exists()
 
 
 def test_a_model_that_was_pushed_under_two_versions_may_be_asked_about_without_one(

@@ -68,8 +68,7 @@ def push(
     check_call(opened, release, zone, to)
     refuse_misused(opened.config)
     trusted = opened.trusted(zone)
-    if not options.dry_run:
-        require_zone_key(opened, trusted, zone, ("transfer", *LOGGED), within=zone == to)
+    require_zone_key(opened, trusted, zone, ("transfer", *LOGGED), within=zone == to)
     beside = evidence_of(source, options, opened)
     with timer.step("verify"):
         if outgoings.is_sealed(beside, to, signature):

@@ -36,8 +36,7 @@ def promote(
     """
     opened = open_project(options.project)
     work = Rollout(opened, zone)
-    if not options.dry_run:
-        require_zone_key(opened, work.trusted, work.zone, ("promotion", *LOGGED))
+    require_zone_key(opened, work.trusted, work.zone, ("promotion", *LOGGED))
     with work.timer.step("check the record"):
         received = work.read(release, evidence_at(model, options, opened))
     with rollouts.opened(work.target) as checkout:

@@ -49,8 +49,7 @@ def rollback(
     opened = open_project(options.project)
     _require_own(opened, to_release)
     work = Rollout(opened, zone, reason=reason)
-    if not options.dry_run:
-        require_zone_key(opened, work.trusted, work.zone, ("promotion", *LOGGED))
+    require_zone_key(opened, work.trusted, work.zone, ("promotion", *LOGGED))
     with rollouts.opened(work.target) as checkout:
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()
