@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,31 @@ def test_each_training_job_asks_first_and_its_own_project_allows_it(
         sovgate("check", "--action", "train", "--zone", given["zone"], *words, cwd=folder)
         asked += 1
     assert asked == (2 if pattern == "hybrid" else 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "model", "zone"),
+    [
+        ("a.b", "a-b", "eu"),
+        ("a-b", "a.b", "eu"),
+        ("a_b", "a.b", "eu"),
+        ("a-b", "a", "b-eu"),  # joined with the zone's name it is the same word
+    ],
+)
+def test_no_two_projects_have_one_name_for_volumes_and_buckets(
+    top: Path, first: str, model: str, zone: str
+) -> None:
+    init.init(top / "one", answers(first))
+    serve = (init.zone_answer(f"{zone}=aws-eusc:eusc-de-east-1"),)
+    train = init.zone_answer("home=aws:us-east-1")
+    mine = replace(answers(model), serve=serve, train=train)
+    with pytest.raises(UsageError) as refused:
+        init.init(top / "two", mine)
+    assert refused.value.reason == "bad-name"
+    assert "'a-b-eu' is what a zone of the project in " in refused.value.what
+    assert repr(first) in str(refused.value.why)
+    assert not (top / "two").exists()
+    # With a name of its own it is written, and both may be written again.
+    init.init(top / "two", replace(mine, model="other"))
+    init.init(top / "one", answers(first))
+    init.init(top / "two", replace(mine, model="other"))

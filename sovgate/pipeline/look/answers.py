@@ -75,8 +75,7 @@ class Answers:
 
     @property
     def slug(self) -> str:
-        """The model's name as namespaces, workloads and buckets may have it."""
-        return re.sub(r"[^a-z0-9]+", "-", self.model)
+        return slug(self.model)
 
     @property
     def zones(self) -> tuple[ZoneAnswer, ...]:
@@ -127,6 +126,11 @@ class Answers:
             for one in self.data
             if not one.may_be(zone)
         )
+
+
+def slug(model: str) -> str:
+    """A model's name as namespaces, workloads and buckets may have it."""
+    return re.sub(r"[^a-z0-9]+", "-", model)
 
 
 def has_kms(region: Region) -> bool:

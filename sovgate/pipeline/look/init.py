@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sovgate.errors import GitError, UsageError, disk_error
+from sovgate import config as configuration
+from sovgate.errors import GitError, SovgateError, UsageError, disk_error
 from sovgate.files import read_bounded
 from sovgate.git.ignored import is_ignored, work_tree
 from sovgate.lint.not_built import pipelines_in
+from sovgate.pipeline.decide.projects import projects_in
 from sovgate.pipeline.look.answers import (
     PATTERNS,
     Answers,
@@ -26,6 +28,7 @@ from sovgate.pipeline.look.answers import (
     data_answer,
     model_name,
     site_answer,
+    slug,
     with_endpoint,
     zone_answer,
 )
@@ -147,6 +150,7 @@ def init(folder: Path, answers: Answers, *, hosted: bool = False, dry_run: bool 
     keys = [(kind, below + path) for kind, path in key_files(answers)]
     _check_folders(folder, top, [*wanted, *(path for _, path in keys)])
     created, kept, differ = _compare(top, wanted)
+    _require_own_names(folder, top, answers)
     fresh = [(kind, path) for kind, path in keys if not os.path.lexists(top / path)]
     old = [path for kind, path in keys if (kind, path) not in fresh]
     new_keys = [half for _, path in fresh for half in (path, _public(path))]
@@ -178,6 +182,29 @@ def init(folder: Path, answers: Answers, *, hosted: bool = False, dry_run: bool 
         dry_run=dry_run,
         elsewhere=tuple(pipelines_in(top)),
     )
+
+
+def _require_own_names(folder: Path, top: Path, answers: Answers) -> None:
+    """Volumes, runs, workloads and buckets are called after model and zone: no other project of the
+    repository has these names. Raises UsageError, reason "bad-name".
+    """
+    own = {f"{answers.slug}-{zone.name}" for zone in answers.zones}
+    for path in projects_in(top):
+        if os.path.realpath(path.parent) == os.path.realpath(folder):
+            continue
+        try:
+            other = configuration.read(path)
+        except SovgateError:  # `lint` says it
+            continue
+        same = sorted(own & {f"{slug(other.model)}-{zone}" for zone in other.zones})
+        if same:
+            raise UsageError(
+                f"{same[0]!r} is what a zone of the project in {str(path.parent)!r} is called too",
+                why=f"its model is {other.model!r}, and this one {answers.model!r}; volumes, runs, "
+                "workloads and buckets have hyphens in place of dots and _",
+                fix="choose another --model, or another name for the zone: NAME=provider:region",
+                reason="bad-name",
+            )
 
 
 def _public(path: str) -> str:
