@@ -399,6 +399,10 @@ def test_a_model_is_trained_centrally_tuned_in_the_region_and_rolled_out(sides: 
     assert stopped.failed is not None
     assert (stopped.failed[0], stopped.failed[1].returncode) == ("push-0", 10)
     before, release = head_of(sides), f"tumour-triage/2.0.0@{manifest}"
+    # A run that is stopped leaves it for the next one, which need not tune again.
+    wrong = {"release": release, "manifest": f"sha256:{'0' * 64}", "zone": "eu"}
+    assert sides.run("eu", "hybrid-release", 2, **wrong).failed is not None
+    assert sorted(path.name for path in build.iterdir()) == ["tuned", "tuned.evidence"]
     released = fine(
         sides.run("eu", "hybrid-release", release=release, manifest=manifest, zone="eu")
     )
