@@ -189,7 +189,7 @@ def _require_own_names(folder: Path, top: Path, answers: Answers) -> None:
     repository has these names. Raises UsageError, reason "bad-name".
     """
     own = {f"{answers.slug}-{zone.name}" for zone in answers.zones}
-    for path in projects_in(top) if top.is_dir() else ():
+    for path in projects_in(Path(os.path.realpath(top))) if top.is_dir() else ():
         if os.path.realpath(path.parent) == os.path.realpath(folder):
             continue
         try:
