@@ -22,8 +22,8 @@ MAX_MEMBERS, MAX_DEPTH = 100_000, 8
 HEAD, CHUNK = 64 * 1024, 256 * 1024
 #: Of what is unpacked, so much can be gone back to without unpacking it again.
 KEEP = 4 * 1024 * 1024
-#: At once: a directory of a zip archive, a long name in a tar.
-MAX_READ = 64 * 1024 * 1024
+#: At once: a directory of a zip archive with `MAX_MEMBERS` names, a long name in a tar.
+MAX_READ = 16 * 1024 * 1024
 #: xz says how much memory it wants; its highest preset wants 65 MiB.
 XZ_MEMORY = 128 * 1024 * 1024
 _ZIP, _GZIP, _BZIP2, _XZ = (b"PK\3\4", b"PK\5\6"), b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"

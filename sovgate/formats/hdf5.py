@@ -15,7 +15,8 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_VALUE = 64 * 1024 * 1024
 #: Of one block of an object's header, and of all blocks together.
 MAX_BLOCK, MAX_BLOCKS = 16 * 1024 * 1024, 64
-MAX_HEAP_OBJECTS = 100_000
+#: Messages and objects of heaps together: what bounds the time.
+MAX_STEPS = 100_000
 _ATTRIBUTE, _CONTINUATION, _ATTRIBUTES = 0x0C, 0x10, 0x15
 _FIXED, _VARIABLE = 3, 9
 
@@ -56,7 +57,7 @@ def _refuse(why: str) -> NoReturn:
 
 class _Reader:
     def __init__(self, source: Bytes, begin: int) -> None:
-        self.source, self.base = source, begin
+        self.source, self.base, self.left = source, begin, MAX_STEPS
         version = source.read(begin + 8, 1)[0]
         if version in (0, 1):
             self.offset, self.length = source.read(begin + 13, 2)
@@ -73,6 +74,11 @@ class _Reader:
     def check_widths(self) -> None:
         if self.offset not in (2, 4, 8) or self.length not in (2, 4, 8):
             _refuse("addresses of an odd width")
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            _refuse("more than is walked through")
 
     def number(self, at: int) -> int:
         return int.from_bytes(self.source.read(at, self.offset), "little")
@@ -118,6 +124,7 @@ class _Reader:
                 _refuse("too large an object header")
             block = self.source.read(place, length)
             for kind, flags, data in _split(block, second=second, timed=bool(timed)):
+                self.step()
                 if kind == _CONTINUATION:
                     where = int.from_bytes(data[: self.offset], "little") + self.base
                     long = int.from_bytes(data[self.offset :][: self.length], "little")
@@ -163,9 +170,8 @@ class _Reader:
             _refuse("a text that is too long, or lies nowhere")
         whole = int.from_bytes(self.source.read(address + 8, self.length), "little")
         at, end = address + 8 + self.length, address + whole
-        for _ in range(MAX_HEAP_OBJECTS):
-            if at + 8 + self.length > end:
-                break
+        while at + 8 + self.length <= end:
+            self.step()
             (found,) = struct.unpack("<H", self.source.read(at, 2))
             size = int.from_bytes(self.source.read(at + 8, self.length), "little")
             at += 8 + self.length

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -14,9 +15,10 @@ from typing import Any
 import pytest
 
 from sovgate.errors import VerificationFailed
-from sovgate.formats import keras, remotecode, tfgraph
+from sovgate.formats import hdf5, keras, remotecode, tfgraph
 from sovgate.formats.tensors import BytesSource
 from sovgate.stages import sbom as stage
+from tests.effort import effort
 
 
 def found(name: str, data: bytes) -> str | None:
@@ -154,6 +156,21 @@ def test_a_broken_file_of_hdf5_counts_and_costs_little() -> None:
         found("m.h5", broken)  # no error but those that it knows
     loop = data.replace(b"model_config", b"other_config")
     assert found("m.h5", loop) is None
+
+
+def test_rule_34_a_header_of_hdf5_that_leads_round_in_circles_costs_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its continuations all lead to one large block."""
+    block = bytes(8 * 10_000)
+    place = 96 + 16 + 64 * 24
+    more = struct.pack("<HHB3xQQ", 0x10, 16, 0, place, len(block)) * 64
+    head = hdf5.SIGNATURE + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + bytes(8)
+    head += struct.pack("<QQQQ", 0, 2**64 - 1, 0, 2**64 - 1) + struct.pack("<QQII16x", 0, 96, 0, 0)
+    data = head + struct.pack("<BxHIIxxxx", 1, 65, 1, 64 * 24) + more + block
+    monkeypatch.setattr(hdf5, "MAX_STEPS", 1000)
+    with effort(most=20_000):
+        assert "cannot be read" in (found("m.h5", data) or "")
 
 
 # --- TensorFlow -----------------------------------------------------------------------------------

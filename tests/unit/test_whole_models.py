@@ -14,6 +14,7 @@ from sovgate.formats import parts
 from sovgate.pipeline.make.sbom import sbom
 from sovgate.stages import sbom as stage
 from tests.downloads import checkpoint, gguf, index, openvino, safetensors
+from tests.effort import effort
 
 PARTS = "model-%05d-of-%05d.safetensors"
 
@@ -349,6 +350,16 @@ def test_a_checkpoint_of_which_no_data_is_there_is_named_beside_other_weights(
         path.unlink()
     safetensors(tmp_path / "model.safetensors", ["a"])
     assert list(look(tmp_path).strays) == ["bert.ckpt.index"]
+
+
+def test_an_index_that_names_very_many_files_costs_little(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "m")
+    path = tmp_path / "m.index"
+    path.write_bytes(path.read_bytes().replace(b"\x08\x01\x1a", b"\x08\xff\xff\x05", 1))
+    for number in range(300):
+        (tmp_path / f"{number}.txt").write_bytes(b"")
+    with effort(most=1_000_000):
+        assert "which is not there" in refused(tmp_path).what
 
 
 def test_rule_38_a_saved_model_names_its_assets(tmp_path: Path) -> None:

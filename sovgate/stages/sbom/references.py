@@ -6,7 +6,7 @@ Knows names and what was read of headers; opens nothing. A set that lacks a part
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from sovgate.errors import VerificationFailed
@@ -108,8 +108,9 @@ class References:
                 raise refused(self.shown(name), pointer)
         for index in self.indices:
             self.check_index(index)
+        there = self.sizes.keys() | set(_folders(self.sizes))
         for name, others in self.promised.items():
-            self.check_promised(name, others)
+            self.check_promised(name, others, there)
         self.check_variables()
         for name, end in self.graphs.items():
             self.check_graph(name, end)
@@ -154,8 +155,8 @@ class References:
             name.rpartition("/")[0] == folder and name in self.headers for name in self.sizes
         )
 
-    def check_promised(self, name: str, others: Sequence[str]) -> None:
-        missing = [other for other in others if not self.there(other)]
+    def check_promised(self, name: str, others: Sequence[str], there: Set[str]) -> None:
+        missing = [other for other in others if other not in there]
         if len(missing) == len(others) and self.other_weights(name):
             self.strays[name] = "it names no file that is there"
         elif missing:
@@ -165,10 +166,6 @@ class References:
                 fix=_WHOLE,
                 reason="missing-shard",
             )
-
-    def there(self, path: str) -> bool:
-        """A file, or a folder with something in it."""
-        return path in self.sizes or any(one.startswith(f"{path}/") for one in self.sizes)
 
     def check_variables(self) -> None:
         """A SavedModel finds what lies in its variables by their index."""
@@ -262,6 +259,13 @@ def _groups(
         key = own.group if own is not None else (name.rpartition("/")[0],)
         groups.setdefault((*key, split.count, split.tensors), []).append(item)
     yield from groups.values()
+
+
+def _folders(names: Iterable[str]) -> Iterator[str]:
+    """Every folder with something in it."""
+    for name in names:
+        while name := name.rpartition("/")[0]:
+            yield name
 
 
 def _gap(gap: parts.Gap) -> VerificationFailed:
