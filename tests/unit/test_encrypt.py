@@ -27,7 +27,8 @@ from sovgate.formats.manifest import Manifest, Resource
 from sovgate.formats.sealed import Blob, Sealed
 from sovgate.keys import registry
 from sovgate.records import Release, Sized
-from sovgate.stages.encrypt import ZoneKey, blob_path, open_keys, open_model, seal_model, unseal
+from sovgate.stages.encrypt import ZoneKey, blob_path, open_keys, open_model, seal_model
+from sovgate.stages.encrypt import tree as writing
 from tests.sealing import FILES, Desk, in_memory, make_desk, memory_reader, sha256, tree
 
 
@@ -93,7 +94,7 @@ def test_two_threads_that_ask_what_the_user_hides_do_not_change_it():
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(8) as pool:
-            found.update(pool.map(lambda _: unseal._umask(), range(20_000)))
+            found.update(pool.map(lambda _: writing._umask(), range(20_000)))
         assert os.umask(0o027) == 0o027
     finally:
         sys.setswitchinterval(switch)

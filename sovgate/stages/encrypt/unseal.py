@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,6 +17,7 @@ from sovgate.errors import KeyServiceError, Malformed, VerificationFailed, disk_
 from sovgate.formats import keytable, stream, wrap
 from sovgate.formats.sealed import Blob, Sealed
 from sovgate.records import Advance
+from sovgate.stages.encrypt.tree import Tree
 from sovgate.work import Buffer, Buffers, Ordered, Workers
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ PLAIN_BUFFERS = 5
 MAX_OPEN_COPIES = 16
 
 ReadBlob = Callable[[str], BinaryIO]
-
-_MASK = threading.Lock()
 
 
 def open_keys(sealed: Sealed, read_blob: ReadBlob, identity: Identity) -> dict[str, keytable.Entry]:
@@ -131,7 +129,7 @@ def open_model(
     entries = open_keys(sealed, read_blob, identity)
     target = into / "model"
     try:
-        tree = _Tree(target, single=manifest.kind == "file")
+        tree = Tree(target, single=manifest.kind == "file")
         outputs: list[_Output] = []
         try:
             with Workers() as workers:
@@ -156,74 +154,6 @@ def open_model(
     return target
 
 
-class _Tree:
-    """The files and folders being written; opened relative to a handle, never through a link."""
-
-    def __init__(self, target: Path, *, single: bool) -> None:
-        self._target = target
-        self._single = single
-        self._folders: set[str] = set()
-        self._hidden = _umask()
-        if not single:
-            target.mkdir(mode=0o700)
-
-    def create(self, name: str) -> int:
-        """A new private file. Manifest names are checked when the manifest is made."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        if self._single:
-            return os.open(self._target, flags, 0o600)
-        parts = name.split("/")
-        with files.opened_dir(self._target) as root:
-            here = os.dup(root)
-            try:
-                for depth, part in enumerate(parts[:-1], 1):
-                    folder = "/".join(parts[:depth])
-                    if folder not in self._folders:
-                        os.mkdir(part, 0o700, dir_fd=here)
-                        self._folders.add(folder)
-                    below = os.open(
-                        part,
-                        os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
-                        dir_fd=here,
-                    )
-                    os.close(here)
-                    here = below
-                return os.open(parts[-1], flags, 0o600, dir_fd=here)
-            finally:
-                os.close(here)
-
-    def finish(self, descriptor: int) -> None:
-        """A file is verified: whoever the user lets read new files may read it."""
-        os.fchmod(descriptor, 0o644 & ~self._hidden)
-        os.fsync(descriptor)
-
-    def copy(self, verified: str, name: str) -> None:
-        """A file of the same content. Nobody else could write into the private folder."""
-        with files.opened_dir(self._target) as root:
-            source = files.open_below(root, verified)
-        try:
-            target = self.create(name)
-            try:
-                while part := os.read(source, stream.SEGMENT):
-                    view = memoryview(part)
-                    while view:
-                        view = view[os.write(target, view) :]
-                self.finish(target)
-            finally:
-                os.close(target)
-        finally:
-            os.close(source)
-
-    def publish(self) -> None:
-        """All is verified: give folders the modes that others may read, deepest first."""
-        if self._single:
-            return
-        for folder in (*sorted(self._folders, key=len, reverse=True), "."):
-            path = self._target / folder
-            path.chmod(0o755 & ~self._hidden)
-            files.sync_dir(path)
-
-
 class _Output:
     """One blob on its way to the one or more files that hold its plaintext."""
 
@@ -236,10 +166,10 @@ class _Output:
         self._digest = hashlib.sha256()
         self._steps = Ordered(workers)
         self.descriptors: list[int] = []
-        self._tree: _Tree | None = None
+        self._tree: Tree | None = None
         self._times = 0
 
-    def create(self, tree: _Tree, names: list[str]) -> None:
+    def create(self, tree: Tree, names: list[str]) -> None:
         self._tree, self._times = tree, len(names)
         for name in names[:MAX_OPEN_COPIES]:
             self.descriptors.append(tree.create(name))
@@ -325,15 +255,6 @@ class _Output:
             if self._tree is not None:
                 self._tree.finish(descriptor)
         self.close()
-
-
-def _umask() -> int:
-    """What the user hides of new files. It can only be read by setting it, for the whole process:
-    two at once would leave ours for good."""
-    with _MASK:
-        mask = os.umask(0o077)
-        os.umask(mask)
-    return mask
 
 
 def read_into(source: BinaryIO, view: memoryview) -> int:
