@@ -67,12 +67,12 @@ class Team(Versions):
         git("revert", "--no-edit", commit, cwd=work)
         git("push", "-q", "origin", "HEAD:main", cwd=work)
 
-    def edit_branch(self, branch: str, old: str, new: str) -> None:
+    def edit_branch(self, branch: str, old: str, new: str, name: str = RELEASE_FILE) -> None:
         """A reviewer pushes to the branch of a proposal."""
         work = self.repository.work
         git("fetch", "-q", "origin", branch, cwd=work)
         git("checkout", "-q", "--detach", "FETCH_HEAD", cwd=work)
-        path = work / RELEASE_FILE
+        path = work / name
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
         git("commit", "-q", "-am", "Edited", cwd=work)
@@ -344,6 +344,21 @@ def test_rule_41_what_was_edited_before_its_merge_was_never_promoted(team: Team)
     team.merge(made["branch"])
     assert team.back()["already"]
     assert team.told() == [("promote", "1.0.0"), ("rollback", "1.0.0")]
+
+
+def test_rule_42_what_was_merged_with_an_edit_that_undoes_it_was_never_promoted(team: Team) -> None:
+    """The release file is as it was proposed, but a patch behind it has the last word."""
+    team.merge(team.forward("1.0.0")["branch"])
+    branch = team.forward("1.1.0")["branch"]
+    patch = "- {target: {kind: Deployment}, patch: '[{op: remove, path: /spec/template/spec}]'}\n"
+    ours = "- path: sovgate-release.yaml\n"
+    team.edit_branch(branch, ours, ours + patch, "overlays/eu/kustomization.yaml")
+    team.squash(branch)
+    for words in (("promote", team.pins["1.1.0"]), ("rollback", "--reason", "incident")):
+        code, text = team.crossing.run(*words, "--zone", "eu")
+        assert code == 3, text
+        assert "a patch after sovgate-release.yaml would have the last word" in text
+    assert team.told() == [("promote", "1.0.0")]
 
 
 def test_rule_41_what_was_edited_is_promoted_once_it_is_as_it_was_proposed(team: Team) -> None:

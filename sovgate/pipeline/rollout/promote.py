@@ -8,8 +8,9 @@ from pathlib import Path
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_at
 from sovgate.pipeline.project import open_project
+from sovgate.pipeline.rollout.agreement import plan, require_agreement
 from sovgate.pipeline.rollout.results import Committed, Promoted
-from sovgate.pipeline.rollout.settle import Settled, plan, require_agreement, settle
+from sovgate.pipeline.rollout.settle import Settled, settle
 from sovgate.pipeline.rollout.target import Candidate
 from sovgate.pipeline.rollout.zone import Rollout
 from sovgate.records import DEFAULTS, Options, Release

@@ -20,9 +20,10 @@ from sovgate.errors import (
 from sovgate.formats.promotion import REASON, Promotion
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.project import Project, open_project, require_own
+from sovgate.pipeline.rollout.agreement import plan
 from sovgate.pipeline.rollout.promotion_decision import check_decision
 from sovgate.pipeline.rollout.results import Committed, RolledBack, RolledRelease
-from sovgate.pipeline.rollout.settle import plan, settle
+from sovgate.pipeline.rollout.settle import settle
 from sovgate.pipeline.rollout.target import Candidate
 from sovgate.pipeline.rollout.zone import Rollout
 from sovgate.records import DEFAULTS, Options, Release

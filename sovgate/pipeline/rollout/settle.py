@@ -1,7 +1,7 @@
 """What became of proposals, and of runs that died, by the branch that drives the zone (RULES 41).
 
-What the branch says is written down before anything else is decided; where it says what nobody
-signed, a person decides. Reads Git, the store and the audit log; writes promotion records.
+What the branch says is written down before anything else is decided. Reads Git, the store and the
+audit log; writes promotion records.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 from sovgate.errors import INTERRUPTED, TERMINATED, ExitCode, GitError
 from sovgate.formats.auditentry import About, Entry
 from sovgate.formats.promotion import RELEASE_FILE, Kind, Previous, Promotion
-from sovgate.git.repo import printable
 from sovgate.pipeline.look.entries import read_entries
 from sovgate.pipeline.move.movement import announced, note
 from sovgate.stages import audit
 from sovgate.stages import promote as rollouts
 
 if TYPE_CHECKING:
-    from sovgate.pipeline.rollout.target import Candidate
     from sovgate.pipeline.rollout.zone import Rollout
     from sovgate.stages.transfer import Record
 
@@ -57,9 +55,9 @@ def settle(
         return Settled(ledger=ledger, added=())
     added: list[Promotion] = []
     for there in _past(work, checkout, state, ledger, again):
-        wanted = _merged(work, ledger, there)
+        wanted = _merged(work, checkout, ledger, there)
         if wanted is None and there.release_file == state.release_file:
-            wanted = _died(work, ledger, there)
+            wanted = _died(work, checkout, ledger, there)
         if wanted is None or _says(ledger, wanted):
             continue
         ledger = _count(ledger, wanted) if dry_run else _record(work, ledger, wanted)
@@ -92,17 +90,25 @@ def _past(
 
 
 def _merged(
-    work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState
+    work: Rollout,
+    checkout: rollouts.Checkout,
+    ledger: rollouts.Ledger,
+    there: rollouts.OverlayState,
 ) -> Promotion | None:
     """The promotion that a merged proposal became: merged as it was, byte for byte."""
     for proposal in reversed(ledger.waiting):
-        if work.is_here(proposal) and _is_of(there, proposal):
+        if work.is_here(proposal) and _is_of(work, checkout, there, proposal):
             made = _become(ledger, proposal, there)
             return made and replace(made, repo=work.target.remote.url)
     return None
 
 
-def _died(work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState) -> Promotion | None:
+def _died(
+    work: Rollout,
+    checkout: rollouts.Checkout,
+    ledger: rollouts.Ledger,
+    there: rollouts.OverlayState,
+) -> Promotion | None:
     """The promotion of a run that pushed this, and died before its record.
 
     The log has its intent, which names all that it rested on and the file that it was to push, and
@@ -113,7 +119,7 @@ def _died(work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState) 
     if record is None or (last is not None and last.record == record.sha256):
         return None
     known = {p.audit_head for p in (*ledger.promotions, *ledger.proposals)}
-    for sha256, entry in _intents(work, record, ended=False):
+    for sha256, entry in intents(work, record, ended=False):
         if sha256 in known or (last is not None and entry.time < last.created):
             continue
         refs = {ref.role: ref.sha256 for ref in entry.refs}
@@ -139,12 +145,12 @@ def _died(work: Rollout, ledger: rollouts.Ledger, there: rollouts.OverlayState) 
             created=entry.time.replace(microsecond=0),
             release_file=refs[RELEASE_FILE],
         )
-        if _is_of(there, made) and made.sequence >= ledger.floor:
+        if made.sequence >= ledger.floor and _is_of(work, checkout, there, made):
             return made
     return None
 
 
-def _intents(work: Rollout, record: Record, *, ended: bool) -> tuple[tuple[str, Entry], ...]:
+def intents(work: Rollout, record: Record, *, ended: bool) -> tuple[tuple[str, Entry], ...]:
     """Digest and entry of each promotion of that release record that this zone's log says began.
 
     Without `ended`, of those alone of which it says no end, or that ended anywhere: by a signal, a
@@ -165,13 +171,22 @@ def _intents(work: Rollout, record: Record, *, ended: bool) -> tuple[tuple[str, 
     return tuple(begun.values())
 
 
-def _pins(there: rollouts.OverlayState, promotion: Promotion) -> bool:
+def pins(there: rollouts.OverlayState, promotion: Promotion) -> bool:
     return there.pins(promotion.pinned, promotion.manifest, promotion.record, promotion.zone)
 
 
-def _is_of(there: rollouts.OverlayState, promotion: Promotion) -> bool:
-    """Whether it pins that in the very file that sovgate wrote: what a person edited is theirs."""
-    return _pins(there, promotion) and there.is_as_written(promotion.release_file)
+def _is_of(
+    work: Rollout,
+    checkout: rollouts.Checkout,
+    there: rollouts.OverlayState,
+    promotion: Promotion,
+) -> bool:
+    """Whether it pins that in the very file that sovgate wrote: what a person edited is theirs.
+
+    RULES 42: nor does it count where the rest of the overlay, edited with it, undoes what it says.
+    """
+    same = pins(there, promotion) and there.is_as_written(promotion.release_file)
+    return same and checkout.builds(work.pin_of(promotion), there.tip)
 
 
 def _says(ledger: rollouts.Ledger, wanted: Promotion) -> bool:
@@ -242,149 +257,3 @@ def _record(work: Rollout, ledger: rollouts.Ledger, wanted: Promotion) -> rollou
         )[1]
         note(run, "outcome", about, exit_code=0, refs=(*refs, ("promotion", digest)))
     return work.read_ledger()
-
-
-# -- where the records and the branch differ
-
-
-def plan(
-    found: Candidate, checkout: rollouts.Checkout, state: rollouts.OverlayState
-) -> rollouts.Plan:
-    """As `checkout.plan`. A release file that somebody edited so that nothing may replace it has a
-    way out: what the last promotion wrote lies in the branch's history.
-    """
-    try:
-        return checkout.plan(found.pin)
-    except GitError as error:
-        if error.reason == "overlay-taken":
-            error.fix = _put_back(found, checkout, state) or error.fix
-        raise
-
-
-def _put_back(
-    found: Candidate, checkout: rollouts.Checkout, state: rollouts.OverlayState
-) -> str | None:
-    """How to; None where the file is as it was written, or pins what is not of this project."""
-    work, last = found.rollout, found.ledger.last
-    theirs = state.zone not in (None, work.zone) or (
-        state.pinned is not None and not state.pinned.startswith(f"{work.opened.config.model}/")
-    )
-    if last is None or theirs or not work.is_here(last) or state.is_as_written(last.release_file):
-        return None
-    there = checkout.read_at(last.commit, state) if checkout.has(last.commit) else None
-    if there is None or not there.is_as_written(last.release_file):
-        return None
-    then = "run this again"
-    if work.reason is not None:
-        then = f"that brings {last.release} back; run this again only to go back further"
-    return (
-        f"put back what the last promotion wrote, in a checkout of {state.branch}: "
-        f"{checkout.restoring(last.commit)} && git commit -m 'Put back {last.release}' && "
-        f"git push; {then}"
-    )
-
-
-def require_agreement(
-    found: Candidate,
-    checkout: rollouts.Checkout,
-    state: rollouts.OverlayState,
-    plan: rollouts.Plan,
-) -> None:
-    """What the branch says is what the last record says, or a person decides.
-
-    Raises GitError "branch-differs".
-    """
-    work, ledger = found.rollout, found.ledger
-    last, sequence = ledger.last, found.subject.sequence
-    if plan.unchanged and sequence >= ledger.floor:
-        return  # it is what was asked for, and forward
-    if _agrees(work, last, checkout, state):
-        if last is None or last.release != found.release or plan.unchanged or not state.says:
-            return
-        if state.is_as_written(last.release_file):
-            return  # the project file or the base changed, nobody edited it
-    elif sequence < _bar(work, ledger, state) and not plan.unchanged:
-        return  # a step back, whatever the branch says
-    raise _differs(found, last, state, plan)
-
-
-def _bar(work: Rollout, ledger: rollouts.Ledger, state: rollouts.OverlayState) -> int:
-    """The floor, or what the branch pins where a run of this zone meant it: a person may not."""
-    claimed = work.claimed(state)
-    if claimed is None or not _intents(work, claimed, ended=True):
-        return ledger.floor
-    return max(ledger.floor, claimed.transfer.sequence)
-
-
-def _agrees(
-    work: Rollout,
-    last: Promotion | None,
-    checkout: rollouts.Checkout,
-    state: rollouts.OverlayState,
-) -> bool:
-    if state.says is None:
-        # Nothing is pinned where nothing ever was: in an overlay or a repository that is new.
-        here = (work.target.path or ".", work.target.branch)
-        return last is None or (last.path, last.branch) != here or not checkout.has(last.commit)
-    if not state.says.startswith(f"{work.opened.config.model}/"):
-        return True  # of another model, which is no matter of these records
-    return last is not None and _pins(state, last)
-
-
-def _differs(
-    found: Candidate,
-    last: Promotion | None,
-    state: rollouts.OverlayState,
-    plan: rollouts.Plan,
-) -> GitError:
-    says = printable((state.says or "nothing").partition("@")[0], most=300)
-    had = str(last.release) if last is not None else "nothing"
-    edited = had == says or _was_proposed(found, state)
-    what = f"the last promotion says {had}, the branch {state.branch} pins {says}"
-    why = "somebody changed the overlay since, for example with git revert"
-    if edited:
-        how = "promoted" if had == says else "proposed"
-        what = f"the branch {state.branch} pins {says}, but not as it was {how}"
-        why = "somebody edited the overlay, or the proposal before it was merged"
-    elif last is None:
-        what = f"the branch {state.branch} pins {says}, and no promotion record says so"
-        why = "somebody wrote it by hand, or its records were removed"
-    return GitError(
-        what,
-        why=why,
-        fix=_ways(found, state, says, plan),
-        reason="branch-differs",
-        details=tuple(plan.diff.split("\n")[:40])
-        if plan.diff and edited and says == str(found.release)
-        else (),
-    )
-
-
-def _was_proposed(found: Candidate, state: rollouts.OverlayState) -> bool:
-    """Whether what the branch pins waits as a proposal: then the merged file is another one."""
-    files = {
-        proposal.release_file
-        for proposal in found.ledger.waiting
-        if proposal.pinned == state.says and found.rollout.is_here(proposal)
-    }
-    return bool(files - {None}) and state.release_file not in files
-
-
-def _ways(found: Candidate, state: rollouts.OverlayState, says: str, plan: rollouts.Plan) -> str:
-    """What a person can do: one way goes on, the other keeps what the branch says."""
-    zone, release, ledger = found.rollout.zone, found.release, found.ledger
-    last, claimed = ledger.last, found.rollout.claimed(state)
-    on = f"add --again, which promotes {release} all the same"
-    if plan.unchanged:
-        on = f"sovgate promote {last.release} --zone {zone} --again" if last else ""
-    keep = f"go back to a release before: sovgate rollback --zone {zone} --reason TEXT"
-    # As a rollback counts: what the branch says may be ahead of the records.
-    now = max(last.sequence, claimed.transfer.sequence if claimed else 0) if last else 0
-    if last and says in {str(p.release) for p, _ in ledger.candidates(last.sequence)}:
-        keep = f"keep {says}: sovgate rollback --zone {zone} --to-release {says} --reason TEXT"
-    elif claimed and claimed.transfer.sequence >= ledger.floor and says != str(release):
-        keep = f"keep {says}: sovgate promote {says} --zone {zone}"
-        keep += " --again, as it was proposed" if _was_proposed(found, state) else ""
-    elif not ledger.candidates(now):
-        keep = ""
-    return "; or ".join(part for part in (on, keep) if part)

@@ -161,6 +161,16 @@ class Rollout:
             zone=self.zone,
         )
 
+    def pin_of(self, promotion: Promotion) -> Pin:
+        """What the overlay is to say of it today."""
+        return Pin(
+            release=promotion.pinned,
+            manifest=promotion.manifest,
+            record=promotion.record,
+            key_uri=self.key_uri,
+            zone=promotion.zone,
+        )
+
     def place(self, state: rollouts.OverlayState) -> Place:
         target = self.target
         return Place(

@@ -123,6 +123,14 @@ class Checkout:
         except (ConfigError, GitError):
             return OverlayState(tip=commit, branch=state.branch, pinned=None, release_file=None)
 
+    def builds(self, pin: Pin, commit: str) -> bool:
+        """Whether the overlay at a commit that was fetched builds with that pin, and says it."""
+        try:
+            self._plan(pin, commit)
+        except (ConfigError, GitError):
+            return False
+        return True
+
     def restoring(self, commit: str) -> str:
         """The command that brings back the release file as it was at a commit."""
         return f"git checkout {commit} -- {shlex.quote('/'.join([*self._parts, RELEASE_FILE]))}"
