@@ -410,7 +410,7 @@ def test_a_spoilt_store_lets_nothing_be_promoted_that_was_denied(
     whole = tree(store)
     for name in sorted(whole):
         if name.startswith(("audit/", "blobs/")):
-            continue  # a promotion reads of blobs what records name by digest, and no log
+            continue  # of blobs it reads what records name by digest, of the log what stops it
         path = store / name
         kin = sorted(store.glob(f"{name.split('/')[0]}/**/*.json"))
         for what, data in spoilt(path, kin):

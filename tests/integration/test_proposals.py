@@ -372,16 +372,6 @@ def test_rule_41_what_was_edited_is_promoted_once_it_is_as_it_was_proposed(team:
     assert team.record(1)["commit"] == tip
 
 
-def test_rule_41_an_edit_that_was_taken_back_leaves_the_proposal_as_it_was(team: Team) -> None:
-    branch = team.forward("1.0.0")["branch"]
-    text = team.repository.show(RELEASE_FILE, branch).decode()
-    team.edit_branch(branch, 'name: "server"', 'name: "other"')
-    team.merge(branch)
-    tip = team.repository.person_pushes({RELEASE_FILE: text})
-    assert team.forward("1.1.0")["settled"] == ["churn/1.0.0"]
-    assert team.record(1)["commit"] == tip
-
-
 def test_a_proposal_that_does_not_say_its_bytes_is_recorded_by_its_own_run_alone(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
