@@ -229,12 +229,10 @@ class Project:
         return Trusted(name=f"zone {zone.name}", key=key, may=may, zone=zone.name)
 
     def trusted(self, zone: str | None = None) -> tuple[Trusted, ...]:
-        """Who may say what, by this project's file. Opens public keys.
+        """Who may say what, by this project's file; no former signers. Opens public keys.
 
         Without `trust` in the file: each zone's own key, for all but legal and waiver. With it:
-        its entries alone, and the key of the running `zone` for words about its own acts. Former
-        signers are not among them.
-
+        its entries alone, and the key of the running `zone` for words about its own acts.
         Who is not filled in yet is passed over, with a note. Raises ConfigError "placeholder-key"
         where the running zone is not, or nobody is.
         """
@@ -244,9 +242,11 @@ class Project:
             made = self._made({name: uri for name, uri in uris.items() if uri is not None}, zone)
             owns = [self._own(one, DEFAULT_ROLES) for one in rows if one.name in made]
             return tuple(own for own in owns if own is not None)
+        from sovgate.stages.past import Known
+
         found = self._entries(former=False)
         own = self._own(self.zone(zone), OWN_ROLES) if zone is not None else None
-        return (*found, own) if own else tuple(found)
+        return Known((*found, own) if own else found, self.former)
 
     def trusted_in(self, zone: str) -> tuple[Trusted, ...]:
         """As `trusted`, for a look into any zone's store: its own key may be a placeholder yet."""

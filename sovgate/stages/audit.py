@@ -38,7 +38,8 @@ from sovgate.formats.auditentry import (
 )
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.records import Release
-from sovgate.stages.trust import Trusted, open_statement, seal
+from sovgate.stages.past import end_of, open_past, require_before, undated, with_more
+from sovgate.stages.trust import Trusted, seal
 from sovgate.stages.trust import Verified as Said
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ MAX_RUNS = 100_000
 MAX_ENTRIES = 1_000_000
 
 Clock = Callable[[], datetime]
+Ends = dict[tuple[str, int], datetime]
 
 
 def utc_now() -> datetime:
@@ -73,7 +75,7 @@ class Log:
         self.signer = signer
         self.clock = clock
         own = Trusted(name="this run", key=signer.public_key, may=frozenset({"audit"}))
-        self.trusted = (*trusted, own)
+        self.trusted = with_more(trusted, own)
 
     def begin(self) -> Run:
         """A new run, which remembers the heads of other runs. Writes nothing yet.
@@ -101,7 +103,7 @@ class Log:
         for run in runs:
             try:
                 data = self.store.get(object_name(run, last[run]), most=MAX_BYTES)
-                entry, _ = read_entry(data, self.trusted, run=run, index=last[run])
+                entry, _ = read_entry(data, self.trusted, run=run, index=last[run], past=True)
             except VerificationFailed:
                 continue
             heads.append(Head(run=run, index=entry.index, sha256=_sha256(data)))
@@ -212,6 +214,7 @@ class RunSummary:
 
     `anchored`: its end is known from elsewhere. Records and other runs know of intents while they
     are under way, so an open end is anchored only by a head that the auditor noted.
+    `undated`: a former signer's, and nothing shows that it is older than that signer's end.
     """
 
     run: str
@@ -220,6 +223,7 @@ class RunSummary:
     last: Entry
     anchored: bool
     open: bool
+    undated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,8 +260,9 @@ def verify(
     "audit-chain", "audit-cut", "audit-rewritten", or as a statement that does not verify.
     """
     entries: dict[str, dict[int, tuple[Entry, str]]] = {}
+    ends: Ends = {}
     for run, count in _runs(store).items():
-        entries[run] = _verify_run(store, trusted, run, count, zone)
+        entries[run] = _verify_run(store, trusted, run, count, zone, ends)
     read = tuple(entry for chain in entries.values() for entry, _ in chain.values())
     anchored: set[str] = set()
     for entry in read:
@@ -273,8 +278,10 @@ def verify(
             _refuse(why, "audit-cut")
     noted = frozenset(against)
     anchored |= set(outside)
+    doubted = undated(entries, ends, noted) if ends else frozenset()
+    runs = [_summary(run, chain, anchored, noted) for run, chain in sorted(entries.items())]
     return Verified(
-        runs=tuple(_summary(r, chain, anchored, noted) for r, chain in sorted(entries.items())),
+        runs=tuple(replace(one, undated=one.run in doubted) for one in runs),
         read=read,
         anchors=len(outside),
     )
@@ -306,15 +313,16 @@ def _runs(store: Store) -> dict[str, int]:
 
 
 def _verify_run(
-    store: Store, trusted: Sequence[Trusted], run: str, count: int, zone: str | None
+    store: Store, trusted: Sequence[Trusted], run: str, count: int, zone: str | None, ends: Ends
 ) -> dict[int, tuple[Entry, str]]:
+    """`ends` gets those of former signers."""
     chain: dict[int, tuple[Entry, str]] = {}
     previous: str | None = None
     for index in range(count):
         name = object_name(run, index)
         try:
             data = store.get(name, most=MAX_BYTES)
-            entry, said = read_entry(data, trusted, run=run, index=index)
+            entry, said = read_entry(data, trusted, run=run, index=index, past=True)
         except VerificationFailed as error:
             raise VerificationFailed(
                 f"the audit entry {name} does not verify",
@@ -328,14 +336,17 @@ def _verify_run(
             _refuse(f"{name} does not follow the entry before it", "audit-chain")
         previous = _sha256(data)
         chain[index] = (entry, previous)
+        if (until := end_of(trusted, said.signer)) is not None:
+            ends[(run, index)] = until
     return chain
 
 
 def read_entry(
-    data: bytes, trusted: Sequence[Trusted], *, run: str, index: int
+    data: bytes, trusted: Sequence[Trusted], *, run: str, index: int, past: bool = False
 ) -> tuple[Entry, Said]:
-    """One entry and who said it, checked to be the one of that run and number."""
-    verified = open_statement(data, trusted, role="audit")
+    """One entry and who said it, checked to be the one of that run and number. `past`: a former
+    signer's too, if it says that it is older than that signer's end."""
+    verified, until = open_past(data, trusted, role="audit", past=past)
     statement = verified.statement
     entry = Entry.parse(
         statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
@@ -344,6 +355,7 @@ def read_entry(
         _refuse(f"an entry of run {entry.run} lies among those of {run}", "audit-foreign")
     if entry.index != index:
         _refuse(f"entry {entry.index} lies under the number {index}", "audit-number")
+    require_before(entry.time, until, verified.signer.name)
     return entry, verified
 
 

@@ -85,6 +85,31 @@ def test_a_key_is_replaced_by_the_entries_of_the_page(base: Path) -> None:
     sovgate("audit", "verify", cwd=base)
 
 
+def test_rule_07_what_a_key_that_was_taken_back_began_goes_on(base: Path) -> None:
+    """Its log verifies, and the next release follows the one that it signed."""
+    edit(base, TRUST)
+    sovgate("release", "build/new", *NEXT, *DATA, cwd=base)
+    path = base / "sovgate.yaml"
+    old = "  - name: us-train\n"
+    text = path.read_text().replace(old, f'{old}    former: true\n    until: "2099-01-01"\n')
+    path.write_text(text)
+    sovgate("lint", cwd=base)
+    sovgate("audit", "verify", cwd=base)
+    sovgate("push", "build/new", "--release", "churn/1.2.0", *NEXT[2:], cwd=base)
+    for version in ("1.1.0", "1.2.0"):
+        sovgate("pull", f"churn/{version}", "--zone", "eu", "-o", f"build/{version}", cwd=base)
+    sovgate("audit", "verify", cwd=base)
+    # What the key itself says now counts for nothing, and nor does what it said after its end.
+    words = ("pull", "churn/1.0.0", "--zone", "eu", "-o", "build/1.0.0")
+    error: Any = sovgate(*words, cwd=base, code=11)
+    assert error["error"]["reason"] == "wrong-signer"
+    path.write_text(text.replace("2099-01-01", "2020-01-01"))
+    again = ("pull", "churn/1.1.0", "--zone", "eu", "-o", "build/again")
+    for late in (("audit", "verify"), again):
+        error = sovgate(*late, cwd=base, code=11)
+        assert error["error"]["reason"] == "former-signer"
+
+
 def test_a_key_that_nobody_was_told_of_signs_nothing(base: Path) -> None:
     edit(base, keys=KEYS.splitlines()[0])  # keys.sign alone
     error = refused(base, "release", "build/new", *NEXT, *DATA)

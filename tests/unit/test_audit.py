@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from sovgate.pipeline.move import movement
 from sovgate.records import Release
 from sovgate.stages import audit
 from sovgate.stages.audit import Log, Run
+from sovgate.stages.past import Known
 from sovgate.stages.trust import Trusted
 from sovgate.stores.registry import open_store
 from tests.conformance.stores import Fault, Faulty
@@ -499,3 +500,59 @@ def test_rule_28_only_runs_without_an_outcome_are_in_doubt_in_a_log_that_is_anch
     with pytest.raises(Inconclusive) as caught:
         conclude(world.verify(anchors={known: "a record"}))
     assert len(caught.value.details) == 3  # strict: the last one too
+
+
+def taken_back(world: World, tmp_path: Path, *, after: timedelta) -> tuple[Log, datetime]:
+    """The log of a zone whose key was replaced and then taken back, at `after` from now."""
+    old, until = world.signer, world.clock.now + after
+    new = make_signer(tmp_path / "keys", "new")
+    former = trusting(old, "home", name="old")
+    known = Known((trusting(new, "home", name="new"),), lambda: [(former, until)])
+    world.trusted = known  # type: ignore[assignment]
+    return Log(world.store, new, trusted=known, clock=world.clock), until
+
+
+def undated(world: World, **more: Any) -> list[str]:
+    return [run.run for run in world.verify(**more).runs if run.undated]
+
+
+def test_rule_07_a_former_keys_entries_are_dated_by_those_that_saw_them(
+    world: World, tmp_path: Path
+) -> None:
+    runs = [world.push(), world.push()]
+    log, _ = taken_back(world, tmp_path, after=timedelta(hours=1))
+    assert sorted(undated(world)) == sorted(run.run for run in runs)
+    with pytest.raises(Inconclusive) as caught:
+        conclude(world.verify(anchors={head_of(runs[0]): "a record"}), strict=False)
+    assert caught.value.what.startswith("a former key signed entries of the log")
+    assert "2 of 2 runs" in (caught.value.why or "")
+    assert all(head_of(run) in (caught.value.fix or "") for run in runs)
+    # The second run saw the first, so its head, which somebody noted, is enough for both.
+    assert undated(world, against=[head_of(runs[1])]) == []
+    assert undated(world, against=[head_of(runs[0])]) == [runs[1].run]
+    world.log = log
+    last = world.push()
+    assert undated(world) == []
+    conclude(world.verify(anchors={head_of(last): "a record"}), strict=False)
+
+
+def test_rule_07_what_is_dated_after_the_end_of_a_key_dates_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    run = world.push()
+    old = world.log
+    world.log, world.clock.now = taken_back(world, tmp_path, after=timedelta(hours=1))
+    last = world.push()
+    anchors = {head_of(last): "a record"}
+    assert undated(world, anchors=anchors) == [run.run]
+    with pytest.raises(Inconclusive):
+        conclude(world.verify(anchors=anchors), strict=False)
+    conclude(world.verify(anchors=anchors, against=[head_of(run)]), strict=False)
+    # Whoever has the key still, and writes with it, is found out; and so is who changes a byte.
+    world.log = old
+    forged = world.push()
+    assert world.refused() == "former-signer"
+    shutil.rmtree(world.folder / "audit" / forged.run)
+    undated(world)
+    world.entry(run, 1).unlink()
+    assert world.refused() == "audit-cut"

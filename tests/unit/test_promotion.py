@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from sovgate.errors import (
 from sovgate.formats.promotion import Previous, Promotion, object_name, parse_object_name
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.records import Release
+from sovgate.stages.past import Known
 from sovgate.stages.promote import OverlayState, append, is_recorded, read_ledger
 from sovgate.stages.trust import seal
 from sovgate.stores._api import Store
@@ -290,6 +291,36 @@ def test_a_release_record_that_was_replaced_is_refused(store: Store) -> None:
     with pytest.raises(VerificationFailed) as caught:
         ledger(store).require_forward(Release(model="churn", version="1.0.0"), 1, "9" * 64)
     assert caught.value.reason == "record-changed"
+
+
+def test_rule_07_promotions_of_a_former_key_still_hold_the_zone(store: Store) -> None:
+    """Nobody goes back because a key was taken back; and it says nothing after its end."""
+    new, day = KeySigner(), datetime(2026, 11, 24, tzinfo=UTC)
+    add(store, promotion())
+    add(store, promotion("1.1.0", 2))
+    ends = [day + timedelta(days=1)]
+
+    def known() -> Known:
+        return Known((new.trusted(zone="eu"),), lambda: [(SIGNER.trusted(zone="eu"), ends[0])])
+
+    found = read_ledger(store, "eu", "churn", known())
+    assert (found.floor, len(found.promotions)) == (2, 2)
+    assert not found.is_by(new, known())
+    with pytest.raises(PolicyDenied):
+        found.require_forward(Release(model="churn", version="1.0.0"), 1, f"{1:064x}")
+    append(store, new, known(), promotion("1.2.0", 3, created=day + timedelta(days=2)))
+    assert read_ledger(store, "eu", "churn", known()).floor == 3
+    # Whoever has the old key still cannot go on, nor date back what stands after a later one.
+    forged = known()
+    old = (*forged, SIGNER.trusted(zone="eu"))
+    append(store, SIGNER, old, promotion("1.3.0", 4))
+    with pytest.raises(VerificationFailed) as refused:
+        read_ledger(store, "eu", "churn", known())
+    assert refused.value.reason == "former-signer"
+    ends[0] = day
+    with pytest.raises(VerificationFailed) as refused:
+        read_ledger(store, "eu", "churn", known())
+    assert refused.value.reason == "former-signer"
 
 
 def test_what_is_recorded_is_not_recorded_again(store: Store) -> None:

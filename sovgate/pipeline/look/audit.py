@@ -307,7 +307,17 @@ class _Doubt:
 def _doubt(log: ZoneLog, strict: bool) -> _Doubt | None:
     found = log.found
     broken = tuple(run for run in found.tips if run.open)
+    undated = tuple(run for run in found.runs if run.undated)
     runs = found.tips if strict else broken or (() if found.anchors else found.tips)
+    if undated and not runs:
+        of = len(found.runs)
+        return _Doubt(
+            zone=log.zone,
+            what="a former key signed entries of the log, and nothing shows that it still was one",
+            why=f"every entry verifies, but {len(undated)} of {of} run{'' if of == 1 else 's'} "
+            "may be younger than the end of the key, which trust names",
+            runs=undated,
+        )
     if found.runs and not runs:
         return None
     what, why = "the log is empty, and nothing shows whether it should be", None

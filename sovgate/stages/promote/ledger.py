@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from sovgate.errors import (
@@ -33,7 +34,8 @@ from sovgate.formats.promotion import (
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.git.url import repository_of
 from sovgate.records import Release
-from sovgate.stages.trust import Trusted, open_statement, said_by, seal
+from sovgate.stages.past import open_past, require_before, with_more
+from sovgate.stages.trust import Trusted, Verified, open_statement, said_by, seal
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Signer
@@ -195,7 +197,11 @@ def read_ledger(store: Store, zone: str, model: str, trusted: Sequence[Trusted])
 def _records(
     store: Store, folder: str, zone: str, model: str, trusted: Sequence[Trusted]
 ) -> Iterator[tuple[str, Promotion, bytes]]:
-    """Name, record and bytes of what lies in one folder, each verified and numbered."""
+    """Name, record and bytes of what lies in one folder, each verified and numbered.
+
+    What a former signer signed stands before all that is dated after that signer's end.
+    """
+    latest = datetime.min.replace(tzinfo=UTC)
     for number, name in enumerate(store.list(f"{folder}/{zone}/{model}/"), 1):
         if number > MAX_NUMBER:
             _refuse("there are more promotions than a reader takes", "limits")
@@ -203,7 +209,13 @@ def _records(
             _refuse(f"promotion {number} is missing: {name} stands in its place", "promotion-gap")
         try:
             data = store.get(name, most=MAX_BYTES)
-            promotion = open_promotion(data, trusted)
+            # A key that was taken back holds the zone where it was: its records still bind.
+            verified, until = open_past(data, trusted, role="promotion")
+            promotion = _promotion(verified)
+            require_before(promotion.created, until, verified.signer.name)
+            if until is None:
+                latest = max(latest, promotion.created)
+            require_before(latest, until, verified.signer.name)
         except VerificationFailed as error:
             raise VerificationFailed(
                 f"the promotion record {name} does not verify",
@@ -246,7 +258,10 @@ def _floor(promotions: Sequence[Promotion]) -> int:
 
 def open_promotion(data: bytes, trusted: Sequence[Trusted]) -> Promotion:
     """Raises VerificationFailed, reason "wrong-source" where the signer is not that zone's own."""
-    verified = open_statement(data, trusted, role="promotion")
+    return _promotion(open_statement(data, trusted, role="promotion"))
+
+
+def _promotion(verified: Verified) -> Promotion:
     statement = verified.statement
     promotion = Promotion.parse(
         statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
@@ -289,7 +304,7 @@ def append(
     may = frozenset({"promotion"})
     own = Trusted(name="this zone", key=signer.public_key, may=may, zone=wanted.zone)
     for _ in range(_ATTEMPTS):
-        ledger = read_ledger(store, wanted.zone, wanted.release.model, (*trusted, own))
+        ledger = read_ledger(store, wanted.zone, wanted.release.model, with_more(trusted, own))
         last = ledger.last
         proposed = wanted.kind == "proposal"
         since = ledger.promotions[known:] if known is not None else ()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from sovgate.errors import Malformed, NotFound, VerificationFailed
 from sovgate.formats.transfer import MAX_BYTES, Transfer, record_name
 from sovgate.records import Release
-from sovgate.stages.trust import Trusted, open_statement
+from sovgate.stages.past import open_past, require_before
+from sovgate.stages.trust import Trusted
 
 if TYPE_CHECKING:
     from sovgate.stores._api import Store
@@ -25,14 +26,16 @@ class Record:
     sha256: str
 
 
-def read_record(store: Store, release: Release, trusted: Sequence[Trusted]) -> Record | None:
+def read_record(
+    store: Store, release: Release, trusted: Sequence[Trusted], *, past: bool = False
+) -> Record | None:
     """The record of a release; None where there is none. Raises as `open_record`, StoreError."""
     try:
         data = store.get(record_name(release), most=MAX_BYTES)
     except NotFound:
         return None
     try:
-        return open_record(data, release, trusted)
+        return open_record(data, release, trusted, past=past)
     except Malformed as error:
         raise Malformed(
             f"the record of {release} in {store.uri} is not valid",
@@ -42,18 +45,23 @@ def read_record(store: Store, release: Release, trusted: Sequence[Trusted]) -> R
         ) from error
 
 
-def open_record(data: bytes, release: Release, trusted: Sequence[Trusted]) -> Record:
-    """Raises VerificationFailed: as `open_statement` and `Transfer.parse`; "wrong-release" where it
+def open_record(
+    data: bytes, release: Release, trusted: Sequence[Trusted], *, past: bool = False
+) -> Record:
+    """`past`: for what follows it, a former signer's word from before its end counts too.
+
+    Raises VerificationFailed: as `open_statement` and `Transfer.parse`; "wrong-release" where it
     is the record of another release; "wrong-source" where its signer may not speak for its source.
 
     That nothing crossed, source and destination being one zone, is believed of that zone's own
     signer alone: no line of `border` is asked for then, so an entry for any zone would open it.
     """
-    verified = open_statement(data, trusted, role="transfer")
+    verified, until = open_past(data, trusted, role="transfer", past=past)
     statement = verified.statement
     transfer = Transfer.parse(
         statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
     )
+    require_before(transfer.created, until, verified.signer.name)
     if str(transfer.release) != str(release):
         raise VerificationFailed(
             f"the record named {release} is that of {transfer.release}",

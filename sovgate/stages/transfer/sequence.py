@@ -164,7 +164,7 @@ def read_before(store: Store, release: Release, trusted: Sequence[Trusted]) -> R
     Raises as `read_record`, the reason kept.
     """
     try:
-        return read_record(store, release, trusted)
+        return read_record(store, release, trusted, past=True)
     except VerificationFailed as error:
         raise VerificationFailed(
             f"the release before it, {release} in {store.uri}, does not verify",
