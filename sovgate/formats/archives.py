@@ -189,12 +189,15 @@ class _Member(Content):
 
 
 def _wrong() -> tuple[type[Exception], ...]:
+    """What Python's readers raise where an archive is broken."""
     import lzma
+    import struct
     import zipfile
     import zlib
 
-    wrong = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, KeyError)
-    return (*wrong, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error)
+    wrong = (OSError, EOFError, ValueError, RuntimeError, LookupError, ArithmeticError)
+    own = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error)
+    return (*wrong, *own)
 
 
 class _Xz:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import tarfile
@@ -736,6 +737,19 @@ def test_rule_34_what_is_more_than_is_looked_through_counts(
     assert said["reason"] == "no-secrets"
     assert "may hold a secret: data.zip" in texts(said)
     assert "into the model's folder" in said["fix"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gz", "bz2", "xz"])
+def test_rule_34_no_change_of_an_archive_ends_the_search_in_an_error(kind: str) -> None:
+    rng = random.Random(kind)
+    whole = archive(kind, "b.zip", archive("zip", "a.txt", TOKEN.encode() * 9))
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 6)):
+            data[rng.randrange(len(data))] = rng.choice((0, 1, 0x7F, 0xFF, rng.randrange(256)))
+        secrets.search(
+            "x", BytesSource(bytes(data[: rng.choice((len(data), rng.randrange(len(data))))]))
+        )
 
 
 def test_rule_34_secrets_and_pickles_are_looked_for_under_one_budget() -> None:
