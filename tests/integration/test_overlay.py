@@ -20,7 +20,7 @@ from sovgate.git.url import parse_remote, repository_of, same_repository
 from sovgate.stages import promote
 from sovgate.stages.promote import render
 from tests import components
-from tests.repositories import DEPLOYMENT, Repository
+from tests.repositories import DEPLOYMENT, Repository, git
 
 OVERLAY = "overlays/eu"
 KUSTOMIZATION = f"{OVERLAY}/kustomization.yaml"
@@ -189,7 +189,11 @@ def test_rule_42_a_file_that_is_not_ours_is_not_replaced(repository: Repository,
     before = repository.tip()
     error = refused(target(repository))
     assert (error.exit_code, error.reason) == (23, "overlay-taken")
+    assert "git rm overlays/eu/sovgate-release.yaml," in str(error.fix)
     assert repository.tip() == before
+    git("rm", "-q", RELEASE_FILE, cwd=repository.work)
+    repository.person_pushes_index()
+    promoted(target(repository), pin())
 
 
 # --- what is committed builds -------------------------------------------------------------------

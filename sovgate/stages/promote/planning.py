@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -281,10 +282,12 @@ def _require_ours(claimed: workloads.Pinned | None, pin: Pin, folder: str) -> No
     """RULES 42: a file that pins something else is never replaced. Raises GitError."""
     model = pin.release.partition("/")[0]
     if claimed is None:
+        path = posixpath.normpath(posixpath.join(folder, RELEASE_FILE))
         raise GitError(
             f"{RELEASE_FILE} in the overlay {folder!r} was not written by sovgate, or was changed",
             why="it does not say which release of which model it pins, for which zone",
-            fix="see what it is for; move it away, with its entry under `patches:`, and run it "
+            fix=f"see what it is for; if nothing needs it: git rm {shlex.quote(path)}, take its "
+            f"entry `- path: {RELEASE_FILE}` out of `patches:` there, commit and push, and run it "
             "again",
             reason="overlay-taken",
         )
