@@ -615,21 +615,27 @@ def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("code", [130, 1, 24, None])
 def test_a_run_that_died_before_its_record_is_recorded_by_the_next(
-    team: Team, monkeypatch: pytest.MonkeyPatch, first: bool
+    team: Team, monkeypatch: pytest.MonkeyPatch, code: int | None
 ) -> None:
     """By push: it ends between its push and its record, then another release is promoted.
 
-    The first one by a signal, with an outcome in the log; the second is killed.
+    The first one by a signal, a defect or a full disk, with an outcome in the log; the second is
+    killed.
     """
     team.crossing.edit(*reversed(BY_REQUEST))
-    number = 1 if first else 2
-    if first:
+    number = 2 if code is None else 1
+    if code is not None:
+        how = {130: KeyboardInterrupt(), 1: RuntimeError("a defect"), 24: OSError(28, "no space")}
+
+        def ended(*_: object) -> None:
+            raise how[code]
+
         with monkeypatch.context() as patch:
-            patch.setattr(Candidate, "_write", _interrupted)
-            code, said = team.crossing.run("promote", team.pins["1.1.0"], "--zone", "eu")
-        assert code == 130, said
+            patch.setattr(Candidate, "_write", ended)
+            found, said = team.crossing.run("promote", team.pins["1.1.0"], "--zone", "eu")
+        assert found == code, said
         team.crossing.json("audit", "verify", "--zone", "eu")
     else:
         team.forward("1.0.0")
