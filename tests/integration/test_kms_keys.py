@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from sovgate.errors import ExitCode, KeyServiceError, ResidencyMismatch
+from sovgate.errors import ConfigError, ExitCode, KeyServiceError, ResidencyMismatch
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
+from sovgate.pipeline.project import Project, open_project
 from tests import servers
 from tests.conformance.keys import kms_key
 from tests.faultproxy import FaultProxy, What, between
@@ -66,6 +67,30 @@ def test_rule_10_a_repointed_alias_is_another_recipient(ministack: str) -> None:
     repoint(ministack, "wrapping", second)
     assert registry.open_recipient(uri, Path(), CENTRAL).key_id != before.key_id
     assert registry.open_identity(first, Path(), CENTRAL).unwrap(wrapped, CONTEXT) == KEY
+
+
+@pytest.mark.parametrize("spec", ["SYMMETRIC_DEFAULT", "RSA_2048"])
+def test_rule_08_two_names_of_one_key_are_found_when_it_is_opened(
+    ministack: str, tmp_path: Path, spec: str
+) -> None:
+    key = kms_key(ministack, spec)
+    one, two = (alias(ministack, f"{name}-{spec}", key) for name in ("one", "two"))
+
+    def project(first: str, second: str) -> Project:
+        zones = "".join(
+            f'  {name}: {{region: "{CENTRAL}", keys: {{encrypt: "{uri}"}}}}\n'
+            for name, uri in (("a", first), ("b", second))
+        )
+        (tmp_path / "sovgate.yaml").write_text(f"version: 1\nmodel: m\nzones:\n{zones}")
+        return open_project(tmp_path)
+
+    for opened in (project(one, key), project(one, two)):
+        with pytest.raises(ConfigError) as refused:
+            opened.recipient("a"), opened.identity("b")
+        assert refused.value.reason == "shared-key"
+        assert "the same key as zones." in refused.value.what
+    opened = project(one, kms_key(ministack, spec))
+    assert opened.recipient("a").key_id != opened.identity("b").key_id
 
 
 def test_keys_of_the_sovereign_cloud_are_described_and_wrap(moto: str) -> None:
