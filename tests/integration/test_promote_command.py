@@ -117,6 +117,20 @@ def test_rule_32_a_promotion_under_an_earlier_key_of_the_zone_is_recorded_anew(d
     desk.crossing.json("audit", "verify")
 
 
+def test_rule_28_what_a_former_key_wrote_down_is_missed_too(desk: Desk) -> None:
+    """The key was replaced since, and the last record that it signed is removed."""
+    desk.promote("1.0.0")
+    desk.promote("1.1.0")
+    (desk.crossing.base / "eu-store/promotions/eu/churn/000002.json").unlink()
+    desk.crossing.json("keys", "generate", "sign", "-o", "keys/new.pem")
+    desk.crossing.edit("keys: {sign: keys/eu.pem", "keys: {sign: keys/new.pem")
+    former = 'from: eu, former: true, until: "2099-01-01"}\n  - {name: new'
+    desk.crossing.edit("border:\n", TWO_KEYS.replace("from: eu}\n  - {name: new", former))
+    words = ("rollback", "--zone", "eu", "--reason", "slow", "--dry-run")
+    error = desk.crossing.json(*words, code=11)["error"]
+    assert error["reason"] == "promotion-cut"
+
+
 TWO_KEYS = """\
 trust:
   - {name: home, key: keys/home.pub.pem, may: [signature, provenance, transfer], from: home}

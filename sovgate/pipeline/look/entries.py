@@ -31,8 +31,12 @@ class Found:
     error: str | None
 
 
-def read_entries(store: Store, trusted: Sequence[Trusted], *, least: int = 0) -> Iterator[Found]:
+def read_entries(
+    store: Store, trusted: Sequence[Trusted], *, least: int = 0, past: bool = False
+) -> Iterator[Found]:
     """Every entry that lies in the log, by name; those with a number below `least` are passed over.
+
+    `past`: those of former signers too, which only ever bind.
 
     Raises StoreError, VerificationFailed "limits".
     """
@@ -46,7 +50,7 @@ def read_entries(store: Store, trusted: Sequence[Trusted], *, least: int = 0) ->
             if index < least:
                 continue
             data = store.get(name, most=MAX_BYTES)
-            entry, said = read_entry(data, trusted, run=run, index=index)
+            entry, said = read_entry(data, trusted, run=run, index=index, past=past)
         except VerificationFailed as failure:
             error = f"{failure.reason}: {failure.what}"
         digest = hashlib.sha256(data).hexdigest()

@@ -126,8 +126,9 @@ class Rollout:
     def _written(self) -> dict[str, tuple[str, str]]:
         """Digest -> (role, entry) of each record that a run of this zone says it wrote."""
         known: dict[str, tuple[str, str]] = {}
+        log = self.opened.audit_store(self.zone)
         # An intent, which is a run's first entry, names none.
-        for found in read_entries(self.opened.audit_store(self.zone), self.trusted, least=1):
+        for found in read_entries(log, self.trusted, least=1, past=True):
             entry, said = found.entry, found.said
             if entry is None or said is None or said.speaking_for(self.zone) is None:
                 continue
