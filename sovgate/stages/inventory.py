@@ -53,12 +53,19 @@ class Survey:
 
     root     the resolved path of the directory or file
     ignored  paths that were left out, git's apart: leftovers of tools, and the signature
+    link     of one file that was named through a link, what the link is called
     """
 
     root: Path
     kind: Kind
     entries: tuple[Entry, ...]
     ignored: tuple[str, ...] = ()
+    link: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the user calls it: a hub's cache calls the target of a link by its digest."""
+        return self.link or self.root.name
 
     @property
     def total(self) -> int:
@@ -71,11 +78,13 @@ class Inventory:
 
     foreign   digests by name as `read` was asked for them beside SHA-256
     ignored   paths inside the model that were left out, git's apart
+    name      what the user calls it, as `Survey` has it
     """
 
     manifest: Manifest
     root: Path
     kind: Kind
+    name: str
     foreign: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
 
@@ -122,7 +131,9 @@ def survey(
     root = resolved(path)
     if not root.is_dir():
         size = _file_size(root)
-        return Survey(root=root, kind="file", entries=(Entry(name=FILE_NAME, size=size),))
+        link = Path(path).name if Path(path).is_symlink() else None
+        only = (Entry(name=FILE_NAME, size=size),)
+        return Survey(root=root, kind="file", entries=only, link=link)
     inside = signature_inside(root, signature)
     try:
         with opened_model(root) as handle:
@@ -234,6 +245,7 @@ def read(
         manifest=Manifest(kind=found.kind, resources=tuple(resources)),
         root=found.root,
         kind=found.kind,
+        name=found.name,
         foreign=foreign,
         ignored=found.ignored,
     )

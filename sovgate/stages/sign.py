@@ -18,5 +18,5 @@ def sign(taken: Inventory, signer: Signer) -> bytes:
     Raises VerificationFailed "git-name", "limits"; KeyServiceError.
     """
     refuse_git(resource.name for resource in taken.manifest.resources)
-    oms = Oms.of(taken.manifest, subject_name=taken.root.name, ignored=taken.ignored)
+    oms = Oms.of(taken.manifest, subject_name=taken.name, ignored=taken.ignored)
     return seal(oms.statement(), signer)

@@ -138,12 +138,12 @@ def _listed(path: str | os.PathLike[str], oms: Oms, scope: Scope) -> tuple[Oms, 
     """What was signed, read for the kind of model that is there, and what is there."""
     found = _survey(path, oms, scope)
     if found.kind == "file":
-        oms = oms.as_file(None if scope.any_name else found.root.name) or oms
+        oms = oms.as_file(None if scope.any_name else found.name) or oms
     if found.kind != oms.kind:
         named = oms.as_file() if found.kind == "file" else None
         if named is not None:
             raise VerificationFailed(
-                f"{found.root.name[:160]!r} was not signed under this name",
+                f"{found.name[:160]!r} was not signed under this name",
                 why=f"the signature is of one file, {oms.items[0].name[:160]!r}",
                 fix="if it is that file, give it that name",
                 reason="wrong-kind",

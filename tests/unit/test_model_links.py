@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shlex
 import shutil
@@ -189,3 +191,19 @@ def test_rule_04_each_special_file_has_a_sentence(
     assert "special" in failed["what"]
     assert word in failed["what"]
     assert ("cp -rL" in failed["fix"]) == (kind == "link")
+
+
+def test_one_file_that_a_link_leads_to_is_called_as_the_link_is(crossing: Crossing) -> None:
+    target = crossing.base / "hub/blobs/0"
+    link = crossing.base / "w.bin"
+    link.symlink_to(target)
+    crossing.json("sign", link, "--key", KEY)
+    bundle = json.loads((crossing.base / "w.bin.evidence/signature.sigstore.json").read_bytes())
+    statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    assert statement["subject"][0]["name"] == "w.bin"
+    crossing.json("sbom", link, "-o", "s.json")
+    listed = json.loads((crossing.base / "s.json").read_bytes())["components"]
+    assert [one["name"] for one in listed] == ["w.bin"]
+    crossing.json("sbom", link)
+    crossing.json("attest", link, "--all-unsigned", "--key", KEY)
+    crossing.json("verify", link)

@@ -194,7 +194,7 @@ def _about(model: Path, opened: Project, advance: Advance | None) -> drafts.Abou
     sbom.unchanged(root, taken.manifest.kind, inspected)
     return drafts.About(
         name=opened.config.model,
-        filename=root.name,
+        filename=taken.name,
         manifest=taken.manifest,
         inspected=inspected,
     )

@@ -106,10 +106,10 @@ def sbom(
             [stage.Library(name=n, version=v) for n, v in record.environment.packages.items()]
         )
     described = stage.Described(
-        name=opened.config.model if opened else survey.root.name,
+        name=opened.config.model if opened else survey.name,
         manifest=manifest,
         inspected=inspected,
-        filename=survey.root.name,
+        filename=survey.name,
         record=record,
         record_signer=record_signer,
         libraries=libraries,
@@ -134,7 +134,7 @@ def describe(folders: Folders, opened: Project) -> Described:
         name=opened.config.model,
         manifest=taken.manifest,
         inspected=inspected,
-        filename=taken.root.name,
+        filename=taken.name,
         record=record,
         record_signer=record_signer,
         libraries=(),
