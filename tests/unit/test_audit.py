@@ -548,6 +548,9 @@ def test_rule_07_what_is_dated_after_the_end_of_a_key_dates_nothing(
     with pytest.raises(Inconclusive):
         conclude(world.verify(anchors=anchors), strict=False)
     conclude(world.verify(anchors=anchors, against=[head_of(run)]), strict=False)
+    with pytest.raises(Inconclusive) as caught:  # all that is in doubt is named at once
+        conclude(world.verify(), strict=True)
+    assert {line[-64:] for line in caught.value.details} == {head_of(run), head_of(last)}
     # Whoever has the key still, and writes with it, is found out; and so is who changes a byte.
     world.log = old
     forged = world.push()

@@ -307,15 +307,16 @@ class _Doubt:
 def _doubt(log: ZoneLog, strict: bool) -> _Doubt | None:
     found = log.found
     broken = tuple(run for run in found.tips if run.open)
-    undated = tuple(run for run in found.runs if run.undated)
     runs = found.tips if strict else broken or (() if found.anchors else found.tips)
+    undated = tuple(run for run in found.runs if run.undated and run not in runs)
     if undated and not runs:
         of = len(found.runs)
         return _Doubt(
             zone=log.zone,
-            what="a former key signed entries of the log, and nothing shows that it still was one",
+            what="a former key signed entries of the log, and nothing shows that they are older "
+            "than its end",
             why=f"every entry verifies, but {len(undated)} of {of} run{'' if of == 1 else 's'} "
-            "may be younger than the end of the key, which trust names",
+            "may be younger than `until` of that key, under trust",
             runs=undated,
         )
     if found.runs and not runs:
@@ -330,7 +331,7 @@ def _doubt(log: ZoneLog, strict: bool) -> _Doubt | None:
         why = f"every entry verifies, but {ends} {last}"
         if broken:
             what = "a run has no outcome: it was killed, or the end of the log was cut off"
-    return _Doubt(zone=log.zone, what=what, why=why, runs=runs)
+    return _Doubt(zone=log.zone, what=what, why=why, runs=(*runs, *undated))
 
 
 def _command(
