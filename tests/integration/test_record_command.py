@@ -57,6 +57,7 @@ def predicate(crossing: Crossing, said: dict[str, Any]) -> Any:
 def test_what_binds_the_base_binds_what_is_made_from_it(crossing: Crossing, base: str) -> None:
     record(crossing, "--dataset", "public")
     assert ask(crossing) == {}
+    Crossing(base=crossing.base, model=crossing.base / "base").sbom()
     said = record(crossing, "--dataset", "public", "--base-model", base)
     assert [d["name"] for d in said["datasets"]] == ["public", "kyc"]
     assert said["base-models"][0]["records"] != []

@@ -416,3 +416,65 @@ def test_claimed_data_sets_and_licences_are_compared_and_are_findings(crossing: 
     listed = crossing.json("sbom", "model", *KEY)
     assert set(made["warnings"]) <= set(listed["warnings"])
     crossing.json("push", "model", *PUSH)
+
+
+def without_sbom(base: Crossing) -> None:
+    """Its evidence has a signature and a record, and nothing of what its files say."""
+
+
+def draft_sbom(base: Crossing) -> None:
+    base.json("sbom", "tuned-2")
+
+
+def sbom_by_a_stranger(base: Crossing) -> None:
+    base.json("keys", "generate", "sign", "-o", "keys/stranger.pem")
+    base.json("sbom", "tuned-2", "--key", "keys/stranger.pem")
+
+
+def sbom_of_another_tool(base: Crossing) -> None:
+    base.evidence("sbom", {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []})
+
+
+@pytest.mark.parametrize(
+    ("told", "called"),
+    [
+        (without_sbom, "tuned-2.evidence"),
+        (without_sbom, "other=tuned-2.evidence"),
+        (draft_sbom, "tuned-2.evidence"),
+        (sbom_by_a_stranger, "tuned-2.evidence"),
+        (sbom_of_another_tool, "tuned-2.evidence"),
+    ],
+)
+def test_rule_39_a_base_known_by_its_evidence_alone_needs_an_sbom_of_its_files(
+    crossing: Crossing, told: Any, called: str
+) -> None:
+    """Or what its files claim would be lost to whoever names its evidence, not its folder."""
+    base = Crossing(base=crossing.base, model=crossing.base / "tuned-2")
+    safetensors(base.model / "model.safetensors", ["b"])
+    (base.model / "README.md").write_text("---\nbase_model: org/secret-base\n---\n")
+    base.json("sign", "tuned-2", *KEY)
+    base.json("record", "tuned-2", "--dataset", "public", *KEY)
+    told(base)
+    crossing.json("sign", "model", *KEY)
+    ask = ("record", "model", "--dataset", "public", "--base-model", called, *KEY)
+    code, text = crossing.run(*ask)
+    assert code == 0
+    for words in ("no trusted SBOM", "name the model's own folder", "sovgate sbom MODEL --key URI"):
+        assert words in " ".join(text.split())
+    said = crossing.json("check", "model", "--zone", "home", "--to", "eu", code=10)
+    assert [deny["rule"] for deny in said["denies"]] == ["weights-inherit"]
+    # What an SBOM lists is held against its record, as its files would be.
+    base.json("sbom", "tuned-2", *KEY)
+    shutil.rmtree(attest.evidence_dir(crossing.model))
+    assert prepare(crossing, *ask[2:-2])["base-models"][0]["records"] == []
+
+
+@pytest.mark.parametrize("called", ["free-1", "free-1.evidence", "other=free-1.evidence"])
+def test_a_base_with_an_sbom_of_its_files_is_known_by_its_evidence(
+    crossing: Crossing, called: str
+) -> None:
+    if "evidence" in called:
+        crossing.json("sbom", "free-1", *KEY)
+        shutil.rmtree(crossing.base / "free-1")
+    assert prepare(crossing, "--no-dataset", "--base-model", called)["base-models"][0]["records"]
+    crossing.json("check", "model", "--zone", "home", "--to", "eu")

@@ -171,10 +171,18 @@ def command(
             rows.append(("base model", f"{base.name} ({base.identity}), public"))
             continue
         known = "its record verified" if base.records else "unknown: no record of it verified"
+        if base.name in made.unseen:
+            known = "unknown: no trusted SBOM tells what its files say"
         rows.append(("base model", f"{base.name} ({base.identity[:23]}…), {known}"))
     rows.append(("record", str(made.path)))
     notes = [
         f"it is unknown which data is behind {name}, so it may go nowhere" for name in made.unknown
+    ]
+    notes += [
+        f"{name} was named by its evidence alone, and no trusted SBOM tells what its files say of "
+        "where it comes from: name the model's own folder with --base-model, or sign an SBOM where "
+        "the model is (sovgate sbom MODEL --key URI), and record this model again"
+        for name in made.unseen
     ]
     notes += made.claims
     notes += _earlier(made)

@@ -31,6 +31,11 @@ class Contents(Mapping[str, "Fact"]):
     facts: Mapping[str, Fact]
     claims: tuple[Claim, ...] = ()
 
+    @property
+    def seen(self) -> bool:
+        """Whether somebody looked into the files, and told all of it: no claim means none."""
+        return all(isinstance(self.facts[what], int) for what in _COUNTED)
+
     def __getitem__(self, name: str) -> Fact:
         return self.facts[name]
 

@@ -36,6 +36,7 @@ class Recorded:
 
     `claims`: what the model's own files say and this record does not, one sentence each.
     `earlier`: records of this very model that were there before, signed or not.
+    `unseen`: bases named by their evidence alone, of whose files no trusted SBOM tells.
     """
 
     model: Path
@@ -47,14 +48,19 @@ class Recorded:
     unknown: tuple[str, ...]
     claims: tuple[str, ...] = ()
     earlier: tuple[Path, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """A base model, the bases behind it, and its training records where they verified."""
+    """A base model, the bases behind it, and its training records where they verified.
+
+    `seen`: whether its files were looked into, here or by whoever signed an SBOM of them.
+    """
 
     entries: tuple[BaseModel, ...]
     records: tuple[TrainingRecord, ...]
+    seen: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +152,7 @@ def record(
         unknown=tuple(entry.name for entry in entries if not entry.records and not entry.public),
         claims=differences(inspected, training),
         earlier=tuple(one for one in earlier if one != path),  # a draft may be the very same
+        unseen=tuple(base.entries[0].name for base in found if not base.seen),
     )
 
 
@@ -232,8 +239,9 @@ def open_base(place: Path, opened: Project, advance: Advance | None = None) -> B
     """What a base model derives from, by records that this project trusts.
 
     One without such a record, or whose own files claim a base that its records do not name, stays
-    unknown; it is named all the same, and denies. `place` may be NAME=PATH: a model's files may
-    call its base by another name than its folder's.
+    unknown; it is named all the same, and denies. So does one that is named by its evidence alone,
+    without a trusted SBOM: nobody looked what its files claim (RULES 39). `place` may be NAME=PATH:
+    a model's files may call its base by another name than its folder's.
     """
     from sovgate.formats.provenance import BaseModel
     from sovgate.pipeline.beside import read_records
@@ -252,14 +260,15 @@ def open_base(place: Path, opened: Project, advance: Advance | None = None) -> B
         name = path.name.removesuffix(_EVIDENCE)
         manifest = _signed(path, trusted)
         evidence = read_records(attest.Folders(model=path, folder=path), manifest)
-        claims = of_evidence(evidence, trusted, manifest).claims
+        told = of_evidence(evidence, trusted, manifest)
+        claims, seen = told.claims, told.seen
     else:
         name = path.resolve().name
         taken = inventory.take(path, advance=advance)
         manifest = taken.manifest.digest
         evidence = read_records(evidence_of(path, DEFAULTS, opened), manifest)
         names = [resource.name for resource in taken.manifest.resources]
-        claims = inspect(taken.root, taken.kind, names).claims
+        claims, seen = inspect(taken.root, taken.kind, names).claims, True
     weighed = weigh(
         evidence,
         trusted=trusted,
@@ -268,7 +277,7 @@ def open_base(place: Path, opened: Project, advance: Advance | None = None) -> B
     )
     found = weighed.found
     digests = tuple(item.sha256 for item in found.evidence if item.role == "provenance")
-    known = bool(found.records) and all(one.datasets for one in found.records)
+    known = seen and bool(found.records) and all(one.datasets for one in found.records)
     known = known and not uncovered(claims, found.records) and not weighed.unclear
     aside = tuple(
         (digest, reason) for digest, reason, _ in weighed.aside if digest not in weighed.results
@@ -280,7 +289,7 @@ def open_base(place: Path, opened: Project, advance: Advance | None = None) -> B
         aside=aside if known else (),
     )
     behind = (base for one in found.records for base in one.base_models)
-    return Base(entries=(entry, *behind), records=found.records)
+    return Base(entries=(entry, *behind), records=found.records, seen=seen)
 
 
 def _signed(folder: Path, trusted: Sequence[Trusted]) -> str:
