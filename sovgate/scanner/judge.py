@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from sovgate.scanner import names, tars, unpickler, zips
+from sovgate.scanner import names, tars, texts, unpickler, zips
 from sovgate.scanner.streams import (
     Budget,
     Stream,
@@ -82,6 +82,8 @@ class Judge:
                 return found
         if found := self._packed(name, stream, head, depth):
             return found
+        if texts.is_json(head) and (found := self._in_texts(stream, depth)):
+            return found
         for magic, what in names.UNOPENED:
             if head.startswith(magic):
                 return Found(f"{what}, which may hold a pickle")
@@ -104,6 +106,22 @@ class Judge:
             named = name.rstrip("/").rpartition("/")[2] in _IN_TARS
             yield (f"{name}.pt" if named else name), content
 
+    def _in_texts(self, stream: Stream, depth: int) -> Found | None:
+        """Of what a text of JSON is by accident, no class has a name, and no protocol is marked."""
+        for text in texts.texts(stream):
+            for data, packed in texts.decoded(text):
+                self.budget.spend(len(data))
+                content = _Held(data)
+                if packed:
+                    if depth >= Budget.DEPTH:
+                        raise TooMuchError
+                    found = self._look("", content, depth + 1)
+                else:
+                    found = _pickle(content, lambda: False, named=data[0] != 0x80)
+                if found:
+                    return found._replace(why=f"{found.why}, in base64")
+        return None
+
     def _packed(self, name: str, stream: Stream, head: bytes, depth: int) -> Found | None:
         for magic in names.STREAMS:
             if head.startswith(magic):
@@ -118,6 +136,16 @@ class Judge:
         return None
 
 
+class _Held:
+    """Bytes in memory as a stream."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.size = data, len(data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self.data[offset : offset + count]
+
+
 def _object_array(head: bytes) -> bool:
     """Whether it may be one: of a header that goes on behind `head`, nobody here knows."""
     if len(head) < 12:
@@ -128,8 +156,8 @@ def _object_array(head: bytes) -> bool:
 
 
 # --- pickles --------------------------------------------------------------------------------------
-def _pickle(stream: Stream, harmless: Callable[[], bool]) -> Found | None:
-    """What the unpicklers do with it from the beginning.
+def _pickle(stream: Stream, harmless: Callable[[], bool], *, named: bool = False) -> Found | None:
+    """What the unpicklers do with it from the beginning. `named`: it counts by a class alone.
 
     A text, a picture or an archive that begins as a pickle would is none if it is wholly of a
     format that carries no code, and the unpicklers stop before anything that they asked for is
@@ -137,6 +165,8 @@ def _pickle(stream: Stream, harmless: Callable[[], bool]) -> Found | None:
     """
     outcome = unpickler.unpickle(stream)
     if outcome.rank == unpickler.NOTHING:
+        return None
+    if named and not any(map(_is_name, outcome.asked)) and outcome.rank < unpickler.CALLS:
         return None
     if outcome.rank in (unpickler.PLAIN, unpickler.ASKS) and harmless():
         outcome = unpickler.unpickle(stream, refuse=False)
@@ -151,6 +181,10 @@ def _pickle(stream: Stream, harmless: Callable[[], bool]) -> Found | None:
     head = stream.read(0, 2)
     kind = f"protocol {head[1]}" if head[0] == 0x80 else "protocol 0 or 1"
     return Found(f"a pickle of {kind}")
+
+
+def _is_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
 
 
 def _importable(modules: list[str]) -> bool:

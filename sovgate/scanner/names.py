@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from sovgate.scanner import texts
+
 #: So much of a file's beginning and end decides whether it needs a look.
 HEAD = 64 * 1024
 #: The end of a zip archive stands within so many bytes of a file's end.
@@ -95,6 +97,7 @@ def needs_look(name: str, head: bytes, tail: bytes) -> bool:
         or head.startswith(_MAGIC)
         or ZIP_END in tail
         or may_be_tar(head)
+        or texts.is_json(head)
         or ending(name) in ENDINGS
     )
 
