@@ -14,6 +14,7 @@ from sovgate.git.repo import Git
 from sovgate.git.url import is_oid
 
 REGULAR = ("100644", "100755")
+MAX_LINK = 4096  # Linux has no longer path
 _WHAT = {"120000": "it is a link", "160000": "it is a submodule", "040000": "it is a folder"}
 
 #: What points to something that the repository itself does not hold at that place.
@@ -129,6 +130,16 @@ class Trees:
                 reason="limits",
             )
         return self._git.run("cat-file", "blob", item.oid, most=most)
+
+    def link(self, item: Item) -> str:
+        """Where a link points to, as it says."""
+        data = self._git.run("cat-file", "blob", item.oid, most=MAX_LINK)
+        return data.decode("utf-8", "surrogateescape")
+
+    def names(self, root: str) -> list[str]:
+        """The paths of all files below a commit's root."""
+        listed = self._git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", root)
+        return [name.decode("utf-8", "surrogateescape") for name in listed.split(b"\0")[:-1]]
 
     def replace(self, root: str, parts: Sequence[str], files: Mapping[str, bytes]) -> str:
         """A root tree like `root` but for `files` in the folder `parts`. Modes are kept."""

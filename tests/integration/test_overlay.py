@@ -144,6 +144,68 @@ def test_rule_42_the_pin_of_another_zone_is_never_replaced(repository: Repositor
     assert repository.tip() == before
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"overlays/us/kustomization.yaml": "resources: [../eu]\n"},
+        {"overlays/us/kustomization.yaml": "components: [../../overlays/eu/]\n"},
+        {
+            "overlays/us/kustomization.yaml": "resources: [../../all]\n",
+            "all/kustomization.yaml": "resources: [../base, ../overlays/eu]\n",
+        },
+        {"overlays/us/kustomization.yaml": "patches: [{path: ../eu/sovgate-release.yaml}]\n"},
+        {"overlays/us/kustomization.yaml": "resources: ['REPO//overlays/eu?ref=main']\n"},
+        {"overlays/us/kustomization.yaml": "resources: [../europe]\n", "overlays/europe": "eu"},
+        {"overlays/us": "eu"},
+    ],
+)
+def test_rule_42_no_other_zone_runs_what_is_promoted_in_this_one(
+    repository: Repository, files: dict[str, str]
+) -> None:
+    for name, text in files.items():
+        if text == "eu":  # a link to it
+            git("rm", "-q", "-r", "--ignore-unmatch", name, cwd=repository.work)
+            (repository._work / name).symlink_to(text)
+            repository.person_pushes_index(add=True)
+        else:
+            url = f"file://{repository.path}"
+            repository.person_pushes({name: text.replace("REPO", url)})
+    before = repository.tip()
+    with promote.opened(target(repository), {"us": "overlays/us"}) as checkout:
+        first = checkout.read_overlay()
+        for act in (checkout.plan, lambda what: checkout.push(what, first, "x", lambda: None)):
+            with pytest.raises(GitError) as caught:
+                act(pin())
+            assert (caught.value.exit_code, caught.value.reason) == (23, "overlay-taken")
+            assert "zone us would run this release too" in str(caught.value.why)
+            assert "let overlays/us build on" in str(caught.value.fix)
+    assert repository.tip() == before
+
+
+def test_rule_42_other_folders_that_build_on_the_overlay_are_named(repository: Repository) -> None:
+    repository.person_pushes({"clusters/a/kustomization.yaml": "resources: [../../overlays/eu]\n"})
+    (note,) = (one for one in planned(target(repository)).unchecked if "clusters" in one)
+    assert note == (
+        "'clusters/a' builds on 'overlays/eu': what is deployed from there runs this release too"
+    )
+    promoted(target(repository), pin())
+
+
+def test_overlays_that_share_a_base_a_part_or_a_beginning_of_the_name_are_no_obstacle(
+    repository: Repository,
+) -> None:
+    common = "resources: [../../../base]\n"
+    repository.person_pushes(
+        {
+            "overlays/eu/common/kustomization.yaml": common,
+            "overlays/us/kustomization.yaml": "resources: [../eu/common, ../eu2, ../nowhere]\n",
+            "overlays/eu2/kustomization.yaml": "resources: ['https://git.example/x//overlays/eu']",
+        }
+    )
+    with promote.opened(target(repository), {"us": "overlays/us", "new": "none"}) as checkout:
+        assert not [note for note in checkout.plan(pin()).unchecked if "builds on" in note]
+
+
 def test_rule_42_a_proposal_replaces_no_other_pin_either(repository: Repository) -> None:
     promoted(target(repository), pin())
     error = refused(target(repository, via="pull-request"), pin("other/1.0.0"))

@@ -445,6 +445,22 @@ def test_rule_42_an_overlay_of_another_model_gets_neither_commit_nor_record(desk
     desk.promote("1.1.0", "--dry-run", code=23)
 
 
+def test_rule_42_a_zone_whose_overlay_builds_on_this_one_stops_it(desk: Desk) -> None:
+    sign = "    keys: {sign: keys/home.pem}\n"
+    theirs = "    gitops: {repo: ../serving.git/, path: overlays/home/}\n"
+    desk.crossing.edit(sign, sign + theirs)
+    file = "overlays/home/kustomization.yaml"
+    desk.repository.person_pushes({file: "resources: [../eu]\n"})
+    entries, tip = desk.crossing.objects("audit/"), desk.repository.tip()
+    error = desk.refused("1.0.0", 23)
+    assert error["reason"] == "overlay-taken"
+    assert "zone home would run this release too" in error["why"]
+    desk.promote("1.0.0", "--dry-run", code=23)
+    assert (desk.crossing.objects("audit/"), desk.repository.tip()) == (entries, tip)
+    desk.repository.person_pushes({file: "resources: [../../base]\n"})  # as the fix says
+    desk.promote("1.0.0")
+
+
 def test_the_pods_may_name_the_key_in_their_own_way(desk: Desk) -> None:
     desk.crossing.edit("path: overlays/eu}", "path: overlays/eu, key: 'file:/keys/eu.pem'}")
     desk.promote("1.0.0")

@@ -40,7 +40,7 @@ def promote(
     require_zone_key(opened, work.trusted, work.zone, ("promotion", *LOGGED))
     with work.timer.step("check the record"):
         received = work.read(release, evidence_at(model, options, opened))
-    with rollouts.opened(work.target) as checkout:
+    with rollouts.opened(work.target, work.others) as checkout:
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()
         with work.timer.step("read the records"):

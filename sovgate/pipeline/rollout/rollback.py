@@ -51,7 +51,7 @@ def rollback(
     _require_own(opened, to_release)
     work = Rollout(opened, zone, reason=reason)
     require_zone_key(opened, work.trusted, work.zone, ("promotion", *LOGGED))
-    with rollouts.opened(work.target) as checkout:
+    with rollouts.opened(work.target, work.others) as checkout:
         with work.timer.step("look at the overlay"):
             state = checkout.read_overlay()
         with work.timer.step("read the records"):

@@ -14,7 +14,7 @@ from sovgate.errors import (
 )
 from sovgate.formats.kustomize import Pin
 from sovgate.formats.promotion import ACTIONS, Promotion
-from sovgate.git.url import parse_remote, repository_of
+from sovgate.git.url import parse_remote, repository_of, same_repository
 from sovgate.pipeline.look.entries import read_entries
 from sovgate.pipeline.move.movement import Timer
 from sovgate.pipeline.rollout.received import Received, read_received
@@ -68,6 +68,20 @@ class Rollout:
             author=self.gitops.commit.author,
             where=where,
         )
+
+    @property
+    def others(self) -> dict[str, str]:
+        """The overlays of the other zones on the same branch of the same repository, by zone."""
+        base, here = self.opened.base.absolute(), self.gitops
+        repository = same_repository(here.repo, base)
+        return {
+            name: zone.gitops.path
+            for name, zone in self.opened.config.zones.items()
+            if name != self.zone
+            and zone.gitops is not None
+            and zone.gitops.branch == here.branch
+            and same_repository(zone.gitops.repo, base) == repository
+        }
 
     def _gitops(self) -> GitOps:
         if self.here.gitops is None:

@@ -13,6 +13,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sovgate import files
@@ -25,6 +26,7 @@ from sovgate.git.url import check_branch
 from sovgate.stages.promote import past
 from sovgate.stages.promote.asked import GitTarget
 from sovgate.stages.promote.description import proposal_branch
+from sovgate.stages.promote.neighbours import Neighbours
 from sovgate.stages.promote.planning import Plan, Planner
 from sovgate.stages.promote.refusal import LOST_RACE, declined, refused, said_by
 from sovgate.stages.promote.state import OverlayState, Pushed
@@ -36,15 +38,16 @@ _BASE, _PROPOSAL, _PAST = "refs/sovgate/base", "refs/sovgate/proposal", "refs/so
 
 
 @contextlib.contextmanager
-def opened(target: GitTarget) -> Iterator[Checkout]:
+def opened(target: GitTarget, others: Mapping[str, str] | None = None) -> Iterator[Checkout]:
     """The target's repository, fetched shallowly into a private folder that is removed after.
 
+    `others` are the paths of the project's other zones on the same branch of it, by zone.
     Raises GitError, ConfigError, DiskError.
     """
     check_branch(target.branch, where=target.where)
     _check_path(target)
     with workspace() as folder:
-        checkout = Checkout(Git(folder, target.remote), target)
+        checkout = Checkout(Git(folder, target.remote), target, others or {})
         checkout.fetch()
         yield checkout
 
@@ -79,13 +82,14 @@ def _placed(where: Where | None) -> Iterator[None]:
 class Checkout:
     """One private copy of the target's branch. Made by `opened`."""
 
-    def __init__(self, git: Git, target: GitTarget) -> None:
+    def __init__(self, git: Git, target: GitTarget, others: Mapping[str, str]) -> None:
         self._git = git
         self._trees = Trees(git)
         self._target = target
         self._folder = target.path or "."
         self._parts = [] if self._folder == "." else target.path.split("/")
         self._planner = Planner(self._trees, target, git.folder)
+        self._neighbours = Neighbours(self._trees, target, others)
         git.init()
 
     def fetch(self) -> None:
@@ -126,7 +130,7 @@ class Checkout:
     def builds(self, pin: Pin, commit: str) -> bool:
         """Whether the overlay at a commit that was fetched builds with that pin, and says it."""
         try:
-            self._plan(pin, commit)
+            self._planner.plan(pin, commit)
         except (ConfigError, GitError):
             return False
         return True
@@ -213,7 +217,9 @@ class Checkout:
             return True  # what cannot be read is refused where it is to be edited
 
     def _plan(self, pin: Pin, tip: str) -> Plan:
-        return self._planner.plan(pin, tip)
+        plan = self._planner.plan(pin, tip)
+        remarks = self._neighbours.check(tip)
+        return replace(plan, unchecked=(*plan.unchecked, *remarks)) if remarks else plan
 
     # -- writing
 
