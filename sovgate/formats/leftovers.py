@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from sovgate.errors import VerificationFailed
+from sovgate.formats import standins
 
 #: Folders and files by the end of their path; each part is compared as it is written.
 _NAMES = frozenset(
@@ -48,6 +49,8 @@ _NAMES = frozenset(
     }
 )
 _FOLDED = frozenset(name.lower() for name in _NAMES)
+#: Of these, where tools put what they download until it is whole.
+_DOWNLOADS = (".cache/huggingface", ".mdl", ".msc", ".mv", "._____temp")
 #: Beginnings of the names that a pattern may match: all others are told at once.
 _MARKS = frozenset(".#~")
 _PATTERNS = re.compile(
@@ -103,6 +106,23 @@ def lies_in(path: str) -> bool:
     """Whether a path is a leftover, or lies in one."""
     parts = path.split("/")
     return any(is_leftover("/".join(parts[:end])) for end in range(1, len(parts) + 1))
+
+
+def of_download(path: str) -> bool:
+    """Whether a leftover is where a download tool keeps what it is about."""
+    return f"/{path}".endswith(tuple(f"/{name}" for name in _DOWNLOADS))
+
+
+def is_unfinished(folder: str, name: str) -> bool:
+    """Whether a file in such a folder is one of the model's that is not whole yet.
+
+    ModelScope moves a file out of its folder as soon as it is.
+    """
+    if standins.is_unfinished(name):
+        return True
+    base = name.rpartition("/")[2]
+    temporary = folder.rpartition("/")[2] == "._____temp"
+    return temporary and not base.endswith(".lock") and not is_leftover(base)
 
 
 def told(paths: Sequence[str]) -> str | None:

@@ -134,7 +134,7 @@ _AGAIN = "download the file itself"
 def find(name: str, head: bytes, size: int) -> StandIn | None:
     """`head` is the file's beginning, or all of it up to `MAX_BYTES`; `name` its path."""
     base = name.rpartition("/")[2]
-    if _is_unfinished(name):
+    if is_unfinished(name):
         return StandIn(
             what="what a download left that did not finish",
             reason="unfinished-download",
@@ -209,7 +209,8 @@ def _textual(base: str, text: bytes, size: int) -> StandIn | None:
     return None
 
 
-def _is_unfinished(name: str) -> bool:
+def is_unfinished(name: str) -> bool:
+    """By the name that a tool gives a file until it is whole."""
     folder, _, base = name.lower().rpartition("/")
     if base.endswith(_UNFINISHED):
         return True

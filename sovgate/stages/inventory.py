@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sovgate.errors import DiskError, VerificationFailed, disk_error
 from sovgate.files import Entry, check_name, open_below, walk
+from sovgate.formats import leftovers
 from sovgate.formats.leftovers import APPLE_HEAD, by_content, is_apple_double, is_leftover
 from sovgate.formats.manifest import FILE_NAME, Kind, Manifest, Resource, check_resources
 from sovgate.formats.oms import GIT_NAMES, MAX_IGNORED
@@ -24,6 +25,8 @@ from sovgate.stages.hashing import hash_files
 
 #: How many leftovers a signature names, beside git's names and its own.
 MAX_LEFTOVERS = MAX_IGNORED - 10
+#: How many files below a leftover are looked at.
+MAX_BELOW = 100_000
 #: How many files an error names.
 MAX_SHOWN = 20
 
@@ -285,6 +288,29 @@ def refuse_git(names: Iterable[str]) -> None:
             reason="git-name",
             details=tuple(f"and {name[:160]!r}" for name in others[:MAX_SHOWN]),
         )
+
+
+def refuse_unfinished(found: Survey) -> None:
+    """RULES 38: what a tool is still downloading is missing, and lies in what is left out.
+
+    Raises VerificationFailed, reason "unfinished-download".
+    """
+    looked = 0
+    for path in filter(leftovers.of_download, found.ignored):
+        for folder, _, names in os.walk(found.root / path):
+            looked += len(names)
+            if looked > MAX_BELOW:
+                return
+            for base in sorted(names):
+                name = (Path(folder) / base).relative_to(found.root).as_posix()
+                if leftovers.is_unfinished(path, name):
+                    raise VerificationFailed(
+                        f"{name[:300]!r} is what a download left that did not finish",
+                        why="a file of the model is missing, or not whole",
+                        fix="run the same download again until it is done; if all files are there, "
+                        f"rm -- {shlex.quote(os.fspath(found.root / name))}",
+                        reason="unfinished-download",
+                    )
 
 
 def signature_inside(root: Path, signature: Path | None) -> str | None:

@@ -25,7 +25,7 @@ FOUND = {
     "sub/.cache/huggingface/download/x.lock": b"",
     ".mdl": b"x",
     ".msc": b"x",
-    "._____temp/part": b"x",
+    "._____temp/.DS_Store": b"x",
     ".DS_Store": b"\x00\x00\x00\x01Bud1",
     "sub/.DS_Store": b"x",
     "Thumbs.db": b"x",
@@ -98,6 +98,44 @@ def test_rule_02_a_leftover_is_no_part_of_a_model(crossing: Crossing, name: str)
     assert name == left_out or name.startswith(left_out + "/")
     assert ignored(crossing) == {left_out}
     crossing.json("verify", "model")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".cache/huggingface/download/Ab3=.deadbeef.incomplete",
+        ".cache/huggingface/download/original/Ab3=.deadbeef.incomplete",
+        "sub/.cache/huggingface/download/w.gguf.part",
+        ".cache/huggingface/download/w.bin.aria2",
+        "._____temp/model.safetensors",
+        "._____temp/org/model.safetensors_0_167772159",
+        "vae/._____temp/w.bin",
+    ],
+)
+@pytest.mark.parametrize("data", [b"", b"x"])
+def test_rule_38_a_download_that_did_not_finish_is_refused_where_it_is_left_out(
+    crossing: Crossing, name: str, data: bytes
+) -> None:
+    put(crossing.model, {name: data})
+    for command in ("sign", "sbom"):
+        error = crossing.json(command, "model", "--key", KEY, code=11)["error"]
+        assert error["reason"] == "unfinished-download"
+        assert repr(name) in error["what"]
+    assert not attest.evidence_dir(crossing.model).exists()
+    Path(error["fix"].rpartition("rm -- ")[2]).unlink()  # as the fix says
+    crossing.json("sign", "model", "--key", KEY)
+
+
+def test_what_is_no_download_or_was_thrown_away_is_left_out_as_before(crossing: Crossing) -> None:
+    names = (
+        ".Trash-1000/files/w.bin.incomplete",
+        ".cache/huggingface/download/w.safetensors.metadata",
+        ".cache/huggingface/download/w.safetensors.lock",
+        "._____temp/w.lock",
+    )
+    put(crossing.model, dict.fromkeys(names, b"x"))
+    (crossing.model / "._____temp" / "org").mkdir()
+    crossing.json("sign", "model", "--key", KEY)
 
 
 def test_two_downloads_of_one_revision_are_one_model(crossing: Crossing) -> None:

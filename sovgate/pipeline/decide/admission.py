@@ -98,13 +98,14 @@ def admit(model: Path, opened: Project | None, *, signature: Path | None = None)
     """For a first step: before anything is made of the model at `model`.
 
     What `sign` would refuse is refused here, so that no evidence is made for what cannot be signed.
-    Raises VerificationFailed, reasons of `sbom.inspect` and "git-name"; PolicyDenied, reason
-    "no-secrets".
+    Raises VerificationFailed, reasons of `sbom.inspect`, "git-name" and "unfinished-download";
+    PolicyDenied, reason "no-secrets".
     """
     from sovgate.stages import inventory
 
     found = inventory.survey(model, signature=signature)
     inventory.refuse_git(entry.name for entry in found.entries)
+    inventory.refuse_unfinished(found)
     admitted = _examine(found.root, found.kind, [entry.name for entry in found.entries], opened)
     refuse(admitted)
     return admitted.inspected
