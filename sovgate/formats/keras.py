@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import Protocol
 
+from sovgate.formats import calls
+
 #: Classes that run what their configuration holds: bytecode, a pickle, a graph from any path.
 CLASSES = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer"})
 #: Of Python's own functions those that a configuration would name to run something.
@@ -85,8 +87,12 @@ def _layer(one: dict[str, object]) -> Iterator[str]:
     if isinstance(module, str) and "class_name" in one:
         what = one["config"] if one["class_name"] == "function" else one["class_name"]
         root = module.partition(".")[0]
-        installed = root in sys.stdlib_module_names and root not in ("builtins", "__main__")
-        if installed or (root == "builtins" and what in BUILTINS):
+        own = root in ("builtins", "__main__")
+        if one["class_name"] == "function":
+            code = what in BUILTINS if own else not calls.of_keras(module)
+        else:  # a class must be one of Keras, or made to be
+            code = root in sys.stdlib_module_names and (not own or what in BUILTINS)
+        if code:
             yield f"{module}.{what}"[:80]
 
 

@@ -9,11 +9,11 @@ of TensorFlow can call Python. It is the same risk as a pickle.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection
 from typing import Protocol
 
-from sovgate.formats import archives, hdf5, keras, tfgraph
+from sovgate.formats import archives, hdf5, keras, settings, tfgraph
+from sovgate.formats.secrets import utf8
 
 #: Of files of settings. What is larger is not read, and counts.
 MAX_FILE = 16 * 1024 * 1024
@@ -26,14 +26,6 @@ _LIBRARY, _HUB_CODE = "parent_library", "transformers_modules"
 _PIPELINE, _MODULES = "model_index.json", "modules.json"
 #: Where their own modules are: what is named from there is installed code.
 _INSTALLED = ("diffusers", "transformers", "sentence_transformers")
-#: What MLflow runs or brings into Python's path when it loads a model: its own files, by MLmodel.
-_MLFLOW = re.compile(
-    rb"(?:^|[\s{,])[\"']?(model_code_path|code|loader_module)[\"']?[ \t]*:"
-    rb"[ \t]*[\"']?([^\s,}\"'#]+)"
-)
-_NONE = (b"null", b"~", b"None")
-#: What hydra calls, for NeMo and others: `_target_: a.function`.
-_TARGET = re.compile(rb"_target_[\"']?[ \t]*:[ \t]*[\"']?([A-Za-z_][\w.]{0,200})")
 _PROGRAMS = """
     asyncio code codeop ctypes importlib marshal multiprocessing nt os pdb pickle posix profile pty
     pydoc runpy shelve shutil socket subprocess timeit trace webbrowser
@@ -80,25 +72,19 @@ def _in_json(name: str, source: Bytes, names: Collection[str]) -> str | None:
         return _TOO_LARGE if is_settings(name) else keras.find(source)
     data = source.read(0, source.size)
     found = asked(data, name, names) if is_settings(name) else None
-    return found or keras.asked(data)
+    return found or keras.asked(data) or _joined(settings.of_json(utf8(data)))
 
 
 def _in_yaml(base: str, source: Bytes) -> str | None:
-    """What MLflow or hydra would run. Read as text, since each takes any spelling of YAML."""
+    """What MLflow, hydra and others would run."""
     if source.size > MAX_FILE:
         return _TOO_LARGE if base == "mlmodel" else None
-    data = source.read(0, source.size)
-    found = []
-    if base == "mlmodel":
-        for key, value in _MLFLOW.findall(data):
-            installed = key == b"loader_module" and value.split(b".")[0] == b"mlflow"
-            if value not in _NONE and not installed:
-                found.append(f"{key.decode()}: {value[:80].decode('utf-8', 'replace')}")
-    for target in map(bytes.decode, _TARGET.findall(data) if b"_target_" in data else ()):
-        root, _, function = target.partition(".")
-        if root in _RUNS or (root == "builtins" and function in keras.BUILTINS):
-            found.append(target[:80])
-    return ", ".join(dict.fromkeys(found))[:_MAX_TEXT] or None
+    data = utf8(source.read(0, source.size))
+    return _joined(settings.of_yaml(data, mlflow=base == "mlmodel"))
+
+
+def _joined(found: list[str]) -> str | None:
+    return ", ".join(found)[:_MAX_TEXT] or None
 
 
 def _in_archive(source: Bytes, names: Collection[str]) -> str | None:
