@@ -152,7 +152,9 @@ def as_json(error: SovgateError) -> dict[str, object]:
 def _trace(error: BaseException, form: str) -> None:
     """Where it came from, for -v. What a library says in it may quote a hostile file."""
     escape = clean_log if form == "github" else clean
-    text = "".join(traceback.format_exception(error))
+    from sovgate.formats.disclosed import shown
+
+    text = shown("".join(traceback.format_exception(error)))
     say("".join(f"{escape(line)}\n" for line in text.split("\n") if line))
 
 
@@ -188,12 +190,22 @@ def _exit_code(code: int) -> int:
     return code
 
 
+def _hide(error: SovgateError) -> None:
+    """RULES 29: whatever a message quotes, it shows no password and no token."""
+    from sovgate.formats.disclosed import shown
+
+    error.what = shown(error.what)
+    error.why, error.fix = (text and shown(text) for text in (error.why, error.fix))
+    error.details = tuple(shown(text) for text in error.details)
+
+
 def _render(error: BaseException, arguments: list[str]) -> int:
     ours = _as_ours(error, arguments)
     if ours is None:
         raise error
     if _verbose(arguments) and not isinstance(error, (click.ClickException, UsageError)):
         _trace(error, _form(arguments))
+    _hide(ours)
     form = _form(arguments)
     if form == "json" and ours.reason != NO_OUTPUT:
         with contextlib.suppress(OSError, DiskError):

@@ -67,10 +67,19 @@ def parse(data: bytes, name: str) -> DatasetManifest:
         stays_in = top.texts("stays-in")
         for place in stays_in:
             regions.group(place, where=top.document.where((*top.path, "stays-in")))
+    pointer = top.text("pointer", pattern=_POINTER)
+    if _opens(pointer):
+        raise ConfigError(
+            "the pointer carries a password or a token",
+            why="training records and SBOMs copy it, and travel with the model in the clear",
+            fix="write the address alone, and replace what opened it: it was in this file",
+            where=top.document.where(("pointer",)),
+            reason="secret-in-uri",
+        )
     made = DatasetManifest(
         id=top.text("id", pattern=RELEASE_PART),
         category=top.text("category"),
-        pointer=top.text("pointer", pattern=_POINTER),
+        pointer=pointer,
         stays_in=stays_in,
         bytes=top.integer("bytes") if top.has("bytes") else None,
         records=top.integer("records") if top.has("records") else None,
@@ -84,6 +93,15 @@ def parse(data: bytes, name: str) -> DatasetManifest:
     )
     top.done()
     return made
+
+
+def _opens(pointer: str) -> bool:
+    """Most addresses have neither a password nor a query, and need no list of secrets."""
+    if not {"@", "?", "#", ";"} & set(pointer):
+        return False
+    from sovgate.formats.disclosed import in_value
+
+    return in_value({"pointer": pointer}, commitments=False) is not None
 
 
 def _commitment(top: Section) -> Commitment | None:

@@ -380,6 +380,15 @@ def _decoded(text: bytes) -> bytes:
         return b""
 
 
+def masked(text: str) -> str:
+    """A message without what has the form of a secret."""
+    data = text.encode("utf-8", "replace")
+    asked = [pattern for begin, _, pattern in _BEGINS if begin in data]
+    for pattern in (*asked, _AWS[1]):
+        data = pattern.sub("…".encode(), data)
+    return data.decode("utf-8", "replace")
+
+
 def utf8(data: bytes) -> bytes:
     """What Windows programs write as UTF-16, as the rules read it. Known by its mark alone."""
     for mark, name in _MARKS:

@@ -21,6 +21,7 @@ from sovgate.links import mounted_secret, opened_model
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
+    from sovgate.formats.statement import Statement
     from sovgate.pipeline.project import Project
     from sovgate.stages.attest import Folders
     from sovgate.stages.sbom import Inspected
@@ -36,6 +37,7 @@ _UNPACK_FIX = (
     "put the files that are packed in it into the model's folder, where each is looked through, or "
     "take it out of the model"
 )
+_TOLD_AS = {"provenance": "the training record", "sbom": "the SBOM", "gate": "the gate's result"}
 #: No key file is larger.
 _MAX_KEY = 64 * 1024
 _EVIDENCE = ".evidence"
@@ -136,6 +138,46 @@ def refuse(admitted: Admitted) -> None:
         details=tuple(f"and {one}" for one in others[:20]),
         data={"secrets": [str(one) for one in admitted.secrets[:1000]]},
     )
+
+
+def refuse_told(statement: Statement, source: str | None = None) -> None:
+    """Before evidence is written or signed: PolicyDenied, "no-secrets", where it holds a secret.
+
+    `source` is the file that it came from; without one it is what the command was told.
+    """
+    found = _told(statement)
+    if found is not None:
+        what = source or _TOLD_AS.get(statement.role, f"the statement of role {statement.role}")
+        raise PolicyDenied(
+            f"{what} {'holds' if source else 'would hold'} a secret: {found}",
+            why="evidence is kept, and travels with the model in the clear",
+            fix="leave it out, or change the file that says it; if somebody else can have seen it, "
+            "replace that key or token wherever it is used",
+            reason=NO_SECRETS,
+        )
+
+
+def refuse_carried(name: str, data: bytes, statement: Statement | None) -> None:
+    """The same of evidence that would travel; `statement` is None where it cannot be read."""
+    from sovgate.formats import disclosed
+
+    found = disclosed.in_bundle(data) if statement is None else _told(statement)
+    if found is not None:
+        raise PolicyDenied(
+            f"the evidence {name} holds a secret: {found}",
+            why="it would travel with the model in the clear",
+            fix=f"remove {name} from the model's evidence and write it again without the secret "
+            "(sovgate record, sbom, gate, attest); encrypt again what was encrypted; replace that "
+            "key or token wherever it is used: who ever got the evidence has it",
+            reason=NO_SECRETS,
+        )
+
+
+def _told(statement: Statement) -> str | None:
+    """Documents of other tools hold digests in base64, which look like commitment keys."""
+    from sovgate.formats import disclosed
+
+    return disclosed.in_value(statement.predicate, commitments=statement.role != "sbom")
 
 
 def find_secrets(

@@ -23,7 +23,7 @@ from sovgate.errors import (
 from sovgate.files import read_bounded
 from sovgate.formats.statement import PREDICATE_TYPES, STATEMENT_TYPE, Statement, role_of
 from sovgate.pipeline.beside import records_about
-from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.decide.admission import admit, refuse_told
 from sovgate.pipeline.decide.in_place import refuse_misplaced_records
 from sovgate.pipeline.make import drafts
 from sovgate.pipeline.make.sbom import latest_record
@@ -290,6 +290,7 @@ def _check(draft: _Draft, about: drafts.About, wanted: frozenset[str]) -> None:
     except VerificationFailed as error:
         raise _named(error, source) from error
     _payload(statement, source)
+    refuse_told(statement, source)
 
 
 def _seal_all(

@@ -22,7 +22,7 @@ from sovgate.formats.testresult import (
     TestResult,
 )
 from sovgate.gates.registry import open_gate
-from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.decide.admission import admit, refuse_told
 from sovgate.pipeline.decide.declared_gates import fatal, outside, pins
 from sovgate.pipeline.decide.evidence import decimal
 from sovgate.pipeline.places import evidence_of, reads_model
@@ -139,6 +139,7 @@ def gate(
         predicate_type=PREDICATE_TYPES["gate"],
         predicate=result.predicate(),
     )
+    refuse_told(statement)
     folder, signed_by = evidence_of(model, options, opened).folder, None
     if key is None:
         path = attest.add_unsigned(folder, "gate", statement.payload())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import Malformed, UsageError, VerificationFailed
 from sovgate.files import read_bounded
 from sovgate.pipeline.beside import records_about
-from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.decide.admission import admit, refuse_told
 from sovgate.pipeline.decide.in_place import refuse_misplaced
 from sovgate.pipeline.make.claims import differences
 from sovgate.pipeline.places import evidence_of, reads_model
@@ -130,6 +130,7 @@ def record(
         predicate_type=PREDICATE_TYPES["provenance"],
         predicate=_readable(training),
     )
+    refuse_told(statement)
     folders = evidence_of(model, options, opened)
     folder, earlier = folders.folder, records_about(folders, taken.manifest.digest)
     signed_by = None

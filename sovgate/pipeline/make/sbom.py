@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import SovgateError, UsageError
-from sovgate.pipeline.decide.admission import admit
+from sovgate.pipeline.decide.admission import admit, refuse_told
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import nearest_project
 from sovgate.records import DEFAULTS, STREAM, Options
@@ -166,14 +166,19 @@ def _write(
     ]
     if spdx is not None:
         documents.append((SPDX, spdx3.build(described), spdx))
-    paths = []
-    for predicate_type, predicate, output_path in documents:
-        statement = Statement(
+    statements = [
+        Statement(
             subject_name=described.name,
             subject_sha256=described.manifest.digest,
             predicate_type=predicate_type,
             predicate=predicate,
         )
+        for predicate_type, predicate, _ in documents
+    ]
+    for statement in statements:
+        refuse_told(statement)
+    paths = []
+    for statement, (_, predicate, output_path) in zip(statements, documents, strict=True):
         if signer is None:
             paths.append(attest.add_unsigned(folder, "sbom", statement.payload()))
         else:

@@ -242,8 +242,10 @@ def select(
 ) -> tuple[tuple[Document, ...], tuple[str, ...]]:
     """The statements that travel along, and why the others do not.
 
-    Raises VerificationFailed, reason "evidence-subject" where one is about another model (RULES 6).
+    Raises VerificationFailed, reason "evidence-subject" where one is about another model (RULES 6);
+    PolicyDenied, reason "no-secrets".
     """
+    from sovgate.pipeline.decide.admission import refuse_carried
     from sovgate.pipeline.decide.binding import binds
     from sovgate.stages.transfer import Document
     from sovgate.stages.trust import open_statement
@@ -256,6 +258,7 @@ def select(
             verified = open_statement(item.data, trusted)
         except SovgateError as error:
             if binds(item, trusted, manifest):
+                refuse_carried(item.name, item.data, None)
                 documents[item.sha256] = _uncounted(item)
             else:
                 left_behind.append(f"{item.name}: {error.what}")
@@ -266,6 +269,7 @@ def select(
         if statement.subject_sha256 != manifest:
             others.append((item.name, statement.subject_sha256))
             continue
+        refuse_carried(item.name, item.data, statement)
         documents[item.sha256] = Document(
             role=verified.role,
             predicate_type=statement.predicate_type,

@@ -63,8 +63,10 @@ def from_lock(path: Path) -> list[Library]:
         hashes = tuple(sorted(set(_HASH.findall(line))))[:MAX_HASHES]
         pin = _PIN.fullmatch(line.split(" --", 1)[0].strip())
         if pin is None:
+            from sovgate.formats.disclosed import shown
+
             raise UsageError(
-                f"{str(path)!r} pins {line[:80]!r} to no version",
+                f"{str(path)!r} pins {shown(line)[:80]!r} to no version",
                 why="an SBOM without fixed versions says nothing",
                 fix="use a lock file: pip freeze, pip-compile, uv pip compile",
                 reason="bad-lock",
