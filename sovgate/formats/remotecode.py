@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection
 from typing import Protocol
 
-from sovgate.formats import archives, hdf5, keras, settings, tfgraph
+from sovgate.formats import archives, hdf5, keras, served, settings, tfgraph
 from sovgate.formats.secrets import utf8
 
 #: Of files of settings. What is larger is not read, and counts.
@@ -43,11 +43,16 @@ class Bytes(Protocol):
     def read(self, offset: int, count: int) -> bytes: ...
 
 
-def may_bring(name: str) -> bool:
-    """Whether a file of that name, in an archive, is looked into."""
+def may_bring(name: str, head: bytes) -> bool:
+    """Whether a file that is called and begins so, in an archive, is looked into.
+
+    Archives in it are opened by whoever opened that one.
+    """
     base = name.rpartition("/")[2].lower()
     endings = (".json", ".h5", ".hdf5", ".yaml", ".yml")
-    return base == "mlmodel" or base.endswith(endings) or tfgraph.is_graph(base)
+    named = base == "mlmodel" or base.endswith(endings) or tfgraph.is_graph(base)
+    keras_file = base.endswith(".keras") and not head.startswith(_ZIP)
+    return named or keras_file or head.startswith(hdf5.SIGNATURE) or served.may_ask(name)
 
 
 def find(name: str, source: Bytes, head: bytes, names: Collection[str] = ()) -> str | None:
@@ -55,6 +60,8 @@ def find(name: str, source: Bytes, head: bytes, names: Collection[str] = ()) -> 
 
     Raises Malformed where the file changes underneath.
     """
+    if found := served.find(name, source, archived=not names):
+        return found
     base = name.rpartition("/")[2].lower()
     if base.endswith(".json"):
         return _in_json(name, source, names)

@@ -1,4 +1,4 @@
-"""Graphs of TensorFlow: which of their operations call Python. A bounded look, no library, no I/O.
+"""Graphs of TensorFlow: which operations call Python or write files. Bounded; no library, no I/O.
 
 The operation of a node is field 2 of a NodeDef. Bytes that look like one are searched first; only
 where there are some is the message walked, to tell a node from the bytes of a weight.
@@ -15,7 +15,20 @@ from sovgate.formats import keras
 from sovgate.formats.tensors import Cursor
 
 #: `tf.py_function`, `tf.numpy_function` and `tf.py_func` of old.
-OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+_PYTHON = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
+#: What writes where the graph says: a file of Python, say. Checkpoints are written where a caller
+#: says, by operations that are in every SavedModel.
+_WRITE = (
+    "DatasetToTFRecord",
+    "DebugIdentity",
+    "DebugIdentityV2",
+    "DebugIdentityV3",
+    "ExperimentalDatasetToTFRecord",
+    "SaveDataset",
+    "SaveDatasetV2",
+    "WriteFile",
+)
+OPS = frozenset({*_PYTHON, *_WRITE})
 OVERLAP = 64
 MAX_TEXT = 64 * 1024 * 1024
 MAX_FIELDS = 4_000_000
@@ -43,7 +56,7 @@ _NODE = re.compile(
     re.DOTALL,
 )
 #: The same in a graph that was converted: operations of TensorFlow in TensorFlow Lite.
-_LITE = re.compile(rb"Flex(?:PyFuncStateless|PyFunc|EagerPyFunc)\0")
+_LITE = re.compile(b"Flex(?:" + "|".join(sorted(OPS)).encode() + b")\\0")
 _STRING = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
 _TEXT_OP = re.compile(rf"\bop\s*:\s*((?:(?:{_STRING})\s*)+)", re.DOTALL)
 _STRINGS = re.compile(_STRING, re.DOTALL)
@@ -67,7 +80,7 @@ def is_graph(name: str) -> bool:
 
 
 def asked(name: str, source: Bytes) -> str | None:
-    """Which operation calls Python, or which layer of Keras brings it; None where none does."""
+    """Which operation calls Python or writes files, or which layer of Keras brings code."""
     base = name.rpartition("/")[2].lower()
     if base.endswith(".cpb"):
         return "a graph in several chunks, which is not read"

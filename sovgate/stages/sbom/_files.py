@@ -105,7 +105,7 @@ class _Search:
             # Others may be meant, in an archive: empty files, say, in a data set.
             if found is not None and found.reason.endswith("-pointer") and found.target is None:
                 self.pointer = shown, found
-        if self.code is None and remotecode.may_bring(name):
+        if self.code is None and remotecode.may_bring(name, head):
             code = remotecode.find(name, archives.Whole(content), head)
             self.code = None if code is None else f"{code}, in {shown}"
         if claims.is_settings(name) and len(self.claims) < claims.MAX_CLAIMS:
