@@ -220,6 +220,9 @@ def _is_git(name: str) -> bool:
 
 
 def _companion(name: str) -> bool:
+    """A name that holds `.rego` is that of a rule that somebody put aside, whatever it ends in."""
+    if RULE_SUFFIX in name.rpartition("/")[2].lower():
+        return False
     return name.endswith(".regal/config.yaml") or bool(
         _COMPANION.fullmatch(name.rpartition("/")[2])
     )
@@ -251,7 +254,7 @@ def _refuse(name: str, prefix: str, why: str) -> None:
         f"{path!r} lies among the rules, and is none",
         why=why,
         fix=f"if it is a rule, rename it, e.g. {stem.lower()}{RULE_SUFFIX}; else move it out of "
-        f"the folder. Beside rules may lie: {COMPANIONS}",
+        f"the folder. Beside rules may lie, without .rego in the name: {COMPANIONS}",
         where=Where(path=path),
         reason="policy-file",
     )
