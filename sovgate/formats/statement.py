@@ -36,6 +36,10 @@ _ROLE_OF: dict[str, str] = {kind: role for role, kind in PREDICATE_TYPES.items()
 #: Of OMS whoever reads v1.0 reads every v1.*: a minor version adds optional fields alone.
 _OMS_V1 = re.compile(r"https://model_signing/signature/v1\.(0|[1-9][0-9]{0,5})", re.ASCII)
 
+#: What a document of the one kind of SBOM says at its top, and none of the other kind.
+_CYCLONEDX_HEADS = frozenset({"bomFormat", "serialNumber", "metadata", "components", "services"})
+_SPDX_HEADS = frozenset({"spdxVersion", "SPDXID", "spdxId"})
+
 if set(PREDICATE_TYPES) != set(ROLES):
     raise InternalError("the tables of roles differ")
 
@@ -71,6 +75,19 @@ class Statement:
     @property
     def role(self) -> str:
         return role_of(self.predicate_type)
+
+    @property
+    def other_kind(self) -> str | None:
+        """What an SBOM says that only one of the other kind would: it is read as both, or neither.
+
+        None where it is of one kind, the one that its predicate type names.
+        """
+        cyclonedx = self.predicate_type == PREDICATE_TYPES["sbom"]
+        heads = _SPDX_HEADS if cyclonedx else _CYCLONEDX_HEADS
+        for name in self.predicate:
+            if name in heads or (cyclonedx and name.startswith("@")):
+                return name
+        return None
 
     def payload(self) -> bytes:
         """The one spelling: canonical JSON. Raises InternalError for what has none (fractions)."""

@@ -280,3 +280,71 @@ def test_what_is_pushed_encrypted_is_judged_as_the_model_is(crossing: Crossing) 
             assert "no-pickles" in " ".join([said["why"], *said["details"]])
         for path in signed(crossing):
             path.unlink()
+
+
+CLAIM = {"component": {"properties": [{"name": "sovgate:pickles", "value": "0"}]}}
+BOTH: dict[str, tuple[bool, Change, str]] = {
+    "facts beside a graph": (True, lambda d: d.update(metadata=CLAIM), "metadata"),
+    "a whole head": (
+        True,
+        lambda d: d.update(bomFormat="CycloneDX", metadata=CLAIM),
+        "of CycloneDX",
+    ),
+    "components": (True, lambda d: d.update(components=[]), "components"),
+    "a graph beside facts": (False, lambda d: d.update({"@graph": []}), "@graph"),
+    "a context": (False, lambda d: d.update({"@context": "https://spdx.example"}), "@context"),
+    "SPDX 2": (False, lambda d: d.update(spdxVersion="SPDX-2.3"), "spdxVersion"),
+    "SPDX 2 by its id": (False, lambda d: d.update(SPDXID="SPDXRef-DOCUMENT"), "SPDXID"),
+}
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_rule_33_an_sbom_of_two_kinds_is_not_signed(crossing: Crossing, name: str) -> None:
+    """One kind would be compared with the files, and the other read by policy."""
+    spdx, change, told = BOTH[name]
+    drafted(crossing, change, spdx=spdx)
+    said = crossing.json("attest", crossing.model, "--all-unsigned", *KEY, code=11)["error"]
+    assert said["reason"] == "malformed"
+    assert "two kinds at once" in said["what"]
+    assert told in said["why"]
+    assert signed(crossing) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({"@graph": []}, "https://cyclonedx.org/bom"),
+        ({"spdxVersion": "SPDX-2.3"}, "https://cyclonedx.org/bom"),
+        ({"@context": "x", "@graph": []}, SPDX),
+        ({}, SPDX),
+    ],
+)
+def test_rule_33_that_nothing_is_there_is_read_of_one_kind_alone(
+    crossing: Crossing, more: dict[str, Any], kind: str
+) -> None:
+    """What binds is read of all."""
+    from sovgate.formats import claims
+    from sovgate.keys import registry
+    from sovgate.pipeline.decide import contents
+    from sovgate.pipeline.project import open_project
+
+    rows = [
+        {"name": "sovgate:pickles", "value": "0"},
+        {"name": "sovgate:secrets", "value": "3"},
+        {"name": "sovgate:remote-code", "value": "0"},
+        {"name": claims.PROPERTY, "value": "README.md: org/base"},
+    ]
+    made = Statement(
+        subject_name="churn",
+        subject_sha256=crossing.manifest,
+        predicate_type=kind,
+        predicate={"metadata": {"component": {"properties": rows}}, **more},
+    )
+    signer = registry.open_signer("keys/home.pem", crossing.base)
+    folder = attest.evidence_dir(crossing.model)
+    attest.add(folder, "sbom", attest.seal(made, signer))
+    trusted = open_project(crossing.base).trusted("home")
+    found = contents.of_evidence(attest.read(folder), trusted, crossing.manifest)
+    assert (found["pickles"], found["secrets"], found["remote_code"]) == (None, 3, None)
+    assert len(found.claims) == 1
+    assert not found.seen

@@ -150,7 +150,11 @@ def of_admitted(admitted: Admitted, root: Path) -> Contents:
 def of_evidence(
     evidence: Iterable[RawEvidence], trusted: Sequence[Trusted], manifest: str
 ) -> Contents:
-    """What signed SBOMs of this manifest state; of several the worst counts, and every claim."""
+    """What signed SBOMs of this manifest state; of several the worst counts, and every claim.
+
+    That nothing is there only a CycloneDX document states, and none that is SPDX as well.
+    """
+    from sovgate.formats.statement import PREDICATE_TYPES
     from sovgate.stages.trust import open_statement
 
     claims: list[Claim] = []
@@ -162,11 +166,13 @@ def of_evidence(
             continue  # the case names it under `rejected`
         if verified.role == "sbom" and verified.statement.subject_sha256 == manifest:
             claims += _stated_claims(verified.statement.predicate)
+            plain = verified.statement.predicate_type == PREDICATE_TYPES["sbom"]
+            plain = plain and verified.statement.other_kind is None
             for what, told in counts.items():
                 count = _stated_count(
                     verified.statement.predicate, f"sovgate:{what.replace('_', '-')}"
                 )
-                told.extend([] if count is None else [count])
+                told.extend([] if count is None or not (plain or count) else [count])
     facts = {**UNKNOWN, **{what: max(told) for what, told in counts.items() if told}}
     return Contents(facts, tuple(claims))
 

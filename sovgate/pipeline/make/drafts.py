@@ -58,6 +58,16 @@ def read(statement: Statement, about: About) -> None:
                 why=f"it does not say {' or '.join(heads)}",
                 fix="name a CycloneDX document in JSON, or an SPDX one with its predicate type",
             )
+        if statement.other_kind is not None:
+            kinds = ("SPDX", "CycloneDX")
+            signed, other = kinds if statement.predicate_type == SPDX else kinds[::-1]
+            raise Malformed(
+                "it is an SBOM of two kinds at once",
+                why=f"it is to be signed as {signed}, and its {statement.other_kind[:80]!r} is of "
+                f"{other}: what one reader compares, another does not read",
+                fix="make a document of each kind, and name them one by one; or write them anew: "
+                "sovgate sbom MODEL --spdx FILE",
+            )
         _read_sbom(statement, about)
 
 
