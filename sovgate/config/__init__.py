@@ -7,6 +7,7 @@ Facts live here, rules live in Rego. Every record can be traced to its line thro
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,11 +34,12 @@ from sovgate.config._records import (
 )
 from sovgate.config._regions import EXAMPLE_REGION, declared, declared_in, zone_region
 from sovgate.config._trust import key_uri, set_aside_entry, trust_entry
-from sovgate.errors import Where
+from sovgate.errors import VerificationFailed, Where
 from sovgate.formats import kustomize
 from sovgate.formats.sections import Section, did_you_mean
 from sovgate.formats.yaml12 import load
 from sovgate.git.url import check_branch, parse_remote
+from sovgate.names import check_name
 from sovgate.records import CLASSES, RELEASE_PART, ROLES, ZONE_NAME
 
 __all__ = [
@@ -160,17 +162,18 @@ def _gitops(section: Section) -> GitOps:
 
     repo = section.text("repo")
     parse_remote(repo, Path("/"), where=where("repo"))
-    path = section.text("path")
-    if path.startswith(("/", "-")) or ".." in path.split("/") or "\\" in path:
-        section.refuse(
-            "path",
-            "gitops.path must be inside the repository",
-            fix="name the folder that the cluster builds, from the root, for example overlays/eu",
-        )
+    path = _overlay_path(section)
     branch = section.text("branch") if section.has("branch") else "main"
+    branch = branch.removeprefix("refs/heads/")
+    if branch == "HEAD" or branch.startswith("refs/"):
+        section.refuse(
+            "branch",
+            f"gitops.branch {branch[:80]!r} is no branch",
+            fix="write the name of a branch that exists, for example main",
+        )
     made = GitOps(
         repo=repo,
-        path=path.strip("/"),
+        path=path,
         kind=section.choice("kind", ("kustomize",), "kustomize"),
         via=section.choice("via", ("push", "pull-request"), "push"),
         branch=check_branch(branch, where=where("branch")),
@@ -182,6 +185,27 @@ def _gitops(section: Section) -> GitOps:
     )
     section.done()
     return made
+
+
+def _overlay_path(section: Section) -> str:
+    """The folder, however it is spelt: `./overlays/eu/` is `overlays/eu`."""
+    path = section.text("path")
+    inside = not (path.startswith(("/", "-")) or ".." in path.split("/") or "\\" in path)
+    path = posixpath.normpath(path)
+    if inside and path != ".":
+        try:
+            check_name(path)
+        except VerificationFailed:
+            inside = False
+        # Git keeps its own there, and lets no folder of a repository be called so.
+        inside = inside and not any(part.lower().startswith(".git") for part in path.split("/"))
+    if not inside:
+        section.refuse(
+            "path",
+            "gitops.path must be inside the repository",
+            fix="name the folder that the cluster builds, from the root, for example overlays/eu",
+        )
+    return path
 
 
 def _containers(section: Section) -> tuple[str, ...]:

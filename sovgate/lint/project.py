@@ -261,23 +261,55 @@ def unsafe_trust(config: ProjectConfig) -> Iterator[Finding]:
             )
 
 
+Overlay = tuple[tuple[str, str], str, str]
+
+
+def overlays_of(config: ProjectConfig) -> dict[Overlay, str]:
+    """(repository, branch, path) of each overlay, equal for all spellings -> its first zone."""
+    found: dict[Overlay, str] = {}
+    for name in config.zones:
+        if (place := _overlay(config, name)) is not None:
+            found.setdefault(place, name)
+    return found
+
+
+def _overlay(config: ProjectConfig, zone: str) -> Overlay | None:
+    gitops = config.zones[zone].gitops
+    if gitops is None:
+        return None
+    path = posixpath.normpath(gitops.path or ".")
+    return same_repository(gitops.repo, config.path.parent), gitops.branch, path
+
+
 def one_overlay_for_two_zones(config: ProjectConfig) -> Iterator[Finding]:
     """Two zones name one overlay: it pins one release for one zone (RULES 42)."""
-    seen: dict[tuple[object, ...], str] = {}
-    for name, zone in config.zones.items():
-        if zone.gitops is None:
-            continue
-        repository = same_repository(zone.gitops.repo, config.path.parent)
-        place = (repository, zone.gitops.branch, posixpath.normpath(zone.gitops.path or "."))
-        other = seen.setdefault(place, name)
-        if other != name:
+    first = overlays_of(config)
+    for name in config.zones:
+        place = _overlay(config, name)
+        if place is not None and (other := first[place]) != name:
             yield Finding(
                 rule="one-overlay-for-two-zones",
                 severity="error",
                 where=config.where(f"zones.{name}.gitops"),
                 message=f"zones {other} and {name} name the same overlay: repository, branch and "
-                f"path {zone.gitops.path or '.'!r} are one place",
+                f"path {place[2]!r} are one place",
                 fix=f"give {name} an overlay of its own, for example gitops.path: overlays/{name}",
+            )
+
+
+def one_overlay_for_two_projects(config: ProjectConfig, other: ProjectConfig) -> Iterator[Finding]:
+    """Another project names an overlay of this one: it pins one release of one model (RULES 42)."""
+    theirs = overlays_of(other)
+    for place, name in overlays_of(config).items():
+        if place in theirs:
+            yield Finding(
+                rule="one-overlay-for-two-projects",
+                severity="error",
+                where=config.where(f"zones.{name}.gitops"),
+                message=f"zone {name} and zone {theirs[place]} of {str(other.path)!r} name the "
+                f"same overlay: repository, branch and path {place[2]!r} are one place",
+                fix="give each model an overlay of its own, for example gitops.path: "
+                f"serving/{config.model}/overlays/{name}, and move the folder there",
             )
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sovgate import config
+from sovgate.errors import ConfigError
 from tests import commands
+from tests.repositories import git
 from tests.signers import KeySigner
 
 ROOT = Path(__file__).parent.parent.parent
@@ -219,6 +222,80 @@ def test_rule_42_two_zones_that_share_an_overlay_are_a_finding(
         assert finding["rule"] == "one-overlay-for-two-zones"
         assert "us-train and eu" in finding["message"]
         assert finding["line"]
+
+
+def test_rule_42_two_projects_that_share_an_overlay_are_a_finding_in_both(project: Path) -> None:
+    top = project / "mono"
+    shutil.move(project / "sovgate.yaml", project / "kept")
+    text = (project / "kept").read_text().replace("repo: " + SERVING, "repo: @")
+    spelt = ("https://GIT.example.eu/ml/serving.git", "git@git.example.eu:ml/serving")
+    git("init", "-q", str(top))
+    for name, repo in zip("ab", spelt, strict=True):
+        (top / name).mkdir()
+        (top / name / FILE).write_text(text.replace("@", repo).replace("path: o", "path: ./o"))
+    (top / "c").mkdir()
+    (top / "c" / FILE).write_text(text.replace("@", spelt[0]).replace("path: o", "path: c/o"))
+    (top / "broken").mkdir()
+    (top / "broken" / FILE).write_text("version: [")
+
+    def shared(folder: Path) -> list[tuple[str, str, str]]:
+        code, document, _ = lint(folder)
+        assert code == 3
+        every = [one for one in document["findings"] if one["rule"].startswith("one-overlay")]
+        assert all(one["line"] and "'overlays/eu'" in one["message"] for one in every)
+        return [(one["rule"], one["path"], one["message"]) for one in every]
+
+    (one, other) = shared(top)
+    assert (one[:2], other[:2]) == tuple(
+        ("one-overlay-for-two-projects", f"{name}/{FILE}") for name in "ab"
+    )
+    assert f"zone eu of 'b/{FILE}'" in one[2]
+    # Where one of them is linted alone, and in a folder that has none.
+    assert len(shared(top / "b")) == 1
+    assert shared(top / "c") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "meant"),
+    [
+        ("path: overlays/eu", "path: ./overlays/eu", ("overlays/eu", "main")),
+        ("path: overlays/eu", "path: overlays/./eu//", ("overlays/eu", "main")),
+        ("path: overlays/eu", "path: ./", (".", "main")),
+        ("path: overlays/eu", "branch: refs/heads/a/b, path: overlays/eu", ("overlays/eu", "a/b")),
+    ],
+)
+def test_an_overlay_and_a_branch_are_known_however_they_are_spelt(
+    project: Path, old: str, new: str, meant: tuple[str, str]
+) -> None:
+    text = (project / FILE).read_text()
+    (project / FILE).write_text(text.replace(old, new))
+    gitops = config.read(project / FILE).zones["eu"].gitops
+    assert gitops is not None
+    assert (gitops.path, gitops.branch) == meant
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "path: .git/x",
+        "path: a/.GitHub",
+        "path: a/../b",
+        "path: 'a/con'",
+        'path: "a/\\x7f"',
+        "branch: refs/tags/v1, path: o",
+        "branch: refs/remotes/origin/main, path: o",
+        "branch: HEAD, path: o",
+    ],
+)
+def test_what_promote_would_not_take_for_an_overlay_or_branch_lint_does_not_either(
+    project: Path, new: str
+) -> None:
+    text = (project / FILE).read_text()
+    (project / FILE).write_text(text.replace("path: overlays/eu", new))
+    with pytest.raises(ConfigError) as caught:
+        config.read(project / FILE)
+    assert caught.value.reason == "bad-value"
+    assert "for example" in str(caught.value.fix)
 
 
 def test_a_rule_that_is_misspelt_is_a_finding(project: Path) -> None:

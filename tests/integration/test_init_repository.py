@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sovgate import config
 from sovgate.errors import UsageError
 from sovgate.pipeline.look import init
 from tests.integration.test_init import sovgate
@@ -102,6 +103,43 @@ def test_two_projects_share_no_name(top: Path) -> None:
     assert shared(top, "alpha", "beta") == set()
     assert {".pre-commit-config.yaml", ".github/workflows/sovgate-guard.yml"} <= set(made.kept)
     assert made.differ == ()
+
+
+def test_rule_42_two_projects_share_one_repository_and_no_overlay(top: Path) -> None:
+    """As the pages say: `serving/` of each is copied into the root of one repository."""
+    init.init(top, answers("root"))
+    for name in ("alpha", "beta"):
+        init.init(top / name, answers(name))
+    files = [
+        path.relative_to(folder / "serving").as_posix()
+        for folder in (top, top / "alpha", top / "beta")
+        for path in (folder / "serving").rglob("*")
+        if path.is_file()
+    ]
+    assert len(files) == len(set(files)) == 9
+    for folder, below in ((top, ""), (top / "alpha", "alpha/"), (top / "beta", "beta/")):
+        gitops = config.read(folder / "sovgate.yaml").zones["eu"].gitops
+        assert gitops is not None
+        assert gitops.path == f"serving/{below}overlays/eu"
+        assert (folder / gitops.path / "kustomization.yaml").is_file()
+
+
+def test_rule_42_an_overlay_of_another_project_is_refused_and_nothing_is_written(top: Path) -> None:
+    init.init(top / "a", answers("alpha"))
+    file = top / "a/sovgate.yaml"
+    taken = file.read_text().replace("serving/alpha/overlays/eu", "./serving/beta/overlays/eu/")
+    file.write_text(taken)
+    with pytest.raises(UsageError) as caught:
+        init.init(top / "b", answers("beta"))
+    assert caught.value.reason == "bad-name"
+    assert "'serving/beta/overlays/eu' is the overlay of zone eu" in caught.value.what
+    assert "zones.eu.gitops.path" in str(caught.value.fix)
+    assert not (top / "b").exists()
+    # Without that repository, or in another, or on another branch, it is in nobody's way.
+    init.init(top / "b", replace(answers("beta"), gitops=None), dry_run=True)
+    init.init(top / "b", replace(answers("beta"), gitops="https://git.example/x"), dry_run=True)
+    file.write_text(taken.replace("gitops: {", "gitops: {branch: live, "))
+    init.init(top / "b", answers("beta"))
 
 
 def test_a_second_project_with_the_same_model_is_refused_and_nothing_is_written(top: Path) -> None:

@@ -410,7 +410,7 @@ def test_another_key_of_the_zone_could_not_open_it(desk: Desk) -> None:
         (GITOPS, "datasets:\n", 3, "no-gitops"),
         ("path: overlays/eu}", "path: overlays/us}", 3, "no-overlay"),
         ("path: overlays/eu}", "path: ../eu}", 3, None),
-        ("path: overlays/eu}", "path: .git}", 3, "bad-path"),
+        ("path: overlays/eu}", "path: .git}", 3, "bad-value"),
         ("path: overlays/eu}", "path: overlays/eu, branch: prod}", 23, "no-branch"),
         ("path: overlays/eu}", "path: overlays/eu, branch: -x}", 3, None),
         ("../serving.git", "../nothing.git", 23, "no-repository"),

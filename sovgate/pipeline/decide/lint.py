@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sovgate.config import FILE_NAME, ProjectConfig
 from sovgate.errors import ConfigError, SovgateError, UsageError, Where, disk_error
 from sovgate.files import read_bounded
 from sovgate.formats import dataset
+from sovgate.git.ignored import work_tree
 from sovgate.lint import datasets, project
 from sovgate.lint._api import Finding
 from sovgate.lint.not_built import refuse_files
@@ -50,6 +52,7 @@ def lint(paths: Sequence[Path], folder: Path | None) -> tuple[list[Finding], lis
         run.path(path)
     for owner in unique(one for one in map(project_of, named) if one is not None):
         run.project(owner)
+    run.neighbours()
     if not run.read:
         refuse_files([file for path in paths if path.is_dir() for file in _files(path)])
     if not run.read and not (named and all(path.suffix in _SUFFIXES for path in paths)):
@@ -99,6 +102,7 @@ class _Run:
         self.read: list[str] = []
         self.seen: set[str] = set()
         self.folders: set[str] = set()
+        self.configs: list[ProjectConfig] = []
 
     def _first(self, path: Path) -> bool:
         key = os.path.realpath(path)  # Path.resolve raises where links go round
@@ -143,6 +147,7 @@ class _Run:
         except SovgateError as error:
             self.findings.append(Finding.of(_at(error, path), str(path)))
             return
+        self.configs.append(config)
         for rule in (*project.RULES, _openable):
             self.findings += [_in(path, finding) for finding in rule(config)]
         refusals = (*misdeclared(config), *_refused_later(config), *misused(config))
@@ -166,6 +171,20 @@ class _Run:
             elif os.path.isfile(rules):  # noqa: PTH113 (the same)
                 self.policies([rules])
                 self.folder(rules, config)
+
+    def neighbours(self) -> None:
+        """What shows only where the projects of a repository are read together."""
+        known: dict[Path | None, list[ProjectConfig]] = {None: []}
+        for config in self.configs:
+            if not project.overlays_of(config):
+                continue
+            root = work_tree(config.path.parent)
+            if root not in known:
+                known[root] = list(_read_all(projects_in(root) if root is not None else ()))
+            for other in known[root]:
+                if os.path.realpath(other.path) != os.path.realpath(config.path):
+                    found = project.one_overlay_for_two_projects(config, other)
+                    self.findings += [_in(config.path, finding) for finding in found]
 
     def presets(self, config: ProjectConfig) -> None:
         from sovgate.pipeline.decide.policies import check_presets
@@ -209,6 +228,13 @@ class _Run:
         new = [path for path in paths if self._first(path)]
         self.read += [str(path) for path in new]
         self.findings += lint_rules(new)
+
+
+def _read_all(paths: Iterable[Path]) -> Iterator[ProjectConfig]:
+    """The projects that read. What is wrong with the others is said where they are linted."""
+    for path in paths:
+        with contextlib.suppress(SovgateError):
+            yield configuration.parse(configuration.content(path), path)
 
 
 def _openable(config: ProjectConfig) -> Iterator[Finding]:

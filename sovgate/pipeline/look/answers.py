@@ -78,6 +78,12 @@ class Answers:
         return slug(self.model)
 
     @property
+    def serving(self) -> str:
+        """The folder of base and overlays: one of its own where a repository has more projects, so
+        that all may be driven by one repository."""
+        return f"serving/{self.model}" if self.place else "serving"
+
+    @property
     def zones(self) -> tuple[ZoneAnswer, ...]:
         return (self.train, *self.serve)
 

@@ -16,7 +16,9 @@ from sovgate import config as configuration
 from sovgate.errors import GitError, SovgateError, UsageError, disk_error
 from sovgate.files import read_bounded
 from sovgate.git.ignored import is_ignored, work_tree
+from sovgate.git.url import same_repository
 from sovgate.lint.not_built import pipelines_in
+from sovgate.lint.project import overlays_of
 from sovgate.pipeline.decide.projects import projects_in
 from sovgate.pipeline.look.answers import (
     PATTERNS,
@@ -186,8 +188,10 @@ def init(folder: Path, answers: Answers, *, hosted: bool = False, dry_run: bool 
 
 def _require_own_names(folder: Path, top: Path, answers: Answers) -> None:
     """Volumes, runs, workloads and buckets are called after model and zone: no other project of the
-    repository has these names. Raises UsageError, reason "bad-name".
+    repository has these names, nor these overlays. Raises UsageError, reason "bad-name".
     """
+    serving = None if answers.gitops is None else same_repository(answers.gitops, folder)
+    overlays = {f"{answers.serving}/overlays/{zone.name}" for zone in answers.serve}
     own = {f"{answers.slug}-{zone.name}" for zone in answers.zones}
     for path in projects_in(Path(os.path.realpath(top))) if top.is_dir() else ():
         if os.path.realpath(path.parent) == os.path.realpath(folder):
@@ -205,6 +209,16 @@ def _require_own_names(folder: Path, top: Path, answers: Answers) -> None:
                 fix="choose another --model, or another name for the zone: NAME=provider:region",
                 reason="bad-name",
             )
+        for (repository, branch, place), name in overlays_of(other).items():
+            if (repository, branch) == (serving, "main") and place in overlays:
+                raise UsageError(
+                    f"{place!r} is the overlay of zone {name} of the project in "
+                    f"{str(path.parent)!r} too",
+                    why=f"both are on branch main of {answers.gitops}; an overlay pins one model",
+                    fix=f"name another folder in zones.{name}.gitops.path of {str(path)!r}, and "
+                    "move the overlay there; or choose another --gitops, or leave it out",
+                    reason="bad-name",
+                )
 
 
 def _public(path: str) -> str:

@@ -44,8 +44,10 @@ def files(answers: Answers, *, hosted: bool = False) -> dict[str, bytes]:
         ".gitignore": fill("gitignore") + ("/stores/\n" if answers.local else ""),
         "keys/README.md": fill("keys.md"),
         "keys/.gitignore": KEYS,
-        "serving/base/kustomization.yaml": fill("serving-base.yaml"),
-        "serving/base/deployment.yaml": fill("serving-deployment.yaml", model=answers.slug),
+        f"{answers.serving}/base/kustomization.yaml": fill("serving-base.yaml"),
+        f"{answers.serving}/base/deployment.yaml": fill(
+            "serving-deployment.yaml", model=answers.slug
+        ),
     }
     made |= tekton.files(answers)
     kind = "policy" if hosted else "release"
@@ -64,7 +66,7 @@ def files(answers: Answers, *, hosted: bool = False) -> dict[str, bytes]:
             note="and so must every model made from it",
         )
     for zone in answers.serve:
-        made[f"serving/overlays/{zone.name}/kustomization.yaml"] = fill(
+        made[f"{answers.serving}/overlays/{zone.name}/kustomization.yaml"] = fill(
             "serving-overlay.yaml", zone=zone.name, model=answers.slug, place=place_of(zone)
         )
     if (answers.hybrid or answers.gitops is not None) and not hosted:

@@ -78,7 +78,7 @@ def _zone(answers: Answers, zone: ZoneAnswer) -> str:
         sign = encrypt = kms_placeholder(zone.region.partition, zone.region.region)
     gitops = ""
     if zone in answers.serve:
-        gitops = _gitops(name, answers.gitops)
+        gitops = _gitops(f"{answers.serving}/overlays/{name}", answers.gitops)
     return fill(
         "zone.yaml",
         zone=name,
@@ -99,8 +99,8 @@ def _store(answers: Answers, zone: ZoneAnswer) -> str:
     return f"s3://{answers.slug}-{zone.name}{endpoint}"
 
 
-def _gitops(zone: str, repo: str | None) -> str:
-    line = "gitops: {repo: @, path: serving/overlays/" + zone + ", kind: kustomize"
+def _gitops(path: str, repo: str | None) -> str:
+    line = "gitops: {repo: @, path: " + path + ", kind: kustomize"
     if repo is None:
         return f"    # {line.replace('@', 'https://git.example/ml/serving.git')}}}\n"
     return f"    {line.replace('@', _text(repo))}}}\n"
