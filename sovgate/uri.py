@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]{1,31}):(?!\\)", re.ASCII)
+_ARN = re.compile(r"arn:[a-z-]{1,32}:(?:(kms):|s3:::(?=.))", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAX_LENGTH = 2048
 #: Schemes that others use, or that docs name, and that no adapter of this version serves.
@@ -89,6 +90,14 @@ def parse(text: str, *, what: str) -> Uri:
         )
     if _CONTROL.search(text):
         raise ConfigError(f"the {what} URI holds control characters", reason="bad-uri")
+    if arn := _ARN.match(text):
+        named = f"awskms:///{text}" if arn[1] == "kms" else f"s3://{text[arn.end() :]}"
+        raise ConfigError(
+            f"the {what} URI is an ARN alone",
+            why="what it names is told by a scheme in front of it",
+            fix=f"write {named[:300]}",
+            reason="bad-uri",
+        )
     match = _SCHEME.match(text)
     if match is None and "://" in text and not text.startswith("./"):
         # A slip in the scheme must not make a folder of that name on this machine.

@@ -81,6 +81,9 @@ OWN_ROLES = frozenset({"audit", "decision", "promotion"})
 _ARROW = re.compile(r"\s*([\w.-]{1,80}?)\s*->\s*([\w.-]{1,80})\s*")
 _CLASS = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 _KEEP = re.compile(r"[1-9][0-9]{0,3}[dmy]", re.ASCII)
+_TIME = re.compile(
+    r"([1-9][0-9]{0,3}) ?(?:(y|m|d)(?:ears?|onths?|ays?|rs?)?)?", re.ASCII | re.IGNORECASE
+)
 
 
 def read(path: Path) -> ProjectConfig:
@@ -93,8 +96,8 @@ def read(path: Path) -> ProjectConfig:
 def parse(data: bytes, path: Path) -> ProjectConfig:
     """Bytes of a project file -> records. `path` is only named, never opened."""
     document = load(data, path.name)
-    top = Section(document)
-    version = top.integer("version")
+    top = Section(document, empty="remove the file, and let `sovgate init` write one")
+    version = top.integer("version", example=1)
     if version != 1:
         top.refuse("version", f"version {version} is not known", fix="write version: 1")
     top.raw("zones")
@@ -298,9 +301,15 @@ def _policy(top: Section) -> PolicyConfig:
 
 
 def _audit(section: Section, zones: Mapping[str, ZoneConfig]) -> AuditConfig:
-    made = AuditConfig(
-        zone=section.choice("zone", list(zones)),
-        keep=section.text("keep", pattern=_KEEP) if section.has("keep") else None,
-    )
+    made = AuditConfig(zone=section.choice("zone", list(zones)), keep=_keep(section))
     section.done()
     return made
+
+
+def _keep(section: Section) -> str | None:
+    """How long the log is kept; a bare number, or one with a word, is one of years, days, …"""
+    if not section.has("keep"):
+        return None
+    meant = _TIME.fullmatch(str(section.value["keep"]))
+    example = f"{meant[1]}{(meant[2] or 'y').lower()}" if meant else "7y"
+    return section.text("keep", pattern=_KEEP, example=example)

@@ -29,8 +29,8 @@ def _digest(section: Section, key: str) -> str | None:
 def gate(name: str, section: Section, datasets: Mapping[str, DatasetRef]) -> GateConfig:
     made = GateConfig(
         name=name,
-        at_least=section.decimal("at-least") if section.has("at-least") else None,
-        at_most=section.decimal("at-most") if section.has("at-most") else None,
+        at_least=section.decimal("at-least", example="0.90") if section.has("at-least") else None,
+        at_most=section.decimal("at-most", example="0.10") if section.has("at-most") else None,
         dataset=section.choice("dataset", list(datasets)) if section.has("dataset") else None,
         before=section.choice("before", _BEFORE),
         test_set=_digest(section, "test-set"),

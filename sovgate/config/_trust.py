@@ -15,6 +15,7 @@ from sovgate.strict import is_sha256, parse_time
 
 #: A reason is a sentence: every decision shows it.
 _REASON = re.compile(r"\S[^\x00]{8,298}\S")
+_EXAMPLE = '"2026-11-01T00:00:00Z"'
 _UNTIL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?", re.ASCII)
 
 
@@ -57,7 +58,7 @@ def _former(section: Section) -> datetime | None:
         if section.has("until"):
             section.refuse("until", "until: is the end of a former signer", fix="add former: true")
         return None
-    text = section.text("until", pattern=_UNTIL)
+    text = section.text("until", pattern=_UNTIL, example=_EXAMPLE)
     try:
         return parse_time(text if "T" in text else f"{text}T00:00:00Z")
     except Malformed:

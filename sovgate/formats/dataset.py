@@ -59,15 +59,19 @@ def parse(data: bytes, name: str) -> DatasetManifest:
     """Raises ConfigError with the line; `name` is the file as errors show it."""
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{name} is larger than {MAX_BYTES} bytes", reason="bad-yaml")
-    top = Section(load(data, name))
-    if top.integer("version") != 1:
+    empty = (
+        "write version: 1, id: NAME, category: WORD, pointer: URI and stays-in: [EU] into it, a "
+        "line each; `sovgate data commit` adds the rest"
+    )
+    top = Section(load(data, name), empty=empty)
+    if top.integer("version", example=1) != 1:
         top.refuse("version", "this version is not known", fix="write version: 1")
     stays_in: tuple[str, ...] | None = None
     if top.raw("stays-in") is not None:
         stays_in = top.texts("stays-in")
         for place in stays_in:
             regions.group(place, where=top.document.where((*top.path, "stays-in")))
-    pointer = top.text("pointer", pattern=_POINTER)
+    pointer = top.text("pointer", pattern=_POINTER, example="s3://bucket/folder/")
     if _opens(pointer):
         raise ConfigError(
             "the pointer carries a password or a token",
@@ -87,7 +91,7 @@ def parse(data: bytes, name: str) -> DatasetManifest:
         schema_sha256=_schema(top),
         origin=Origin(
             source=top.optional_text("source"),
-            date=top.text("date", pattern=_DATE) if top.has("date") else None,
+            date=top.text("date", pattern=_DATE, example="2026-11-01") if top.has("date") else None,
         ),
         where=top.document.where(("stays-in",)),
     )

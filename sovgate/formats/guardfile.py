@@ -46,7 +46,7 @@ def parse(data: bytes, name: str) -> GuardFile:
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{name} is larger than {MAX_BYTES} bytes", reason="bad-yaml")
     top = Section(load(data, name))
-    if top.integer("version") != 1:
+    if top.integer("version", example=1) != 1:
         top.refuse("version", "this version is not known", fix="write version: 1")
     allow = []
     for row in top.rows("allow"):

@@ -16,6 +16,9 @@ from sovgate.records import RELEASE_PART, near_name
 MAX_TEXT = 4096
 #: What YAML would not read as text, or as another one.
 _NO_TEXT = re.compile(r"[-+.0-9][-+.0-9eE_xo]*|0x.*|true|false|null|.*[^A-Za-z0-9._-].*", re.DOTALL)
+#: A number as people write it where none is read: 90%, >= 0.9, 0,9.
+_MEANT = re.compile(r"[<>=~ ]{0,4}([0-9]{1,9}(?:\.[0-9]{1,9})?|0,[0-9]{1,9}) ?(%?)", re.ASCII)
+_KEYS = "write its keys with their values below it, as in key: value"
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 
 
@@ -23,6 +26,7 @@ def did_you_mean(word: str, known: Sequence[str]) -> str | None:
     """ "did you mean 'x'?", or the list of what there is."""
     from difflib import get_close_matches
 
+    known = list(dict.fromkeys(known))
     folded = {one.casefold(): one for one in known}
     same = folded.get(word[:80].casefold())
     near = [same] if same else get_close_matches(word[:80], known, n=1)
@@ -34,13 +38,16 @@ def did_you_mean(word: str, known: Sequence[str]) -> str | None:
 class Section:
     """A mapping of the document. Readers say which key they want; `done()` refuses the rest."""
 
-    def __init__(self, document: Document, path: Path = ()) -> None:
+    def __init__(self, document: Document, path: Path = (), *, empty: str | None = None) -> None:
+        """`empty` is the fix where nothing is there."""
         value: Any = document.value
         for step in path:
             value = value[step]
         self.document, self.path = document, path
+        if value is None:
+            self.refuse(None, f"{self.title()} is empty", fix=empty or _KEYS)
         if type(value) is not dict:
-            self.refuse(None, f"{self.title()} must be a mapping of keys to values")
+            self.refuse(None, f"{self.title()} must be a mapping of keys to values", fix=_KEYS)
         self.value: dict[str, Any] = value
         self.known: list[str] = []
 
@@ -73,13 +80,16 @@ class Section:
                 near, f"{self.title()} has no key {near[:80]!r}", fix=f"did you mean {key!r}?"
             )
 
-    def text(self, key: str, *, pattern: re.Pattern[str] | None = None) -> str:
+    def text(
+        self, key: str, *, pattern: re.Pattern[str] | None = None, example: str | None = None
+    ) -> str:
+        """`example` is one that fits the pattern, as it is written in YAML."""
         value = self.raw(key)
         if type(value) is not str or not value or len(value) > MAX_TEXT:
             self.refuse(
                 key,
                 f"{self.title(key)} must be text, not {_kind(value)}",
-                fix=_as_text(key, value, pattern),
+                fix=_as_text(key, value, pattern, example),
             )
         if "\0" in value:
             self.refuse(key, f"{self.title(key)} holds a NUL, as no name and no path does")
@@ -87,7 +97,8 @@ class Section:
             self.refuse(
                 key,
                 f"{self.title(key)}: {value[:80]!r} does not match {pattern.pattern}",
-                fix=_nearest(key, value, pattern),
+                fix=_nearest(key, value, pattern)
+                or (f"write it as in {key}: {example}" if example else None),
             )
         return value
 
@@ -106,7 +117,9 @@ class Section:
             )
         return value
 
-    def integer(self, key: str, *, least: int = 0, most: int = 2**53 - 1) -> int:
+    def integer(
+        self, key: str, *, least: int = 0, most: int = 2**53 - 1, example: int | None = None
+    ) -> int:
         value = self.raw(key)
         if type(value) is not int or not least <= value <= most:
             self.refuse(
@@ -114,11 +127,11 @@ class Section:
                 f"{self.title(key)} must be a whole number, not {_kind(value)}"
                 if type(value) is not int
                 else f"{self.title(key)} must be a whole number from {least} to {most}",
-                fix=_number(key, value, least),
+                fix=_whole(key, value, (least, most), example),
             )
         return value
 
-    def decimal(self, key: str) -> str:
+    def decimal(self, key: str, *, example: str = "0") -> str:
         """A number as its text, so that no float enters a decision."""
         value = self.raw(key)
         if isinstance(value, Decimal):
@@ -127,7 +140,7 @@ class Section:
             self.refuse(
                 key,
                 f"{self.title(key)} must be a number, not {_kind(value)}",
-                fix=_number(key, value, 0),
+                fix=_number(key, value, example),
             )
         return str(value)
 
@@ -183,16 +196,37 @@ class Section:
                 )
 
 
-def _number(key: str, value: Any, example: int) -> str:
+def _number(key: str, value: Any, example: str) -> str:
     if type(value) is str and _NUMBER.fullmatch(value):
         return f"take the quotes away: {key}: {value}"
+    meant = _MEANT.fullmatch(value) if type(value) is str else None
+    if meant is not None:
+        number = meant[1].replace(",", ".")
+        return f"write a number alone: {key}: {_hundredth(number) if meant[2] else number}"
     return f"write a number, e.g. {key}: {example}"
 
 
-def _as_text(key: str, value: Any, pattern: re.Pattern[str] | None) -> str:
+def _hundredth(text: str) -> str:
+    whole, _, part = text.partition(".")
+    whole = whole.rjust(3, "0")
+    return f"{whole[:-2].lstrip('0') or '0'}.{whole[-2:]}{part}"
+
+
+def _whole(key: str, value: Any, bounds: tuple[int, int], example: int | None) -> str:
+    """The number that is meant where it is a whole one that can stand there."""
+    text = value.text if isinstance(value, Decimal) else value
+    match = (
+        re.fullmatch(r"([0-9]{1,15})(\.0{1,15})?", text, re.ASCII) if type(text) is str else None
+    )
+    if match and example is None and bounds[0] <= int(match[1]) <= bounds[1]:
+        return f"write a whole number, without quotes: {key}: {int(match[1])}"
+    return f"write a whole number, e.g. {key}: {bounds[0] if example is None else example}"
+
+
+def _as_text(key: str, value: Any, pattern: re.Pattern[str] | None, example: str | None) -> str:
     """How a value that is no text is written as one: quotes help only a word that is another's."""
     if value is None or value == "":
-        return f"write its value: {key}: …"
+        return f"write its value: {key}: {example or '…'}"
     if type(value) is list and len(value) == 1 and type(value[0]) is str:
         only = value[0][:80]
         if only and (pattern is None or pattern.fullmatch(only)):
@@ -201,6 +235,8 @@ def _as_text(key: str, value: Any, pattern: re.Pattern[str] | None) -> str:
         return f"write one word or text: {key}: …"
     if type(value) is str:
         return f"write at most {MAX_TEXT} characters"
+    if example is not None:  # in quotes it would be text, and still none that fits
+        return f"write it as in {key}: {example}"
     return f'put it in quotes: {key}: "…"'
 
 

@@ -61,8 +61,8 @@ class _Named:
 
 def refuse_misused(config: ProjectConfig) -> None:
     """Raises the first error that would make a crossing burn a version, or mix up two zones."""
-    for error in misused(config):
-        if error.reason in _STOPS:
+    for stops, error in _looked_at(config):
+        if stops and error.reason in _STOPS:
             raise error
 
 
@@ -71,7 +71,20 @@ def misused(config: ProjectConfig) -> Iterator[ConfigError]:
 
     Files that are not there or cannot be opened here are left to those who need them.
     """
-    return (error for stops, error in _looked_at(config) if stops)
+    yield from (error for stops, error in _looked_at(config) if stops)
+    yield from _trusted_by_secret(config)
+
+
+def _trusted_by_secret(config: ProjectConfig) -> Iterator[ConfigError]:
+    """Where whom to trust is told by a secret, it can be told only where the secret lies."""
+    from sovgate.keys.registry import is_private
+
+    for named in _named(config):
+        with contextlib.suppress(SovgateError):  # not there or unreadable: said by others
+            if named.slot.startswith("trust.") and is_private(named.text, config.path.parent):
+                error = _private_half(named.dotted, named.text, config.path.parent)
+                error.where = config.where(named.dotted)
+                yield error
 
 
 def doubtful(config: ProjectConfig) -> Iterator[ConfigError]:

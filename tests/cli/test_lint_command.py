@@ -10,6 +10,7 @@ import pytest
 
 from sovgate import config
 from sovgate.errors import ConfigError
+from sovgate.pipeline.look.keys import generate
 from tests import commands
 from tests.repositories import git
 from tests.signers import KeySigner
@@ -296,6 +297,21 @@ def test_what_promote_would_not_take_for_an_overlay_or_branch_lint_does_not_eith
         config.read(project / FILE)
     assert caught.value.reason == "bad-value"
     assert "for example" in str(caught.value.fix)
+
+
+def test_whom_to_trust_is_not_told_by_a_secret_key(project: Path) -> None:
+    generate("sign", out=project / "keys/secret.pem")
+    text = (project / FILE).read_text()
+    (project / FILE).write_text(text.replace("key: keys/us-signing.pem", "key: keys/secret.pem"))
+    code, document, _ = lint(project)
+    assert (code, [rule for rule, _, _ in found(document)]) == (3, ["private-half"])
+    (finding,) = document["findings"]
+    assert finding["line"] == text[: text.index("keys/us-signing.pem")].count("\n") + 1
+    assert finding["fix"] == "write keys/secret.pub.pem"
+    (project / FILE).write_text(
+        text.replace("key: keys/us-signing.pem", "key: keys/secret.pub.pem")
+    )
+    assert lint(project)[0] == 0
 
 
 def test_a_rule_that_is_misspelt_is_a_finding(project: Path) -> None:

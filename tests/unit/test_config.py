@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sovgate import config, links
 from sovgate.errors import ConfigError, ExitCode, SovgateError, UsageError
+from sovgate.formats import dataset
 from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.project import Project, open_project
 
@@ -125,7 +126,47 @@ def test_null_is_unknown_and_empty_is_free(
         (("home -> eu]}\n  meta", "home eu]}\n  meta"), 10, "not a crossing", "home -> eu"),
         (("  weights:", "  weigths:"), 10, "not a class of data", "weights"),
         (("version: 1", "version: 2"), 1, "version 2", "version: 1"),
-        (("version: 1", "version: '1'"), 1, "whole number", None),
+        (("version: 1", "version: '1'"), 1, "whole number", "version: 1"),
+        (("version: 1", "version: 1.0"), 1, "whole number", "e.g. version: 1"),
+        (("version: 1", "version: one"), 1, "whole number", "e.g. version: 1"),
+        (("border:", "audit: {zone: eu, keep: 7}\nborder:"), 9, "text", "as in keep: 7y"),
+        (("border:", "audit: {zone: eu, keep: '7'}\nborder:"), 9, "match", "as in keep: 7y"),
+        (("border:", "audit: {zone: eu, keep: 90 Days}\nborder:"), 9, "match", "keep: 90d"),
+        (("border:", "audit: {zone: eu, keep: 6 months}\nborder:"), 9, "match", "keep: 6m"),
+        (("border:", "audit: {zone: eu, keep: 2 weeks}\nborder:"), 9, "match", "keep: 7y"),
+        (("border:", "audit: {zone: eu, keep: null}\nborder:"), 9, "nothing", "keep: 7y"),
+        (
+            ("border:", "gates: {a: {at-least: 90%, before: deploy}}\nborder:"),
+            9,
+            "must be a number",
+            "at-least: 0.90",
+        ),
+        (
+            ("border:", "gates: {a: {at-most: '>= 0,5 %', before: deploy}}\nborder:"),
+            9,
+            "must be a number",
+            "at-most: 0.005",
+        ),
+        (
+            ("border:", "gates: {a: {at-most: low, before: deploy}}\nborder:"),
+            9,
+            "must be a number",
+            "at-most: 0.10",
+        ),
+        (
+            ("s3://churn-eu", "arn:aws:s3:::churn-eu/x"),
+            7,
+            "an ARN alone",
+            "write s3://churn-eu/x",
+        ),
+        (
+            ("border:", "trust: [{key: 'arn:aws:kms:eu-west-1:1:key/2'}]\nborder:"),
+            9,
+            "an ARN alone",
+            "write awskms:///arn:aws:kms:eu-west-1:1:key/2",
+        ),
+        (("border:", "zzqq: 1\nborder:"), 9, "no key 'zzqq'", "write one of: audit, border, cl"),
+        (("border:", "audit:\nborder:"), 9, "audit is empty", "keys with their values"),
         (("model: churn", "model: ../x"), 2, "does not match", None),
         (("model: churn", "model: NO"), 2, "does not match", None),
         (("model: churn", "model: [a]"), 2, "must be text, not a list", "model: a"),
@@ -316,3 +357,22 @@ def test_rule_40_a_key_that_is_a_link_to_another_place_is_refused(tmp_path: Path
         open_project(ours).signer("home")
     assert (caught.value.exit_code, caught.value.reason) == (3, "unsafe-link")
     assert f"file:{folder / 'real.pem'}" in str(caught.value.fix)
+
+
+def test_each_key_that_is_known_is_named_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(LEAST + "zzqq: 1\n")
+    named = str(caught.value.fix).removeprefix("write one of: ").split(", ")
+    assert len(named) == len(set(named)) > 5
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "null\n"])
+def test_an_empty_file_is_said_to_be_empty(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert (caught.value.what, caught.value.reason) == ("the file is empty", "bad-value")
+    assert "`sovgate init`" in str(caught.value.fix)
+    with pytest.raises(ConfigError) as caught:
+        dataset.parse(text.encode(), "data/kyc.yaml")
+    assert caught.value.what == "the file is empty"
+    assert "`sovgate data commit`" in str(caught.value.fix)
