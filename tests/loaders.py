@@ -8,8 +8,11 @@ thing there is to call is harmless. Runs under limits, in a process of its own.
 from __future__ import annotations
 
 import base64
+import bz2
 import contextlib
+import gzip
 import io
+import lzma
 import os
 import pickle
 import resource
@@ -19,6 +22,7 @@ import tempfile
 import types
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,11 +100,14 @@ def joblib_load(data: bytes) -> None:
 
 
 def numpy_load(data: bytes) -> None:
-    found = np.load(io.BytesIO(data), allow_pickle=True)
-    if hasattr(found, "files"):
-        for name in found.files:
-            with contextlib.suppress(Exception):
-                found[name]
+    """One after the other, as programs read what they saved into one open file."""
+    file = io.BytesIO(data)
+    for _ in range(3):
+        found = np.load(file, allow_pickle=True)
+        if hasattr(found, "files"):
+            for name in found.files:
+                with contextlib.suppress(Exception):
+                    found[name]
 
 
 def members(data: bytes) -> Iterator[bytes]:
@@ -113,6 +120,16 @@ def members(data: bytes) -> Iterator[bytes]:
         for member in archive:
             if (opened := archive.extractfile(member)) is not None:
                 yield opened.read()
+    for opener in (gzip.GzipFile, bz2.BZ2File, lzma.LZMAFile):
+        unpacked = bytearray()
+        with contextlib.suppress(Exception):
+            file: Any = opener(io.BytesIO(data))  # type: ignore[operator]
+            while piece := file.read1(1 << 16):
+                unpacked += piece
+        if unpacked:
+            yield bytes(unpacked)
+    with contextlib.suppress(zlib.error):
+        yield zlib.decompressobj().decompress(data)
 
 
 LOADERS: list[Loader] = [

@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
 
-from sovgate.scanner import names, tars, texts, unpickler, zips
+from sovgate.formats.containers import certain, kind_of
+from sovgate.scanner import arrays, names, tars, texts, unpickler, zips
 from sovgate.scanner.streams import (
     Budget,
+    Part,
     Stream,
     TooMuchError,
     Unpacked,
@@ -26,9 +29,6 @@ from sovgate.scanner.streams import (
 
 #: A text is read whole before it is believed to be one.
 MAX_TEXT = 64 * 1024 * 1024
-#: No dtype of objects is spelled without one of these, and hardly any other with one: "|O",
-#: "i4,O", "object", and by escapes, since a header is read as a literal of Python.
-_OBJECT_DTYPE = re.compile(rb"O|object|\\")
 #: Members that torch.load of old takes pickles from, in a tar.
 _IN_TARS = frozenset({"storages", "tensors", "pickle"})
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -68,14 +68,17 @@ class Judge:
         head = stream.read(0, names.HEAD)
         if not head:
             return None
-        members = zips.members(stream, self.budget)
-        if members is not None and (found := self._members(members, depth)):
+        zipped = cache(lambda: self._zip(stream, head, depth))
+        if head.startswith((names.ZIP, names.ZIP_END)) and (found := zipped().found):
             return found
-        harmless = _known(name, stream, head, opened=members is not None)
-        if found := _pickle(stream, harmless):
+        if found := _pickle(stream, _known(name, stream, head, zipped)):
             return found
+        found = self._by_head(name, stream, head, depth)
+        return found or zipped().found or _by_name(name, head)
+
+    def _by_head(self, name: str, stream: Stream, head: bytes, depth: int) -> Found | None:
         if head.startswith(names.NUMPY):
-            return Found("a NumPy array of Python objects") if _object_array(head) else None
+            return self._arrays(stream, depth)
         if names.may_be_tar(head) and tars.is_tar(stream):
             found = self._members(self._in_tar(stream), depth)
             if found:
@@ -87,16 +90,18 @@ class Judge:
         for magic, what in names.UNOPENED:
             if head.startswith(magic):
                 return Found(f"{what}, which may hold a pickle")
-        ending = names.ending(name)
-        if ending in names.ENDINGS and not head.startswith((b"GGUF", b"\x89HDF\r\n\x1a\n")):
-            return Found(f"a file named .{ending}, which is loaded as a pickle", (), True)
         return None
+
+    def _zip(self, stream: Stream, head: bytes, depth: int) -> _Zip:
+        members = zips.members(stream, head, self.budget)
+        return _Zip(members is not None, members and self._members(members, depth))
 
     def _members(self, members: Iterator[tuple[str, Stream]], depth: int) -> Found | None:
         if depth >= Budget.DEPTH:
             raise TooMuchError
         for name, content in members:
-            if found := self._look(name, content, depth + 1):
+            found = self._look(name, content, depth + 1) or _damaged(content)
+            if found:
                 return Found(found.why, (name, *found.inside), found.by_name)
         return None
 
@@ -123,17 +128,38 @@ class Judge:
         return None
 
     def _packed(self, name: str, stream: Stream, head: bytes, depth: int) -> Found | None:
-        for magic in names.STREAMS:
-            if head.startswith(magic):
-                content = Unpacked(unpack(magic, stream), self.budget)
-                if not content.read(0, 1):
-                    return None
-                if depth >= Budget.DEPTH:
-                    raise TooMuchError
-                inner = names.unpacked(name)
-                found = self._look(inner, content, depth + 1)
-                return found and found._replace(why=f"{found.why}, compressed")
-        return None
+        kind = kind_of(head)
+        if kind is None:
+            return None
+        sure = certain(head)
+        content = Unpacked(lambda: unpack(kind, stream), self.budget, certain=sure)
+        found = None
+        if content.read(0, 1):
+            if depth >= Budget.DEPTH:
+                raise TooMuchError
+            inner = names.unpacked(name) if sure or kind == "zlib" else ""
+            found = self._look(inner, content, depth + 1)
+        if sure:
+            found = found or _damaged(content)
+        return found and found._replace(why=f"{found.why}, compressed")
+
+    def _arrays(self, stream: Stream, depth: int) -> Found | None:
+        """One array after the other, as they are saved into one open file, and what is behind."""
+        at = 0
+        while (head := stream.read(at, names.HEAD)).startswith(names.NUMPY):
+            self.budget.member()
+            if arrays.may_hold_objects(head):
+                return Found("a NumPy array of Python objects")
+            size = arrays.size(head)
+            if size is None:
+                return Found("a NumPy array of unknown size, which may hold a pickle")
+            at += size
+        if not head:
+            return None
+        if depth >= Budget.DEPTH:
+            raise TooMuchError
+        found = self._look("", Part(stream, at, length(stream) - at), depth + 1)
+        return found and found._replace(why=f"{found.why}, behind an array")
 
 
 class _Held:
@@ -146,13 +172,25 @@ class _Held:
         return self.data[offset : offset + count]
 
 
-def _object_array(head: bytes) -> bool:
-    """Whether it may be one: of a header that goes on behind `head`, nobody here knows."""
-    if len(head) < 12:
-        return False
-    start = 10 if head[6] == 1 else 12
-    end = start + int.from_bytes(head[8:start], "little")
-    return end > len(head) or _OBJECT_DTYPE.search(head, start, end) is not None
+class _Zip(NamedTuple):
+    """Whether it is one, and what was found in it."""
+
+    opened: bool
+    found: Found | None
+
+
+def _damaged(content: Stream) -> Found | None:
+    """What is packed was looked at as far as it opens."""
+    if isinstance(content, Unpacked) and content.error is not None:
+        return Found(f"{content.error}, which may hold a pickle")
+    return None
+
+
+def _by_name(name: str, head: bytes) -> Found | None:
+    ending = names.ending(name)
+    if ending in names.ENDINGS and not head.startswith((b"GGUF", b"\x89HDF\r\n\x1a\n")):
+        return Found(f"a file named .{ending}, which is loaded as a pickle", (), True)
+    return None
 
 
 # --- pickles --------------------------------------------------------------------------------------
@@ -197,12 +235,15 @@ def _shown(text: str) -> str:
 
 
 # --- what carries no code -------------------------------------------------------------------------
-def _known(name: str, stream: Stream, head: bytes, *, opened: bool) -> Callable[[], bool]:
+def _known(
+    name: str, stream: Stream, head: bytes, zipped: Callable[[], _Zip]
+) -> Callable[[], bool]:
     """Whether the file is of a format on the closed list; asked for only where it matters."""
 
     def known() -> bool:
-        if opened:  # a zip archive, each file of which was looked at
-            return True
+        zip_ = zipped()
+        if zip_.opened:  # each file of which was looked at
+            return zip_.found is None
         if head.startswith(b"\x89PNG\r\n\x1a\n") or _PNM.match(head):
             return True
         if head.startswith(b"PAR1"):

@@ -1,4 +1,4 @@
-"""What a file's name and first bytes say of how it is loaded. Pure; standard library alone.
+"""What a file's name and first bytes say of how it is loaded. Pure.
 
 Used on both sides of the child: in the parent to see which files need a look at all.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 
+from sovgate.formats.containers import kind_of
 from sovgate.scanner import texts
 
 #: So much of a file's beginning and end decides whether it needs a look.
 HEAD = 64 * 1024
-#: The end of a zip archive stands within so many bytes of a file's end.
-TAIL = 65_557
+#: Python looks for the end of a zip archive within so many bytes of a file's end.
+TAIL = 65_558
 
 #: Endings that mean a pickle unless the content is known to be something else.
 ENDINGS = frozenset({"pkl", "pickle", "pt", "pth", "ckpt", "joblib", "dill", "cloudpickle", "pt2"})
@@ -36,8 +37,6 @@ _TEXT_STEMS = re.compile(
 
 ZIP, ZIP_END = b"PK\x03\x04", b"PK\x05\x06"
 NUMPY = b"\x93NUMPY"
-#: What Python unpacks by itself, told by the bytes that joblib tells it by.
-STREAMS = (b"\x1f\x8b", b"x", b"BZ", b"\xfd7zXZ", b"\x5d\x00")
 #: What holds other files or packs one, and nothing here can open: (first bytes, what it is).
 UNOPENED = (
     (b"ZF0x", "a compressed joblib pickle"),
@@ -50,8 +49,11 @@ UNOPENED = (
     (b"\x1f\x9d", "a compress file"),
     (b"\xff\x06\x00\x00sNaPpY", "a snappy file"),
     (b"MSCF\0\0\0\0", "a cabinet"),
+    # Frames to be skipped, of Zstandard and LZ4, and Zstandard of old.
+    *((bytes([0x50 | n]) + b"\x2a\x4d\x18", "a Zstandard or LZ4 file") for n in range(16)),
+    *((bytes([n]) + b"\xb5\x2f\xfd", "a Zstandard file") for n in (0x1E, *range(0x22, 0x28))),
 )
-_MAGIC = (ZIP, NUMPY, *STREAMS, *(magic for magic, _ in UNOPENED))
+_MAGIC = (ZIP, NUMPY, *(magic for magic, _ in UNOPENED))
 #: Each byte that some unpickler of Python knows as an opcode: `pickle._Unpickler.dispatch`.
 OPCODES = frozenset(
     b"().012BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu}"
@@ -96,6 +98,7 @@ def needs_look(name: str, head: bytes, tail: bytes) -> bool:
         head[0] in OPCODES
         or head.startswith(_MAGIC)
         or ZIP_END in tail
+        or kind_of(head) is not None
         or may_be_tar(head)
         or texts.is_json(head)
         or ending(name) in ENDINGS

@@ -7,14 +7,16 @@ unpacked is paid from one budget.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from sovgate.formats import containers
 
 CHUNK = 256 * 1024
 #: Of what is unpacked, so much can be gone back to.
 KEEP = 32 * 1024 * 1024
-#: Of memory for xz, whose own header says how much it wants: its highest preset wants 65.
-XZ_MEMORY = 128 * 1024 * 1024
+#: What is only passed by on the way to its end costs so much less.
+PASSED = 4
 
 
 class TooMuchError(Exception):
@@ -93,38 +95,67 @@ class Part:
 
 
 class Unpacked:
-    """What comes out of an unpacker. Goes back KEEP bytes at most, else TooMuchError."""
+    """What comes out of an unpacker, unpacked anew where somebody goes back more than KEEP.
+
+    `error`: why it ended before its end. `certain`: that it is packed at all is no guess.
+    """
 
     size = None
 
-    def __init__(self, source: Iterator[bytes], budget: Budget) -> None:
-        self.source, self.budget = source, budget
+    def __init__(
+        self, begin: Callable[[], Iterator[bytes]], budget: Budget, *, certain: bool = True
+    ) -> None:
+        self.begin, self.budget, self.certain = begin, budget, certain
+        self.error: UnreadableError | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._source = self.begin()
         self._base, self._kept, self._ended = 0, bytearray(), False
 
+    def _more(self, cheaper: int = 1) -> None:
+        try:
+            data = next(self._source, None)
+        except UnreadableError as error:
+            self.error, data = error, None
+        if data is None:
+            self._ended = True
+            return
+        self.budget.spend(len(data) // cheaper)
+        self._kept += data
+
+    def _forget(self, count: int) -> None:
+        surplus = min(len(self._kept) - KEEP - CHUNK, count)
+        if surplus > CHUNK:
+            del self._kept[:surplus]
+            self._base += surplus
+
     def read(self, offset: int, count: int) -> bytes:
+        if offset < self._base:
+            self._start()
         while not self._ended and self._base + len(self._kept) < offset + count:
-            data = next(self.source, None)
-            if data is None:
-                self._ended = True
-                break
-            self.budget.spend(len(data))
-            self._kept += data
-            surplus = min(len(self._kept) - KEEP - CHUNK, offset - self._base)
-            if surplus > CHUNK:
-                del self._kept[:surplus]
-                self._base += surplus
+            self._more()
+            self._forget(offset - self._base)
             if len(self._kept) > 4 * KEEP:
                 raise TooMuchError
-        if offset < self._base:
-            raise TooMuchError
         at = offset - self._base
         return bytes(self._kept[at : at + count])
+
+    def length(self) -> int:
+        while not self._ended:
+            self._more(PASSED)
+            if (surplus := len(self._kept) - 2 * CHUNK) > 0 and (self._base or surplus > KEEP):
+                del self._kept[:surplus]
+                self._base += surplus
+        return self._base + len(self._kept)
 
 
 def length(stream: Stream) -> int:
     """Its size; of one that does not say, by reading it to its end."""
     if stream.size is not None:
         return stream.size
+    if isinstance(stream, Unpacked):
+        return stream.length()
     at = 0
     while data := stream.read(at, CHUNK):
         at += len(data)
@@ -137,52 +168,11 @@ def all_of(stream: Stream, start: int = 0) -> Iterator[bytes]:
         start += len(data)
 
 
-def unpack(magic: bytes, stream: Stream, *, raw: bool = False) -> Iterator[bytes]:
-    """What is packed in `stream`, up to its end or to where it is damaged: a loader got so far.
-
-    One compressed stream after another is read on, as Python's own readers do, unless `raw`.
-    """
-    new, wrong = _unpacker(magic)
-    unpacker, given, source = new(), b"", all_of(stream)
-    while True:
-        if not given and getattr(unpacker, "needs_input", True):
-            given = next(source, b"")
-            if not given:
-                if hasattr(unpacker, "flush"):
-                    yield unpacker.flush()
-                return
-        try:
-            out = unpacker.decompress(given, CHUNK)
-        except wrong as error:
-            if "emory usage limit" in str(error):
-                raise TooMuchError from error
-            return
-        if out:
-            yield out
-        if not unpacker.eof:
-            given = getattr(unpacker, "unconsumed_tail", b"")
-            continue
-        if raw:
-            return
-        # Zeros may lie between two streams, as far as the readers of these formats let them.
-        given, unpacker = unpacker.unused_data, new()
-        while not given.strip(b"\0"):
-            given = next(source, b"")
-            if not given:
-                return
-        given = given.lstrip(b"\0")
-
-
-def _unpacker(magic: bytes) -> tuple[Any, tuple[type[Exception], ...]]:
-    import zlib
-
-    if magic == b"BZ":
-        import bz2
-
-        return bz2.BZ2Decompressor, (OSError, EOFError, ValueError)
-    if magic in (b"\xfd7zXZ", b"\x5d\x00"):
-        import lzma
-
-        return lambda: lzma.LZMADecompressor(memlimit=XZ_MEMORY), (lzma.LZMAError, EOFError)
-    bits = {b"\x1f\x8b": 31, b"x": 15, b"": -15}[magic]
-    return lambda: zlib.decompressobj(bits), (zlib.error,)
+def unpack(kind: str, stream: Stream, *, raw: bool = False) -> Iterator[bytes]:
+    """What is packed in `stream`, up to its end. Raises UnreadableError where it is damaged."""
+    try:
+        yield from containers.unpack(kind, all_of(stream), raw=raw)
+    except containers.BrokenError as error:
+        raise UnreadableError("a compressed file that is damaged") from error
+    except containers.MemoryLimitError as error:
+        raise TooMuchError from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from sovgate.scanner.names import TAIL, ZIP, ZIP_END
@@ -26,7 +27,9 @@ from sovgate.scanner.streams import (
 MAX_DIRECTORY = 64 * 1024 * 1024
 #: Between files of an archive: a data descriptor, and what aligns the next.
 MAX_GAP = 64 * 1024
-_METHODS = {8: b"", 12: b"BZ", 14: b"lzma"}
+#: So many ends of an archive are followed, from the last one back.
+MAX_ENDS = 16
+_METHODS = {8: "deflate", 12: "bzip2", 14: "lzma"}
 _DIRECTORY, _DESCRIPTOR = b"PK\x01\x02", b"PK\x07\x08"
 _ENTRY = struct.Struct("<4sHHHHHHIIIHHHHHII")
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
@@ -41,16 +44,22 @@ class _Member(NamedTuple):
     offset: int
 
 
-def members(stream: Stream, budget: Budget) -> Iterator[tuple[str, Stream]] | None:
-    """(name, content) of each file; None where it is no zip. Raises UnreadableError."""
-    begins = stream.read(0, 4) in (ZIP, ZIP_END)
-    if not begins and stream.size is None:
+def members(stream: Stream, head: bytes, budget: Budget) -> Iterator[tuple[str, Stream]] | None:
+    """(name, content) of each file; None where it is no zip. Raises UnreadableError.
+
+    `head` is how it begins. It is read to its end, so of what is unpacked this is asked last.
+    """
+    begins = head[:4] in (ZIP, ZIP_END)
+    try:
+        end = length(stream)
+    except TooMuchError:
+        if begins or not isinstance(stream, Unpacked) or stream.certain:
+            raise
         return None
-    end = length(stream)
     tail_at = max(0, end - TAIL)
     tail = stream.read(tail_at, end - tail_at)
     last = tail.rfind(ZIP_END)
-    if last < 0 or not (begins or _DIRECTORY in tail or b"PK\x06\x07" in tail):
+    if last < 0 or not (begins or _has_directory(stream, tail, tail_at)):
         if begins:
             raise UnreadableError("a zip archive without a directory")
         return None
@@ -58,6 +67,24 @@ def members(stream: Stream, budget: Budget) -> Iterator[tuple[str, Stream]] | No
         return _opened(stream, end, tail, tail_at, last, budget)
     except struct.error as error:
         raise UnreadableError("a zip archive with a wrong directory") from error
+
+
+def _has_directory(stream: Stream, tail: bytes, tail_at: int) -> bool:
+    """Whether an end of a zip archive leads to a directory, whatever the file begins with."""
+    if _DIRECTORY in tail or b"PK\x06\x07" in tail:
+        return True
+    ends, at = [len(tail) - 22], len(tail)
+    while len(ends) < MAX_ENDS and (at := tail.rfind(ZIP_END, 0, at)) >= 0:
+        ends.append(at)
+    for end in ends:
+        if end < 0 or tail[end : end + 4] != ZIP_END or end + 22 > len(tail):
+            continue
+        size, start = struct.unpack_from("<II", tail, end + 12)
+        finish = tail_at + end
+        for place in {start, finish - size}:
+            if 0 <= place < finish and stream.read(place, 4) == _DIRECTORY:
+                return True
+    return False
 
 
 def _opened(
@@ -198,7 +225,7 @@ def _contents(
             yield name, packed
         elif member.method in _METHODS:
             budget.add(member.stored)
-            yield name, Unpacked(_inflate(member, packed), budget)
+            yield name, Unpacked(partial(_inflate, member, packed), budget)
         else:
             raise UnreadableError(f"a zip archive packed in an unknown way ({member.method})")
 
@@ -234,5 +261,5 @@ def _zip_lzma(packed: Part) -> Iterator[bytes]:
                 yield unpacker.decompress(b"", 1 << 20)
             if unpacker.eof:
                 return
-    except (lzma.LZMAError, ValueError):
-        return
+    except (lzma.LZMAError, ValueError) as error:
+        raise UnreadableError("a zip archive that is damaged") from error

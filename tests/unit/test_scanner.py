@@ -240,6 +240,44 @@ def after_others(rng: random.Random, data: bytes) -> bytes:
     return b"".join(pickle.dumps(one, rng.randrange(6)) for one in first) + data
 
 
+def odd_gzip(rng: random.Random, data: bytes) -> bytes:
+    """What Python's gzip reads and zlib refuses: flags that nobody knows, sums that are wrong."""
+    made = bytearray(gzip.compress(data))
+    flags = rng.choice((0x20, 0x82, 0x0A, 0xE0))
+    made[3] |= flags
+    made[10:10] = (b"name\0" if flags & 8 else b"") + (b"zz" if flags & 2 else b"")
+    if rng.random() < 0.3:
+        made[-8:-4] = b"none"
+    return bytes(made)
+
+
+def odd_lzma(rng: random.Random, data: bytes) -> bytes:
+    known = {"id": lzma.FILTER_LZMA1, "lc": rng.randrange(4), "lp": rng.randrange(2), "pb": 1}
+    return lzma.compress(data, format=lzma.FORMAT_ALONE, filters=[known])
+
+
+def odd_zlib(rng: random.Random, data: bytes) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, rng.randrange(9, 16))
+    return packer.compress(data) + packer.flush()
+
+
+def odd_zip(rng: random.Random, data: bytes) -> bytes:
+    """Behind something else, with its directory or its end far from the end of the file."""
+    out = io.BytesIO()
+    out.write(b"\0junk")
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as made:
+        member = zipfile.ZipInfo("x")
+        member.comment = b"c" * rng.choice((0, 65_535))
+        made.writestr(member, data)
+    return out.getvalue() + bytes(rng.choice((0, 1, 65_535, 65_536)))
+
+
+def behind_array(_: random.Random, data: bytes) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.zeros(3))
+    return out.getvalue() + data
+
+
 PACKS: list[Callable[[random.Random, bytes], bytes]] = [
     in_zip,
     in_tar,
@@ -253,6 +291,11 @@ PACKS: list[Callable[[random.Random, bytes], bytes]] = [
     lambda _, data: lzma.compress(data),
     lambda _, data: lzma.compress(data, format=lzma.FORMAT_ALONE),
     lambda _, data: zlib.compress(data, random.Random(len(data)).randrange(10)),
+    odd_gzip,
+    odd_lzma,
+    odd_zlib,
+    odd_zip,
+    behind_array,
 ]
 
 
@@ -415,6 +458,41 @@ def test_budgets_end_what_never_ends() -> None:
     bomb = zlib.compressobj(9)
     data = bomb.compress(b"V") + b"".join(bomb.compress(bytes(1 << 20)) for _ in range(200))
     assert found("a.bin", data + bomb.flush())
+
+
+def test_rule_34_no_odd_container_hides_a_pickle(sprung: None) -> None:
+    """Each of them alone, and within archives that are unpacked themselves."""
+    rng, data = random.Random(SEED + 5), pickle.dumps(Sprung({}))
+    odd = (odd_gzip, odd_lzma, odd_zlib, odd_zip, behind_array)
+    files = [pack(rng, data) for pack in odd for _ in range(6)]
+    files += [tar(one) for one in files] + [in_zip(rng, gzip.compress(one)) for one in files]
+    assert compare(files)["hit"] >= 40
+
+
+def test_what_is_packed_oddly_and_no_pickle_is_not_named_one() -> None:
+    rng = random.Random(SEED + 6)
+    table = np.zeros(3, dtype=[("a", "<f4"), ("b", "<U5", (2,)), ("c", "<M8[ns]")])
+    arrays = io.BytesIO()
+    for one in (np.zeros((2, 3)), np.float32(1), table, np.array(["a", "bcd"]), np.zeros(0)):
+        np.save(arrays, one)
+    large = io.BytesIO()
+    np.savez_compressed(large, zeros=np.zeros(1_500_000))
+    files = [pack(rng, b"words of a text") for pack in (odd_gzip, odd_lzma, odd_zlib)]
+    files += [arrays.getvalue(), gzip.compress(tar(arrays.getvalue())), large.getvalue()]
+    # The beginnings of files that are none of these, though they might be.
+    files += [struct.pack("<4i", 1, first, 768, 0) + bytes(4000) for first in (1, 128, 192)]
+    files += [b"H\x89" + rng.randbytes(99)]
+    files += [b"\0junk" + b"PK\5\6" + rng.randbytes(40), b"", gzip.compress(b"")]
+    assert scanned(files) == [False] * len(files)
+
+
+def test_a_container_that_is_damaged_is_named() -> None:
+    text = b"".join(b"%d words" % number for number in range(99_999))
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        packed = pack(text)
+        assert found("data.bin", packed) is None
+        assert found("data.bin", packed[:-20]) is not None
+        assert found("data.bin", packed[:99] + b"damage" + packed[105:]) is not None
 
 
 @pytest.mark.parametrize("magic", [magic for magic, _ in names.UNOPENED])
