@@ -81,7 +81,8 @@ class _Inflate:
     def __init__(self, bits: int) -> None:
         import zlib
 
-        self._inner, self._given, self.wrong = zlib.decompressobj(bits), b"", zlib.error
+        self._inner, self._given = zlib.decompressobj(bits), b""
+        self.wrong: type[Exception] = zlib.error
 
     @property
     def eof(self) -> bool:
@@ -107,7 +108,7 @@ class _Gunzip:
     def __init__(self) -> None:
         self._inner = _Inflate(-15)
         self._head: bytes | None = b""
-        self._end = b""
+        self._ended, self._end = False, b""
 
     @property
     def eof(self) -> bool:
@@ -130,11 +131,12 @@ class _Gunzip:
                     raise BrokenError
                 return b""
             data, self._head = self._head[start:], None
-        if self._inner.eof:
+        if self._ended:
             self._end += data
             return b""
         out = self._inner.decompress(data, most)
-        if self._inner.eof:
+        self._ended = self._inner.eof
+        if self._ended:
             self._end = self._inner.unused_data
         return out
 

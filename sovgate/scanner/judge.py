@@ -94,7 +94,9 @@ class Judge:
 
     def _zip(self, stream: Stream, head: bytes, depth: int) -> _Zip:
         members = zips.members(stream, head, self.budget)
-        return _Zip(members is not None, members and self._members(members, depth))
+        if members is None:
+            return _Zip(opened=False, found=None)
+        return _Zip(opened=True, found=self._members(members, depth))
 
     def _members(self, members: Iterator[tuple[str, Stream]], depth: int) -> Found | None:
         if depth >= Budget.DEPTH:
