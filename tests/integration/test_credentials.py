@@ -6,6 +6,7 @@ Nothing here leaves this machine: the store and the key are at a port that nobod
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,8 +241,55 @@ def test_an_unknown_profile_is_still_no_profile(
     assert said["error"]["reason"] == "no-profile"
 
 
-def test_without_any_source_it_is_no_credentials(crossing: Crossing) -> None:
-    assert crossing.push(code=21)["error"]["reason"] == "no-credentials"
+@pytest.mark.parametrize(
+    ("variable", "path", "why"),
+    [
+        ("AWS_SHARED_CREDENTIALS_FILE", "gone", "not there"),
+        ("AWS_SHARED_CREDENTIALS_FILE", ".", "a folder"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "~/gone", "not there"),
+        ("AWS_CONFIG_FILE", ".", "a folder"),
+    ],
+)
+def test_without_any_source_it_is_no_credentials(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch, variable: str, path: str, why: str
+) -> None:
+    """And a file that a variable names, and that the SDK passes over, is named."""
+    folder = crossing.base.parent
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        (folder / "empty").write_text("")
+        monkeypatch.setenv(name, str(folder / "empty"))
+    monkeypatch.setenv(variable, path if path[0] == "~" else str(folder / path))
+    error = crossing.push(code=21)["error"]
+    assert error["reason"] == "no-credentials"
+    shown = os.environ[variable]
+    assert f"{variable} names {shown!r}, which is {why}" in error["why"]
+    assert error["fix"].startswith("correct that path, or unset the variable; or set AWS_ACCESS")
+    monkeypatch.setenv(variable, f"[default]\naws_secret_access_key = {SECRET}\n")
+    error = crossing.push(code=21)["error"]
+    assert f"{variable} holds something else than a path" in error["why"]
+    assert SECRET not in json.dumps(error)
+    monkeypatch.delenv(variable)
+    assert "names" not in crossing.push(code=21)["error"]["why"]
+
+
+@pytest.mark.parametrize("name", ["credentials", "config"])
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (f"[default]\naws_secret_access_key = {SECRET}\n".encode("utf-16"), "it is not UTF-8"),
+        (f"[default\naws_secret_access_key = {SECRET}\n".encode(), "its lines are not [PROFILE]"),
+        (f"aws_secret_access_key = {SECRET}\n".encode(), "its lines are not [PROFILE]"),
+    ],
+)
+def test_a_file_of_the_sdks_that_cannot_be_read_is_named(
+    crossing: Crossing, name: str, data: bytes, why: str
+) -> None:
+    file = crossing.base.parent / name
+    file.write_bytes(data)
+    error = crossing.push(code=21)["error"]
+    assert error["reason"] == "aws-config"
+    assert f"{str(file)!r}: {why}" in error["why"]
+    assert SECRET not in json.dumps(error)
 
 
 @pytest.mark.parametrize(

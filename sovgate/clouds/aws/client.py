@@ -303,6 +303,17 @@ def _unusable(error: Exception, place: Endpoint, kind: type[SovgateError]) -> So
     name = type(error).__name__
     if "Credential" in name or name == "ProfileNotFound":
         return explain(error, f"open {place.url}", kind)
+    told: dict[str, Any] = getattr(error, "kwargs", {})
+    if name == "ConfigParseError" and told.get("path"):
+        # Its cause would show the file's bytes, and a secret among them.
+        text = not isinstance(told.get("error"), UnicodeError)
+        return kind(
+            f"could not open {place.url}",
+            why=f"the SDK cannot read {str(told['path'])[:300]!r}: "
+            + ("its lines are not [PROFILE] and NAME = VALUE" if text else "it is not UTF-8"),
+            fix="write that file anew, as UTF-8 without a mark; `aws configure` writes it so",
+            reason="aws-config",
+        )
     return kind(
         f"could not open {place.url}",
         why=f"the SDK's own configuration cannot be used ({name})",

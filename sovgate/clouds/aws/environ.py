@@ -6,8 +6,10 @@ Reads os.environ.
 from __future__ import annotations
 
 import os
+import re
 
 from sovgate.errors import ConfigError
+from sovgate.formats import secrets
 
 _PLUGINS = "BOTOCORE_EXPERIMENTAL__PLUGINS"
 _KEY_LOG = "SSLKEYLOGFILE"
@@ -54,3 +56,25 @@ def refuse_leaks() -> None:
             fix=f"unset {_PLUGINS}",
             reason="aws-plugins",
         )
+
+
+def unread() -> tuple[str, ...]:
+    """What the variables name as files of the SDK's, and the SDK passes over without a word.
+
+    What is no path may be the file's content, which is not shown.
+    """
+    found = []
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        given = os.environ.get(name, "")
+        path = os.path.expandvars(os.path.expanduser(given))  # noqa: PTH111 (as the SDK does)
+        if not given or os.path.isfile(path):  # noqa: PTH113 (Path's raises if it is too long)
+            continue
+        if re.search(r"[\n\r=]", given) or secrets.find(
+            "said.txt", given.encode("utf-8", "replace")
+        ):
+            found.append(f"{name} holds something else than a path")
+        elif os.path.lexists(path):
+            found.append(f"{name} names {given[:300]!r}, which is a folder, or no plain file")
+        else:
+            found.append(f"{name} names {given[:300]!r}, which is not there")
+    return tuple(found)

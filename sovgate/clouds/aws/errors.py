@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from sovgate.clouds.aws import answers
+from sovgate.clouds.aws import answers, environ
 from sovgate.errors import DOCS, SovgateError, workflow_permissions
 from sovgate.transport import authority, proxies
 
@@ -75,10 +75,12 @@ def explain(
         "UnauthorizedSSOTokenError",
         "SSOTokenLoadError",
     ):
+        unread = environ.unread()
         return kind(
             what,
-            why="no credentials were found",
-            fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of the zone's "
+            why="; ".join(("no credentials were found", *unread)),
+            fix=("correct that path, or unset the variable; or " if unread else "")
+            + "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of the zone's "
             f"provider ({DOCS}/aws.md), or in GitHub Actions: permissions: id-token: write "
             "and aws-actions/configure-aws-credentials",
             details=workflow_permissions("id-token: write", "contents: read"),
