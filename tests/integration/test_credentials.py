@@ -277,8 +277,9 @@ def test_without_any_source_it_is_no_credentials(
     ("data", "why"),
     [
         (f"[default]\naws_secret_access_key = {SECRET}\n".encode("utf-16"), "it is not UTF-8"),
-        (f"[default\naws_secret_access_key = {SECRET}\n".encode(), "its lines are not [PROFILE]"),
-        (f"aws_secret_access_key = {SECRET}\n".encode(), "its lines are not [PROFILE]"),
+        (f"[default\naws_secret_access_key = {SECRET}\n".encode(), "it is not each [PROFILE] once"),
+        (f"[a]\n[a]\nx = {SECRET}\n".encode(), "it is not each [PROFILE] once"),
+        (f"aws_secret_access_key = {SECRET}\n".encode(), "it is not each [PROFILE] once"),
     ],
 )
 def test_a_file_of_the_sdks_that_cannot_be_read_is_named(

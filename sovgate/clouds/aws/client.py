@@ -310,7 +310,11 @@ def _unusable(error: Exception, place: Endpoint, kind: type[SovgateError]) -> So
         return kind(
             f"could not open {place.url}",
             why=f"the SDK cannot read {str(told['path'])[:300]!r}: "
-            + ("its lines are not [PROFILE] and NAME = VALUE" if text else "it is not UTF-8"),
+            + (
+                "it is not each [PROFILE] once, with lines NAME = VALUE below it"
+                if text
+                else "it is not UTF-8"
+            ),
             fix="write that file anew, as UTF-8 without a mark; `aws configure` writes it so",
             reason="aws-config",
         )
