@@ -13,7 +13,6 @@ from sovgate.errors import Malformed
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_VALUE = 64 * 1024 * 1024
-WINDOW = 4 * 1024 * 1024
 #: Of one block of an object's header, and of all blocks together.
 MAX_BLOCK, MAX_BLOCKS = 16 * 1024 * 1024, 64
 #: Messages and objects of heaps together: what bounds the time.
@@ -90,8 +89,7 @@ class _Reader:
             if kind == _ATTRIBUTES:
                 at = 4 if data[1] & 1 else 2
                 heap = data[at : at + self.offset]
-                if heap != b"\xff" * self.offset and not self.is_clear(heap, name):
-                    elsewhere = True
+                elsewhere = elsewhere or heap != b"\xff" * self.offset
             elif kind == _ATTRIBUTE:
                 if flags & 2:
                     elsewhere = True
@@ -100,18 +98,6 @@ class _Reader:
         if elsewhere:
             _refuse("attributes outside of the root's header")
         return found
-
-    def is_clear(self, heap: bytes, name: bytes) -> bool:
-        """Whether nothing in a heap of attributes can be called so: it is not packed, and the whole
-        file does not hold the name."""
-        at = self.base + int.from_bytes(heap, "little")
-        if self.source.read(at, 4) != b"FRHP" or self.source.read(at + 7, 2) != b"\0\0":
-            return False
-        for at in range(0, self.source.size, WINDOW):
-            count = min(WINDOW + len(name), self.source.size - at)
-            if name in self.source.read(at, count):
-                return False
-        return True
 
     # --- the root's header ------------------------------------------------------------------------
     def messages(self) -> Iterator[tuple[int, int, bytes]]:
