@@ -237,6 +237,16 @@ def disk_error(error: OSError, doing: str) -> SovgateError:
     )
 
 
+def interruption(error: BaseException) -> KeyboardInterrupt | None:
+    """The signal that an error came after, while what it broke off was cleaned up."""
+    found: BaseException | None = error
+    for _ in range(20):
+        if found is None or isinstance(found, KeyboardInterrupt):
+            return found
+        found = found.__cause__ or found.__context__
+    return None
+
+
 def exit_of(error: BaseException) -> int:
     """The code with which a command ends by it; what is no error of ours is a defect."""
     if isinstance(error, SovgateError):

@@ -67,10 +67,11 @@ def open_below(root: int, name: str) -> int:
     here = root
     try:
         for part in parts[:-1]:
-            below = os.open(part, OPEN_DIR, dir_fd=here)
-            if here != root:
-                os.close(here)
-            here = below
+            # Forgotten first, then closed: a signal between the two loses a handle, and never
+            # closes a number twice, which may be another file's by then.
+            above, here = here, os.open(part, OPEN_DIR, dir_fd=here)
+            if above != root:
+                os.close(above)
         try:
             descriptor = os.open(parts[-1], _OPEN_FILE, dir_fd=here)
         except OSError as error:

@@ -18,7 +18,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sovgate.errors import DiskError, UsageError, VerificationFailed, disk_error
+from sovgate.errors import DiskError, UsageError, VerificationFailed, disk_error, interruption
 from sovgate.files import OPEN_DIR, atomic_write, open_below, read_descriptor, sync_dir, taken
 
 SUFFIX = ".sovgate-staging"
@@ -61,6 +61,9 @@ class Staging:
             while not self._claim():
                 pass
         except OSError as error:
+            if told := interruption(error):
+                self._remove()
+                raise told from None
             where = "in" if self._fills else "beside"
             raise disk_error(
                 error, f"make a staging directory {where} {str(self.final)!r}"
@@ -85,16 +88,18 @@ class Staging:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         if self.path.exists():  # the name is random: nobody else made it
             return True
-        os.close(self._lock)
-        self._lock = -1
+        lock, self._lock = self._lock, -1
+        os.close(lock)
         return False
 
     def __exit__(self, *_: object) -> None:
         try:
             self._remove()
-        except KeyboardInterrupt:  # a signal broke it off: the plaintext goes all the same
+        except (KeyboardInterrupt, OSError) as broken:
+            # A signal broke it off, where rmtree then closes a handle twice: the plaintext goes
+            # all the same, and the signal is what the command ends with.
             self._remove()
-            raise
+            raise interruption(broken) or broken from None
 
     def _remove(self) -> None:
         if self.path.name:

@@ -241,10 +241,10 @@ def _open_folder(root: int, folder: str) -> int:
     here = root
     try:
         for part in folder.split("/"):
-            deeper = os.open(part, flags, dir_fd=here)
-            if here != root:
-                os.close(here)
-            here = deeper
+            # Forgotten first, then closed, as in files.open_below.
+            above, here = here, os.open(part, flags, dir_fd=here)
+            if above != root:
+                os.close(above)
     except OSError as error:
         if here != root:
             os.close(here)

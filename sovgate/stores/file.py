@@ -143,10 +143,10 @@ class FileStore:
             handle = root
             try:
                 for part in parts if root >= 0 else ():
-                    below = self._descend(handle, part)
-                    if handle != root:
-                        os.close(handle)
-                    handle = below
+                    # Forgotten first, then closed, as in files.open_below.
+                    above, handle = handle, self._descend(handle, part)
+                    if above != root:
+                        os.close(above)
                     if handle < 0:
                         break
                 if handle >= 0:

@@ -42,13 +42,16 @@ class Tree:
                         if folder not in self._folders:
                             os.mkdir(part, 0o700, dir_fd=here)
                             self._folders.add(folder)
-                    below = os.open(
-                        part,
-                        os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
-                        dir_fd=here,
+                    # Forgotten first, then closed, as in files.open_below.
+                    above, here = (
+                        here,
+                        os.open(
+                            part,
+                            os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
+                            dir_fd=here,
+                        ),
                     )
-                    os.close(here)
-                    here = below
+                    os.close(above)
                 return os.open(parts[-1], flags, 0o600, dir_fd=here)
             finally:
                 os.close(here)
