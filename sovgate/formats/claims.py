@@ -16,7 +16,6 @@ from typing import Protocol
 
 from sovgate import strict
 from sovgate.errors import ConfigError, SovgateError, VerificationFailed
-from sovgate.formats.secrets import utf8
 from sovgate.formats.yaml12 import load
 
 #: Of any file of such a kind so much is read. Those that are larger are no settings, but a
@@ -189,6 +188,8 @@ def of_settings(name: str, data: bytes) -> Iterator[Claim]:
     """Claims of a card, or of a file of settings in JSON, YAML or TOML. Never raises."""
     base = name.rpartition("/")[2].lower()
     model = base.startswith(_MERGE) or base in _MODEL
+    from sovgate.formats.secrets import utf8  # and what reads archives
+
     data = utf8(data).removeprefix(b"\xef\xbb\xbf")
     if not model and not _may_claim(data):
         return

@@ -10,8 +10,6 @@ import binascii
 import re
 from dataclasses import dataclass
 
-from sovgate.formats.secrets import STORES, utf8
-
 #: Blocks that are ours to open.
 _OWN = re.compile(
     rb"-----BEGIN (?:(?:ENCRYPTED |EC |RSA )?PRIVATE KEY|PUBLIC KEY|CERTIFICATE)-----"
@@ -106,7 +104,11 @@ class Foreign:
 
 def decoded(data: bytes) -> bytes:
     """A key file's text without byte order mark, and in UTF-8 where it was UTF-16 or UTF-32."""
-    return utf8(data).removeprefix(b"\xef\xbb\xbf")
+    if data.startswith((b"\xff", b"\xfe", b"\0")):
+        from sovgate.formats.secrets import utf8  # and what reads archives, which no key needs
+
+        data = utf8(data)
+    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def foreign(data: bytes) -> Foreign | None:
@@ -115,6 +117,8 @@ def foreign(data: bytes) -> Foreign | None:
         return None
     if not data.strip():
         return Foreign(what="empty", fix=f"write the key into it, or {_GENERATE}")
+    from sovgate.formats.secrets import STORES
+
     for store, pattern in STORES:
         if pattern.match(data):
             return _binary(store)
