@@ -74,7 +74,7 @@ def _no_number(name: str) -> NoReturn:
     _refuse(f"{name} is not a JSON number")
 
 
-def _check_tree(root: JSON, max_depth: int) -> None:
+def _check_tree(root: JSON, max_depth: int, *, texts: bool = True) -> None:
     """Depth and lone surrogates, level by level: no recursion, so no RecursionError."""
     level = [root]
     for _ in range(max_depth):
@@ -82,12 +82,12 @@ def _check_tree(root: JSON, max_depth: int) -> None:
         for value in level:
             kind = type(value)
             if kind is dict:
-                for key in value:
+                for key in value if texts else ():
                     _check_text(key)
                 below.extend(value.values())
             elif kind is list:
                 below.extend(value)
-            elif kind is str:
+            elif kind is str and texts:
                 _check_text(value)
         if not below:
             return
@@ -110,12 +110,14 @@ def loads(
     max_depth: int = MAX_DEPTH,
     floats: bool = False,
     any_number: bool = False,
+    lenient: bool = False,
 ) -> JSON:
     """Parse strict JSON.
 
     `floats` admits finite fractions (foreign formats such as SBOMs and safetensors headers); our
     own formats have none. `any_number` gives huge numbers, NaN and Infinity as text: there are
-    tools that write them. Raises Malformed.
+    tools that write them. `lenient` takes what Python's own reader takes besides: of a key that is
+    there twice the last value, and lone surrogates. Raises Malformed.
     """
     if len(data) > max_bytes:
         _refuse(f"{len(data)} bytes, more than the {max_bytes} that are allowed")
@@ -129,7 +131,7 @@ def loads(
     try:
         value = json.loads(
             text,
-            object_pairs_hook=_pairs,
+            object_pairs_hook=dict if lenient else _pairs,
             parse_int=_any_integer if any_number else _integer,
             parse_float=_any_float if any_number else _float if floats else _fraction,
             parse_constant=str if any_number else _no_number,
@@ -138,7 +140,7 @@ def loads(
         _refuse(f"nested deeper than {max_depth}")
     except json.JSONDecodeError as error:
         _refuse(f"{error.msg} at line {error.lineno}, column {error.colno}")
-    _check_tree(value, max_depth)
+    _check_tree(value, max_depth, texts=not lenient)
     return value
 
 

@@ -170,7 +170,7 @@ def vectors() -> dict[str, bytes]:
         "version-100.gguf": gguf(version=100),
         "tensors-2-63.gguf": gguf(tensors=2**63),
         "keys-2-63.gguf": b"GGUF" + struct.pack("<IQQ", 3, 0, 2**63),
-        "no-architecture.gguf": gguf(keys=0),
+        "good-no-architecture.gguf": gguf(keys=0),
         "text-2-63.gguf": gguf(struct.pack("<Q", 2**63) + b"x", keys=2),
         "text-over-file.gguf": gguf(struct.pack("<Q", 5000) + b"x", keys=2),
         "array-2-63.gguf": gguf(array(b"k", 8, 2**63), keys=2),
@@ -208,7 +208,7 @@ def vectors() -> dict[str, bytes]:
         + bytes(96),
         "no-type.gguf": padded(gguf(info(b"a", [8], 10**6, 0), tensors=1)) + bytes(32),
         "good-later-part.gguf": gguf(split(1, 2), keys=0, more=2),
-        "first-part-no-architecture.gguf": gguf(split(0, 2), keys=0, more=2),
+        "good-first-part-no-architecture.gguf": gguf(split(0, 2), keys=0, more=2),
         "part-of-fewer.gguf": gguf(split(2, 2), keys=0, more=2),
         "broken-block.gguf": padded(gguf(info(b"a", [8], 2, 0), tensors=1)) + bytes(32),
         "overlap.gguf": padded(gguf(info(b"a", [8], 0, 0) + info(b"b", [8], 0, 0), tensors=2))

@@ -51,11 +51,13 @@ _MARKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """`facts` are its scalars as text, nested ones left out."""
+    """`facts` are its scalars as text, nested ones left out. `problem`: what a stricter reader
+    than Python's would refuse."""
 
     architectures: tuple[str, ...]
     model_type: str | None
     facts: Mapping[str, str]
+    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +86,15 @@ def is_index(name: str) -> bool:
 
 
 def config(data: bytes, name: str) -> Config:
-    """Raises Malformed; `name` is the file as errors show it."""
-    top = _object(data, name, MAX_CONFIG)
+    """Raises Malformed; `name` is the file as errors show it.
+
+    The libraries that load it take what Python's reader takes, and so does this.
+    """
+    problem = None
+    try:
+        top = _object(data, name, MAX_CONFIG)
+    except Malformed as error:
+        top, problem = _object(data, name, MAX_CONFIG, lenient=True), error.why
     architectures = top.get("architectures")
     if not isinstance(architectures, list):
         architectures = []
@@ -96,9 +105,14 @@ def config(data: bytes, name: str) -> Config:
         if text is not None and _KEY.fullmatch(key) and len(facts) < MAX_FACTS:
             facts[key] = text
     return Config(
-        architectures=tuple(a for a in architectures[:16] if type(a) is str and len(a) <= MAX_TEXT),
-        model_type=model_type if type(model_type) is str and len(model_type) <= MAX_TEXT else None,
+        architectures=tuple(
+            _plain(a) for a in architectures[:16] if type(a) is str and len(a) <= MAX_TEXT
+        ),
+        model_type=_plain(model_type)
+        if type(model_type) is str and len(model_type) <= MAX_TEXT
+        else None,
         facts=facts,
+        problem=None if problem is None else _plain(problem),
     )
 
 
@@ -204,12 +218,17 @@ def _scalar(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float, str)):
-        text = str(value)
+        text = _plain(str(value))
         return text if len(text) <= MAX_TEXT else None
     return None
 
 
-def _object(data: bytes, name: str, most: int) -> dict[str, strict.JSON]:
+def _plain(text: str) -> str:
+    """Without lone surrogates, which nothing can write."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _object(data: bytes, name: str, most: int, *, lenient: bool = False) -> dict[str, strict.JSON]:
     if len(data) > most:
         raise Malformed(
             f"{name[:160]!r} is larger than {most // 2**20} MiB",
@@ -217,7 +236,7 @@ def _object(data: bytes, name: str, most: int) -> dict[str, strict.JSON]:
             fix="look at what the file holds, and save the model again",
         )
     try:
-        top = strict.loads(data, max_bytes=most, any_number=True)
+        top = strict.loads(data, max_bytes=most, any_number=True, lenient=lenient)
     except Malformed as error:
         raise Malformed(
             f"{name[:160]!r} is not valid JSON", why=error.why, fix="save the model again"

@@ -20,6 +20,13 @@ _WHOLE = re.compile(
     r"(?:^|[-_.])(?:epoch|step|fold|seed|run|trial|round|iter|iteration|stage|version|v)[-_.]?$",
     re.ASCII | re.IGNORECASE,
 )
+#: Endings of what is no weights, data or archive: pictures, pages, results and the like. A name
+#: with one of these tells of no part.
+_OTHER_ENDINGS = """
+    txt png jpg jpeg gif svg webp bmp tif tiff ico pdf ps eps md markdown rst htm html css js ts
+    json yaml yml toml ini cfg xml log py ipynb sh mp4 webm mov avi mkv wav mp3 flac ogg docx pptx
+"""
+_OTHERS = frozenset(_OTHER_ENDINGS.split())
 _NAMED = re.compile(r"(?:part|shard|rank|split)[-_.]?$", re.IGNORECASE)
 
 
@@ -69,6 +76,17 @@ class Gap:
     name: str
     count: int
     extra: bool
+
+
+def is_other(name: str) -> bool:
+    """Whether a name says that the file holds no weights, data or archive."""
+    return name.rpartition("/")[2].rpartition(".")[2].lower() in _OTHERS
+
+
+def is_sibling(name: str, gap: Gap) -> bool:
+    """Whether a file is of the set in which there is that gap."""
+    one, other = part(name), part(gap.name)
+    return one is not None and other is not None and one.group == other.group
 
 
 def gaps(names: Iterable[str]) -> Iterator[Gap]:

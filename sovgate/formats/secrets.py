@@ -194,6 +194,8 @@ _PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY")
 _COMMITMENT = re.compile(rb"[A-Za-z0-9+/]{43}=\r?\n?")
 #: Public examples of the providers' own documentation.
 _EXAMPLE = re.compile(rb"EXAMPLE|example", re.ASCII)
+#: A token to be filled in: its own beginning, and one letter over and over.
+_FILLER = re.compile(rb"[\w.-]{1,24}?[xX]{16,250}")
 _WORD = re.compile(rb"[A-Za-z0-9]")
 _BINARY = {"p12": "a PKCS#12 key store", "pfx": "a PKCS#12 key store", "jks": "a Java key store"}
 #: Key stores and keys by how they begin: a PFX of version 3 with its content type (RFC 7292),
@@ -345,7 +347,8 @@ def _find(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
         for match in pattern.finditer(data):
             at = match.start()
             inside = _WORD.match(data, at) and at > 0 and _WORD.match(data, at - 1)
-            if inside or (what.startswith("an AWS") and _EXAMPLE.search(match.group())):
+            example = what.startswith("an AWS") and _EXAMPLE.search(match.group())
+            if inside or example or _FILLER.fullmatch(match.group()):
                 continue
             return what, line(at)
     for match in _BASE64.finditer(data) if any(begin in data for begin in _BEGIN64) else ():

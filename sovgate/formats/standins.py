@@ -52,6 +52,22 @@ WEIGHTS = frozenset(
         "arrow",
     }
 )
+#: What each format calls a whole model, or its parts; and what lies beside one.
+_MODEL = re.compile(
+    r".*\.(?:gguf|onnx|tflite|keras)"
+    r"|(?:.*[-_.])?(?:model|weights|consolidated)(?:[-_.].*)?"
+    r"\.(?:safetensors|pt|pth|ckpt|bin|h5|hdf5|npz|msgpack|ot|pdparams|engine)",
+    re.ASCII | re.DOTALL | re.IGNORECASE,
+)
+_NO_MODEL = re.compile(
+    r"adapter|lora|optim|mmproj|vocab|tokenizer|sentencepiece|imatrix|scheduler|training_args",
+    re.IGNORECASE,
+)
+#: Folders in which a repository has the same model in another format.
+_OTHER_FORMAT = re.compile(
+    r"(?:onnx|openvino|original|gguf|mlx|flax|tf|pytorch|tflite|coreml)(?:[-_].*)?",
+    re.ASCII | re.DOTALL | re.IGNORECASE,
+)
 _LFS = re.compile(
     rb"version https?://(?:git-lfs\.github\.com/spec/v|git-media\.io/v/|hawser\.github\.com/spec/v)"
     rb"[0-9]"
@@ -219,6 +235,16 @@ def is_unfinished(name: str) -> bool:
             if one.endswith(ending) and _weights(one.removesuffix(ending)):
                 return True
     return False
+
+
+def is_model(path: str) -> bool:
+    """Whether a file is by its name a whole model, or a part of one. `path` is from the folder of
+    an index: what lies in any folder below may belong to something smaller."""
+    folder, _, base = path.rpartition("/")
+    if _MODEL.fullmatch(base) is None or _NO_MODEL.search(path):
+        return False
+    top = folder.partition("/")[0]
+    return not folder or base.lower().endswith(".gguf") or _OTHER_FORMAT.fullmatch(top) is not None
 
 
 def _weights(base: str) -> bool:

@@ -32,7 +32,7 @@ TEXT_ENDINGS = frozenset(_TEXTS.split())
 _TEXT_STEMS = re.compile(
     r"readme|licen[cs]e|copying|copyright|notice|authors|contributors|changelog|changes|citation"
     r"|makefile|dockerfile|containerfile|modelfile|pipfile|requirements|vocab|vocabulary|merges"
-    r"|labels|classes|classnames|categories|use_policy|version"
+    r"|labels|classes|classnames|categories|use_policy|version|(?:lexicon|words|phones|tokens)\Z"
 )
 
 ZIP, ZIP_END = b"PK\x03\x04", b"PK\x05\x06"

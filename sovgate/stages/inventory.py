@@ -172,7 +172,7 @@ def _revision(named: Path) -> Path:
     """Of a hub's cache of one model, that was named as a whole, the one revision in it."""
     folder = named if named.name == "snapshots" else named / "snapshots"
     try:
-        found = [one for one in folder.iterdir() if one.is_dir()]
+        found = [one for one in folder.iterdir() if one.is_dir() and one.suffix != ".evidence"]
     except OSError:
         return named
     return found[0] if len(found) == 1 else folder / "REVISION"

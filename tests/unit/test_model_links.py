@@ -66,6 +66,7 @@ def test_of_a_cache_that_was_named_as_a_whole_the_revision_is_named(crossing: Cr
     for named in ("hub", "hub/snapshots"):
         failed = crossing.json("sign", named, "--key", KEY, code=11)["error"]
         assert f"cp -rL {SNAPSHOT} MODEL" in failed["fix"]
+        (crossing.base / f"{SNAPSHOT}.evidence").mkdir(exist_ok=True)  # as sovgate makes it
         assert f"--follow-links hub and {SNAPSHOT} as the model" in failed["fix"]
     (crossing.base / "hub/snapshots/other").mkdir()
     failed = crossing.json("sign", "hub", "--key", KEY, code=11)["error"]

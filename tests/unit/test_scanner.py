@@ -359,6 +359,10 @@ CLEAN: dict[str, bytes] = {
     "COPYING": b"Copyright 2020 X\nPermission is granted\n",
     "NOTICE": b"copyright somebody\nand others\n",
     "README.md": b"Please read this.\nIt is short.\n",
+    "lexicon": b"c c\n",
+    "words": b"cat\ndog\n",
+    "phones": b"P P\nb b\n",
+    "tokens": b"cat 1\n",
     "labels.txt": b"cat\ndog\nbird\nRob\n",
     "classes.names": b"person\nbicycle\ncar\n",
     "requirements.txt": b"click==8.5\ncryptography\nboto3\n",
@@ -401,7 +405,7 @@ def test_a_safetensors_file_is_not_named_however_long_its_header(length: int) ->
 
 
 def test_a_text_that_would_run_something_is_named_whatever_it_is_called() -> None:
-    for name in ("README.md", "labels.txt", "a.py"):
+    for name in ("README.md", "labels.txt", "a.py", "lexicon", "tokens"):
         assert found(name, b"cwords\nof a text\n0csprung\nhit\n(tR.")
         assert found(name, b"cos\nsystem\n")
         assert found(name, b"Please\ncsprung\nhit\n(S'x'\ntR.")

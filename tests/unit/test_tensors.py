@@ -332,9 +332,9 @@ def test_numbers_that_no_exact_json_has_do_not_stop_a_real_configuration() -> No
     }
 
 
-def test_a_configuration_with_a_duplicate_key_is_malformed() -> None:
-    with pytest.raises(Malformed):
-        hf.config(b'{"a":1,"a":2}', "config.json")
+def test_of_a_configuration_with_a_duplicate_key_the_last_value_counts() -> None:
+    found = hf.config(b'{"model_type":"a","model_type":"b"}', "config.json")
+    assert (found.model_type, found.problem) == ("b", "duplicate key 'model_type'")
     with pytest.raises(Malformed):
         hf.config(b"[" * 100_000, "config.json")
 

@@ -129,11 +129,26 @@ def test_rule_38_two_split_models_that_nothing_tells_apart_are_refused_with_the_
     assert len(look(model).summaries) == 4
 
 
-def test_the_first_part_and_a_whole_model_need_the_architecture(tmp_path: Path) -> None:
-    for told in ({}, split(0, 2), {"split.no": 1}, split(1, 0)):
-        gguf(tmp_path / "a.gguf", told, 1)
-        with pytest.raises(Malformed, match=r"a\.gguf"):
-            stage.inspect(tmp_path, "directory", ["a.gguf"])
+def untold(model: Path) -> str:
+    (model / "sbom.json").unlink(missing_ok=True)
+    return card_rows(document(model)).get("architecture", "")
+
+
+@pytest.mark.parametrize("told", [{}, {"split.no": 1}, split(1, 0), {"general.type": "model"}])
+def test_a_model_that_does_not_tell_its_architecture_is_named_and_no_damage(
+    tmp_path: Path, told: dict[str, str | int]
+) -> None:
+    """As stable-diffusion.cpp writes them."""
+    gguf(tmp_path / "m" / "a.gguf", told, 1)
+    assert untold(tmp_path / "m") == "a.gguf: not told"
+    gguf(tmp_path / "m" / "a.gguf", {**told, "general.architecture": "llama"}, 1)
+    assert untold(tmp_path / "m") == ""
+
+
+def test_of_a_set_the_first_part_tells_the_architecture(tmp_path: Path) -> None:
+    for number in range(2):
+        gguf(tmp_path / "m" / f"a-0000{number + 1}-of-00002.gguf", split(number, 2), 1)
+    assert untold(tmp_path / "m") == "a-00001-of-00002.gguf: not told"
 
 
 def test_what_is_no_model_needs_no_architecture(tmp_path: Path) -> None:
@@ -216,6 +231,37 @@ def test_what_is_whole_is_no_part(name: str) -> None:
     assert parts.part(name) is None
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "assets/figure-2-of-3.png",
+        "eval/top_1_of_5.json",
+        "docs/page-1-of-9.PDF",
+        "eval/part-2-of-4.log",
+    ],
+)
+def test_a_set_that_only_names_tell_is_one_of_weights_or_data(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"{}")
+    assert look(tmp_path).strays[name].startswith("its name says that it is one of")
+    place.rename(place.with_name(place.stem + ".bin"))
+    assert "which is not there" in refused(tmp_path).what
+
+
+@pytest.mark.parametrize("ending", ["parquet", "tar", "zip", "csv", "jsonl", "arrow", "data", "x"])
+def test_rule_38_data_and_archives_in_parts_are_whole(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"train-00000-of-00002.{ending}").write_bytes(b"x,y")
+    assert f"'train-00001-of-00002.{ending}'" in refused(tmp_path).what
+
+
+def test_rule_38_what_an_index_names_is_there_whatever_its_ending(tmp_path: Path) -> None:
+    shards = [f"w-{number}-of-2.json" for number in (1, 2)]
+    index(tmp_path / "index.json", dict(zip("ab", shards, strict=True)))
+    (tmp_path / shards[0]).write_bytes(b"{}")
+    assert f"{shards[1]!r}, which is not there" in refused(tmp_path).what
+
+
 def test_a_part_too_many_is_refused(tmp_path: Path) -> None:
     for number in (1, 2, 5):
         safetensors(tmp_path / (PARTS % (number, 2)), [f"t{number}"])
@@ -251,6 +297,76 @@ def test_an_index_of_which_no_file_is_there_is_named_beside_other_weights(tmp_pa
     assert "which is not there" in refused(tmp_path).what
     safetensors(tmp_path / "model.safetensors", ["a"])
     assert list(look(tmp_path).strays) == ["pytorch_model.bin.index.json"]
+
+
+OTHER_FORMATS = [
+    "flax_model.msgpack",
+    "tf_model.h5",
+    "openvino_model.bin",
+    "weights.npz",
+    "model.bin",
+    "pytorch_model.bin",
+    "consolidated.00.pth",
+    "rust_model.ot",
+    "onnx/model.bin",
+    "original/consolidated.pth",
+]
+
+
+@pytest.mark.parametrize("above", ["", "llm/"])
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_an_index_of_another_format_is_named_beside_a_whole_model(
+    tmp_path: Path, above: str, name: str
+) -> None:
+    shards = {"a": PARTS % (1, 2), "b": PARTS % (2, 2)}
+    index(tmp_path / above / "model.safetensors.index.json", shards)
+    (tmp_path / above / "config.json").write_text("{}")
+    place = tmp_path / above / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"no pickle at all")
+    assert list(look(tmp_path).strays) == [f"{above}model.safetensors.index.json"]
+    safetensors(tmp_path / above / (PARTS % (1, 2)), ["a"])  # some of it there: it is meant
+    refused(tmp_path)
+
+
+def test_an_index_of_another_format_is_named_beside_a_quantised_model(tmp_path: Path) -> None:
+    index(tmp_path / "model.safetensors.index.json", {"a": PARTS % (1, 2), "b": PARTS % (2, 2)})
+    gguf(tmp_path / "Q4" / "model.gguf", {"general.architecture": "llama"}, 1)
+    safetensors(tmp_path / "original" / "consolidated.safetensors", ["a"])
+    assert list(look(tmp_path).strays) == ["model.safetensors.index.json"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tokenizer.model",
+        "tokenizer_model.bin",
+        "training_args.bin",
+        "optimizer.pt",
+        "adapter_model.bin",
+        "model_optimizer.bin",
+        "rng_state.pth",
+        "1_Dense/pytorch_model.bin",
+        "vision-lora/pytorch_model.bin",
+        "openvino_tokenizer.bin",
+        "README.md",
+        "onnx/tokenizer/vocab.bin",
+        "../model.bin",
+    ],
+)
+def test_rule_38_what_lies_beside_a_model_is_no_model(tmp_path: Path, name: str) -> None:
+    index(tmp_path / "m" / "model.safetensors.index.json", {"a": PARTS % (1, 1)})
+    place = tmp_path / "m" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"no pickle at all")
+    with pytest.raises(VerificationFailed, match="which is not there"):
+        look(tmp_path / "m")
+
+
+def test_rule_38_an_empty_file_is_no_model(tmp_path: Path) -> None:
+    index(tmp_path / "model.safetensors.index.json", {"a": PARTS % (1, 1)})
+    (tmp_path / "model.bin").write_bytes(b"")
+    refused(tmp_path)
 
 
 def test_an_index_that_leads_outside_is_refused_whatever_its_spelling(tmp_path: Path) -> None:
@@ -290,6 +406,40 @@ def test_settings_that_cannot_be_read_say_why_and_what_helps(
         look(tmp_path)
     assert caught.value.why
     assert "save the model again" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem", "model_type"),
+    [
+        (b'{"model_type": "a", "model_type": "b"}', "duplicate key 'model_type'", "b"),
+        (b'{"x": {"y": 1, "y": 2}}', "duplicate key 'y'", None),
+        (b'{"x": "\\ud83d"}', "a lone surrogate", None),
+        (b'{"\\ud83d": 1, "model_type": "a\\udc00"}', "a lone surrogate", "a?"),
+        (b'{"\\ud83d": 1, "\\ud83d": 1}', "duplicate key ", None),
+    ],
+)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
+def test_settings_are_read_as_their_loaders_read_them(
+    tmp_path: Path, name: str, data: bytes, problem: str, model_type: str | None
+) -> None:
+    safetensors(tmp_path / "m" / "model.safetensors", ["a"])
+    (tmp_path / "m" / name).write_bytes(data)
+    (config,) = look(tmp_path / "m").configs.values()
+    assert (config.problem or "").startswith(problem)
+    assert config.model_type == model_type
+    assert card_rows(document(tmp_path / "m"))["config"].startswith(f"{name}: {problem[:10]}")
+    for broken in (data[:-1], data + b"x", b"\xff"):
+        (tmp_path / "m" / name).write_bytes(broken)
+        with pytest.raises(Malformed, match="is not valid JSON"):
+            look(tmp_path / "m")
+
+
+def test_an_index_with_a_key_twice_is_refused(tmp_path: Path) -> None:
+    safetensors(tmp_path / "a.safetensors", ["a"])
+    text = '{"weight_map": {"a": "a.safetensors"}, "weight_map": {"a": "a.safetensors"}}'
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(Malformed, match="is not valid JSON"):
+        look(tmp_path)
 
 
 # --- checkpoints of TensorFlow --------------------------------------------------------------------

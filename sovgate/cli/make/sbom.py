@@ -173,6 +173,14 @@ def _warnings(described: Described) -> list[str]:
         f"{name} is not counted: {why}; remove it if it does not belong to the model"
         for name, why in sorted(described.inspected.strays.items())
     ]
+    notes += [
+        f"{name}: its header does not tell the architecture of the model"
+        for name in described.untold
+    ]
+    notes += [
+        f"{name}: {problem}: Python's JSON reads it all the same, other programs may not"
+        for name, problem in described.doubtful_configs
+    ]
     if described.inspected.card.problem:
         notes.append(f"README.md: the card was not read: {described.inspected.card.problem}")
     return notes

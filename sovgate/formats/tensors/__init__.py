@@ -9,6 +9,7 @@ from sovgate.formats.tensors import gguf, onnx, safetensors
 from sovgate.formats.tensors._record import External, Tensor, TensorFile
 from sovgate.formats.tensors._source import BytesSource, Cursor, Source
 from sovgate.formats.tensors.gguf import Split
+from sovgate.formats.tensors.gguf import is_untold as gguf_untold
 from sovgate.formats.tensors.gguf import split as gguf_split
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Tensor",
     "TensorFile",
     "gguf_split",
+    "gguf_untold",
     "kind_of",
     "read",
 ]

@@ -135,6 +135,16 @@ def _split(facts: Mapping[str, str]) -> Split | None:
     return Split(number=number, count=count, tensors=told["split.tensors.count"])
 
 
+def is_untold(facts: Mapping[str, str], part: str | None) -> bool:
+    """Whether a model does not tell its architecture, as what stable-diffusion.cpp writes.
+
+    Only the first part of a set tells it, and what is no model has none: llama.cpp's importance
+    matrix says "imatrix".
+    """
+    first = part is None or part.startswith(("0 ", "1 "))
+    return first and "general.architecture" not in facts and facts.get(_TYPE, "model") == "model"
+
+
 class _Reader:
     def __init__(self, source: Source) -> None:
         self.cursor = Cursor(source, 4, source.size)
@@ -180,11 +190,7 @@ class _Reader:
             refuse(FORMAT, f"it claims {key_count} keys; {MAX_KEYS} are allowed")
         for _ in range(key_count):
             self.pair()
-        # What is no model has none: llama.cpp's importance matrix says "imatrix".
-        if "general.architecture" not in self.facts and self.facts.get(_TYPE, "model") == "model":
-            part = _split(self.facts)
-            if part is None or part.number == 0:  # only the first part of a set tells it
-                refuse(FORMAT, "general.architecture is missing")
+        _split(self.facts)
         return self.tensors(tensor_count)
 
     def number(self, form: struct.Struct) -> int:

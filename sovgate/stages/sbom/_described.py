@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
+from sovgate.formats import tensors
 from sovgate.formats.huggingface import CARD
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.provenance import RecordedDataset, TrainingRecord
@@ -114,6 +115,22 @@ class Described:
         found = sorted(self.inspected.summaries.items())
         return [(self.file_name(name), ", ".join(s.unknown)) for name, s in found if s.unknown]
 
+    @property
+    def untold(self) -> list[str]:
+        """Files of GGUF that do not tell their architecture."""
+        found = sorted(self.inspected.summaries.items())
+        return [
+            self.file_name(name)
+            for name, s in found
+            if s.format == "gguf" and not s.unknown and tensors.gguf_untold(s.facts, s.part)
+        ]
+
+    @property
+    def doubtful_configs(self) -> list[tuple[str, str]]:
+        """(file, what a stricter reader than Python's would refuse in it)."""
+        found = sorted(self.inspected.configs.items())
+        return [(f"{kind.replace('-', '_')}.json", c.problem) for kind, c in found if c.problem]
+
     def facts(self) -> list[tuple[str, str]]:
         """What has no field of its own in either format, as (name, value), in a fixed order."""
         rows: list[tuple[str, str]] = []
@@ -132,6 +149,8 @@ class Described:
         rows += [("card-dataset", name) for name in self.inspected.card.datasets]
         if self.inspected.card.problem:
             rows.append(("card", f"not read: {self.inspected.card.problem}"))
+        rows += [("architecture", f"{one}: not told") for one in self.untold]
+        rows += [("config", f"{one}: {problem}") for one, problem in self.doubtful_configs]
         rows += [("not-known", f"{one}: {what}") for one, what in self.unknown]
         rows += [
             ("not-counted", f"{one}: {why}") for one, why in sorted(self.inspected.strays.items())

@@ -115,8 +115,14 @@ class References:
         for name, end in self.graphs.items():
             self.check_graph(name, end)
         names = [self.shown(name) for name in self.sizes if name not in self.strays]
-        for gap in parts.gaps(names):
+        named = {shard for index in self.indices for shard in index.shards}
+        harmless = [name for name in names if parts.is_other(name) and name not in named]
+        for gap in parts.gaps(set(names) - set(harmless)):
             raise _gap(gap)
+        for gap in parts.gaps(harmless):
+            for name in harmless:
+                if parts.is_sibling(name, gap):
+                    self.strays[name] = f"its name says that it is one of {gap.count}"
         for group in _groups(self.splits):
             self.check_split(group)
         for name, external in self.externals:
@@ -133,7 +139,8 @@ class References:
     def check_index(self, index: _Index) -> None:
         missing = sorted(shard for shard in index.shards if shard not in self.sizes)
         others = [name for name in self.sizes if index.stray(name, read=name in self.headers)]
-        if len(missing) == len(index.shards) and self.other_weights(index.name):
+        absent = len(missing) == len(index.shards)
+        if absent and (self.other_weights(index.name) or self.other_format(index)):
             self.strays[index.name] = "it names no file that is there"
             return
         if missing:
@@ -153,6 +160,19 @@ class References:
         folder = index.rpartition("/")[0]
         return any(
             name.rpartition("/")[0] == folder and name in self.headers for name in self.sizes
+        )
+
+    def other_format(self, index: _Index) -> bool:
+        """Whether the model is there in another format than that of an index without its files."""
+        folder, slash, _ = index.name.rpartition("/")
+        above = folder + slash
+        endings = {shard.rpartition(".")[2].lower() for shard in index.shards}
+        return any(
+            size > 0
+            and name.startswith(above)
+            and standins.is_model(name[len(above) :])
+            and ("/" in name[len(above) :] or name.rpartition(".")[2].lower() not in endings)
+            for name, size in self.sizes.items()
         )
 
     def check_promised(self, name: str, others: Sequence[str], there: Set[str]) -> None:
