@@ -1,8 +1,8 @@
-"""The files in an archive and in those within it: zip, tar, and what gzip, bzip2 or xz packed.
+"""The files in an archive and in those within it: zip, tar, and what is packed (`containers`).
 
-No I/O of its own. To search in, not to judge: what does not read yields nothing. One budget holds
-for all that is opened, as for pickles, and what is beyond it is TooMuchError (RULES 34). Memory is
-bounded, and nothing is written.
+No I/O of its own. To search in, not to judge: what does not read is BrokenError, after all that
+does. One budget holds for all that is opened, as for pickles, and what is beyond it is TooMuchError
+(RULES 34). Memory is bounded, and nothing is written.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import partial
 from typing import IO, Any, Protocol, cast
 
 from sovgate.errors import Malformed
+from sovgate.formats import containers
 
 #: What is unpacked in all: so much, and so many times the size of the file. As `scanner.streams`.
 BASE, FACTOR = 64 * 1024 * 1024, 16
@@ -24,9 +25,7 @@ HEAD, CHUNK = 64 * 1024, 256 * 1024
 KEEP = 4 * 1024 * 1024
 #: At once: a directory of a zip archive with `MAX_MEMBERS` names, a long name in a tar.
 MAX_READ = 16 * 1024 * 1024
-#: xz says how much memory it wants; its highest preset wants 65 MiB.
-XZ_MEMORY = 128 * 1024 * 1024
-_ZIP, _GZIP, _BZIP2, _XZ = (b"PK\3\4", b"PK\5\6"), b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
+_ZIP = (b"PK\3\4", b"PK\5\6")
 #: Where a checksum stands in a tar.
 _SUM = re.compile(rb"[ 0-7]{6}[\0 ]", re.DOTALL)
 
@@ -41,6 +40,10 @@ class Bytes(Protocol):
 
 class TooMuchError(Exception):
     """More than is looked through."""
+
+
+class BrokenError(Exception):
+    """It begins as an archive, and cannot be opened, or not to its end."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ class _Member(Content):
         self.opened: IO[bytes] | None = None
         self.base, self.kept = 0, bytearray()
         self.ended: int | None = None
+        self.broken = False
 
     def length(self) -> int:
         while self.ended is None:
@@ -176,7 +180,7 @@ class _Member(Content):
                 self.opened = self.begin()
             data = self.opened.read(CHUNK)
         except _wrong():
-            data = b""
+            data, self.broken = b"", True
         if not data:
             self.ended = self.base + len(self.kept)
             return
@@ -197,38 +201,47 @@ def _wrong() -> tuple[type[Exception], ...]:
 
     wrong = (OSError, EOFError, ValueError, RuntimeError, LookupError, ArithmeticError)
     own = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error)
-    return (*wrong, *own)
+    return (*wrong, *own, containers.BrokenError)
 
 
-class _Xz:
-    """As `lzma.LZMAFile` reads, in bounded memory."""
+class _Packed:
+    """What is packed, as a file to read on in. Of what nobody is certain, no damage is told."""
 
-    def __init__(self, file: Content) -> None:
-        self.file, self.unpacker, self.given = file, self.new(), b""
-
-    @staticmethod
-    def new() -> Any:
-        import lzma
-
-        return lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+    def __init__(self, file: Content, head: bytes) -> None:
+        self.sure, self.left = containers.certain(head), b""
+        file.seek(0)
+        pieces = iter(lambda: file.read(CHUNK), b"")
+        self.source = containers.unpack(str(containers.kind_of(head)), pieces)
 
     def read(self, count: int) -> bytes:
-        while True:
-            if self.unpacker.eof:  # one stream behind the other, with zeros between them
-                self.given = self.unpacker.unused_data.lstrip(b"\0")
-                self.unpacker = self.new()
-            if self.unpacker.needs_input and not self.given:
-                self.given = self.file.read(CHUNK)
-                if not self.given:
-                    return b""
-            data: bytes = self.unpacker.decompress(self.given, count)
-            self.given = b""
-            if data:
-                return data
+        try:
+            piece = self.left or next(self.source, b"")
+            self.left = piece[count:]
+            return piece[:count]
+        except containers.MemoryLimitError as error:
+            raise TooMuchError from error
+        except containers.BrokenError:
+            if self.sure:
+                raise
+            return b""
 
 
-def is_archive(head: bytes) -> bool:
-    return head.startswith((*_ZIP, _GZIP, _BZIP2, _XZ)) or _is_tar(head)
+def is_archive(head: bytes, source: Bytes) -> bool:
+    return _may_begin(head) or _is_zip(_Top(source))
+
+
+def _may_begin(head: bytes) -> bool:
+    return head.startswith(_ZIP) or containers.kind_of(head) is not None or _is_tar(head)
+
+
+def _is_zip(file: Content) -> bool:
+    """Whether its end says so, whatever it begins with."""
+
+    def read(offset: int, count: int) -> bytes:
+        file.seek(offset)
+        return file.read(count)
+
+    return containers.ends_as_zip(read, file.length())
 
 
 def _is_tar(head: bytes) -> bool:
@@ -245,7 +258,8 @@ def walk(source: Bytes) -> Iterator[tuple[tuple[str, ...], Content]]:
     """(the way to it, content) of each file at any depth; "" for what is packed alone.
 
     Of an archive in it, its files and then its own beginning. The content may be read until the
-    next one is asked for. Raises TooMuchError, here or when it is read; what is broken ends early.
+    next one is asked for. Raises TooMuchError, here or when it is read, and at the end
+    BrokenError where something did not open.
     """
     yield from _within((), _Top(source), _Budget(source.size))
 
@@ -255,32 +269,47 @@ def _within(
 ) -> Iterator[tuple[tuple[str, ...], Content]]:
     if len(way) >= MAX_DEPTH:
         raise TooMuchError
+    broken = False
     try:
         for name, begin in _members(file):
             budget.member()
             one, inner = _Member(begin, budget), (*way, name)
             head = one.read(CHUNK)
-            if is_archive(head):
-                yield from _within(inner, one, budget)
+            if _may_begin(head) or (_is_short(one, head) and _is_zip(one)):
+                try:
+                    yield from _within(inner, one, budget)
+                except BrokenError:
+                    broken = True
                 yield inner, _Top(_Held(head))  # to go back in it may cost all of it again
             else:
                 one.seek(0)
                 yield inner, one
-    except _wrong():
-        return
+            broken = broken or one.broken
+    except _wrong() as error:
+        raise BrokenError from error
+    if broken:
+        raise BrokenError
+
+
+def _is_short(file: _Member, head: bytes) -> bool:
+    """Whether all of it is at hand, so that its end costs nothing to look at."""
+    while len(head) == CHUNK and file.ended is None and len(file.kept) <= KEEP:
+        file.more()
+    return file.ended is not None and file.base == 0
 
 
 def _members(file: Content) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     file.seek(0)
     head = file.read(HEAD)
     opened = cast("IO[bytes]", file)
-    if head.startswith(_ZIP):
+    kind = containers.kind_of(head)
+    if head.startswith(_ZIP) or (not _is_tar(head) and kind is None):
         import zipfile
 
         with zipfile.ZipFile(opened) as archive:
             for info in archive.infolist():
                 if not info.is_dir() and not info.flag_bits & 1:
-                    yield info.filename, partial(archive.open, info)
+                    yield info.filename, partial(_zipped, archive, info)
     elif _is_tar(head):
         file.seek(0)
         with tarfile.open(fileobj=opened, mode="r:") as tar:
@@ -292,16 +321,15 @@ def _members(file: Content) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
         yield "", partial(_packed, file, head)
 
 
-def _packed(file: Content, head: bytes) -> IO[bytes]:
-    import bz2
-    import gzip
+def _zipped(archive: Any, info: Any) -> IO[bytes]:
+    """A file of a zip archive. Its sum is not asked: torch may leave it out."""
+    opened = archive.open(info)
+    opened._expected_crc = None
+    return cast("IO[bytes]", opened)
 
-    file.seek(0)
-    if head.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=cast("IO[bytes]", file)))
-    if head.startswith(_BZIP2):
-        return bz2.BZ2File(cast("IO[bytes]", file))
-    return cast("IO[bytes]", _Xz(file))
+
+def _packed(file: Content, head: bytes) -> IO[bytes]:
+    return cast("IO[bytes]", _Packed(file, head))
 
 
 def read(source: Bytes, name: str, most: int) -> bytes | None:

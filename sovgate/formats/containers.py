@@ -8,7 +8,8 @@ formats, which take more than the tools that write them. Standard library alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from typing import Any
 
 CHUNK = 256 * 1024
@@ -16,6 +17,11 @@ CHUNK = 256 * 1024
 MEMORY = 128 * 1024 * 1024
 #: An LZMA file says how far back it may refer; it is not believed, but for so much.
 _DICTIONARY = 64 * 1024 * 1024
+ZIP_END, _DIRECTORY = b"PK\x05\x06", b"PK\x01\x02"
+#: Python looks for the end of a zip archive within so many bytes of a file's end.
+ZIP_TAIL = 65_558
+#: So many ends of an archive are followed, from the last one back.
+MAX_ENDS = 16
 #: What a file of any of these formats takes at least.
 _SHORTEST = 14
 #: What begins a block of bzip2, and ends one that holds nothing.
@@ -216,3 +222,25 @@ def unpack(kind: str, source: Iterator[bytes], *, raw: bool = False) -> Iterator
             given = given.lstrip(b"\0")
         if len(given) < 18:
             given += next(source, b"")
+
+
+def ends_as_zip(read: Callable[[int, int], bytes], size: int) -> bool:
+    """Whether the end of a zip archive leads to a directory, whatever the file begins with."""
+    tail_at = max(0, size - ZIP_TAIL)
+    tail = read(tail_at, size - tail_at)
+    if ZIP_END not in tail:
+        return False
+    if _DIRECTORY in tail or b"PK\x06\x07" in tail:
+        return True
+    ends, at = [len(tail) - 22], len(tail)
+    while len(ends) < MAX_ENDS and (at := tail.rfind(ZIP_END, 0, at)) >= 0:
+        ends.append(at)
+    for end in ends:
+        if end < 0 or tail[end : end + 4] != ZIP_END or end + 22 > len(tail):
+            continue
+        length, start = struct.unpack_from("<II", tail, end + 12)
+        finish = tail_at + end
+        for place in {start, finish - length}:
+            if 0 <= place < finish and read(place, 4) == _DIRECTORY:
+                return True
+    return False

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sovgate.formats import archives
+from sovgate.formats.secret_forms import IS, PATTERNS, SEQ, Q
 
 #: Of a file that is not text so much is searched at its beginning, and so much at its end.
 SCAN, TAIL = 8 * 1024 * 1024, 1024 * 1024
@@ -24,120 +25,14 @@ _HEAD = 64 * 1024
 MEMBER = 256 * 1024
 #: Of an archive that has more in it than anybody looks through (RULES 34).
 UNSEARCHED = "more files, or files in files, than are looked through, and perhaps a secret"
-
-#: With what stands around a key's lines in a notebook, a program, a comment or a quotation.
-_BODY = rb"[A-Za-z0-9+/=\\\r\n \t,:.\"'#>*|-]{0,300}?[A-Za-z0-9+/]{40}"
-#: A quotation mark, also within text that is itself quoted: JSON in a notebook. Not to begin a
-#: pattern with, which a search then could not leap to.
-_Q = rb"\\{0,3}\""
-#: Between a name and its value, in any language of settings.
-_IS = rb"[\\\"'\] ]{0,6}[=:][\\\"' ]{0,6}"
-#: A DER SEQUENCE of any length.
-_SEQ = rb"\x30(?:[\x02-\x7f]|[\x81-\x84].{1,4})"
-
-#: (what it is, pattern). Bounded, without nested repetition, so that no file makes one slow. None
-#: begins with a look behind: what stands before is asked of what was found.
-_PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
-    (
-        "a private key",
-        re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,2}PRIVATE KEY(?: BLOCK)?-----" + _BODY),
-    ),
-    ("a private key", re.compile(rb"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----" + _BODY)),
-    ("a PuTTY private key", re.compile(rb"PuTTY-User-Key-File-[1-9]: ")),
-    ("an age key", re.compile(rb"AGE-SECRET-KEY-(?:PQ-)?1[AC-HJ-NP-Z02-9]{58}")),
-    (
-        "an AWS secret key",
-        re.compile(rb"SecretAccessKey" + _IS + rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
-    ),
-    (
-        "an AWS secret key",
-        re.compile(rb"secret_access_key" + _IS + rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
-    ),
-    ("an Azure storage key", re.compile(rb"AccountKey=[A-Za-z0-9+/]{86}==")),
-    ("a GitHub token", re.compile(rb"gh[pousr]_[A-Za-z0-9]{36}(?![A-Za-z0-9])")),
-    ("a GitHub token", re.compile(rb"github_pat_[A-Za-z0-9_]{82}(?![A-Za-z0-9_])")),
-    ("a GitLab token", re.compile(rb"gl(?:pat|rt|dt|ptt)-[A-Za-z0-9_-]{20}(?![A-Za-z0-9_-])")),
-    ("a Vault token", re.compile(rb"hv[sb]\.[A-Za-z0-9_-]{60,200}(?![A-Za-z0-9_-])")),
-    ("a Hugging Face token", re.compile(rb"hf_[A-Za-z0-9]{34}(?![A-Za-z0-9])")),
-    ("a Hugging Face token", re.compile(rb"api_org_[A-Za-z0-9]{34}(?![A-Za-z0-9])")),
-    ("an Anthropic key", re.compile(rb"sk-ant-[a-z0-9]{2,12}-[A-Za-z0-9_-]{60,160}")),
-    ("an OpenRouter key", re.compile(rb"sk-or-v1-[0-9a-f]{64}(?![0-9a-f])")),
-    ("an xAI key", re.compile(rb"xai-[A-Za-z0-9]{80}(?![A-Za-z0-9])")),
-    ("a Perplexity key", re.compile(rb"pplx-[A-Za-z0-9]{48}(?![A-Za-z0-9])")),
-    ("a Terraform token", re.compile(rb"\.atlasv1\.[A-Za-z0-9=_-]{60,70}")),
-    ("an OpenAI key", re.compile(rb"sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,200}")),
-    ("an OpenAI key", re.compile(rb"sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}")),
-    ("a Google API key", re.compile(rb"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])")),
-    ("a Google client secret", re.compile(rb"GOCSPX-[A-Za-z0-9_-]{28}(?![A-Za-z0-9_-])")),
-    ("a Google refresh token", re.compile(rb"\"refresh_token\"\s{0,9}:\s{0,9}\"1//[\w-]{30,200}")),
-    ("a Slack token", re.compile(rb"xox[abeoprs]-[A-Za-z0-9-]{20,250}")),
-    ("an npm token", re.compile(rb"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])")),
-    ("a registry token", re.compile(rb":_authToken=[A-Za-z0-9_./+=-]{16,200}")),
-    ("a PyPI token", re.compile(rb"pypi-AgE[A-Za-z0-9_-]{50,250}")),
-    ("a Docker token", re.compile(rb"dckr_[po]at_[A-Za-z0-9_-]{27}")),
-    ("a Databricks token", re.compile(rb"dapi[0-9a-f]{32}(?:-[0-9])?(?![0-9a-f])")),
-    ("a DigitalOcean token", re.compile(rb"do[opr]_v1_[0-9a-f]{64}")),
-    ("an NVIDIA key", re.compile(rb"nvapi-[A-Za-z0-9_-]{60,80}")),
-    ("a Replicate token", re.compile(rb"r8_[A-Za-z0-9]{37}(?![A-Za-z0-9])")),
-    ("a Groq key", re.compile(rb"gsk_[A-Za-z0-9]{52}(?![A-Za-z0-9])")),
-    ("a LangSmith key", re.compile(rb"lsv2_[ps][kt]_[0-9a-f]{32}_[0-9a-f]{10}")),
-    ("a Stripe key", re.compile(rb"k_live_[A-Za-z0-9]{24,100}")),
-    ("a SendGrid key", re.compile(rb"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")),
-    ("a Weights & Biases key", re.compile(rb"wandb_v1_[A-Za-z0-9_]{60,100}")),
-    (
-        "a Weights & Biases key",
-        re.compile(rb"WANDB_API_KEY" + _IS + rb"[0-9a-f]{40}(?![0-9a-f])"),
-    ),
-    (
-        "a Weights & Biases key",
-        re.compile(rb"wandb_api_key" + _IS + rb"[0-9a-f]{40}(?![0-9a-f])"),
-    ),
-    (
-        "a Weights & Biases key",
-        re.compile(
-            rb"machine api\.wandb\.ai\s{1,9}login \S{1,64}\s{1,9}password\s{1,9}[0-9a-f]{40}"
-        ),
-    ),
-    (
-        "a Kaggle key",
-        re.compile(
-            rb"\{\"username\"\s{0,9}:\s{0,9}\"[^\"]{1,64}\",\s{0,9}\"key\":\s{0,9}\"[0-9a-f]{32}\""
-        ),
-    ),
-    (
-        "a Kaggle key",
-        re.compile(rb"\{\"key\"\s{0,9}:\s{0,9}\"[0-9a-f]{32}\",\s{0,9}\"username\"\s{0,9}:"),
-    ),
-    (
-        "an Azure client secret",
-        re.compile(rb"clientSecret" + _IS + rb"[A-Za-z0-9_~.-]{34,44}"),
-    ),
-    (
-        "an Azure client secret",
-        re.compile(rb"AZURE_CLIENT_SECRET" + _IS + rb"[A-Za-z0-9_~.-]{34,44}"),
-    ),
-    (
-        "an Azure client secret",
-        re.compile(rb"azure_client_secret" + _IS + rb"[A-Za-z0-9_~.-]{34,44}"),
-    ),
-    ("a shared access signature", re.compile(rb"sv=20[0-9-]{8}&[\w%&=.:-]{0,300}sig=[\w%+/-]{40}")),
-    (
-        "a Tink keyset in the clear",
-        re.compile(
-            rb"\"keyMaterialType"
-            + _Q
-            + rb"\s{0,20}:\s{0,20}"
-            + _Q
-            + rb"(?:SYMMETRIC|ASYMMETRIC_PRIVATE)"
-            + _Q
-        ),
-    ),
-)
+#: Of one that does not open, or not to its end: other programs may read on.
+UNOPENED = "an archive that is damaged or cannot be opened, and perhaps a secret"
+UNKNOWN = (UNSEARCHED, UNOPENED)
 
 
 def _beginning(pattern: bytes) -> bytes:
     """The letters that whatever this pattern finds begins with."""
-    plain = re.match(rb"(?:[\w :=\"-]|\\[.{\"])*", pattern)
+    plain = re.match(rb"(?:[\w :=\"</>-]|\\[.{(\"])*", pattern)
     letters = plain.group() if plain else b""
     if pattern[len(letters) : len(letters) + 1] in (b"?", b"*", b"{"):
         letters = letters[:-1]
@@ -145,12 +40,12 @@ def _beginning(pattern: bytes) -> bytes:
 
 
 #: Most files hold none of these words: that is told a few times faster than by the patterns.
-_BEGINS = tuple((_beginning(pattern.pattern), what, pattern) for what, pattern in _PATTERNS)
+_BEGINS = tuple((_beginning(pattern.pattern), what, pattern) for what, pattern in PATTERNS)
 #: In any case of letters, so it has no such word.
 _AWS = (
     "an AWS secret key",
     re.compile(
-        rb"(?i:aws_?secret_?(?:access_?)?key)" + _IS + rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
+        rb"(?i:aws_?secret_?(?:access_?)?key)" + IS + rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
     ),
 )
 #: In base64 a name and a password, as Docker keeps them.
@@ -183,11 +78,16 @@ _KUBE_SECRET = re.compile(
 )
 #: A JSON Web Token with a signature. One of Kubernetes says so in its middle part.
 _JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{10,2000}\.(eyJ[A-Za-z0-9_-]{10,8000})\.[A-Za-z0-9_-]{40}")
-_JWK = re.compile(rb"\"kty" + _Q + rb"\s{0,9}:")
-_JWK_SECRET = re.compile(rb"\"[dk]" + _Q + rb"\s{0,9}:\s{0,9}" + _Q + rb"[A-Za-z0-9_-]{20,}" + _Q)
+_JWK = re.compile(rb"\"kty" + Q + rb"\s{0,9}:")
+_JWK_SECRET = re.compile(rb"\"[dk]" + Q + rb"\s{0,9}:\s{0,9}" + Q + rb"[A-Za-z0-9_-]{20,}" + Q)
 #: A PEM file in base64, as Kubernetes keeps it, on one line or on several, at any offset of three.
 _BEGIN64 = (b"LS0tLS1CRUdJTi", b"tLS0tQkVHSU4", b"tLS0tLUJFR0lO")
 _BASE64 = re.compile(rb"(?:" + b"|".join(_BEGIN64) + rb")[A-Za-z0-9+/\r\n \\]{40,8192}")
+#: A key in DER in base64, without what PEM puts around it.
+_DER64 = re.compile(
+    rb"M(?:II[A-Za-z0-9+/]{2}[AQgw]IBA|I[GH][A-Za-z0-9+/]AgE[AB]|[A-H][A-Za-z0-9+/]CAQ[AE])"
+    rb"[A-Za-z0-9+/\r\n \\]{40,8192}"
+)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY")
 #: `sovgate data key` writes this and nothing else.
@@ -213,16 +113,16 @@ STORES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     (
         "a private key",
         re.compile(
-            _SEQ + rb"\x02\x01[\x00\x01]\x30.\x06(?:\x07\x2a\x86\x48\xce\x3d\x02\x01|"
+            SEQ + rb"\x02\x01[\x00\x01]\x30.\x06(?:\x07\x2a\x86\x48\xce\x3d\x02\x01|"
             rb"\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01[\x01\x0a]|\x03\x2b\x65[\x6e-\x71])",
             re.DOTALL,
         ),
     ),
-    ("a private key", re.compile(_SEQ + rb"\x02\x01\x01\x04[\x20\x30\x42].{32}", re.DOTALL)),
-    ("a private key", re.compile(_SEQ + rb"\x02\x01\x00\x02\x82[\x01-\x04].\x00", re.DOTALL)),
+    ("a private key", re.compile(SEQ + rb"\x02\x01\x01\x04[\x20\x30\x42].{32}", re.DOTALL)),
+    ("a private key", re.compile(SEQ + rb"\x02\x01\x00\x02\x82[\x01-\x04].\x00", re.DOTALL)),
     (
         "an encrypted private key",
-        re.compile(_SEQ + _SEQ + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d", re.DOTALL),
+        re.compile(SEQ + SEQ + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d", re.DOTALL),
     ),
 )
 #: UTF-32's begins like UTF-16's.
@@ -251,12 +151,12 @@ def search(
     """The first secret of a file, and its line; None where none is found.
 
     A text is searched as a whole, anything else at its beginning and end; of what lies in archives,
-    at any depth, texts and the beginnings of other files. What is too much to be looked through
-    counts (`UNSEARCHED`). `visit` is shown each file in an archive, and the way to it. Raises
-    Malformed where the file changes underneath.
+    at any depth, texts and the beginnings of other files. What is too much to be looked through, or
+    does not open, counts (`UNKNOWN`). `visit` is shown each file in an archive, and the way to it.
+    Raises Malformed where the file changes underneath.
     """
     head = source.read(0, min(source.size, _HEAD))
-    if not archives.is_archive(head):
+    if not archives.is_archive(head, source):
         return _search(name, source, head)
     try:
         for way, file in archives.walk(source):
@@ -268,6 +168,8 @@ def search(
                 return f"{inside} in {shown}", None
     except archives.TooMuchError:
         return _search(name, source, head) or (UNSEARCHED, None)
+    except archives.BrokenError:
+        return _search(name, source, head) or (UNOPENED, None)
     return _search(name, source, head)
 
 
@@ -354,6 +256,9 @@ def _find(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
     for match in _BASE64.finditer(data) if any(begin in data for begin in _BEGIN64) else ():
         if _holds_private(match.group()):
             return "a private key in base64", line(match.start())
+    for match in _DER64.finditer(data):
+        if _is_key(match.group()):
+            return "a private key in base64", line(match.start())
     for match in _LOGIN.finditer(data):
         if b":" in _decoded(match.group(1)):
             return "a password of a registry", line(match.start())
@@ -373,6 +278,11 @@ def _holds_private(text: bytes) -> bool:
     """Whether base64, from any of its four places on, says that it is a private key in PEM."""
     clean = re.sub(rb"\\[rn]|[\r\n \\]", b"", text)
     return any(_PRIVATE.search(_decoded(clean[skip:])) for skip in range(4))
+
+
+def _is_key(text: bytes) -> bool:
+    data = _decoded(re.sub(rb"\\[rn]|[\r\n \\]", b"", text))
+    return any(pattern.match(data) for what, pattern in STORES if what == "a private key")
 
 
 def _decoded(text: bytes) -> bytes:

@@ -89,7 +89,7 @@ def scan(
     text = secrets.utf8(head)
     if (secret := secrets.search(path, source)) is not None:
         what, line = secret
-        unsearched = what == secrets.UNSEARCHED
+        unsearched = what in secrets.UNKNOWN
         yield _finding(
             "key-material",
             path,

@@ -51,6 +51,8 @@ class Judge:
 
     def __init__(self) -> None:
         self.budget = Budget()
+        #: What texts would import, if it were there.
+        self.modules: set[str] = set()
 
     def look(self, name: str, stream: Stream) -> Found | None:
         self.budget.add(length(stream))
@@ -71,7 +73,7 @@ class Judge:
         zipped = cache(lambda: self._zip(stream, head, depth))
         if head.startswith((names.ZIP, names.ZIP_END)) and (found := zipped().found):
             return found
-        if found := _pickle(stream, _known(name, stream, head, zipped)):
+        if found := _pickle(stream, _known(name, stream, head, zipped), modules=self.modules):
             return found
         found = self._by_head(name, stream, head, depth)
         return found or zipped().found or _by_name(name, head)
@@ -196,8 +198,16 @@ def _by_name(name: str, head: bytes) -> Found | None:
 
 
 # --- pickles --------------------------------------------------------------------------------------
-def _pickle(stream: Stream, harmless: Callable[[], bool], *, named: bool = False) -> Found | None:
+def _pickle(
+    stream: Stream,
+    harmless: Callable[[], bool],
+    *,
+    named: bool = False,
+    modules: set[str] | None = None,
+) -> Found | None:
     """What the unpicklers do with it from the beginning. `named`: it counts by a class alone.
+
+    `modules` takes those that it would import, where it is none for lack of them.
 
     A text, a picture or an archive that begins as a pickle would is none if it is wholly of a
     format that carries no code, and the unpicklers stop before anything that they asked for is
@@ -213,6 +223,8 @@ def _pickle(stream: Stream, harmless: Callable[[], bool], *, named: bool = False
         plain = outcome.rank == unpickler.PLAIN and not outcome.asked
         stopped = outcome.rank == unpickler.NOTHING and not _importable(outcome.modules)
         if plain or stopped:
+            if modules is not None:
+                modules.update(outcome.modules)
             return None
     if outcome.rank == unpickler.DOUBT:
         return Found("a file that no unpickler can be followed through, and may be a pickle")

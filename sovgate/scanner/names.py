@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 
+from sovgate.formats import containers
 from sovgate.formats.containers import kind_of
 from sovgate.scanner import texts
 
 #: So much of a file's beginning and end decides whether it needs a look.
 HEAD = 64 * 1024
-#: Python looks for the end of a zip archive within so many bytes of a file's end.
-TAIL = 65_558
+#: Where the end of a zip archive is looked for.
+TAIL = containers.ZIP_TAIL
 
 #: Endings that mean a pickle unless the content is known to be something else.
 ENDINGS = frozenset({"pkl", "pickle", "pt", "pth", "ckpt", "joblib", "dill", "cloudpickle", "pt2"})
@@ -35,7 +36,7 @@ _TEXT_STEMS = re.compile(
     r"|labels|classes|classnames|categories|use_policy|version|(?:lexicon|words|phones|tokens)\Z"
 )
 
-ZIP, ZIP_END = b"PK\x03\x04", b"PK\x05\x06"
+ZIP, ZIP_END = b"PK\x03\x04", containers.ZIP_END
 NUMPY = b"\x93NUMPY"
 #: What holds other files or packs one, and nothing here can open: (first bytes, what it is).
 UNOPENED = (

@@ -5,7 +5,8 @@ standard library and this folder. For each file it is given a descriptor and a n
 why it counts as a pickle. A file that is too much for it ends this process and nothing else.
 
 Request: four bytes of length, JSON {"name": …}, and the descriptor. Answer: the same length, JSON
-{"why": text, "inside": [names], "by_name": boolean} or null.
+{"why": text, "inside": [names], "by_name": boolean}, {"modules": [names]} that a text would import,
+or null.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import socket
 import sys
 
 MAX_REQUEST = 64 * 1024
+#: What is told of modules fits into an answer.
+MAX_MODULES = 100
 
 
 def main() -> None:
@@ -38,7 +41,12 @@ def main() -> None:
         limits.allow_time(size)
         found = looker.look(request["name"], streams.File(descriptors[0], size))
         os.close(descriptors[0])
-        answer = found and {**found._asdict(), "inside": found.inside[:16]}
+        # Which of them the model brings is known where its files are.
+        modules = sorted({one.partition(".")[0][:256] for one in looker.modules})[:MAX_MODULES]
+        looker.modules.clear()
+        answer: object = found and {**found._asdict(), "inside": found.inside[:16]}
+        if found is None and modules:
+            answer = {"modules": modules}
         reply = json.dumps(answer).encode()
         channel.sendall(len(reply).to_bytes(4, "big") + reply)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+from sovgate.formats.containers import ends_as_zip
 from sovgate.scanner.names import TAIL, ZIP, ZIP_END
 from sovgate.scanner.streams import (
     Budget,
@@ -27,8 +28,6 @@ from sovgate.scanner.streams import (
 MAX_DIRECTORY = 64 * 1024 * 1024
 #: Between files of an archive: a data descriptor, and what aligns the next.
 MAX_GAP = 64 * 1024
-#: So many ends of an archive are followed, from the last one back.
-MAX_ENDS = 16
 _METHODS = {8: "deflate", 12: "bzip2", 14: "lzma"}
 _DIRECTORY, _DESCRIPTOR = b"PK\x01\x02", b"PK\x07\x08"
 _ENTRY = struct.Struct("<4sHHHHHHIIIHHHHHII")
@@ -59,7 +58,7 @@ def members(stream: Stream, head: bytes, budget: Budget) -> Iterator[tuple[str, 
     tail_at = max(0, end - TAIL)
     tail = stream.read(tail_at, end - tail_at)
     last = tail.rfind(ZIP_END)
-    if last < 0 or not (begins or _has_directory(stream, tail, tail_at)):
+    if last < 0 or not (begins or ends_as_zip(stream.read, end)):
         if begins:
             raise UnreadableError("a zip archive without a directory")
         return None
@@ -67,24 +66,6 @@ def members(stream: Stream, head: bytes, budget: Budget) -> Iterator[tuple[str, 
         return _opened(stream, end, tail, tail_at, last, budget)
     except struct.error as error:
         raise UnreadableError("a zip archive with a wrong directory") from error
-
-
-def _has_directory(stream: Stream, tail: bytes, tail_at: int) -> bool:
-    """Whether an end of a zip archive leads to a directory, whatever the file begins with."""
-    if _DIRECTORY in tail or b"PK\x06\x07" in tail:
-        return True
-    ends, at = [len(tail) - 22], len(tail)
-    while len(ends) < MAX_ENDS and (at := tail.rfind(ZIP_END, 0, at)) >= 0:
-        ends.append(at)
-    for end in ends:
-        if end < 0 or tail[end : end + 4] != ZIP_END or end + 22 > len(tail):
-            continue
-        size, start = struct.unpack_from("<II", tail, end + 12)
-        finish = tail_at + end
-        for place in {start, finish - size}:
-            if 0 <= place < finish and stream.read(place, 4) == _DIRECTORY:
-                return True
-    return False
 
 
 def _opened(

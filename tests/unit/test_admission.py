@@ -6,12 +6,14 @@ import base64
 import gzip
 import io
 import json
+import lzma
 import os
 import random
 import shutil
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -611,6 +613,50 @@ def test_rule_38_a_key_in_der_is_known_whatever_its_kind() -> None:
         assert secrets.find("k", public) is None
 
 
+def test_rule_38_keys_that_have_no_pem_around_them_are_known() -> None:
+    from cryptography.hazmat.primitives import serialization as ser
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    plain, word = ser.NoEncryption(), random.Random(38)
+    keys = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP384R1()),
+        rsa.generate_private_key(65537, 2048),
+        ed25519.Ed25519PrivateKey.generate(),
+    )
+    for key in keys:
+        for form in (ser.PrivateFormat.PKCS8, ser.PrivateFormat.TraditionalOpenSSL):
+            if isinstance(key, ed25519.Ed25519PrivateKey) and form != ser.PrivateFormat.PKCS8:
+                continue
+            der = base64.b64encode(key.private_bytes(ser.Encoding.DER, form, plain))
+            found = secrets.find("k.json", b'{"a": 1,\n "key": "' + der + b'"}')
+            assert found == ("a private key in base64", 2), (key, form)
+        public = key.public_key().public_bytes(
+            ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo
+        )
+        assert secrets.find("k.json", base64.b64encode(public)) is None
+
+    def some(size: int) -> bytes:
+        return base64.b64encode(word.randbytes(size))
+
+    minisign = base64.b64encode(b"EdScB2" + word.randbytes(152))
+    point = b"(curve Ed25519)(q #40AA#)(d #" + word.randbytes(32).hex().encode() + b"#)"
+    for what, private, public in (
+        ("WireGuard", b"PrivateKey = " + some(32), b"PublicKey = " + some(32)),
+        ("minisign", minisign, base64.b64encode(b"Ed" + word.randbytes(40))),
+        ("GnuPG", b"Key: (private-key (ecc " + point + b"))", b"(public-key (ecc (q #40AA#)))"),
+        (
+            "XML",
+            b"<RSAKeyValue><Exponent>AQAB</Exponent><D>" + some(256) + b"</D></RSAKeyValue>",
+            b"<RSAKeyValue><Modulus>" + some(256) + b"</Modulus></RSAKeyValue>",
+        ),
+    ):
+        found = secrets.find("k", private)
+        assert found is not None, what
+        assert what in found[0]
+        assert secrets.find("k", public) is None
+
+
 def test_rule_38_a_secret_deep_in_a_large_text_is_found_with_its_line() -> None:
     line = b"nothing to see in this line of a training log\n"
     data = line * 300_000 + TOKEN.encode() + line
@@ -750,6 +796,42 @@ def test_rule_34_no_change_of_an_archive_ends_the_search_in_an_error(kind: str) 
         secrets.search(
             "x", BytesSource(bytes(data[: rng.choice((len(data), rng.randrange(len(data))))]))
         )
+
+
+def test_rule_38_no_container_that_is_opened_for_pickles_hides_a_secret() -> None:
+    """RULES 34: one list for both."""
+    key, member = TOKEN.encode() * 9, archive("zip", "a.txt", TOKEN.encode() * 9)
+    narrow = zlib.compressobj(9, zlib.DEFLATED, 9)
+    odd = bytearray(gzip.compress(key))
+    odd[3] |= 0x20
+    known = [{"id": lzma.FILTER_LZMA1, "lc": 1}]
+    files = {
+        "lzma": lzma.compress(key, format=lzma.FORMAT_ALONE),
+        "lzma of other properties": lzma.compress(key, format=lzma.FORMAT_ALONE, filters=known),
+        "zlib": zlib.compress(key),
+        "zlib of another window": narrow.compress(key) + narrow.flush(),
+        "gzip with a flag that nobody knows": bytes(odd),
+        "a zip behind something else": b"\0junk" + member,
+        "the same in a packed tar": archive("gz", "x", b"\0junk" + member),
+        "the same in a zip": archive("zip", "x", b"\0junk" + member),
+        "zlib in a tar": archive("tar", "x", zlib.compress(key)),
+    }
+    for what, data in files.items():
+        found = secrets.search("x", BytesSource(data))
+        assert found is not None, what
+        assert found[0].startswith("a Hugging Face token in "), what
+
+
+def test_rule_38_an_archive_that_does_not_open_counts_and_others_do_not() -> None:
+    noise = random.Random(38).randbytes(9000)
+    for kind in ("zip", "tar", "gz", "bz2", "xz"):
+        whole = archive(kind, "a.bin", noise)
+        assert secrets.search("x", BytesSource(whole)) is None, kind
+        assert secrets.search("x", BytesSource(whole[:5000])) == (secrets.UNOPENED, None), kind
+        within = archive("zip", "a", whole[:5000])
+        assert secrets.search("x", BytesSource(within)) == (secrets.UNOPENED, None), kind
+    for data in (b"x^2 + 1", b"BZh9 is a magic", b"H\x89" + noise, b"\1\0\0\0" * 4 + bytes(9000)):
+        assert secrets.search("x", BytesSource(data)) is None
 
 
 def test_rule_34_secrets_and_pickles_are_looked_for_under_one_budget() -> None:

@@ -547,7 +547,7 @@ def test_every_check_digit_is_really_checked() -> None:
         assert not check(wrong), wrong
 
 
-@pytest.mark.parametrize("number", range(len(secrets._PATTERNS)))
+@pytest.mark.parametrize("number", range(len(secrets.PATTERNS)))
 def test_the_word_that_is_looked_for_first_begins_whatever_the_pattern_finds(number: int) -> None:
     """A wrong word would hide a secret. Held against how `re` itself reads the pattern."""
     begin, _, pattern = secrets._BEGINS[number]

@@ -411,6 +411,17 @@ def test_a_text_that_would_run_something_is_named_whatever_it_is_called() -> Non
         assert found(name, b"Please\ncsprung\nhit\n(S'x'\ntR.")
 
 
+def test_a_text_that_asks_for_a_module_of_the_model_is_named() -> None:
+    """RULES 34: with the model's folder on the path, it would be imported."""
+    text = b"cevilmod\nx\n0 words of a text"
+    assert found("weights.txt", text) is None
+    for own in ("evilmod.py", "src/evilmod/__init__.py", "evilmod.cpython-311-x86_64-linux-gnu.so"):
+        with Scanner([own, "weights.txt"]) as scanner:
+            assert found("weights.txt", text, scanner), own
+            assert found("other.txt", b"cother\nx\n0 words of a text", scanner) is None
+            assert found("a.zip", archive(a=text), scanner), own
+
+
 def archive(**members: bytes) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as made:

@@ -197,7 +197,7 @@ def find_secrets(
         if named is not None and named.fix == FIX:
             found[name] = replace(named, line=line, what=f"{what}, {named.what}")
         shown = root.name if name == FILE_NAME else name
-        fix = _UNPACK_FIX if what == secrets.UNSEARCHED else FIX
+        fix = _UNPACK_FIX if what in secrets.UNKNOWN else FIX
         found.setdefault(name, Secret(name=shown, line=line, what=what, fix=fix))
     # Those to be taken out come first: a key in a project folder is worse than the project file.
     return tuple(sorted(found.values(), key=lambda one: (one.fix != FIX, one.name)))

@@ -136,7 +136,10 @@ def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
     "missing-shard", "missing-external", "not-regular", and those of stand-ins ("lfs-pointer" and
     the like); DiskError. Each names the file.
     """
-    with opened_model(root if kind == "directory" else root.parent) as handle, Scanner() as scanner:
+    with (
+        opened_model(root if kind == "directory" else root.parent) as handle,
+        Scanner(names) as scanner,
+    ):
         reader = _Reader(root, kind, names, scanner)
         reader.run(handle)
     return reader.result()
