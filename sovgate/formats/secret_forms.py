@@ -27,7 +27,9 @@ PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("a private key", re.compile(rb"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----" + _BODY)),
     (
         "a GnuPG private key",
-        re.compile(rb"\((?:protected-)?private-key[ \r\n]{0,9}\([a-z]"),
+        re.compile(
+            rb"\((?:protected-)?private-key[ \r\n]{0,9}\([a-z][^\"]{0,400}?#[0-9A-Fa-f\r\n ]{40}"
+        ),
     ),
     (
         "a private key in XML",
