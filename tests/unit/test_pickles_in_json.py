@@ -9,12 +9,17 @@ import io
 import json
 import pickle
 import random
+import re
 import zipfile
 import zlib
+from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sovgate.scanner import texts as in_json
 from sovgate.scanner.child import Scanner
 from tests.scanned import found
 
@@ -97,3 +102,31 @@ def test_numbers_and_names_by_chance_are_none() -> None:
     texts = [chance.randbytes(chance.randrange(9, 60)) for _ in range(300)]
     words = {base64.b64encode(text).decode(): text.hex() for text in texts}
     assert found("tokenizer.json", json.dumps(words).encode()) is None
+
+
+class Held:
+    """A stream of bytes."""
+
+    size = None
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self._data[offset : offset + count]
+
+
+@given(
+    texts=st.lists(st.text(alphabet='ab"\\\n{}[]:, é\u20ac', max_size=40), max_size=30),
+    plain=st.booleans(),
+    spread=st.integers(1, 9),
+)
+def test_every_text_that_is_long_enough_is_given_and_no_other_is_cut(texts, plain, spread):
+    """However texts follow each other, and wherever a piece of the file ends."""
+    data = json.dumps({text: text[::-1] for text in texts}, ensure_ascii=plain).encode()
+    every = re.findall(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', data, re.DOTALL)
+    long_ = [one for one in every if len(json.loads(b'"%b"' % one)) >= 16]
+    with mock.patch.object(in_json, "CHUNK", spread):
+        given_ = list(in_json.texts(Held(data)))
+    assert [one for one in given_ if len(json.loads(b'"%b"' % one)) >= 16] == long_
+    assert set(given_) <= set(every)
