@@ -219,6 +219,8 @@ def _whole(key: str, value: Any, bounds: tuple[int, int], example: int | None) -
         re.fullmatch(r"([0-9]{1,15})(\.0{1,15})?", text, re.ASCII) if type(text) is str else None
     )
     if match and example is None and bounds[0] <= int(match[1]) <= bounds[1]:
+        if type(value) is str and value == str(int(match[1])):
+            return f"take the quotes away: {key}: {value}"
         return f"write a whole number, without quotes: {key}: {int(match[1])}"
     return f"write a whole number, e.g. {key}: {bounds[0] if example is None else example}"
 

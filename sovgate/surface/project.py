@@ -93,6 +93,7 @@ _NOT_SAID = """## What the schema cannot say
 - a data set that a gate names and that `datasets` does not declare;
 - a class in `border` that is neither standard nor under `classes`, if the file has `classes`;
 - a `gitops.repo` whose protocol, host or path cannot be used, or that holds credentials;
+- a `gitops.path` that no folder of a repository can have on each system, such as `a:b` or `.git/x`;
 - a mistake in the YAML itself: a key that stands twice, an anchor, a file that is too large.
 
 What is in other files (keys, manifests, rules) is checked when it is read, and by `sovgate lint`

@@ -6,6 +6,7 @@ What it cannot say is listed on the page that is made from it; `beyond` is the s
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from sovgate import config, regions
-from sovgate.errors import ConfigError
+from sovgate.errors import ConfigError, VerificationFailed
 from sovgate.formats.yaml12 import Decimal, load
 from sovgate.git.url import parse_remote
+from sovgate.names import check_name
 from sovgate.pipeline.look import answers as answers_
 from sovgate.pipeline.look import scaffold
 from sovgate.pipeline.look.init import zone_answer
@@ -180,11 +182,13 @@ def beyond(document: Any) -> bool:
         part(document, "audit").get("zone"),
     ]
     repos = [part(zone, "gitops").get("repo") for zone in zones.values()]
+    paths = [part(zone, "gitops").get("path") for zone in zones.values()]
     gates = [g.get("dataset") for g in part(document, "gates").values() if isinstance(g, dict)]
     classes = {*CLASSES, *(c for c in part(document, "classes", list) if isinstance(c, str))}
     return (
         any(isinstance(zone, str) and zone not in zones for zone in named)
         or any(isinstance(repo, str) and not usable(repo) for repo in repos)
+        or any(isinstance(path, str) and not portable(path) for path in paths)
         or any(isinstance(name, str) and name not in datasets for name in gates)
         or ("classes" in document and any(c not in classes for c in part(document, "border")))
     )
@@ -196,6 +200,17 @@ def usable(repo: str) -> bool:
     except ConfigError:
         return False
     return True
+
+
+def portable(path: str) -> bool:
+    """Whether a folder of that name can lie in a repository, on each system."""
+    path = posixpath.normpath(path)
+    try:
+        if path != ".":
+            check_name(path)
+    except VerificationFailed:
+        return False
+    return not any(part.lower().startswith(".git") for part in path.split("/"))
 
 
 def same(document: Any) -> None:
