@@ -166,8 +166,9 @@ def test_a_zone_that_does_not_know_itself_stops(desk, capsys):
 
 def test_rule_10_the_exit_code_tells_a_wrong_key_from_damage(desk, capsys):
     run("encrypt", "model", "--to", "eu", "-o", "sealed")
+    assert run("keys", "generate", "encrypt", "-o", "keys/other.pem") == 0
     yaml = (desk.base / "sovgate.yaml").read_text()
-    wrong = yaml.replace("encrypt: keys/eu.pem", "encrypt: keys/ch.pem")
+    wrong = yaml.replace("encrypt: keys/eu.pem", "encrypt: keys/other.pem")
     (desk.base / "sovgate.yaml").write_text(wrong)
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 20
     (desk.base / "sovgate.yaml").write_text(yaml)

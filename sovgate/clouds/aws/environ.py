@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 
+from sovgate import host
 from sovgate.errors import ConfigError
 from sovgate.formats import secrets
 
@@ -66,7 +67,7 @@ def unread() -> tuple[str, ...]:
     found = []
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         given = os.environ.get(name, "")
-        path = os.path.expandvars(os.path.expanduser(given))  # noqa: PTH111 (as the SDK does)
+        path = os.path.expandvars(_below_home(given))  # as the SDK does
         if not given or os.path.isfile(path):  # noqa: PTH113 (Path's raises if it is too long)
             continue
         if re.search(r"[\n\r=]", given) or secrets.find(
@@ -78,3 +79,9 @@ def unread() -> tuple[str, ...]:
         else:
             found.append(f"{name} names {given[:300]!r}, which is not there")
     return tuple(found)
+
+
+def _below_home(path: str) -> str:
+    if not path.startswith("~/"):
+        return path
+    return (os.environ.get("HOME") or host.login_home() or "~") + path[1:]
