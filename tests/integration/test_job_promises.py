@@ -131,8 +131,10 @@ def test_no_weights_stay_in_the_workspace(name: str) -> None:
     }
     assert made
     assert removed(pipeline) == made | {f"{path}.evidence" for path in made}
-    # The run that releases needs what the run before it tuned: that stays if the run succeeded.
-    kept = {"build/$(params.model)"} if name == "sovgate-hybrid-tune" else set()
+    # The run that releases needs what the run before it tuned: that stays if the run succeeded, and
+    # then until it is released, so that a denied run can be started again.
+    tuned = {"sovgate-hybrid-tune": "notin", "sovgate-hybrid-release": "in"}
+    kept = {"build/$(params.model)"} if name in tuned else set()
     always = removed(pipeline, only_always=True)
     assert always == removed(pipeline) - kept - {f"{path}.evidence" for path in kept}
     for entry in pipeline["spec"]["finally"]:
@@ -141,8 +143,8 @@ def test_no_weights_stay_in_the_workspace(name: str) -> None:
         source = {"name": "source", "workspace": "source", "subPath": "build"}
         assert entry["workspaces"] == [source]
         if "when" in entry:
-            failed = {"input": "$(tasks.status)", "operator": "notin"}
-            assert entry["when"] == [{**failed, "values": ["Succeeded", "Completed"]}]
+            asked = {"input": "$(tasks.status)", "operator": tuned[name]}
+            assert entry["when"] == [{**asked, "values": ["Succeeded", "Completed"]}]
     assert "finally" not in SHIPPED["sovgate-send"]["spec"]
 
 
