@@ -182,6 +182,28 @@ def test_rule_42_no_other_zone_runs_what_is_promoted_in_this_one(
     assert repository.tip() == before
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "resources: [../eu]\n#" + "x" * 5_000_000,
+        "resources: [../eu]\nresources: [../eu]\n",
+        "resources: [../eu\n",
+    ],
+    ids=["large", "a key twice", "cut off"],
+)
+def test_rule_42_an_overlay_of_another_zone_that_is_not_read_may_build_on_this_one(
+    repository: Repository, text: str
+) -> None:
+    repository.person_pushes({"overlays/us/kustomization.yaml": text})
+    with (
+        promote.opened(target(repository), {"us": "overlays/us"}) as checkout,
+        pytest.raises(GitError, match="cannot be told") as caught,
+    ):
+        checkout.plan(pin())
+    assert (caught.value.exit_code, caught.value.reason) == (23, "overlay-taken")
+    assert "'overlays/us' is not read" in str(caught.value.why)
+
+
 def test_rule_42_other_folders_that_build_on_the_overlay_are_named(repository: Repository) -> None:
     repository.person_pushes({"clusters/a/kustomization.yaml": "resources: [../../overlays/eu]\n"})
     (note,) = (one for one in planned(target(repository)).unchecked if "clusters" in one)

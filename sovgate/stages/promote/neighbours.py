@@ -82,12 +82,24 @@ class Neighbours:
                     fix="let it build on fewer",
                     reason="limits",
                 )
-            for entry in self._entries(tip, path):
+            for entry in self._told(tip, path, start):
                 if self._is_ours(entry):
                     return way
                 if not overlay.is_elsewhere(entry):
                     waiting.append((*way, posixpath.normpath(posixpath.join(path, entry))))
         return None
+
+    def _told(self, tip: str, path: str, start: str) -> tuple[str, ...]:
+        """What a folder on the way from `start` names. One that is not read may name ours."""
+        try:
+            return tuple(self._entries(tip, path))
+        except (ConfigError, GitError) as error:
+            raise GitError(
+                f"whether {start!r} builds on {self._folder!r} cannot be told",
+                why=f"the kustomization in {printable(path, most=300)!r} is not read: {error.what}",
+                fix="correct that file, commit and push, and run it again",
+                reason="overlay-taken",
+            ) from error
 
     def _is_ours(self, entry: str) -> bool:
         """Whether a base that is fetched is our overlay again, by the repository's URL."""
@@ -99,15 +111,18 @@ class Neighbours:
         return same and (asked is None or asked[1] == self._target.branch)
 
     def _entries(self, tip: str, path: str) -> Iterator[str]:
-        """What a folder's kustomization names; nothing where it is no overlay that can be read."""
+        """What a folder's kustomization names; nothing where there is none.
+
+        Raises ConfigError, GitError where it is not one that we read: kustomize may all the same.
+        """
         try:
             there = self._trees.at(tip, path)
             if isinstance(there, Item):
                 return
             name = overlay.kustomization_in(there.keys(), path)
-            yield from self._named(tip, posixpath.join(path, name))
         except (ConfigError, GitError):
-            return  # it does not build, and its own promotion says so
+            return  # nobody builds it
+        yield from self._named(tip, posixpath.join(path, name))
 
     def _named(self, tip: str, file: str) -> Iterator[str]:
         item = self._trees.at(tip, self._real(tip, file))
@@ -157,7 +172,11 @@ class Neighbours:
             return
         for file in sorted(files):
             folder = posixpath.dirname(file) or "."
-            for entry in self._entries(tip, folder):
+            try:
+                entries = tuple(self._entries(tip, folder))
+            except (ConfigError, GitError):
+                continue  # a remark is made of what is known
+            for entry in entries:
                 near = posixpath.normpath(posixpath.join(folder, entry))
                 if self._is_ours(entry) or (
                     not overlay.is_elsewhere(entry) and self._real(tip, near) == self._folder
