@@ -109,8 +109,8 @@ def lies_in(path: str) -> bool:
 
 
 def of_download(path: str) -> bool:
-    """Whether a leftover is where a download tool keeps what it is about."""
-    return f"/{path}".endswith(tuple(f"/{name}" for name in _DOWNLOADS))
+    """Whether a leftover is where a download tool keeps what it is about, or lies there."""
+    return any(f"/{name}/" in f"/{path}/" for name in _DOWNLOADS)
 
 
 def is_unfinished(folder: str, name: str) -> bool:
@@ -121,7 +121,7 @@ def is_unfinished(folder: str, name: str) -> bool:
     if standins.is_unfinished(name):
         return True
     base = name.rpartition("/")[2]
-    temporary = folder.rpartition("/")[2] == "._____temp"
+    temporary = "._____temp" in folder.split("/")
     return temporary and not base.endswith(".lock") and not is_leftover(base)
 
 

@@ -36,7 +36,7 @@ class Scope:
     """What of a folder counts as the model, where its signature is verified.
 
     signature        the bundle's own path, left out if it lies inside the model
-    strict_git       as in `take`
+    strict_git       as in `take`; a download that did not finish is refused too
     ignore           relative paths that the caller leaves out (RULES 2); what is signed is
                      verified all the same
     ignore_unsigned  whether files that are not signed are passed over, wherever they lie

@@ -158,6 +158,7 @@ def _listed(path: str | os.PathLike[str], oms: Oms, scope: Scope) -> tuple[Oms, 
     entries = tuple(entry for entry in found.entries if entry.name in signed)
     if scope.strict_git:  # of what is moved; litter that the signer left out stays where it is
         inventory.refuse_git(entry.name for entry in entries)
+        inventory.refuse_unfinished(found)
     return oms, replace(found, entries=entries)
 
 

@@ -126,6 +126,50 @@ def test_rule_38_a_download_that_did_not_finish_is_refused_where_it_is_left_out(
     crossing.json("sign", "model", "--key", KEY)
 
 
+RELEASE = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("check", "model", *RELEASE), ".cache/huggingface/download/Ab3=.deadbeef.incomplete"),
+        (("encrypt", "model", "--to", "eu", "-o", "sealed"), "._____temp/org/model.bin_0_16"),
+        (("push", "model", *RELEASE), "sub/.cache/huggingface/download/w.gguf.part"),
+        (("release", "model", *RELEASE), ".cache/huggingface/download/w.bin.aria2"),
+    ],
+)
+def test_rule_38_a_later_download_that_did_not_finish_is_refused_of_a_signed_model(
+    crossing: Crossing, words: tuple[str, ...], name: str
+) -> None:
+    """What lies in a folder that the signature leaves out may come after it."""
+    put(crossing.model, {f"{name.rpartition('/')[0]}/done.lock": b""})
+    crossing.json("sign", "model", "--key", KEY)
+    before = tree(attest.evidence_dir(crossing.model))
+    (crossing.model / name).write_bytes(b"half of it")
+    error = crossing.json(*words, code=11)["error"]
+    assert error["reason"] == "unfinished-download"
+    assert repr(name) in error["what"]
+    assert tree(attest.evidence_dir(crossing.model)) == before
+    assert not (crossing.base / "sealed").exists()
+    crossing.json("verify", "model")  # every file that was signed is there, and whole
+    Path(error["fix"].rpartition("rm -- ")[2]).unlink()  # as the fix says
+    code, text = crossing.run(*words)
+    assert "did not finish" not in text, (code, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (".cache/huggingface/download", ".cache/huggingface/download/a.incomplete"),
+        ("sub/._____temp/org", "sub/._____temp/org/w.bin"),
+    ],
+)
+def test_another_tool_may_have_left_out_a_folder_below(path: str, name: str) -> None:
+    assert leftovers.of_download(path)
+    assert leftovers.is_unfinished(path, name)
+    assert not leftovers.of_download(".cache/huggingfacex/download")
+
+
 def test_what_is_no_download_or_was_thrown_away_is_left_out_as_before(crossing: Crossing) -> None:
     names = (
         ".Trash-1000/files/w.bin.incomplete",
