@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -154,7 +154,7 @@ def _imports(package: Path) -> list[tuple[str, str]]:
     found = []
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
             names: list[str] = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -168,6 +168,17 @@ def _imports(package: Path) -> list[tuple[str, str]]:
                 if name.startswith(f"{PACKAGE}.") and not name.startswith(f"{PACKAGE}._")
             ]
     return found
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Each statement, at any depth; no expressions, which are nearly all of a tree."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            below = getattr(node, name, ())
+            waiting += below if isinstance(below, list) else ()  # a lambda's body is no list
 
 
 # --- where it goes ------------------------------------------------------------------------------

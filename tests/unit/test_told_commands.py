@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -53,6 +54,7 @@ def docstrings(tree: ast.Module) -> frozenset[int]:
     )
 
 
+@functools.cache
 def messages() -> list[tuple[str, str]]:
     found = []
     for path in MODULES:
@@ -62,13 +64,13 @@ def messages() -> list[tuple[str, str]]:
     return found
 
 
-SAID = messages()
-COMMANDS = [
-    (where, m[1].strip())
-    for where, text in SAID
-    for m in _COMMAND.finditer(text)
-    if not _PROSE.match(m[1])
-]
+def commands() -> list[tuple[str, str]]:
+    return [
+        (where, m[1].strip())
+        for where, text in messages()
+        for m in _COMMAND.finditer(text)
+        if not _PROSE.match(m[1])
+    ]
 
 
 def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
@@ -100,7 +102,7 @@ def wrong(told: str) -> str | None:
 
 
 def test_the_test_sees_what_is_told_and_what_is_wrong() -> None:
-    assert len(COMMANDS) > 40
+    assert len(commands()) > 40
     assert wrong("keys generate sign -o FILE") is None
     assert wrong("keys make sign") == "there is no command 'make'"
     assert wrong("list") == "there is no command 'list'"
@@ -109,12 +111,14 @@ def test_the_test_sees_what_is_told_and_what_is_wrong() -> None:
 
 
 def test_each_command_in_a_message_exists_with_its_options() -> None:
-    found = [f"{where}: sovgate {told}: {why}" for where, told in COMMANDS if (why := wrong(told))]
+    found = [
+        f"{where}: sovgate {told}: {why}" for where, told in commands() if (why := wrong(told))
+    ]
     assert found == []
 
 
 def test_each_install_in_a_message_is_of_an_extra_that_exists() -> None:
-    told = [(where, name) for where, text in SAID for name in _PIP.findall(text)]
+    told = [(where, name) for where, text in messages() for name in _PIP.findall(text)]
     assert len(told) >= 3
     names = set(EXTRAS) | {HOLE}
     assert [(where, name) for where, name in told if name not in names] == []
