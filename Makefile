@@ -24,7 +24,7 @@ help:
 	@echo 'make demo      a model from one zone to another, on this machine, no account needed'
 	@echo '               (STORE=s3: through an object store, with keys in a key service)'
 	@echo 'make test      the tests, against the real peers'
-	@echo 'make test-all  those, and the ones that take long: containers, kills at every step'
+	@echo 'make test-all  those, and what takes long: containers, kills at every step, all examples'
 	@echo 'make check     formatting, lint, types, import contracts, generated files'
 	@echo 'make format    put formatting right'
 	@echo 'make generate  write Actions, Tasks and reference pages anew from the commands'

@@ -1,7 +1,8 @@
 """`make test` and `make test-all`: all tests, the unit tests without network, and one summary.
 
 `python scripts/run_tests.py [--all] [--workers N] [-- OPTIONS OF PYTEST]`. Without --all it leaves
-out what takes minutes: containers, and commands that are killed at every step.
+out what takes minutes: containers, whole workflows, and commands that are killed at every step; and
+of what is exhaustive it does a part.
 
 Files that tests write lie in memory where there is room for them: on a disk, a third of the time of
 all tests is spent on removing them. TMPDIR puts them elsewhere.
@@ -75,14 +76,21 @@ def temporary_files() -> Iterator[dict[str, str]]:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def processes() -> int:
+    """One more than there are cores: while a test waits for a server or a lock, another works."""
+    known = hasattr(os, "sched_getaffinity")
+    return (len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1) + 1
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", action="store_true", help="nothing is left out")
-    parser.add_argument("--workers", default="auto", help="processes (default: one a core)")
+    parser.add_argument("--workers", default="auto", help="processes (default: cores and one)")
     parser.add_argument("options", nargs="*", metavar="OPTION", help="for pytest, after --")
     asked = parser.parse_args()
-    pytest = [sys.executable, "-m", "pytest", "-q", "-n", asked.workers, "--dist=worksteal"]
-    pytest += [] if asked.all else ["-m", f"not ({LEFT})"]
+    workers = str(processes()) if asked.workers == "auto" else asked.workers
+    pytest = [sys.executable, "-m", "pytest", "-q", "-n", workers, "--dist=worksteal"]
+    pytest += [] if asked.all else ["-m", f"not ({LEFT})", "--some"]
     begun, failed, result = time.monotonic(), False, summary.Result()
     with temporary_files() as environment, tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
@@ -99,7 +107,8 @@ def main() -> int:
     print(*summary.slowest(result), *summary.not_run(result), sep="\n")
     if result.left and not asked.all:
         print(
-            f"left to `make test-all`: {result.left} tests, in containers or killed at every step"
+            f"left to `make test-all`: {result.left} tests, in containers, of whole workflows or "
+            "killed at every step; and most of what is exhaustive"
         )
     minutes, seconds = divmod(round(time.monotonic() - begun), 60)
     print(f"{'FAILED' if failed else 'passed'} in {minutes} min {seconds:02} s")

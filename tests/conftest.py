@@ -14,16 +14,21 @@ from types import ModuleType
 import hypothesis
 import pytest
 
-from tests import components, pace, servers, summary
+from tests import components, effort, pace, servers, summary
 
-# On a busy machine a deadline, or a check that data is drawn fast, is a coin toss.
-hypothesis.settings.register_profile(
-    "house",
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("house")
+
+def _examples(count: int) -> None:
+    """How properties are tried, but for those that say more themselves."""
+    hypothesis.settings.register_profile(
+        "house",
+        max_examples=count,
+        # On a busy machine a deadline, or a check that data is drawn fast, is a coin toss.
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("house")
+
 
 # Under nohup, or behind a shell's &, these are ignored here and in all that a test starts.
 for _signal, _usual in (
@@ -66,9 +71,13 @@ os.fsync = _fsync
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--report", metavar="FILE", help="write times and skipped tests to a file")
+    parser.addoption("--some", action="store_true", help="a part of what is exhaustive")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--some"):
+        effort.do_some()
+    _examples(effort.examples())
     if hasattr(config, "workerinput"):
         config.pluginmanager.register(summary.Worker(config))
     else:

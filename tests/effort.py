@@ -1,6 +1,8 @@
 """Bounds on work that mean the same on every machine: calls that were made, and memory taken.
 
 A reader that a hostile file sends round in circles makes calls without end, fast machine or slow.
+
+And how much of what is exhaustive is done: `make test` takes a part of it, all else takes all.
 """
 
 from __future__ import annotations
@@ -8,10 +10,36 @@ from __future__ import annotations
 import contextlib
 import sys
 import tracemalloc
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import TypeVar
 
 COUNTED = frozenset({"call", "c_call"})
+#: One of so many is done under pytest's --some.
+PART = 5
+
+_T = TypeVar("_T")
+
+
+class _Asked:
+    one_of = 1
+
+
+def do_some() -> None:
+    """From here on, a part of what is exhaustive is done."""
+    _Asked.one_of = PART
+
+
+def some(items: Sequence[_T], *, by: object = "") -> Sequence[_T]:
+    """All of them, or under --some each PART-th: another part for another `by`, and never none."""
+    first = zlib.crc32(repr(by).encode()) % max(min(_Asked.one_of, len(items)), 1)
+    return items[first :: _Asked.one_of]
+
+
+def examples(count: int = 100) -> int:
+    """So many examples of a property, or under --some a part of them."""
+    return -(-count // _Asked.one_of)
 
 
 class Effort:

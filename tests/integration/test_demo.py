@@ -176,6 +176,7 @@ def test_what_it_says_to_try_next_works_in_that_order(told: str, demo: Path) -> 
     ]
 
 
+@pytest.mark.thorough
 def test_the_same_story_on_an_object_store_with_keys_in_kms(
     tmp_path: Path, ministack: str, seaweedfs: str
 ) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import patterns, pipelines
 from tests.components import ROOT
 from tests.pipelines import Completed, Finished, Work
@@ -167,6 +169,7 @@ def test_getting_started_trains_sends_receives_and_promotes(tmp_path: Path) -> N
     assert project.is_clean()
 
 
+@pytest.mark.thorough
 def test_rule_25_the_hybrid_pattern_tunes_and_another_run_releases(
     tmp_path: Path,
 ) -> None:

@@ -183,6 +183,7 @@ def sovgate(folder: Path, *words: str) -> None:
     )
 
 
+@pytest.mark.thorough  # nine steps, each of which builds its environment
 def test_a_tag_takes_a_model_from_training_into_the_zone(
     act: Path, tree: Path, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ class Shell:
         return done.stdout
 
 
+@pytest.mark.thorough  # builds two environments
 def test_install_carry_across_and_uninstall(tmp_path: Path) -> None:
     """From a checkout; then on a machine without network and without an index; then gone."""
     home, checkout = tmp_path / "home", tmp_path / "sovgate"

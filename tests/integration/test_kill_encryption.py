@@ -86,6 +86,7 @@ def assert_whole_copy(work: Path) -> None:
                 assert SECRET not in path.read_bytes()
 
 
+@pytest.mark.thorough
 def test_rule_11_encrypt_killed_before_any_step_leaves_no_copy(tmp_path, desk, killer):
     steps = 0
     for work, steps, _ in every_step(killer, Copies(desk.base, tmp_path), lambda _: ENCRYPT):
@@ -103,6 +104,7 @@ def test_rule_11_encrypt_killed_before_any_step_leaves_no_copy(tmp_path, desk, k
     assert steps > 20
 
 
+@pytest.mark.thorough
 def test_rule_11_decrypt_killed_before_any_step_leaves_no_model(tmp_path, sealed, killer):
     steps = 0
     start = BASE | {"sealed"}
@@ -122,6 +124,7 @@ def test_rule_11_decrypt_killed_before_any_step_leaves_no_model(tmp_path, sealed
     assert steps > 10
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["encrypt", "decrypt"])
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, desk, sealed, killer, command):
     arguments, source = (ENCRYPT, desk.base) if command == "encrypt" else (DECRYPT, sealed)

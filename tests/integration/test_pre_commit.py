@@ -124,6 +124,7 @@ def commit(project: Path, **more: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.thorough  # builds an environment
 def test_pre_commit_installs_us_itself(pre_commit: Path, tmp_path: Path) -> None:
     """As `repo:` and `rev:` do it, `language: python` and all; pip finds wheels, and no index.
 

@@ -217,6 +217,7 @@ def test_a_disk_that_fills_up_at_any_step_of_a_pull(
             finishes_pull(work)
 
 
+@pytest.mark.thorough
 def test_a_denied_push_killed_at_any_step_leaves_nothing_there(
     killer: Killer, ready: Path, fresh: Callable[[Path], Callable[[], Path]]
 ) -> None:

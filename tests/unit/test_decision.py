@@ -41,6 +41,7 @@ from sovgate.stages.attest import RawEvidence
 from sovgate.stages.policy import decide as judge
 from sovgate.stages.trust import seal
 from sovgate.stores._api import Location
+from tests.effort import examples
 from tests.policies import case_of, golden, policies
 from tests.signers import KeySigner
 
@@ -286,7 +287,7 @@ def nothing_known(project: Project) -> Known:
 
 
 @settings(
-    max_examples=150,
+    max_examples=examples(150),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from sovgate.pipeline.decide import contents
 from sovgate.scanner.child import Scanner
 from sovgate.stages import inventory
-from tests.effort import effort, memory
+from tests.effort import effort, examples, memory
 from tests.scanned import found, opened
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -260,7 +260,7 @@ def test_a_bomb_is_looked_through_in_bounded_work_and_memory(packer: Any) -> Non
 
 
 @settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

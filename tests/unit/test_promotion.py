@@ -32,6 +32,7 @@ from sovgate.stages.trust import seal
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 from tests.conformance.stores import Fault, Faulty, put
+from tests.effort import examples
 from tests.signers import KeySigner
 
 SIGNER = KeySigner()
@@ -413,7 +414,7 @@ def test_a_signer_of_another_zone_is_refused(store: Store, three: list[Promotion
     assert caught.value.reason == "wrong-source"
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data())
 def test_rule_03_one_changed_byte_is_refused(data: st.DataObject) -> None:
     whole = data.draw(st.just(WHOLE))

@@ -21,6 +21,7 @@ from sovgate.stages.inventory import Scope
 from sovgate.stages.sign import sign
 from sovgate.stages.trust import seal
 from tests import components
+from tests.effort import examples
 from tests.signers import KeySigner
 
 SIGNER = KeySigner()
@@ -346,7 +347,7 @@ TINY = {"a": b"12", "b/c": b"3"}
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sovgate.errors import InternalError, SovgateError, VerificationFailed
 from sovgate.formats import stream
 from sovgate.formats.stream import BODY, CHUNK, HEADER_SIZE, SEGMENT, TAG_SIZE, Layout
+from tests.effort import examples
 
 KEY = bytes(range(32))
 AD = stream.associated_data("eu", "00" * 32, 0)
@@ -186,7 +187,7 @@ def ranges(sealed: bytes = RANGE_SEALED, size: int = RANGE_SIZE) -> stream.Range
     return stream.Ranges(KEY, AD, size, RANGE_DIGESTS, lambda at, n: sealed[at : at + n])
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.integers(0, RANGE_SIZE + 10), st.integers(0, 2 * CHUNK))
 def test_a_range_is_what_the_plaintext_has_there(offset, size):
     assert b"".join(ranges().read(offset, size)) == RANGE_DATA[offset : offset + size]

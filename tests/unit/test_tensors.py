@@ -24,7 +24,7 @@ from sovgate.formats import huggingface as hf
 from sovgate.formats import tensors
 from sovgate.formats.tensors import BytesSource
 from tests import headers
-from tests.effort import effort, memory
+from tests.effort import effort, examples, memory
 
 VECTORS = sorted(path for path in headers.FOLDER.iterdir() if path.name != "expected.json")
 EXPECTED = json.loads((headers.FOLDER / "expected.json").read_bytes())
@@ -267,7 +267,7 @@ def bounded(kind: str, data: bytes) -> None:
     assert found.parameters >= 0
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(kind=st.sampled_from(KINDS), data=st.binary(max_size=400), start=st.booleans())
 def test_arbitrary_bytes_are_read_or_malformed(kind: str, data: bytes, start: bool) -> None:
     bounded(kind, (BEGINNINGS[kind] if start else b"") + data)
@@ -293,13 +293,13 @@ def mutated(draw: st.DrawFn) -> tuple[str, bytes]:
     return kind, bytes(data)
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(mutated())
 def test_a_valid_file_with_changed_bytes_is_read_or_malformed(case: tuple[str, bytes]) -> None:
     bounded(*case)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 @example(b'{"architectures":7,"model_type":[],"a":1e999,"b":NaN,"c":-Infinity}')
 @example(b"---\nlicense: [a, {b: c}]\n---\n")
