@@ -17,6 +17,9 @@ from sovgate.errors import VerificationFailed
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,191}", re.ASCII)
 MAX_PARTS = 8
 
+#: What `put` takes whole.
+Bytes = bytes | bytearray | memoryview
+
 
 def check_name(name: str) -> tuple[str, ...]:
     """The parts of a name of the layout. Raises VerificationFailed, reason "unsafe-name"."""
@@ -74,12 +77,21 @@ class Store(Protocol):
         """Raises NotFound; VerificationFailed ("limits") where it is larger than `most`."""
         ...
 
+    def get_into(self, name: str, into: memoryview) -> int:
+        """The object's size. Where that is `len(into)`, the buffer holds the object; else what the
+        buffer holds is not to be used. Verifies nothing, as a read. Raises NotFound.
+        """
+        ...
+
     def open(self, name: str) -> BinaryIO:
         """A reader from the start. Raises NotFound."""
         ...
 
-    def put(self, name: str, source: bytes | BinaryIO, *, size: int, sha256: str) -> None:
+    def put(self, name: str, source: Bytes | BinaryIO, *, size: int, sha256: str) -> None:
         """Create-only, checked: `size` bytes whose SHA-256 is `sha256`, or nothing is visible.
+
+        Bytes, or a buffer that nobody changes meanwhile, go in one request, with a checksum over
+        all of them. May be called from several threads.
 
         Raises AlreadyExists where the name is taken, StoreError where the bytes differ from what
         was announced or the service fails. Durable when it returns.

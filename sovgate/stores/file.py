@@ -10,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from sovgate.errors import (
     disk_error,
 )
 from sovgate.files import open_below, read_descriptor, walk
-from sovgate.stores._api import Location, Stat, check_name
+from sovgate.stores._api import Bytes, Location, Stat, check_name
 from sovgate.uri import Uri
 
 _INCOMING = ".incoming"
@@ -108,19 +107,32 @@ class FileStore:
                 self._found(name), most=most, what=f"object {name} of {self.uri}"
             )
 
+    def get_into(self, name: str, into: memoryview) -> int:
+        with self._errors("read", name):
+            descriptor = self._found(name)
+            try:
+                size, done = os.fstat(descriptor).st_size, 0
+                while size == len(into) and done < size:
+                    count = os.preadv(descriptor, [into[done:]], done)
+                    if not count:
+                        return done  # it became shorter meanwhile
+                    done += count
+                return size
+            finally:
+                os.close(descriptor)
+
     def open(self, name: str) -> BinaryIO:
         with self._errors("read", name):
             return os.fdopen(self._found(name), "rb")
 
-    def put(self, name: str, source: bytes | BinaryIO, *, size: int, sha256: str) -> None:
+    def put(self, name: str, source: Bytes | BinaryIO, *, size: int, sha256: str) -> None:
         parts = check_name(name)
-        reader = io.BytesIO(source) if isinstance(source, bytes) else source
         with self._errors("write", name), self._root_handle(create=True) as root:
             incoming = self._folder(root, (_INCOMING,))
             try:
                 self._sweep(incoming)
                 with self._temporary(incoming) as (descriptor, temporary):
-                    self._copy(reader, descriptor, name, size, sha256)
+                    self._copy(source, descriptor, name, size, sha256)
                     os.fsync(descriptor)
                     folder = self._folder(root, parts[:-1])
                     try:
@@ -254,12 +266,14 @@ class FileStore:
                 finally:
                     os.close(descriptor)
 
-    def _copy(self, reader: BinaryIO, descriptor: int, name: str, size: int, sha256: str) -> None:
+    def _copy(
+        self, source: Bytes | BinaryIO, descriptor: int, name: str, size: int, sha256: str
+    ) -> None:
         digest, left = hashlib.sha256(), size
-        while left >= 0 and (chunk := reader.read(min(_CHUNK, left + 1))):
-            left -= len(chunk)
-            digest.update(chunk)
-            view = memoryview(chunk)
+        for piece in _pieces(source, size):
+            left -= len(piece)
+            digest.update(piece)
+            view = memoryview(piece)
             while view:
                 view = view[os.write(descriptor, view) :]
         if left != 0 or digest.hexdigest() != sha256:
@@ -302,3 +316,14 @@ class FileStore:
             fix="find out who put it there, and remove it",
             reason="not-regular",
         )
+
+
+def _pieces(source: Bytes | BinaryIO, size: int) -> Iterator[Bytes]:
+    """Bytes as they are; of a reader one byte more than `size`, where it has it."""
+    if isinstance(source, Bytes):
+        yield source
+        return
+    left = size + 1
+    while left > 0 and (piece := source.read(min(_CHUNK, left))):
+        left -= len(piece)
+        yield piece

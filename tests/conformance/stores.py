@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sovgate.errors import StoreError
-from sovgate.stores._api import Location, Stat, Store
+from sovgate.stores._api import Bytes, Location, Stat, Store
 from sovgate.stores.registry import open_store
 from tests import components, servers
 
@@ -94,9 +94,17 @@ class Faulty:
         with reader:
             return io.BytesIO(self._spoil(reader.read()))
 
-    def put(self, name: str, source: bytes | BinaryIO, *, size: int, sha256: str) -> None:
+    def get_into(self, name: str, into: memoryview) -> int:
+        size = self.inner.get_into(name, into)
+        if self._strikes(name, Fault.TRUNCATED_READ, Fault.CORRUPT_READ):
+            spoilt = self._spoil(bytes(into))
+            into[: len(spoilt)] = spoilt
+            return size if len(spoilt) == len(into) else len(spoilt)
+        return size
+
+    def put(self, name: str, source: Bytes | BinaryIO, *, size: int, sha256: str) -> None:
         if self._strikes(name, Fault.FAILED_WRITE):
-            if not isinstance(source, bytes):
+            if not isinstance(source, Bytes):
                 source.read(size // 2)
             raise StoreError(f"{self.uri} broke off while writing {name}", reason="broken-off")
         self.inner.put(name, source, size=size, sha256=sha256)

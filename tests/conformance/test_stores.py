@@ -21,7 +21,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return ADAPTERS[request.param](tmp_path)
 
 
-def _sha(data: bytes) -> str:
+def _sha(data: bytes | bytearray | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
@@ -42,6 +42,47 @@ def test_what_was_put_is_read_back(store: Store, size: int, streamed: bool) -> N
     assert list(store.list("blobs/")) == [BLOB]
 
 
+@pytest.mark.parametrize("spare", [0, 5])
+def test_a_buffer_goes_and_comes_back_whole(store: Store, spare: int) -> None:
+    """A chunk has 16 MiB and 28 bytes, more than what is sent in parts; its last one has fewer."""
+    size = 16 * 1024 * 1024 + 28
+    data = bytearray(hashlib.shake_128(b"chunk").digest(1021) * (size // 1021 + 1))[: size + spare]
+    view, name = memoryview(data)[:size], "chunks/sha256/" + "b" * 64
+    store.put(name, view, size=size, sha256=_sha(view))
+    into = memoryview(bytearray(size + spare))[:size]
+    assert store.get_into(name, into) == size
+    assert into == view
+    stat = store.stat(name)
+    assert stat is not None
+    assert (stat.size, stat.sha256 or _sha(view)) == (size, _sha(view))
+
+
+@pytest.mark.parametrize("size", [0, 4, 6, 4096])
+def test_an_object_of_another_size_than_the_buffer_says_so(store: Store, size: int) -> None:
+    put(store, BLOB, b"12345")
+    assert store.get_into(BLOB, memoryview(bytearray(size))) == 5
+    exact = bytearray(5)
+    assert store.get_into(BLOB, memoryview(exact)) == 5
+    assert exact == b"12345"
+
+
+def test_an_empty_object_fills_an_empty_buffer(store: Store) -> None:
+    put(store, BLOB, b"")
+    assert store.get_into(BLOB, memoryview(bytearray(0))) == 0
+
+
+def test_a_buffer_is_sent_as_it_is_announced_or_not_at_all(store: Store) -> None:
+    data = memoryview(bytearray(b"these bytes and more"))[:11]
+    for size, digest in ((11, _sha(b"other bytes")), (10, _sha(data)), (12, _sha(data))):
+        with pytest.raises(StoreError):
+            store.put(BLOB, data, size=size, sha256=digest)
+        assert store.stat(BLOB) is None
+    store.put(BLOB, data, size=11, sha256=_sha(data))
+    with pytest.raises(AlreadyExists):
+        store.put(BLOB, data, size=11, sha256=_sha(data))
+    assert store.get(BLOB, most=11) == b"these bytes"
+
+
 def test_an_empty_store_has_nothing(store: Store) -> None:
     assert store.stat(BLOB) is None
     assert list(store.list("blobs/sha256/")) == []
@@ -49,6 +90,8 @@ def test_an_empty_store_has_nothing(store: Store) -> None:
         store.get(BLOB, most=10)
     with pytest.raises(NotFound):
         store.open(BLOB)
+    with pytest.raises(NotFound):
+        store.get_into(BLOB, memoryview(bytearray(1)))
 
 
 def test_rule_13_a_name_is_written_once_and_the_old_bytes_stay(store: Store) -> None:
@@ -134,6 +177,7 @@ def test_rule_4_names_outside_the_layout_are_refused(store: Store, name: str) ->
         lambda: put(store, name, b"x"),
         lambda: store.get(name, most=1),
         lambda: store.open(name),
+        lambda: store.get_into(name, memoryview(bytearray(1))),
         lambda: store.stat(name),
     ):
         with pytest.raises(VerificationFailed) as caught:

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sovgate.clouds.aws import answers, client
 from sovgate.errors import (
     AlreadyExists,
     ConfigError,
@@ -221,6 +222,68 @@ def test_an_object_replaced_during_a_read_is_not_mixed(
         with pytest.raises(StoreError):
             reader.read()
     assert start == data[:MIB]
+
+
+# -- a buffer
+
+
+@pytest.mark.parametrize("spare", [0, 3])
+def test_a_chunk_is_one_request_each_way(store: Store, proxy: FaultProxy, spare: int) -> None:
+    """More than a part has: whoever sends from memory has it whole, and so has its digest."""
+    data = bytearray(secrets.token_bytes(16 * MIB + 28 + spare))
+    view, name = memoryview(data)[: 16 * MIB + 28], "chunks/sha256/" + "c" * 64
+    put(store, "first/one", b"opens the client")
+    proxy.seen.clear()
+    store.put(name, view, size=len(view), sha256=hashlib.sha256(view).hexdigest())
+    assert [method for method, _ in proxy.seen] == ["PUT"]
+    into = memoryview(bytearray(len(view)))
+    assert store.get_into(name, into) == len(view)
+    assert [method for method, _ in proxy.seen] == ["PUT", "GET"]
+    assert into == view
+    stat = store.stat(name)
+    assert stat is not None
+    assert stat.sha256 == hashlib.sha256(view).hexdigest()
+
+
+def test_a_buffer_is_filled_although_the_connection_broke(store: Store, proxy: FaultProxy) -> None:
+    data = secrets.token_bytes(5 * MIB)
+    put(store, "blobs/x", data)
+    fault = proxy.fault(What.CUT_REPLY, "GET", "blobs/x", 3)
+    into = bytearray(len(data))
+    assert store.get_into("blobs/x", memoryview(into)) == len(data)
+    assert into == data
+    assert fault.struck == 3
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "signed"), [("https://s3.example", False), ("http://127.0.0.1:9", True)]
+)
+def test_a_body_is_hashed_once_where_tls_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, signed: bool
+) -> None:
+    """Its SHA-256 is in a header that is signed. Without TLS the SDK signs the body as well."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    sent: dict[str, str] = {}
+
+    def take(request: Any, **_: object) -> None:
+        for header, value in request.headers.items():
+            sent[header.lower()] = value.decode() if isinstance(value, bytes) else str(value)
+        raise StoreError("not sent", reason="a test")
+
+    monkeypatch.setattr(answers, "bounded", lambda _session: take)
+    place = client.Endpoint(url=endpoint, region="eu-central-1", declared=None, catalogued=False)
+    sdk = client.client("s3", place, kind=StoreError).sdk
+    data = bytearray(b"a chunk")
+    with pytest.raises(StoreError, match="not sent"):
+        sdk.put_object(
+            Bucket="b", Key="k", Body=data, ChecksumSHA256=upload.checksum(data), IfNoneMatch="*"
+        )
+    told = digest(bytes(data)) if signed else "UNSIGNED-PAYLOAD"
+    assert sent["x-amz-content-sha256"] == told
+    assert sent["x-amz-checksum-sha256"] == upload.checksum(data)
+    signature = sent["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    assert {"x-amz-checksum-sha256", "x-amz-content-sha256"} <= set(signature)
 
 
 # -- in parts

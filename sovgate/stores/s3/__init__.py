@@ -30,7 +30,7 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.formats.transfer import blob_name
-from sovgate.stores._api import Location, Stat, check_name
+from sovgate.stores._api import Bytes, Location, Stat, check_name
 from sovgate.stores.s3 import place, probing, upload
 from sovgate.stores.s3.reader import Reader, keys_below
 from sovgate.uri import Uri
@@ -233,6 +233,13 @@ class S3Store:
             )
         return data
 
+    def get_into(self, name: str, into: memoryview) -> int:
+        check_name(name)
+        with self._reader(name) as reader:
+            if reader.size == len(into):
+                reader.fill(into)
+            return reader.size
+
     def open(self, name: str) -> BinaryIO:
         check_name(name)
         return io.BufferedReader(self._reader(name), _CHUNK)
@@ -266,11 +273,10 @@ class S3Store:
 
     # -- writing
 
-    def put(self, name: str, source: bytes | BinaryIO, *, size: int, sha256: str) -> None:
+    def put(self, name: str, source: Bytes | BinaryIO, *, size: int, sha256: str) -> None:
         check_name(name)
-        reader = io.BytesIO(source) if isinstance(source, bytes) else source
-        if size > upload.PART and name == blob_name(sha256):
-            upload.multipart(self, name, reader, size=size, sha256=sha256)
+        if not isinstance(source, Bytes) and size > upload.PART and name == blob_name(sha256):
+            upload.multipart(self, name, source, size=size, sha256=sha256)
             return
         if size > MAX_WHOLE:
             raise StoreError(
@@ -278,12 +284,19 @@ class S3Store:
                 why=f"it has {size} bytes; only blobs are written in parts",
                 reason="limits",
             )
-        data = upload.read_exactly(reader, size + 1, name)
-        if len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
+        data: bytes | bytearray
+        if isinstance(source, Bytes):
+            data = _body(source)  # the service compares the SHA-256, which they are sent with
+            same = True
+        else:
+            data = upload.read_exactly(source, size + 1, name)
+            same = hashlib.sha256(data).hexdigest() == sha256
+        if len(data) != size or not same:
             raise upload.wrong_bytes(name, size, sha256)
         self._put_whole(name, data, sha256)
 
-    def _put_whole(self, name: str, data: bytearray, sha256: str) -> None:
+    def _put_whole(self, name: str, data: bytes | bytearray, sha256: str) -> None:
+        """One PUT with a checksum over all of it, which the service compares, or we do."""
         checked = self.checks_sums
         with self.errors("put_object", name):
             try:
@@ -291,7 +304,7 @@ class S3Store:
                     "put_object",
                     Key=self.key(name),
                     Body=data,
-                    ChecksumSHA256=upload.checksum(data),
+                    ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode("ascii"),
                 )
             except answers.failures() as error:
                 self.settle(name, len(data), sha256, error)
@@ -387,3 +400,11 @@ class S3Store:
             fix="run it again; if the error stays, use a service that checks x-amz-checksum-sha256",
             reason="wrong-bytes",
         )
+
+
+def _body(data: Bytes) -> bytes | bytearray:
+    """What the SDK takes: it knows no memoryview. Of a buffer that is filled no copy is made."""
+    if isinstance(data, memoryview):
+        filled = isinstance(data.obj, bytearray) and len(data.obj) == len(data)
+        return data.obj if filled else data.tobytes()  # type: ignore[return-value]
+    return data

@@ -73,6 +73,11 @@ class Reader(io.RawIOBase):
             )
         return 0
 
+    def fill(self, into: memoryview) -> None:
+        """The next `len(into)` bytes, which must be there. Raises StoreError, "broken-off"."""
+        while into:
+            into = into[self.readinto(into) :]
+
     def _again(self) -> None:
         self._body.close()
         match = {"IfMatch": self._etag} if self._etag else {}
