@@ -286,7 +286,7 @@ class S3Store:
             )
         data: bytes | bytearray
         if isinstance(source, Bytes):
-            data = _body(source)  # the service compares the SHA-256, which they are sent with
+            data = upload.body(source)  # the service compares the SHA-256, which they are sent with
             same = True
         else:
             data = upload.read_exactly(source, size + 1, name)
@@ -400,11 +400,3 @@ class S3Store:
             fix="run it again; if the error stays, use a service that checks x-amz-checksum-sha256",
             reason="wrong-bytes",
         )
-
-
-def _body(data: Bytes) -> bytes | bytearray:
-    """What the SDK takes: it knows no memoryview. Of a buffer that is filled no copy is made."""
-    if isinstance(data, memoryview):
-        filled = isinstance(data.obj, bytearray) and len(data.obj) == len(data)
-        return data.obj if filled else data.tobytes()  # type: ignore[return-value]
-    return data

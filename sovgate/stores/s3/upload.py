@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sovgate.clouds.aws import answers
 from sovgate.errors import SovgateError, StoreError, disk_error
+from sovgate.stores._api import Bytes
 
 if TYPE_CHECKING:
     from sovgate.stores.s3 import S3Store
@@ -37,6 +38,14 @@ _Parts = dict[int, tuple[int, str, str]]
 def checksum(data: bytes | bytearray) -> str:
     """As `x-amz-checksum-sha256` writes it."""
     return base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
+
+
+def body(data: Bytes) -> bytes | bytearray:
+    """What the SDK takes: it knows no memoryview. Of a buffer that is filled no copy is made."""
+    if isinstance(data, memoryview):
+        filled = isinstance(data.obj, bytearray) and len(data.obj) == len(data)
+        return data.obj if filled else data.tobytes()  # type: ignore[return-value]
+    return data
 
 
 def wrong_bytes(name: str, size: int, sha256: str) -> StoreError:
