@@ -284,14 +284,10 @@ class S3Store:
                 why=f"it has {size} bytes; only blobs are written in parts",
                 reason="limits",
             )
-        data: bytes | bytearray
-        if isinstance(source, Bytes):
-            data = upload.body(source)  # the service compares the SHA-256, which they are sent with
-            same = True
-        else:
-            data = upload.read_exactly(source, size + 1, name)
-            same = hashlib.sha256(data).hexdigest() == sha256
-        if len(data) != size or not same:
+        data = upload.body(source, size, name)
+        # Of bytes in memory the service compares the SHA-256, which they are sent with.
+        known = isinstance(source, Bytes) or hashlib.sha256(data).hexdigest() == sha256
+        if len(data) != size or not known:
             raise upload.wrong_bytes(name, size, sha256)
         self._put_whole(name, data, sha256)
 

@@ -40,12 +40,17 @@ def checksum(data: bytes | bytearray) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
 
 
-def body(data: Bytes) -> bytes | bytearray:
-    """What the SDK takes: it knows no memoryview. Of a buffer that is filled no copy is made."""
-    if isinstance(data, memoryview):
-        filled = isinstance(data.obj, bytearray) and len(data.obj) == len(data)
-        return data.obj if filled else data.tobytes()  # type: ignore[return-value]
-    return data
+def body(source: Bytes | BinaryIO, size: int, name: str) -> bytes | bytearray:
+    """What the SDK takes: it knows no memoryview. Of a buffer that is filled no copy is made.
+
+    Of a reader one byte more than `size`, where it has it. Raises DiskError.
+    """
+    if not isinstance(source, Bytes):
+        return read_exactly(source, size + 1, name)
+    if isinstance(source, memoryview):
+        filled = isinstance(source.obj, bytearray) and len(source.obj) == len(source)
+        return source.obj if filled else source.tobytes()  # type: ignore[return-value]
+    return source
 
 
 def wrong_bytes(name: str, size: int, sha256: str) -> StoreError:
