@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sovgate import strict
 from sovgate.errors import ConfigError, Malformed, VerificationFailed
 from sovgate.files import check_name
-from sovgate.formats.standins import WEIGHTS
+from sovgate.formats.endings import WEIGHTS
 
 MAX_CONFIG = 16 * 1024 * 1024
 MAX_INDEX = 64 * 1024 * 1024

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from sovgate.errors import VerificationFailed
-from sovgate.formats import standins
+from sovgate.formats import unfinished
 
 #: Folders and files by the end of their path; each part is compared as it is written.
 _NAMES = frozenset(
@@ -118,7 +118,7 @@ def is_unfinished(folder: str, name: str) -> bool:
 
     ModelScope moves a file out of its folder as soon as it is.
     """
-    if standins.is_unfinished(name):
+    if unfinished.is_unfinished(name):
         return True
     base = name.rpartition("/")[2]
     temporary = "._____temp" in folder.split("/")

@@ -6,52 +6,15 @@ By content first, whatever the file is called (RULES 38). No I/O.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from sovgate.formats.endings import WEIGHTS
+from sovgate.formats.unfinished import is_unfinished
 
 #: A stand-in is smaller than this. Pages of errors are the largest.
 MAX_BYTES = 256 * 1024
 
-#: Endings of files that hold weights: text in one of them, or a link, is in their place.
-WEIGHTS = frozenset(
-    {
-        "safetensors",
-        "gguf",
-        "ggml",
-        "onnx",
-        "pt",
-        "pth",
-        "ckpt",
-        "bin",
-        "h5",
-        "hdf5",
-        "keras",
-        "tflite",
-        "mlmodel",
-        "npz",
-        "npy",
-        "pb",
-        "msgpack",
-        "joblib",
-        "pkl",
-        "pickle",
-        "model",
-        "spm",
-        "ot",
-        "params",
-        "pdparams",
-        "pdiparams",
-        "engine",
-        "plan",
-        "tar",
-        "gz",
-        "zip",
-        "zst",
-        "parquet",
-        "arrow",
-    }
-)
 #: What each format calls a whole model, or its parts; and what lies beside one.
 _MODEL = re.compile(
     r".*\.(?:gguf|onnx|tflite|keras)"
@@ -64,7 +27,7 @@ _NO_MODEL = re.compile(
     re.IGNORECASE,
 )
 #: Folders in which a repository has the same model in another format.
-_OTHER_FORMAT = re.compile(
+OTHER_FORMAT = re.compile(
     r"(?:onnx|openvino|original|gguf|mlx|flax|tf|pytorch|tflite|coreml)(?:[-_].*)?",
     re.ASCII | re.DOTALL | re.IGNORECASE,
 )
@@ -114,23 +77,6 @@ _ANSWER = re.compile(
 )
 #: Where the file is, in place of the file.
 _ADDRESS = re.compile(rb"[a-z][a-z0-9+-]{1,15}:/{1,3}[\x21-\x7e]{1,2000}\s{0,9}", re.IGNORECASE)
-_UNFINISHED = (
-    ".incomplete",
-    ".crdownload",
-    ".aria2",
-    ".partial",
-    ".filepart",
-    ".opdownload",
-    ".!ut",
-    ".!qb",
-)
-#: Behind an ending of weights: what browsers call a file until it is whole.
-_UNTIL_WHOLE = (".part", ".tmp", ".download")
-#: A GGUF file that somebody cut into pieces of bytes, which no reader takes.
-_PIECE = re.compile(
-    r"(.*\.gguf[-._]?(?:split|part)[-._]?)(?:[a-z]{1,2}|[0-9]{1,3}(?:[-._]?of[-._]?[0-9]{1,3})?)",
-    re.ASCII | re.IGNORECASE | re.DOTALL,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,19 +98,9 @@ def find(name: str, head: bytes, size: int) -> StandIn | None:
     base = name.rpartition("/")[2]
     if is_unfinished(name):
         return StandIn(
-            what="what a download left that did not finish",
+            what="what a download, a copy or a save left that did not finish",
             reason="unfinished-download",
-            fix="let the download finish, or remove the partial file",
-        )
-    if (piece := _PIECE.fullmatch(base)) and head.startswith(b"GGUF"):  # the first one of them
-        pieces, whole = shlex.quote(piece[1]), re.split(r"(?i)(?<=\.gguf)", piece[1])[0]
-        return StandIn(
-            what="a piece of a file that was cut",
-            reason="stand-in",
-            fix=f"join the pieces in their order, and remove them: cat {pieces}* > "
-            f"{shlex.quote(whole)}",
-            why="no reader of GGUF takes it: the parts that they take are named "
-            "NAME-00001-of-00002.gguf",
+            fix="let the download finish, copy or save the model again, or remove what is partial",
         )
     if base.startswith(".") and base.endswith(".icloud"):
         return _link("a file that iCloud keeps elsewhere")
@@ -225,18 +161,6 @@ def _textual(base: str, text: bytes, size: int) -> StandIn | None:
     return None
 
 
-def is_unfinished(name: str) -> bool:
-    """By the name that a tool gives a file until it is whole."""
-    folder, _, base = name.lower().rpartition("/")
-    if base.endswith(_UNFINISHED):
-        return True
-    for one in (base, folder.rpartition("/")[2]):  # Safari downloads into a folder
-        for ending in _UNTIL_WHOLE:
-            if one.endswith(ending) and _weights(one.removesuffix(ending)):
-                return True
-    return False
-
-
 def is_model(path: str) -> bool:
     """Whether a file is by its name a whole model, or a part of one. `path` is from the folder of
     an index: what lies in any folder below may belong to something smaller."""
@@ -244,7 +168,7 @@ def is_model(path: str) -> bool:
     if _MODEL.fullmatch(base) is None or _NO_MODEL.search(path):
         return False
     top = folder.partition("/")[0]
-    return not folder or base.lower().endswith(".gguf") or _OTHER_FORMAT.fullmatch(top) is not None
+    return not folder or base.lower().endswith(".gguf") or OTHER_FORMAT.fullmatch(top) is not None
 
 
 def _weights(base: str) -> bool:

@@ -139,7 +139,12 @@ def test_parts_of_the_models_own_are_named(
 
 def test_a_module_of_the_models_own_is_refused_where_the_rule_is_on(tmp_path: Path) -> None:
     modules = [*MODULES, {"idx": 2, "type": "custom_st.Transformer"}]
-    files = {**FILES, "modules.json": json.dumps(modules).encode(), "custom_st.py": b"x = 1\n"}
+    files = {
+        **FILES,
+        "modules.json": json.dumps(modules).encode(),
+        "custom_st.py": b"x = 1\n",
+        "1_Pooling/config.json": b"{}",
+    }
     crossing = make_crossing(tmp_path / "project", files)
     switch_on(crossing)
     assert "modules.json: custom_st.Transformer" in crossing.push(code=10)["error"]["why"]

@@ -86,6 +86,7 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_rule_39_a_base_that_only_a_file_names_goes_nowhere(crossing: Crossing, name: str) -> None:
     write(crossing, name, FILES[name])
+    write(crossing, f"{Path(name).parent}/adapter_model.bin", "x")
     made = prepare(crossing, "--dataset", "public")
     assert any("tuned-1" in note and name in note for note in made["warnings"]), made
     denied(crossing, "tuned-1", name)
@@ -142,10 +143,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rule_39_settings_are_read_as_far_as_settings_go(tmp_path: Path) -> None:
     """And what is larger than any settings are counts as a base of its own."""
     path = tmp_path / "sub" / "adapter_config.json"
+    names = ["sub/adapter_config.json", "sub/adapter_model.bin"]
     path.parent.mkdir()
+    (path.parent / "adapter_model.bin").write_bytes(b"x")
     for pad, told in ((0.5, "../tuned-1"), (1.1, "? (it is larger than 1 MiB, and not read)")):
         path.write_text('{"pad": "' + "x" * int(pad * 1024 * 1024) + '", ' + ADAPTER[1:])
-        found = stage.inspect(tmp_path, "directory", ["sub/adapter_config.json"]).claims
+        found = stage.inspect(tmp_path, "directory", names).claims
         assert [claim.base for claim in found] == [told]
 
 

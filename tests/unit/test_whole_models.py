@@ -196,7 +196,7 @@ def test_rule_38_every_spelling_of_an_index_names_what_is_missing(
         "tf_model-{:05d}-of-00003.h5",
         "text_encoder/flax_model-{:05d}-of-00003.msgpack",
         "model_{:02d}_of_03.pt",
-        "model.gguf.part{}of3",
+        "model.part{}of3.gguf",
         "consolidated.shard-{}-of-3",
     ],
 )
@@ -218,10 +218,10 @@ def test_rule_38_parts_that_their_names_tell_are_all_there(
 
 def test_parts_that_are_counted_from_nought_are_whole(tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / f"variables.data-0000{number}-of-00003").write_bytes(bytes(8))
+        (tmp_path / f"vectors-0000{number}-of-00003").write_bytes(bytes(8))
     look(tmp_path)
-    (tmp_path / "variables.data-00001-of-00003").unlink()
-    assert "'variables.data-00001-of-00003'" in refused(tmp_path).what
+    (tmp_path / "vectors-00001-of-00003").unlink()
+    assert "'vectors-00001-of-00003'" in refused(tmp_path).what
 
 
 @pytest.mark.parametrize(
@@ -471,7 +471,7 @@ def test_rule_38_a_saved_model_needs_the_index_of_its_variables(tmp_path: Path) 
     (tmp_path / "export" / "variables" / "variables.index").unlink()
     assert "lacks 'export/variables/variables.index'" in refused(tmp_path).what
     (tmp_path / "export" / "saved_model.pb").unlink()
-    look(tmp_path)
+    assert "'export/variables/variables.index' is not there" in refused(tmp_path).what
 
 
 @pytest.mark.parametrize("packed", ["646c", "c001f06d"])

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from sovgate.errors import SovgateError, VerificationFailed, disk_error
 from sovgate.files import LinkFolder, open_below, same_file
-from sovgate.formats import claims, leftovers, parts, remotecode, standins, tensors
+from sovgate.formats import claims, leftovers, parts, pieces, remotecode, standins, tensors
 from sovgate.formats import huggingface as hf
+from sovgate.formats.folders import Folders
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.links import opened_model
 from sovgate.scanner.child import AHEAD, Found, Look, Scanner
@@ -194,9 +195,11 @@ class _Reader:
         self.card = hf.Card()
         self.states: dict[str, os.stat_result] = {}
         self.sizes: dict[str, int] = {}
-        self.references = References(sizes=self.sizes, alone=root.name if kind == "file" else None)
+        self.folders = Folders(names, alone=root.name if kind == "file" else None)
+        self.references = References(sizes=self.sizes, folders=self.folders)
 
     def run(self, handle: int) -> None:
+        pieces.refuse(self.folders.files)
         # Indices first: what they promise is compared while their shards are read.
         names = sorted(self.names, key=lambda name: not hf.is_index(name))
         opened: deque[_Opened] = deque()

@@ -10,8 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from sovgate.errors import VerificationFailed
-from sovgate.formats import beside, openvino, parts, standins, tensors, tfcheckpoint, tfgraph
+from sovgate.formats import (
+    beside,
+    numbered,
+    openvino,
+    parts,
+    standins,
+    tensors,
+    tfcheckpoint,
+    tfgraph,
+)
 from sovgate.formats import huggingface as hf
+from sovgate.formats.folders import MAX_FILE, Folders, Lack, Needs, Promised, is_below
 
 _AGAIN = "download or save the model again"
 _WHOLE = "copy the whole folder, or download or save the model again"
@@ -44,18 +54,23 @@ class References:
     """Filled while files are read, indices first; `check` is asked when all were."""
 
     sizes: Mapping[str, int]
-    alone: str | None = None
+    folders: Folders
     indices: list[_Index] = field(default_factory=list)
     externals: list[tuple[str, tensors.External]] = field(default_factory=list)
     splits: list[tuple[str, tensors.Split, int]] = field(default_factory=list)
     pointers: list[tuple[str, standins.StandIn]] = field(default_factory=list)
     headers: set[str] = field(default_factory=set)
-    #: Index of a checkpoint of TensorFlow, or a list in JSON -> the files of data that it names.
-    promised: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Index of a checkpoint of TensorFlow, or settings -> what it names.
+    promised: dict[str, Promised] = field(default_factory=dict)
     #: Graph of OpenVINO -> how many bytes of weights it needs.
     graphs: dict[str, int] = field(default_factory=dict)
     #: Name -> what was passed over, and why; filled by `check`.
     strays: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def alone(self) -> str | None:
+        """What a model that is one file is called."""
+        return self.folders.alone
 
     def index(self, name: str, data: bytes) -> None:
         found = hf.index(data, name)
@@ -72,14 +87,14 @@ class References:
         """Of a file that is no tensor file itself: which others it needs."""
         path = self.alone or name
         if (shards := tfcheckpoint.shards(path, source)) is not None:
-            self.promised[name] = shards
+            self.promised[name] = Promised.of(shards)
         elif path.rpartition("/")[2] == "saved_model.pb":
-            if found := tuple(filter(beside.is_below, tfgraph.assets(source))):
-                folder = f"{path.removesuffix('saved_model.pb')}assets/"
-                self.promised[name] = tuple(f"{folder}{asset}" for asset in found)
-        elif beside.may_name(path) and source.size <= beside.MAX_FILE:
-            if found := beside.named(name, source.read(0, source.size)):
-                self.promised[name] = found
+            folder = f"{path.removesuffix('saved_model.pb')}assets/"
+            assets = filter(is_below, tfgraph.assets(source))
+            self.promised[name] = Promised.of(f"{folder}{one}" for one in assets)
+        elif (reader := beside.reader(path)) and source.size <= MAX_FILE:
+            data = source.read(0, source.size)
+            self.promised[name] = beside.read(path, data, reader, self.folders)
         elif openvino.is_graph(path, head) and (end := openvino.weights_end(source)):
             self.graphs[name] = end
 
@@ -109,9 +124,13 @@ class References:
         for index in self.indices:
             self.check_index(index)
         there = self.sizes.keys() | set(_folders(self.sizes))
-        for name, others in self.promised.items():
-            self.check_promised(name, others, there)
+        for name, promised in self.promised.items():
+            self.check_promised(name, promised.needs, there)
+            if promised.lack is not None:
+                raise _lacking(self.shown(name), promised.lack)
         self.check_variables()
+        for absent in numbered.companions(self.folders):
+            raise _alone(absent)
         for name, end in self.graphs.items():
             self.check_graph(name, end)
         names = [self.shown(name) for name in self.sizes if name not in self.strays]
@@ -123,6 +142,8 @@ class References:
             for name in harmless:
                 if parts.is_sibling(name, gap):
                     self.strays[name] = f"its name says that it is one of {gap.count}"
+        for absent in numbered.gaps(self.folders):
+            raise _numbered(absent)
         for group in _groups(self.splits):
             self.check_split(group)
         for name, external in self.externals:
@@ -175,13 +196,16 @@ class References:
             for name, size in self.sizes.items()
         )
 
-    def check_promised(self, name: str, others: Sequence[str], there: Set[str]) -> None:
-        missing = [other for other in others if other not in there]
-        if len(missing) == len(others) and self.other_weights(name):
+    def check_promised(self, name: str, others: Sequence[Needs], there: Set[str]) -> None:
+        missing = [one for one in others if one.path not in there]
+        short = [one for one in others if self.sizes.get(one.path, one.size) < one.size]
+        if missing and len(missing) == len(others) and self.other_weights(name):
             self.strays[name] = "it names no file that is there"
-        elif missing:
+        elif missing or short:
+            lacking = (missing or short)[0]
             raise VerificationFailed(
-                f"{self.shown(name)[:160]!r} names {missing[0][:160]!r}, which is not there",
+                f"{self.shown(name)[:160]!r} names {lacking.path[:160]!r}, which "
+                + ("is not there" if missing else f"is shorter than {lacking.size} bytes"),
                 why="the numbers of the model lie in what it names",
                 fix=_WHOLE,
                 reason="missing-shard",
@@ -286,6 +310,33 @@ def _folders(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         while name := name.rpartition("/")[0]:
             yield name
+
+
+def _lacking(name: str, lack: Lack) -> VerificationFailed:
+    return VerificationFailed(
+        f"{name[:160]!r} {lack.what}", why=lack.why, fix=lack.fix, reason="missing-shard"
+    )
+
+
+def _alone(absent: numbered.Absent) -> VerificationFailed:
+    hidden = absent.name.rpartition("/")[2].startswith(".")
+    return VerificationFailed(
+        f"{absent.name[:160]!r} is not there, and {absent.other[:160]!r} is",
+        why="without the one nobody can read the other",
+        fix="copy the whole folder, also names with a dot: cp -r FOLDER MODEL, not cp FOLDER/*"
+        if hidden
+        else _WHOLE,
+        reason="missing-shard",
+    )
+
+
+def _numbered(absent: numbered.Absent) -> VerificationFailed:
+    return VerificationFailed(
+        f"the model's parts name {absent.name[:160]!r}, which is not there",
+        why=f"parts of a set are counted from 0, and {absent.other[:160]!r} is there",
+        fix=f"{_WHOLE}; if each of the files is whole, give them other names",
+        reason="missing-shard",
+    )
 
 
 def _gap(gap: parts.Gap) -> VerificationFailed:
