@@ -139,12 +139,9 @@ def _listed(found: Sequence[_Piece], there: frozenset[str]) -> str:
     """The pieces for a shell, in their order, from the folder in which they lie."""
     bases = [one.name.rpartition("/")[2] for one in found]
     if len({len(base) for base in bases}) == 1:  # so that a shell sorts them as they are counted
-        stem = f"{found[0].whole}{found[0].mark}"
-        own = {one.name for one in found}
-        wild = "*" if all(name in own for name in there if name.startswith(stem)) else ""
-        if wild or found[0].count is None:
-            wild = wild or "?" * len(found[0].number)
-            return f"{shlex.quote(stem.rpartition('/')[2])}{wild}"
+        stem, own = f"{found[0].whole}{found[0].mark}", {one.name for one in found}
+        if all(name in own for name in there if name.startswith(stem)):
+            return f"{shlex.quote(stem.rpartition('/')[2])}*"
     listed = " ".join(map(shlex.quote, bases[:_SHOWN]))
     return listed if len(bases) <= _SHOWN else f"{listed} … (all {len(bases)})"
 

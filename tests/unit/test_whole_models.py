@@ -196,7 +196,7 @@ def test_rule_38_every_spelling_of_an_index_names_what_is_missing(
         "tf_model-{:05d}-of-00003.h5",
         "text_encoder/flax_model-{:05d}-of-00003.msgpack",
         "model_{:02d}_of_03.pt",
-        "model.part{}of3.gguf",
+        "model.part{}of3.bin",
         "consolidated.shard-{}-of-3",
     ],
 )
