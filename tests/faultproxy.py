@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests import pace
+
 
 class What(enum.Enum):
     LOSE_REQUEST = "the connection breaks before the service hears of it"
@@ -168,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def between(upstream: str, tls: ssl.SSLContext | None = None) -> Iterator[FaultProxy]:
     proxy = FaultProxy(upstream, tls)
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread = threading.Thread(target=proxy.serve_forever, args=(pace.SOON,), daemon=True)
     thread.start()
     try:
         yield proxy

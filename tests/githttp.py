@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests import pace
+
 
 class GitServer(ThreadingHTTPServer):
     daemon_threads = True
@@ -128,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
 def git_server(root: Path, token: str, tls: ssl.SSLContext | None = None) -> Iterator[GitServer]:
     """All bare repositories below `root`, for whoever has the token."""
     with GitServer(root, token, tls) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(pace.SOON,), daemon=True)
         thread.start()
         try:
             yield server

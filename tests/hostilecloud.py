@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests import pace
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -100,7 +102,7 @@ def serving(
     answer: Callable[[Asked], Answer], tls: ssl.SSLContext | None = None
 ) -> Iterator[HostileCloud]:
     cloud = HostileCloud(answer, tls)
-    thread = threading.Thread(target=cloud.serve_forever, daemon=True)
+    thread = threading.Thread(target=cloud.serve_forever, args=(pace.SOON,), daemon=True)
     thread.start()
     try:
         yield cloud

@@ -28,6 +28,8 @@ HANG = 300.0
 _AGAIN = 30.0
 #: For one try of many: a socket that does not answer by then is asked again.
 A_TRY = 5.0
+#: How often a server of ours looks whether it is to stop: its test waits for that.
+SOON = 0.02
 
 
 def pace() -> float:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests import pace
+
 
 class Tunnel(ThreadingHTTPServer):
     daemon_threads = True
@@ -64,7 +66,7 @@ def _relay(source: socket.socket, target: socket.socket) -> None:
 def tunnel(status: int = 200) -> Iterator[Tunnel]:
     """`status`: what it answers to CONNECT; 200 opens the way."""
     server = Tunnel(status)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(pace.SOON,), daemon=True)
     thread.start()
     try:
         yield server

@@ -135,7 +135,7 @@ def stream(rng: random.Random) -> bytes:
     return b"".join(parts)
 
 
-@pytest.mark.parametrize("number", [800, pytest.param(3000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("number", [150, pytest.param(3000, marks=pytest.mark.thorough)])
 def test_no_stream_of_opcodes_that_a_loader_would_run_is_called_clean(number: int) -> None:
     rng = random.Random(SEED)
     counts = compare([stream(rng) for _ in range(number)])
@@ -299,7 +299,7 @@ PACKS: list[Callable[[random.Random, bytes], bytes]] = [
 ]
 
 
-@pytest.mark.parametrize("number", [40, pytest.param(120, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("number", [15, pytest.param(120, marks=pytest.mark.thorough)])
 def test_no_container_whose_content_a_loader_would_run_is_called_clean(
     sprung: None, number: int
 ) -> None:
