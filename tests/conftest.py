@@ -15,7 +15,7 @@ from types import ModuleType
 import hypothesis
 import pytest
 
-from tests import components, effort, pace, servers, summary
+from tests import components, effort, forked, pace, servers, summary
 
 
 def _examples(count: int) -> None:
@@ -111,6 +111,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_sessionfinish() -> None:
     servers.stop_all()
+    forked.stop_all()
 
 
 @pytest.fixture(scope="session")

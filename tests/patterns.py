@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+from tests import forked
 from tests.components import ROOT
 
 PATTERNS = ROOT / "patterns"
@@ -21,14 +20,10 @@ _STORE = re.compile(r"s3://kyc-risk-([a-z-]+)")
 
 
 def sovgate(folder: Path, *words: object) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", "sovgate", *map(str, words)],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(ROOT), "HOME": str(folder), "PATH": "/usr/bin:/bin"},
-    ).stdout
+    environment = {"HOME": str(folder), "PATH": "/usr/bin:/bin"}
+    done = forked.SOVGATE.run(*words, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def lay_out(name: str, folder: Path, *, gitops: Path | None = None) -> None:

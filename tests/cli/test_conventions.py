@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -15,7 +14,7 @@ import pytest
 
 from sovgate.cli import COMMANDS, _emit, _layout, root
 from sovgate.cli._base import Command, LocalPath, _refuse_twice
-from tests import commands
+from tests import commands, forked
 from tests.signers import KeySigner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,13 +57,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sovgate", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-    )
+    return forked.SOVGATE.run(*arguments, env={**os.environ, **environment})
 
 
 # --- options ----------------------------------------------------------------------------------

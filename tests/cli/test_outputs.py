@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from sovgate.surface._verbs import verbs
-from tests.zones import ROOT, make_sides
+from tests import forked
+from tests.zones import make_sides
 
 VERBS = {verb.path: verb for verb in verbs()}
 
@@ -18,14 +17,8 @@ def outputs(folder: Path, *words: str) -> dict[str, str]:
     """What the command writes to $GITHUB_OUTPUT."""
     path = folder.parent / "output"
     path.write_text("")
-    done = subprocess.run(
-        [sys.executable, "-m", "sovgate", *words, "--format", "github"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "GITHUB_OUTPUT": str(path)},
-    )
+    environment = {**os.environ, "GITHUB_OUTPUT": str(path)}
+    done = forked.SOVGATE.run(*words, "--format", "github", cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.findall(
         r"^([a-z-]+)<<(sovgate-[0-9a-f]{32})\n(.*?)\n\2$",

@@ -6,13 +6,13 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests import forked
 from tests.signers import KeySigner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,14 +41,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.run(
-        [sys.executable, "-m", "sovgate", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=env,
-    )
+    return forked.SOVGATE.run(*arguments, env={**os.environ, **environment})
 
 
 def ok(*arguments: str, **environment: str) -> str:

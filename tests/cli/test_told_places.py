@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.crossing import Crossing, make_crossing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,14 +27,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sovgate", *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **environment},
-    )
+    given = {"PATH": os.environ["PATH"], **environment}
+    return forked.SOVGATE.run(*arguments, cwd=folder, env=given)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests import forked
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -45,22 +43,9 @@ class Ran:
 def sovgate(
     folder: Path, *words: str, form: str = "json", limit: int | None = None, **environ: str
 ) -> Ran:
-    def bound() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        if os.geteuid() == 0:  # root, too, shall obey the modes of files
-            for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-                ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-
-    done = subprocess.run(
-        [sys.executable, "-m", "sovgate", *words, "--format", form],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=bound,
-        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **environ},
-    )
+    more = {"obeys_modes": True} if limit is None else {"obeys_modes": True, "file_size": limit}
+    given = {"PATH": os.environ["PATH"], **environ}
+    done = forked.SOVGATE.run(*words, "--format", form, cwd=folder, env=given, **more)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     document = json.loads(done.stdout) if form == "json" and done.stdout else {}
     return Ran(done.returncode, document.get("error", {}), done.stderr)

@@ -5,24 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import forked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FROZEN = sorted(path for path in (Path(__file__).parent / "v0").glob("*") if path.is_dir())
 
 
 def sovgate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sovgate", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
-    )
+    return forked.SOVGATE.run(*words, cwd=folder, env={"PATH": os.environ["PATH"]})
 
 
 def files(folder: Path) -> dict[str, bytes]:

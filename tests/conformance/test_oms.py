@@ -5,10 +5,8 @@ model_signing. What is refused on purpose stands in `omscases.STRICTER` and in d
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests import components
+from tests import components, forked
 from tests.certificates import issue
 from tests.components import ROOT, ModelSigning
 from tests.omscases import CASES, STRICTER, Files, names, payload
@@ -45,13 +43,7 @@ def files(oms_cases: Path) -> Files:
 
 
 def sovgate(*arguments: str | Path) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "sovgate", *map(str, arguments), "--format", "json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    done = forked.SOVGATE.run(*arguments, "--format", "json")
     return done.returncode, json.loads(done.stdout)
 
 
@@ -197,7 +189,7 @@ class Keys:
 
 
 def peer(tool: ModelSigning, *arguments: str | Path) -> None:
-    done = subprocess.run([tool.cli, *arguments], capture_output=True, text=True, check=False)
+    done = forked.MODEL_SIGNING.at(tool.python).run(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -6,12 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.pace import told_to_end
 from tests.workflows import PYTHON, Act, Log, release_tree, uses, wheels, workflow
 
@@ -37,13 +37,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def sovgate(*words: str | Path, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "sovgate", *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.SOVGATE.run(*words, cwd=ROOT)
     assert done.returncode == code, done.stderr
     return done.stdout
 

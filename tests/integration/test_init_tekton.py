@@ -11,14 +11,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import patterns, pipelines
+from tests import forked, patterns, pipelines
 from tests.components import ROOT
 from tests.pipelines import Completed, Finished, Work
 from tests.repositories import Repository, git
@@ -82,12 +81,7 @@ class Project:
         (self.folder / "build").mkdir()  # as Kubernetes makes the folder of a subPath
         image = top / "image"
         image.mkdir()
-        (image / "sovgate").write_text(
-            f"#!{sys.executable}\nimport pathlib, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-            f"from sovgate import links\nlinks.SECRETS = pathlib.Path({str(mounted)!r})\n"
-            "from sovgate.cli import main\nmain()\n"
-        )
-        (image / "sovgate").chmod(0o755)
+        forked.SOVGATE.command(image / "sovgate", patch={"sovgate.links.SECRETS": str(mounted)})
         self.spied: list[str] = []
 
     def start(self, work: Work) -> Completed:

@@ -17,7 +17,7 @@ import yaml
 
 from sovgate.pipeline.look import init
 from sovgate.pipeline.look.scaffold import actions
-from tests import components, containers
+from tests import components, containers, forked
 from tests.workflows import OFFLINE, PYTHON, Log, release_tree, wheels
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,13 +174,8 @@ def git(folder: Path, *words: str) -> str:
 
 
 def sovgate(folder: Path, *words: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "sovgate", *words],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    done = forked.SOVGATE.run(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.thorough  # nine steps, each of which builds its environment

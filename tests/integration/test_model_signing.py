@@ -22,7 +22,7 @@ from sovgate.stages import inventory, verify
 from sovgate.stages.inventory import Scope
 from sovgate.stages.sign import sign
 from sovgate.stages.trust import Trusted
-from tests import components
+from tests import components, forked
 from tests.certificates import issue
 from tests.components import ModelSigning
 from tests.signers import CURVES, KeySigner
@@ -63,9 +63,7 @@ class Peer:
         (folder / "key.pub").write_bytes(signer.public_key.pem)
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.tool.cli, *arguments], capture_output=True, text=True, check=False
-        )
+        return forked.MODEL_SIGNING.at(self.tool.python).run(*arguments)
 
     def sign(self, model: Path, *more: str | Path, to: Path | None = None) -> bytes:
         to = to or self.folder / "theirs.sig"

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 import yaml
 
 from sovgate.surface.tekton import USER
-from tests import components, containers, pipelines
+from tests import components, containers, forked, pipelines
 from tests.pipelines import PIPELINES, Completed, Execute, Finished, Work
 from tests.signers import KeySigner
 from tests.steps import read
@@ -265,12 +264,7 @@ def on_this_machine(top: Path) -> Sides:
     lay_out(top, place)
     image = top / "image"
     image.mkdir()
-    command = image / "sovgate"
-    command.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from sovgate.cli import main\nmain()\n"
-    )
-    command.chmod(0o755)
+    forked.SOVGATE.command(image / "sovgate")
 
     def start(folder: Path, work: Work) -> Completed:
         env = {

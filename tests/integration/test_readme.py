@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import forked
 from tests.workflows import PYTHON, Act, release_tree, wheels, workflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,14 +30,7 @@ def test_the_first_commands_push_by_the_first_project_file(tmp_path: Path) -> No
     (tmp_path / "model/weights.bin").write_bytes(b"weights")
     (tmp_path / "sovgate.yaml").write_text(project.replace("/mnt/eu-store", str(tmp_path / "eu")))
     for line in ["sovgate keys generate encrypt -o keys/eu.pem", *shown.splitlines()]:
-        done = subprocess.run(
-            [sys.executable, "-m", "sovgate", *line.split()[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={"PYTHONPATH": str(ROOT)},
-        )
+        done = forked.SOVGATE.run(*line.split()[1:], cwd=tmp_path, env={})
         assert done.returncode == 0, line + done.stdout + done.stderr
     assert (tmp_path / "eu/releases/churn/1.0.0.json").is_file()
 

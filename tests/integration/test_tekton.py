@@ -10,7 +10,6 @@ import copy
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import jsonschema
 import pytest
 
 from sovgate.cli._emit import ARTIFACT_RESULT, Report, emit
+from tests import forked
 from tests.conformance.keys import kms_key
 from tests.faultproxy import between
 from tests.firm import HOST, firm_in
@@ -143,12 +143,7 @@ def run(
     env |= pod
     image = folder.parent / "image"
     image.mkdir(exist_ok=True)
-    command = image / "sovgate"
-    command.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from sovgate.cli import main\nmain()\n"
-    )
-    command.chmod(0o755)
+    forked.SOVGATE.command(image / "sovgate")
     env["PATH"] = f"{image}:/usr/bin:/bin"
     return subprocess.run(
         [prepared.written(folder.parent)],
@@ -170,13 +165,7 @@ def source(tmp_path: Path) -> Path:
     model = tmp_path / "source" / "build" / "churn"
     model.mkdir(parents=True)
     (model / "weights.bin").write_bytes(b"weights")
-    done = subprocess.run(
-        [sys.executable, "-m", "sovgate", "keys", "generate", "sign", "-o", tmp_path / "sign.pem"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.SOVGATE.run("keys", "generate", "sign", "-o", tmp_path / "sign.pem", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return tmp_path / "source"
 
