@@ -37,6 +37,8 @@ _CHECKPOINT_PATH = re.compile(
 )
 _BLOB = re.compile(rb"\"@model_path/([\x21-\x7e]{1,512}?)\"")
 _DISTCP = re.compile(rb"__[0-9]{1,9}_[0-9]{1,9}\.distcp")
+#: Keys of ONNX Runtime GenAI that name a file.
+_GENAI = ("filename", "adapter_filename", "config_filename")
 _STEP = re.compile(rb"\s*(global_step[0-9]{1,12})\s*")
 _ITERATION = re.compile(rb"\s*([0-9]{1,12}|release)\s*")
 _SYMBOL = re.compile(r"-symbol\.json\Z")
@@ -113,11 +115,12 @@ def _onnx_genai(data: bytes, here: Here) -> Iterator[Needs | Lack]:
             waiting += one
         elif isinstance(one, dict):
             waiting += one.values()
-            yield from named(here, [one.get("filename"), one.get("adapter_filename")])
+            yield from named(here, (one.get(key) for key in _GENAI))
 
 
-def _tensorrt_llm(data: bytes, here: Here) -> Iterator[Needs | Lack]:
-    """One file for each rank: of a checkpoint in safetensors, or built engines."""
+def _config(data: bytes, here: Here) -> Iterator[Needs | Lack]:
+    """Of TensorRT-LLM one file for each rank: of a checkpoint in safetensors, or built engines. Of
+    transformers any weights at all."""
     top = loaded(data)
     engine = inner(top, "pretrained_config", "mapping")
     world = (engine or inner(top, "mapping")).get("world_size")
@@ -125,6 +128,30 @@ def _tensorrt_llm(data: bytes, here: Here) -> Iterator[Needs | Lack]:
         ending = "engine" if engine else "safetensors"
         for rank in range(min(world, _MAX_RANKS)):
             yield Needs(path=here.at(f"rank{rank}.{ending}"))
+    kinds = values(inner({"top": top}, "top").get("architectures"))
+    if kinds and isinstance(kinds[0], str) and not here.folder and here.folders.without_weights:
+        yield Lack(
+            what=f"is of a model ({kinds[0][:80]}), and no weights lie in the folder",
+            why="the numbers of the model are in no file",
+            fix="save it again: model.save_pretrained(FOLDER); or download it again: hf download "
+            "ORG/NAME --local-dir MODEL",
+        )
+
+
+def _sentences(_: bytes, here: Here) -> Iterator[Needs | Lack]:
+    """Without the list of modules the library takes others, and the numbers are others too."""
+    yield from named(here, ["modules.json"])
+
+
+def _keras(data: bytes, here: Here) -> Iterator[Needs | Lack]:
+    """A model of Keras as a folder: an archive `.keras` that was unpacked, or a preset."""
+    told = "keras_version" in inner({"top": loaded(data)}, "top")
+    if told and here.has("config.json") and not here.weights():
+        yield Lack(
+            what=f"is of a model of Keras, and {here.at('model.weights.h5')[:160]!r} is not there",
+            why="the numbers of the model lie in it",
+            fix="copy the whole folder, or save the model again: model.save('NAME.keras')",
+        )
 
 
 def _tensorflow(data: bytes, here: Here) -> Iterator[Needs | Lack]:
@@ -208,12 +235,14 @@ _TABLE: tuple[tuple[re.Pattern[str], Reader], ...] = (
     (re.compile(r".*\.mil", _ASCII), _core_ml_program),
     (re.compile(r"model_index\.json", _ASCII), components.diffusers),
     (re.compile(r"modules\.json", _ASCII), components.sentence_transformers),
+    (re.compile(r"config_sentence_transformers\.json", _ASCII), _sentences),
+    (re.compile(r"metadata\.json", _ASCII), _keras),
     (re.compile(r"router_config\.json", _ASCII), components.sentence_router),
     (re.compile(r"adapter_config\.json", _ASCII), components.adapter),
     (re.compile(r"(?:ndarray|tensor)-cache(?:-[a-z0-9]{1,16})?\.json", _ASCII), _mlc),
     (re.compile(r"mlc-chat-config\.json", _ASCII), _mlc_chat),
     (re.compile(r"genai_config\.json", _ASCII), _onnx_genai),
-    (re.compile(r"config\.json", _ASCII), _tensorrt_llm),
+    (re.compile(r"config\.json", _ASCII), _config),
     (re.compile(r"checkpoint", _ASCII), _tensorflow),
     (re.compile(r"(?:__[0-9]+)?\.metadata", _ASCII), _torch),
     (re.compile(r"latest", _ASCII), _deepspeed),

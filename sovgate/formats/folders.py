@@ -13,6 +13,7 @@ from functools import cached_property
 from sovgate import strict
 from sovgate.errors import Malformed, VerificationFailed
 from sovgate.files import check_name
+from sovgate.formats import parts
 from sovgate.formats.endings import WEIGHTS
 from sovgate.formats.standins import OTHER_FORMAT
 
@@ -28,6 +29,11 @@ _NO_WEIGHTS = re.compile(
     r"tokeniz|vocab|sentencepiece|spiece|optimizer|scheduler|rng_state|random_states|training_args"
     r"|(?:^|[-_.])scaler|imatrix",
     re.IGNORECASE,
+)
+#: Files beside a model that have no ending, or one of vocabularies, notes and signatures.
+_TEXTS = re.compile(
+    r"[A-Z][A-Z_-]*|\.git[a-z]*|.*\.(?:model|spm|tiktoken|vocab|bpe|jinja|jinja2|sig|asc|sha256|md5)",
+    re.ASCII | re.DOTALL,
 )
 #: What a program for inference alone makes of a model, folder by folder.
 _EXPORTED = re.compile(r".*\.(?:onnx|neuron|trt|engine)|openvino_.*\.xml", re.DOTALL)
@@ -47,10 +53,12 @@ class Folders:
         self.weights_below: set[str] = set()
         self.exports: set[str] = set()
         self.trained: set[str] = set()
+        self.endings: set[tuple[str, str]] = set()
         for name in self.files:
             folder, _, base = name.rpartition("/")
             above = [folder, *_above(folder)]
             self.there.update(above)
+            self.endings.add((folder, base.lower().rpartition(".")[2]))
             if _EXPORTED.fullmatch(base):
                 self.exports.add(folder)
             if base.lower().rpartition(".")[2] in _LOADED and not _NO_WEIGHTS.search(base):
@@ -58,6 +66,14 @@ class Folders:
                 self.weights_below.update(above)
             if base.endswith((".distcp", "_model_states.pt")):
                 self.trained.update(above)
+
+    @cached_property
+    def without_weights(self) -> bool:
+        """Whether all that there is are texts, pictures, settings and vocabularies."""
+        return all(
+            parts.is_other(name) or _TEXTS.fullmatch(name.rpartition("/")[2]) is not None
+            for name in self.files
+        )
 
     @cached_property
     def other_formats(self) -> frozenset[str]:

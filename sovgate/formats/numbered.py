@@ -29,15 +29,17 @@ _PATTERNS = tuple(re.compile(one, re.ASCII | re.DOTALL) for one in _SETS)
 _ALSO_STEPS = re.compile(r"(?P<folder>(?:.*/)?)weights\.", re.DOTALL)
 #: Words of which a name has one, or none of the patterns fits. There may be very many names.
 _WORDS = ("rank", "consolidated.", "weights.", "model_part-")
-#: A file that is of no use alone, and the one beside it that says what is in it, as alternatives.
+#: What is of no use alone, and what says what is in it, as alternatives; `*` is any name there.
 _COMPANIONS = (
-    (r"(?P<a>.+)\.data-[0-9]{5}-of-[0-9]{5}", (r"{a}.index",)),  # TensorFlow
-    (r"(?P<a>(?:.*/)?)[^/]+\.distcp", (r"{a}.metadata", r"{a}__0.metadata")),  # torch
-    (r"(?P<a>(?:.*/)?[^/]+\.mlpackage)/.+", (r"{a}/Manifest.json",)),  # Core ML
-    (r"(?P<a>(?:.*/)?[^/]+\.mlmodelc)/.+", (r"{a}/coremldata.bin",)),
+    (r"(?P<a>.+)\.data-[0-9]{5}-of-[0-9]{5}", ("{a}.index",)),  # TensorFlow
+    (r"(?P<a>(?:.*/)?)[^/]+\.distcp", ("{a}.metadata", "{a}__0.metadata")),  # torch
+    (r"(?P<b>(?P<a>(?:.*/)?)[^/]+\.onnx)[._]data(?:_[0-9]+)?", ("{b}", "{a}*.onnx")),
+    (r"(?P<b>(?P<a>(?:.*/)?)openvino_[^/]*)\.bin", ("{b}.xml", "{a}*.xml")),
+    (r"(?P<a>(?:.*/)?[^/]+\.mlpackage)/.+", ("{a}/Manifest.json",)),  # Core ML
+    (r"(?P<a>(?:.*/)?[^/]+\.mlmodelc)/.+", ("{a}/coremldata.bin",)),
 )
 _NEED = tuple((re.compile(one, re.ASCII | re.DOTALL), others) for one, others in _COMPANIONS)
-_LONELY = (".data-", ".distcp", ".mlpackage/", ".mlmodelc/")
+_LONELY = (".data-", ".distcp", ".onnx", "openvino_", ".mlpackage/", ".mlmodelc/")
 #: Parts of one set that are looked at.
 _MAX = 100_000
 
@@ -88,6 +90,13 @@ def companions(folders: Folders) -> Iterator[Absent]:
             continue
         for pattern, others in _NEED:
             match = pattern.fullmatch(name)
-            wanted = [other.format(a=match["a"]) for other in others] if match else []
-            if wanted and not any(other in folders.files for other in wanted):
+            wanted = [other.format(**match.groupdict()) for other in others] if match else []
+            if wanted and not any(_there(folders, other) for other in wanted):
                 yield Absent(name=wanted[0], other=name)
+
+
+def _there(folders: Folders, path: str) -> bool:
+    folder, _, base = path.rpartition("/")
+    if base.startswith("*."):
+        return (folder, base[2:]) in folders.endings
+    return path in folders.files

@@ -316,6 +316,18 @@ WHOLE: dict[str, Model] = {
         "config.json": {"pretrained_config": {"mapping": {"world_size": 1}}},
         **names("rank0.engine"),
     },
+    "a tokenizer": {"config.json": {"model_type": "gpt2"}, **names("tokenizer.json")},
+    "weights of a format that is not known": {
+        "config.json": {"architectures": ["X"]},
+        **names("weights.rknn"),
+    },
+    "weights in another folder": {"config.json": {"architectures": ["X"]}, **names("Q4/m.gguf")},
+    "a model of Keras as a folder": {
+        "metadata.json": {"keras_version": "3.8.0"},
+        **names("config.json", "model.weights.h5"),
+    },
+    "metadata of a data set": {"metadata.json": {"keras_version": "3"}, **names("x.csv")},
+    "graphs that share their weights": names("decoder.onnx", "encoder.onnx", "model.onnx_data"),
     "settings of transformers": {"config.json": {"model_type": "bert", "mapping": {"a": 1}}},
     "ranks that wrote no file": {
         ".metadata": b"\x80__2_0.distcp",
@@ -381,7 +393,30 @@ def test_a_whole_model_passes(name: str) -> None:
     look(WHOLE[name])
 
 
+LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
 INCOMPLETE: list[tuple[Model, str]] = [
+    (
+        {
+            "config.json": LLAMA,
+            **names("tokenizer.model", "tokenizer.json", "README.md", "LICENSE", ".gitattributes"),
+        },
+        "is of a model (LlamaForCausalLM), and no weights lie in the folder",
+    ),
+    (
+        {"config_sentence_transformers.json": {}, **names("model.safetensors")},
+        "names 'modules.json', which is not there",
+    ),
+    (
+        {"metadata.json": {"keras_version": "3.8.0"}, "config.json": {"class_name": "Functional"}},
+        "'model.weights.h5' is not there",
+    ),
+    (names("onnx/model.onnx_data", "onnx/model.onnx_data_1", "a.onnx"), "'onnx/model.onnx' is not"),
+    (names("model.onnx.data"), "'model.onnx' is not there"),
+    (names("openvino_model.bin"), "'openvino_model.xml' is not there"),
+    (
+        {"genai_config.json": {"model": {"speech": {"config_filename": "audio.json"}}}},
+        "names 'audio.json', which is not there",
+    ),
     ({"adapter_config.json": ADAPTER}, "'adapter_model.safetensors' is not there"),
     (
         {
@@ -479,7 +514,7 @@ READ = [
     *("model_index.json", "modules.json", "router_config.json", "adapter_config.json"),
     *("ndarray-cache.json", "mlc-chat-config.json", "genai_config.json", "config.json"),
     *("checkpoint", ".metadata", "latest", "a-symbol.json", "MLmodel", "meta.yaml", "m.mil"),
-    *("Manifest.json", "model.json", "latest_checkpointed_iteration.txt"),
+    *("Manifest.json", "model.json", "latest_checkpointed_iteration.txt", "metadata.json"),
 ]
 
 
