@@ -138,11 +138,6 @@ def _config(data: bytes, here: Here) -> Iterator[Needs | Lack]:
         )
 
 
-def _sentences(_: bytes, here: Here) -> Iterator[Needs | Lack]:
-    """Without the list of modules the library takes others, and the numbers are others too."""
-    yield from named(here, ["modules.json"])
-
-
 def _keras(data: bytes, here: Here) -> Iterator[Needs | Lack]:
     """A model of Keras as a folder: an archive `.keras` that was unpacked, or a preset."""
     told = "keras_version" in inner({"top": loaded(data)}, "top")
@@ -235,7 +230,6 @@ _TABLE: tuple[tuple[re.Pattern[str], Reader], ...] = (
     (re.compile(r".*\.mil", _ASCII), _core_ml_program),
     (re.compile(r"model_index\.json", _ASCII), components.diffusers),
     (re.compile(r"modules\.json", _ASCII), components.sentence_transformers),
-    (re.compile(r"config_sentence_transformers\.json", _ASCII), _sentences),
     (re.compile(r"metadata\.json", _ASCII), _keras),
     (re.compile(r"router_config\.json", _ASCII), components.sentence_router),
     (re.compile(r"adapter_config\.json", _ASCII), components.adapter),

@@ -6,7 +6,7 @@ Each question takes the same short time, whatever settings ask: they are hostile
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,7 +36,7 @@ _TEXTS = re.compile(
     re.ASCII | re.DOTALL,
 )
 #: What a program for inference alone makes of a model, folder by folder.
-_EXPORTED = re.compile(r".*\.(?:onnx|neuron|trt|engine)|openvino_.*\.xml", re.DOTALL)
+_EXPORTED = frozenset({"onnx", "neuron", "trt", "engine"})
 
 
 class Folders:
@@ -54,18 +54,27 @@ class Folders:
         self.exports: set[str] = set()
         self.trained: set[str] = set()
         self.endings: set[tuple[str, str]] = set()
+        found: dict[str, list[str]] = {}
         for name in self.files:
             folder, _, base = name.rpartition("/")
-            above = [folder, *_above(folder)]
-            self.there.update(above)
-            self.endings.add((folder, base.lower().rpartition(".")[2]))
-            if _EXPORTED.fullmatch(base):
-                self.exports.add(folder)
-            if base.lower().rpartition(".")[2] in _LOADED and not _NO_WEIGHTS.search(base):
+            found.setdefault(folder, []).append(base)
+        for folder, bases in found.items():
+            self._add(folder, bases)
+
+    def _add(self, folder: str, bases: Sequence[str]) -> None:
+        above = [folder, *_above(folder)]
+        self.there.update(above)
+        for base in bases:
+            ending = base.lower().rpartition(".")[2]
+            self.endings.add((folder, ending))
+            if ending in _LOADED and not _NO_WEIGHTS.search(base):
                 self.weights.add(folder)
-                self.weights_below.update(above)
+            if ending in _EXPORTED or (ending == "xml" and base.startswith("openvino_")):
+                self.exports.add(folder)
             if base.endswith((".distcp", "_model_states.pt")):
                 self.trained.update(above)
+        if folder in self.weights:
+            self.weights_below.update(above)
 
     @cached_property
     def without_weights(self) -> bool:

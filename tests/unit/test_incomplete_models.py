@@ -403,10 +403,6 @@ INCOMPLETE: list[tuple[Model, str]] = [
         "is of a model (LlamaForCausalLM), and no weights lie in the folder",
     ),
     (
-        {"config_sentence_transformers.json": {}, **names("model.safetensors")},
-        "names 'modules.json', which is not there",
-    ),
-    (
         {"metadata.json": {"keras_version": "3.8.0"}, "config.json": {"class_name": "Functional"}},
         "'model.weights.h5' is not there",
     ),
