@@ -6,14 +6,13 @@ alone is none: documents and programs speak of keys. What follows it must be one
 
 from __future__ import annotations
 
-import base64
-import binascii
 import codecs
 import re
 from collections.abc import Callable
 from typing import Protocol
 
-from sovgate.formats import archives
+from sovgate.formats import archives, key_spellings
+from sovgate.formats.key_spellings import decoded
 from sovgate.formats.secret_forms import IS, PATTERNS, SEQ, Q
 
 #: Of a file that is not text so much is searched at its beginning, and so much at its end.
@@ -80,18 +79,16 @@ _KUBE_SECRET = re.compile(
 _JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{10,2000}\.(eyJ[A-Za-z0-9_-]{10,8000})\.[A-Za-z0-9_-]{40}")
 _JWK = re.compile(rb"\"kty" + Q + rb"\s{0,9}:")
 _JWK_SECRET = re.compile(rb"\"[dk]" + Q + rb"\s{0,9}:\s{0,9}" + Q + rb"[A-Za-z0-9_-]{20,}" + Q)
-#: A PEM file in base64, as Kubernetes keeps it, on one line or on several, at any offset of three.
-_BEGIN64 = (b"LS0tLS1CRUdJTi", b"tLS0tQkVHSU4", b"tLS0tLUJFR0lO")
-_BASE64 = re.compile(rb"(?:" + b"|".join(_BEGIN64) + rb")[A-Za-z0-9+/\r\n \\]{40,8192}")
 #: A key in DER in base64, without what PEM puts around it.
 _DER64 = re.compile(
     rb"M(?:II[A-Za-z0-9+/]{2}[AQgw]IBA|I[GH][A-Za-z0-9+/]AgE[AB]|[A-H][A-Za-z0-9+/]CAQ[AE])"
     rb"[A-Za-z0-9+/\r\n \\]{40,8192}"
 )
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY")
 #: `sovgate data key` writes this and nothing else.
 _COMMITMENT = re.compile(rb"[A-Za-z0-9+/]{43}=\r?\n?")
+#: In two bytes a letter it has less than that.
+_SHORT = 100
 #: Public examples of the providers' own documentation.
 _EXAMPLE = re.compile(rb"EXAMPLE|example", re.ASCII)
 #: A token to be filled in: its own beginning, and one letter over and over.
@@ -191,6 +188,8 @@ def _search(name: str, source: Bytes, head: bytes) -> tuple[str, int | None] | N
     size = source.size
     if head.startswith(_MARK):
         return find(name, utf8(source.read(0, min(size, MAX_TEXT // 16))))
+    if key_spellings.is_wide(head):
+        return find(name, source.read(0, min(size, MAX_TEXT // 16)))
     if size <= WINDOW:
         return find(name, source.read(0, size))
     if b"\0" in head:
@@ -213,7 +212,7 @@ def is_commitment_key(data: bytes) -> bool:
 
 def find(name: str, data: bytes) -> tuple[str, int | None] | None:
     """What secret these bytes of a file hold from its beginning on, and its line; or None."""
-    if is_commitment_key(data):
+    if is_commitment_key(data) or is_commitment_key(key_spellings.narrowed(data[:_SHORT])):
         return "a commitment key", 1
     ending = name.rpartition(".")[2].lower()
     if ending in _BINARY and data[:1] in (b"\x30", b"\xfe"):
@@ -222,12 +221,14 @@ def find(name: str, data: bytes) -> tuple[str, int | None] | None:
         if pattern.match(data):
             return what, None
     base = name.rpartition("/")[2]
-    if base in _NETRC_NAMES and (match := _NETRC.search(data)):
-        return "a password", _line(data, match)
+    settings = base in _NETRC_NAMES or _ENV_NAME.fullmatch(base)
+    text = (key_spellings.narrowed(data) or data) if settings else b""
+    if base in _NETRC_NAMES and (match := _NETRC.search(text)):
+        return "a password", _line(text, match)
     if (known := _find(data, 0)) is not None:
         return known
-    if _ENV_NAME.fullmatch(base) and (match := _ENV.search(data)):
-        return "a password or token", _line(data, match)
+    if _ENV_NAME.fullmatch(base) and (match := _ENV.search(text)):
+        return "a password or token", _line(text, match)
     return None
 
 
@@ -238,7 +239,18 @@ def _line(data: bytes, match: re.Match[bytes]) -> int:
 
 def _find(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
     """`lines` are those before these bytes, None where nobody counted."""
+    for start, end in key_spellings.words(data):
+        before = None if lines is None else lines + data.count(b"\n", 0, start)
+        if (found := _in_text(data[start:end], before)) is not None:
+            return found
+    if (key := key_spellings.binary_key(data)) is not None:
+        return key[0], None
+    narrow = key_spellings.narrowed(data)
+    found = _in_text(narrow, None) if narrow else None
+    return None if found is None else (found[0], None)
 
+
+def _in_text(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
     def line(at: int) -> int | None:
         return None if lines is None else lines + data.count(b"\n", 0, at) + 1
 
@@ -253,20 +265,21 @@ def _find(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
             if inside or example or _FILLER.fullmatch(match.group()):
                 continue
             return what, line(at)
-    for match in _BASE64.finditer(data) if any(begin in data for begin in _BEGIN64) else ():
-        if _holds_private(match.group()):
-            return "a private key in base64", line(match.start())
+    if (place := key_spellings.base64_key(data)) is not None:
+        return "a private key in base64", line(place)
+    if (in_hex := key_spellings.hex_key(data)) is not None:
+        return in_hex[0], line(in_hex[1])
     for match in _DER64.finditer(data):
         if _is_key(match.group()):
             return "a private key in base64", line(match.start())
     for match in _LOGIN.finditer(data):
-        if b":" in _decoded(match.group(1)):
+        if b":" in decoded(match.group(1)):
             return "a password of a registry", line(match.start())
     kube = _KUBE_SECRET.search(data) if b"clusters" in data and _KUBE.search(data) else None
     if kube is not None:
         return "a token or password of Kubernetes", line(kube.start(1))
     for match in _JWT.finditer(data) if b"eyJ" in data else ():
-        if b"kubernetes" in _decoded(match.group(1).translate(_URL_SAFE)):
+        if b"kubernetes" in decoded(match.group(1).translate(_URL_SAFE)):
             return "a service account token of Kubernetes", line(match.start())
     found = _JWK.search(data)
     if found and _JWK_SECRET.search(data):
@@ -274,23 +287,9 @@ def _find(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
     return None
 
 
-def _holds_private(text: bytes) -> bool:
-    """Whether base64, from any of its four places on, says that it is a private key in PEM."""
-    clean = re.sub(rb"\\[rn]|[\r\n \\]", b"", text)
-    return any(_PRIVATE.search(_decoded(clean[skip:])) for skip in range(4))
-
-
 def _is_key(text: bytes) -> bool:
-    data = _decoded(re.sub(rb"\\[rn]|[\r\n \\]", b"", text))
+    data = decoded(re.sub(rb"\\[rn]|[\r\n \\]", b"", text))
     return any(pattern.match(data) for what, pattern in STORES if what == "a private key")
-
-
-def _decoded(text: bytes) -> bytes:
-    """As much of it as is whole; nothing where it is no base64."""
-    try:
-        return base64.b64decode(text[: len(text) // 4 * 4])
-    except binascii.Error:
-        return b""
 
 
 def masked(text: str) -> str:

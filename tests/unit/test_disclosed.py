@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from sovgate.errors import ConfigError
+from sovgate.errors import ConfigError, PolicyDenied
 from sovgate.formats import dataset, disclosed
+from sovgate.pipeline.rollout.rollback import rollback
 from sovgate.stages import attest
 from tests.crossing import Crossing, make_crossing
 
@@ -141,6 +142,24 @@ def test_rule_38_no_command_writes_evidence_that_holds_a_secret(crossing: Crossi
     assert "foreign.json holds a secret" in crossing.json(*said, code=10)["error"]["what"]
     assert not (crossing.base / "bom.json").exists()
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        f"the token {TOKEN} leaked",
+        f"see https://u:{TOKEN}@h/incident",
+        "see https://h/x?sig=" + "a1" * 20,
+        "it was " + PEM.replace("\n", " "),
+    ],
+)
+def test_rule_29_a_reason_that_is_signed_and_committed_holds_no_secret(reason: str) -> None:
+    with pytest.raises(PolicyDenied) as caught:
+        rollback(zone="eu", reason=reason)
+    error = caught.value
+    assert (error.reason, int(error.exit_code)) == ("no-secrets", 10)
+    assert "the reason holds a secret: a" in error.what
+    assert TOKEN not in str(vars(error))
 
 
 @pytest.mark.parametrize("readable", [True, False])

@@ -173,6 +173,21 @@ def refuse_carried(name: str, data: bytes, statement: Statement | None) -> None:
         )
 
 
+def refuse_text(what: str, text: str, *, kept: str) -> None:
+    """The same of a text that somebody typed; `kept` says where it would stay."""
+    from sovgate.formats import disclosed
+
+    found = disclosed.in_value({"text": text}, commitments=True)
+    if found is not None:
+        raise PolicyDenied(
+            f"{what} holds a secret: {found.removesuffix(' in text')}",
+            why=f"it would stay in {kept}",
+            fix="write it without that; if somebody else can have seen it, replace that key or "
+            "token wherever it is used",
+            reason=NO_SECRETS,
+        )
+
+
 def _told(statement: Statement) -> str | None:
     """Documents of other tools hold digests in base64, which look like commitment keys."""
     from sovgate.formats import disclosed

@@ -18,6 +18,7 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.formats.promotion import REASON, Promotion
+from sovgate.pipeline.decide.admission import refuse_text
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.pipeline.rollout.agreement import plan
@@ -110,6 +111,7 @@ def _reason(text: str) -> str:
             fix='write the reason in one line, for example --reason "P95 at 240 ms since 14:05"',
             reason="bad-reason",
         )
+    refuse_text("the reason", text, kept="a signed record and in the history of the repository")
     return text
 
 
