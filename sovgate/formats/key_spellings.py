@@ -141,7 +141,8 @@ _DER_HEX = re.compile(
     % (_hex(b"02", b"01", b"0[013]", b"(?:0[24]|30)"), _hex(b"30", _HEX, b"06", b"09", b"2[aA]"))
 )
 #: Of what is in hex so many letters are read on: the numbers of a key may be cut.
-_HEX_READ = 16 * 1024
+#: The shortest key, of Ed25519, has more bytes: a program may hold the beginning of one.
+_HEX_READ, _SHORTEST = 16 * 1024, 40
 _IN_HEX = re.compile(rb"[0-9A-Fa-fxX\s:,;.\\\"'_-]+")
 _NO_HEX = re.compile(rb"0[xX]|[^0-9A-Fa-f]")
 _PEM = re.compile(
@@ -158,7 +159,8 @@ def hex_key(data: bytes) -> tuple[str, int] | None:
                 return TOO_MANY, match.start()
             if _PEM.match(plain):
                 return "a private key in hex", match.start()
-            if (found := binary_key(plain)) is not None and found[1] == 0:
+            found = binary_key(plain) if len(plain) >= _SHORTEST else None
+            if found is not None and found[1] == 0:
                 return f"{found[0]} in hex", match.start()
     return None
 
@@ -182,16 +184,21 @@ def _marks64(word: bytes) -> tuple[bytes, ...]:
 _MARKS64 = (*_marks64(b"-----BEGIN"), *_marks64(b"PRIVATE KEY"))
 _TWICE = tuple(mark for once in _MARKS64[:3] for mark in _marks64(once))
 _BEFORE, _BEHIND, _STEP64 = 128, 384, 128
+#: Certificates begin so too: more of them than a file of `secrets.WINDOW` has.
+_MAX_MARKS = 5000
 _PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY(?: BLOCK)?-----[\s\S]{16}")
 
 
-def base64_key(data: bytes) -> int | None:
-    """Where a private key in PEM stands in base64, or in base64 twice; None where none does."""
+def base64_key(data: bytes) -> tuple[str, int] | None:
+    """A private key in PEM that is in base64, or in base64 twice, and where."""
+    count = 0
     for mark in (*_MARKS64, *_TWICE):
         at = data.find(mark)
         while at >= 0:
             if _wraps(data[max(0, at - _BEFORE) : at + _BEHIND]):
-                return at
+                return "a private key in base64", at
+            if (count := count + 1) > _MAX_MARKS:
+                return TOO_MANY, at
             at = data.find(mark, at + _STEP64)
     return None
 

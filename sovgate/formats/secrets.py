@@ -265,10 +265,9 @@ def _in_text(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
             if inside or example or _FILLER.fullmatch(match.group()):
                 continue
             return what, line(at)
-    if (place := key_spellings.base64_key(data)) is not None:
-        return "a private key in base64", line(place)
-    if (in_hex := key_spellings.hex_key(data)) is not None:
-        return in_hex[0], line(in_hex[1])
+    for spelled in (key_spellings.base64_key, key_spellings.hex_key):
+        if (known := spelled(data)) is not None:
+            return known[0], line(known[1])
     for match in _DER64.finditer(data):
         if _is_key(match.group()):
             return "a private key in base64", line(match.start())

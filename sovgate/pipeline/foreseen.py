@@ -32,7 +32,11 @@ THROUGH = ("push", "promote")
 def destinations(
     opened: Project, release: Release, zone: str, to: Sequence[str], through: str
 ) -> list[str]:
-    """Each zone once, all of them known to be possible before anything is written."""
+    """Each zone once, all of them known to be possible before anything is written.
+
+    Of several the keys are opened, which each push does again: two names may be one key, and its
+    service tells (RULES 8). Raises ConfigError, reason "shared-key", UsageError, KeyServiceError.
+    """
     from sovgate.pipeline.move.movement import check_call
 
     if through not in THROUGH:
@@ -47,6 +51,8 @@ def destinations(
     for name in names:
         check_call(opened, release, zone, name)
         opened.store(name)
+    for name in names if len(names) > 1 else ():
+        opened.recipient(name)
     return names
 
 

@@ -90,6 +90,12 @@ def test_doctor_names_each_secret_that_git_would_take(tmp_path: Path) -> None:
     (fix,) = (c["fix"] for c in found["checks"] if "not ignored" in c["detail"])  # type: ignore[index]
     subprocess.run(["/bin/sh", "-c", fix], cwd=top, check=True)
     assert checks(top) == ["ok: 4 secret files, all ignored by Git"]
+    text = (top / "sovgate.yaml").read_text()
+    (top / "other.pem").write_bytes((top / "keys/eu-sign.pem").read_bytes())
+    trust = "trust:\n  - {name: ci, key: other.pem, may: [legal]}\n"
+    assert "\ntrust:" not in text
+    (top / "sovgate.yaml").write_text(text + trust)
+    assert checks(top, 3) == ["missing: other.pem is not ignored by Git"]
 
 
 def test_doctor_says_more_of_a_secret_that_git_has(tmp_path: Path) -> None:

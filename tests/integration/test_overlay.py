@@ -127,7 +127,7 @@ def test_rule_42_the_pin_of_another_model_is_never_replaced(repository: Reposito
     assert (error.exit_code, error.reason) == (23, "overlay-taken")
     assert "alpha/1.0.0" in str(error.why)
     assert "beta/1.0.0" in str(error.why)
-    assert "gitops.path" in str(error.fix)
+    assert "into beta/overlays/eu, and write that in zones.eu.gitops.path" in str(error.fix)
     assert repository.tip() == before
     # The first one goes on as before.
     promoted(target(repository, deployment="alpha"), pin("alpha/1.1.0"))
@@ -141,6 +141,7 @@ def test_rule_42_the_pin_of_another_zone_is_never_replaced(repository: Repositor
     assert (error.exit_code, error.reason) == (23, "overlay-taken")
     assert "zone eu" in str(error.why)
     assert "zone us" in str(error.why)
+    assert "into overlays/us, and" in str(error.fix)
     assert repository.tip() == before
 
 

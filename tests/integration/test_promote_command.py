@@ -445,6 +445,23 @@ def test_rule_42_an_overlay_of_another_model_gets_neither_commit_nor_record(desk
     desk.promote("1.1.0", "--dry-run", code=23)
 
 
+def test_rule_42_a_project_whose_model_has_the_same_name_is_not_passed_over(desk: Desk) -> None:
+    """Two projects of two repositories may have one folder in a third, and know nothing of it."""
+    desk.promote("1.0.0")
+    text = desk.repository.show(RELEASE_FILE).decode().replace("churn/1.0.0@", "churn/7.0.0@")
+    desk.repository.person_pushes({RELEASE_FILE: text})
+    for name in ("promotions", "audit"):  # those are in the other project's store
+        shutil.rmtree(desk.crossing.base / "eu-store" / name)
+    tip = desk.repository.tip()
+    error = desk.refused("1.1.0", 23)
+    assert error["reason"] == "branch-differs"
+    assert "a project with a model of the same name promoted it" in error["why"]
+    first, again = error["fix"].split("; or, if no other project uses it, ")
+    assert "zones.eu.gitops.path" in first
+    assert "--again" in again
+    assert (desk.crossing.objects("promotions/"), desk.repository.tip()) == ([], tip)
+
+
 def test_rule_42_a_zone_whose_overlay_builds_on_this_one_stops_it(desk: Desk) -> None:
     sign = "    keys: {sign: keys/home.pem}\n"
     theirs = "    gitops: {repo: ../serving.git/, path: overlays/home/}\n"

@@ -16,7 +16,7 @@ from sovgate.keys import registry
 from sovgate.pipeline.decide.lint import lint
 from sovgate.pipeline.named_keys import Unshared, doubtful, misused, refuse_misused
 from tests import commands
-from tests.crossing import Crossing, make_crossing
+from tests.crossing import Crossing, make_crossing, tree
 from tests.signers import KeySigner
 
 PROJECT = """\
@@ -216,6 +216,39 @@ def test_rule_08_what_a_service_tells_of_a_key_is_compared_with_other_zones(keys
     asked("us", Told(called, KEY))  # type: ignore[type-var] - again, as before each record
     with pytest.raises(ConfigError):
         asked("ap", Told(called, KEY))  # type: ignore[type-var]
+
+
+def test_rule_08_a_release_for_two_zones_asks_their_services_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two aliases: each push would open one of them, and know nothing of the other."""
+    crossing = make_crossing(tmp_path / "project")
+    start, end = "  eu:\n", "datasets:\n"
+    text = (crossing.base / "sovgate.yaml").read_text()
+    zone = text[text.index(start) : text.index(end)]
+    crossing.edit(end, zone.replace(start, "  fr:\n").replace("eu-store", "fr-store") + end)
+    crossing.edit("[home -> eu]", "[home -> eu, home -> fr]")
+    pem = "encrypt: keys/eu-enc.pem, encrypt-public: keys/eu-enc.pub.pem"
+    text = (crossing.base / "sovgate.yaml").read_text()
+    for name in ("one", "two"):
+        text = text.replace(pem, f'encrypt: "awskms:///{ALIAS}-{name}"', 1)
+    (crossing.base / "sovgate.yaml").write_text(text)
+    called = registry.canonical(f"awskms:///{KEY}", crossing.base)
+    asked: list[str] = []
+
+    def open_recipient(uri: str, *_: object) -> Told:
+        asked.append(uri.rpartition("-")[2])
+        return Told(called, KEY)
+
+    monkeypatch.setattr(registry, "open_recipient", open_recipient)
+    before = tree(crossing.base)
+    words = ("release", crossing.model, "--release", "churn/1.0.0", "--zone", "home")
+    for more in ((), ("--dry-run",)):
+        error = crossing.json(*words, "--to", "eu", "--to", "fr", *more, code=3)["error"]
+        assert error["reason"] == "shared-key"
+        assert "zones.fr.keys.encrypt is the same key as zones.eu.keys.encrypt" in error["what"]
+    assert asked == ["one", "two"] * 2
+    assert tree(crossing.base) == before
 
 
 def doubts(keys: Path, *changes: tuple[str, str], more: str = "") -> list[str]:

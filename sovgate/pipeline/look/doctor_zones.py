@@ -4,9 +4,10 @@ nothing but the probe of a store that this zone writes to.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -222,12 +223,7 @@ def check_ignored(found: Diagnosis, opened: Project) -> None:
     """Every secret file that the project names, asked of Git: one that it would take is told."""
     from sovgate.git.ignored import is_ignored
 
-    paths = {
-        uri.parse(text, what="key").rest
-        for zone in opened.config.zones.values()
-        for text in (zone.keys.sign, zone.keys.encrypt)
-        if text is not None and not _remote(text, "key") and not text.endswith(".pub.pem")
-    }
+    paths = set(_secret_files(opened))
     states: list[bool | None] = []
     for path in sorted(paths):
         try:
@@ -242,6 +238,21 @@ def check_ignored(found: Diagnosis, opened: Project) -> None:
     loose = _commitment_keys(found, opened)
     if True in states and False not in states and not loose:
         found.say("keys and Git", OK, f"{states.count(True)} secret files, all ignored by Git")
+
+
+def _secret_files(opened: Project) -> Iterator[str]:
+    """Paths of secret keys; where a public half belongs, of what is none (`lint` says that)."""
+    from sovgate.keys.registry import is_private
+
+    zones = [zone.keys for zone in opened.config.zones.values()]
+    for text in (text for keys in zones for text in (keys.sign, keys.encrypt)):
+        if text is not None and not _remote(text, "key") and not text.endswith(".pub.pem"):
+            yield uri.parse(text, what="key").rest
+    public = [text for keys in zones for text in (keys.sign_public, keys.encrypt_public)]
+    for text in (*public, *(entry.key for entry in opened.config.trust or ())):
+        with contextlib.suppress(SovgateError):  # not there or unreadable: said of that key itself
+            if text is not None and is_private(text, opened.base):
+                yield uri.parse(text, what="key").rest
 
 
 def _commitment_keys(found: Diagnosis, opened: Project) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sovgate.errors import GitError
+from sovgate.formats.kustomize import RELEASE_FILE
 from sovgate.git.repo import printable
 from sovgate.pipeline.rollout.settle import intents, pins
 from sovgate.stages import promote as rollouts
@@ -120,14 +121,33 @@ def _differs(
     elif last is None:
         what = f"the branch {state.branch} pins {says}, and no promotion record says so"
         why = "somebody wrote it by hand, or its records were removed"
+    foreign = last is None and found.rollout.claimed(state) is None
+    if foreign:
+        why = (
+            f"the store of zone {found.rollout.zone} has no such release: a project with a model "
+            f"of the same name promoted it, or {why}"
+        )
+    ways = _ways(found, state, says, plan)
     return GitError(
         what,
         why=why,
-        fix=_ways(found, state, says, plan),
+        fix=f"{_own_folder(found.rollout)}; or, if no other project uses it, {ways}"
+        if foreign
+        else ways,
         reason="branch-differs",
         details=tuple(plan.diff.split("\n")[:40])
         if plan.diff and edited and says == str(found.release)
         else (),
+    )
+
+
+def _own_folder(work: Rollout) -> str:
+    """How an overlay that another project of the same model name uses is left to it."""
+    folder = work.target.path or "."
+    return (
+        f"give this project a folder of its own: copy {folder} beside it under another name, with "
+        f"what it builds on and without {RELEASE_FILE}, and write that name in "
+        f"zones.{work.zone}.gitops.path"
     )
 
 

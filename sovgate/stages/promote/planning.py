@@ -294,16 +294,28 @@ def _require_ours(claimed: workloads.Pinned | None, pin: Pin, folder: str) -> No
     if (claimed.model, claimed.zone) == (model, pin.zone):
         return
     other = "model" if claimed.model != model else "zone"
+    who = model if other == "model" else f"zone {pin.zone}"
+    own = _own_folder(folder, model if other == "model" else None, pin.zone)
     raise GitError(
         f"the overlay {folder!r} pins another {other}",
         why=f"{RELEASE_FILE} pins {printable(claimed.release, most=300)} in zone "
         f"{printable(claimed.zone, most=100)} for {printable(str(claimed.workload), most=300)}; "
         f"this is {pin.release.partition('@')[0]} in zone {pin.zone}",
-        fix=f"give {model if other == 'model' else 'zone ' + pin.zone} an overlay of its own, and "
-        f"name its folder in gitops.path; if nothing needs the other pin any more, remove "
-        f"{RELEASE_FILE} and its entry under `patches:`",
+        fix=f"give {who} an overlay of its own: put its kustomization, with what that builds on, "
+        f"into {own}, and write that in zones.{pin.zone}.gitops.path; if nothing needs the other "
+        f"pin any more, remove {RELEASE_FILE} and its entry under `patches:`",
         reason="overlay-taken",
     )
+
+
+def _own_folder(folder: str, model: str | None, zone: str) -> str:
+    """Where an overlay of its own would lie, as `init` lays them out; `model` None for a zone."""
+    above, last = posixpath.split(posixpath.normpath(folder))
+    if model is None:
+        return posixpath.join(above, zone)
+    if posixpath.basename(above) == "overlays":  # beside its base
+        return posixpath.join(posixpath.dirname(above), model, "overlays", last)
+    return posixpath.join(above, model, *([] if last == "." else [last]))
 
 
 def _require_kept(claimed: workloads.Pinned, target: Workload, walk: Walk, folder: str) -> None:
