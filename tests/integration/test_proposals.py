@@ -372,6 +372,45 @@ def test_rule_41_what_was_edited_is_promoted_once_it_is_as_it_was_proposed(team:
     assert team.record(1)["commit"] == tip
 
 
+def test_a_proposal_that_was_edited_and_merged_is_not_called_unmerged(team: Team) -> None:
+    branch = team.forward("1.0.0")["branch"]
+    team.edit_branch(branch, 'name: "server"', 'name: "other"')
+    team.merge(branch)
+    show = ("audit", "show", "churn/1.0.0", "--zone", "eu")
+    edited = "not merged as it was proposed: it waits, was closed, or was edited before"
+    assert edited in team.crossing.run(*show)[1]
+    team.crossing.edit(*reversed(BY_REQUEST))
+    team.forward("1.0.0", "--again")
+    code, text = team.crossing.run(*show)
+    assert code == 0
+    assert f"{edited}; the release was promoted as number 1 later" in text
+
+
+def test_a_dry_run_says_that_it_is_proposed_already(team: Team) -> None:
+    first = team.forward("1.0.0", "--dry-run")
+    made = team.forward("1.0.0")
+    assert (first["already"], first["branch"], first["commit"]) == (False, made["branch"], None)
+    before = (team.records, team.proposals, team.crossing.objects("audit/"))
+    said = team.forward("1.0.0", "--dry-run")
+    assert (said["already"], said["branch"]) == (True, made["branch"])
+    assert said["commit"] == made["commit"]
+    code, text = team.crossing.run("promote", team.pins["1.0.0"], "--zone", "eu", "--dry-run")
+    assert (code, "churn/1.0.0 is proposed already for eu" in text) == (0, True), text
+    assert "open a pull request from" in text
+    team.edit_branch(made["branch"], 'name: "server"', 'name: "other"')
+    assert team.forward("1.0.0", "--dry-run", code=23)["error"]["reason"] == "branch-exists"
+    assert (team.records, team.proposals, team.crossing.objects("audit/")) == before
+
+
+def test_a_dry_run_says_so_of_a_rollback_too(team: Team) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        team.merge(team.forward(version)["branch"])
+    made = team.back()
+    said = team.back("--dry-run")
+    assert (said["already"], said["branch"]) == (True, made["branch"])
+    assert said["commit"] == made["commit"]
+
+
 def test_a_proposal_that_does_not_say_its_bytes_is_recorded_by_its_own_run_alone(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:

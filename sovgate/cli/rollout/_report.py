@@ -40,7 +40,7 @@ def notes(made: RolledOut) -> list[str]:
     place, branch = made.place, made.committed.branch
     found = [f"not checked: {text}" for text in made.unchecked]
     found += [f"beside the pin: {text}" for text in made.committed.beside]
-    if made.proposed and not made.dry_run:
+    if made.proposed and (made.already or not made.dry_run):
         found += [
             f"open a pull request from {branch} to {place.onto} in {place.repo}",
             "nothing is promoted before it is merged; run this again then, and it is recorded",

@@ -346,7 +346,16 @@ def _around(promotion: Promotion, every: Iterable[Promotion]) -> zone_nodes.Arou
                 return zone_nodes.Around(merged=other)
             if promotion.kind != "proposal" and other.kind == "proposal":
                 return zone_nodes.Around(proposed=other)
-    return zone_nodes.Around()
+    if promotion.kind != "proposal":
+        return zone_nodes.Around()
+    later = [
+        other
+        for other in every
+        if other.kind != "proposal"
+        and (other.release, other.record) == (promotion.release, promotion.record)
+        and other.created >= promotion.created
+    ]
+    return zone_nodes.Around(later=min(later, key=lambda one: one.number, default=None))
 
 
 def _names(store: Store, prefix: str) -> Iterator[str]:

@@ -67,10 +67,21 @@ def receipt(
 @dataclass(frozen=True, kw_only=True)
 class Around:
     """What the other records say of one: `proposed` is the proposal that was merged into it, and of
-    a proposal, `merged` the promotion that it became."""
+    a proposal, `merged` the promotion that it became, or `later` one of the same release."""
 
     proposed: Promotion | None = None
     merged: Promotion | None = None
+    later: Promotion | None = None
+
+
+def _end(around: Around) -> str:
+    """What became of a proposal. One that was edited and merged is not what was proposed."""
+    if around.merged is not None:
+        return f"merged as number {around.merged.number}"
+    end = "not merged as it was proposed: it waits, was closed, or was edited before"
+    if around.later is not None:
+        end += f"; the release was promoted as number {around.later.number} later"
+    return end
 
 
 def promotion(
@@ -108,7 +119,7 @@ def promotion(
         what = f"number {told.number} in {told.zone}{before} to {told.release}: {told.reason}"
     if told.kind == "proposal":
         back = f" to go back: {told.reason}" if told.reason else ""
-        end = f"merged as number {around.merged.number}" if around.merged else "not merged"
+        end = _end(around)
         what = f"number {told.number} in {told.zone}: {told.release}{before}{back}; {end}"
     node = Node(
         kind=told.kind,

@@ -67,7 +67,7 @@ def promote(
             judged = found.decide()
         if options.dry_run:
             judged.require()
-            done, already = here, planned.unchanged
+            done, already = found.foresee(checkout, here, planned)
         else:
             done, already = found.run(checkout, state, planned, judged)
         return replace(

@@ -66,8 +66,10 @@ def rollback(
         with work.timer.step("find the way back"):
             chosen = _choose(work, ledger, current, to_release, options.dry_run)
             planned = plan(chosen.candidate, checkout, state)
-        done, already = chosen.candidate.place(state, planned), False
-        if not options.dry_run:
+        if options.dry_run:
+            here = chosen.candidate.place(state, planned)
+            done, already = chosen.candidate.foresee(checkout, here, planned)
+        else:
             done, already = chosen.candidate.run(checkout, state, planned, chosen.judged)
         return RolledBack(
             subject=chosen.candidate.subject,

@@ -5,7 +5,7 @@ Follows the rules of `sovgate.stages.promote` from the audit intent on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from sovgate.errors import (
@@ -115,6 +115,15 @@ class Candidate:
         """The branch that a run would commit to, and nothing done yet."""
         proposes = self.rollout.target.via == "pull-request" and not plan.unchanged
         return Committed(branch=self.proposal if proposes else state.branch)
+
+    def foresee(
+        self, checkout: rollouts.Checkout, here: Committed, plan: rollouts.Plan
+    ) -> tuple[Committed, bool]:
+        """What a run would find of what it is to do: as `run`, for a dry run. Raises GitError."""
+        if plan.unchanged or here.branch == self.rollout.target.branch:
+            return here, plan.unchanged
+        there = checkout.proposed(self.pin, here.branch)
+        return (here, False) if there is None else (replace(here, commit=there.tip), True)
 
     def decide(self) -> Judged:
         """This zone's own policy, on the zone's own facts."""

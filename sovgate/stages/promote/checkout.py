@@ -167,6 +167,11 @@ class Checkout:
                 return self._propose(pin, first, message, before_commit, branch)
             return self._advance(pin, first, message, before_commit)
 
+    def proposed(self, pin: Pin, branch: str) -> OverlayState | None:
+        """The proposal, if its branch is there. Raises GitError "branch-exists", as `push` does."""
+        with _placed(self._target.where):
+            return self._proposed(pin, branch)
+
     # -- reading
 
     def _deepen(self, depth: int) -> None:
