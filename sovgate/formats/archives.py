@@ -16,14 +16,13 @@ from typing import IO, Any, Protocol, cast
 
 from sovgate.errors import Malformed
 from sovgate.formats import containers
+from sovgate.formats.budget import Budget
+from sovgate.formats.budget import TooMuchError as TooMuchError
 
-#: What is unpacked in all: so much, and so many times the size of the file. As `scanner.streams`.
-BASE, FACTOR = 64 * 1024 * 1024, 16
-MAX_MEMBERS, MAX_DEPTH = 100_000, 8
 HEAD, CHUNK = 64 * 1024, 256 * 1024
 #: Of what is unpacked, so much can be gone back to without unpacking it again.
 KEEP = 4 * 1024 * 1024
-#: At once: a directory of a zip archive with `MAX_MEMBERS` names, a long name in a tar.
+#: At once: a directory of a zip archive with as many names as are opened, a long name in a tar.
 MAX_READ = 16 * 1024 * 1024
 _ZIP = (b"PK\3\4", b"PK\5\6")
 #: Where a checksum stands in a tar.
@@ -36,10 +35,6 @@ class Bytes(Protocol):
     @property
     def size(self) -> int: ...
     def read(self, offset: int, count: int) -> bytes: ...
-
-
-class TooMuchError(Exception):
-    """More than is looked through."""
 
 
 class BrokenError(Exception):
@@ -62,21 +57,6 @@ class Whole:
         if len(data) < count:
             raise Malformed("the file ends too early")
         return data
-
-
-class _Budget:
-    def __init__(self, size: int) -> None:
-        self.bytes, self.members = BASE + FACTOR * size, MAX_MEMBERS
-
-    def spend(self, count: int) -> None:
-        self.bytes -= count
-        if self.bytes < 0:
-            raise TooMuchError
-
-    def member(self) -> None:
-        self.members -= 1
-        if self.members < 0:
-            raise TooMuchError
 
 
 class Content:
@@ -145,7 +125,7 @@ class _Top(Content):
 class _Member(Content):
     """What lies in an archive: unpacked as it is read, and again where somebody goes far back."""
 
-    def __init__(self, begin: Callable[[], IO[bytes]], budget: _Budget) -> None:
+    def __init__(self, begin: Callable[[], IO[bytes]], budget: Budget) -> None:
         self.begin, self.budget = begin, budget
         self.opened: IO[bytes] | None = None
         self.base, self.kept = 0, bytearray()
@@ -261,13 +241,13 @@ def walk(source: Bytes) -> Iterator[tuple[tuple[str, ...], Content]]:
     next one is asked for. Raises TooMuchError, here or when it is read, and at the end
     BrokenError where something did not open.
     """
-    yield from _within((), _Top(source), _Budget(source.size))
+    yield from _within((), _Top(source), Budget(source.size))
 
 
 def _within(
-    way: tuple[str, ...], file: Content, budget: _Budget
+    way: tuple[str, ...], file: Content, budget: Budget
 ) -> Iterator[tuple[tuple[str, ...], Content]]:
-    if len(way) >= MAX_DEPTH:
+    if len(way) >= Budget.DEPTH:
         raise TooMuchError
     broken = False
     try:

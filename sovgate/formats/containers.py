@@ -17,6 +17,7 @@ CHUNK = 256 * 1024
 MEMORY = 128 * 1024 * 1024
 #: An LZMA file says how far back it may refer; it is not believed, but for so much.
 _DICTIONARY = 64 * 1024 * 1024
+ZIP = b"PK\x03\x04"
 ZIP_END, _DIRECTORY = b"PK\x05\x06", b"PK\x01\x02"
 #: Python looks for the end of a zip archive within so many bytes of a file's end.
 ZIP_TAIL = 65_558

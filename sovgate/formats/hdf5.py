@@ -12,6 +12,7 @@ from typing import NoReturn, Protocol
 from sovgate.errors import Malformed
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: Of all texts of that name together.
 MAX_VALUE = 64 * 1024 * 1024
 #: Of one block of an object's header, and of all blocks together.
 MAX_BLOCK, MAX_BLOCKS = 16 * 1024 * 1024, 64
@@ -57,7 +58,7 @@ def _refuse(why: str) -> NoReturn:
 
 class _Reader:
     def __init__(self, source: Bytes, begin: int) -> None:
-        self.source, self.base, self.left = source, begin, MAX_STEPS
+        self.source, self.base, self.left, self.room = source, begin, MAX_STEPS, MAX_VALUE
         version = source.read(begin + 8, 1)[0]
         if version in (0, 1):
             self.offset, self.length = source.read(begin + 13, 2)
@@ -80,6 +81,11 @@ class _Reader:
         if self.left < 0:
             _refuse("more than is walked through")
 
+    def take(self, count: int) -> None:
+        self.room -= count
+        if self.room < 0:
+            _refuse("more text than is read")
+
     def number(self, at: int) -> int:
         return int.from_bytes(self.source.read(at, self.offset), "little")
 
@@ -94,7 +100,10 @@ class _Reader:
                 if flags & 2:
                     elsewhere = True
                 elif (value := self.attribute(data, name)) is not None:
+                    self.take(len(value))
                     found.append(value)
+                    if b"\0" in value:  # where a reader takes it for the end of the text
+                        found.append(value.partition(b"\0")[0])
         if elsewhere:
             _refuse("attributes outside of the root's header")
         return found
@@ -156,8 +165,7 @@ class _Reader:
             return value.rstrip(b"\0")
         if kind[0] & 15 != _VARIABLE or size != 8 + self.offset:
             _refuse("an attribute that is no text")
-        parts = [self.variable(value[i : i + size]) for i in range(0, len(value) - size + 1, size)]
-        return b"".join(parts[:1] if len(parts) > 1 else parts)
+        return self.variable(value[:size]) if len(value) >= size else b""
 
     def variable(self, place: bytes) -> bytes:
         """A text in a heap of the file."""
@@ -166,7 +174,7 @@ class _Reader:
         (index,) = struct.unpack_from("<I", place, 4 + self.offset)
         if length == 0:
             return b""
-        if length > MAX_VALUE or self.source.read(address, 4) != b"GCOL":
+        if length > self.room or self.source.read(address, 4) != b"GCOL":
             _refuse("a text that is too long, or lies nowhere")
         whole = int.from_bytes(self.source.read(address + 8, self.length), "little")
         at, end = address + 8 + self.length, address + whole

@@ -76,7 +76,8 @@ def find(name: str, source: Bytes, head: bytes, names: Collection[str] = ()) -> 
 
 def _in_json(name: str, source: Bytes, names: Collection[str]) -> str | None:
     if source.size > MAX_FILE:
-        return _TOO_LARGE if is_settings(name) else keras.find(source)
+        named = is_settings(name) or _may_name(source, yaml=False)
+        return _TOO_LARGE if named else keras.find(source)
     data = source.read(0, source.size)
     found = asked(data, name, names) if is_settings(name) else None
     return found or keras.asked(data) or _joined(settings.of_json(utf8(data)))
@@ -85,9 +86,14 @@ def _in_json(name: str, source: Bytes, names: Collection[str]) -> str | None:
 def _in_yaml(base: str, source: Bytes) -> str | None:
     """What MLflow, hydra and others would run."""
     if source.size > MAX_FILE:
-        return _TOO_LARGE if base == "mlmodel" else None
+        return _TOO_LARGE if base == "mlmodel" or _may_name(source, yaml=True) else None
     data = utf8(source.read(0, source.size))
     return _joined(settings.of_yaml(data, mlflow=base == "mlmodel"))
+
+
+def _may_name(source: Bytes, *, yaml: bool) -> bool:
+    windows = (data for data, _ in keras.windows(source, keras.OVERLAP))
+    return settings.is_worth_reading(windows, yaml=yaml)
 
 
 def _joined(found: list[str]) -> str | None:

@@ -34,8 +34,8 @@ PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     (
         "a private key in XML",
         re.compile(
-            rb"</(?:InverseQ|Exponent|Modulus|D?[PQ])>\s{0,99}<D>\s{0,99}"
-            rb"[A-Za-z0-9+/\r\n\t]{60,3000}={0,2}\s{0,99}</D>"
+            rb"</(?:InverseQ|Exponent|Modulus|D?[PQ])>\s{0,99}<D>\s{0,99}+"
+            rb"[A-Za-z0-9+/\r\n\t]{60,3000}+={0,2}\s{0,99}</D>"
         ),
     ),
     (

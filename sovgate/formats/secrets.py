@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from sovgate.formats import archives, key_spellings
@@ -77,6 +77,7 @@ _KUBE_SECRET = re.compile(
 )
 #: A JSON Web Token with a signature. One of Kubernetes says so in its middle part.
 _JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{10,2000}\.(eyJ[A-Za-z0-9_-]{10,8000})\.[A-Za-z0-9_-]{40}")
+_TOKEN_LETTERS = re.compile(rb"[A-Za-z0-9_-]{1,2000}")
 _JWK = re.compile(rb"\"kty" + Q + rb"\s{0,9}:")
 _JWK_SECRET = re.compile(rb"\"[dk]" + Q + rb"\s{0,9}:\s{0,9}" + Q + rb"[A-Za-z0-9_-]{20,}" + Q)
 #: A key in DER in base64, without what PEM puts around it.
@@ -277,13 +278,28 @@ def _in_text(data: bytes, lines: int | None) -> tuple[str, int | None] | None:
     kube = _KUBE_SECRET.search(data) if b"clusters" in data and _KUBE.search(data) else None
     if kube is not None:
         return "a token or password of Kubernetes", line(kube.start(1))
-    for match in _JWT.finditer(data) if b"eyJ" in data else ():
+    for match in _tokens(data):
         if b"kubernetes" in decoded(match.group(1).translate(_URL_SAFE)):
             return "a service account token of Kubernetes", line(match.start())
     found = _JWK.search(data)
     if found and _JWK_SECRET.search(data):
         return "a private JSON Web Key", line(found.start())
     return None
+
+
+def _tokens(data: bytes) -> Iterator[re.Match[bytes]]:
+    """Of letters in a row from the first beginning on alone: each of the others would read on as
+    far."""
+    at = data.find(b"eyJ")
+    while at >= 0:
+        match = _JWT.match(data, at)
+        if match is not None:
+            yield match
+            at = match.end()
+        else:
+            rest = _TOKEN_LETTERS.match(data, at)
+            at = rest.end() if rest is not None else at + 1
+        at = data.find(b"eyJ", at)
 
 
 def _is_key(text: bytes) -> bool:

@@ -29,9 +29,13 @@ _BACKENDS = re.compile(
     r"|square|tensorflow[12]?|tensorrt(?:_plan)?|tensorrtllm|vllm",
     re.ASCII,
 )
+#: What a model without a backend names instead. Custom ones are a library of the model's own.
+_PLATFORMS = re.compile(
+    rf"(?:{_BACKENDS.pattern})|caffe2_netdef|ensemble|tensorflow_(?:graphdef|savedmodel)", re.ASCII
+)
 _STRING = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
 _NO_COMMENT = re.compile(rf"({_STRING})|#[^\n]*")
-_FIELD = re.compile(rf"\b(backend|runtime)\s*:\s*((?:(?:{_STRING})\s*)+)")
+_FIELD = re.compile(rf"\b(backend|platform|runtime)\s*:\s*((?:(?:{_STRING})\s*)+)")
 _STRINGS = re.compile(_STRING)
 
 
@@ -94,6 +98,8 @@ def _triton(source: Bytes) -> str | None:
             return f"a {field} in a spelling that is not read"
         if field == "backend" and not _BACKENDS.fullmatch(value):
             return f"the backend {value[:80]} of Triton"
+        if field == "platform" and not _PLATFORMS.fullmatch(value):
+            return f"the platform {value[:80]} of Triton"
         if field == "runtime" and value.endswith(".py"):
             return f"the runtime {value[:80]} of Triton"
     return None

@@ -6,16 +6,21 @@ over several lines, is the name that a loader gets. Nothing is built, no tag is 
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from sovgate.formats import calls
+from sovgate.formats import calls, containers
 
 MAX_EVENTS, MAX_DEPTH = 2_000_000, 100
 UNREAD = "settings that cannot be read"
+#: Values within what jsonpickle would call, for the name of it.
+_LOOKED_AT = 20
 #: Under these keys hydra, and others that are like it, name what they call.
 _TARGETS = frozenset({"_target_", "class_path"})
 #: Latent diffusion does so too, with `params` beside it. Many files name other things under it.
@@ -23,7 +28,12 @@ _TARGET, _PARAMS = "target", "params"
 #: What MLflow runs or brings into Python's path when it loads a model: its own files, by MLmodel.
 _MLFLOW = frozenset({"model_code_path", "code", "loader_module"})
 _NONE = frozenset({"", "null", "Null", "NULL", "~"})
-_PYTHON = "tag:yaml.org,2002:python/"
+_PYTHON, _BINARY = "tag:yaml.org,2002:python/", "tag:yaml.org,2002:binary"
+#: A class that a pickle of protocol 0 or 1 asks for, what makes something of it, and the end;
+#: later ones begin with their number.
+_ASKS = re.compile(rb"(?:\A|[(\n])[ci][A-Za-z_][\w.]*\n[A-Za-z_]\w*\n[^Rbo]*+[Rbo][^.]*+\.")
+#: So much of what is in base64 is looked at.
+_HEAD = 64 * 1024
 _PLAIN_TAGS = frozenset(
     [
         "bool",
@@ -45,8 +55,23 @@ _HYPER = re.compile(r"!(?:new|name|apply|applyref|module):(.*)", re.DOTALL)
 #: jsonpickle: what it calls, and what it makes an object of.
 _PICKLED = frozenset({"py/object", "py/type", "py/class", "py/function", "py/newobj"})
 _WORDS = (b"_target_", b"class_path", b"target", b"pyref", b'"py/')
+#: Those of them that no other JSON holds, lines of JSON among it.
+_PLAIN_WORDS = (b'"_target_"', b'"class_path"', b'"pyref"', b'"py/')
+#: A name of what is called and its text, also where the name is not spelled as it is read.
+_IN_LARGE = re.compile(
+    rb"\"(?:_target_|class_path|[a-z/_]{0,12}\\u00[2-7][0-9a-fA-F](?:[a-z/_]|\\u00..){0,12})\""
+    rb"\s{0,99}:\s{0,99}\""
+    rb"|\"py/(?:reduce|object|type|class|function|newobj)\"\s{0,99}:\s{0,99}[\"{\[]"
+    rb"|\"target\"\s{0,99}:\s{0,99}\"[A-Za-z_]\w{0,80}\.[A-Za-z_][\w.]{0,200}\""
+    rb"|\"type\"\s{0,99}:\s{0,99}\"pyref\""
+)
 #: An ASCII character that is written by its number.
 _ESCAPED = re.compile(rb"\\(?:x|u00|U000000)[2-7]", re.IGNORECASE)
+#: What names something to be called in YAML that is not read, or not to its end.
+_NAMED = re.compile(
+    rb"_target_|class_path|python/|%TAG|!<|!(?:new|name|apply|applyref|module):|!!?binary"
+    rb"|\btarget[\"']?\s{0,20}:\s{0,20}[\"']?[A-Za-z_]\w{0,80}\.[A-Za-z_]"
+)
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+", re.ASCII)
 
 
@@ -86,6 +111,11 @@ class _Found:
         elif (match := _HYPER.fullmatch(tag)) and not calls.harmless(match[1]):
             self.names.append(tag)
 
+    def binary(self, text: str) -> None:
+        """Bytes, which somebody may unpickle."""
+        if (what := _pickled_in(text)) is not None:
+            self.names.append(f"{what} in !!binary")
+
     def told(self) -> list[str]:
         found = self.names + (self.expressions[:3] if self.targets else [])
         return [name[:80] for name in dict.fromkeys(found)]
@@ -106,10 +136,8 @@ def of_yaml(data: bytes, *, mlflow: bool = False) -> list[str]:
     if not mlflow and not any(word in data for word in worth):
         return []
     found = _Found(mlflow=mlflow)
-    if not _walk(data, found):
-        named = b"_target_" in data or b"python/" in data or _ESCAPED.search(data)
-        if mlflow or named:
-            found.names.append(UNREAD)
+    if not _walk(data, found) and (mlflow or _NAMED.search(data) or _ESCAPED.search(data)):
+        found.names.append(UNREAD)
     return found.told()
 
 
@@ -134,6 +162,8 @@ def _walk(data: bytes, found: _Found) -> bool:
             elif isinstance(event, yaml.ScalarEvent):
                 if event.anchor:
                     anchors[event.anchor] = event.value
+                if event.tag == _BINARY:
+                    found.binary(event.value)
                 _value(stack, found, event.value, quoted=bool(event.style))
             elif isinstance(event, yaml.AliasEvent):
                 _value(stack, found, anchors.get(str(event.anchor)))
@@ -163,6 +193,32 @@ def _value(
         found.text(value)
 
 
+def _pickled_in(text: str) -> str | None:
+    """What a pickle in base64 is, as it lies there or packed; None where none is in it."""
+    begin = _decoded(text[:_HEAD])
+    kind = containers.kind_of(begin)
+    if kind is not None:
+        try:
+            begin = next(containers.unpack(kind, iter([_decoded(text)])), b"")[:_HEAD]
+        except containers.MemoryLimitError:
+            return "packed bytes that are not opened, and perhaps a pickle,"
+        except containers.BrokenError:
+            begin = b""
+    if begin.startswith((containers.ZIP, b"\x93NUMPY")):
+        return "an archive or an array, which may hold a pickle,"
+    protocol = len(begin) > 2 and begin[0] == 0x80 and begin[1] <= pickle.HIGHEST_PROTOCOL
+    return "a pickle" if protocol or _ASKS.search(begin) else None
+
+
+def _decoded(text: str) -> bytes:
+    """As the readers of YAML do it, which pass over all that is no base64."""
+    plain = re.sub(r"[^A-Za-z0-9+/]", "", text)
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4))
+    except ValueError:
+        return base64.b64decode(plain[: len(plain) // 4 * 4])
+
+
 def of_json(data: bytes) -> list[str]:
     """What JSON names: as YAML does, as fiddle writes it for NeMo, or for jsonpickle."""
     if not any(word in data for word in _WORDS) and not _ESCAPED.search(data):
@@ -190,19 +246,31 @@ def of_json(data: bytes) -> list[str]:
 
     try:
         json.loads(data.decode("utf-8-sig"), object_pairs_hook=pairs)
-    except (ValueError, RecursionError):
-        if b"_target_" in data:
+    except RecursionError:  # how deep a reader goes, each decides for itself
+        found.names.append(UNREAD)
+    except ValueError:
+        if any(word in data for word in _PLAIN_WORDS):
             found.names.append(UNREAD)
     return found.told()
 
 
+def is_worth_reading(windows: Iterable[bytes], *, yaml: bool) -> bool:
+    """Whether settings that are too large to be read may name what is to be called.
+
+    Words of a vocabulary, which have numbers, are no settings.
+    """
+    pattern = _NAMED if yaml else _IN_LARGE
+    return any(pattern.search(data.replace(b"\0", b"")) for data in windows)
+
+
 def _pickled(value: object) -> str:
-    return next((f"py/reduce: {text}" for text in _texts(value)), "py/reduce")
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, dict)):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _texts(one)
+    """The first text of it, if it is among the first values: one may lie in the other, often."""
+    waiting = [value]
+    for _ in range(_LOOKED_AT):
+        one = waiting.pop() if waiting else None
+        if isinstance(one, str):
+            return f"py/reduce: {one}"
+        if isinstance(one, (list, dict)):
+            inner = islice(one.values() if isinstance(one, dict) else one, _LOOKED_AT)
+            waiting += reversed(list(inner))
+    return "py/reduce"

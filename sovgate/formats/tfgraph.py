@@ -28,7 +28,14 @@ _WRITE = (
     "SaveDatasetV2",
     "WriteFile",
 )
+#: It writes a file where its attribute says so; to the log else, which harms nobody.
+_PRINT, _TO_FILE = "PrintV2", "PrintV2, to a file"
 OPS = frozenset({*_PYTHON, *_WRITE})
+#: What is looked for in bytes, and what a node may then turn out to be.
+_SEARCHED, _COUNTED = OPS | {_PRINT}, OPS | {_TO_FILE}
+#: Of one attribute of a node.
+_MAX_ATTRIBUTE = 64 * 1024
+_STREAM, _FILE = b"output_stream", b"file:"
 OVERLAP = 64
 MAX_TEXT = 64 * 1024 * 1024
 MAX_FIELDS = 4_000_000
@@ -52,13 +59,19 @@ def _varint(number: int) -> bytes:
 
 
 _NODE = re.compile(
-    _varint(2 << 3 | 2) + b"(?:" + b"|".join(_varint(len(op)) + op.encode() for op in OPS) + b")",
+    _varint(2 << 3 | 2)
+    + b"(?:"
+    + b"|".join(_varint(len(op)) + op.encode() for op in _SEARCHED)
+    + b")",
     re.DOTALL,
 )
 #: The same in a graph that was converted: operations of TensorFlow in TensorFlow Lite.
-_LITE = re.compile(b"Flex(?:" + "|".join(sorted(OPS)).encode() + b")\\0")
+_LITE = re.compile(b"Flex(?:" + "|".join(sorted(_SEARCHED)).encode() + b")\\0")
 _STRING = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
 _TEXT_OP = re.compile(rf"\bop\s*:\s*((?:(?:{_STRING})\s*)+)", re.DOTALL)
+_TEXT_STREAM = re.compile(
+    rf"[\"']{_STREAM.decode()}[\"'][^\"']{{0,200}}((?:(?:{_STRING})\s*)+)", re.DOTALL
+)
 _STRINGS = re.compile(_STRING, re.DOTALL)
 
 
@@ -87,10 +100,7 @@ def asked(name: str, source: Bytes) -> str | None:
     if base.endswith(".pbtxt"):
         return _in_text(source)
     if base.endswith(".tflite"):
-        for data, _ in keras.windows(source, OVERLAP):
-            if match := _LITE.search(data):
-                return f"the operation {match.group()[4:-1].decode()}"
-        return None
+        return _in_lite(source)
     if found := keras.find(source):
         return found
     if not any(_NODE.search(data) for data, _ in keras.windows(source, OVERLAP)):
@@ -98,16 +108,33 @@ def asked(name: str, source: Bytes) -> str | None:
     return _node(source, ("SavedModel",) if base == "saved_model.pb" else _ROOTS)
 
 
+def _in_lite(source: Bytes) -> str | None:
+    """Of TensorFlow Lite, where no node is walked: a print counts where a file is named at all."""
+    found: set[str] = set()
+    to_file = False
+    for data, _ in keras.windows(source, OVERLAP):
+        found.update(match.group()[4:-1].decode() for match in _LITE.finditer(data))
+        to_file = to_file or _FILE in data
+    names = sorted(found & OPS) or ([_TO_FILE] if _PRINT in found and to_file else [])
+    return f"the operation {names[0]}" if names else None
+
+
 def _in_text(source: Bytes) -> str | None:
     if source.size > MAX_TEXT:
         return "a graph that is too large to be read"
     text = source.read(0, source.size).decode("utf-8", "replace")
+    prints = False
     for match in _TEXT_OP.finditer(text):
         spelled = "".join(one[1:-1] for one in _STRINGS.findall(match.group(1)))
         if "\\" in spelled:
             return "an operation in a spelling that is not read"
         if spelled in OPS:
             return f"the operation {spelled}"
+        prints = prints or spelled == _PRINT
+    for match in _TEXT_STREAM.finditer(text) if prints else ():
+        spelled = "".join(one[1:-1] for one in _STRINGS.findall(match.group(1)))
+        if "\\" in spelled or spelled.startswith(_FILE.decode()):
+            return f"the operation {_TO_FILE}"
     return keras.searched(text.replace('\\"', '"').encode(), last=True)
 
 
@@ -118,7 +145,7 @@ def _node(source: Bytes, roots: tuple[str, ...]) -> str | None:
         try:
             walk = _Walk(source)
             for name, op in walk.nodes(root, source.size):
-                if op in OPS:
+                if op in _COUNTED:
                     node = f" (node {name[:60]})" if name else ""
                     return f"the operation {op}{node}"
             read += 1
@@ -162,6 +189,10 @@ class _Walk:
                 name = self.cursor.take(length)[:256].decode("utf-8", "replace")
             elif message == "NodeDef" and field == 2:
                 yield name, self.cursor.take(length)[:64].decode("utf-8", "replace")
+            elif message == "NodeDef" and field == 5 and length <= _MAX_ATTRIBUTE:
+                attribute = self.cursor.take(length)
+                if _STREAM in attribute and _FILE in attribute:
+                    yield name, _TO_FILE
             else:
                 self.cursor.skip(length)
 

@@ -11,12 +11,15 @@ import math
 import re
 from typing import Any
 
-#: No dtype of objects is spelled without one of these, and hardly any other with one: "|O",
-#: "i4,O", "object", and by escapes, since a header is read as a literal of Python.
+MAGIC = b"\x93NUMPY"
+#: No dtype of objects is spelled without one of these: "|O", "i4,O", "object", and by escapes,
+#: since a header is read as a literal of Python. Names of fields may have them too.
 _OBJECT_DTYPE = re.compile(rb"O|object|\\")
 _DTYPE = re.compile(r"[<>|=]?([?a-zA-Z])(\d{0,9})(?:\[[\w/]*\])?", re.ASCII)
 _SIZES = {"?": 1, "b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "l": 8, "L": 8, "q": 8, "Q": 8}
 _SIZES |= {"e": 2, "f": 4, "d": 8, "F": 8, "D": 16, "m": 8, "M": 8, "U": 0, "S": 0, "V": 0, "a": 0}
+#: NumPy has 64 dimensions at most.
+_DIMENSIONS, _DEPTH = 64, 16
 _TO_JSON = str.maketrans("()'", '[]"')
 
 
@@ -32,7 +35,10 @@ def may_hold_objects(head: bytes) -> bool:
     if len(head) < 12:
         return False
     bounds = _bounds(head)
-    return bounds is None or _OBJECT_DTYPE.search(head, *bounds) is not None
+    if bounds is None:
+        return True
+    # Where each type is a known one, it was the name of a field.
+    return _OBJECT_DTYPE.search(head, *bounds) is not None and size(head) is None
 
 
 def size(head: bytes) -> int | None:
@@ -42,7 +48,10 @@ def size(head: bytes) -> int | None:
     bounds = _bounds(head)
     if bounds is None:
         return None
-    text = head[bounds[0] : bounds[1]].decode("latin-1").translate(_TO_JSON)
+    text = head[bounds[0] : bounds[1]].decode("latin-1")
+    if '"' in text or "\\" in text:  # then a literal of Python and this JSON may differ
+        return None
+    text = text.translate(_TO_JSON)
     text = re.sub(r"(\d)L\b", r"\1", text)  # a number of Python 2
     text = re.sub(r",\s*([\]}])", r"\1", text).replace("True", "true").replace("False", "false")
     try:
@@ -55,14 +64,16 @@ def size(head: bytes) -> int | None:
 
 def _numbers(shape: Any) -> list[int]:
     numbers = shape if isinstance(shape, list) else [shape]
-    if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+    if len(numbers) > _DIMENSIONS or not all(
+        type(number) is int and 0 <= number < 2**63 for number in numbers
+    ):
         raise ValueError(shape)
     return numbers
 
 
 def _item(descr: Any, depth: int) -> int:
     """Of one item: a name of a dtype, one with a shape, or a list of fields."""
-    if depth > 16:
+    if depth > _DEPTH:
         raise ValueError
     if isinstance(descr, str):
         known = _DTYPE.fullmatch(descr)
@@ -76,10 +87,14 @@ def _item(descr: Any, depth: int) -> int:
         if letter not in "?biufcUSVa":
             raise ValueError(descr)
         return int(digits) * (4 if letter == "U" else 1)
+    if not isinstance(descr, list):  # NumPy takes the keys of a dictionary for fields
+        raise ValueError(descr)
     if len(descr) == 2 and not isinstance(descr[0], list):
         return _item(descr[0], depth + 1) * math.prod(_numbers(descr[1]))
     total = 0
     for field in descr:
+        if not isinstance(field, list) or len(field) not in (2, 3):
+            raise ValueError(field)
         shape = _numbers(field[2]) if len(field) == 3 else []
         total += _item(field[1], depth + 1) * math.prod(shape)
     return total

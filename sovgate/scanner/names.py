@@ -9,7 +9,7 @@ import re
 
 from sovgate.formats import containers
 from sovgate.formats.containers import kind_of
-from sovgate.scanner import texts
+from sovgate.scanner import arrays, texts
 
 #: So much of a file's beginning and end decides whether it needs a look.
 HEAD = 64 * 1024
@@ -36,8 +36,7 @@ _TEXT_STEMS = re.compile(
     r"|labels|classes|classnames|categories|use_policy|version|(?:lexicon|words|phones|tokens)\Z"
 )
 
-ZIP, ZIP_END = b"PK\x03\x04", containers.ZIP_END
-NUMPY = b"\x93NUMPY"
+ZIP, ZIP_END, NUMPY = containers.ZIP, containers.ZIP_END, arrays.MAGIC
 #: What holds other files or packs one, and nothing here can open: (first bytes, what it is).
 UNOPENED = (
     (b"ZF0x", "a compressed joblib pickle"),

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from sovgate.formats import containers
+from sovgate.formats.budget import Budget as Budget
+from sovgate.formats.budget import TooMuchError as TooMuchError
 
 CHUNK = 256 * 1024
 #: Of what is unpacked, so much can be gone back to.
@@ -19,41 +21,8 @@ KEEP = 32 * 1024 * 1024
 PASSED = 4
 
 
-class TooMuchError(Exception):
-    """More than anybody wants to look through: it counts as the bad case."""
-
-
 class UnreadableError(Exception):
     """A container that cannot be opened, or that two readers would open differently."""
-
-
-class Budget:
-    """One for all that is looked into: `bytes` to unpack, `members` to open, `depth` of nesting.
-
-    Real files shrink to a half when they are packed, bombs to a thousandth: so the bytes grow
-    with what there is to unpack.
-    """
-
-    BASE = 64 * 1024 * 1024
-    FACTOR = 16
-    MEMBERS = 100_000
-    DEPTH = 8
-
-    def __init__(self) -> None:
-        self.bytes, self.members = self.BASE, self.MEMBERS
-
-    def add(self, size: int) -> None:
-        self.bytes += self.FACTOR * size
-
-    def spend(self, count: int) -> None:
-        self.bytes -= count
-        if self.bytes < 0:
-            raise TooMuchError
-
-    def member(self) -> None:
-        self.members -= 1
-        if self.members < 0:
-            raise TooMuchError
 
 
 class Stream(Protocol):

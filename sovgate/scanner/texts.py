@@ -11,6 +11,8 @@ import json
 import re
 from collections.abc import Iterator
 
+from sovgate.formats import containers
+from sovgate.scanner import arrays
 from sovgate.scanner.streams import CHUNK, Stream, TooMuchError
 
 #: The shortest pickle that calls something has more bytes than that.
@@ -30,9 +32,9 @@ _FOR_URLS = bytes.maketrans(b"-_", b"+/")
 _STARTS = b"(cPIFSVLN)]}XUCBTKMJG\x80\x82\x83\x84\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96\x97"
 #: What asks for a class or an object in a pickle that does not say which protocol it is of.
 _ASKS = re.compile(rb"[ci][^\n]+\n[^\n]+\n|P[^\n]*\n|[\x82-\x84\x93Q]", re.DOTALL)
-#: What packs a pickle, or holds one.
-_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x93NUMPY")
-_ZLIB = (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
+#: What holds a pickle and is not told by `containers.kind_of`; and for that so many letters.
+_HOLDERS = (containers.ZIP, arrays.MAGIC)
+_HEAD = 24
 
 
 def is_json(head: bytes) -> bool:
@@ -76,9 +78,9 @@ def decoded(text: bytes) -> Iterator[tuple[bytes, bool]]:
     if len(ways[0]) < len(plain):
         ways.append(plain.translate(_FOR_URLS))
     for way in ways:
-        begin = _bytes(way[:16])
+        begin = _bytes(way[:_HEAD])
         marked = begin[:1] == b"\x80"
-        packed = begin.startswith((*_PACKED, *_ZLIB))
+        packed = begin.startswith(_HOLDERS) or containers.kind_of(begin) is not None
         if not packed and begin[:1] not in _STARTS:
             continue
         whole = _bytes(way)

@@ -757,11 +757,11 @@ def test_rule_34_what_is_more_than_is_looked_through_counts(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archives, "BASE", 1024 * 1024)
-    many = archive("gz", "zeros", bytes(4 * archives.BASE))
+    many = archive("gz", "zeros", bytes(4 * archives.Budget.BASE))
     with effort(most=1_000_000):
         assert secrets.search("x", BytesSource(many)) == (secrets.UNSEARCHED, None)
     deep = TOKEN.encode()
-    for _ in range(archives.MAX_DEPTH + 1):
+    for _ in range(archives.Budget.DEPTH + 1):
         deep = gzip.compress(deep)
     assert secrets.search("x", BytesSource(deep)) == (secrets.UNSEARCHED, None)
     monkeypatch.setattr(archives, "MAX_MEMBERS", 0)
@@ -822,10 +822,10 @@ def test_rule_38_an_archive_that_does_not_open_counts_and_others_do_not() -> Non
 
 
 def test_rule_34_secrets_and_pickles_are_looked_for_under_one_budget() -> None:
-    from sovgate.scanner.streams import Budget
+    from sovgate.scanner import streams
 
-    assert (archives.BASE, archives.FACTOR) == (Budget.BASE, Budget.FACTOR)
-    assert (archives.MAX_MEMBERS, archives.MAX_DEPTH) == (Budget.MEMBERS, Budget.DEPTH)
+    assert archives.Budget is streams.Budget
+    assert archives.TooMuchError is streams.TooMuchError
 
 
 def test_rule_34_what_begins_as_an_archive_and_is_none_costs_little() -> None:

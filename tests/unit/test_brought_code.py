@@ -18,7 +18,7 @@ from sovgate.errors import VerificationFailed
 from sovgate.formats import hdf5, keras, remotecode, tfgraph
 from sovgate.formats.tensors import BytesSource
 from sovgate.stages import sbom as stage
-from tests.effort import effort
+from tests.effort import effort, memory
 
 
 def found(name: str, data: bytes) -> str | None:
@@ -173,6 +173,42 @@ def test_rule_34_a_header_of_hdf5_that_leads_round_in_circles_costs_little(
         assert "cannot be read" in (found("m.h5", data) or "")
 
 
+def hdf5_of(text: bytes, *places: int) -> bytes:
+    """A file of HDF5 with one heap, and an attribute that names what lies in it so many times."""
+    heap = b"GCOL\1\0\0\0" + struct.pack("<Q", 16 + 16 + len(text) + -len(text) % 8)
+    heap += struct.pack("<HHIQ", 1, 1, 0, len(text)) + text + bytes(-len(text) % 8)
+    named = b"model_config\0" + bytes(3)
+    kind = struct.pack("<BBBBI", 0x19, 1, 0, 0, 16) + bytes(8)
+    size = 8 + len(named) + len(kind) + 8 + 16 * len(places)
+    messages = 24 + size + -size % 8
+    place = 96 + 16 + messages
+    value = b"".join(struct.pack("<IQI", count, place, 1) for count in places)
+    one = struct.pack("<BBHHH", 1, 0, 13, len(kind), 8) + named + kind + bytes(8) + value
+    one += bytes(-len(one) % 8)
+    body = struct.pack("<HHB3x", 0x0C, len(one), 0) + one
+    head = hdf5.SIGNATURE + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + bytes(8)
+    head += struct.pack("<QQQQ", 0, 2**64 - 1, 0, 2**64 - 1) + struct.pack("<QQII16x", 0, 96, 0, 0)
+    body += bytes(messages - len(body))
+    return head + struct.pack("<BxHIIxxxx", 1, 1, 1, len(body)) + body + heap
+
+
+def test_a_text_of_hdf5_ends_where_its_reader_ends_it() -> None:
+    """h5py takes a zero for the end of a text; what stands behind it makes it no JSON here."""
+    function = {"module": "os", "class_name": "function", "config": "system"}
+    text = json.dumps({"class_name": "Dense", "config": {"activation": function}}).encode()
+    assert found("m.h5", hdf5_of(text, len(text))) == "os.system"
+    hidden = text + b"\0" + b"no more of it"
+    assert found("m.h5", hdf5_of(hidden, len(hidden))) == "os.system"
+
+
+def test_rule_34_one_text_of_hdf5_that_is_named_many_times_takes_no_memory() -> None:
+    """Of an array of texts only the first is read: no loader takes another."""
+    text = b"x" * 1_000_000
+    data = hdf5_of(text, *[len(text)] * 4000)
+    with memory(megabytes=8):
+        assert found("m.h5", data) is None
+
+
 # --- TensorFlow -----------------------------------------------------------------------------------
 def field(number: int, value: bytes | int) -> bytes:
     if isinstance(value, int):
@@ -217,6 +253,33 @@ def test_an_operation_that_calls_python_is_named(op: str) -> None:
     text = f'meta_graphs {{ graph_def {{ node {{ name: "a"\n op: \'{op[:2]}\' "{op[2:]}" }} }} }}'
     assert found("saved_model.pbtxt", text.encode()) == f"the operation {op}"
     assert found("m.tflite", bytes(99) + b"Flex" + op.encode() + bytes(9)) == f"the operation {op}"
+
+
+def printing(to: str) -> bytes:
+    stream = field(1, b"output_stream") + field(2, field(2, to.encode()))
+    return node("p", "PrintV2", field(3, b"x"), field(5, stream))
+
+
+def test_a_print_is_code_where_it_goes_to_a_file() -> None:
+    told = "the operation PrintV2, to a file"
+    for to in ("file:///etc/cron.d/x", "file://x.py"):
+        assert found("saved_model.pb", saved(graph(CONST, printing(to)))) == f"{told} (node p)"
+        call = saved(graph(CONST, functions=(CONST, printing(to))))
+        assert found("saved_model.pb", call) == f"{told} (node p)"
+        text = (
+            'node { op: "PrintV2" attr { key: "output_stream" value { s: "' + to + '" } } }'
+            ' node { op: "Const" }'
+        )
+        assert found("graph.pbtxt", text.encode()) == told
+        assert found("graph.pbtxt", text.replace("file:", "fil\\145:").encode()) == told
+        assert found("m.tflite", b"FlexPrintV2\0" + printing(to)) == told
+    for to in ("stderr", "log(info)"):
+        harmless = graph(CONST, printing(to))
+        assert found("saved_model.pb", saved(harmless)) is None
+        assert found("m.tflite", b"FlexPrintV2\0" + harmless) is None
+        text = 'node { op: "PrintV2" attr { key: "output_stream" value { s: "' + to + '" } } }'
+        assert found("graph.pbtxt", text.encode()) is None
+    assert found("saved_model.pb", saved(graph(node("s", "StringFormat"), CONST))) is None
 
 
 def test_no_spelling_of_a_number_hides_an_operation() -> None:

@@ -228,3 +228,16 @@ def test_no_file_makes_it_slow() -> None:
     ):
         with effort(most=400_000):
             assert found(data) is None
+
+
+def test_what_is_long_and_no_token_is_read_once() -> None:
+    """Counted where it shows: how often the pattern begins anew."""
+    for data, most in ((b"eyJ" * 300_000, 5000), (b"eyJ." * 10_000, 60_000)):
+        with effort(most=most):
+            assert list(secrets._tokens(data)) == []
+    token = b"eyJhbGciOiJSUzI1NiJ9." + b"eyJ" + b"a" * 40 + b"." + b"s" * 40
+    assert [match[0] for match in secrets._tokens(b"eyJx " + token + b" a-" + token)] == [token] * 2
+    for text in (b"</P><D>" + b"\n" * 3000, b"</P><D>" + b"A" * 2000 + b"\n" * 1000):
+        xml = dict(secrets.PATTERNS)["a private key in XML"]
+        assert xml.search(text * 300) is None
+    assert xml.search(b"</DQ>\n  <D>\n" + b"QUJD" * 40 + b"==\n  </D>") is not None

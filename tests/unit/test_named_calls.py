@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import pickle
+import zlib
 
 import pytest
 import yaml
 
 from sovgate.formats import calls, remotecode, settings
 from sovgate.formats.tensors import BytesSource
+from tests.effort import effort
 
 
 def found(name: str, data: bytes) -> str | None:
     return remotecode.find(name, BytesSource(data), data[: 64 * 1024])
 
 
+#: More than is followed, and no more than a loader takes.
+DEEP = "x: " + "[" * 101 + "]" * 101 + "\n"
 SPELLED = [
     "_target_: os.system",
     "_target_:\n  os.system",
@@ -94,6 +101,13 @@ def test_what_is_called_is_held_against_a_list_of_what_is_harmless() -> None:
         ("_target_: [os.system]", settings.UNREAD),
         ("_target_: os.system\nx: [", "os.system, settings that cannot be read"),
         ('"\\x5ftarget_": os.system\n\tx: [', settings.UNREAD),
+        ("x: !apply:os.system [id]\ny: [", "!apply:os.system, settings that cannot"),
+        # What cannot be read hides nothing that stands behind it.
+        (DEEP + "y: !apply:os.system [id]", settings.UNREAD),
+        (DEEP + "y: !new:mine.Model {}", settings.UNREAD),
+        (DEEP + "class_path: subprocess.Popen", settings.UNREAD),
+        (DEEP + "y: {target: posix.system}", settings.UNREAD),
+        (DEEP + "y: !<tag:yaml.org,2002:python/name:os.system> x", settings.UNREAD),
     ],
 )
 def test_rule_34_other_ways_to_name_code_in_yaml_count(text: str, told: str) -> None:
@@ -116,6 +130,10 @@ def test_rule_34_other_ways_to_name_code_in_yaml_count(text: str, told: str) -> 
         "defaults: [_self_]\noptim: {_target_: torch.optim.AdamW, lr: '${lr}'}\nn: null",
         "_target_: null",
         "price: $import",
+        DEEP + "y: target",
+        "image: !!binary |\n  R0lGODlhDAAMAIQAAP//9/X17unp5WZmZgAAAOfn515eXvPz7Y6OjuDg4J+fn5OT",
+        f"image: !!binary {base64.b64encode(zlib.compress(b'a table' * 9)).decode()}",
+        "words: !!binary Y2F0CmRvZwpiaXJkCg==",
     ],
 )
 def test_what_real_settings_hold_is_no_code(text: str) -> None:
@@ -197,6 +215,85 @@ def test_rule_34_functions_of_keras_are_held_against_a_list() -> None:
         ("builtins", "my_activation"),  # one that was registered
     ):
         assert found("config.json", keras(module, name)) is None
+
+
+class Runs:
+    def __reduce__(self) -> tuple[object, ...]:
+        return print, ("ran",)
+
+
+PICKLES = [pickle.dumps(Runs(), protocol) for protocol in range(6)]
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "a: !!binary {}",
+        'a: !!binary "{}"',
+        "a: !!binary |\n  {}\nb: 1",
+        "a: !<tag:yaml.org,2002:binary> {}",
+        "%TAG !x! tag:yaml.org,2002:\n---\n- !x!bin%61ry '{}'",
+        "? !!binary {}\n: 1",
+        "a: &a !!binary {}\nb: *a",
+    ],
+)
+def test_rule_34_a_pickle_in_the_bytes_of_yaml_is_code(spelled: str) -> None:
+    for data in (*PICKLES, *(pack(PICKLES[4]) for pack in (zlib.compress, gzip.compress))):
+        text = base64.b64encode(data).decode()
+        told = found("state.yaml", spelled.format(text).encode())
+        assert told == "a pickle in !!binary", (spelled, data)
+    broken = (
+        spelled.format(f"{text[:9]} {text[9:]}") if "|" not in spelled else spelled.format(text)
+    )
+    assert "a pickle" in str(found("state.yml", broken.encode()))
+
+
+def test_rule_34_settings_that_are_too_large_cannot_be_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remotecode, "MAX_FILE", 1000)
+    many = {f"word{n}": n for n in range(2000)}
+    for value in (
+        {"_target_": "os.system"},
+        {"class_path": "os.system"},
+        {"py/reduce": [{"py/type": "os.system"}]},
+        {"target": "os.system"},
+        {"type": "pyref", "module": "os", "name": "system"},
+    ):
+        text = json.dumps({"words": many, "x": value})
+        told = [found("io.json", data) for data in (text.encode(), text.encode("utf-16-le"))]
+        assert told == ["settings that are too large to be read"] * 2, value
+    text = json.dumps({"words": many}) + '{"\\u005ftarget_": "os.system"}'
+    assert found("io.json", text.encode()) == "settings that are too large to be read"
+    for spelled in ("_target_: os.system", "x: !apply:os.system [id]", "class_path: os.system"):
+        text = "\n".join(f"word{n}: {n}" for n in range(2000)) + f"\n{spelled}\n"
+        assert found("a.yaml", text.encode()) == "settings that are too large to be read", spelled
+    words = dict.fromkeys(("_target_", "class_path", "target", "py/object", "\x7f", "é"), 1)
+    for plain in ({**many, **words}, {"merges": [*many, *words]}, {**many, "target": "a label"}):
+        assert found("tokenizer.json", json.dumps(plain).encode()) is None
+    plain_text = "\n".join(f"word{n}: {n}" for n in range(2000)) + "\ntarget: yes\n"
+    assert found("a.yaml", plain_text.encode()) is None
+
+
+def test_rule_34_json_that_nests_deeper_than_is_followed_cannot_be_told() -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    for words in (
+        '"class_path": "os.system"',
+        '"py/object": "os.system"',
+        '"\\u005ftarget_": "os.x"',
+    ):
+        assert found("a.json", f'{{"a": {deep}, {words}}}'.encode()) == settings.UNREAD
+    assert found("a.json", b'{"class_path": "os.system"') == settings.UNREAD
+    lines = b'{"target": "a.b"}\n{"target": "\\u003cp\\u003e"}\n'
+    assert found("data.json", lines) is None
+
+
+def test_rule_34_what_jsonpickle_calls_is_not_searched_again_and_again() -> None:
+    value: object = [0] * 2000
+    for _ in range(200):
+        value = {"py/reduce": value}
+    with effort(most=50_000):
+        assert found("a.json", json.dumps(value).encode()) == "py/reduce"
 
 
 def test_deep_or_endless_yaml_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:

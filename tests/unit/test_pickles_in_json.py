@@ -7,6 +7,7 @@ import bz2
 import gzip
 import io
 import json
+import lzma
 import pickle
 import random
 import re
@@ -53,7 +54,10 @@ def array() -> bytes:
 
 
 def test_rule_34_a_pickle_in_base64_in_json_is_one() -> None:
+    small = zlib.compressobj(wbits=9)  # whatever packs a file packs a text
     packed = [one(RUNS[2]) for one in (zlib.compress, gzip.compress, bz2.compress, zipped)]
+    packed += [small.compress(RUNS[2]) + small.flush(), lzma.compress(RUNS[2])]
+    packed += [lzma.compress(RUNS[2], format=lzma.FORMAT_ALONE)]
     files = [kept(base64.b64encode(data).decode()) for data in (*RUNS, *packed, array())]
     files += [
         kept(base64.urlsafe_b64encode(RUNS[4] + b"\xff\xfe\xfb").decode()),

@@ -57,6 +57,10 @@ RUN = [
     ("config.pbtxt", b"backend:\n'py' # so\n\"thon\"", "the backend python of Triton"),
     ("config.pbtxt", b'backend: "mine"', "the backend mine of Triton"),
     ("config.pbtxt", b'backend: "pyth\\157n"', "a backend in a spelling that is not read"),
+    ("config.pbtxt", b'platform: "python"', "the platform python of Triton"),
+    ("config.pbtxt", b'backend: ""\nplatform: "pyt" \'hon\'', "the platform python of Triton"),
+    ("m/config.pbtxt", b'platform: "custom"', "the platform custom of Triton"),
+    ("config.pbtxt", b'platform: "pyth\\157n"', "a platform in a spelling that is not read"),
     ("saved_model.pb", saved(graph(node("x", "WriteFile"))), "the operation WriteFile (node x)"),
 ]
 
@@ -89,7 +93,13 @@ def test_files_that_no_server_runs_are_no_code(tmp_path: Path) -> None:
             "scripts/inference.py": CODE,
             "handler.py": CODE,
             "m/config.pbtxt": TRITON + b'# backend: "python"\n',
-            "ensemble/config.pbtxt": b'platform: "ensemble"\n',
+            **{
+                f"m-{kind}/config.pbtxt": f'platform: "{kind}"\n'.encode()
+                for kind in (
+                    *("ensemble", "onnxruntime_onnx", "openvino", "pytorch_libtorch", ""),
+                    *("tensorflow_graphdef", "tensorflow_savedmodel", "tensorrt_plan"),
+                )
+            },
             "m.mar": zipped({"MAR-INF/MANIFEST.json": json.dumps(own).encode()}),
             "m.tar.gz": tarred({"src/model.py": CODE, "m/config.pbtxt": TRITON}),
             "saved_model.pb": saved(
