@@ -756,7 +756,7 @@ def test_rule_38_a_secret_far_on_in_a_text_in_an_archive_is_found() -> None:
 def test_rule_34_what_is_more_than_is_looked_through_counts(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "BASE", 1024 * 1024)
+    monkeypatch.setattr(archives.Budget, "BASE", 1024 * 1024)
     many = archive("gz", "zeros", bytes(4 * archives.Budget.BASE))
     with effort(most=1_000_000):
         assert secrets.search("x", BytesSource(many)) == (secrets.UNSEARCHED, None)
@@ -764,7 +764,7 @@ def test_rule_34_what_is_more_than_is_looked_through_counts(
     for _ in range(archives.Budget.DEPTH + 1):
         deep = gzip.compress(deep)
     assert secrets.search("x", BytesSource(deep)) == (secrets.UNSEARCHED, None)
-    monkeypatch.setattr(archives, "MAX_MEMBERS", 0)
+    monkeypatch.setattr(archives.Budget, "MEMBERS", 0)
     (crossing.model / "data.zip").write_bytes(archive("zip", "a.txt", b"none"))
     said = crossing.json("sign", "model", *FIRST[0][2:], code=10)["error"]
     assert said["reason"] == "no-secrets"
