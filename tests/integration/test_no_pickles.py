@@ -169,7 +169,7 @@ def test_a_thousand_files_are_looked_through_by_little_work(tmp_path: Path) -> N
         (folder / f"{number}.json").write_text(json.dumps({"n": number}))
     manifest = inventory.take(folder).manifest
     opened = open_project(make_crossing(tmp_path / "project").base)
-    with effort(most=350_000):  # some 300 calls a file: for each kind of what it may be
+    with effort(most=500_000):  # some 400 calls a file: for each kind of what it may be
         assert contents.of_files(folder, manifest, opened) == contents.CLEAN
 
 
