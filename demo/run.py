@@ -2,7 +2,7 @@
 
 Everything runs through the `sovgate` command, on local folders and key files, in `.demo/`; with
 STORE=s3 on an object store and a key service that run on this machine meanwhile. The model is real
-(logistic regression on data that scikit-learn ships); so is every key, signature, blob and commit.
+(logistic regression on data that scikit-learn ships); so is every key, signature, chunk and commit.
 """
 
 from __future__ import annotations

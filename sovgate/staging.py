@@ -347,6 +347,24 @@ def not_empty(path: Path) -> UsageError:
 
 
 @contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Waits until nobody else here holds `folder`, which is made; a killed run holds nothing."""
+    handle = -1
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        if handle >= 0:
+            os.close(handle)
+        raise disk_error(error, f"lock {str(folder)!r}") from error
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def private(name: str) -> Iterator[Path]:
     """A private folder of this user's in TMPDIR, gone afterwards; what killed runs left of that
     name is swept first."""

@@ -6,21 +6,36 @@ import dataclasses
 import functools
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from sovgate.formats.plan import Plan
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import Place
+from sovgate.formats.wrap import Context
 from sovgate.keys._api import Signer
 from sovgate.keys.registry import open_identity, open_recipient, open_signer
 from sovgate.records import ROLES, Release
-from sovgate.stages.encrypt import ZoneKey, blob_path, seal_model
+from sovgate.stages.encrypt import Bound, close, open_parts, receive, send
 from sovgate.stages.inventory import take
 from sovgate.stages.sign import sign
-from sovgate.stages.transfer import Document, Draft, Final, Published, Record, fetch_record, publish
+from sovgate.stages.transfer import (
+    Document,
+    Draft,
+    Final,
+    Published,
+    Record,
+    fetch_lists,
+    fetch_record,
+    get_chunk,
+    get_object,
+    publish,
+    put_chunk,
+)
 from sovgate.stages.trust import Trusted
 from sovgate.stages.trust import seal as seal_statement
 from sovgate.stores._api import Store
@@ -101,16 +116,18 @@ class Shipment:
         taken = take(root)
         self.manifest = taken.manifest
         self.signature = sign(taken, self.signer)
-        self.out = root.with_name(root.name + ".sealed")
-        made = seal_model(
-            taken.manifest,
-            root,
-            self.signature,
-            [ZoneKey(zone="eu", recipient=self.recipient)],
-            self.release,
-            self.out,
-        )
-        self.sealed = made["eu"]
+        plan = Plan.of(taken.manifest)
+        self.chunks: dict[str, bytes] = {}
+
+        def put(sha256: str, data: memoryview) -> None:
+            self.chunks[sha256] = bytes(data)
+
+        (sent,) = send(taken.manifest, plan, root, [Bound(zone="eu", put=put)])
+        self.closed = close(sent, plan, self.recipient, self.context)
+
+    @property
+    def context(self) -> Context:
+        return Context(zone="eu", release=str(self.release), manifest=self.manifest.digest)
 
     def document(self, role: str = "provenance", about: str | None = None) -> Document:
         """Signed evidence about this model, or about another one."""
@@ -130,6 +147,8 @@ class Shipment:
     def draft(self, **changes: Any) -> Draft:
         base = Draft(
             release=self.release,
+            manifest=self.manifest.canonical(),
+            signature=self.signature,
             source=Place(
                 zone="home",
                 provider_region="aws:us-east-1",
@@ -160,23 +179,23 @@ class Shipment:
         )
         return dataclasses.replace(base, **changes)
 
-    def open_blob(self, sha256: str) -> BinaryIO:
-        return blob_path(self.out / "eu", sha256).open("rb")
-
-    def read_blob(self, sha256: str) -> bytes:
-        with self.open_blob(sha256) as reader:
-            return reader.read()
-
     def publish(self, store: Store, **changes: Any) -> Published:
+        for sha256, data in self.chunks.items():
+            put_chunk(store, sha256, data)
         return publish(
             store,
-            self.sealed,
-            self.open_blob,
             changes.pop("draft", None) or self.draft(),
             changes.pop("recheck", None) or self.final,
+            lambda: self.closed,
             signer=self.signer,
             trusted=self.trusted,
         )
+
+    def open(self, store: Store, record: Record, into: Path) -> Path:
+        """What a zone does with a record: its lists, its keys, its chunks."""
+        lists = fetch_lists(store, record.transfer, self.manifest)
+        opened = open_parts(lists, self.context, self.identity, partial(get_object, store))
+        return receive(self.manifest, "eu", opened, partial(get_chunk, store), into)
 
     def fetch(self, store: Store, release: str | None = None, zone: str = "eu") -> Record:
         return fetch_record(

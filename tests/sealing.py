@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from sovgate.formats import chunk
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.sealed import Sealed
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.formats.wrap import Context
 from sovgate.keys import registry
+from sovgate.keys._api import Identity
+from sovgate.pipeline.decide.contents import look_into
 from sovgate.pipeline.look.keys import generate
-from sovgate.pipeline.move.decrypt import blob_reader
+from sovgate.pipeline.move.copies import Copy
+from sovgate.pipeline.move.encrypt import Plain, write_copies
+from sovgate.records import Advance
 from sovgate.stages import attest, inventory, sign
-from sovgate.stages.encrypt import ReadBlob, ZoneKey, open_model, seal_model
+from sovgate.stages.encrypt import Opened, ZoneKey, open_parts, receive
 
 YAML = """\
 version: 1
@@ -34,16 +42,17 @@ border:
   weights: {allow: [home -> eu, home -> ch]}
 """
 
-#: Sizes around every edge: empty, one byte, a full first segment and one byte more or less.
-SEGMENT = 1024 * 1024
+#: A pack, a file of a whole chunk and a byte, twins, and an empty one.
 FILES: dict[str, bytes] = {
     "config.json": b'{"layers": 2}',
     "empty": b"",
     "layers/0/w.bin": bytes(range(256)) * 4,
-    "layers/1/w.bin": b"\x01" * (SEGMENT - 56),
-    "layers/2/w.bin": b"\x02" * (SEGMENT - 55),
+    "layers/1/w.bin": b"\x01" * (chunk.SIZE + 1),
+    "layers/2/w.bin": b"\x02" * 70_000,
     "twin.json": b'{"layers": 2}',
 }
+#: The chunks of these: two of layer 1, and one pack.
+CHUNKS = 3
 
 
 def write_model(folder: Path, contents: Mapping[str, bytes] = FILES) -> Path:
@@ -80,15 +89,53 @@ class Desk:
     def signature(self) -> bytes:
         return attest.signature_path(self.model).read_bytes()
 
-    def seal(self, out: Path, *zones: str) -> dict[str, Sealed]:
-        keys = [self.zone_key(zone) for zone in zones or ("eu", "ch")]
-        return seal_model(self.manifest(), self.model, self.signature(), keys, None, out)
+    def plain(self, **changes: Any) -> Plain:
+        base = Plain(
+            manifest=self.manifest(), signature=self.signature(), evidence=(), release=None
+        )
+        return dataclasses.replace(base, **changes)
 
-    def open(self, sealed: Sealed, folder: Path, into: Path, *, by: str | None = None) -> Path:
+    def write(
+        self,
+        plain: Plain,
+        keys: Sequence[ZoneKey],
+        out: Path,
+        advance: Advance | None = None,
+    ) -> dict[str, Sealed]:
+        """The copies of `plain`, which may list other files than the model has by now."""
+        seen = look_into(self.model, self.manifest(), None)
+        return write_copies(plain, seen, keys, None, out, advance)
+
+    def seal(self, out: Path, *zones: str) -> dict[str, Sealed]:
+        return self.write(
+            self.plain(), [self.zone_key(zone) for zone in zones or ("eu", "ch")], out
+        )
+
+    def identity(self, zone: str) -> Identity:
+        return registry.open_identity(f"keys/{zone}.pem", self.base)
+
+    def open(
+        self,
+        sealed: Sealed,
+        folder: Path,
+        into: Path,
+        *,
+        by: str | None = None,
+        advance: Advance | None = None,
+    ) -> Path:
         """`folder` is the zone's; `by` names the zone whose key opens it."""
         into.mkdir(mode=0o700, exist_ok=True)
-        identity = registry.open_identity(f"keys/{by or sealed.zone}.pem", self.base)
-        return open_model(sealed, blob_reader(folder), identity, into, self.manifest())
+        opened = self.keys(sealed, folder, by=by)
+        get = Copy(folder=folder, sealed=sealed).get_chunk
+        return receive(self.manifest(), sealed.zone, opened, get, into, advance=advance)
+
+    def keys(self, sealed: Sealed, folder: Path, *, by: str | None = None) -> tuple[Opened, ...]:
+        """The opened key tables of a copy whose parts are those of the signed manifest."""
+        copy, manifest = Copy(folder=folder, sealed=sealed), self.manifest()
+        context = Context(zone=sealed.zone, release=sealed.release, manifest=manifest.digest)
+        return open_parts(
+            copy.listed(manifest), context, self.identity(by or sealed.zone), copy.read
+        )
 
 
 @functools.cache
@@ -139,16 +186,9 @@ def sign_model(desk: Desk) -> None:
     attest.add(folder, "gate", attest.seal(statement, signer))
 
 
-def in_memory(folder: Path) -> dict[str, bytes]:
-    """A zone's blobs by digest."""
-    return tree(folder / "blobs" / "sha256")
-
-
-def memory_reader(blobs: Mapping[str, bytes]) -> ReadBlob:
-    """Gives what it holds under a name, whether or not it is of that digest."""
-    import io
-
-    return lambda sha256: io.BytesIO(blobs[sha256])
+def objects(folder: Path) -> dict[str, Path]:
+    """The chunks and objects of a zone's folder by digest."""
+    return {path.name: path for path in folder.glob("*/sha256/*")}
 
 
 def sha256(data: bytes) -> str:

@@ -6,7 +6,7 @@ import re
 
 from sovgate import strict
 from sovgate.errors import Malformed, UsageError
-from sovgate.records import ZONE_NAME, Release
+from sovgate.records import ZONE_NAME, Release, Sized
 
 #: `provider:region`, e.g. "aws-eusc:eusc-de-east-1".
 PROVIDER_REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}:[a-z0-9][a-z0-9.-]{0,62}", re.ASCII)
@@ -34,3 +34,10 @@ def read_digest(fields: strict.Fields, name: str) -> str:
     digest = inner.sha256("sha256")
     inner.done()
     return digest
+
+
+def read_sized(fields: strict.Fields, *, most: int = strict.MAX_INT) -> Sized:
+    """{sha256, size}, and nothing else."""
+    sized = Sized(sha256=fields.sha256("sha256"), size=fields.integer("size", most=most))
+    fields.done()
+    return sized

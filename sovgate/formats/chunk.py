@@ -84,6 +84,6 @@ def damaged(why: str) -> VerificationFailed:
     return VerificationFailed(
         "a chunk of the encrypted model is damaged",
         why=why,
-        fix="have its source push the model again under a new version",
+        fix="get the encrypted model again from its source, or have it encrypted again",
         reason="damaged",
     )

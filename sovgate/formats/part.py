@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,17 @@ from sovgate import strict
 from sovgate.errors import InternalError, Malformed, VerificationFailed
 from sovgate.files import MAX_ENTRIES
 from sovgate.formats import chunk
+from sovgate.formats._common import read_sized
 from sovgate.formats.plan import MAX_CHUNKS, MAX_PARTS, Content, Plan, Unit
-from sovgate.formats.sealed import Wrapped, read_sized
+from sovgate.formats.wrap import Wrapped
 from sovgate.records import Sized
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
     from sovgate.formats.wrap import Context
 
+#: Gives the bytes of a chunk list or key table; the second word is what it is, for errors.
+GetObject = Callable[[Sized, str], bytes]
 DIGEST_SIZE = 32
 TABLE_FORMAT = "sovgate.keytable/v0"
 
@@ -188,6 +191,26 @@ def _check_keys(keys: Sequence[bytes]) -> None:
 # -- all parts of a release
 
 
+def read_parts(fields: strict.Fields) -> tuple[Part, ...]:
+    """The field `parts`: at least one, all for one key. Raises Malformed.
+
+    Whether together they carry a model, `arrange` says.
+    """
+    parts = tuple(Part.read(item) for item in fields.objects("parts", most=MAX_PARTS))
+    if not parts:
+        raise Malformed(f"{fields.path} has no part")
+    if len({(part.recipient.key_id, part.recipient.algorithm) for part in parts}) != 1:
+        raise Malformed(f"{fields.path}.parts are for different keys")
+    for what, named in (
+        ("number", {part.number for part in parts}),
+        ("key table", {part.keytable.sha256 for part in parts}),
+        ("commitment", {part.recipient.commit for part in parts}),
+    ):
+        if len(named) != len(parts):
+            raise Malformed(f"{fields.path}.parts have one {what} twice")
+    return parts
+
+
 @dataclass(frozen=True, kw_only=True)
 class Carried:
     """A part and the units it carries: `Unit.first` counts from the part's own first chunk."""
@@ -226,6 +249,50 @@ def arrange(manifest: Manifest, parts: Sequence[Part]) -> tuple[Carried, ...]:
     return carried
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A part whose chunk list is the signed one, and as long as its files demand. No secret."""
+
+    part: Part
+    units: tuple[Unit, ...]
+    digests: tuple[bytes, ...]
+
+    @property
+    def chunks(self) -> tuple[Sized, ...]:
+        """Name and size of each chunk, in order."""
+        return tuple(
+            Sized(sha256=self.digests[place].hex(), size=unit.length(place) + chunk.OVERHEAD)
+            for unit in self.units
+            for place in range(unit.first, unit.after)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed:
+    """All parts of a release by number, with the chunk list and the encrypted key table of each."""
+
+    parts: tuple[Part, ...]
+    lists: tuple[bytes, ...]
+    tables: tuple[bytes, ...]
+
+
+def read_lists(manifest: Manifest, parts: Sequence[Part], get: GetObject) -> tuple[Listed, ...]:
+    """The parts with their chunk lists, held against the signed manifest. No key is asked for.
+
+    Raises VerificationFailed ("parts", "chunk-list", "two-sizes", "limits"), and what `get` raises.
+    """
+    listed = tuple(
+        Listed(
+            part=one.part,
+            units=one.units,
+            digests=read_list(get(one.part.list, "chunk list"), one.part),
+        )
+        for one in arrange(manifest, parts)
+    )
+    _distinct([one.digests for one in listed], "one chunk stands in two chunk lists")
+    return listed
+
+
 def _units(part: Part, plan: Plan, contents: dict[str, Content]) -> Iterator[tuple[Content, ...]]:
     if part.units is not None:
         first, count = part.units
@@ -260,15 +327,19 @@ def _check_ranges(ranges: Sequence[tuple[int, int]], units: int) -> None:
 
 def require_distinct(keys: Sequence[Sequence[bytes]]) -> None:
     """No key serves two chunks, in whichever parts they are. Raises VerificationFailed."""
-    if len(set(itertools.chain.from_iterable(keys))) != sum(map(len, keys)):
-        raise _not_whole("one key stands in two key tables")
+    _distinct(keys, "one key stands in two key tables")
+
+
+def _distinct(values: Sequence[Sequence[bytes]], why: str) -> None:
+    if len(set(itertools.chain.from_iterable(values))) != sum(map(len, values)):
+        raise _not_whole(why)
 
 
 def _not_whole(why: str) -> VerificationFailed:
     return VerificationFailed(
         "the release does not carry its model",
         why=why,
-        fix="have its source push the model again under a new version",
+        fix="have its source encrypt the model again, and push it under a new version",
         reason="parts",
     )
 
@@ -277,6 +348,6 @@ def _wrong(part: Part, why: str, reason: str) -> VerificationFailed:
     return VerificationFailed(
         f"part {part.number} of {part.of} of the encrypted model is damaged",
         why=why,
-        fix="have its source push the model again under a new version",
+        fix="have its source encrypt the model again, and push it under a new version",
         reason=reason,
     )

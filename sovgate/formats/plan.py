@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_CHUNKS = 524_288
 #: Parts of one release, each with keys of its own.
 MAX_PARTS = 256
+#: A part that one run makes ends with the unit that brings it to so many bytes, or to this fraction
+#: of the model where that is more: how many parts there are is known before the first byte.
+PART_SIZE, PART_FRACTION = 32 * 1024**3, 128
 #: The one content without a byte needs no chunk.
 EMPTY = sha256().hexdigest()
 
@@ -141,6 +144,23 @@ class Plan:
             pieces.append(Piece(content=content, offset=0, at=start, size=content.size))
             start += content.size
         return tuple(pieces)
+
+    def parts(self) -> tuple[range, ...]:
+        """The units of each part that one run makes, as ranges of their places among `units`.
+
+        At least one; that of a model without a byte is empty.
+        """
+        least = max(PART_SIZE, -(-self.size // PART_FRACTION))
+        ranges: list[range] = []
+        start = size = 0
+        for place, unit in enumerate(self.units):
+            size += unit.size
+            if size >= least:
+                ranges.append(range(start, place + 1))
+                start, size = place + 1, 0
+        if start < len(self.units) or not ranges:
+            ranges.append(range(start, len(self.units)))
+        return tuple(ranges)
 
     def deal(self, shards: int) -> tuple[range, ...]:
         """The units of each of `shards` shards, as ranges of their places among `units`.

@@ -1,7 +1,7 @@
 """`sealed.json`: what an encrypted copy of a model for one zone consists of. No I/O.
 
 It is written last, so a copy is there whole or not at all. Nothing in it is secret. Whoever opens a
-copy believes nothing in it: the model's signature, the wrapped key's context and the key table
+copy believes nothing in it: the model's signature, the wrapped key's context and the key tables
 decide. Whoever sends one sends only what its maker signed (RULES 31).
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from sovgate import strict
 from sovgate.errors import Malformed
-from sovgate.files import MAX_ENTRIES
-from sovgate.formats import stream
+from sovgate.formats._common import read_sized
 from sovgate.formats.envelope import pae
+from sovgate.formats.part import Part, read_parts
 from sovgate.records import RELEASE_PART, ROLES, ZONE_NAME, Sized
 
 FORMAT = "sovgate.sealed/v0"
@@ -22,73 +22,9 @@ SIGNATURE_FORMAT = "sovgate.sealed-signature/v0"
 #: No statement of in-toto has this type, so no signature of the one passes for the other.
 _SIGNED_AS = "application/vnd.sovgate.sealed.v0+json"
 _MAX_SIGNATURE = 1024
-#: A wrapped key: RSA-4096 gives 512 bytes, HPKE 113; services add their own framing.
-MAX_WRAPPED = 6144
 MAX_EVIDENCE = 10_000
 _RELEASE = re.compile(f"{RELEASE_PART.pattern}/{RELEASE_PART.pattern}", re.ASCII)
-_KEY_ID = re.compile(r"[\x21-\x7e]{1,2048}", re.ASCII)
-_ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _PREDICATE_TYPE = re.compile(r"[\x21-\x7e]{1,512}", re.ASCII)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wrapped:
-    """The release key as wrapped for one recipient; `commit` tells a wrong key from damage."""
-
-    key_id: str
-    algorithm: str
-    wrapped: bytes
-    commit: str
-
-    def json(self) -> dict[str, object]:
-        return {
-            "key-id": self.key_id,
-            "algorithm": self.algorithm,
-            "wrapped": strict.b64encode(self.wrapped),
-            "commit": self.commit,
-        }
-
-    @classmethod
-    def read(cls, fields: strict.Fields) -> Wrapped:
-        wrapped = cls(
-            key_id=fields.text("key-id", pattern=_KEY_ID),
-            algorithm=fields.text("algorithm", pattern=_ALGORITHM),
-            wrapped=fields.base64("wrapped", max_bytes=MAX_WRAPPED),
-            commit=fields.sha256("commit"),
-        )
-        fields.done()
-        return wrapped
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Blob:
-    """A ciphertext by digest and size, the plaintext it holds, the commitment of its key."""
-
-    sha256: str
-    size: int
-    plaintext: Sized
-    commit: str
-
-    def json(self) -> dict[str, object]:
-        return {
-            "sha256": self.sha256,
-            "size": self.size,
-            "plaintext": self.plaintext.json(),
-            "commit": self.commit,
-        }
-
-    @classmethod
-    def read(cls, fields: strict.Fields) -> Blob:
-        blob = cls(
-            sha256=fields.sha256("sha256"),
-            size=fields.integer("size"),
-            plaintext=read_sized(fields.object("plaintext")),
-            commit=fields.sha256("commit"),
-        )
-        fields.done()
-        if blob.size != stream.Layout(size=blob.plaintext.size).ciphertext_size:
-            raise Malformed(f"{fields.path}.size does not fit its plaintext's")
-        return blob
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,16 +60,19 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Sealed:
-    """`DIR/<zone>/sealed.json`. All that it names by digest lies in `DIR/<zone>/blobs/sha256/`."""
+    """`DIR/<zone>/sealed.json`. What it names by digest lies in `DIR/<zone>/`, as in a store."""
 
     zone: str
     release: str | None
     manifest: Sized
     signature: Sized
-    recipient: Wrapped
-    keytable: Sized
-    blobs: tuple[Blob, ...]
+    parts: tuple[Part, ...]
     evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def key_id(self) -> str:
+        """Of the zone's key that it is encrypted for."""
+        return self.parts[0].recipient.key_id
 
     def canonical(self) -> bytes:
         return strict.canonical(
@@ -143,9 +82,7 @@ class Sealed:
                 "release": self.release,
                 "manifest": self.manifest.json(),
                 "signature": self.signature.json(),
-                "recipient": self.recipient.json(),
-                "keytable": self.keytable.json(),
-                "blobs": [blob.json() for blob in self.blobs],
+                "parts": [part.json() for part in self.parts],
                 "evidence": [item.json() for item in self.evidence],
             }
         )
@@ -160,21 +97,12 @@ class Sealed:
             release=top.nullable("release", lambda name: top.text(name, pattern=_RELEASE)),
             manifest=read_sized(top.object("manifest"), most=strict.MAX_BYTES),
             signature=read_sized(top.object("signature"), most=strict.MAX_BYTES),
-            recipient=Wrapped.read(top.object("recipient")),
-            keytable=read_sized(top.object("keytable"), most=2 * strict.MAX_BYTES),
-            blobs=tuple(Blob.read(item) for item in top.objects("blobs", most=MAX_ENTRIES)),
+            parts=read_parts(top),
             evidence=tuple(
                 Evidence.read(item) for item in top.objects("evidence", most=MAX_EVIDENCE)
             ),
         )
         top.done()
-        for what, digests in (
-            ("blob", [blob.sha256 for blob in sealed.blobs]),
-            ("plaintext", [blob.plaintext.sha256 for blob in sealed.blobs]),
-            ("commitment", [blob.commit for blob in sealed.blobs]),
-        ):
-            if len(set(digests)) != len(digests):
-                raise Malformed(f"sealed.blobs lists a {what} twice")
         return sealed
 
 
@@ -211,10 +139,3 @@ class Made:
 def signed_bytes(sealed: bytes) -> bytes:
     """What the maker of a copy signs: the bytes of its `sealed.json`, as DSSE encodes them."""
     return pae(_SIGNED_AS, sealed)
-
-
-def read_sized(fields: strict.Fields, *, most: int = strict.MAX_INT) -> Sized:
-    """{sha256, size}, and nothing else."""
-    sized = Sized(sha256=fields.sha256("sha256"), size=fields.integer("size", most=most))
-    fields.done()
-    return sized

@@ -1,7 +1,7 @@
 """The transfer statement, which is the release record: `releases/<model>/<version>.json`.
 
 Predicate `https://sovgate.dev/transfer/v0`: the signed word of the source about what it pushed,
-with all that the destination must check before it decrypts a blob. Bytes <-> record, no I/O.
+with all that the destination must check before it decrypts a chunk. Bytes <-> record, no I/O.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from datetime import datetime
 
 from sovgate import strict
 from sovgate.errors import InternalError, Malformed, VerificationFailed
-from sovgate.formats._common import PROVIDER_REGION, read_digest, read_release, read_zone
-from sovgate.formats.sealed import Blob, Wrapped, read_sized
+from sovgate.formats._common import (
+    PROVIDER_REGION,
+    read_digest,
+    read_release,
+    read_sized,
+    read_zone,
+)
+from sovgate.formats.part import Part, read_parts
 from sovgate.formats.statement import role_of
 from sovgate.records import RELEASE_PART, ROLES, Release, Sized
 
-#: Bounds for hostile records. A record holds one entry a file of the model.
+#: Bounds for hostile records.
 MAX_BYTES = strict.MAX_BYTES
-MAX_BLOBS = 100_000
 MAX_EVIDENCE = 1024
 MAX_EVIDENCE_BYTES = strict.MAX_BYTES
 
@@ -46,7 +51,7 @@ class Predecessor:
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceRef:
-    """An evidence bundle among the blobs. `plaintext_sha256` is set where it is confidential."""
+    """An evidence bundle among the objects. `plaintext_sha256` is set where it is confidential."""
 
     role: str
     predicate_type: str
@@ -58,8 +63,8 @@ class EvidenceRef:
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """`manifest`, `signature`, `keytable`: digest and size of the canonical manifest, the OMS
-    bundle, and the encrypted key table. `decision`, `policy`, `project`, `audit_head`: SHA-256.
+    """`manifest`, `signature`: digest and size of the canonical manifest and the OMS bundle.
+    `decision`, `policy`, `project`, `audit_head`: SHA-256.
     """
 
     release: Release
@@ -69,15 +74,18 @@ class Transfer:
     signature: Sized
     source: Place
     destination: Place
-    recipient: Wrapped
-    keytable: Sized
-    blobs: tuple[Blob, ...]
+    parts: tuple[Part, ...]
     evidence: tuple[EvidenceRef, ...]
     decision: str
     policy: str
     project: str
     audit_head: str
     created: datetime
+
+    @property
+    def key_id(self) -> str:
+        """Of the destination's key that it is encrypted for."""
+        return self.parts[0].recipient.key_id
 
     def predicate(self) -> dict[str, strict.JSON]:
         return {
@@ -93,9 +101,7 @@ class Transfer:
             "signature": self.signature.json(),
             "source": _place_json(self.source),
             "destination": _place_json(self.destination),
-            "recipient": self.recipient.json(),
-            "keytable": self.keytable.json(),
-            "blobs": [blob.json() for blob in self.blobs],
+            "parts": [part.json() for part in self.parts],
             "evidence": [
                 {
                     "role": item.role,
@@ -127,9 +133,7 @@ class Transfer:
             signature=read_sized(fields.object("signature"), most=strict.MAX_BYTES),
             source=_place(fields.object("source")),
             destination=_place(fields.object("destination")),
-            recipient=Wrapped.read(fields.object("recipient")),
-            keytable=read_sized(fields.object("keytable"), most=2 * strict.MAX_BYTES),
-            blobs=tuple(Blob.read(blob) for blob in fields.objects("blobs", most=MAX_BLOBS)),
+            parts=read_parts(fields),
             evidence=tuple(
                 _evidence(item) for item in fields.objects("evidence", most=MAX_EVIDENCE)
             ),
@@ -153,15 +157,9 @@ class Transfer:
             raise Malformed("the transfer's one zone lies in two places")
         if self.predecessor and self.predecessor.release.model != self.release.model:
             raise Malformed("the transfer's predecessor is a release of another model")
-        if not self.blobs:
-            raise Malformed("the transfer carries no blob")
-        for what, digests in (
-            ("blob", [blob.sha256 for blob in self.blobs]),
-            ("plaintext", [blob.plaintext.sha256 for blob in self.blobs]),
-            ("evidence", [item.sha256 for item in self.evidence]),
-        ):
-            if len(set(digests)) != len(digests):
-                raise Malformed(f"the transfer names one {what} twice")
+        digests = [item.sha256 for item in self.evidence]
+        if len(set(digests)) != len(digests):
+            raise Malformed("the transfer names one evidence twice")
 
 
 def record_name(release: Release) -> str:
@@ -169,11 +167,20 @@ def record_name(release: Release) -> str:
     return f"releases/{release.model}/{release.version}.json"
 
 
-def blob_name(sha256: str) -> str:
-    """Where a blob lies in a store."""
+def chunk_name(sha256: str) -> str:
+    """Where a chunk lies in a store: named by its own bytes' SHA-256, so that it needs no key."""
+    return f"chunks/sha256/{_hex(sha256)}"
+
+
+def object_name(sha256: str) -> str:
+    """Where all else lies that is named by its SHA-256: chunk lists, key tables, documents."""
+    return f"objects/sha256/{_hex(sha256)}"
+
+
+def _hex(sha256: str) -> str:
     if not strict.is_sha256(sha256):
-        raise InternalError("a blob is named by something that is no SHA-256")
-    return f"blobs/sha256/{sha256}"
+        raise InternalError("an object is named by something that is no SHA-256")
+    return sha256
 
 
 def sequence_name(model: str, sequence: int) -> str:

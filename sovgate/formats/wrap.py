@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ RSA_ALGORITHM = "rsa-oaep-sha256"
 KEY_SIZE = 32
 FORMAT = "sovgate.wrap/v0"
 _COMMIT = b"sovgate/commit"
+#: A wrapped key: RSA-4096 gives 512 bytes, HPKE 113; services add their own framing.
+MAX_WRAPPED = 6144
+_KEY_ID = re.compile(r"[\x21-\x7e]{1,2048}", re.ASCII)
+_ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,21 +35,46 @@ class Context:
     release: str | None
     manifest: str
 
-    def _fields(self) -> dict[str, str | None]:
-        return {
-            "format": FORMAT,
-            "zone": self.zone,
-            "release": self.release,
-            "manifest": self.manifest,
-        }
-
     def canonical(self) -> bytes:
         """HPKE's `info`; its SHA-256 travels inside RSA-OAEP; KMS take it as associated data."""
-        return strict.canonical(self._fields())
+        return strict.canonical(
+            {
+                "format": FORMAT,
+                "zone": self.zone,
+                "release": self.release,
+                "manifest": self.manifest,
+            }
+        )
 
-    def keytable_ad(self) -> bytes:
-        """Associated data of the key table's stream."""
-        return strict.canonical({**self._fields(), "part": "keytable"})
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapped:
+    """The release key as wrapped for one recipient; `commit` tells a wrong key from damage."""
+
+    key_id: str
+    algorithm: str
+    wrapped: bytes
+    commit: str
+
+    def json(self) -> dict[str, strict.JSON]:
+        return {
+            "key-id": self.key_id,
+            "algorithm": self.algorithm,
+            "wrapped": strict.b64encode(self.wrapped),
+            "commit": self.commit,
+        }
+
+    @classmethod
+    def read(cls, fields: strict.Fields) -> Wrapped:
+        """Raises Malformed."""
+        wrapped = cls(
+            key_id=fields.text("key-id", pattern=_KEY_ID),
+            algorithm=fields.text("algorithm", pattern=_ALGORITHM),
+            wrapped=fields.base64("wrapped", max_bytes=MAX_WRAPPED),
+            commit=fields.sha256("commit"),
+        )
+        fields.done()
+        return wrapped
 
 
 def commit(key: bytes) -> str:

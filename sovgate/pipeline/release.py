@@ -16,12 +16,12 @@ from sovgate.errors import SovgateError, UsageError, disk_error
 from sovgate.git.ignored import OPENED, keep_state_out
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.foreseen import Planned, destinations
-from sovgate.pipeline.move.outbox import alone
 from sovgate.pipeline.own_roles import require_maker, require_release
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.steps import ALREADY, DENIED, LEFT, WOULD, Log, Step, StepResult, aside
 from sovgate.records import DEFAULTS, Options, Release
+from sovgate.staging import alone
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest

@@ -1,6 +1,6 @@
 """What a store adapter gives. Imports no SDK.
 
-Names are the layout's own (`blobs/sha256/<hex>`, `releases/<model>/<version>.json`, …): relative,
+Names are the layout's own (`chunks/sha256/<hex>`, `releases/<model>/<version>.json`, …): relative,
 ASCII, `/`-separated. Every write is create-only: a name is there whole or not at all.
 """
 
@@ -87,11 +87,11 @@ class Store(Protocol):
         """A reader from the start. Raises NotFound."""
         ...
 
-    def put(self, name: str, source: Bytes | BinaryIO, *, size: int, sha256: str) -> None:
+    def put(self, name: str, data: Bytes, *, size: int, sha256: str) -> None:
         """Create-only, checked: `size` bytes whose SHA-256 is `sha256`, or nothing is visible.
 
-        Bytes, or a buffer that nobody changes meanwhile, go in one request, with a checksum over
-        all of them. May be called from several threads.
+        One request, with a checksum over all of it. A buffer must not change meanwhile. May be
+        called from several threads.
 
         Raises AlreadyExists where the name is taken, StoreError where the bytes differ from what
         was announced or the service fails. Durable when it returns.

@@ -28,7 +28,6 @@ from sovgate.stores._api import Bytes, Location, Stat, check_name
 from sovgate.uri import Uri
 
 _INCOMING = ".incoming"
-_CHUNK = 1024 * 1024
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
@@ -125,14 +124,14 @@ class FileStore:
         with self._errors("read", name):
             return os.fdopen(self._found(name), "rb")
 
-    def put(self, name: str, source: Bytes | BinaryIO, *, size: int, sha256: str) -> None:
+    def put(self, name: str, data: Bytes, *, size: int, sha256: str) -> None:
         parts = check_name(name)
         with self._errors("write", name), self._root_handle(create=True) as root:
             incoming = self._folder(root, (_INCOMING,))
             try:
                 self._sweep(incoming)
                 with self._temporary(incoming) as (descriptor, temporary):
-                    self._copy(source, descriptor, name, size, sha256)
+                    self._copy(data, descriptor, name, size, sha256)
                     os.fsync(descriptor)
                     folder = self._folder(root, parts[:-1])
                     try:
@@ -266,24 +265,19 @@ class FileStore:
                 finally:
                     os.close(descriptor)
 
-    def _copy(
-        self, source: Bytes | BinaryIO, descriptor: int, name: str, size: int, sha256: str
-    ) -> None:
-        digest, left = hashlib.sha256(), size
-        for piece in _pieces(source, size):
-            left -= len(piece)
-            digest.update(piece)
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        if left != 0 or digest.hexdigest() != sha256:
+    def _copy(self, data: Bytes, descriptor: int, name: str, size: int, sha256: str) -> None:
+        found = hashlib.sha256(data).hexdigest()
+        if len(data) != size or found != sha256:
             raise StoreError(
                 f"the bytes given for {name} are not those that were announced",
                 why=f"expected {size} bytes with SHA-256 {sha256}, "
-                + (f"found SHA-256 {digest.hexdigest()}" if left == 0 else "found another size"),
+                + (f"found SHA-256 {found}" if len(data) == size else "found another size"),
                 fix="run it again; the source changed while it was read",
                 reason="wrong-bytes",
             )
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
 
     # -- errors
 
@@ -316,14 +310,3 @@ class FileStore:
             fix="find out who put it there, and remove it",
             reason="not-regular",
         )
-
-
-def _pieces(source: Bytes | BinaryIO, size: int) -> Iterator[Bytes]:
-    """Bytes as they are; of a reader one byte more than `size`, where it has it."""
-    if isinstance(source, Bytes):
-        yield source
-        return
-    left = size + 1
-    while left > 0 and (piece := source.read(min(_CHUNK, left))):
-        left -= len(piece)
-        yield piece

@@ -16,9 +16,8 @@ from sovgate.formats.sealed import Sealed
 from sovgate.keys import registry
 from sovgate.pipeline.move.decrypt import decrypt
 from sovgate.stages import attest
-from sovgate.stages.encrypt import blob_path, seal_model
 from sovgate.stages.trust import seal
-from tests.sealing import FILES, Desk, in_memory, make_desk, tree
+from tests.sealing import FILES, Desk, make_desk, objects, tree
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ def test_a_dry_run_says_what_would_go_to_whom_and_writes_nothing(desk, capsys):
     before = tree(desk.base)
     assert run("encrypt", "model", "--to", "eu", "-o", "sealed", "--dry-run") == 0
     out = capsys.readouterr().out
-    assert "would encrypt 6 files, 2.0 MiB, for eu" in out
+    assert "would encrypt 6 files, 16.1 MiB, for eu" in out
     assert desk.zone_key("eu").recipient.key_id in out
     assert tree(desk.base) == before
 
@@ -173,8 +172,8 @@ def test_rule_10_the_exit_code_tells_a_wrong_key_from_damage(desk, capsys):
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 20
     (desk.base / "sovgate.yaml").write_text(yaml)
     folder = desk.base / "sealed" / "eu"
-    sealed = Sealed.parse((folder / "sealed.json").read_bytes())
-    path = blob_path(folder, sealed.blobs[0].sha256)
+    path = next((folder / "chunks/sha256").iterdir())
+    path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1])
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 11
     path.unlink()
@@ -196,14 +195,8 @@ def test_a_signature_without_sizes_does_not_carry_another_models_files(desk, tmp
     """Someone with the zone's public key puts other files beside another tool's signature."""
     signature = without_sizes(desk)
     other = make_desk(tmp_path / "other", FILES | {"config.json": b'{"layers": 9}'})
-    seal_model(
-        other.manifest(),
-        other.model,
-        signature,
-        [desk.zone_key("eu")],
-        None,
-        desk.base / "sealed",
-    )
+    plain = other.plain(signature=signature)
+    other.write(plain, [desk.zone_key("eu")], desk.base / "sealed")
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 11
     assert "not the one that was signed" in capsys.readouterr().err
     assert {item.name for item in desk.base.iterdir()} == {
@@ -215,17 +208,18 @@ def test_a_signature_without_sizes_does_not_carry_another_models_files(desk, tmp
     }
 
 
-def test_a_link_among_the_blobs_is_not_followed(desk, capsys):
+@pytest.mark.parametrize("kind", ["chunks", "objects"])
+def test_a_link_in_a_copy_is_not_followed(desk, capsys, kind):
     run("encrypt", "model", "--to", "eu", "-o", "sealed")
-    blobs = desk.base / "sealed" / "eu" / "blobs"
-    blobs.rename(desk.base / "elsewhere")
-    blobs.symlink_to(desk.base / "elsewhere")
+    folder = desk.base / "sealed" / "eu" / kind
+    folder.rename(desk.base / "elsewhere")
+    folder.symlink_to(desk.base / "elsewhere")
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 11
     assert not (desk.base / "got").exists()
 
 
 def test_every_flipped_byte_of_a_copy_is_refused_before_a_name_appears(tmp_path, capsys):
-    """All that a copy consists of: record, signature, manifest, evidence, key table, blob."""
+    """All that a copy consists of: record, signature, manifest, evidence, list, table, chunk."""
     from sovgate.errors import ExitCode, SovgateError
 
     desk = make_desk(tmp_path / "desk", {"w": b"forty-two"})
@@ -237,6 +231,7 @@ def test_every_flipped_byte_of_a_copy_is_refused_before_a_name_appears(tmp_path,
         if not path.is_file():
             continue
         good = path.read_bytes()
+        path.chmod(0o644)
         step = 1 if path.name == "sealed.json" else 7
         for position in range(0, len(good), step):
             bad = bytearray(good)
@@ -276,7 +271,8 @@ def test_a_bundle_of_another_tool_crosses_too(desk, capsys):
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "got") == 0
     assert tree(desk.base / "got") == FILES
     folder = desk.base / "sealed" / "eu"
-    path = blob_path(folder, desk.manifest().digest)
+    path = folder / "objects/sha256" / desk.manifest().digest
+    path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b"config.json", b"config.jsoN"))
     assert run("decrypt", "sealed", "--zone", "eu", "-o", "again") == 11
     assert not (desk.base / "again").exists()
@@ -286,10 +282,14 @@ def test_a_copy_holds_nothing_but_what_its_record_names(desk, capsys):
     run("encrypt", "model", "--to", "eu", "-o", "sealed")
     folder = desk.base / "sealed" / "eu"
     sealed = Sealed.parse((folder / "sealed.json").read_bytes())
-    named = {blob.sha256 for blob in sealed.blobs} | {item.sha256 for item in sealed.evidence}
-    named |= {sealed.keytable.sha256, sealed.signature.sha256, sealed.manifest.sha256}
-    assert set(in_memory(folder)) == named
-    assert {item.name for item in folder.iterdir()} == {"blobs", "sealed.json"}
+    named = {sealed.signature.sha256, sealed.manifest.sha256}
+    named |= {item.sha256 for item in sealed.evidence}
+    for part in sealed.parts:
+        named |= {part.list.sha256, part.keytable.sha256}
+        listed = (folder / "objects/sha256" / part.list.sha256).read_bytes()
+        named |= {listed[at : at + 32].hex() for at in range(0, len(listed), 32)}
+    assert set(objects(folder)) == named
+    assert {item.name for item in folder.iterdir()} == {"chunks", "objects", "sealed.json"}
 
 
 @pytest.mark.parametrize(

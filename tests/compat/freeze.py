@@ -85,7 +85,6 @@ def freeze(target: Path) -> None:
         for left in (f"pulled-{zone}", f"pulled-{zone}.evidence"):
             shutil.rmtree(target / left)
     sovgate("encrypt", "model", "--to", "eu", "--to", "fr", "-o", "sealed")
-    shutil.rmtree(target / ".sovgate" / "outbox", ignore_errors=True)
 
 
 if __name__ == "__main__":

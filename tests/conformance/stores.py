@@ -102,12 +102,10 @@ class Faulty:
             return size if len(spoilt) == len(into) else len(spoilt)
         return size
 
-    def put(self, name: str, source: Bytes | BinaryIO, *, size: int, sha256: str) -> None:
+    def put(self, name: str, data: Bytes, *, size: int, sha256: str) -> None:
         if self._strikes(name, Fault.FAILED_WRITE):
-            if not isinstance(source, Bytes):
-                source.read(size // 2)
             raise StoreError(f"{self.uri} broke off while writing {name}", reason="broken-off")
-        self.inner.put(name, source, size=size, sha256=sha256)
+        self.inner.put(name, data, size=size, sha256=sha256)
         if self._strikes(name, Fault.LOST_REPLY):
             raise StoreError(f"{self.uri} gave no answer about {name}", reason="no-answer")
 

@@ -178,7 +178,7 @@ def record(crossing: Crossing, version: str = "1.0.0") -> dict[str, Any]:
 
 def blob(crossing: Crossing, role: str) -> Path:
     (ref,) = [e for e in record(crossing)["evidence"] if e["role"] == role]
-    return store(crossing) / "blobs/sha256" / ref["sha256"]
+    return store(crossing) / "objects/sha256" / ref["sha256"]
 
 
 def overwrite(path: Path, data: bytes) -> None:
@@ -215,9 +215,27 @@ def test_a_store_that_does_not_answer_hides_nothing_of_the_others(crossing: Cros
 
 
 def test_weights_that_are_gone_are_missed(crossing: Crossing) -> None:
-    (store(crossing) / "blobs/sha256" / record(crossing)["blobs"][0]["sha256"]).unlink()
-    (gone,) = with_status(show(crossing, "1.0.0", code=14), "missing")
-    assert gone["kind"] == "weights"
+    for path in (chunk(crossing), listed(crossing), table(crossing)):
+        data = path.read_bytes()
+        path.unlink()
+        (gone,) = with_status(show(crossing, "1.0.0", code=14), "missing")
+        assert gone["kind"] == "weights"
+        path.write_bytes(data)
+    overwrite(listed(crossing), bytes(32))
+    (bad,) = with_status(show(crossing, "1.0.0", code=11), "failed")
+    assert bad["kind"] == "weights"
+
+
+def listed(crossing: Crossing) -> Path:
+    return store(crossing) / "objects/sha256" / record(crossing)["parts"][0]["list"]["sha256"]
+
+
+def table(crossing: Crossing) -> Path:
+    return store(crossing) / "objects/sha256" / record(crossing)["parts"][0]["keytable"]["sha256"]
+
+
+def chunk(crossing: Crossing) -> Path:
+    return store(crossing) / "chunks/sha256" / listed(crossing).read_bytes()[:32].hex()
 
 
 def test_a_record_that_was_changed_fails_and_so_does_what_names_it(crossing: Crossing) -> None:
@@ -267,7 +285,7 @@ def test_rule_28_the_log_of_a_zone_that_was_not_asked_for_is_not_missed(
         ("promotions/eu/churn/000009.json", "zone"),
         ("receipts/churn/1.0.0/x.json", "zone"),
         ("audit/x.json", "log"),
-        ("blobs", "weights"),
+        ("chunks", "weights"),
         ("large", "promotion"),
     ],
 )
@@ -277,8 +295,8 @@ def test_what_was_planted_in_a_store_is_a_node_and_hides_nothing_of_the_others(
     if planted == "large":
         (store(crossing) / "promotions/eu/churn/000009.json").write_bytes(b"x" * (2 << 20))
     else:
-        if planted == "blobs":
-            planted = f"blobs/sha256/{record(crossing)['blobs'][0]['sha256']}"
+        if planted == "chunks":
+            planted = chunk(crossing).relative_to(store(crossing)).as_posix()
             (store(crossing) / planted).unlink()
         (store(crossing) / planted).symlink_to("/etc/passwd")
     said = show(crossing, "1.0.0", code=11)
@@ -294,11 +312,12 @@ def test_what_was_planted_in_a_store_is_a_node_and_hides_nothing_of_the_others(
         ("eu-store/receipts", "receipts/churn/1.0.0/"),
         ("eu-store/releases", "releases/churn/1.0.0.json is missing"),
         ("eu-store/releases/churn/1.1.0.json", "releases/churn/1.1.0.json is missing"),
-        ("eu-store/blobs", "blobs/sha256/"),
+        ("eu-store/objects", "objects/sha256/"),
+        ("eu-store/chunks", "chunks/sha256/"),
         ("eu-store/sequences", "sequences/churn/000000000001.json is missing"),
         ("eu-store/audit", "is not in the log"),
         (".sovgate/home/audit", "is not in the log"),
-        (".sovgate/home/blobs", "blobs/sha256/"),
+        (".sovgate/home/objects", "objects/sha256/"),
         ("eu-store/*", "is missing in the store of zone eu"),
     ],
 )
@@ -319,14 +338,14 @@ def test_a_receipts_decision_that_is_gone_is_told_for_earlier_versions_kept_none
     receipt = next((crossing.base / "eu-store/receipts/churn/1.0.0").iterdir())
     said = json.loads(base64.b64decode(json.loads(receipt.read_bytes())["dsseEnvelope"]["payload"]))
     digest = said["predicate"]["decision"]["sha256"]
-    decision = crossing.base / "eu-store/blobs/sha256" / digest
+    decision = crossing.base / "eu-store/objects/sha256" / digest
     data = decision.read_bytes()
     decision.unlink()
     (told,) = crossing.json("audit", "verify")["passed-over"]
     assert digest in told and receipt.name in told
     decision.write_bytes(data + b" ")
     error = crossing.json("audit", "verify", code=11)["error"]
-    assert f"blobs/sha256/{digest} has other bytes" in error["why"]
+    assert f"objects/sha256/{digest} has other bytes" in error["why"]
 
 
 def test_rule_28_a_kept_document_that_was_exchanged_is_told(crossing: Crossing) -> None:

@@ -1,4 +1,4 @@
-"""Constant memory: a model of any size is encrypted and decrypted in less than 200 MiB."""
+"""Constant memory: a model of any size is encrypted and decrypted in less than 250 MiB."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.sealing import make_desk, sign_model
 
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 1024**3
-LIMIT = 200 * 1024**2
+LIMIT = 250 * 1024**2
 
 # VmHWM and not ru_maxrss, which counts what the parent had before exec.
 RUN = """
@@ -42,7 +42,7 @@ def peak(*arguments: str, cwd: Path) -> int:
 
 @pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
-def test_a_gibibyte_for_two_zones_stays_below_200_mib(tmp_path):
+def test_a_gibibyte_for_two_zones_stays_below_250_mib(tmp_path):
     desk = make_desk(tmp_path / "desk", {"small": b"x"})
     with (desk.model / "w").open("wb") as file:
         file.truncate(GIB)

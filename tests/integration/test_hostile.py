@@ -59,22 +59,22 @@ def overwrite(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def test_rule_14_a_push_again_does_not_call_a_swapped_blob_whole(crossing: Crossing) -> None:
-    """Whoever can write to the store replaced a blob by as many other bytes: size is nothing."""
+def test_rule_14_a_push_again_does_not_call_a_swapped_chunk_whole(crossing: Crossing) -> None:
+    """Whoever can write to the store replaced a chunk by as many other bytes: size is nothing."""
     crossing.push()
-    blobs = (crossing.base / "eu-store/blobs/sha256").iterdir()
-    largest = max(blobs, key=lambda path: path.stat().st_size)
+    chunks = (crossing.base / "eu-store/chunks/sha256").iterdir()
+    largest = max(chunks, key=lambda path: path.stat().st_size)
     overwrite(largest, bytes(largest.stat().st_size))
     error = crossing.push(code=21)["error"]
-    assert error["reason"] == "damaged-blob"
+    assert error["reason"] == "damaged-object"
     assert "under a new version" in error["fix"]
 
 
 def test_what_a_pull_of_a_damaged_release_says_to_do_works(crossing: Crossing) -> None:
     """To push it again cannot help: a release is written once, and its old bytes stay."""
     crossing.push()
-    blobs = (crossing.base / "eu-store/blobs/sha256").iterdir()
-    largest = max(blobs, key=lambda path: path.stat().st_size)
+    chunks = (crossing.base / "eu-store/chunks/sha256").iterdir()
+    largest = max(chunks, key=lambda path: path.stat().st_size)
     overwrite(largest, bytes(largest.stat().st_size))
     error = crossing.pull(code=11)["error"]
     assert error["reason"] == "damaged"
@@ -137,8 +137,8 @@ def test_rule_06_a_source_cannot_send_evidence_of_another_model(
     """All is signed by the right keys, but a statement is about another model."""
     crossing.push()
     data = evidence_of_another_model(crossing, role)
-    blobs = crossing.base / "eu-store/blobs/sha256"
-    (blobs / hashlib.sha256(data).hexdigest()).write_bytes(data)
+    objects = crossing.base / "eu-store/objects/sha256"
+    (objects / hashlib.sha256(data).hexdigest()).write_bytes(data)
     item = {**reference(role, data), "confidential": False, "plaintext-sha256": None}
     say_otherwise(crossing, lambda said: said["evidence"].append(item))
     before = tree(crossing.base)
@@ -161,7 +161,7 @@ def test_rule_06_a_source_cannot_send_a_model_under_the_signature_of_another(
     crossing.push()
     data = evidence_of_another_model(crossing, "signature")
     digest = hashlib.sha256(data).hexdigest()
-    (crossing.base / "eu-store/blobs/sha256" / digest).write_bytes(data)
+    (crossing.base / "eu-store/objects/sha256" / digest).write_bytes(data)
     say_otherwise(
         crossing, lambda said: said.update(signature={"sha256": digest, "size": len(data)})
     )
@@ -206,7 +206,7 @@ def test_rule_06_an_encrypted_copy_cannot_bring_evidence_of_another_model(
     data = evidence_of_another_model(crossing, role)
     sealed["evidence"].append(reference(role, data))
     overwrite(path, strict.canonical(sealed))
-    (path.parent / "blobs/sha256" / hashlib.sha256(data).hexdigest()).write_bytes(data)
+    (path.parent / "objects/sha256" / hashlib.sha256(data).hexdigest()).write_bytes(data)
     error = crossing.json("decrypt", "sealed", "--zone", "eu", "-o", "opened", code=11)["error"]
     assert error["reason"] == "evidence-subject"
     assert not (crossing.base / "opened").exists()
@@ -369,7 +369,7 @@ def test_a_spoilt_store_is_refused_or_changes_nothing(crossing: Crossing) -> Non
     for name in sorted(mine):
         path = store / name
         kin = sorted(p for p in path.parent.iterdir() if str(p.relative_to(store)) not in mine)
-        # Of blobs, which differ by content alone, one of another release stands for all.
+        # Of objects, which differ by content alone, one of another release stands for all.
         for what, data in spoilt(path, kin[:1]):
             apply(path, data)
             code, said = crossing.run("pull", "churn/1.0.0", "--zone", "eu", "-o", "pulled")
@@ -409,8 +409,8 @@ def test_a_spoilt_store_lets_nothing_be_promoted_that_was_denied(
     store = crossing.base / "eu-store"
     whole = tree(store)
     for name in sorted(whole):
-        if name.startswith(("audit/", "blobs/")):
-            continue  # of blobs it reads what records name by digest, of the log what stops it
+        if name.startswith(("audit/", "chunks/", "objects/")):
+            continue  # of objects it reads what records name by digest, of the log what stops it
         path = store / name
         kin = sorted(store.glob(f"{name.split('/')[0]}/**/*.json"))
         for what, data in spoilt(path, kin):

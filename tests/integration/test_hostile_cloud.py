@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import gc
-import hashlib
-import io
 import itertools
 import resource
 import traceback
@@ -18,7 +16,6 @@ import pytest
 
 from sovgate.clouds.aws import answers
 from sovgate.errors import ExitCode, KeyServiceError, ResidencyMismatch, SovgateError, StoreError
-from sovgate.formats.transfer import blob_name
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
@@ -292,105 +289,6 @@ def test_rule_15_a_region_that_only_headbucket_names_is_heard() -> None:
         said = at(cloud).location()
     assert said is not None
     assert (said.value, said.source) == ("aws:us-east-1", "HeadBucket")
-
-
-# -- in parts
-
-
-class Parts:
-    """A bucket that takes parts, checks sums, and ends an upload as `last` says."""
-
-    def __init__(self, *last: Answer, listed: Callable[[int], str] | None = None) -> None:
-        self.last, self.listed = list(last), listed
-        self.aborted = self.begun = 0
-        self.there = b""
-
-    def __call__(self, asked: Asked) -> Answer:
-        query = asked.path.partition("?")[2]
-        if asked.path.partition("?")[0].endswith(".probe/checksum"):
-            return (
-                Answer(status=404)
-                if asked.method == "HEAD"
-                else xml("<Error><Code>BadDigest</Code></Error>", 400)
-            )
-        if asked.method == "DELETE":
-            self.aborted += 1
-            return Answer(status=204)
-        if asked.method == "POST" and "uploads" in query:
-            self.begun += 1
-            return xml(f"<R><UploadId>u{self.begun}</UploadId></R>")
-        if asked.method == "POST":
-            return self.last.pop(0) if len(self.last) > 1 else self.last[0]
-        if asked.method == "PUT":
-            return Answer(headers=(("ETag", '"part"'),))
-        if "uploads" in query:
-            key = asked.path.partition("?")[0].removeprefix("/kyc-eu/")
-            return self.uploads(blob_name(BLOB_SHA), key)
-        if "uploadId" in query and self.listed:
-            return xml(self.listed(int(query.partition("part-number-marker=")[2].split("&")[0])))
-        return Answer(status=404, body=b"<Error><Code>NoSuchKey</Code></Error>")
-
-    def uploads(self, name: str, key: str) -> Answer:
-        if self.listed is None:
-            return xml("<ListMultipartUploadsResult/>")
-        upload = f"<Upload><Key>p/{name}</Key><UploadId>old</UploadId></Upload>"
-        return xml(f"<L>{upload}<Upload><Key>p/{name}</Key></Upload></L>")
-
-
-BLOB = bytes(17 * MIB)
-BLOB_SHA = hashlib.sha256(BLOB).hexdigest()
-
-
-def put_blob(cloud: HostileCloud) -> None:
-    at(cloud).put(blob_name(BLOB_SHA), io.BytesIO(BLOB), size=len(BLOB), sha256=BLOB_SHA)
-
-
-def test_a_last_answer_of_200_that_holds_an_error_is_21() -> None:
-    play = Parts(xml("<Error><Code>InternalError</Code><Message>later</Message></Error>"))
-    with serving(play) as cloud, pytest.raises(StoreError) as caught:
-        put_blob(cloud)
-    assert caught.value.reason == "service"
-
-
-def test_a_200_that_only_claims_the_parts_is_read_again() -> None:
-    """Its sum is not the one of the parts: believed only after a read, which finds nothing."""
-    play = Parts(xml("<R><ETag>x-2</ETag></R>"))
-    with serving(play) as cloud, pytest.raises(StoreError):
-        put_blob(cloud)
-
-
-def test_parts_that_are_never_taken_are_given_up() -> None:
-    """Else each run would take up the same broken upload and fail again."""
-    play = Parts(xml("<Error><Code>InvalidPart</Code></Error>", 400))
-    with serving(play) as cloud, pytest.raises(StoreError):
-        put_blob(cloud)
-    assert play.aborted == 1
-
-
-def test_parts_stay_where_the_service_was_busy() -> None:
-    play = Parts(xml("<Error><Code>SlowDown</Code></Error>", 503))
-    with serving(play) as cloud, pytest.raises(StoreError):
-        put_blob(cloud)
-    assert play.aborted == 0
-
-
-@pytest.mark.parametrize("marker", [lambda at: at, lambda at: at + 99, lambda at: at + 10**6])
-def test_a_list_of_parts_that_never_ends_is_ended(marker: Callable[[int], int]) -> None:
-    """And parts without a sum, a size or a number are none."""
-
-    def page(start: int) -> str:
-        parts = "<Part/><Part><PartNumber>1</PartNumber></Part>"
-        parts += f"<Part><PartNumber>{10**9 + start}</PartNumber><Size>1</Size>"
-        parts += "<ETag>x</ETag><ChecksumSHA256>y</ChecksumSHA256></Part>"
-        following = f"<NextPartNumberMarker>{marker(start)}</NextPartNumberMarker>"
-        return f"<L><IsTruncated>true</IsTruncated>{following}{parts}</L>"
-
-    sums = [hashlib.sha256(BLOB[start : start + 16 * MIB]).digest() for start in (0, 16 * MIB)]
-    whole = base64.b64encode(hashlib.sha256(b"".join(sums)).digest()).decode()
-    play = Parts(xml(f"<R><ChecksumSHA256>{whole}-2</ChecksumSHA256></R>"), listed=page)
-    with serving(play) as cloud:
-        put_blob(cloud)
-    assert play.begun == 1
 
 
 # -- keys

@@ -77,7 +77,7 @@ def denied(crossing: Crossing, way: str) -> None:
     ):
         assert "no-pickles" in (error.get("reason"), error.get("rule"))
         assert way in str(error)
-    assert crossing.objects("releases/") == crossing.objects("blobs/") == []
+    assert crossing.objects("releases/") == crossing.objects("chunks/") == []
 
 
 @pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sovgate.formats import chunk
 from tests.kill import Done, Killer, every_step, visible
 from tests.sealing import Desk, make_desk, tree
 
@@ -144,16 +145,15 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, desk, sealed, killer, 
 
 
 def test_rule_09_a_run_after_a_kill_uses_no_key_of_the_dead_one(tmp_path, desk, killer):
-    """What the dead run encrypted and what the next one does share no ciphertext and no header."""
+    """What the dead run encrypted and what the next one does share no ciphertext and no IV."""
     seen: set[bytes] = set()
     copies = Copies(desk.base, tmp_path)
-    for step in (12, 16, 20, 24):
+    for step in (24, 28, 32, 40):
         work = copies()
         killer.run(ENCRYPT, cwd=work, before=step)
         headers = [
-            path.read_bytes()[:40]
-            for path in work.glob(".*.sovgate-staging/**/*")
-            if path.is_file() and path.read_bytes()[:1] == b"\x28"
+            path.read_bytes()[: chunk.IV_SIZE]
+            for path in work.glob(".*.sovgate-staging/**/chunks/sha256/*")
         ]
         assert len(set(headers)) == len(headers)
         assert not seen & set(headers)

@@ -42,7 +42,7 @@ def test_a_pickle_under_another_name_is_named_and_does_not_cross(crossing: Cross
     error = crossing.push(code=10)["error"]
     assert error["reason"] == "no-pickles"
     assert "a pickle, weights.bin" in error["why"]
-    assert crossing.objects("releases/") == crossing.objects("blobs/") == []
+    assert crossing.objects("releases/") == crossing.objects("chunks/") == []
     assert crossing.push("--dry-run", code=10)["error"]["reason"] == "no-pickles"
 
 

@@ -62,7 +62,7 @@ def bucket(asked: Asked) -> Answer:
     """A service that says where the bucket lies, and holds nothing."""
     if "location" in asked.path:
         return xml("<LocationConstraint>eu-central-1</LocationConstraint>")
-    if asked.method == "HEAD" and "blobs" not in asked.path:
+    if asked.method == "HEAD" and "/sha256/" not in asked.path:
         return Answer(headers=(("x-amz-bucket-region", "eu-central-1"),))
     return Answer(status=404)
 

@@ -84,7 +84,7 @@ def test_a_pulled_release_becomes_a_commit_and_a_signed_record(desk: Desk, kubec
     assert (record["kind"], record["branch"], record["path"]) == ("promote", "main", "overlays/eu")
     assert record["previous"] is None
     # The decision that it names lies in the store, signed, and says deploy.
-    data = desk.crossing.store.get(f"blobs/sha256/{made['decision']}", most=10**6)
+    data = desk.crossing.store.get(f"objects/sha256/{made['decision']}", most=10**6)
     decision = Statement.parse(Bundle.parse(data).payload).predicate
     ours = decision["https://sovgate.dev/decision/v0"]
     assert (ours["action"], ours["from"], ours["to"]) == ("deploy", "eu", "eu")

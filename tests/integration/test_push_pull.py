@@ -11,16 +11,18 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from sovgate.errors import Inconclusive
+from sovgate.errors import Inconclusive, StoreError
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import Claim
 from sovgate.keys import registry
-from sovgate.pipeline.move.outbox import Kept, Outbox
+from sovgate.pipeline.decide import contents
+from sovgate.pipeline.decide.contents import Contents
 from sovgate.pipeline.move.pull import pull
 from sovgate.pipeline.move.push import push
 from sovgate.records import Options
@@ -78,8 +80,12 @@ def test_what_was_encrypted_before_is_pushed_as_it_is(crossing: Crossing) -> Non
     )
     assert code == 0, said
     crossing.json("push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
-    blobs = {path.name for path in (crossing.base / "sealed/eu/blobs/sha256").iterdir()}
-    assert blobs <= {name.rsplit("/", 1)[1] for name in crossing.objects("blobs/")}
+    copy, store = crossing.base / "sealed/eu", crossing.base / "eu-store"
+    for kind in ("chunks", "objects"):
+        made = tree(copy / kind)
+        assert made
+        assert made.items() <= tree(store / kind).items()
+    assert tree(copy / "chunks") == tree(store / "chunks")
     crossing.pull()
     assert tree(crossing.base / "pulled") == tree(crossing.model)
 
@@ -92,20 +98,24 @@ def test_what_was_encrypted_as_another_release_is_not_pushed(crossing: Crossing)
     assert found["error"]["reason"] == "wrong-release"
 
 
-def test_a_changed_blob_of_what_was_encrypted_never_becomes_visible(crossing: Crossing) -> None:
+def test_a_changed_object_of_what_was_encrypted_never_becomes_visible(crossing: Crossing) -> None:
     crossing.sbom()
     crossing.run(
         "encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", "sealed"
     )
-    sealed = json.loads((crossing.base / "sealed/eu/sealed.json").read_bytes())
-    blob = crossing.base / "sealed/eu/blobs/sha256" / sealed["blobs"][0]["sha256"]
-    data = blob.read_bytes()
-    blob.chmod(0o644)
-    blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    crossing.json(
-        "push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu", code=21
-    )
-    assert crossing.objects("releases/") == []
+    words = ("push", "sealed", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+    for path in [p for p in (crossing.base / "sealed/eu").rglob("*/sha256/*") if p.is_file()]:
+        data = path.read_bytes()
+        path.chmod(0o644)
+        for spoilt in (data[:-1], data + b"x", data[:-1] + bytes([data[-1] ^ 1])):
+            path.write_bytes(spoilt)
+            assert crossing.json(*words, code=11)["error"]["reason"] == "damaged", path
+        path.unlink()
+        assert crossing.json(*words, code=11)["error"]["reason"] == "missing-object", path
+        path.write_bytes(data)
+        assert crossing.objects("releases/") == []
+        shutil.rmtree(crossing.base / "eu-store/chunks", ignore_errors=True)
+    crossing.json(*words)
 
 
 def test_a_dry_run_says_all_and_writes_nothing_anywhere(crossing: Crossing) -> None:
@@ -366,7 +376,7 @@ def test_rule_17_metadata_is_judged_too(crossing: Crossing) -> None:
     crossing.edit("  metadata: {allow: [home -> eu]}\n", "")
     found = crossing.push(code=10)
     assert "metadata" in found["error"]["what"]
-    assert not (crossing.base / "eu-store" / "blobs").exists()
+    assert crossing.objects("chunks/") == crossing.objects("objects/") == []
 
 
 def test_a_destination_decides_again_by_its_own_policy(crossing: Crossing) -> None:
@@ -383,7 +393,8 @@ def test_a_changed_model_does_not_cross(crossing: Crossing) -> None:
     data = (crossing.model / "model.bin").read_bytes()
     (crossing.model / "model.bin").write_bytes(data[:-1] + b"X")
     crossing.push(code=11)
-    assert crossing.objects("blobs/") == []
+    # Bytes of a file of that name and size may have left: encrypted, under a key that is gone.
+    assert crossing.objects("objects/") == []
     assert crossing.objects("releases/") == []
 
 
@@ -519,7 +530,7 @@ def test_a_swapped_signature_bundle_is_refused(crossing: Crossing) -> None:
     crossing.push()
     said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
     sha256 = said["signature"]["sha256"]  # type: ignore[index]
-    blob = crossing.base / "eu-store/blobs/sha256" / sha256
+    blob = crossing.base / "eu-store/objects/sha256" / sha256
     (crossing.model / "model.bin").write_bytes(b"other")
     crossing.sign()
     blob.unlink()
@@ -547,7 +558,7 @@ def test_rule_4_a_trusted_source_cannot_write_outside_of_the_model(crossing: Cro
     for field, data in (("manifest", manifest), ("signature", attest.seal(oms, signer))):
         digest = hashlib.sha256(data).hexdigest()
         said[field] = {"sha256": digest, "size": len(data)}
-        (crossing.base / "eu-store/blobs/sha256" / digest).write_bytes(data)
+        (crossing.base / "eu-store/objects/sha256" / digest).write_bytes(data)
     subject = said["manifest"]["sha256"]  # type: ignore[index]
     claim = crossing.base / "eu-store/sequences/churn/000000000001.json"
     claim.chmod(0o644)
@@ -568,7 +579,8 @@ def test_rule_4_a_trusted_source_cannot_write_outside_of_the_model(crossing: Cro
 
 def test_every_damaged_object_is_refused_and_nothing_appears(crossing: Crossing) -> None:
     crossing.push()
-    for name in [*crossing.objects("blobs/"), *crossing.objects("releases/")]:
+    kinds = ("chunks/", "objects/", "releases/")
+    for name in [name for kind in kinds for name in crossing.objects(kind)]:
         path = crossing.base / "eu-store" / name
         data = path.read_bytes()
         path.chmod(0o644)
@@ -605,41 +617,76 @@ def test_rule_29_no_secret_is_printed_or_kept(crossing: Crossing) -> None:
     assert not [name for name, data in stored.items() if plain[:64] in data]
 
 
-# -- the outbox, time, and company
+# -- keys, time, and company
 
 
-def test_rule_9_an_encrypted_copy_is_used_again_only_if_every_byte_verifies(
-    crossing: Crossing,
+def test_rule_9_each_run_encrypts_with_keys_of_its_own(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outbox = crossing.base / ".sovgate/outbox/eu/churn/1.0.0"
-    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", outbox)
-    sealed = (outbox / "eu/sealed.json").read_bytes()
-    blob = outbox / "eu/blobs/sha256" / json.loads(sealed)["blobs"][0]["sha256"]
-    manifest = crossing.manifest
-    key = json.loads(sealed)["recipient"]["key-id"]
-    box = Outbox(crossing.base, "eu", crossing.release)
-    makers = (registry.open_signer("keys/home.pem", crossing.base).public_key,)
-    assert box.kept(manifest, key, makers).sealed is not None
-    assert box.kept("0" * 64, key, makers) == Kept(why="it is a copy of another model")
-    assert box.kept(manifest, "0" * 64, makers).sealed is None
-    data = blob.read_bytes()
-    blob.chmod(0o644)
-    blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert "other bytes" in str(box.kept(manifest, key, makers).why)
-    assert crossing.push()["reused"] is False
-    assert not outbox.exists()
-    said = predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
-    old = {item["sha256"] for item in json.loads(sealed)["blobs"]}
-    new = {item["sha256"] for item in said["blobs"]}  # type: ignore[attr-defined]
-    assert not old & new
+    """A run that died had sent chunks: their keys are gone with it, and no run has them again."""
 
+    def dies(*_: object, **__: object) -> None:
+        raise StoreError("the network is gone", reason="no-answer")
 
-def test_rule_9_a_complete_copy_is_used_again(crossing: Crossing) -> None:
-    outbox = crossing.base / ".sovgate/outbox/eu/churn/1.0.0"
-    crossing.run("encrypt", crossing.model, "--to", "eu", "--release", "churn/1.0.0", "-o", outbox)
-    assert crossing.push()["reused"] is True
+    with monkeypatch.context() as patch:
+        patch.setattr("sovgate.stages.transfer.publish", dies)
+        crossing.push(code=21)
+    left = set(crossing.objects("chunks/"))
+    assert len(left) == 1
+    assert crossing.objects("objects/") == crossing.objects("releases/") == []
+    crossing.push()
+    assert len(crossing.objects("chunks/")) == 2
+    lists = [part["list"]["sha256"] for part in transferred(crossing)["parts"]]
+    (named,) = [(crossing.base / f"eu-store/objects/sha256/{one}").read_bytes() for one in lists]
+    assert f"chunks/sha256/{named.hex()}" in set(crossing.objects("chunks/")) - left
+    assert not (crossing.base / ".sovgate/outbox").exists()
     crossing.pull()
-    assert tree(crossing.base / "pulled") == tree(crossing.model)
+
+
+def transferred(crossing: Crossing) -> Any:
+    return predicate(crossing.base / "eu-store/releases/churn/1.0.0.json")
+
+
+def test_rule_44_a_denial_after_the_last_byte_leaves_nothing_that_opens(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Policy says yes to the manifest, and no once all is known: keys and lists stay here."""
+    asked: list[Contents] = []
+    real = contents.of_admitted
+
+    def found(*words: Any) -> Contents:
+        asked.append(real(*words))
+        if len(asked) == 1:
+            return asked[0]
+        return Contents({**asked[0].facts, "pickles": 1, "pickle": "model.bin"})
+
+    monkeypatch.setattr(contents, "of_admitted", found)
+    error = crossing.push(code=10)["error"]
+    assert "pickle" in json.dumps(error)
+    assert len(crossing.objects("chunks/")) == 1
+    assert crossing.objects("objects/") == crossing.objects("releases/") == []
+    kinds = [predicate(p)["kind"] for p in (crossing.base / ".sovgate/home/audit").rglob("*.json")]
+    assert sorted(kinds) == ["denied", "intent"]
+
+
+def test_a_file_that_is_swapped_behind_the_look_leaves_nothing_that_opens(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer shows one file to the look and another to the cipher, of equal name and size."""
+    path = crossing.model / "model.bin"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"X")
+    real = contents.look_into
+
+    def look(*words: Any) -> contents.Seen:
+        seen = real(*words)
+        path.write_bytes(data)  # what was signed; the look saw something else
+        return seen
+
+    monkeypatch.setattr(contents, "look_into", look)
+    error = crossing.push(code=11)["error"]
+    assert error["reason"] == "changed-while-reading"
+    assert crossing.objects("objects/") == crossing.objects("releases/") == []
 
 
 def test_two_pushes_at_once_make_one_release(crossing: Crossing) -> None:
@@ -672,7 +719,7 @@ def test_two_pushes_at_once_make_one_release(crossing: Crossing) -> None:
 
 
 def test_two_pushes_from_two_machines_make_one_release(crossing: Crossing, tmp_path: Path) -> None:
-    """No outbox in common: the second encrypts with keys of its own, and loses the name."""
+    """Nothing in common: the second encrypts with keys of its own, and loses the name."""
     other = copy_of(crossing, tmp_path / "other")
     (crossing.base / "eu-store").mkdir()
     (other.base / "eu-store").symlink_to(crossing.base / "eu-store")
@@ -859,7 +906,7 @@ def test_a_zone_that_would_not_be_believed_within_itself_is_told_before_anything
     words = ("push", crossing.model, "--release", "churn/1.0.0", "--zone", "eu", "--to", "eu")
     error = crossing.json(*words, code=3)["error"]
     assert (error["reason"], "from: eu" in error["fix"]) == ("own-role", True)
-    assert [crossing.objects(f"{kind}/") for kind in ("blobs", "sequences", "audit")] == [[]] * 3
+    assert [crossing.objects(f"{kind}/") for kind in ("chunks", "sequences", "audit")] == [[]] * 3
     crossing.edit("transfer]}", "transfer], from: eu}")
     crossing.json(*words)
 

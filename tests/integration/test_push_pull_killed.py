@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from sovgate.errors import SovgateError
+from sovgate.formats.transfer import chunk_name, object_name
 from sovgate.pipeline.move.pull import pull
 from sovgate.pipeline.move.push import push
 from sovgate.records import Options, Release
-from sovgate.stages.transfer import fetch_documents, read_record
+from sovgate.stages.transfer import chunks_of, fetch_documents, read_record
 from sovgate.stores.registry import open_store
 from tests.crossing import Crossing, make_crossing, tree
 from tests.kill import Done, Killer, every_step
@@ -98,10 +99,12 @@ def whole_or_absent(work: Path) -> bool:
     if found is None:
         return False
     fetch_documents(crossing.store, found.transfer)
-    for blob in (*found.transfer.blobs, found.transfer.keytable):
-        stat = crossing.store.stat(f"blobs/sha256/{blob.sha256}")
+    for part in found.transfer.parts:
+        assert crossing.store.stat(object_name(part.keytable.sha256)) is not None
+    for one in chunks_of(crossing.store, found.transfer):
+        stat = crossing.store.stat(chunk_name(one.sha256))
         assert stat is not None
-        assert stat.size == blob.size
+        assert stat.size == one.size
     return True
 
 
@@ -120,8 +123,7 @@ def log_is_sound(work: Path) -> None:
 def finishes_push(work: Path) -> None:
     push(work / "model", release=RELEASE, zone="home", to="eu", options=Options(project=work))
     assert whole_or_absent(work)
-    assert not (work / ".sovgate/outbox/eu/churn/1.0.0").exists()
-    assert not list((work / ".sovgate/outbox/eu/churn").iterdir())
+    assert not (work / ".sovgate/outbox").exists()
     assert len(at(work).objects("sequences/")) == 1
     log_is_sound(work)
     no_plaintext(work)
@@ -228,7 +230,12 @@ def test_a_denied_push_killed_at_any_step_leaves_nothing_there(
         work = prepare()
         done = killer.run(PUSH, cwd=work, before=step)
         store = open_store("eu-store", work)
-        assert [*store.list("blobs/"), *store.list("releases/"), *store.list("sequences/")] == []
+        assert [
+            *store.list("chunks/"),
+            *store.list("objects/"),
+            *store.list("releases/"),
+            *store.list("sequences/"),
+        ] == []
         log_is_sound(work)
         if not done.killed:
             assert done.code == 10, done

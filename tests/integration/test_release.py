@@ -20,12 +20,13 @@ import pytest
 
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
+from sovgate.formats.transfer import chunk_name, object_name
 from sovgate.keys.registry import open_signer
 from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.project import open_project
 from sovgate.records import Release
 from sovgate.stages import attest
-from sovgate.stages.transfer import fetch_documents, read_record
+from sovgate.stages.transfer import chunks_of, fetch_documents, read_record
 from tests.crossing import Crossing, make_crossing, tree
 from tests.desks import GITOPS, RELEASE_FILE
 from tests.kill import ROOT, Killer
@@ -105,12 +106,14 @@ class Shop:
         found = read_record(self.crossing.store, Release(model="churn", version="1.0.0"), trusted)
         if found is not None:
             fetch_documents(self.crossing.store, found.transfer)
-            for blob in (*found.transfer.blobs, found.transfer.keytable):
-                assert self.crossing.store.stat(f"blobs/sha256/{blob.sha256}") is not None
+            for part in found.transfer.parts:
+                assert self.crossing.store.stat(object_name(part.keytable.sha256)) is not None
+            for one in chunks_of(self.crossing.store, found.transfer):
+                assert self.crossing.store.stat(chunk_name(one.sha256)) is not None
 
     def no_plaintext(self) -> None:
-        """Neither in the store nor in the outbox, nor in evidence."""
-        for where in ("eu-store", ".sovgate/outbox", "model.evidence"):
+        """Neither in the store nor in what is kept here, nor in evidence."""
+        for where in ("eu-store", ".sovgate/home", "model.evidence"):
             folder = self.crossing.base / where
             if folder.exists():
                 assert not [n for n, data in tree(folder).items() if SECRET[:64] in data], where

@@ -332,9 +332,9 @@ def test_each_thing_that_a_candidate_needs_is_missed(desk: At, what: str) -> Non
     names = {
         "record": "releases/churn/1.1.0.json",
         "receipt": "receipts/churn/1.1.0",
-        "signature": f"blobs/sha256/{record['signature']['sha256']}",
-        "evidence": f"blobs/sha256/{record['evidence'][0]['sha256']}",
-        "decision": f"blobs/sha256/{desk.record(2)['decision']['sha256']}",
+        "signature": f"objects/sha256/{record['signature']['sha256']}",
+        "evidence": f"objects/sha256/{record['evidence'][0]['sha256']}",
+        "decision": f"objects/sha256/{desk.record(2)['decision']['sha256']}",
     }
     path = store / names[what]
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -451,11 +451,11 @@ def test_a_decision_by_a_key_that_may_speak_for_any_zone_carries_no_promotion(de
     """The same words as the zone's own, signed by another."""
     desk.crossing.edit("border:\n", ANY_ZONE)
     desk.forget_log()
-    blobs = desk.crossing.base / "eu-store/blobs/sha256"
-    said = Statement.parse(Bundle.parse((blobs / desk.promotion(2).decision).read_bytes()).payload)
+    there = desk.crossing.base / "eu-store/objects/sha256"
+    said = Statement.parse(Bundle.parse((there / desk.promotion(2).decision).read_bytes()).payload)
     data = seal(said, open_signer("keys/home.pem", desk.crossing.base))
     digest = hashlib.sha256(data).hexdigest()
-    (blobs / digest).write_bytes(data)
+    (there / digest).write_bytes(data)
     desk.forge(2, decision=digest)
     desk.refit(3)
     found = desk.stuck(11, "--to-release", "churn/1.1.0")

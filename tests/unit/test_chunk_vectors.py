@@ -13,7 +13,6 @@ from sovgate.formats import chunk, wrap
 from sovgate.formats import part as parts
 from sovgate.formats.manifest import Manifest, Resource
 from sovgate.formats.plan import EMPTY, Plan
-from sovgate.formats.sealed import Wrapped
 from sovgate.records import Sized
 
 VECTORS = json.loads(
@@ -76,7 +75,7 @@ def test_a_part():
         reused=(),
         list=named,
         keytable=Sized(**vector["keytable"]),
-        recipient=Wrapped(key_id="k", algorithm="a", wrapped=b"w", commit=vector["commit"]),
+        recipient=wrap.Wrapped(key_id="k", algorithm="a", wrapped=b"w", commit=vector["commit"]),
     )
     ad = part.associated_data(context)
     assert ad.decode() == vector["ad"]

@@ -182,6 +182,6 @@ def test_rule_38_evidence_with_a_secret_does_not_cross(crossing: Crossing, reada
         if readable or asked[0] == "push":
             assert said["error"]["reason"] == "no-secrets"
             assert path.name in said["error"]["what"]
-    assert crossing.objects("releases/") == crossing.objects("blobs/") == []
+    assert crossing.objects("releases/") == crossing.objects("chunks/") == []
     path.unlink()
     crossing.push()

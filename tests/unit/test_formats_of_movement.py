@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from sovgate import strict
 from sovgate.errors import Malformed
+from sovgate.formats import transfer
 from sovgate.formats.auditentry import Entry, object_name, parse_object_name
 from sovgate.formats.promotion import Promotion
 from sovgate.formats.receipt import Receipt
-from sovgate.formats.transfer import Claim, Transfer, blob_name, record_name, sequence_name
+from sovgate.formats.transfer import Claim, Transfer, chunk_name, record_name, sequence_name
 from sovgate.records import Release
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -151,7 +152,8 @@ def test_every_changed_byte_of_a_claim_is_refused_or_says_something_else(flip: i
 def test_names_in_the_store() -> None:
     release = Release(model="churn", version="1.0.0", pin="1" * 64)
     assert record_name(release) == "releases/churn/1.0.0.json"
-    assert blob_name("a" * 64) == "blobs/sha256/" + "a" * 64
+    assert chunk_name("a" * 64) == "chunks/sha256/" + "a" * 64
+    assert transfer.object_name("a" * 64) == "objects/sha256/" + "a" * 64
     assert sequence_name("churn", 12) == "sequences/churn/000000000012.json"
     assert object_name("0" * 32, 12) == "audit/" + "0" * 32 + "/0012.json"
     assert parse_object_name("audit/" + "0" * 32 + "/0012.json") == ("0" * 32, 12)

@@ -362,9 +362,6 @@ MAX_PARAMETERS, MAX_FIELDS = 6, 10
 UNGROUPED_FUNCTIONS = frozenset(
     {
         "sovgate.errors.__init__",
-        "sovgate.stages.encrypt.seal.seal_model",
-        "sovgate.stages.transfer.publish.publish",
-        "sovgate.stores.s3.upload._send",
         "sovgate.training.record",
     }
 )

@@ -17,10 +17,9 @@ from sovgate.formats import chunk
 from sovgate.formats.chunk import SIZE
 from sovgate.formats.manifest import Manifest, Resource
 from sovgate.formats.plan import Plan
-from sovgate.stages.encrypt import receive as receiving
-from sovgate.stages.encrypt import send as sending
-from sovgate.stages.encrypt.receive import Opened, receive
-from sovgate.stages.encrypt.send import Bound, Sent, send
+from sovgate.stages.encrypt import receiving, sending
+from sovgate.stages.encrypt.receiving import Opened, receive
+from sovgate.stages.encrypt.sending import Bound, Sent, send
 
 LARGE = random.Random(1).randbytes(2 * SIZE + 4321)
 FILES = {

@@ -17,8 +17,7 @@ from sovgate.formats.chunk import SIZE
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.part import Part
 from sovgate.formats.plan import Plan, Unit
-from sovgate.formats.sealed import Wrapped
-from sovgate.formats.wrap import Context, commit
+from sovgate.formats.wrap import Context, Wrapped, commit
 from sovgate.records import Sized
 from tests.unit.test_plan import digest_of, manifest_of
 

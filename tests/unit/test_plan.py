@@ -136,3 +136,27 @@ def test_a_plan_has_no_chunk_beyond_its_last_and_no_more_shards_than_parts():
     for shards in (0, plans.MAX_PARTS + 1):
         with pytest.raises(InternalError):
             plan.deal(shards)
+
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("files", "parts"),
+    [
+        ([0, 0], [0]),
+        ([1, 2 * SIZE], [2]),
+        ([31 * GIB, GIB - 1], [2]),
+        ([31 * GIB, GIB], [2]),
+        ([32 * GIB, 1], [1, 1]),
+        ([33 * GIB, 40 * GIB, 5, GIB], [1, 1, 2]),
+        ([GIB] * 100, [32, 32, 32, 4]),
+        ([8 * GIB] * 1000, [8] * 125),
+    ],
+)
+def test_a_part_closes_at_whole_units_once_it_has_32_gib_or_a_128th(files, parts):
+    plan = Plan.of(manifest_of(*files))
+    ranges = plan.parts()
+    assert [len(units) for units in ranges] == parts
+    assert list(itertools.chain.from_iterable(ranges)) == list(range(len(plan.units)))
+    assert len(ranges) <= plans.MAX_PARTS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -107,7 +106,7 @@ def test_a_store_path_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_what_killed_runs_left_is_swept_and_live_writes_are_not(
-    store: FileStore, tmp_path: Path
+    store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     incoming = tmp_path / "store" / ".incoming"
     incoming.mkdir(parents=True)
@@ -115,19 +114,17 @@ def test_what_killed_runs_left_is_swept_and_live_writes_are_not(
     put(store, BLOB, b"x")
     assert list(incoming.iterdir()) == []
 
-    class Nested:
+    real, nested = os.write, list[int]()
+
+    def writing(descriptor: int, data: memoryview) -> int:
         """Writes another object while this one is being written."""
+        if not nested:
+            nested.append(1)
+            put(store, "releases/inner.json", b"inner")
+        return real(descriptor, data)
 
-        left = b"outer"
-
-        def read(self, size: int = -1) -> bytes:
-            data, self.left = self.left[:size], self.left[size:]
-            if not self.left and data:
-                put(store, "releases/inner.json", b"inner")
-            return data
-
-    digest = hashlib.sha256(b"outer").hexdigest()
-    store.put("releases/outer.json", Nested(), size=5, sha256=digest)  # type: ignore[arg-type]
+    monkeypatch.setattr(os, "write", writing)
+    put(store, "releases/outer.json", b"outer")
     assert store.get("releases/outer.json", most=5) == b"outer"
     assert store.get("releases/inner.json", most=5) == b"inner"
 

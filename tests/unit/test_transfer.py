@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -23,25 +24,24 @@ from sovgate.errors import (
 )
 from sovgate.formats.receipt import Check, Receipt
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
-from sovgate.formats.transfer import Claim, record_name, sequence_name
+from sovgate.formats.transfer import Claim, chunk_name, object_name, record_name, sequence_name
 from sovgate.records import Release, Sized
-from sovgate.stages.encrypt import open_model
 from sovgate.stages.transfer import (
+    carry,
     claim,
     fetch_documents,
     find_receipt,
+    get_chunk,
+    get_object,
     locate,
     newer,
-    open_blob,
     open_receipt,
     predecessor,
-    put_blob,
+    put_chunk,
     put_receipt,
     receipt_statement,
 )
 from sovgate.stages.transfer import sequence as sequences
-from sovgate.stages.transfer.fetch import as_sealed
-from sovgate.stages.transfer.objects import get_blob
 from sovgate.stages.transfer.sequence import MAX_NEWER
 from sovgate.stages.trust import seal
 from sovgate.stores._api import Location, Store
@@ -73,7 +73,7 @@ def test_what_was_published_is_fetched_and_opens(
 ) -> None:
     done = ship.publish(store)
     assert not done.already
-    assert done.skipped == 0
+    assert done.written.skipped == 0
     record = ship.fetch(store)
     assert record.sha256 == done.record.sha256
     assert record.transfer.sequence == 1
@@ -83,13 +83,7 @@ def test_what_was_published_is_fetched_and_opens(
     assert [ref.role for ref, _ in fetched.evidence] == ["provenance", "decision"]
     into = tmp_path / "into"
     into.mkdir()
-    model = open_model(
-        as_sealed(record.transfer),
-        lambda sha256: open_blob(store, sha256),
-        ship.identity,
-        into,
-        ship.manifest,
-    )
+    model = ship.open(store, record, into)
     assert (model / "sub" / "b.bin").read_bytes() == b"weights"
 
 
@@ -143,16 +137,28 @@ def test_rule_13_a_record_that_does_not_verify_is_no_success(
     assert caught.value.exit_code in (11, 21)
 
 
-def test_a_release_that_lost_a_blob_is_not_called_pushed(
-    store: Store, ship: Shipment, tmp_path: Path
+@pytest.mark.parametrize("what", ["chunk", "keytable", "signature", "evidence"])
+def test_a_release_that_lost_an_object_is_not_called_pushed(
+    store: Store, ship: Shipment, tmp_path: Path, what: str
 ) -> None:
-    ship.publish(store)
-    lost = tmp_path / "eu-store/blobs/sha256" / ship.sealed.blobs[0].sha256
-    lost.unlink()
-    ship.seal(tmp_path, b"weights")
-    with pytest.raises(StoreError) as caught:
-        ship.publish(store)
-    assert caught.value.reason == "release-incomplete"
+    told = ship.publish(store).record.transfer
+    names = {
+        "chunk": chunk_name(next(iter(ship.chunks))),
+        "keytable": object_name(told.parts[0].keytable.sha256),
+        "signature": object_name(told.signature.sha256),
+        "evidence": object_name(told.evidence[0].sha256),
+    }
+    path = tmp_path / "eu-store" / names[what]
+    data = path.read_bytes()
+    path.unlink()
+    ship.draft = functools.partial(ship.draft, signature=b"", evidence=())  # type: ignore[method-assign]
+    for left in (None, data[:-1]):
+        if left is not None:
+            path.write_bytes(left)
+        ship.seal(tmp_path, b"weights")
+        with pytest.raises(StoreError) as caught:
+            ship.publish(store)
+        assert caught.value.reason == "release-incomplete"
 
 
 def test_nothing_is_visible_if_policy_says_no_at_the_end(store: Store, ship: Shipment) -> None:
@@ -167,7 +173,7 @@ def test_nothing_is_visible_if_policy_says_no_at_the_end(store: Store, ship: Shi
 
 
 @pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.FAILED_WRITE])
-@pytest.mark.parametrize("prefix", ["blobs/", "sequences/", "releases/"])
+@pytest.mark.parametrize("prefix", ["chunks/", "objects/", "sequences/", "releases/"])
 def test_a_fault_at_any_write_is_survived_or_leaves_nothing_visible(
     store: Store, ship: Shipment, fault: Fault, prefix: str
 ) -> None:
@@ -199,38 +205,65 @@ def test_every_write_may_fail_in_turn_and_the_next_run_finishes(
             assert ship.fetch(store).transfer.sequence == 1
             continue
         break
-    # two blobs, key table, signature, manifest, the claim, two documents, the record
+    # a chunk, the claim, list, signature, manifest, two documents, key table, the record
     assert step == 9
 
 
-def test_rule_14_a_blob_is_passed_over_only_after_it_was_read_again(
+def chunk_of(ship: Shipment) -> tuple[str, Sized, bytes]:
+    sha256, data = next(iter(ship.chunks.items()))
+    return chunk_name(sha256), Sized(sha256=sha256, size=len(data)), data
+
+
+def filled(data: bytes) -> Callable[[str, memoryview], None]:
+    def fill(_: str, into: memoryview) -> None:
+        into[:] = data
+
+    return fill
+
+
+def test_rule_14_a_chunk_is_passed_over_only_after_it_was_read_again(
     store: Store, ship: Shipment, tmp_path: Path
 ) -> None:
-    blob = ship.sealed.blobs[0]
-    name = f"blobs/sha256/{blob.sha256}"
-    put(store, name, ship.read_blob(blob.sha256))
-    assert not put_blob(store, Sized(sha256=blob.sha256, size=blob.size), _never)
+    name, sized, data = chunk_of(ship)
+    done: list[int] = []
+    made = carry(filled(data), store, [sized], advance=done.append)
+    assert (made.objects, made.bytes, made.skipped) == (1, sized.size, 0)
+    again = carry(_never, store, [sized], advance=done.append)
+    assert (again.objects, again.bytes, again.skipped) == (0, 0, 1)
+    assert done == [len(b"weights")] * 2
     path = tmp_path / "eu-store" / name
-    right = path.read_bytes()
-    for wrong in (right[:-1], b"\x00" * len(right), right + b"\x00"):
+    for wrong in (data[:-1], b"\x00" * len(data), data + b"\x00"):
         path.unlink()
         path.write_bytes(wrong)
-        with pytest.raises(StoreError) as caught:
-            ship.publish(store)
-        assert caught.value.reason == "damaged-blob"
-        assert visible(store) == []
+        for attempt in (
+            lambda: carry(_never, store, [sized]),
+            lambda: put_chunk(store, sized.sha256, data),
+        ):
+            with pytest.raises(StoreError) as caught:
+                attempt()
+            assert caught.value.reason == "damaged-object"
         assert path.read_bytes() == wrong
 
 
-def _never() -> Any:
+def _never(*_: Any) -> Any:
     raise AssertionError("it was to be read again, not written")
+
+
+def test_a_chunk_that_is_not_what_its_name_says_is_not_carried(
+    store: Store, ship: Shipment
+) -> None:
+    name, sized, data = chunk_of(ship)
+    with pytest.raises(VerificationFailed) as caught:
+        carry(filled(data[:-1] + b"?"), store, [sized])
+    assert caught.value.reason == "damaged"
+    assert store.stat(name) is None
 
 
 def test_rule_14_a_provider_that_keeps_a_digest_need_not_be_read(
     store: Store, ship: Shipment
 ) -> None:
-    blob = ship.sealed.blobs[0]
-    put(store, f"blobs/sha256/{blob.sha256}", ship.read_blob(blob.sha256))
+    name, sized, data = chunk_of(ship)
+    put(store, name, data)
 
     class Digests(Faulty):
         def stat(self, name: str) -> Any:
@@ -241,7 +274,34 @@ def test_rule_14_a_provider_that_keeps_a_digest_need_not_be_read(
             raise AssertionError("no need to read")
 
     digests = Digests(store, Fault.LOST_REPLY, times=0)
-    assert not put_blob(digests, Sized(sha256=blob.sha256, size=blob.size), _never)
+    assert carry(_never, digests, [sized]).skipped == 1
+    assert not put_chunk(digests, sized.sha256, data)
+
+
+def test_rule_44_no_list_and_no_key_table_is_there_before_the_last_word(
+    store: Store, ship: Shipment
+) -> None:
+    """And the parts are not even made before it: whoever denies has thrown the keys away."""
+    seen: list[str] = []
+
+    class Told(Faulty):
+        def put(self, name: str, *words: Any, **more: Any) -> None:
+            seen.append(name)
+            self.inner.put(name, *words, **more)
+
+    def asked() -> Any:
+        seen.append("asked")
+        return ship.final()
+
+    told = Told(store, Fault.LOST_REPLY, times=0)
+    transfer = ship.publish(told, recheck=asked).record.transfer
+    at = seen.index("asked")
+    (part,) = transfer.parts
+    table, chunks = object_name(part.keytable.sha256), [chunk_name(one) for one in ship.chunks]
+    assert seen[: len(chunks)] == chunks
+    assert {name.split("/")[0] for name in seen[len(chunks) : at]} == {"sequences"}
+    assert seen[at + 1] == object_name(part.list.sha256)
+    assert seen[-2:] == [table, record_name(ship.release)]
 
 
 # -- sequence numbers
@@ -505,16 +565,16 @@ def test_a_release_that_is_not_there_is_21(store: Store, ship: Shipment) -> None
         ship.fetch(store)
 
 
-def test_a_blob_that_is_gone_is_21_and_says_what_helps(
+def test_an_object_that_is_gone_is_21_and_says_what_helps(
     store: Store, ship: Shipment, tmp_path: Path
 ) -> None:
     ship.publish(store)
-    for path in (tmp_path / "eu-store" / "blobs" / "sha256").iterdir():
+    for path in (tmp_path / "eu-store").glob("*/sha256/*"):
         path.unlink()
     told = ship.fetch(store).transfer
     for attempt in (
-        lambda: get_blob(store, told.signature, what="signature"),
-        lambda: open_blob(store, told.keytable.sha256),
+        lambda: get_object(store, told.signature, "signature"),
+        lambda: get_chunk(store, next(iter(ship.chunks)), memoryview(bytearray(9))),
     ):
         with pytest.raises(NotFound) as caught:
             attempt()
@@ -666,7 +726,7 @@ def test_swapped_documents_are_refused(
 ) -> None:
     transfer = ship.publish(store).record.transfer
     blob = transfer.evidence[0] if name == "evidence" else getattr(transfer, name)
-    path = tmp_path / "eu-store/blobs/sha256" / blob.sha256
+    path = tmp_path / "eu-store/objects/sha256" / blob.sha256
     data = path.read_bytes()
     path.unlink()
     path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
@@ -678,7 +738,7 @@ def test_swapped_documents_are_refused(
 
 
 @pytest.mark.parametrize("fault", [Fault.TRUNCATED_READ, Fault.CORRUPT_READ])
-@pytest.mark.parametrize("prefix", ["releases/", "sequences/", "blobs/"])
+@pytest.mark.parametrize("prefix", ["releases/", "sequences/", "objects/"])
 def test_reads_that_lie_are_refused(
     store: Store, ship: Shipment, fault: Fault, prefix: str
 ) -> None:

@@ -141,7 +141,11 @@ def command(
                 name: {
                     "key-id": key_id,
                     "algorithm": algorithm,
-                    "blobs": len(made.copies[name].blobs) if name in made.copies else None,
+                    "chunks": (
+                        sum(part.chunks for part in made.copies[name].parts)
+                        if name in made.copies
+                        else None
+                    ),
                 }
                 for name, (key_id, algorithm) in made.keys.items()
             },

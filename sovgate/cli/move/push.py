@@ -124,13 +124,6 @@ def command(
     else:
         headline = f"pushed {release_}, {size}, to zone {target.zone}"
     notes = [f"left behind: {line}" for line in done.left_behind]
-    if done.written.reused:
-        notes.append("the encrypted copy of an earlier run was complete, and was used")
-    if done.written.unused is not None:
-        notes.append(
-            "the model was encrypted anew: there was an encrypted copy in .sovgate/outbox, but "
-            + done.written.unused
-        )
     if (later := done.written.later) and done.written.already:
         are = "is" if len(later) == 1 else "are"
         notes.append(
@@ -158,8 +151,6 @@ def command(
             "sequence": done.written.sequence,
             "already": done.written.already,
             "dry-run": done.dry_run,
-            "reused": done.written.reused,
-            "unused-copy": done.written.unused,
             "from": vars(done.moved.source),
             "to": vars(done.moved.destination),
             "store": done.moved.store,

@@ -23,8 +23,6 @@ _NEEDED = {
     "get_object": ("ContentLength", "Body"),
     # An answer that broke off before its first byte must not pass for an empty listing.
     "list_objects_v2": ("IsTruncated",),
-    "create_multipart_upload": ("UploadId",),
-    "upload_part": ("ETag",),
     "describe_key": ("KeyMetadata",),
     "get_public_key": ("PublicKey",),
     "sign": ("Signature",),

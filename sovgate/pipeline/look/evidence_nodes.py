@@ -28,10 +28,10 @@ def evidence(
     trusted: Sequence[Trusted],
     datasets: Mapping[str, DatasetFacts],
 ) -> Node:
-    from sovgate.stages.transfer import get_blob
+    from sovgate.stages.transfer import get_object
 
     try:
-        data = get_blob(store, Sized(sha256=ref.sha256, size=ref.size), what="evidence")
+        data = get_object(store, Sized(sha256=ref.sha256, size=ref.size), "evidence")
         verified = open_statement(data, trusted, role=ref.role)
         if verified.statement.subject_sha256 != told.manifest.sha256:
             raise VerificationFailed("it is about another model", reason="other-model")

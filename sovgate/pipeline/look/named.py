@@ -75,35 +75,53 @@ def read_record(store: Store, name: str, trusted: Sequence[Trusted]) -> Told:
     except UsageError as error:
         raise VerificationFailed(error.what, reason="unsafe-name") from error
     said = open_record(store.get(name, most=transfers.MAX_BYTES), release, trusted).transfer
-    return Told(zone=said.source.zone, head=said.audit_head, names=tuple(_of_transfer(said)))
+    return Told(zone=said.source.zone, head=said.audit_head, names=tuple(_of_transfer(said, store)))
 
 
-def _blob(sha256: str, size: int | None = None) -> Named:
-    name = transfers.blob_name(sha256)
+def _object(sha256: str, size: int | None = None) -> Named:
+    name = transfers.object_name(sha256)
     return Named(name=name, sha256=sha256) if size is None else Named(name=name, size=size)
 
 
-def _of_transfer(said: Transfer) -> Iterator[Named]:
+def _of_transfer(said: Transfer, store: Store) -> Iterator[Named]:
     yield Named(name=transfers.sequence_name(said.release.model, said.sequence))
     if said.predecessor is not None:
         yield Named(name=transfers.record_name(said.predecessor.release))
     digests = [said.manifest.sha256, said.signature.sha256, said.decision]
     for sha256 in dict.fromkeys([*digests, *(item.sha256 for item in said.evidence)]):
-        yield _blob(sha256)
-    yield _blob(said.keytable.sha256, said.keytable.size)
-    for blob in said.blobs:
-        yield _blob(blob.sha256, blob.size)
+        yield _object(sha256)
+    for part in said.parts:
+        yield _object(part.list.sha256)
+        yield _object(part.keytable.sha256, part.keytable.size)
+    yield from _chunks(said, store)
+
+
+def _chunks(said: Transfer, store: Store) -> Iterator[Named]:
+    """Those that its chunk lists name; none where a list or the manifest is missing or another,
+    which is said of that. Raises VerificationFailed where the lists do not carry the model."""
+    from sovgate.stages.transfer import chunks_of
+
+    try:
+        chunks = chunks_of(store, said)
+    except NotFound:
+        return
+    except VerificationFailed as error:
+        if error.reason not in ("digest-mismatch", "limits"):
+            raise
+        return
+    for one in chunks:
+        yield Named(name=transfers.chunk_name(one.sha256), size=one.size)
 
 
 def _of_receipt(said: Receipt) -> Iterator[Named]:
     yield Named(name=transfers.record_name(said.release), sha256=said.record)
-    yield replace(_blob(said.decision), later=True)
+    yield replace(_object(said.decision), later=True)
 
 
 def _of_promotion(said: Promotion) -> Iterator[Named]:
     yield Named(name=transfers.record_name(said.release), sha256=said.record)
     yield Named(name=_receipt(said.release, said.receipt), sha256=said.receipt)
-    yield replace(_blob(said.decision), rests=said.release)
+    yield replace(_object(said.decision), rests=said.release)
     if said.previous is not None:
         folder = f"{promotions.PROMOTIONS}/{said.zone}/{said.release.model}/"
         yield Named(name=folder, sha256=said.previous.sha256)
@@ -128,9 +146,9 @@ def of_entry(entry: Entry, zone: str) -> Iterator[tuple[str, Named]]:
     for ref in entry.refs:
         if ref.role == "decision":
             if entry.kind == "denied":
-                yield zone, _blob(ref.sha256)
+                yield zone, _object(ref.sha256)
             elif done and rollout:
-                yield to or zone, _blob(ref.sha256)
+                yield to or zone, _object(ref.sha256)
         elif release is None or to is None:
             continue
         elif ref.role == "transfer":
@@ -185,7 +203,7 @@ class Stores:
             if not isinstance(sha256, str) or not is_sha256(sha256):
                 continue
             places = (
-                transfers.blob_name(sha256),
+                transfers.object_name(sha256),
                 f"evidence/{release.model}/{release.version}/{sha256}.json",
                 _receipt(release, sha256),
                 transfers.record_name(release),

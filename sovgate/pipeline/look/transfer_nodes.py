@@ -31,13 +31,13 @@ def transfer(
         Node(kind="model", what=f"manifest sha256:{told.manifest.sha256}", status=STATED),
         _signature(store, told, trusted),
         *(evidence(store, told, ref, trusted, datasets) for ref in told.evidence),
-        _blobs(store, told),
+        _weights(store, told),
     ]
     where = told.destination
     return Node(
         kind="transfer",
         what=f"number {told.sequence}, from {told.source.zone} ({told.source.provider_region}) to "
-        f"{where.zone} ({where.provider_region}), for key {told.recipient.key_id[:16]}…",
+        f"{where.zone} ({where.provider_region}), for key {told.key_id[:16]}…",
         status=VERIFIED,
         by=record.signer.name,
         when=when(told.created),
@@ -49,12 +49,12 @@ def transfer(
 def _signature(store: Store, told: Transfer, trusted: Sequence[Trusted]) -> Node:
     from sovgate.formats.manifest import Manifest
     from sovgate.pipeline.move.outgoing import check_signed
-    from sovgate.stages.transfer import get_blob
+    from sovgate.stages.transfer import get_object
 
     digest = told.signature.sha256
     try:
-        manifest = Manifest.parse(get_blob(store, told.manifest, what="manifest"))
-        bundle = get_blob(store, told.signature, what="signature")
+        manifest = Manifest.parse(get_object(store, told.manifest, "manifest"))
+        bundle = get_object(store, told.signature, "signature")
         if manifest.digest != told.manifest.sha256:
             raise VerificationFailed("the manifest is another one", reason="wrong-manifest")
         signer = check_signed(bundle, manifest, trusted)
@@ -75,20 +75,33 @@ def _signature(store: Store, told: Transfer, trusted: Sequence[Trusted]) -> Node
     )
 
 
-def _blobs(store: Store, told: Transfer) -> Node:
-    from sovgate.formats.transfer import blob_name
+def _weights(store: Store, told: Transfer) -> Node:
+    """All chunks and key tables, by their sizes: whoever pulls it reads them whole."""
+    from sovgate.formats.transfer import chunk_name, object_name
+    from sovgate.stages.transfer import chunks_of
 
-    sizes = {blob.sha256: blob.size for blob in told.blobs}
-    sizes[told.keytable.sha256] = told.keytable.size
-    what = f"{len(sizes)} blobs, {sum(sizes.values())} bytes of ciphertext"
-    missing = []
-    for digest, size in sizes.items():
-        try:
-            stat = store.stat(blob_name(digest))
-        except VerificationFailed as error:
-            return failed("weights", what, error, digest)
-        if stat is None or stat.size != size:
-            missing.append(digest)
+    table = told.parts[0].keytable.sha256
+    try:
+        chunks = chunks_of(store, told)
+        sizes = {chunk_name(one.sha256): one.size for one in chunks}
+        sizes |= {object_name(p.keytable.sha256): p.keytable.size for p in told.parts}
+        count = f"{len(chunks)} chunk{'s' * (len(chunks) != 1)}"
+        what = f"{count}, {sum(sizes.values())} bytes of ciphertext"
+        missing = []
+        for name, size in sizes.items():
+            stat = store.stat(name)
+            if stat is None or stat.size != size:
+                missing.append(name.rpartition("/")[2])
+    except NotFound as error:
+        return Node(
+            kind="weights",
+            what="their list of chunks",
+            status=MISSING,
+            sha256=told.parts[0].list.sha256,
+            why=error.what,
+        )
+    except VerificationFailed as error:
+        return failed("weights", "their list of chunks", error, table)
     if missing:
         return Node(
             kind="weights",

@@ -25,11 +25,11 @@ MAX_DECISION = 16 * 1024 * 1024
 
 
 def _named_decision(store: Store, digest: str, trusted: Sequence[Trusted]) -> Node:
-    """A decision that is named by digest, as it lies among the blobs."""
-    from sovgate.formats.transfer import blob_name
+    """A decision that is named by digest, as it lies among the objects."""
+    from sovgate.formats.transfer import object_name
 
     try:
-        data = store.get(blob_name(digest), most=MAX_DECISION)
+        data = store.get(object_name(digest), most=MAX_DECISION)
         if sha256(data) != digest:
             raise VerificationFailed("it was changed", reason="digest-mismatch")
         return decision(open_statement(data, trusted, role="decision"), {})

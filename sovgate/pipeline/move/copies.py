@@ -1,11 +1,12 @@
-"""The encrypted copy that a push sends: given, kept from an earlier run, or made anew.
+"""The encrypted copy of a model for a zone, as `encrypt` writes it; `push` and `decrypt` read it.
 
-Encryption to a public key authenticates nobody: only a copy that the source's own key signed is
-sent (RULES 31). Reads and writes the outbox, and reads the model.
+A folder laid out as a store, and a record of it. Encryption to a public key authenticates nobody:
+only a copy that the source's own key signed is sent (RULES 31). Reads and writes that folder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,29 +14,153 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.config import OWN_ROLES
-from sovgate.errors import InternalError, VerificationFailed
+from sovgate.errors import Malformed, NotFound, UsageError, VerificationFailed
 from sovgate.files import read_bounded
-from sovgate.pipeline.move.outbox import Kept, Outbox
-from sovgate.records import Advance
+from sovgate.formats import part as parts
+from sovgate.records import Sized
 from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
+    from sovgate.formats.manifest import Manifest
+    from sovgate.formats.part import Listed
     from sovgate.formats.sealed import Sealed
     from sovgate.formats.spki import PublicKey
-    from sovgate.pipeline.decide.contents import Seen
-    from sovgate.pipeline.move.outgoing import Outgoing
-    from sovgate.stages.encrypt import ZoneKey
+    from sovgate.keys._api import Signer
     from sovgate.stages.trust import Trusted
+    from sovgate.stores._api import Store
+
+_FIX = "get the encrypted copy again from its source, or encrypt the model again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """`folder` holds its blobs; `unused` says why what an earlier run left was not used."""
+    """`folder` is the zone's own; nothing of what lies in it is believed before it is compared."""
 
-    sealed: Sealed
     folder: Path
-    reused: bool = False
-    unused: str | None = None
+    sealed: Sealed
+
+    @property
+    def store(self) -> Store:
+        return folder_store(self.folder)
+
+    def read(self, sized: Sized, what: str) -> bytes:
+        """A document, chunk list or key table of the copy. Raises VerificationFailed, DiskError."""
+        from sovgate.formats.transfer import object_name
+
+        try:
+            data = self.store.get(object_name(sized.sha256), most=sized.size)
+        except NotFound as error:
+            raise _missing(what, self.folder, sized.sha256) from error
+        except VerificationFailed as error:
+            if error.reason != "limits":
+                raise
+            data = b""
+        if len(data) != sized.size or hashlib.sha256(data).hexdigest() != sized.sha256:
+            raise VerificationFailed(
+                f"the {what} of the encrypted copy in {os.fspath(self.folder)!r} is damaged",
+                why="its bytes are not those that its record names",
+                fix=_FIX,
+                reason="damaged",
+            )
+        return data
+
+    def get_chunk(self, sha256: str, into: memoryview) -> None:
+        """Fill a buffer with a chunk; whoever opens or sends it compares its digest."""
+        from sovgate.stages.transfer import get_chunk
+
+        try:
+            get_chunk(self.store, sha256, into)
+        except NotFound as error:
+            raise _missing("chunk", self.folder, sha256) from error
+
+    def listed(self, manifest: Manifest) -> tuple[Listed, ...]:
+        """Its parts, held against the signed manifest. Raises VerificationFailed."""
+        if manifest.sized != self.sealed.manifest:
+            raise VerificationFailed(
+                "it is an encrypted copy of another model",
+                why=f"its manifest is {self.sealed.manifest.sha256}; {manifest.digest} was signed",
+                reason="manifest-mismatch",
+            )
+        return parts.read_lists(manifest, self.sealed.parts, self.read)
+
+
+def folder_store(folder: Path) -> Store:
+    """A folder as the store that it is laid out as."""
+    from sovgate.stores.file import FileStore
+
+    return FileStore(folder)
+
+
+def tidy(folder: Path) -> None:
+    """Take away where a folder store keeps what is not whole yet: all is whole."""
+    (folder / ".incoming").rmdir()
+
+
+def _missing(what: str, folder: Path, sha256: str) -> VerificationFailed:
+    return VerificationFailed(
+        f"the encrypted copy in {os.fspath(folder)!r} lacks a part",
+        why=f"the {what} {sha256} is missing",
+        fix=_FIX,
+        reason="missing-object",
+    )
+
+
+def read_copy(folder: Path, zone: str) -> Copy:
+    """`folder/<zone>`. Raises UsageError where there is none, VerificationFailed."""
+    from sovgate.stages.encrypt import SEALED_NAME
+
+    path = folder / zone / SEALED_NAME
+    if not path.exists():
+        there = sorted(p.parent.name for p in folder.glob(f"*/{SEALED_NAME}"))
+        raise UsageError(
+            f"{os.fspath(folder)!r} holds no encrypted copy for zone {zone}",
+            why=f"it holds copies for {', '.join(there)}" if there else None,
+            fix="name the folder that encrypt -o wrote, and the zone that this is",
+            reason="missing-path",
+        )
+    sealed = _parse(path)
+    if sealed.zone != zone:
+        raise VerificationFailed(
+            f"the copy in {zone} was encrypted for zone {sealed.zone}",
+            fix="use the copy that was made for this zone",
+            reason="zone-mismatch",
+        )
+    return Copy(folder=folder / zone, sealed=sealed)
+
+
+def _parse(path: Path) -> Sealed:
+    """Raises VerificationFailed, which names the file; UsageError, DiskError."""
+    from sovgate.formats.sealed import Sealed
+
+    data = read_bounded(path, most=MAX_BYTES, what="encrypted copy's record")
+    try:
+        return Sealed.parse(data)
+    except Malformed as error:
+        raise Malformed(
+            f"{os.fspath(path)!r} is damaged: {error.what}",
+            why=error.why,
+            fix=error.fix or "get the encrypted copy again from its source",
+            reason=error.reason,
+        ) from error
+
+
+def write_copy(
+    store: Store, sealed: Sealed, objects: Sequence[bytes], maker: Signer | None
+) -> None:
+    """All of a copy but its chunks, which lie in `store` already; its record last."""
+    from sovgate.errors import InternalError
+    from sovgate.formats.sealed import Sealed as Read
+    from sovgate.stages.encrypt import SEALED_NAME, SIGNATURE_NAME, sign_record
+    from sovgate.stages.transfer import put_document, put_object
+
+    for data in objects:
+        put_object(store, data)
+    record = sealed.canonical()
+    if Read.parse(record) != sealed:
+        raise InternalError("an encrypted copy's record does not read back as it was written")
+    if maker is not None:
+        put_document(store, SIGNATURE_NAME, sign_record(record, maker))
+    put_document(store, SEALED_NAME, record)
 
 
 def makers(trusted: Sequence[Trusted], zone: str) -> tuple[PublicKey, ...]:
@@ -49,51 +174,14 @@ def makers(trusted: Sequence[Trusted], zone: str) -> tuple[PublicKey, ...]:
     )
 
 
-def encrypted_copy(
-    outgoing: Outgoing,
-    outbox: Outbox,
-    key: ZoneKey,
-    keys: Sequence[PublicKey],
-    seen: Seen | None,
-    advance: Advance | None,
-) -> Copy:
-    """`keys` are those whose copies are used; `seen` the model's files as they were looked at.
-
-    Raises VerificationFailed (the model is not what was signed), KeyServiceError, DiskError.
-    """
-    from sovgate.stages.encrypt import seal_model
-
-    if outgoing.sealed is not None and outgoing.folder is not None:
-        return Copy(sealed=outgoing.sealed, folder=outgoing.folder)
-    if outgoing.root is None or seen is None:
-        raise InternalError("a push has neither a model nor an encrypted copy")
-    kept = outbox.kept(outgoing.manifest.digest, key.recipient.key_id, keys)
-    if kept.sealed is not None and kept.sealed.signature != outgoing.signature_sized:
-        kept = Kept(why="the model was signed again since it was made")
-    if kept.sealed is not None:
-        seen.require_signed(advance)
-        return Copy(sealed=kept.sealed, folder=outbox.folder, reused=True)
-    outbox.remove()
-    made = seal_model(
-        outgoing.manifest,
-        outgoing.root,
-        outgoing.signature,
-        [key],
-        outbox.release,
-        outbox.path,
-        advance=advance,
-    )
-    seen.require_unchanged()
-    return Copy(sealed=made[key.zone], folder=outbox.folder, unused=kept.why)
-
-
-def require_maker(sealed: Sealed, folder: Path, home: str, trusted: Sequence[Trusted]) -> None:
+def require_maker(copy: Copy, home: str, trusted: Sequence[Trusted]) -> None:
     """What `encrypt` made is sent from `home` only if that zone's key signed it.
 
     Raises VerificationFailed, reasons "unsigned-copy", "wrong-maker".
     """
     from sovgate.stages.encrypt import SIGNATURE_NAME, check_maker
 
+    sealed, folder = copy.sealed, copy.folder
     fix = (
         f"push the model itself; or encrypt it again: sovgate encrypt MODEL --zone {home} "
         f"--to {sealed.zone} --release {sealed.release} -o DIR"

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
+from sovgate.files import sync_dir
 from sovgate.pipeline.beside import (
     about_others,
     may_bind,
     read_records,
     require_readable,
 )
-from sovgate.pipeline.decide.admission import admit_unsigned, examine, refuse
+from sovgate.pipeline.decide.admission import admit_unsigned, refuse
+from sovgate.pipeline.decide.contents import Seen, look_into
+from sovgate.pipeline.move.copies import folder_store, tidy, write_copy
 from sovgate.pipeline.move.movement import told_moving
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project, require_own
-from sovgate.records import DEFAULTS, Advance, Options, Release
-from sovgate.staging import require_free
+from sovgate.records import DEFAULTS, Advance, Options, Release, Sized
+from sovgate.staging import Staging, require_free
 
 if TYPE_CHECKING:
+    from sovgate.formats.manifest import Manifest
+    from sovgate.formats.plan import Plan
     from sovgate.formats.sealed import Evidence, Sealed
     from sovgate.keys._api import Signer
     from sovgate.stages.attest import Folders, RawEvidence
-    from sovgate.stages.encrypt import ZoneKey
+    from sovgate.stages.encrypt import Sent, ZoneKey
     from sovgate.stages.verify import VerifiedModel
+    from sovgate.stores._api import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,21 +80,15 @@ def encrypt(
     Raises UsageError, ConfigError, VerificationFailed, PolicyDenied (a secret in the model),
     KeyServiceError, DiskError.
     """
-    from sovgate.stages.encrypt import ZoneKey, seal_model
+    from sovgate.stages.encrypt import ZoneKey, require_apart, require_no_git
 
     opened = open_project(options.project)
     if not to:
         raise UsageError("no zone to encrypt for", fix="name one with --to", reason="no-zone")
     refuse_misused(opened.config)
     maker = _maker(opened, naming, to)
-    zones = [
-        ZoneKey(
-            zone=opened.zone(name).name,
-            recipient=opened.recipient(name),
-            maker=maker[1] if maker is not None else None,
-        )
-        for name in to
-    ]
+    zones = [ZoneKey(zone=opened.zone(name).name, recipient=opened.recipient(name)) for name in to]
+    require_apart(zones)
     require_free(out)
     folders = evidence_of(model, options, opened)
     admit_unsigned(folders, opened, signature)
@@ -101,30 +101,104 @@ def encrypt(
             reason="output-inside",
         )
     manifest = verified.manifest
-    refuse(examine(verified.root, manifest, opened))
+    require_no_git(manifest)
+    seen = look_into(verified.root, manifest, opened)
+    refuse(seen.admitted)
     named = _release(naming.release, opened, manifest.digest)
-    evidence = read_evidence(folders, manifest.digest, bundle)
+    plain = Plain(
+        manifest=manifest,
+        signature=bundle,
+        evidence=tuple(read_evidence(folders, manifest.digest, bundle)),
+        release=named,
+    )
+    copies: Mapping[str, Sealed] = {}
     if not options.dry_run:
         options.expect(manifest.total)
-        copies = seal_model(
-            manifest,
-            verified.root,
-            bundle,
-            zones,
-            named,
-            out,
-            evidence=evidence,
-            advance=options.progress,
-        )
+        signer = None if maker is None else maker[1]
+        copies = write_copies(plain, seen, zones, signer, out, options.progress)
     return Encrypted(
         out=out,
         verified=verified,
         release=str(named) if named else None,
-        evidence=len(evidence),
+        evidence=len(plain.evidence),
         keys=_keys(zones),
-        copies={} if options.dry_run else copies,
+        copies=copies,
         made_by=None if maker is None else (maker[0], maker[1].public_key.key_id),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """What a copy holds beside its chunks: the same for each zone, and in the clear."""
+
+    manifest: Manifest
+    signature: bytes
+    evidence: tuple[tuple[Evidence, bytes], ...]
+    release: Release | None
+
+
+def write_copies(
+    plain: Plain,
+    seen: Seen,
+    zones: Sequence[ZoneKey],
+    maker: Signer | None,
+    out: Path,
+    advance: Advance | None,
+) -> dict[str, Sealed]:
+    """Read the model once, and write `out/<zone>/` for each zone, which appears whole or not at
+    all. Zones share no key and no chunk (RULES 8); a key table is made when all was read.
+    """
+    from sovgate.formats.plan import Plan
+    from sovgate.stages.encrypt import Bound, send
+
+    with Staging(out) as staging:
+        folder = staging.path / "out"
+        stores = {zone.zone: folder_store(folder / zone.zone) for zone in zones}
+        plan = Plan.of(plain.manifest)
+        bound = [Bound(zone=name, put=_putting(store)) for name, store in stores.items()]
+        sent = send(plain.manifest, plan, seen.root, bound, advance=advance)
+        seen.require_unchanged()  # what was looked into is what was hashed
+        copies = {}
+        for zone, one in zip(zones, sent, strict=True):
+            copies[zone.zone] = _close(plain, plan, zone, one, stores[zone.zone], maker)
+            tidy(folder / zone.zone)
+        sync_dir(folder)
+        staging.commit("out")
+    return copies
+
+
+def _putting(store: Store) -> Callable[[str, memoryview], None]:
+    from sovgate.stages.transfer import put_chunk
+
+    def put(sha256: str, data: memoryview) -> None:
+        put_chunk(store, sha256, data)
+
+    return put
+
+
+def _close(
+    plain: Plain, plan: Plan, zone: ZoneKey, sent: Sent, store: Store, maker: Signer | None
+) -> Sealed:
+    from sovgate.formats.sealed import Sealed
+    from sovgate.formats.wrap import Context
+    from sovgate.stages.encrypt import close
+
+    manifest, release = plain.manifest, str(plain.release) if plain.release else None
+    context = Context(zone=zone.zone, release=release, manifest=manifest.digest)
+    closed = close(sent, plan, zone.recipient, context)
+    sealed = Sealed(
+        zone=zone.zone,
+        release=release,
+        manifest=manifest.sized,
+        signature=Sized(
+            sha256=hashlib.sha256(plain.signature).hexdigest(), size=len(plain.signature)
+        ),
+        parts=closed.parts,
+        evidence=tuple(item for item, _ in plain.evidence),
+    )
+    documents = (plain.signature, manifest.canonical(), *(data for _, data in plain.evidence))
+    write_copy(store, sealed, (*closed.lists, *closed.tables, *documents), maker)
+    return sealed
 
 
 def _maker(opened: Project, naming: Naming, to: Sequence[str]) -> tuple[str, Signer] | None:

@@ -135,10 +135,10 @@ def refuse(judged: Judged, run: Run, about: About, refs: Iterable[tuple[str, str
 
 def keep(run: Run, data: bytes, sha256: str) -> None:
     """A document that entries of the run name, where the run's log lies: the zone's own store."""
-    from sovgate.formats.transfer import blob_name
+    from sovgate.formats.transfer import object_name
     from sovgate.stages.transfer import put_document
 
-    put_document(run.store, blob_name(sha256), data)
+    put_document(run.store, object_name(sha256), data)
 
 
 @contextlib.contextmanager

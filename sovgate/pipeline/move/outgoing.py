@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.formats import leftovers
 from sovgate.pipeline.beside import about_others, read_records, require_readable
-from sovgate.pipeline.move.copies import require_maker
-from sovgate.pipeline.move.outbox import open_blob
+from sovgate.pipeline.move.copies import Copy, read_copy, require_maker
 from sovgate.records import Options, Release, Sized
 from sovgate.stages import attest
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
-    from sovgate.formats.sealed import Sealed
     from sovgate.formats.transfer import EvidenceRef
     from sovgate.stages.attest import RawEvidence
     from sovgate.stages.transfer import Document, Record
@@ -34,7 +32,7 @@ CARRIED = frozenset({"sbom", "provenance", "gate", "legal", "waiver"})
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """`root` is what is still to be encrypted; `sealed` and `folder` what was already.
+    """`root` is what is still to be encrypted; `copy` what was already.
 
     evidence     statements as found, for policy, which judges each
     documents    those that verify and travel along
@@ -48,15 +46,14 @@ class Outgoing:
     documents: tuple[Document, ...]
     left_behind: tuple[str, ...]
     root: Path | None = None
-    sealed: Sealed | None = None
-    folder: Path | None = None
+    copy: Copy | None = None
 
     @property
-    def signature_sized(self) -> Sized:
-        import hashlib
+    def total(self) -> int:
+        """Plaintext bytes that go by: of a model each file is read, of a copy each chunk is."""
+        from sovgate.formats.plan import Plan
 
-        digest = hashlib.sha256(self.signature).hexdigest()
-        return Sized(sha256=digest, size=len(self.signature))
+        return self.manifest.total if self.copy is None else Plan.of(self.manifest).size
 
 
 def refs(items: Iterable[Document | EvidenceRef]) -> tuple[tuple[str, str], ...]:
@@ -136,7 +133,7 @@ def from_model(
     )
 
 
-def from_sealed(
+def from_copy(
     source: Path,
     zone: str,
     release: Release,
@@ -147,30 +144,30 @@ def from_sealed(
     """Verify what `encrypt --release` made for `zone`: its maker, signature, manifest and evidence.
 
     Its maker is zone `home`, from where it is sent: else whoever has the public key of `zone` could
-    have made it (RULES 31). Its blobs are verified by digest as they are uploaded. Raises
+    have made it (RULES 31). Its chunks are verified by digest as they are sent. Raises
     VerificationFailed, UsageError.
     """
     from sovgate.formats.manifest import Manifest
-    from sovgate.pipeline.move.decrypt import parse_sealed
 
-    folder = source / zone
-    sealed = parse_sealed(folder / "sealed.json")
-    if sealed.zone != zone or sealed.release != str(release):
+    copy = read_copy(source, zone)
+    sealed = copy.sealed
+    if sealed.release != str(release):
         raise UsageError(
             f"{str(source)!r} was not encrypted as {release} for zone {zone}",
             why=f"it is for zone {sealed.zone}, as {sealed.release or 'no release'}",
             fix=f"encrypt the model with --to {zone} --release {release}",
             reason="wrong-release",
         )
-    require_maker(sealed, folder, home, trusted)
-    bundle = _blob(folder, sealed.signature, "signature")
-    manifest = Manifest.parse(_blob(folder, sealed.manifest, "manifest"))
+    require_maker(copy, home, trusted)
+    bundle = copy.read(sealed.signature, "signature")
+    manifest = Manifest.parse(copy.read(sealed.manifest, "manifest"))
     signer = check_signed(bundle, manifest, trusted)
     _require_told_digests(bundle, trusted)
+    copy.listed(manifest)  # before the store is asked anything
     raw = tuple(
         attest.RawEvidence(
             name=f"{item.role}-{item.sha256[:16]}.sigstore.json",
-            data=_blob(folder, Sized(sha256=item.sha256, size=item.size), "evidence"),
+            data=copy.read(Sized(sha256=item.sha256, size=item.size), "evidence"),
             sha256=item.sha256,
         )
         for item in sealed.evidence
@@ -183,8 +180,7 @@ def from_sealed(
         evidence=raw,
         documents=documents,
         left_behind=left_behind,
-        sealed=sealed,
-        folder=folder,
+        copy=copy,
     )
 
 
@@ -296,17 +292,3 @@ def _uncounted(item: RawEvidence) -> Document:
         said = foreign.statement(item.data)
         role, kind = said.role, said.predicate_type
     return Document(role=role, predicate_type=kind, data=item.data, sha256=item.sha256)
-
-
-def _blob(folder: Path, blob: Sized, what: str) -> bytes:
-    import hashlib
-
-    with open_blob(folder, blob.sha256) as reader:
-        data = reader.read(blob.size + 1)
-    if len(data) != blob.size or hashlib.sha256(data).hexdigest() != blob.sha256:
-        raise VerificationFailed(
-            f"the {what} in {str(folder)!r} was changed since it was encrypted",
-            fix="encrypt the model again",
-            reason="digest-mismatch",
-        )
-    return data

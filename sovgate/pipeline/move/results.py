@@ -11,7 +11,6 @@ from sovgate.records import Release
 
 if TYPE_CHECKING:
     from sovgate.formats.transfer import Place
-    from sovgate.stages.transfer import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +47,6 @@ class Written:
     """What store and log have of it now; None where a dry run wrote nothing.
 
     already  it was there before, the same and whole: only what was missing was done
-    reused   the encrypted copy of an earlier run was complete and was used
-    unused   why the copy that an earlier run left was not used; None where there was none
     later    (role, SHA-256) of statements that lie here, and are no part of what is there
     """
 
@@ -57,8 +54,6 @@ class Written:
     sequence: int | None = None
     record: str | None = None
     audit_head: str | None = None
-    reused: bool = False
-    unused: str | None = None
     later: tuple[tuple[str, str], ...] = ()
 
 
@@ -126,18 +121,3 @@ def evidence_beside(output: Path) -> Path:
     """Where a pull puts the evidence of a model that it puts at `output`."""
     absolute = Path(os.path.abspath(output))  # noqa: PTH100 (resolve() would follow a link)
     return absolute.parent / f"{absolute.name}.evidence"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivered:
-    """What is in the store now, and what of it this run wrote; `reused`: an earlier copy was.
-
-    `unused`: why an earlier copy was not.
-    """
-
-    record: Record
-    already: bool
-    written: int = 0
-    written_bytes: int = 0
-    reused: bool = False
-    unused: str | None = None

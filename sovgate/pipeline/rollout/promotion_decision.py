@@ -39,10 +39,10 @@ def check_decision(
     Raises VerificationFailed: "decision-missing", "digest-mismatch", "wrong-decision" (another
     zone, action, release or model, or a denial), "decision-expired", or as a statement.
     """
-    from sovgate.formats.transfer import blob_name
+    from sovgate.formats.transfer import object_name
 
     try:
-        data = store.get(blob_name(promotion.decision), most=MAX_BYTES)
+        data = store.get(object_name(promotion.decision), most=MAX_BYTES)
     except NotFound:
         _refuse("its decision is not in the store", "decision-missing")
     if hashlib.sha256(data).hexdigest() != promotion.decision:

@@ -57,18 +57,18 @@ class Received:
 
         `used` are the digests of its evidence.
         """
-        from sovgate.formats.transfer import blob_name
+        from sovgate.formats.transfer import object_name
         from sovgate.stages import transfer
 
         digest = hashlib.sha256(decision).hexdigest()
-        transfer.put_document(self.store, blob_name(digest), decision)
+        transfer.put_document(self.store, object_name(digest), decision)
         counted = [raw for raw in self.added if raw.sha256 in used]
         zone_evidence.keep(self.store, self.release, counted)
 
     def check_key(self) -> None:
         """The release was encrypted to the key that the zone has now. Raises KeyServiceError."""
         have = self.opened.recipient(self.zone).key_id
-        need = self.record.transfer.recipient.key_id
+        need = self.record.transfer.key_id
         if have != need:
             raise KeyServiceError(
                 f"zone {self.zone} could not open {self.release} where it is served",

@@ -1,21 +1,37 @@
-"""Encrypts a signed model for zones, and decrypts it inside one; no network, one read of the bytes.
+"""Encrypts a signed model for zones, and opens it in one: chunks, and the parts that list them.
 
-`seal_model` reads a model and writes a folder; `open_model` reads blobs and writes into a private
-folder. Neither knows where keys or stores are: it is given protocol objects.
+`send` reads a model once and hands encrypted chunks on, and `close` makes the parts of them;
+`open_parts` and `receive` are the way back. None knows where keys or stores are: they are given
+protocol objects and functions.
 """
 
-from sovgate.stages.encrypt.maker import SIGNATURE_NAME, check_maker
-from sovgate.stages.encrypt.seal import SEALED_NAME, ZoneKey, blob_path, seal_model
-from sovgate.stages.encrypt.unseal import ReadBlob, open_keys, open_model
+from sovgate.stages.encrypt.maker import SIGNATURE_NAME, check_maker, sign_record
+from sovgate.stages.encrypt.parts import (
+    ZoneKey,
+    close,
+    open_parts,
+    require_apart,
+    require_no_git,
+)
+from sovgate.stages.encrypt.receiving import Opened, receive
+from sovgate.stages.encrypt.sending import Bound, Sent, send
+
+#: The record of an encrypted copy for a zone.
+SEALED_NAME = "sealed.json"
 
 __all__ = [
     "SEALED_NAME",
     "SIGNATURE_NAME",
-    "ReadBlob",
+    "Bound",
+    "Opened",
+    "Sent",
     "ZoneKey",
-    "blob_path",
     "check_maker",
-    "open_keys",
-    "open_model",
-    "seal_model",
+    "close",
+    "open_parts",
+    "receive",
+    "require_apart",
+    "require_no_git",
+    "send",
+    "sign_record",
 ]

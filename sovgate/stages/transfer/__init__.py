@@ -5,48 +5,59 @@ Push, in this order (pipeline/move/push.py follows it; what is marked * is here)
  1. The model verifies against its signature; evidence is read, each statement against its signer.
  2. * The store says where it lies. Another place than the zone's is 12, before anything else.
  3. * Create-only is shown to hold there (RULES 13). A dry run stops before this and after 4.
- 4. Policy decides. A denial is written down (`denied`), and nothing reaches the destination.
+ 4. Policy decides, about the signed manifest, the evidence, and what a look into the files found. A
+    denial is written down (`denied`), and nothing reaches the destination.
  5. An audit `intent` is durable before the first effect.
- 6. The model is encrypted into the outbox, or what lies there complete is verified and used again
-    (RULES 9).
- 7. * Blobs go first. One that is there already is passed over only after it was read again
-    (RULES 14): size is nothing.
+ 6. Each file is read once: hashed, encrypted, and sent chunk by chunk under new keys, which nobody
+    keeps (RULES 9). * A copy that `encrypt` made is carried as it is; a chunk that is there already
+    is passed over only by the store's own SHA-256, or read again (RULES 14): size is nothing.
+ 7. The files are what was signed, and what was looked into. Else the keys are gone, and nobody can
+    open what lies in the store.
  8. * A sequence number is claimed, above those of all signed records (RULES 37), and once more
-    just before the record. A run that goes on after a crash finds its own claim.
- 9. Location and key are asked again, and policy too if its decision has run out.
-10. * The record is written last, create-only: a release is there whole or not at all. Where the
+    just before the record.
+ 9. Location and key are asked again, and policy about all that is known now.
+10. * Only now are the keys put into key tables, and these wrapped for the destination; lists and
+    documents go out, then the key tables (RULES 44).
+11. * The record is written last, create-only: a release is there whole or not at all. Where the
     name is taken, the record there is read: same manifest, zones and policy, and it verifies:
     success. Anything else: 21, and the old bytes stay (RULES 13).
-11. An audit `outcome`; then the outbox is emptied.
+12. An audit `outcome`.
 
 Pull: * the record is read, closed and bounded; its signer must be trusted for `transfer` from the
-source that it names; zone, region, release and pin must be ours; * signature and evidence are read
-by digest; our own policy decides; an audit `intent`; then keys, bytes, a private staging folder,
-location and policy once more where their answers have run out,
-one rename; * a receipt; an audit `outcome`.
+source that it names; zone, region, release and pin must be ours; * signature, evidence and chunk
+lists are read by digest, and the lists are what the signed files demand; our own policy decides;
+an audit `intent`; then keys, bytes, a private staging folder, location and policy once more, now
+that it is open, one rename; * a receipt; an audit `outcome`.
 """
 
+from sovgate.stages.transfer.carry import Written, carry
 from sovgate.stages.transfer.fetch import (
     Fetched,
-    as_sealed,
     fetch_documents,
+    fetch_lists,
     fetch_record,
     find_receipt,
-    open_blob,
     open_receipt,
     put_receipt,
     receipt_statement,
 )
 from sovgate.stages.transfer.location import Located, locate
-from sovgate.stages.transfer.objects import get_blob, names_the_way_out, put_blob, put_document
+from sovgate.stages.transfer.objects import (
+    get_chunk,
+    get_object,
+    names_the_way_out,
+    put_chunk,
+    put_document,
+    put_object,
+)
 from sovgate.stages.transfer.publish import (
     Document,
     Draft,
     Final,
     Published,
     Wanted,
+    chunks_of,
     existing,
-    payload,
     publish,
     record_payload,
 )
@@ -62,24 +73,27 @@ __all__ = [
     "Published",
     "Record",
     "Wanted",
-    "as_sealed",
+    "Written",
+    "carry",
+    "chunks_of",
     "claim",
     "existing",
     "fetch_documents",
+    "fetch_lists",
     "fetch_record",
     "find_receipt",
-    "get_blob",
+    "get_chunk",
+    "get_object",
     "locate",
     "names_the_way_out",
     "newer",
-    "open_blob",
     "open_receipt",
     "open_record",
-    "payload",
     "predecessor",
     "publish",
-    "put_blob",
+    "put_chunk",
     "put_document",
+    "put_object",
     "put_receipt",
     "read_record",
     "receipt_statement",

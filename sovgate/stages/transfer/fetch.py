@@ -1,6 +1,6 @@
 """Reads a release for its destination, and says what was received. Touches a Store.
 
-All that can be checked before a blob is decrypted is checked here, cheapest first.
+All that can be checked before a chunk is decrypted is checked here, cheapest first.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING
 
 from sovgate.errors import Inconclusive, NotFound, StoreError, VerificationFailed
+from sovgate.formats.part import Listed, read_lists
 from sovgate.formats.receipt import MAX_BYTES as MAX_RECEIPT
 from sovgate.formats.receipt import Receipt
-from sovgate.formats.sealed import Sealed
 from sovgate.formats.statement import Statement
-from sovgate.formats.transfer import MAX_EVIDENCE_BYTES, EvidenceRef, Transfer, blob_name
+from sovgate.formats.transfer import MAX_EVIDENCE_BYTES, EvidenceRef, Transfer
 from sovgate.records import Release, Sized
-from sovgate.stages.transfer.objects import get_blob, names_the_way_out, put_document
+from sovgate.stages.transfer.objects import get_object, put_document
 from sovgate.stages.transfer.records import Record, read_record
 from sovgate.stages.transfer.sequence import check_claimed, read_before, require_near
 from sovgate.stages.trust import Trusted, open_statement, said_by
 
 if TYPE_CHECKING:
+    from sovgate.formats.manifest import Manifest
     from sovgate.keys._api import Signer
     from sovgate.stores._api import Store
 
@@ -152,32 +154,21 @@ def fetch_documents(store: Store, transfer: Transfer) -> Fetched:
             reason="unsupported",
         )
     return Fetched(
-        signature=get_blob(store, transfer.signature, what="signature"),
-        manifest=get_blob(store, transfer.manifest, what="manifest"),
+        signature=get_object(store, transfer.signature, "signature"),
+        manifest=get_object(store, transfer.manifest, "manifest"),
         evidence=tuple(
-            (item, get_blob(store, Sized(sha256=item.sha256, size=item.size), what="evidence"))
+            (item, get_object(store, Sized(sha256=item.sha256, size=item.size), "evidence"))
             for item in transfer.evidence
         ),
     )
 
 
-def as_sealed(transfer: Transfer) -> Sealed:
-    """The encrypted copy that a record describes."""
-    return Sealed(
-        zone=transfer.destination.zone,
-        release=str(transfer.release),
-        manifest=transfer.manifest,
-        signature=transfer.signature,
-        recipient=transfer.recipient,
-        keytable=transfer.keytable,
-        blobs=transfer.blobs,
-    )
+def fetch_lists(store: Store, transfer: Transfer, manifest: Manifest) -> tuple[Listed, ...]:
+    """The parts with their chunk lists, held against the signed manifest.
 
-
-def open_blob(store: Store, sha256: str) -> BinaryIO:
-    """A reader of a blob; whoever reads verifies. Raises NotFound."""
-    with names_the_way_out():
-        return store.open(blob_name(sha256))
+    Raises NotFound, VerificationFailed ("digest-mismatch", "parts", "chunk-list").
+    """
+    return read_lists(manifest, transfer.parts, partial(get_object, store))
 
 
 def receipt_prefix(release: Release) -> str:

@@ -7,50 +7,58 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from sovgate.errors import AlreadyExists, NotFound, SovgateError, StoreError, VerificationFailed
-from sovgate.formats.transfer import blob_name
-from sovgate.records import Advance, Sized
+from sovgate.formats import chunk
+from sovgate.formats.transfer import chunk_name, object_name
+from sovgate.records import Sized
 
 if TYPE_CHECKING:
-    from sovgate.stores._api import Store
+    from sovgate.stores._api import Bytes, Store
 
 _CHUNK = 1024 * 1024
 
 
-def put_blob(
-    store: Store,
-    blob: Sized,
-    source: Callable[[], BinaryIO],
-    *,
-    advance: Advance | None = None,
-) -> bool:
-    """Bring a blob into the store. False where it was there, which a re-read has shown.
+def put_object(store: Store, data: bytes) -> bool:
+    """Bring an object to its name, its digest. False where it was there, which was compared.
 
-    Raises StoreError, reason "damaged-blob" where other bytes lie under its name.
+    Raises StoreError, reason "damaged-object" where other bytes lie under its name.
     """
-    name = blob_name(blob.sha256)
-    there = store.stat(name)
-    if there is not None:
-        if there.sha256 != blob.sha256:
-            reread(store, blob)
-        if advance is not None:
-            advance(blob.size)
-        return False
+    sized = Sized(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    return _put(store, object_name(sized.sha256), data, sized)
+
+
+def put_chunk(store: Store, sha256: str, data: Bytes) -> bool:
+    """The same of a chunk whose digest is known."""
+    return _put(store, chunk_name(sha256), data, Sized(sha256=sha256, size=len(data)))
+
+
+def _put(store: Store, name: str, data: Bytes, sized: Sized) -> bool:
     try:
-        with source() as reader:
-            counted = reader if advance is None else _Counted(reader, advance)
-            store.put(name, counted, size=blob.size, sha256=blob.sha256)  # type: ignore[arg-type]
+        store.put(name, data, size=sized.size, sha256=sized.sha256)
     except AlreadyExists:
-        reread(store, blob)
+        if not is_there(store, name, sized):
+            raise
         return False
     except StoreError:
         # The answer may have been lost after the write; only the very bytes are success.
-        if store.stat(name) is None:
+        if not is_there(store, name, sized):
             raise
-        reread(store, blob)
+    return True
+
+
+def is_there(store: Store, name: str, sized: Sized) -> bool:
+    """Whether an object lies there, and by the store's own SHA-256, or read again, is this one.
+
+    Raises StoreError, reason "damaged-object" where it is another.
+    """
+    there = store.stat(name)
+    if there is None:
+        return False
+    if (there.size, there.sha256) != (sized.size, sized.sha256):
+        reread(store, name, sized)
     return True
 
 
@@ -75,7 +83,7 @@ def put_document(store: Store, name: str, data: bytes) -> bool:
 
 @contextlib.contextmanager
 def names_the_way_out() -> Iterator[None]:
-    """A store knows only that an object is not there; of a release's blob more can be said.
+    """A store knows only that an object is not there; of a release's object more can be said.
 
     A release is written once, so one that lacks a part, or has another in its place, stays so.
     """
@@ -87,51 +95,45 @@ def names_the_way_out() -> Iterator[None]:
         )
         raise
     except (StoreError, VerificationFailed) as error:
-        if error.reason in ("damaged", "damaged-blob"):
+        if error.reason in ("damaged", "damaged-object"):
             error.fix = "have it pushed under a new version, and find out who changed that object"
         raise
 
 
-def get_blob(store: Store, blob: Sized, *, what: str) -> bytes:
-    """A blob's bytes, checked against digest and size. Raises NotFound, VerificationFailed."""
+def get_object(store: Store, sized: Sized, what: str) -> bytes:
+    """An object's bytes, checked against digest and size. Raises NotFound, VerificationFailed."""
     with names_the_way_out():
-        data = store.get(blob_name(blob.sha256), most=blob.size)
-    if len(data) != blob.size or hashlib.sha256(data).hexdigest() != blob.sha256:
+        data = store.get(object_name(sized.sha256), most=sized.size)
+    if len(data) != sized.size or hashlib.sha256(data).hexdigest() != sized.sha256:
         raise VerificationFailed(
             f"the {what} in the store is not the one that the release record names",
-            why=f"expected {blob.size} bytes with SHA-256 {blob.sha256}",
+            why=f"expected {sized.size} bytes with SHA-256 {sized.sha256}",
             fix="have the release pushed again under a new version",
             reason="digest-mismatch",
         )
     return data
 
 
-def reread(store: Store, blob: Sized) -> None:
-    """Read a blob that is there. Raises StoreError, reason "damaged-blob" where it is another."""
-    name = blob_name(blob.sha256)
+def get_chunk(store: Store, sha256: str, into: memoryview) -> None:
+    """Fill a buffer with a chunk; whoever opens it verifies. Raises NotFound, VerificationFailed
+    ("damaged") where it has another length.
+    """
+    with names_the_way_out():
+        if store.get_into(chunk_name(sha256), into) != len(into):
+            raise chunk.damaged("it is longer or shorter than the model's list of files demands")
+
+
+def reread(store: Store, name: str, sized: Sized) -> None:
+    """Read what is there. Raises StoreError, reason "damaged-object" where it is another."""
     digest, size = hashlib.sha256(), 0
     with store.open(name) as reader:
-        while size <= blob.size and (chunk := reader.read(_CHUNK)):
-            digest.update(chunk)
-            size += len(chunk)
-    if size != blob.size or digest.hexdigest() != blob.sha256:
+        while size <= sized.size and (piece := reader.read(_CHUNK)):
+            digest.update(piece)
+            size += len(piece)
+    if size != sized.size or digest.hexdigest() != sized.sha256:
         raise StoreError(
             f"{store.uri} holds other bytes under {name}",
             why="its name should be its digest, and it is not",
             fix="remove that object, and run it again",
-            reason="damaged-blob",
+            reason="damaged-object",
         )
-
-
-class _Counted:
-    """A reader that tells how many bytes went by."""
-
-    def __init__(self, inner: BinaryIO, advance: Advance) -> None:
-        self._inner = inner
-        self._advance = advance
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._inner.read(size)
-        if data:
-            self._advance(len(data))
-        return data

@@ -1,28 +1,36 @@
-"""Brings a sealed release into a store: blobs, a number, the record last. Touches a Store.
+"""Brings the rest of a release into a store once its chunks are there: the record last.
 
-Reads the sealed folder through the callables that it is given; steps 7 to 10 of `push`.
+Touches a Store; steps 8 to 11 of `push`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from sovgate.errors import AlreadyExists, StoreError, VerificationFailed
-from sovgate.formats.sealed import Blob, Sealed
+from sovgate.formats.manifest import Manifest
+from sovgate.formats.part import read_lists
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
-from sovgate.formats.transfer import EvidenceRef, Place, Transfer, blob_name, record_name
-from sovgate.records import Advance, Release, Sized
+from sovgate.formats.transfer import (
+    EvidenceRef,
+    Place,
+    Transfer,
+    chunk_name,
+    object_name,
+    record_name,
+)
+from sovgate.records import Release, Sized
+from sovgate.stages.transfer.carry import AT_ONCE, Written
 from sovgate.stages.transfer.objects import (
-    get_blob,
+    get_object,
     names_the_way_out,
-    put_blob,
     put_document,
+    put_object,
     reread,
 )
 from sovgate.stages.transfer.records import Record, open_record, read_record
@@ -31,17 +39,14 @@ from sovgate.stages.trust import Trusted, seal
 from sovgate.work import Workers
 
 if TYPE_CHECKING:
+    from sovgate.formats.part import Closed
     from sovgate.keys._api import Signer
     from sovgate.stores._api import Store
-
-OpenBlob = Callable[[str], BinaryIO]
-#: Blobs of up to so many bytes go several at once: together they are held in memory.
-SMALL, AT_ONCE = 4 * 1024 * 1024, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """An evidence bundle that travels along as a blob."""
+    """An evidence bundle that travels along as an object."""
 
     role: str
     predicate_type: str
@@ -62,9 +67,13 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What the source will say about this release. `policy`, `project`, `audit_head`: SHA-256."""
+    """What the source will say about this release. `manifest` (canonical) and `signature` are the
+    documents themselves; `policy`, `project`, `audit_head`: SHA-256.
+    """
 
     release: Release
+    manifest: bytes
+    signature: bytes
     source: Place
     evidence: tuple[Document, ...]
     policy: str
@@ -74,7 +83,7 @@ class Draft:
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """What was asked again just before the record: where it goes, and that it may."""
+    """What was asked again when the chunks were there: where it goes, and that it may."""
 
     destination: Place
     decisions: tuple[Document, ...]
@@ -84,50 +93,49 @@ class Final:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """`already`: the release was there, and is the same. Counts are of blobs and their bytes."""
+    """`already`: the release was there, and is the same. Counts are of objects, chunks apart."""
 
     record: Record
     already: bool
-    written: int
-    written_bytes: int
-    skipped: int
+    written: Written
 
 
 def publish(
     store: Store,
-    sealed: Sealed,
-    open_blob: OpenBlob,
     draft: Draft,
     recheck: Callable[[], Final],
+    closed: Callable[[], Closed],
     *,
     signer: Signer,
     trusted: Sequence[Trusted],
-    advance: Advance | None = None,
 ) -> Published:
-    """Steps 7 to 10. `recheck` asks again and raises where the answer has become no.
+    """Steps 8 to 11: all chunks are there. `recheck` asks policy again, about all that is known
+    now, and raises where the answer has become no. `closed` makes the parts, and is asked
+    only after it: before, there is no key table (RULES 44).
 
     Raises StoreError, reason "release-differs" where another release has the name (21).
     """
-    written = _put_all(store, payload(sealed), open_blob, advance)
-    claim(store, draft.release, sealed.manifest.sha256, trusted)
+    manifest, signature = _sized(draft.manifest), _sized(draft.signature)
+    claim(store, draft.release, manifest.sha256, trusted)
     final = recheck()
+    made = closed()
     documents = {item.sha256: item for item in (*draft.evidence, *final.decisions)}
-    for item in documents.values():
-        blob = Sized(sha256=item.sha256, size=len(item.data))
-        written.append((blob.size, put_blob(store, blob, lambda i=item: io.BytesIO(i.data))))  # type: ignore[misc]
+    objects = [*made.lists, draft.manifest, draft.signature]
+    objects += [item.data for item in documents.values()]
+    written = Written()
+    for data in (*objects, *made.tables):
+        written += Written.of(put_object(store, data), len(data))
     # Once more: another push may have written a higher number meanwhile (RULES 37).
-    sequence = claim(store, draft.release, sealed.manifest.sha256, trusted)
+    sequence = claim(store, draft.release, manifest.sha256, trusted)
     transfer = Transfer(
         release=Release(model=draft.release.model, version=draft.release.version),
         sequence=sequence,
         predecessor=predecessor(store, draft.release.model, sequence, trusted),
-        manifest=sealed.manifest,
-        signature=sealed.signature,
+        manifest=manifest,
+        signature=signature,
         source=draft.source,
         destination=final.destination,
-        recipient=sealed.recipient,
-        keytable=sealed.keytable,
-        blobs=sealed.blobs,
+        parts=made.parts,
         evidence=tuple(item.ref for item in documents.values()),
         decision=final.decision,
         policy=draft.policy,
@@ -146,46 +154,11 @@ def publish(
         signer,
     )
     record, already = _put_record(store, data, transfer, trusted)
-    return Published(
-        record=record,
-        already=already,
-        written=sum(new for _, new in written),
-        written_bytes=sum(size for size, new in written if new),
-        skipped=sum(not new for _, new in written),
-    )
+    return Published(record=record, already=already, written=written)
 
 
-def _put_all(
-    store: Store, blobs: Sequence[Sized], open_blob: OpenBlob, advance: Advance | None
-) -> list[tuple[int, bool]]:
-    """Size of each, and whether it was written. Small ones several at once: each costs a far store
-    two answers' time. Large ones one by one, since a store sends the parts of one side by side.
-    """
-    done: list[tuple[int, bool]] = []
-
-    def put(blob: Sized) -> None:
-        new = put_blob(store, blob, lambda: open_blob(blob.sha256), advance=advance)
-        done.append((blob.size, new))
-
-    with Workers(AT_ONCE) as workers:
-        for blob in blobs:
-            if blob.size <= SMALL:
-                workers.submit(partial(put, blob))
-    for blob in blobs:
-        if blob.size > SMALL:
-            put(blob)
-    return done
-
-
-def payload(sealed: Sealed) -> tuple[Sized, ...]:
-    """Everything that a sealed copy consists of, the evidence apart, each digest once."""
-    every = (
-        *(Sized(sha256=blob.sha256, size=blob.size) for blob in sealed.blobs),
-        sealed.keytable,
-        sealed.signature,
-        sealed.manifest,
-    )
-    return tuple({blob.sha256: blob for blob in every}.values())
+def _sized(data: bytes) -> Sized:
+    return Sized(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
 
 def _put_record(
@@ -228,7 +201,7 @@ class Wanted:
             source=transfer.source.zone,
             destination=transfer.destination.zone,
             policy=transfer.policy,
-            recipient=transfer.recipient.key_id,
+            recipient=transfer.key_id,
             records=frozenset(),
         )
 
@@ -245,7 +218,7 @@ def record_payload(data: bytes) -> str:
 
 def _records(store: Store, transfer: Transfer) -> frozenset[str]:
     return frozenset(
-        record_payload(get_blob(store, Sized(sha256=item.sha256, size=item.size), what="evidence"))
+        record_payload(get_object(store, Sized(sha256=item.sha256, size=item.size), "evidence"))
         for item in transfer.evidence
         if item.role == "provenance"
     )
@@ -259,7 +232,7 @@ def existing(
     Whole is what the provider keeps a digest of, or what was read again; with `read` off (a dry
     run) sizes alone are looked at. None where there is none.
 
-    Raises StoreError, reasons "release-differs", "release-incomplete", "damaged-blob".
+    Raises StoreError, reasons "release-differs", "release-incomplete", "damaged-object".
     """
     try:
         found = read_record(store, wanted.release, trusted)
@@ -280,26 +253,44 @@ def existing(
     return found
 
 
+def chunks_of(store: Store, transfer: Transfer) -> tuple[Sized, ...]:
+    """Every chunk of a release by name and size, from its manifest and chunk lists.
+
+    Raises NotFound, VerificationFailed ("digest-mismatch", "parts", "chunk-list").
+    """
+    manifest = Manifest.parse(get_object(store, transfer.manifest, "manifest"))
+    listed = read_lists(manifest, transfer.parts, partial(get_object, store))
+    return tuple(one for each in listed for one in each.chunks)
+
+
 def _check_whole(store: Store, transfer: Transfer, *, read: bool) -> None:
-    every: tuple[Blob | Sized | EvidenceRef, ...] = (
-        *transfer.blobs,
-        transfer.keytable,
+    every = (
         transfer.signature,
         transfer.manifest,
-        *transfer.evidence,
+        *(part.list for part in transfer.parts),
+        *(part.keytable for part in transfer.parts),
+        *(Sized(sha256=one.sha256, size=one.size) for one in transfer.evidence),
     )
     for item in every:
-        stat = store.stat(blob_name(item.sha256))
-        if stat is None or stat.size != item.size:
-            raise StoreError(
-                f"{transfer.release} is in {store.uri}, but no longer whole",
-                why=f"{blob_name(item.sha256)} is missing or cut",
-                fix="push it under a new version, and find out who removed it",
-                reason="release-incomplete",
-            )
-        if read and stat.sha256 != item.sha256:
-            with names_the_way_out():
-                reread(store, Sized(sha256=item.sha256, size=item.size))
+        _check_there(store, transfer, object_name(item.sha256), item, read)
+    with Workers(AT_ONCE) as workers:
+        for item in chunks_of(store, transfer):
+            name = chunk_name(item.sha256)
+            workers.submit(partial(_check_there, store, transfer, name, item, read))
+
+
+def _check_there(store: Store, transfer: Transfer, name: str, item: Sized, read: bool) -> None:
+    stat = store.stat(name)
+    if stat is None or stat.size != item.size:
+        raise StoreError(
+            f"{transfer.release} is in {store.uri}, but no longer whole",
+            why=f"{name} is missing or cut",
+            fix="push it under a new version, and find out who removed it",
+            reason="release-incomplete",
+        )
+    if read and stat.sha256 != item.sha256:
+        with names_the_way_out():
+            reread(store, name, item)
 
 
 def _taken(store: Store, release: Release, why: str) -> AlreadyExists:

@@ -29,7 +29,6 @@ from sovgate.errors import (
     StoreError,
     VerificationFailed,
 )
-from sovgate.formats.transfer import blob_name
 from sovgate.stores._api import Bytes, Location, Stat, check_name
 from sovgate.stores.s3 import place, probing, upload
 from sovgate.stores.s3.reader import Reader, keys_below
@@ -40,12 +39,12 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 #: zone and their access points.
 _NO_BUCKET = ("-s3alias", "--ol-s3", "--op-s3", "--x-s3", "--xa-s3", "--table-s3", ".mrap")
 _CHUNK = 1024 * 1024
-#: What is not named after its bytes (records, claims, audit entries) goes in one request.
+#: Everything goes in one request: chunks, and documents, none of which is larger.
 MAX_WHOLE = 64 * 1024 * 1024
+#: As many requests at once as anything here makes.
+CONNECTIONS = 16
 #: Seconds to wait while the service says that another conditional write is under way.
 _WAITS = (0.1, 0.5, 2.0, 0)
-#: Parts of one upload; S3's own limit where none is named.
-_MAX_PARTS = {"scaleway": 1000}
 _READS = ("head_object", "get_object")
 _ACTIONS = {
     "head_object": "s3:GetObject",
@@ -55,12 +54,6 @@ _ACTIONS = {
     "list_objects_v2": "s3:ListBucket",
     "head_bucket": "s3:ListBucket",
     "get_bucket_location": "s3:GetBucketLocation",
-    "create_multipart_upload": "s3:PutObject",
-    "upload_part": "s3:PutObject",
-    "complete_multipart_upload": "s3:PutObject",
-    "abort_multipart_upload": "s3:AbortMultipartUpload",
-    "list_multipart_uploads": "s3:ListBucketMultipartUploads",
-    "list_parts": "s3:ListMultipartUploadParts",
 }
 
 
@@ -104,8 +97,7 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
 class S3Store:
     """`Store` on a bucket.
 
-    Needs s3:GetBucketLocation, s3:ListBucket, s3:GetObject; to write s3:PutObject,
-    s3:AbortMultipartUpload, s3:ListBucketMultipartUploads, s3:ListMultipartUploadParts.
+    Needs s3:GetBucketLocation, s3:ListBucket, s3:GetObject; to write s3:PutObject.
     Never s3:DeleteObject at a service that checks SHA-256.
     """
 
@@ -131,11 +123,6 @@ class S3Store:
         text = f"s3://{self._bucket}" + (f"/{self._prefix}" if self._prefix else "")
         return text if self._place.catalogued else f"{text}?endpoint={self._place.url}"
 
-    @property
-    def max_parts(self) -> int:
-        row = self._place.declared
-        return _MAX_PARTS.get(row.provider if row else "", 10_000)
-
     @cached_property
     def _client(self) -> aws.Client:
         row = self._place.declared
@@ -147,7 +134,7 @@ class S3Store:
                 kind=StoreError,
                 profile=self._profile,
                 path_style=not virtual or "." in self._bucket,
-                connections=4 * upload.IN_FLIGHT,
+                connections=CONNECTIONS,
             )
 
     def call(self, operation: str, **parameters: Any) -> Any:
@@ -273,26 +260,21 @@ class S3Store:
 
     # -- writing
 
-    def put(self, name: str, source: Bytes | BinaryIO, *, size: int, sha256: str) -> None:
+    def put(self, name: str, data: Bytes, *, size: int, sha256: str) -> None:
         check_name(name)
-        if not isinstance(source, Bytes) and size > upload.PART and name == blob_name(sha256):
-            upload.multipart(self, name, source, size=size, sha256=sha256)
-            return
+        if len(data) != size:
+            raise upload.wrong_bytes(name, size, sha256)
         if size > MAX_WHOLE:
             raise StoreError(
                 f"{name} is too large to be written in one request",
-                why=f"it has {size} bytes; only blobs are written in parts",
+                why=f"it has {size} bytes; nothing that sovgate writes has more than {MAX_WHOLE}",
                 reason="limits",
             )
-        data = upload.body(source, size, name)
-        # Of bytes in memory the service compares the SHA-256, which they are sent with.
-        known = isinstance(source, Bytes) or hashlib.sha256(data).hexdigest() == sha256
-        if len(data) != size or not known:
-            raise upload.wrong_bytes(name, size, sha256)
-        self._put_whole(name, data, sha256)
+        self._put_whole(name, upload.body(data), sha256)
 
     def _put_whole(self, name: str, data: bytes | bytearray, sha256: str) -> None:
-        """One PUT with a checksum over all of it, which the service compares, or we do."""
+        """One PUT with the SHA-256 that the bytes were announced with: the service compares it, or
+        we read again."""
         checked = self.checks_sums
         with self.errors("put_object", name):
             try:

@@ -1,0 +1,174 @@
+"""What a push is asked, what policy says of it, and what is there at its end: frozen values.
+
+Each is made from the one before. Opens the project's keys and stores, and asks policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sovgate.errors import KeyServiceError, UsageError
+from sovgate.formats.auditentry import About
+from sovgate.pipeline.decide import contents
+from sovgate.pipeline.decide.judge import (
+    Judged,
+    judge,
+    known_with_signature,
+    transfer_questions,
+)
+from sovgate.pipeline.drafted import Drafts
+from sovgate.pipeline.project import Project
+from sovgate.records import Release
+
+if TYPE_CHECKING:
+    from sovgate.config import ZoneConfig
+    from sovgate.keys._api import Recipient
+    from sovgate.pipeline.move.outgoing import Outgoing
+    from sovgate.stages import transfer
+    from sovgate.stages.trust import Trusted
+    from sovgate.stores._api import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to move and where; the store has not been asked anything.
+
+    seen    the model's files as they were looked into; None of a copy that was encrypted before
+    drafts  records beside the model that nobody signed
+    """
+
+    opened: Project
+    trusted: tuple[Trusted, ...]
+    release: Release
+    zone: ZoneConfig
+    to: ZoneConfig
+    store: Store
+    recipient: Recipient
+    outgoing: Outgoing
+    seen: contents.Seen | None
+    drafts: Drafts | None
+
+    @property
+    def about(self) -> About:
+        return About(
+            action="push",
+            model=self.release.model,
+            release=self.release,
+            manifest=self.outgoing.manifest.digest,
+            source=self.zone.name,
+            destination=self.to.name,
+        )
+
+    def locate(self) -> transfer.Located:
+        from sovgate.stages import transfer
+
+        return transfer.locate(self.store, zone=self.to.name, declared=self.to.region)
+
+    def judge(self, located: transfer.Located, *, sign: bool) -> Judged:
+        """Policy, about all that is known: of a model what its files showed, of a copy only what
+        somebody signed."""
+        if self.seen is not None:
+            known = self.seen.contents
+        else:
+            digest = self.outgoing.manifest.digest
+            known = contents.of_evidence(self.outgoing.evidence, self.trusted, digest)
+        judged = judge(
+            self.opened,
+            transfer_questions(
+                self.release,
+                self.outgoing.manifest.digest,
+                source=self.zone.name,
+                destination=self.to.name,
+            ),
+            known_with_signature(
+                self.outgoing.signature,
+                self.outgoing.evidence,
+                trusted=self.trusted,
+                locations={self.to.name: located},
+                contents=known,
+                drafts=self.drafts,
+            ),
+        )
+        return judged.signed(self.opened.signer(self.zone.name)) if sign else judged
+
+    def wanted(self, judged: Judged) -> transfer.Wanted:
+        from sovgate.stages.transfer import Wanted, record_payload
+
+        return Wanted(
+            release=self.release,
+            manifest=self.outgoing.manifest.digest,
+            source=self.zone.name,
+            destination=self.to.name,
+            policy=judged.policy,
+            recipient=self.recipient.key_id,
+            records=frozenset(
+                record_payload(item.data)
+                for item in self.outgoing.documents
+                if item.role == "provenance"
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """What policy said before a byte of the model was encrypted, and where the store lies."""
+
+    asked: Asked
+    located: transfer.Located
+    judged: Judged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What is in the store, and the word that it is there by: policy's last."""
+
+    admitted: Admitted
+    record: transfer.Record
+    already: bool
+    written: transfer.Written
+
+
+def ask(
+    opened: Project,
+    release: Release,
+    zone: str,
+    to: str,
+    trusted: tuple[Trusted, ...],
+    outgoing: Outgoing,
+) -> Asked:
+    """Raises UsageError ("wrong-pin"), KeyServiceError ("wrong-key"), and as `look_into`."""
+    if release.pin is not None and release.pin != outgoing.manifest.digest:
+        raise UsageError(
+            f"the model is not the one that {release} is pinned to",
+            why=f"its manifest is sha256:{outgoing.manifest.digest}",
+            fix="remove the pin, or name the model that it belongs to",
+            reason="wrong-pin",
+        )
+    seen = None
+    if outgoing.root is not None:
+        seen = contents.look_into(outgoing.root, outgoing.manifest, opened)
+    recipient = opened.recipient(to)
+    if outgoing.copy is not None and outgoing.copy.sealed.key_id != recipient.key_id:
+        raise other_key(outgoing.copy.sealed.key_id, recipient.key_id, to)
+    return Asked(
+        opened=opened,
+        trusted=trusted,
+        release=Release(model=release.model, version=release.version),
+        zone=opened.zone(zone),
+        to=opened.zone(to),
+        store=opened.store(to),
+        recipient=recipient,
+        outgoing=outgoing,
+        seen=seen,
+        drafts=None,
+    )
+
+
+def other_key(old: str, new: str, zone: str) -> KeyServiceError:
+    return KeyServiceError(
+        f"zone {zone} has a key other than the one that this was encrypted for",
+        why=f"encrypted for {old}; the project now names {new}",
+        fix="encrypt it again, or correct the key in sovgate.yaml",
+        reason="wrong-key",
+    )

@@ -1,0 +1,143 @@
+"""Makes the parts of a release from chunks that were sent, and opens them again. No store, no disk.
+
+A part is made only when policy has said its last word: until then no key table exists (RULES 44).
+A part is opened only after its chunk list is the one that its files demand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sovgate.errors import ConfigError, InternalError, KeyServiceError, UsageError
+from sovgate.formats import chunk, part, wrap
+from sovgate.formats.oms import GIT_NAMES
+from sovgate.formats.part import Closed, Listed, Part
+from sovgate.formats.wrap import Context, Wrapped
+from sovgate.records import ZONE_NAME, Sized
+from sovgate.stages.encrypt.receiving import Opened
+from sovgate.stages.inventory import refuse_git
+
+if TYPE_CHECKING:
+    from sovgate.formats.manifest import Manifest
+    from sovgate.formats.part import GetObject
+    from sovgate.formats.plan import Plan
+    from sovgate.keys._api import Identity, Recipient
+    from sovgate.stages.encrypt.sending import Sent
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneKey:
+    """A zone and what wraps keys for it."""
+
+    zone: str
+    recipient: Recipient
+
+
+def require_apart(zones: Sequence[ZoneKey]) -> None:
+    """Each zone once, by a key of its own. Raises UsageError, ConfigError ("shared-zone-key")."""
+    if not zones:
+        raise UsageError("no zone to encrypt for", fix="name one with --to", reason="no-zone")
+    for zone in zones:
+        if not ZONE_NAME.fullmatch(zone.zone):
+            raise UsageError(f"{zone.zone[:80]!r} is not a zone's name", reason="bad-zone")
+    if len({zone.zone for zone in zones}) != len(zones):
+        raise UsageError("a zone is named twice", fix="name each once", reason="zone-twice")
+    if len({zone.recipient.key_id for zone in zones}) != len(zones):
+        raise ConfigError(
+            "two zones have the same encryption key",
+            why="what is encrypted for one zone could be opened in the other",
+            fix="give each zone a key of its own: sovgate keys generate encrypt -o FILE",
+            reason="shared-zone-key",
+        )
+
+
+def require_no_git(manifest: Manifest) -> None:
+    """RULES 2: nothing below the root may look like Git's own to a tool that unpacks it."""
+    names = [resource.name for resource in manifest.resources]
+    refuse_git(name for name in names if name not in GIT_NAMES)
+
+
+def close(sent: Sent, plan: Plan, recipient: Recipient, context: Context) -> Closed:
+    """The parts of what was sent, each under a release key of its own, wrapped for the zone.
+
+    Nobody else has the chunks' keys, and `sent` is not to be used again. Raises KeyServiceError.
+    """
+    if sent.zone != context.zone:
+        raise InternalError("what was sent to one zone is closed for another")
+    parts: list[Part] = []
+    lists: list[bytes] = []
+    tables: list[bytes] = []
+    ranges = plan.parts()
+    for number, units in enumerate(ranges, start=1):
+        first = plan.units[units.start].first if units else 0
+        after = plan.units[units.stop - 1].after if units else 0
+        data, named = part.sized_list(sent.digests[first:after])
+        key = chunk.new_key()
+        ad = part.table_ad(context, number, len(ranges), named.sha256)
+        table = part.seal_table(sent.keys[first:after], key, ad)
+        lists.append(data)
+        tables.append(table)
+        parts.append(
+            Part(
+                number=number,
+                of=len(ranges),
+                units=(units.start, len(units)),
+                reused=(),
+                list=named,
+                keytable=Sized(sha256=hashlib.sha256(table).hexdigest(), size=len(table)),
+                recipient=Wrapped(
+                    key_id=recipient.key_id,
+                    algorithm=recipient.algorithm,
+                    wrapped=_wrapped(recipient, key, context),
+                    commit=wrap.commit(key),
+                ),
+            )
+        )
+    return Closed(parts=tuple(parts), lists=tuple(lists), tables=tuple(tables))
+
+
+def _wrapped(recipient: Recipient, key: bytes, context: Context) -> bytes:
+    wrapped = recipient.wrap(key, context.canonical())
+    if key in wrapped:
+        raise KeyServiceError("the key service returned the key unwrapped", reason="not-wrapped")
+    return wrapped
+
+
+def open_parts(
+    listed: Sequence[Listed], context: Context, identity: Identity, get: GetObject
+) -> tuple[Opened, ...]:
+    """Unwrap each part's release key, and open its key table.
+
+    Raises KeyServiceError ("wrong-key": this identity is not the one that it was encrypted for),
+    VerificationFailed ("wrapped-key", "keytable", "parts"), and what `get` raises.
+    """
+    opened = tuple(
+        Opened(units=one.units, digests=one.digests, keys=_keys(one.part, context, identity, get))
+        for one in listed
+    )
+    part.require_distinct([one.keys for one in opened])
+    return opened
+
+
+def _keys(one: Part, context: Context, identity: Identity, get: GetObject) -> tuple[bytes, ...]:
+    recipient = one.recipient
+    if (recipient.key_id, recipient.algorithm) != (identity.key_id, identity.algorithm):
+        raise KeyServiceError(
+            "this key does not open it",
+            why=f"it was encrypted for key {recipient.key_id} ({recipient.algorithm}); "
+            f"this one is {identity.key_id} ({identity.algorithm})",
+            fix="use the key of the zone that it was encrypted for",
+            reason="wrong-key",
+        )
+    key = identity.unwrap(recipient.wrapped, context.canonical())
+    if not wrap.committed(key, recipient.commit):
+        raise KeyServiceError(
+            "this key does not open it",
+            why="what it unwraps is not the key that the model was encrypted with",
+            fix="use the key of the zone that it was encrypted for",
+            reason="wrong-key",
+        )
+    return part.open_table(get(one.keytable, "key table"), key, one, context)
