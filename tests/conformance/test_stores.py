@@ -176,7 +176,7 @@ def test_a_listing_is_complete_sorted_and_holds_only_its_prefix(store: Store) ->
     assert list(store.list("audit/none/")) == []
 
 
-#: moto looks whether a name is taken, and writes later: two writers may both be told that it was not.
+#: moto looks whether a name is taken, and writes later: two may both be told that it was not.
 ATOMIC = sorted(set(ADAPTERS) - {"s3-moto"})
 
 
