@@ -185,7 +185,11 @@ def _megatron(data: bytes, here: Here) -> Iterator[Needs | Lack]:
     match = _ITERATION.fullmatch(data[:100])
     if match and not here.weights():
         told = match.group(1).decode()
-        yield Needs(path=here.at(f"iter_{int(told):07d}" if told.isdecimal() else told))
+        names = [told]
+        if told.isdecimal():  # the second is how verl calls the folder
+            names = [f"iter_{int(told):07d}", f"global_step_{int(told)}"]
+        if not any(here.at(name) in here.folders.there for name in names):
+            yield Needs(path=here.at(names[0]))
 
 
 def _mxnet(_: bytes, here: Here) -> Iterator[Needs | Lack]:

@@ -22,7 +22,7 @@ MAX_FILE = 64 * 1024 * 1024
 _LOADED = WEIGHTS - {"model", "spm", "parquet", "arrow"} | {
     *("neuron", "ort", "mnn", "pte", "nemo", "distcp", "mindir", "om", "trt", "blob", "hef", "dlc"),
     *("weights", "caffemodel", "pdmodel", "pdopt", "mlmodelc", "torchscript", "rten", "task"),
-    *("data", "onnx_data", "litertlm", "espresso", "llamafile"),
+    *("data", "onnx_data", "onnx_adapter", "litertlm", "espresso", "llamafile"),
 }
 #: Such files beside weights that are none of the model's.
 _NO_WEIGHTS = re.compile(

@@ -11,6 +11,8 @@ import binascii
 import re
 from collections.abc import Iterator
 
+from sovgate.formats.secret_forms import BODY
+
 #: A key in DER has less than that behind the header of its outermost sequence.
 _MOST = 64 * 1024
 #: What follows the header of a private key: PKCS#8; SEC 1; PKCS#1, and DSA as OpenSSL had it; the
@@ -186,7 +188,7 @@ _TWICE = tuple(mark for once in _MARKS64[:3] for mark in _marks64(once))
 _BEFORE, _BEHIND, _STEP64 = 128, 384, 128
 #: Certificates begin so too: more of them than a file of `secrets.WINDOW` has.
 _MAX_MARKS = 5000
-_PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY(?: BLOCK)?-----[\s\S]{16}")
+_PRIVATE = re.compile(rb"BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY(?: BLOCK)?-----" + BODY)
 
 
 def base64_key(data: bytes) -> tuple[str, int] | None:

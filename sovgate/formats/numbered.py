@@ -18,7 +18,7 @@ _SETS = (
     r"weights\.(?P<n>[0-9]{2})\.(?:safetensors|npz)\Z",  # MLX
     r"model-rank-(?P<n>[0-9]{1,5})-part-",  # vLLM, SGLang
     r"model-rank-[0-9]{1,5}-part-(?P<n>[0-9]{1,5})\.safetensors\Z",
-    r"(?:.*_)?rank(?P<n>[0-9]{1,5})\.engine\Z",  # TensorRT-LLM
+    r"(?:.*_)?(?<!lora_)rank(?P<n>[0-9]{1,5})\.engine\Z",  # TensorRT-LLM
     r"mp_rank_(?P<n>[0-9]{2,3})(?:[/_]|\Z)",  # Megatron, DeepSpeed
     r"mp_rank_[0-9]{2,3}_(?P<n>[0-9]{3})(?:[/_]|\Z)",
     r"(?:[a-z0-9]+_)?zero_pp_rank_(?P<n>[0-9]{1,5})_mp_rank_[0-9]{2,3}_[a-z_]+\.pt\Z",  # DeepSpeed
@@ -67,7 +67,9 @@ def gaps(folders: Folders) -> Iterator[Absent]:
         if missing is None:
             continue
         steps = _ALSO_STEPS.fullmatch(before)
-        if steps and 0 not in found and f"{steps['folder']}config.json" not in folders.files:
+        sparse = max(found) >= 2 * len(found)  # more is missing than is there
+        told = 0 in found or (steps and f"{steps['folder']}config.json" in folders.files)
+        if steps and (sparse or not told):
             continue
         number, other = found[min(found)]
         rest = other[len(before) + len(number) :]

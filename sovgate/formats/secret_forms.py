@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 #: With what stands around a key's lines in a notebook, a program, a comment or a quotation.
-_BODY = rb"[A-Za-z0-9+/=\\\r\n \t,:.\"'#>*|-]{0,300}?[A-Za-z0-9+/]{40}"
+BODY = rb"[A-Za-z0-9+/=\\\r\n \t,:.\"'#>*|-]{0,300}?[A-Za-z0-9+/]{40}"
 #: A quotation mark, also within text that is itself quoted: JSON in a notebook. Not to begin a
 #: pattern with, which a search then could not leap to.
 Q = rb"\\{0,3}\""
@@ -16,15 +16,18 @@ Q = rb"\\{0,3}\""
 IS = rb"[\\\"'\] ]{0,6}[=:][\\\"' ]{0,6}"
 #: A DER SEQUENCE of any length.
 SEQ = rb"\x30(?:[\x02-\x7f]|[\x81-\x84].{1,4})"
-
+#: A key of Tink and what kind it is, in either order in one object: the kind alone is in programs.
+_TO = Q + rb"\s{0,20}:\s{0,20}" + Q
+_VALUE = rb"\"value" + _TO + rb"[A-Za-z0-9+/=_-]{16,20000}" + Q
+_KIND = rb"keyMaterialType" + _TO + rb"(?:SYMMETRIC|ASYMMETRIC_PRIVATE)" + Q
 #: (what it is, pattern). Bounded, without nested repetition, so that no file makes one slow. None
 #: begins with a look behind: what stands before is asked of what was found.
 PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     (
         "a private key",
-        re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,2}PRIVATE KEY(?: BLOCK)?-----" + _BODY),
+        re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,2}PRIVATE KEY(?: BLOCK)?-----" + BODY),
     ),
-    ("a private key", re.compile(rb"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----" + _BODY)),
+    ("a private key", re.compile(rb"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----" + BODY)),
     (
         "a GnuPG private key",
         re.compile(
@@ -127,15 +130,6 @@ PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
         re.compile(rb"azure_client_secret" + IS + rb"[A-Za-z0-9_~.-]{34,44}"),
     ),
     ("a shared access signature", re.compile(rb"sv=20[0-9-]{8}&[\w%&=.:-]{0,300}sig=[\w%+/-]{40}")),
-    (
-        "a Tink keyset in the clear",
-        re.compile(
-            rb"\"keyMaterialType"
-            + Q
-            + rb"\s{0,20}:\s{0,20}"
-            + Q
-            + rb"(?:SYMMETRIC|ASYMMETRIC_PRIVATE)"
-            + Q
-        ),
-    ),
+    ("a Tink keyset in the clear", re.compile(_VALUE + rb"[^{}]{0,300}\"" + _KIND)),
+    ("a Tink keyset in the clear", re.compile(rb"\"" + _KIND + rb"[^{}]{0,300}" + _VALUE)),
 )

@@ -112,7 +112,7 @@ STORES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
         "a private key",
         re.compile(
             SEQ + rb"\x02\x01[\x00\x01]\x30.\x06(?:\x07\x2a\x86\x48\xce\x3d\x02\x01|"
-            rb"\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01[\x01\x0a]|\x03\x2b\x65[\x6e-\x71])",
+            rb"\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01|\x03\x2b\x65[\x6e-\x71]\x04)",
             re.DOTALL,
         ),
     ),
@@ -304,6 +304,8 @@ def _tokens(data: bytes) -> Iterator[re.Match[bytes]]:
 
 def _is_key(text: bytes) -> bool:
     data = decoded(re.sub(rb"\\[rn]|[\r\n \\]", b"", text))
+    if (known := key_spellings.binary_key(data)) is not None and known[1] == 0:
+        return True
     return any(pattern.match(data) for what, pattern in STORES if what == "a private key")
 
 

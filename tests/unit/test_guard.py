@@ -361,9 +361,14 @@ def test_a_private_key_is_refused_whatever_stands_around_its_lines(
     assert rules("a.txt", AROUND[around](text).encode("utf-16")) == ["key-material"]
 
 
+def test_a_program_that_makes_keys_of_tink_holds_none() -> None:
+    assert rules("a.py", b'{"value": made(), "keyMaterialType": "SYMMETRIC"}') == []
+
+
 def test_secrets_in_notebooks_are_refused_too() -> None:
     jwk = json.dumps({"kty": "EC", "d": "a" * 43})
-    keyset = json.dumps(dict(keyMaterialType="SYMMETRIC"))  # noqa: C408 - no secret to the guard
+    key = ("value", "a" * 24), ("keyMaterialType", "SYMMETRIC")
+    keyset = json.dumps(dict(key)) + json.dumps(dict(key[::-1]))
     for text in (AWS, AWS.replace('"', "'"), jwk, keyset, f"json.loads({json.dumps(jwk)})"):
         assert rules("a.py", text.encode()) == ["key-material"], text
         assert rules("a.ipynb", _cells(text).encode()) == ["key-material"], text

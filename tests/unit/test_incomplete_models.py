@@ -385,6 +385,20 @@ WHOLE: dict[str, Model] = {
             "m.zip.asc",
         ),
     ),
+    "a run of verl": {
+        "latest_checkpointed_iteration.txt": b"100",
+        **names("global_step_100/actor/model_world_size_2_rank_0.pt"),
+    },
+    "checkpoints by padded steps": names(
+        *(f"ckpt.pt.{n:04}" for n in (0, 10, 20)), *(f"net.pth.{n:03}" for n in (0, 50, 100))
+    ),
+    "epochs": names(*(f"weights.{n:02}.safetensors" for n in (0, 5, 10))),
+    "epochs beside settings": {"config.json": {}, **names("weights.03.npz", "weights.07.npz")},
+    "an engine of an adapter": names("unet_lora_rank64.engine"),
+    "an adapter of ONNX": {
+        "adapter_config.json": {"peft_type": "LORA"},
+        **names("adapter_weights.onnx_adapter"),
+    },
 }
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import random
 import re
 from collections.abc import Callable
 from functools import cache
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25519
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa, x25519
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from sovgate.formats import key_spellings, secrets
@@ -133,6 +135,37 @@ def test_a_key_in_hex_is_found(encoding: serialization.Encoding, way: str) -> No
 def test_an_encrypted_key_in_hex_is_found_and_its_line_told() -> None:
     text = key("ec").private_bytes(DER, PKCS8, LOCKED).hex().encode()
     assert secrets.find("a.txt", b"\n\n" + text) == ("an encrypted private key in hex", 3)
+
+
+@pytest.mark.parametrize("signer", ["ed25519", "rsa"])
+@pytest.mark.parametrize("encoding", [PEM, DER])
+def test_a_list_of_revoked_certificates_is_none(
+    signer: str, encoding: serialization.Encoding
+) -> None:
+    """It begins as a key of PKCS#8 does: a version, and an algorithm."""
+    day = datetime.datetime(2026, 1, 1)  # noqa: DTZ001 - as the builder takes it
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "root")])
+    made = x509.CertificateRevocationListBuilder().issuer_name(name)
+    made = made.last_update(day).next_update(day + datetime.timedelta(days=9))
+    if signer == "rsa":
+        pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+        signed = made.sign(key("rsa"), hashes.SHA256(), rsa_padding=pss)  # type: ignore[arg-type]
+    else:
+        signed = made.sign(key("ed25519"), None)  # type: ignore[arg-type]
+    data = signed.public_bytes(encoding)
+    for text in (data, base64.b64encode(data), data.hex().encode()):
+        assert found(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----BEGIN PRIVATE KEY-----\nYOUR_PRIVATE_KEY_HERE\n-----END PRIVATE KEY-----\n",
+        'if "-----BEGIN RSA PRIVATE KEY-----" in text: raise ValueError("a key")\n',
+    ],
+)
+def test_base64_of_what_only_speaks_of_keys_is_none(text: str) -> None:
+    assert found(base64.b64encode(text.encode())) is None
 
 
 @pytest.mark.parametrize(("width", "times"), [(0, 1), (64, 1), (76, 1), (0, 2)])
