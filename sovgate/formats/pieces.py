@@ -112,8 +112,8 @@ def _meant(found: Sequence[_Piece], *, whole: bool) -> bool:
     one = first.whole.rpartition(".")[2].lower() in _ONE
     if first.letters:
         return one or 0 in places
-    if not one and max(places) - min(places) >= 2 * len(places):
-        return False  # steps of a training: more is missing than is there
+    if not one and len(places) > 2 and max(places) - min(places) >= 2 * len(places):
+        return False  # steps of a training: more is missing than is there. Of two nobody can tell
     if any(each.padded for each in found):
         return one or 0 in places or (1 in places and len(first.number) == 3)
     return one and not whole and len(places) > 1 and bool(places & {0, 1})

@@ -626,6 +626,10 @@ def test_a_piece_that_is_missing_is_named_first(there: list[str], missing: str) 
     assert f"get '{missing}' too" in str(refused(names(*there), "stand-in").fix)
 
 
+def test_rule_38_two_pieces_far_from_one_another_are_no_steps() -> None:
+    refused(names("w.pt.000", "w.pt.007"), "stand-in")
+
+
 def test_pieces_beside_the_whole_file_are_to_be_removed() -> None:
     said = refused(names("m.gguf", "m.gguf.aa", "m.gguf.ab"), "stand-in")
     assert "remove the pieces" in str(said.fix)
