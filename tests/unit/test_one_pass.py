@@ -177,20 +177,25 @@ def test_an_error_of_a_store_ends_the_run_and_is_the_error(model):
 
 
 class Kept:
-    """Keys that a run before had, and the digests that it saw."""
+    """Keys that a run before had, and the digests that it saw; `taken`: (place, key, IV)."""
 
     def __init__(self, keys: Iterable[tuple[bytes, bytes]], digests: Iterable[bytes]) -> None:
-        self._keys, self._digests = list(keys), list(digests)
+        self._keys, self._digests = dict(enumerate(keys)), list(digests)
+        self.taken: list[tuple[int, bytes, bytes]] = []
 
     def take(self, place: int) -> tuple[bytes, bytes]:
-        return self._keys[place]
+        key, iv = self._keys.get(place) or (chunk.new_key(), chunk.new_iv())
+        self.taken.append((place, key, iv))
+        return key, iv
 
-    def sealed(self, place: int, digest: bytes) -> None:
-        if self._digests[place] != digest:
-            raise VerificationFailed("it was another chunk", reason="kept-key")
+    def sealed(self, place: int, digest: bytes) -> bool:
+        same = place not in self._keys or self._digests[place] == digest
+        if not same:
+            del self._keys[place]
+        return same
 
 
-def test_a_kept_key_makes_the_same_chunk_or_ends_the_run_before_it_is_sent(model):
+def test_rule_9_a_kept_key_makes_the_same_chunk_or_nothing_that_leaves(model):
     folder, manifest = model
     plan, (first,), (sent,) = sent_to(folder, manifest, "eu")
     ivs = [first.chunks[digest.hex()][: chunk.IV_SIZE] for digest in sent.digests]
@@ -202,11 +207,18 @@ def test_a_kept_key_makes_the_same_chunk_or_ends_the_run_before_it_is_sent(model
     data = bytearray(LARGE)
     data[SIZE + 5] ^= 1  # in the second chunk of three
     (folder / "b/weights.bin").write_bytes(data)
-    third = Memory()
-    bound = replace(bound, put=third.put)
-    with pytest.raises(VerificationFailed):
-        send(manifest, plan, folder, [bound])
-    assert set(third.chunks) < set(first.chunks)  # nothing that the first run did not send
+    third, keys = Memory(), Kept(kept, sent.digests)
+    with pytest.raises(VerificationFailed) as error:
+        send(manifest, plan, folder, [replace(bound, put=third.put, keys=keys)])
+    assert (error.value.reason, error.value.data) == ("digest-mismatch", {"file": "b/weights.bin"})
+    changed = plan.units[1].first + 1
+    assert sorted(place for place, _, _ in keys.taken if place == changed) == [changed, changed]
+    old, new = [(key, iv) for place, key, iv in keys.taken if place == changed]
+    assert old == kept[changed]
+    assert not set(old) & set(new)
+    assert sent.digests[changed].hex() not in third.chunks
+    for name in set(third.chunks) - set(first.chunks):  # under the new key alone
+        assert third.chunks[name][: chunk.IV_SIZE] == new[1]
 
 
 def test_memory_is_bounded_by_buffers_whatever_the_size_and_the_number_of_zones(model, monkeypatch):

@@ -40,8 +40,9 @@ class Keys(Protocol):
         """Key and IV for the chunk at that place of the plan; each serves one plaintext."""
         ...
 
-    def sealed(self, place: int, digest: bytes) -> None:
-        """Called before the chunk is handed on. Raises where that place had another digest."""
+    def sealed(self, place: int, digest: bytes) -> bool:
+        """Called before the chunk is handed on. False where key and IV had made another chunk: they
+        are gone, nothing of them leaves, and `take` gives new ones (RULES 9)."""
         ...
 
 
@@ -51,8 +52,8 @@ class NewKeys:
     def take(self, place: int) -> tuple[bytes, bytes]:
         return chunk.new_key(), chunk.new_iv()
 
-    def sealed(self, place: int, digest: bytes) -> None:
-        pass
+    def sealed(self, place: int, digest: bytes) -> bool:
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +128,12 @@ class _Lane:
         """Encrypt a chunk, and hand it on."""
 
         def seal() -> None:
-            key, iv = self._bound.keys.take(place)
-            view = out.view(size + chunk.OVERHEAD)
-            digest = chunk.seal_into(key, iv, self._ad, plain.view(size), view)
+            keys, view, same = self._bound.keys, out.view(size + chunk.OVERHEAD), False
+            while not same:
+                key, iv = keys.take(place)
+                digest = chunk.seal_into(key, iv, self._ad, plain.view(size), view)
+                same = keys.sealed(place, digest)
             plain.drop()
-            self._bound.keys.sealed(place, digest)
             self._bound.put(digest.hex(), view)
             out.drop()
             self._digests[place], self._keys[place] = digest, key
@@ -281,4 +283,5 @@ def changed(name: str, why: str, reason: str) -> SovgateError:
         why=why,
         fix="restore the file, or sign the model again",
         reason=reason,
+        data={"file": name},
     )
