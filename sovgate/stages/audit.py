@@ -197,7 +197,7 @@ class Run:
 
     def _put(self, name: str, data: bytes, digest: str) -> None:
         try:
-            self._log.store.put(name, data, size=len(data), sha256=digest)
+            self._log.store.put(name, data, sha256=digest)
         except StoreError:
             # The answer may have been lost after the write: only the very bytes are success.
             try:

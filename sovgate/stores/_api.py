@@ -87,14 +87,15 @@ class Store(Protocol):
         """A reader from the start. Raises NotFound."""
         ...
 
-    def put(self, name: str, data: Bytes, *, size: int, sha256: str) -> None:
-        """Create-only, checked: `size` bytes whose SHA-256 is `sha256`, or nothing is visible.
+    def put(self, name: str, data: Bytes, *, sha256: str) -> None:
+        """Create-only: all of `data` is there when this returns, durable, or nothing is visible.
 
-        One request, with a checksum over all of it. A buffer must not change meanwhile. May be
-        called from several threads.
+        One request. `sha256` is what the caller found of these very bytes: what goes over a network
+        is compared with it where it arrives, or read again. A buffer must not change meanwhile. May
+        be called from several threads.
 
-        Raises AlreadyExists where the name is taken, StoreError where the bytes differ from what
-        was announced or the service fails. Durable when it returns.
+        Raises AlreadyExists where the name is taken, StoreError where other bytes arrived or the
+        service fails.
         """
         ...
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -38,6 +37,12 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 def store(uri: Uri, base: Path, region: str | None = None) -> FileStore:
     """`file:///abs`, `file:rel` or a bare path; relative ones start from `base`."""
     return FileStore(base / uri.rest)
+
+
+def _write(data: Bytes, descriptor: int) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 class FileStore:
@@ -124,14 +129,14 @@ class FileStore:
         with self._errors("read", name):
             return os.fdopen(self._found(name), "rb")
 
-    def put(self, name: str, data: Bytes, *, size: int, sha256: str) -> None:
+    def put(self, name: str, data: Bytes, *, sha256: str) -> None:
         parts = check_name(name)
         with self._errors("write", name), self._root_handle(create=True) as root:
             incoming = self._folder(root, (_INCOMING,))
             try:
                 self._sweep(incoming)
                 with self._temporary(incoming) as (descriptor, temporary):
-                    self._copy(data, descriptor, name, size, sha256)
+                    _write(data, descriptor)
                     os.fsync(descriptor)
                     folder = self._folder(root, parts[:-1])
                     try:
@@ -264,20 +269,6 @@ class FileStore:
                     os.unlink(name, dir_fd=incoming)
                 finally:
                     os.close(descriptor)
-
-    def _copy(self, data: Bytes, descriptor: int, name: str, size: int, sha256: str) -> None:
-        found = hashlib.sha256(data).hexdigest()
-        if len(data) != size or found != sha256:
-            raise StoreError(
-                f"the bytes given for {name} are not those that were announced",
-                why=f"expected {size} bytes with SHA-256 {sha256}, "
-                + (f"found SHA-256 {found}" if len(data) == size else "found another size"),
-                fix="run it again; the source changed while it was read",
-                reason="wrong-bytes",
-            )
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
 
     # -- errors
 

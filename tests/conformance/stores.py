@@ -38,7 +38,7 @@ ADAPTERS: dict[str, Callable[[Path], Store]] = {
 
 
 def put(store: Store, name: str, data: bytes) -> None:
-    store.put(name, data, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    store.put(name, data, sha256=hashlib.sha256(data).hexdigest())
 
 
 class Fault(enum.Enum):
@@ -102,10 +102,10 @@ class Faulty:
             return size if len(spoilt) == len(into) else len(spoilt)
         return size
 
-    def put(self, name: str, data: Bytes, *, size: int, sha256: str) -> None:
+    def put(self, name: str, data: Bytes, *, sha256: str) -> None:
         if self._strikes(name, Fault.FAILED_WRITE):
             raise StoreError(f"{self.uri} broke off while writing {name}", reason="broken-off")
-        self.inner.put(name, data, size=size, sha256=sha256)
+        self.inner.put(name, data, sha256=sha256)
         if self._strikes(name, Fault.LOST_REPLY):
             raise StoreError(f"{self.uri} gave no answer about {name}", reason="no-answer")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
+import io
 import ipaddress
 import secrets
 import ssl
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sovgate.clouds.aws import answers, client
+from sovgate.clouds.aws.body import Body
 from sovgate.errors import (
     AlreadyExists,
     ConfigError,
@@ -31,7 +34,6 @@ from sovgate.records import GRADE
 from sovgate.stages.transfer import locate, put_chunk
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
-from sovgate.stores.s3 import upload
 from sovgate.transport import authority
 from tests import servers
 from tests.conformance.stores import put
@@ -244,7 +246,7 @@ def test_a_chunk_is_one_request_each_way(store: Store, proxy: FaultProxy, spare:
     view, name = memoryview(data)[: 16 * MIB + 28], "chunks/sha256/" + "c" * 64
     put(store, "first/one", b"opens the client")
     proxy.seen.clear()
-    store.put(name, view, size=len(view), sha256=hashlib.sha256(view).hexdigest())
+    store.put(name, view, sha256=hashlib.sha256(view).hexdigest())
     assert [method for method, _ in proxy.seen] == ["PUT"]
     into = memoryview(bytearray(len(view)))
     assert store.get_into(name, into) == len(view)
@@ -265,35 +267,44 @@ def test_a_buffer_is_filled_although_the_connection_broke(store: Store, proxy: F
     assert fault.struck == 3
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "signed"), [("https://s3.example", False), ("http://127.0.0.1:9", True)]
-)
-def test_a_body_is_hashed_once_where_tls_keeps_it(
-    monkeypatch: pytest.MonkeyPatch, endpoint: str, signed: bool
+@pytest.mark.parametrize("endpoint", ["https://s3.example", "http://127.0.0.1:9"])
+def test_a_body_is_hashed_once_and_sent_as_it_lies_in_memory(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
-    """Its SHA-256 is in a header that is signed. Without TLS the SDK signs the body as well."""
+    """Its SHA-256 is in a header that is signed; the SDK neither hashes nor copies the bytes."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
     sent: dict[str, str] = {}
+    bodies: list[Any] = []
 
-    def take(request: Any, **_: object) -> None:
-        for header, value in request.headers.items():
-            sent[header.lower()] = value.decode() if isinstance(value, bytes) else str(value)
-        raise StoreError("not sent", reason="a test")
+    class Session:
+        def send(self, request: Any) -> Any:
+            sent.update({name.lower(): str(value) for name, value in request.headers.items()})
+            bodies.append(request.body)
+            raise StoreError("not sent", reason="a test")
 
-    monkeypatch.setattr(answers, "bounded", lambda _session: take)
+    bounded = answers.bounded
+    monkeypatch.setattr(answers, "bounded", lambda _session: bounded(Session()))
     place = client.Endpoint(url=endpoint, region="eu-central-1", declared=None, catalogued=False)
     sdk = client.client("s3", place, kind=StoreError).sdk
-    data = bytearray(b"a chunk")
+    data = bytearray(3 * MIB)
+    view, told = memoryview(data)[: 2 * MIB], base64.b64encode(bytes(32)).decode()
     with pytest.raises(StoreError, match="not sent"):
-        sdk.put_object(
-            Bucket="b", Key="k", Body=data, ChecksumSHA256=upload.checksum(data), IfNoneMatch="*"
-        )
-    told = digest(bytes(data)) if signed else "UNSIGNED-PAYLOAD"
-    assert sent["x-amz-content-sha256"] == told
-    assert sent["x-amz-checksum-sha256"] == upload.checksum(data)
+        sdk.put_object(Bucket="b", Key="k", Body=Body(view), ChecksumSHA256=told, IfNoneMatch="*")
+    assert [body is view for body in bodies] == [True]
+    assert sent["content-length"] == str(2 * MIB)
+    assert "expect" not in sent, "the SDK would wait for an answer before each chunk"
+    assert sent["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    assert sent["x-amz-checksum-sha256"] == told
     signature = sent["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
     assert {"x-amz-checksum-sha256", "x-amz-content-sha256"} <= set(signature)
+
+
+def test_a_buffer_is_a_stream_for_whoever_reads_it() -> None:
+    body = Body(memoryview(b"0123456789"))
+    assert (body.read(4), body.tell(), body.read(), body.read(1)) == (b"0123", 4, b"456789", b"")
+    assert (body.seek(0, io.SEEK_END), body.seek(-3, io.SEEK_CUR), body.read(2)) == (10, 7, b"78")
+    assert (body.seek(1), body.read()) == (1, b"123456789")
 
 
 # -- where it lies
@@ -354,7 +365,7 @@ def test_the_account_is_asked_for_in_every_request(ministack: str) -> None:
         store.probe()
         store.location()
         put(store, NAME, b"the record")
-        store.put(chunk_name(digest(data)), data, size=len(data), sha256=digest(data))
+        store.put(chunk_name(digest(data)), data, sha256=digest(data))
         assert store.get(NAME, most=100) == b"the record"
         assert len(list(store.list("releases/"))) == 1
         assert len(proxy.owners) > 10

@@ -369,12 +369,12 @@ class Signalled:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
-    def put(self, name: str, source: bytes, *, size: int, sha256: str) -> None:
+    def put(self, name: str, source: bytes, *, sha256: str) -> None:
         here = name.endswith(f"/{self.index:04}.json")
         if here:
             self.index = -1
         if not here or self.after:
-            self.store.put(name, source, size=size, sha256=sha256)
+            self.store.put(name, source, sha256=sha256)
         if here:
             raise KeyboardInterrupt
 

@@ -69,7 +69,7 @@ def _hash(folder: Path) -> None:
 
 def _put(folder: Path) -> None:
     store = FileStore(folder / "store")
-    store.put("x/y/z", b"1", size=1, sha256=hashlib.sha256(b"1").hexdigest())
+    store.put("x/y/z", b"1", sha256=hashlib.sha256(b"1").hexdigest())
     list(store.list("x/y/"))
 
 

@@ -166,7 +166,7 @@ def _in_a_process(body: str, *arguments: str) -> str:
         from sovgate.stores.file import FileStore
         def put(root, name, data):
             digest = hashlib.sha256(data).hexdigest()
-            FileStore(Path(root)).put(name, data, size=len(data), sha256=digest)
+            FileStore(Path(root)).put(name, data, sha256=digest)
         try:
     """) + textwrap.indent(textwrap.dedent(body), "    ")
     script += "\nexcept SovgateError as error:\n    print(int(error.exit_code), error.reason)\n"

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sovgate.clouds.aws.body import as_it_is
 from sovgate.errors import SovgateError
 
 #: Bytes of one answer that is no object. A page of a thousand keys has at most four MiB.
@@ -149,7 +150,8 @@ def bounded(session: Any) -> Callable[..., Any]:
         for name, value in list(request.headers.items()):
             if isinstance(value, bytes):
                 request.headers[name] = value.decode("latin-1")
-        answer = session.send(request)
+        with as_it_is(request):
+            answer = session.send(request)
         if streamed and answer.status_code < 300:
             _handed.stream = answer.raw
             return answer

@@ -365,7 +365,7 @@ def _refuse_undone(since: Sequence[Promotion], wanted: Promotion) -> None:
 def _put(store: Store, name: str, data: bytes) -> bool:
     """False where another run took the name."""
     try:
-        store.put(name, data, size=len(data), sha256=_sha256(data))
+        store.put(name, data, sha256=_sha256(data))
     except StoreError as error:
         # The answer may have been lost after the write: only the very bytes are ours.
         try:

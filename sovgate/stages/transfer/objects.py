@@ -37,7 +37,7 @@ def put_chunk(store: Store, sha256: str, data: Bytes) -> bool:
 
 def _put(store: Store, name: str, data: Bytes, sized: Sized) -> bool:
     try:
-        store.put(name, data, size=sized.size, sha256=sized.sha256)
+        store.put(name, data, sha256=sized.sha256)
     except AlreadyExists:
         if not is_there(store, name, sized):
             raise
@@ -69,7 +69,7 @@ def put_document(store: Store, name: str, data: bytes) -> bool:
     """
     digest = hashlib.sha256(data).hexdigest()
     try:
-        store.put(name, data, size=len(data), sha256=digest)
+        store.put(name, data, sha256=digest)
     except StoreError as error:
         try:
             found = store.get(name, most=len(data))

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from sovgate.clouds.aws import answers
 from sovgate.clouds.aws import client as aws
+from sovgate.clouds.aws.body import Body
 from sovgate.clouds.aws.errors import explain
 from sovgate.errors import (
     AlreadyExists,
@@ -30,7 +31,7 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.stores._api import Bytes, Location, Stat, check_name
-from sovgate.stores.s3 import place, probing, upload
+from sovgate.stores.s3 import place, probing
 from sovgate.stores.s3.reader import Reader, keys_below
 from sovgate.uri import Uri
 
@@ -260,28 +261,22 @@ class S3Store:
 
     # -- writing
 
-    def put(self, name: str, data: Bytes, *, size: int, sha256: str) -> None:
+    def put(self, name: str, data: Bytes, *, sha256: str) -> None:
+        """One PUT with the SHA-256 of the bytes: the service compares it, or we read again."""
         check_name(name)
-        if len(data) != size:
-            raise upload.wrong_bytes(name, size, sha256)
-        if size > MAX_WHOLE:
+        if len(data) > MAX_WHOLE:
             raise StoreError(
                 f"{name} is too large to be written in one request",
-                why=f"it has {size} bytes; nothing that sovgate writes has more than {MAX_WHOLE}",
+                why=f"it has {len(data)} bytes, and no more than {MAX_WHOLE} are ever written",
                 reason="limits",
             )
-        self._put_whole(name, upload.body(data), sha256)
-
-    def _put_whole(self, name: str, data: bytes | bytearray, sha256: str) -> None:
-        """One PUT with the SHA-256 that the bytes were announced with: the service compares it, or
-        we read again."""
         checked = self.checks_sums
         with self.errors("put_object", name):
             try:
                 self.conditional(
                     "put_object",
                     Key=self.key(name),
-                    Body=data,
+                    Body=Body(memoryview(data)),
                     ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode("ascii"),
                 )
             except answers.failures() as error:

@@ -4,12 +4,13 @@ most below `.probe/`, which stay, so that no right to delete is needed.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
 from sovgate.clouds.aws import answers
 from sovgate.errors import StoreError
-from sovgate.stores.s3 import upload
 
 if TYPE_CHECKING:
     from sovgate.stores.s3 import S3Store
@@ -33,8 +34,13 @@ def create_only(store: S3Store) -> None:
 
 def checks_sums(store: S3Store) -> bool:
     """Whether an object of a wrong SHA-256 does not come to be."""
-    taken = _taken(store, _SUM_NAME, b"these bytes", upload.checksum(b"other bytes"))
+    taken = _taken(store, _SUM_NAME, b"these bytes", _checksum(b"other bytes"))
     return not taken and not store.there(_SUM_NAME)
+
+
+def _checksum(data: bytes) -> str:
+    """As `x-amz-checksum-sha256` writes it."""
+    return base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
 
 
 def _taken(store: S3Store, name: str, data: bytes, digest: str | None = None) -> bool:
@@ -45,7 +51,7 @@ def _taken(store: S3Store, name: str, data: bytes, digest: str | None = None) ->
                 "put_object",
                 Key=store.key(name),
                 Body=data,
-                ChecksumSHA256=digest or upload.checksum(data),
+                ChecksumSHA256=digest or _checksum(data),
             )
         except answers.failures() as error:
             code, status = answers.code_of(error), answers.status_of(error)
