@@ -115,30 +115,37 @@ class Podman:
 
     @contextlib.contextmanager
     def service(self) -> Iterator[str]:
-        """podman at a socket, as programs that know Docker want it; gives its DOCKER_HOST."""
+        """podman at a socket, as programs that know Docker want it; gives its DOCKER_HOST.
+
+        Workers of pytest run several at once, and all see all containers: what an act that was
+        killed left behind is removed by the next service that is alone.
+        """
         self.state.mkdir(mode=0o700, exist_ok=True)
         socket = self.state / f"{os.getpid()}.sock"
         socket.unlink(missing_ok=True)
         words = self.command("system", "service", "--time=0", f"unix://{socket}")
-        with subprocess.Popen(
-            words,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as server:
-            try:
-                until(lambda: socket.exists() or server.poll() is not None, "podman's service")
-                assert server.poll() is None, "podman's service ended at once"
-                yield f"unix://{socket}"
-            finally:
-                # What act was stopped amid outlives it; containers of other tests are not ours.
+        with (HERE / "service.lock").open("w") as lock:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left = self("ps", "--all", "--quiet", "--filter=name=^act-", check=False).stdout
                 if left.split():
                     self("rm", "--force", "--time=0", *left.split(), check=False)
-                server.terminate()
-                server.wait()
-                socket.unlink(missing_ok=True)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            with subprocess.Popen(
+                words,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ) as server:
+                try:
+                    until(lambda: socket.exists() or server.poll() is not None, "podman's service")
+                    assert server.poll() is None, "podman's service ended at once"
+                    yield f"unix://{socket}"
+                finally:
+                    server.terminate()
+                    server.wait()
+                    socket.unlink(missing_ok=True)
 
 
 @functools.cache

@@ -71,9 +71,14 @@ class Log:
         return [_STYLE.sub("", r["msg"]).strip() for r in self.commands("error", *step)]
 
     def __str__(self) -> str:
+        """What was said, and first what a failed step said: a report cuts a long text amid."""
         quiet = ("unable to get git", "LocalRepositoryCache")
-        said = [r["msg"].rstrip("\n") for r in self.records if not r["msg"].startswith(quiet)]
-        return _STYLE.sub("", "\n".join(said))
+        said = [r for r in self.records if not r["msg"].startswith(quiet)]
+        failed = [
+            (r.get("jobID"), r.get("stepID")) for r in said if r.get("stepResult") == "failure"
+        ]
+        first = [r for r in said if (r.get("jobID"), r.get("stepID")) in failed]
+        return _STYLE.sub("", "\n".join(r["msg"].rstrip("\n") for r in [*first, *said]))
 
 
 def wheels(of: str = "base") -> Path:
