@@ -75,6 +75,11 @@ def trusting(path: Path | None) -> Iterator[None]:
             _given.pop()
 
 
+def given() -> bool:
+    """Whether this run has roots beside the default ones."""
+    return bool(_given)
+
+
 def read(path: Path) -> str:
     """The certificates of CAs in a PEM file, and nothing else of it. Raises ConfigError."""
 
