@@ -58,17 +58,29 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
-def write_document(data: bytes, form: str) -> None:
-    """A command's product to standard output, byte by byte; its report goes to standard error.
-
-    Raises UsageError, where the form of the report needs standard output too; DiskError.
-    """
+def refuse_two_outputs(form: str) -> None:
+    """Raises UsageError, where the form of the report needs standard output too."""
     if form == "json":
         raise UsageError(
             "--format json and the document cannot both go to standard output",
             fix="name a file in place of '-', or leave --format out",
             reason="two-outputs",
         )
+
+
+def write_document(data: bytes, form: str) -> None:
+    """A command's product to standard output, byte by byte; its report goes to standard error.
+
+    Raises UsageError, where the form of the report needs standard output too; DiskError.
+    """
+    refuse_two_outputs(form)
+    write_bytes(data)
+
+
+def write_bytes(data: bytes | memoryview) -> None:
+    """Some of a product that goes to standard output in pieces; the same of the report. Raises
+    DiskError; BrokenPipeError, where its reader went away.
+    """
     TAKEN.set(True)
     try:
         sys.stdout.flush()

@@ -19,6 +19,9 @@ from sovgate.records import RELEASE_PART, Release
 Kind = Literal["intent", "outcome", "denied"]
 KINDS: tuple[Kind, ...] = ("intent", "outcome", "denied")
 
+#: The action of a pull of one file, which no receipt tells of.
+PULL_FILE = "pull-file"
+
 MAX_INDEX = 9999
 MAX_SEEN = 64
 MAX_REFS = 1024

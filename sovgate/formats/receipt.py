@@ -46,6 +46,11 @@ class Receipt:
     opened: datetime
     audit_head: str
 
+    @property
+    def passed(self) -> frozenset[str]:
+        """The checks that passed, by id."""
+        return frozenset(check.id for check in self.checks if check.passed)
+
     def predicate(self) -> dict[str, strict.JSON]:
         return {
             "release": str(self.release),

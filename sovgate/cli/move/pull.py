@@ -19,20 +19,22 @@ from sovgate.cli._emit import Report, details
 from sovgate.cli._progress import human_bytes, human_seconds, progress
 from sovgate.cli._transport import transport_options
 from sovgate.cli.move.push import running_zone
-from sovgate.records import Options, Release
+from sovgate.errors import UsageError
+from sovgate.records import STREAM, Options, Release
 
 
 @declare(
     "pull",
     example="""
 sovgate pull churn/1.4.0 --zone eu -o models/churn
-sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn""",
+sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn
+sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu --file config.json -o -""",
     outputs={
         "release": "The release, pinned: NAME/VERSION@sha256:…",
         "manifest": "Manifest digest of the model, sha256:…",
-        "model": "Path of the decrypted model.",
+        "model": "Path of the decrypted model, or of the one file.",
         "record": "SHA-256 of the release record in the store.",
-        "receipt": "SHA-256 of the receipt.",
+        "receipt": "SHA-256 of the receipt; with --file, empty where there is none.",
         "audit-head": "Head of this run in the audit log. Note it.",
     },
 )
@@ -43,10 +45,23 @@ sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu -o models/churn""",
 @option(
     "-o",
     "--output",
-    type=LocalPath(),
+    type=LocalPath(stream=True),
     required=True,
-    metavar="MODEL",
-    help="Where to write the model. Its evidence is written beside it.",
+    metavar="MODEL|FILE|-",
+    help="Where to write the model. Its evidence is written beside it. With --file: where to write "
+    "that file; - is standard output.",
+)
+@option(
+    "--file",
+    "file",
+    metavar="NAME",
+    help="Only this file of the model, by its name there. Writes no evidence and no receipt.",
+)
+@option(
+    "--range",
+    "range_",
+    metavar="START-END",
+    help="Only these bytes of that file, counted from 0: 0-1023 is the first KiB, 1024- the rest.",
 )
 @evidence_option
 @heads_option
@@ -57,12 +72,21 @@ def command(
     release: str,
     zone: str | None,
     output: Path,
+    file: str | None,
+    range_: str | None,
     evidence: Path | None,
     project: Path | None,
     format_: str,
 ) -> Report:
     """Fetch a release, verify it, decide, decrypt it, and sign a receipt."""
     from sovgate.pipeline.move.pull import pull
+
+    if file is not None:
+        from sovgate.cli.move._one_file import pull_one
+
+        place = (running_zone(zone), output)
+        return pull_one(Release.parse(release), (file, range_), place, project, format_)
+    _refuse_whole(output, range_)
 
     with progress("pulling") as bar:
         done = pull(
@@ -130,3 +154,19 @@ def command(
         },
         notes=tuple(notes),
     )
+
+
+def _refuse_whole(output: Path, range_: str | None) -> None:
+    """What only one file can have. Raises UsageError."""
+    if range_ is not None:
+        raise UsageError(
+            "--range is of one file, and none is named",
+            fix="name the file with --file NAME",
+            reason="no-file",
+        )
+    if output == STREAM:
+        raise UsageError(
+            "a whole model does not go to standard output",
+            fix="name a folder with -o; or one file of the model with --file NAME",
+            reason="no-file",
+        )

@@ -67,16 +67,23 @@ class Admitted:
     secrets: tuple[Secret, ...]
 
 
-def examine(root: Path, manifest: Manifest, opened: Project | None) -> Admitted:
-    """Look through the files of a model that is known. Raises as `sbom.inspect` does."""
-    return _examine(root, manifest.kind, [resource.name for resource in manifest.resources], opened)
+def examine(
+    root: Path, manifest: Manifest, opened: Project | None, only: str | None = None
+) -> Admitted:
+    """Look through the files of a model that is known, or through `only` one of them. Raises as
+    `sbom.inspect` does.
+    """
+    names = [resource.name for resource in manifest.resources]
+    return _examine(root, manifest.kind, names, opened, only)
 
 
-def _examine(root: Path, kind: str, names: list[str], opened: Project | None) -> Admitted:
+def _examine(
+    root: Path, kind: str, names: list[str], opened: Project | None, only: str | None = None
+) -> Admitted:
     from sovgate.stages.sbom import inspect
 
     _refuse_cache(names)
-    inspected = inspect(root, kind, names)
+    inspected = inspect(root, kind, names, only)
     return Admitted(inspected=inspected, secrets=find_secrets(root, kind, inspected, opened))
 
 

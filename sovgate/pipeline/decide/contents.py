@@ -6,7 +6,7 @@ Bytes at hand are bytes whose digest was computed and found signed (RULES 33).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,6 +127,29 @@ def look_into(root: Path, manifest: Manifest, opened: Project | None) -> Seen:
 def of_files(root: Path, manifest: Manifest, opened: Project) -> Contents:
     """Facts about files that only this process can write to, and has hashed. As `look_into`."""
     return look_into(root, manifest, opened).contents
+
+
+def of_one_file(root: Path, manifest: Manifest, name: str, opened: Project) -> Contents:
+    """Facts about one file of a model, the only one below `root`. What it holds counts; of all else
+    it is said that nobody opened it. Raises as `look_into`.
+    """
+    from sovgate.pipeline.decide.admission import examine
+
+    found = of_admitted(examine(root, manifest, opened, only=name), root)
+    if len(manifest.resources) == 1:
+        return found
+    return Contents(
+        {**found, **{what: found[what] or UNOPENED[what] for what in _COUNTED}}, found.claims
+    )
+
+
+def of_receipt(passed: Collection[str]) -> Contents:
+    """What the zone said of the files when it opened them, by the checks of its receipt that
+    passed. Of secrets it says so with pickles.
+    """
+    facts = dict(CLEAN if NO_PICKLES in passed else UNKNOWN)
+    facts["remote_code"] = 0 if NO_REMOTE_CODE in passed else None
+    return Contents(facts)
 
 
 def of_admitted(admitted: Admitted, root: Path) -> Contents:

@@ -16,6 +16,7 @@ from sovgate.formats import foreign
 from sovgate.formats import promotion as promotions
 from sovgate.formats import receipt as receipts
 from sovgate.formats import transfer as transfers
+from sovgate.formats.auditentry import PULL_FILE
 from sovgate.records import Release
 from sovgate.strict import MAX_BYTES, is_sha256
 
@@ -137,7 +138,8 @@ def of_entry(entry: Entry, zone: str) -> Iterator[tuple[str, Named]]:
     """What an entry of the log of `zone` names, each with the zone in whose store it has to be.
 
     Of decisions those that are kept: of denials beside the log, of rollouts in the zone's store.
-    One that a push or pull acted on is named by its record, and a run that stopped kept none.
+    One that a push or pull acted on is named by its record, and a run that stopped kept none; where
+    one file was pulled nothing but the log names it, so it lies beside that.
     """
     about = entry.about
     release, to = about.release, about.destination
@@ -145,7 +147,7 @@ def of_entry(entry: Entry, zone: str) -> Iterator[tuple[str, Named]]:
     rollout = about.action in promotions.ACTIONS
     for ref in entry.refs:
         if ref.role == "decision":
-            if entry.kind == "denied":
+            if entry.kind == "denied" or (done and about.action == PULL_FILE):
                 yield zone, _object(ref.sha256)
             elif done and rollout:
                 yield to or zone, _object(ref.sha256)

@@ -19,10 +19,11 @@ from sovgate.pipeline.decide.judge import (
     transfer_questions,
 )
 from sovgate.pipeline.move import outgoing as outgoings
+from sovgate.pipeline.move.movement import check_declared
 from sovgate.pipeline.move.occupied import taken_by_another
 from sovgate.pipeline.project import Project
 from sovgate.records import Release
-from sovgate.stages import attest
+from sovgate.stages import attest, audit
 from sovgate.staging import is_free, not_empty
 
 if TYPE_CHECKING:
@@ -37,17 +38,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """The record, which verified, and whose place fits. `output` and `evidence`: where the model
-    and what came along are to lie.
-    """
+    """The record, which verified, and whose place fits."""
 
     opened: Project
     store: Store
     trusted: tuple[Trusted, ...]
     record: transfer.Record
     located: transfer.Located
-    output: Path
-    evidence: Path
 
     @property
     def release(self) -> Release:
@@ -62,6 +59,17 @@ class Recorded:
 
         declared = self.opened.zone(self.zone).region
         return transfer.locate(self.store, zone=self.zone, declared=declared)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where the model and what came along are to lie. `named`: the folder of the evidence was
+    named, and does not follow `-o`.
+    """
+
+    output: Path
+    evidence: Path
+    named: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,30 +126,25 @@ class Arrived:
         )
         return judged.signed(at.opened.signer(at.zone))
 
-    def is_there(self, *, named: bool = False) -> bool:
-        """Whether an earlier run has put this very model there. Raises UsageError if another is.
-
-        `named`: the folder of the evidence was named, and does not follow `-o`.
-        """
-        at = self.recorded
-        other, found = None, is_free(at.output)
+    def is_there(self, target: Target) -> bool:
+        """Whether an earlier run has put this very model there. Raises UsageError if another is."""
+        other, found = None, is_free(target.output)
         if not found:
-            other = self._unlike()
-        mixed = attest.signature_in(at.evidence) not in (None, self.fetched.signature)
+            other = self._unlike(target.output)
+        mixed = attest.signature_in(target.evidence) not in (None, self.fetched.signature)
         if other is not None or mixed:
             raise taken_by_another(
-                at.output,
-                at.release,
+                target.output,
+                self.recorded.release,
                 other=other,
-                evidence=at.evidence if mixed else None,
-                trusted=at.trusted,
-                named=named,
+                evidence=target.evidence if mixed else None,
+                trusted=self.recorded.trusted,
+                named=target.named,
             )
         return not found
 
-    def _unlike(self) -> str | None:
+    def _unlike(self, output: Path) -> str | None:
         """Why what is there is not this model; None where it is."""
-        output = self.recorded.output
         try:
             self.require_signed(output)
         except SovgateError as error:
@@ -161,6 +164,32 @@ class Arrived:
                 why=f"its manifest is sha256:{found.manifest.digest}",
                 reason="wrong-manifest",
             )
+
+
+def find(opened: Project, release: Release, zone: str) -> Recorded:
+    """Ask the zone's store where it lies, and for the record of `release`.
+
+    Raises NotFound, VerificationFailed, ResidencyMismatch, ConfigError, Inconclusive, StoreError.
+    """
+    from sovgate.stages import transfer
+
+    store, trusted = opened.store(zone), opened.trusted(zone)
+    located = transfer.locate(store, zone=zone, declared=opened.zone(zone).region)
+    try:
+        record = transfer.fetch_record(
+            store,
+            release,
+            trusted,
+            zone=zone,
+            regions={name: config.region for name, config in opened.config.zones.items()},
+            now=audit.utc_now(),
+        )
+    except VerificationFailed as error:
+        if error.reason == "wrong-signer":
+            opened.require_sources(zone)
+        raise
+    check_declared(opened, record.transfer)
+    return Recorded(opened=opened, store=store, trusted=trusted, record=record, located=located)
 
 
 def arrive(recorded: Recorded) -> Arrived:

@@ -189,10 +189,7 @@ def _require_told_digests(bundle: bytes, trusted: Sequence[Trusted]) -> None:
 
     Whoever has the zone's public key could else encrypt other files under the same names.
     """
-    from sovgate.stages.verify import open_signature
-
-    oms = open_signature(bundle, trusted).oms
-    if not oms.tells_sha256:
+    if not tells_digests(bundle, trusted):
         raise VerificationFailed(
             "the signature cannot be compared with what was encrypted",
             why="it has no SHA-256 of the files, and they cannot be read any more",
@@ -224,6 +221,13 @@ def check_signed(bundle: bytes, manifest: Manifest, trusted: Sequence[Trusted]) 
             reason="wrong-manifest",
         )
     return signed.signer
+
+
+def tells_digests(bundle: bytes, trusted: Sequence[Trusted]) -> bool:
+    """Whether a signature alone tells the SHA-256 of each file."""
+    from sovgate.stages.verify import open_signature
+
+    return open_signature(bundle, trusted).oms.tells_sha256
 
 
 def tells_all(bundle: bytes, trusted: Sequence[Trusted]) -> bool:

@@ -6,20 +6,19 @@ chain of frozen values: recorded, arrived, judged, opened, each made from the on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import VerificationFailed
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm
 from sovgate.pipeline.move import outgoing as outgoings
-from sovgate.pipeline.move.arrived import Arrived, Recorded, arrive
+from sovgate.pipeline.move.arrived import Arrived, Target, arrive, find
 from sovgate.pipeline.move.movement import (
     Timer,
     announced,
-    check_declared,
     note,
     place,
     refuse,
@@ -28,12 +27,13 @@ from sovgate.pipeline.move.results import Moved, Proof, Pulled, Size
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of_output
-from sovgate.pipeline.project import Project, open_project
+from sovgate.pipeline.project import open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import attest, audit
 from sovgate.staging import Staging, is_free, require_writable, sweep
 
 if TYPE_CHECKING:
+    from sovgate.formats.part import Listed
     from sovgate.keys._api import Signer
     from sovgate.pipeline.decide.contents import Contents
     from sovgate.stages import transfer
@@ -71,21 +71,25 @@ def pull(
     opened = open_project(options.project)
     timer = Timer()
     here = opened.zone(zone)
-    evidence = evidence_of_output(output, options, opened)
-    _require_place(output, evidence)
+    target = Target(
+        output=output,
+        evidence=evidence_of_output(output, options, opened),
+        named=options.evidence is not None,
+    )
+    _require_place(target)
     refuse_misused(opened.config)
     trusted = opened.trusted(zone)
     require_zone_key(opened, trusted, zone, ("receipt", *LOGGED))
     with timer.step("check the record"):
-        recorded = _recorded(opened, release, zone, output, evidence)
+        recorded = find(opened, release, zone)
     record, store = recorded.record, recorded.store
     with timer.step("check signature and evidence"):
         arrived = arrive(recorded)
-        already = arrived.is_there(named=options.evidence is not None)
+        already = arrived.is_there(target)
     with timer.step("decide"):
         judged = arrived.judge(contents.UNOPENED, recorded.located)
     options.expect(arrived.manifest.total)
-    receipt, head, judged = _run(arrived, judged, timer, already, options.progress)
+    receipt, head, judged = _run(arrived, target, judged, timer, already, options.progress)
     source = opened.zone(record.transfer.source.zone)  # our catalogue's, not its own
     return Pulled(
         moved=Moved(
@@ -102,7 +106,7 @@ def pull(
             record=record.sha256,
             receipt=receipt,
             audit_head=head,
-            evidence=evidence,
+            evidence=target.evidence,
         ),
         already=already,
         signers=(("transfer", record.signer.name), ("signature", arrived.signer.name)),
@@ -114,51 +118,24 @@ def pull(
     )
 
 
-def _require_place(output: Path, evidence: Path) -> None:
+def _require_place(target: Target) -> None:
     """Before anything is fetched: model and evidence can be written where they are to lie.
 
     What is there already is only looked at. Raises DiskError, UsageError.
     """
-    if is_free(output):
-        require_writable(output, f"write the model to {str(output)!r}")
-    if not evidence.is_dir():
-        require_writable(evidence, f"write the evidence to {str(evidence)!r}")
-
-
-def _recorded(
-    opened: Project, release: Release, zone: str, output: Path, evidence: Path
-) -> Recorded:
-    from sovgate.stages import transfer
-
-    store, trusted = opened.store(zone), opened.trusted(zone)
-    located = transfer.locate(store, zone=zone, declared=opened.zone(zone).region)
-    try:
-        record = transfer.fetch_record(
-            store,
-            release,
-            trusted,
-            zone=zone,
-            regions={name: config.region for name, config in opened.config.zones.items()},
-            now=audit.utc_now(),
-        )
-    except VerificationFailed as error:
-        if error.reason == "wrong-signer":
-            opened.require_sources(zone)
-        raise
-    check_declared(opened, record.transfer)
-    return Recorded(
-        opened=opened,
-        store=store,
-        trusted=trusted,
-        record=record,
-        located=located,
-        output=output,
-        evidence=evidence,
-    )
+    if is_free(target.output):
+        require_writable(target.output, f"write the model to {str(target.output)!r}")
+    if not target.evidence.is_dir():
+        require_writable(target.evidence, f"write the evidence to {str(target.evidence)!r}")
 
 
 def _run(
-    arrived: Arrived, judged: Judged, timer: Timer, already: bool, advance: Advance | None
+    arrived: Arrived,
+    target: Target,
+    judged: Judged,
+    timer: Timer,
+    already: bool,
+    advance: Advance | None,
 ) -> tuple[str, str, Judged]:
     """From the audit intent to the outcome. Returns the receipt's SHA-256, the last head, and the
     decision that was acted on."""
@@ -170,45 +147,48 @@ def _run(
     refuse(judged, run, about, refs)
     with announced(run, about, refs) as head:
         if already:
-            sweep(at.output)  # what a killed run left
-            _open_keys(arrived)  # what is left to show is that our key opens the key tables
-            accepted = _accept(arrived, judged, at.output)
-            _keep_evidence(arrived, accepted.judged)
+            sweep(target.output)  # what a killed run left
+            # What is left to show is that our key opens the key tables.
+            open_keys(arrived, arrived.listed)
+            accepted = _accept(arrived, judged, target.output)
+            _keep_evidence(arrived, target, accepted.judged)
         else:
             with timer.step("decrypt and verify"):
-                accepted = _open(arrived, judged, advance)
+                accepted = _open(arrived, target, judged, advance)
         with timer.step("receipt"):
-            receipt = _receipt(arrived, accepted, signer, head)
+            receipt, data = _receipt(arrived, accepted, signer, head)
+            attest.add(target.evidence, "receipt", data)
         refs = (*accepted.judged.refs, ("transfer", at.record.sha256), ("receipt", receipt))
         end = note(run, "outcome", about, exit_code=0, refs=refs)
     return receipt, end, judged
 
 
-def _open_keys(arrived: Arrived) -> tuple[Opened, ...]:
+def open_keys(arrived: Arrived, listed: Sequence[Listed]) -> tuple[Opened, ...]:
+    """The opened key tables of some of the release's parts."""
     from sovgate.stages import transfer
     from sovgate.stages.encrypt import open_parts
 
     at = arrived.recorded
     return open_parts(
-        arrived.listed,
+        listed,
         arrived.context,
         at.opened.identity(at.zone),
         partial(transfer.get_object, at.store),
     )
 
 
-def _open(arrived: Arrived, judged: Judged, advance: Advance | None) -> Accepted:
+def _open(arrived: Arrived, target: Target, judged: Judged, advance: Advance | None) -> Accepted:
     """Decrypt into a private folder; only what verified whole gets its name. RULES 11."""
     from sovgate.stages import transfer
     from sovgate.stages.encrypt import receive
 
     at = arrived.recorded
-    with Staging(at.output) as staging:
+    with Staging(target.output) as staging:
         with transfer.names_the_way_out():
             model = receive(
                 arrived.manifest,
                 at.zone,
-                _open_keys(arrived),
+                open_keys(arrived, arrived.listed),
                 partial(transfer.get_chunk, at.store),
                 staging.path,
                 advance=advance,
@@ -217,7 +197,7 @@ def _open(arrived: Arrived, judged: Judged, advance: Advance | None) -> Accepted
             # Another tool's signature: it is compared with the bytes, not with the manifest.
             arrived.require_signed(model)
         accepted = _accept(arrived, judged, model)
-        _keep_evidence(arrived, accepted.judged)
+        _keep_evidence(arrived, target, accepted.judged)
         staging.commit(model.name)
     return accepted
 
@@ -234,11 +214,11 @@ def _accept(arrived: Arrived, judged: Judged, model: Path) -> Accepted:
     return Accepted(judged=final, contents=found, located=located)
 
 
-def _keep_evidence(arrived: Arrived, judged: Judged) -> None:
+def _keep_evidence(arrived: Arrived, target: Target, judged: Judged) -> None:
     """What came along, the record and our decision, beside the model; the same twice is one."""
-    folder = arrived.recorded.evidence
+    folder = target.evidence
     if not attest.add_signature(folder, arrived.fetched.signature):
-        arrived.is_there()  # another run wrote there meanwhile
+        arrived.is_there(target)  # another run wrote there meanwhile
     for ref, data in arrived.fetched.evidence:
         attest.add(folder, ref.role, data)
     attest.add(folder, "transfer", arrived.recorded.record.data)
@@ -252,8 +232,10 @@ def _checks(found: Contents) -> tuple[str, ...]:
     return passed if found["remote_code"] else (*passed, contents.NO_REMOTE_CODE)
 
 
-def _receipt(arrived: Arrived, accepted: Accepted, signer: Signer, head: str) -> str:
-    """Our word that it was opened here. An earlier run's receipt for this record is kept."""
+def _receipt(arrived: Arrived, accepted: Accepted, signer: Signer, head: str) -> tuple[str, bytes]:
+    """Our word that it was opened here, its SHA-256 and bytes. An earlier run's receipt for this
+    record is kept.
+    """
     from sovgate.formats.receipt import Check, Receipt
     from sovgate.formats.statement import PREDICATE_TYPES
     from sovgate.stages import transfer
@@ -262,8 +244,7 @@ def _receipt(arrived: Arrived, accepted: Accepted, signer: Signer, head: str) ->
     found = transfer.find_receipt(at.store, at.record, at.trusted, zone=at.zone, by=signer)
     if found is not None:
         data, digest = found
-        attest.add(at.evidence, "receipt", data)
-        return digest
+        return digest, data
     receipt = Receipt(
         release=at.release,
         record=at.record.sha256,
@@ -280,6 +261,4 @@ def _receipt(arrived: Arrived, accepted: Accepted, signer: Signer, head: str) ->
     data = attest.seal(statement, signer)
     for item in accepted.judged.documents:  # what the receipt names can be read where it lies
         transfer.put_object(at.store, item.data)
-    digest = transfer.put_receipt(at.store, at.release, data)
-    attest.add(at.evidence, "receipt", data)
-    return digest
+    return transfer.put_receipt(at.store, at.release, data), data

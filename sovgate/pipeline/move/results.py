@@ -117,6 +117,27 @@ class Pulled:
         return self.proof.evidence
 
 
+@dataclass(frozen=True, kw_only=True)
+class PulledFile:
+    """What a pull of one file did.
+
+    span     the bytes that were given out, from and up to without
+    receipt  SHA-256 of the zone's receipt that it was given out under; None where the whole file
+             was verified first
+    """
+
+    moved: Moved
+    name: str
+    sha256: str
+    size: int
+    span: tuple[int, int]
+    record: str
+    receipt: str | None
+    audit_head: str
+    decisions: tuple[str, ...]
+    steps: tuple[tuple[str, float], ...]
+
+
 def evidence_beside(output: Path) -> Path:
     """Where a pull puts the evidence of a model that it puts at `output`."""
     absolute = Path(os.path.abspath(output))  # noqa: PTH100 (resolve() would follow a link)

@@ -149,14 +149,9 @@ def read_received(
 
 
 def _contents(receipt: bytes, trusted: Sequence[Trusted]) -> contents.Contents:
-    """What the zone said of the files when it opened them. Of secrets it says so with pickles."""
     from sovgate.stages import transfer
 
-    checks = transfer.open_receipt(receipt, trusted).checks
-    passed = {check.id for check in checks if check.passed}
-    facts = dict(contents.CLEAN if contents.NO_PICKLES in passed else contents.UNKNOWN)
-    facts["remote_code"] = 0 if contents.NO_REMOTE_CODE in passed else None
-    return contents.Contents(facts)
+    return contents.of_receipt(transfer.open_receipt(receipt, trusted).passed)
 
 
 def _raw(role: str, data: bytes) -> attest.RawEvidence:

@@ -176,7 +176,7 @@ class _Run:
                 plain.drop()
                 self._told(size * written.times)
                 if last:
-                    _check(content, whole.hexdigest())
+                    check_content(content, whole.hexdigest())
                     written.finish()
 
             steps.put(number, count)
@@ -189,7 +189,7 @@ class _Run:
         at = 0
         for content in unit.contents:
             view = plain.view(unit.size)[at : at + content.size]
-            _check(content, hashlib.sha256(view).hexdigest())
+            check_content(content, hashlib.sha256(view).hexdigest())
             written = _Files(self._tree, self._names[content.digest])
             try:
                 written.write(view, 0, last=True)
@@ -227,7 +227,8 @@ class _Run:
             self._advance(size)
 
 
-def _check(content: Content, digest: str) -> None:
+def check_content(content: Content, digest: str) -> None:
+    """Raises VerificationFailed, reason "digest-mismatch"."""
     if digest != content.digest:
         raise VerificationFailed(
             "what was decrypted is not what was signed",

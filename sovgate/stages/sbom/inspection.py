@@ -130,8 +130,10 @@ class _Opened(NamedTuple):
     look: Look
 
 
-def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
+def inspect(root: Path, kind: str, names: Sequence[str], only: str | None = None) -> Inspected:
     """Read what the files `names` of the model at `root` say of themselves.
+
+    `only`: the one file of them that is there. What it says of others is then not looked for.
 
     Raises Malformed, reasons "malformed", "bad-header", "unsafe-path"; VerificationFailed, reasons
     "missing-shard", "missing-external", "not-regular", and those of stand-ins ("lfs-pointer" and
@@ -142,7 +144,9 @@ def inspect(root: Path, kind: str, names: Sequence[str]) -> Inspected:
         Scanner(names) as scanner,
     ):
         reader = _Reader(root, kind, names, scanner)
-        reader.run(handle)
+        reader.run(handle, names if only is None else [only])
+        if only is None:
+            reader.references.check()
     return reader.result()
 
 
@@ -198,10 +202,10 @@ class _Reader:
         self.folders = Folders(names, alone=root.name if kind == "file" else None)
         self.references = References(sizes=self.sizes, folders=self.folders)
 
-    def run(self, handle: int) -> None:
+    def run(self, handle: int, there: Sequence[str]) -> None:
         pieces.refuse(self.folders.files)
         # Indices first: what they promise is compared while their shards are read.
-        names = sorted(self.names, key=lambda name: not hf.is_index(name))
+        names = sorted(there, key=lambda name: not hf.is_index(name))
         opened: deque[_Opened] = deque()
         try:
             for name in names:
@@ -214,7 +218,6 @@ class _Reader:
         finally:
             for one in opened:
                 os.close(one.file.descriptor)
-        self.references.check()
 
     def open(self, handle: int, name: str) -> _Opened:
         path = self.root.name if name == FILE_NAME else name

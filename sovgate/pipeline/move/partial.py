@@ -1,0 +1,396 @@
+"""pull --file: one file of a release, or a range of its bytes, for who is in the destination.
+
+RULES 12: bytes are given out only under a record that this zone's own receipt says it opened whole.
+Without one the file lies in a private folder until it is verified and policy has seen it. Decides,
+and writes the log; writes no receipt, for the release was not opened whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import files
+from sovgate.errors import UsageError, VerificationFailed, disk_error
+from sovgate.formats.auditentry import PULL_FILE
+from sovgate.formats.manifest import FILE_NAME
+from sovgate.pipeline.decide import contents
+from sovgate.pipeline.decide.judge import Judged, confirm
+from sovgate.pipeline.move import outgoing as outgoings
+from sovgate.pipeline.move.arrived import Arrived, arrive, find
+from sovgate.pipeline.move.movement import Timer, announced, keep, note, place, refuse
+from sovgate.pipeline.move.pull import CHECKS, open_keys
+from sovgate.pipeline.move.results import Moved, PulledFile
+from sovgate.pipeline.named_keys import refuse_misused
+from sovgate.pipeline.own_roles import LOGGED, require_zone_key
+from sovgate.pipeline.project import open_project
+from sovgate.records import DEFAULTS, Options, Release
+from sovgate.stages import audit
+from sovgate.staging import Staging, private, require_free, require_writable
+
+if TYPE_CHECKING:
+    from sovgate.formats.manifest import Manifest, Resource
+    from sovgate.keys._api import Signer
+    from sovgate.pipeline.decide.contents import Contents
+    from sovgate.stages.audit import Run
+    from sovgate.stages.encrypt import Span
+
+_RANGE = re.compile(r"(0|[1-9][0-9]{0,15})-(|0|[1-9][0-9]{0,15})", re.ASCII)
+_BLOCK = 1024 * 1024
+#: Names that are looked through for one like the name that was asked for.
+_MAX_COMPARED = 2_000
+
+
+#: Takes the bytes as they come, in order; a view is its until it returns.
+Write = Callable[[memoryview], None]
+Kept = Callable[[Judged], Judged]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A file by its name in the manifest; of it the bytes `first` to `last`, both counted from 0
+    and both given out. `last` is None up to the end.
+    """
+
+    name: str
+    first: int = 0
+    last: int | None = None
+
+    @classmethod
+    def parse(cls, name: str, text: str | None) -> Wanted:
+        """`text` as HTTP writes it: "0-99" are a hundred bytes, "100-" is all after them. Raises
+        UsageError, reason "bad-range".
+        """
+        if text is None:
+            return cls(name=name)
+        match = _RANGE.fullmatch(text)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise UsageError(
+                f"--range {text[:80]!r} is no range of bytes",
+                fix="write START-END, both from 0 and both given out: 0-1023 is the first KiB, "
+                "and 1024- is all after it",
+                reason="bad-range",
+            )
+        return cls(name=name, first=int(match[1]), last=int(match[2]) if match[2] else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Granted:
+    """What may be given out: policy's word, and the receipt that it was opened whole under."""
+
+    arrived: Arrived
+    span: Span
+    name: str
+    receipt: str | None
+    known: Contents
+    judged: Judged
+
+    def refs(self, judged: Judged) -> tuple[tuple[str, str], ...]:
+        """What the log names: policy's word, the record, the receipt, and which file it was."""
+        record = self.arrived.recorded.record.sha256
+        receipt = () if self.receipt is None else (("receipt", self.receipt),)
+        return (*judged.refs, ("transfer", record), *receipt, ("file", self.span.content.digest))
+
+
+def pull_file(
+    release: Release,
+    wanted: Wanted,
+    *,
+    zone: str,
+    output: Path,
+    write: Write | None = None,
+    options: Options = DEFAULTS,
+) -> PulledFile:
+    """Bring one file of a release, or a part of it, to `output`; or, in place of it, to `write`.
+
+    Raises as `pull` does; UsageError ("no-such-file", "bad-range"); VerificationFailed
+    ("no-receipt": its signature alone does not tell what one file's bytes are).
+    """
+    options.refuse_dry_run("pull")
+    opened = open_project(options.project)
+    timer = Timer()
+    here = opened.zone(zone)
+    if write is None:
+        _require_place(output)
+    refuse_misused(opened.config)
+    require_zone_key(opened, opened.trusted(zone), zone, LOGGED)
+    with timer.step("check the record"):
+        recorded = find(opened, release, zone)
+    with timer.step("check signature and evidence"):
+        arrived = arrive(recorded)
+        resource = resource_of(arrived.manifest, wanted.name)
+        span = span_of(resource, wanted)
+        signer = opened.signer(zone)
+        receipt, passed = _receipt(arrived, signer)
+    with timer.step("decide"):
+        known = contents.UNOPENED if receipt is None else contents.of_receipt(passed)
+        judged = arrived.judge(known, recorded.located)
+    options.expect(span.stop - span.start if receipt else span.content.size)
+    granted = _Granted(
+        arrived=arrived,
+        span=span,
+        name=resource.name,
+        receipt=receipt,
+        known=known,
+        judged=judged,
+    )
+    with timer.step("decrypt and verify"):
+        judged, head = _run(granted, signer, output, write, options)
+    source = opened.zone(recorded.record.transfer.source.zone)
+    return PulledFile(
+        moved=Moved(
+            release=recorded.release,
+            manifest=arrived.manifest.digest,
+            source=place(source),
+            destination=place(here, recorded.located),
+            store=recorded.store.uri,
+            run_by=source.place.run_by,
+        ),
+        name=resource.name,
+        sha256=resource.digest,
+        size=resource.size,
+        span=(span.start, span.stop),
+        record=recorded.record.sha256,
+        receipt=receipt,
+        audit_head=head,
+        decisions=judged.lines,
+        steps=tuple(timer.steps),
+    )
+
+
+def _require_place(output: Path) -> None:
+    if output.is_dir() and not output.is_symlink():
+        raise UsageError(
+            f"{os.fspath(output)!r} is a folder, and one file is written",
+            fix=f"name the file to write: -o {os.fspath(output / 'FILE')!r}",
+            reason="output-exists",
+        )
+    require_free(output)
+    require_writable(output, f"write the file to {os.fspath(output)!r}")
+
+
+def resource_of(manifest: Manifest, name: str) -> Resource:
+    """By its exact name. Raises UsageError, reason "no-such-file", with the names most like it."""
+    for resource in manifest.resources:
+        if resource.name == name:
+            return resource
+    names = [resource.name for resource in manifest.resources]
+    if names == [FILE_NAME]:
+        fix = f"the model is one file: --file {FILE_NAME}"
+    elif near := _nearest(name, names):
+        fix = f"did you mean {' or '.join(repr(one[:160]) for one in near)}?"
+    else:
+        more = f", and {len(names) - 5} more" if len(names) > 5 else ""
+        fix = f"there are {', '.join(repr(one[:80]) for one in names[:5])}{more}"
+    raise UsageError(
+        f"the release has no file {name[:160]!r}",
+        why="a file is named as the signed manifest names it, from the model's folder on",
+        fix=fix,
+        reason="no-such-file",
+    )
+
+
+def _nearest(name: str, names: list[str]) -> list[str]:
+    """The file's own name elsewhere counts more than a name that is like it."""
+    from difflib import get_close_matches
+
+    folder, _, own = name.casefold().rpartition("/")
+    same = [one for one in names if one.rpartition("/")[2].casefold() == own]
+    beside = [one for one in names if one.rpartition("/")[0].casefold() == folder]
+    return same[:3] or get_close_matches(
+        name[:200], list(dict.fromkeys([*beside, *names]))[:_MAX_COMPARED], n=3
+    )
+
+
+def span_of(resource: Resource, wanted: Wanted) -> Span:
+    """Raises UsageError, reason "bad-range": less than was asked for is not given out as if it were
+    that."""
+    from sovgate.formats.plan import Content
+    from sovgate.stages.encrypt import Span
+
+    content = Content(digest=resource.digest, size=resource.size, name=resource.name)
+    last = resource.size - 1 if wanted.last is None else wanted.last
+    if wanted.last is None and wanted.first == 0:
+        return Span(content=content, start=0, stop=resource.size)
+    if wanted.first > last or last >= resource.size:
+        asked = f"{wanted.first}-{'' if wanted.last is None else wanted.last}"
+        all_of_it = f"its bytes are 0-{resource.size - 1}" if resource.size else "it is empty"
+        raise UsageError(
+            f"{resource.name[:160]!r} ends before the range {asked}",
+            why=f"it has {resource.size} bytes: {all_of_it}",
+            fix="ask for a range within it, or leave --range out",
+            reason="bad-range",
+        )
+    return Span(content=content, start=wanted.first, stop=last + 1)
+
+
+def _receipt(arrived: Arrived, signer: Signer) -> tuple[str | None, frozenset[str]]:
+    """SHA-256 of this zone's own receipt for this very record, and the checks that passed. One that
+    says nothing of pickles says nothing of secrets either: then the file itself is looked into.
+
+    Raises VerificationFailed, reason "no-receipt", where only the whole model can be verified.
+    """
+    from sovgate.stages import transfer
+
+    at = arrived.recorded
+    found = transfer.find_receipt(at.store, at.record, at.trusted, zone=at.zone, by=signer)
+    if found is not None:
+        passed = transfer.open_receipt(found[0], at.trusted).passed
+        if passed >= {*CHECKS, contents.NO_PICKLES}:
+            return found[1], passed
+    if not outgoings.tells_digests(arrived.fetched.signature, at.trusted):
+        pinned = at.release.pinned(arrived.manifest.digest)
+        raise VerificationFailed(
+            f"zone {at.zone} has no receipt for {at.release}, and one file of it cannot be "
+            "verified alone",
+            why="the model's signature tells no SHA-256 for each file: it is compared with all "
+            "files together",
+            fix=f"pull it whole once: sovgate pull {pinned} --zone {at.zone} -o MODEL",
+            reason="no-receipt",
+        )
+    return None, frozenset()
+
+
+def _run(
+    granted: _Granted, signer: Signer, output: Path, write: Write | None, options: Options
+) -> tuple[Judged, str]:
+    """From the audit intent to the outcome: the decision that was acted on, and the last head."""
+    at, judged = granted.arrived.recorded, granted.judged
+    about = replace(granted.arrived.about, action=PULL_FILE)
+    run = audit.Log(at.opened.audit_store(at.zone), signer, trusted=at.trusted).begin()
+    refuse(judged, run, about, granted.refs(judged))
+    give = _from_staged if granted.receipt is None else _from_chunks
+    with announced(run, about, granted.refs(judged)):
+        final = give(granted, partial(_keep, run), output, write, options)
+        end = note(run, "outcome", about, exit_code=0, refs=granted.refs(final))
+    return final, end
+
+
+def _keep(run: Run, judged: Judged) -> Judged:
+    """Before a byte is given out: no record and no receipt keeps the decision, so the log does."""
+    for item in judged.documents:
+        keep(run, item.data, item.sha256)
+    return judged
+
+
+def _from_chunks(
+    granted: _Granted, kept: Kept, output: Path, write: Write | None, options: Options
+) -> Judged:
+    """This zone opened all of it before: what is asked for is given out as its chunks verify."""
+    at = granted.arrived.recorded
+    located = at.locate()
+    final, _ = confirm(
+        granted.judged,
+        located,
+        lambda: granted.arrived.judge(granted.known, located),
+    )
+    with _plaintext(granted, granted.span, options) as views:
+        kept(final)
+        if write is not None:
+            for view in views:
+                write(view)
+            return final
+        with Staging(output) as staging:
+            _write(staging.path / "file", views)
+            staging.commit("file")
+    return final
+
+
+def _from_staged(
+    granted: _Granted, kept: Kept, output: Path, write: Write | None, options: Options
+) -> Judged:
+    """The whole file first, where nobody else reads it: its signed digest, then policy."""
+    if write is not None:
+        with private("pull-file") as folder:
+            path, final = _judged(granted, folder, options)
+            kept(final)
+            for view in _slice(path, granted.span):
+                write(view)
+        return final
+    with Staging(output) as staging:
+        path, final = _judged(granted, staging.path, options)
+        kept(final)
+        if granted.span.whole:
+            staging.commit(str(path.relative_to(staging.path)))
+        else:
+            _write(staging.path / "range", _slice(path, granted.span))
+            staging.commit("range")
+    return final
+
+
+def _judged(granted: _Granted, folder: Path, options: Options) -> tuple[Path, Judged]:
+    """The file below a private folder, verified; and what policy says of it now that it is open."""
+    arrived, span = granted.arrived, granted.span
+    manifest, at = arrived.manifest, arrived.recorded
+    root, alone = folder / "model", manifest.kind == "file"
+    whole = replace(span, start=0, stop=span.content.size)
+    with _plaintext(granted, whole, options) as views:
+        _write(root, views, None if alone else granted.name)
+    found = contents.of_one_file(root, manifest, granted.name, at.opened)
+    located = at.locate()
+    final, _ = confirm(granted.judged, located, lambda: arrived.judge(found, located), anew=True)
+    return root if alone else root / granted.name, final
+
+
+@contextlib.contextmanager
+def _plaintext(granted: _Granted, span: Span, options: Options) -> Iterator[Iterator[memoryview]]:
+    """The bytes of `span`, as they are fetched and opened. Keys are asked for before the first."""
+    from sovgate.stages import transfer
+    from sovgate.stages.encrypt import carrying, read
+
+    arrived = granted.arrived
+    at = arrived.recorded
+    opened = open_keys(arrived, carrying(arrived.listed, span.content))
+
+    def counted(views: Iterator[memoryview]) -> Iterator[memoryview]:
+        for view in views:
+            yield view
+            if options.progress is not None:
+                options.progress(len(view))
+
+    get = partial(transfer.get_chunk, at.store)
+    with contextlib.closing(read(opened, span, at.zone, get)) as views:
+        yield counted(views)
+
+
+def _write(path: Path, views: Iterator[memoryview], name: str | None = None) -> None:
+    """A new private file, or `name` below a new private folder; whoever may read new files may read
+    it once it is whole.
+    """
+    from sovgate.stages.encrypt import Tree
+
+    try:
+        tree = Tree(path, single=name is None)
+        descriptor = tree.create(name or path.name)
+        try:
+            offset = 0
+            for view in views:
+                files.write_at(descriptor, view, offset)
+                offset += len(view)
+            tree.finish(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        told = disk_error(error, f"write the decrypted file below {os.fspath(path.parent)!r}")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            told.fix = f"{told.fix}; where -o is -, TMPDIR names the place"
+        raise told from error
+
+
+def _slice(path: Path, span: Span) -> Iterator[memoryview]:
+    """The bytes of `span` from the file that holds its content."""
+    with path.open("rb") as file:
+        file.seek(span.start)
+        left = span.stop - span.start
+        while left and (block := file.read(min(left, _BLOCK))):
+            left -= len(block)
+            yield memoryview(block)
+    if left:
+        raise VerificationFailed(f"{path.name!r} became shorter", reason="changed-while-reading")
