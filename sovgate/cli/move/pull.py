@@ -47,7 +47,7 @@ sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu --file config.json -o -"""
     "--output",
     type=LocalPath(stream=True),
     required=True,
-    metavar="MODEL|FILE|-",
+    metavar="MODEL",
     help="Where to write the model. Its evidence is written beside it. With --file: where to write "
     "that file; - is standard output.",
 )
