@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from sovgate.blocks import Blocks, Reader
 from sovgate.errors import DiskError
 from sovgate.scanner import names
 
@@ -55,8 +55,8 @@ _LIMITS = Found(why="a file that could not be looked through within its limits")
 class Look:
     """A file that was handed over; `found` is its answer, once `Scanner.answer` gave it out."""
 
-    def __init__(self, name: str, descriptor: int, size: int) -> None:
-        self.name, self.descriptor, self.size = name, descriptor, size
+    def __init__(self, name: str, file: Reader) -> None:
+        self.name, self.file = name, file
         self.found: Found | None = None
         self.waits, self.handed = True, False
 
@@ -93,18 +93,18 @@ class Scanner:
 
         Raises DiskError where no child can be started, OSError where the file cannot be read.
         """
-        return self.answer(self.begin(name, descriptor))
+        return self.answer(self.begin(name, Reader.of(descriptor)))
 
-    def begin(self, name: str, descriptor: int) -> Look:
+    def begin(self, name: str, file: Reader) -> Look:
         """Hand a file over, and go on: as `scan`, with `answer` after it.
 
-        The file stays open until its answer was asked for; at most `AHEAD` wait.
+        The file stays open until its answer was asked for; at most `AHEAD` wait. What the child
+        reads of it joins what this `file` has read.
         """
-        size = os.fstat(descriptor).st_size
-        head = os.pread(descriptor, names.HEAD, 0)
-        tail_at = max(0, size - names.TAIL)
-        tail = head if size <= len(head) else os.pread(descriptor, names.TAIL, tail_at)
-        look = Look(name, descriptor, size)
+        head = file.read(0, names.HEAD)
+        tail_at = max(0, file.size - names.TAIL)
+        tail = head if file.size <= len(head) else file.read(tail_at, names.TAIL)
+        look = Look(name, file)
         if not names.needs_look(name, head, tail):
             look.waits = False
             return look
@@ -172,10 +172,11 @@ class Scanner:
             if self._channel is None or self._broken:
                 return
             self._channel.settimeout(TIMEOUT)
-            request = json.dumps({"name": look.name[-4096:]}).encode()
+            told = {"name": look.name[-4096:], "size": look.file.size}
+            request = json.dumps(told).encode()
             message = len(request).to_bytes(4, "big") + request
             try:
-                sent = socket.send_fds(self._channel, [message], [look.descriptor])
+                sent = socket.send_fds(self._channel, [message], [look.file.descriptor])
                 self._channel.sendall(message[sent:])
             except OSError:
                 self._broken = True
@@ -184,11 +185,10 @@ class Scanner:
 
     def _hear(self, look: Look) -> Found | None:
         assert self._channel is not None  # noqa: S101 - `_start` made it
-        self._channel.settimeout(TIMEOUT + look.size / BYTES_A_SECOND)
-        length = int.from_bytes(self._take(4), "big")
-        if length > MAX_ANSWER:
-            raise ValueError(length)
-        answer = json.loads(self._take(length))
+        self._channel.settimeout(TIMEOUT + look.file.size / BYTES_A_SECOND)
+        answer = json.loads(self._part(MAX_ANSWER))
+        blocks = look.file.blocks
+        blocks.merge(Blocks.unpacked(self._part(blocks.most), blocks.size))
         if answer is None:
             return None
         if "modules" in answer:
@@ -199,6 +199,12 @@ class Scanner:
         return Found(
             why=str(answer["why"])[:500], inside=inside[:16], by_name=answer["by_name"] is True
         )
+
+    def _part(self, most: int) -> bytes:
+        length = int.from_bytes(self._take(4), "big")
+        if length > most:
+            raise ValueError(length)
+        return self._take(length)
 
     def _take(self, count: int) -> bytes:
         assert self._channel is not None  # noqa: S101 - `_start` made it

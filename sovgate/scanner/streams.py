@@ -6,10 +6,10 @@ unpacked is paid from one budget.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from sovgate.blocks import ChangedError, Reader
 from sovgate.formats import containers
 from sovgate.formats.budget import Budget as Budget
 from sovgate.formats.budget import TooMuchError as TooMuchError
@@ -35,22 +35,17 @@ class Stream(Protocol):
 
 
 class File:
-    """An open descriptor."""
+    """An open descriptor; `blocks` is what was read of it."""
 
     def __init__(self, descriptor: int, size: int) -> None:
-        self.descriptor, self.size = descriptor, size
+        self.size, self._reader = size, Reader(descriptor, size)
+        self.blocks = self._reader.blocks
 
     def read(self, offset: int, count: int) -> bytes:
-        count = min(count, self.size - offset)
-        parts: list[bytes] = []
-        while count > 0:
-            data = os.pread(self.descriptor, count, offset)
-            if not data:
-                raise TooMuchError  # shorter than it was: it changes while it is looked at
-            parts.append(data)
-            offset += len(data)
-            count -= len(data)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        try:
+            return self._reader.read(offset, count)
+        except ChangedError as error:  # of what is written to meanwhile nothing is known
+            raise TooMuchError from error
 
 
 class Part:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from sovgate.blocks import Blocks, compared
 from sovgate.errors import Inconclusive, SovgateError, VerificationFailed, disk_error
 from sovgate.files import Entry, LinkFolder, open_below, same_file
 from sovgate.links import opened_model
@@ -49,19 +50,22 @@ def hash_files(
     alone: bool = False,
     algorithm: str = "sha256",
     shard_size: int | None = None,
+    looked: Mapping[str, Blocks] | None = None,
     advance: Advance | None = None,
 ) -> dict[str, Hashed]:
     """Digests by name of files below `root`, or, `alone`, of `root` itself, the one entry.
 
     Each file must have the size that its entry says. `advance` is called from any thread. With
     `shard_size` (bytes) `other` holds the digests of the file's shards, one after another.
+    `looked` is, by name, what was read of each file before to say what is in it: where that is not
+    what is hashed, the file has changed.
     Raises VerificationFailed, reasons "changed-while-reading", "not-regular"; DiskError;
     Inconclusive where `algorithm` ("blake2b", "blake3") cannot be computed here.
     """
     make = _hasher(algorithm)
     if shard_size is not None:
         make = partial(_Shards, make or hashlib.sha256, shard_size)
-    reader = _Reader(make, advance)
+    reader = _Reader(make, looked, advance)
     if alone:
         with opened_model(root.parent) as handle:
             reader.file(handle, root.name, entries[0], bytearray(CHUNK))
@@ -152,8 +156,14 @@ def _batches(entries: Sequence[Entry]) -> list[_Batch]:
 class _Reader:
     """`errors` is what went wrong in any thread; all stop at the next chunk once it holds one."""
 
-    def __init__(self, make: Callable[[], _Hasher] | None, advance: Advance | None) -> None:
+    def __init__(
+        self,
+        make: Callable[[], _Hasher] | None,
+        looked: Mapping[str, Blocks] | None,
+        advance: Advance | None,
+    ) -> None:
         self.make = make
+        self.looked = looked
         self.advance = advance
         self.errors: list[BaseException] = []
         self.results: dict[str, Hashed] = {}
@@ -217,6 +227,7 @@ class _Reader:
         before = os.fstat(descriptor)
         hasher = hashlib.sha256()
         other = self.make() if self.make else None
+        looked = compared(self.looked, entry.name)
         view = memoryview(buffer)
         size = 0
         while size <= entry.size and (count := os.readv(descriptor, [buffer])):
@@ -225,10 +236,13 @@ class _Reader:
             hasher.update(view[:count])
             if other is not None:
                 other.update(view[:count])
+            if looked is not None:
+                looked.update(view[:count])
             size += count
             if self.advance is not None:
                 self.advance(count)
-        if size != entry.size or not same_file(before, os.fstat(descriptor)):
+        differs = looked is not None and not looked.same
+        if differs or size != entry.size or not same_file(before, os.fstat(descriptor)):
             raise _changed(entry.name)
         self.results[entry.name] = Hashed(
             sha256=hasher.hexdigest(), other=other.hexdigest() if other is not None else None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sovgate.blocks import Blocks
 from sovgate.errors import DiskError, VerificationFailed, disk_error
 from sovgate.files import Entry, check_name, open_below, walk
 from sovgate.formats import leftovers
@@ -99,13 +100,14 @@ def take(
     total: Callable[[int], None] | None = None,
     signature: Path | None = None,
     strict_git: bool = False,
+    looked: Mapping[str, Blocks] | None = None,
 ) -> Inventory:
     """Read the model at `path` and make its manifest.
 
     `total` is told the number of bytes before the first is read, `advance` each number done, from
     any thread. `signature` is left out if it lies inside the model. `strict_git` refuses names with
     a part that begins with `.git` below the root, which git would act on where they are unpacked
-    (RULES 2): for what is signed, encrypted or pushed.
+    (RULES 2): for what is signed, encrypted or pushed. `looked` as in `hashing.hash_files`.
 
     Raises VerificationFailed, reasons "empty-model", "unsafe-name", "not-regular", "git-name",
     "changed-while-reading", "limits"; UsageError (no such path), DiskError.
@@ -115,7 +117,7 @@ def take(
         refuse_git(entry.name for entry in found.entries)
     if total is not None:
         total(found.total)
-    return read(found, advance=advance)
+    return read(found, looked=looked, advance=advance)
 
 
 def survey(
@@ -226,16 +228,18 @@ def read(
     *,
     algorithm: str = "sha256",
     shard_size: int | None = None,
+    looked: Mapping[str, Blocks] | None = None,
     advance: Advance | None = None,
 ) -> Inventory:
     """Hash what a survey found; `algorithm` and `shard_size` may ask for second digests, taken in
-    the same pass."""
+    the same pass; `looked` as in `hashing.hash_files`."""
     results = hash_files(
         found.root,
         found.entries,
         alone=found.kind == "file",
         algorithm=algorithm,
         shard_size=shard_size,
+        looked=looked,
         advance=advance,
     )
     resources, foreign = [], {}

@@ -228,7 +228,7 @@ def test_rule_04_a_folder_that_becomes_a_link_is_not_followed(tmp_path):
 
 def test_rule_04_a_file_touched_while_it_is_read_aborts(tmp_path):
     """Same bytes, another time stamp: someone writes there, and the next read may differ."""
-    desk = make_desk(tmp_path / "desk", {"w": b"42"})
+    desk = make_desk(tmp_path / "desk", {"w": bytes(chunk.SIZE + 1)})
 
     def touching(count: int) -> None:
         os.utime(desk.model / "w", ns=(1, 1))
@@ -242,10 +242,10 @@ def test_rule_04_a_file_touched_while_it_is_read_aborts(tmp_path):
 def test_rule_33_a_file_swapped_between_look_and_read_is_found(tmp_path):
     """What was looked into had other bytes; what is read is signed. No key table comes of it."""
     desk = make_desk(tmp_path / "desk", {"w": b"42"})
-    seen = look_into(desk.model, desk.manifest(), None)
-    later = desk.model / "later"
-    later.write_bytes(b"42")
-    later.rename(desk.model / "w")
+    manifest = desk.manifest()
+    (desk.model / "w").write_bytes(b"41")
+    seen = look_into(desk.model, manifest, None)
+    (desk.model / "w").write_bytes(b"42")
     with pytest.raises(VerificationFailed) as refused:
         write_copies(desk.plain(), seen, [desk.zone_key("eu")], None, tmp_path / "out", None)
     assert refused.value.reason == "changed-while-reading"

@@ -418,11 +418,11 @@ def test_a_file_that_changes_between_header_and_digest_is_noticed(tmp_path: Path
     model = tmp_path / "model"
     shutil.copytree(models.FOLDER / "llama" / "model", model)
     inspected = inspect(model)
-    stage.unchanged(model, "directory", inspected)
+    inventory.take(model, looked=inspected.looked)
     data = (model / "model.gguf").read_bytes()
     (model / "model.gguf").write_bytes(data.replace(b"Tiny", b"Tina"))
     with pytest.raises(VerificationFailed) as caught:
-        stage.unchanged(model, "directory", inspected)
+        inventory.take(model, looked=inspected.looked)
     assert caught.value.reason == "changed-while-reading"
 
 

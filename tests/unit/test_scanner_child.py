@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sovgate.blocks import Reader
 from sovgate.scanner import child, limits
 from sovgate.scanner.child import Scanner
 from tests.scanned import found, opened
@@ -98,11 +99,14 @@ def test_a_file_that_ends_the_child_counts_and_the_next_are_looked_at() -> None:
         assert scanner._process is not None
         # It stands, so that none of these is answered before it is gone.
         scanner._process.send_signal(signal.SIGSTOP)
-        ended = scanner.begin("a.txt", one)
-        clean, pickle = scanner.begin("a.txt", two), scanner.begin("a.bin", three)
+        ended = scanner.begin("a.txt", Reader.of(one))
+        clean, pickle = (
+            scanner.begin("a.txt", Reader.of(two)),
+            scanner.begin("a.bin", Reader.of(three)),
+        )
         scanner._process.kill()
         scanner._process.wait()
-        late = scanner.begin("a.txt", one)
+        late = scanner.begin("a.txt", Reader.of(one))
         seen = scanner.answer(ended)
         assert seen is not None
         assert "within its limits" in seen.why
@@ -127,8 +131,8 @@ def test_no_file_gets_the_answer_of_another_where_one_could_not_be_handed_over(
     monkeypatch.setattr(child.socket, "send_fds", send)
     text = b"class of words\n"
     with Scanner() as scanner, opened(text) as one, opened(PICKLE) as two:
-        looks = [scanner.begin("a.txt", one), scanner.begin("b.bin", two)]
-        looks += [scanner.begin("c.txt", one), scanner.begin("d.bin", two)]
+        looks = [scanner.begin("a.txt", Reader.of(one)), scanner.begin("b.bin", Reader.of(two))]
+        looks += [scanner.begin("c.txt", Reader.of(one)), scanner.begin("d.bin", Reader.of(two))]
         counts = [scanner.answer(look) is not None for look in reversed(looks)]
         assert counts == [True, False, True, False]
     assert names == ["a.txt", "b.bin", "b.bin", "c.txt", "d.bin"]
@@ -137,7 +141,9 @@ def test_no_file_gets_the_answer_of_another_where_one_could_not_be_handed_over(
 def test_more_files_than_may_wait_are_answered_each_with_its_own() -> None:
     with Scanner() as scanner, opened(PICKLE) as bad, opened(b"class of words\n") as good:
         looks = [
-            scanner.begin(f"{number}.{'txt' if number % 3 else 'bin'}", good if number % 3 else bad)
+            scanner.begin(f"{number}.txt", Reader.of(good))
+            if number % 3
+            else scanner.begin(f"{number}.bin", Reader.of(bad))
             for number in range(5 * child.AHEAD)
         ]
         assert len(scanner._waiting) == child.AHEAD

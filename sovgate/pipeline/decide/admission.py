@@ -6,6 +6,7 @@ model's files and the key files that the project names; writes nothing.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,11 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sovgate.blocks import SMALLEST
 from sovgate.errors import PolicyDenied, SovgateError, VerificationFailed
-from sovgate.files import open_below, read_bounded
+from sovgate.files import read_bounded
 from sovgate.formats import secrets
 from sovgate.formats.manifest import FILE_NAME
-from sovgate.links import mounted_secret, opened_model
+from sovgate.links import mounted_secret
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
@@ -38,8 +40,8 @@ _UNPACK_FIX = (
     "take it out of the model"
 )
 _TOLD_AS = {"provenance": "the training record", "sbom": "the SBOM", "gate": "the gate's result"}
-#: No key file is larger.
-_MAX_KEY = 64 * 1024
+#: No key file is larger. So its digest is that of its first block.
+_MAX_KEY = SMALLEST
 _EVIDENCE = ".evidence"
 #: What the tools of Hugging Face keep below `~/.cache/huggingface/hub`.
 _SNAPSHOT = re.compile(r"(?P<above>(?:[^/]+/)?models--[^/]+/)?snapshots/[^/]+(?=/)", re.DOTALL)
@@ -84,7 +86,7 @@ def _examine(
 
     _refuse_cache(names)
     inspected = inspect(root, kind, names, only)
-    return Admitted(inspected=inspected, secrets=find_secrets(root, kind, inspected, opened))
+    return Admitted(inspected=inspected, secrets=find_secrets(root, inspected, opened))
 
 
 def _refuse_cache(names: list[str]) -> None:
@@ -202,9 +204,7 @@ def _told(statement: Statement) -> str | None:
     return disclosed.in_value(statement.predicate, commitments=statement.role != "sbom")
 
 
-def find_secrets(
-    root: Path, kind: str, inspected: Inspected, opened: Project | None
-) -> tuple[Secret, ...]:
+def find_secrets(root: Path, inspected: Inspected, opened: Project | None) -> tuple[Secret, ...]:
     """What belongs to a project, keys that it names, and what the list of secrets knows."""
     found: dict[str, Secret] = {}
     for name in inspected.states:
@@ -212,7 +212,7 @@ def find_secrets(
         what = _own(shown, inspected.states[name], opened)
         if what is not None:
             found[name] = Secret(name=shown, line=None, what=what, fix=_PROJECT_FIX)
-    for name, what in _named_keys(root, kind, inspected, opened):
+    for name, what in _named_keys(inspected, opened):
         found[name] = Secret(name=root.name if name == FILE_NAME else name, line=None, what=what)
     for name, (what, line) in inspected.secrets.items():
         named = found.get(name)
@@ -247,30 +247,21 @@ def _same(state: os.stat_result, path: Path) -> bool:
     return (state.st_dev, state.st_ino) == (other.st_dev, other.st_ino)
 
 
-def _named_keys(
-    root: Path, kind: str, inspected: Inspected, opened: Project | None
-) -> Iterator[tuple[str, str]]:
+def _named_keys(inspected: Inspected, opened: Project | None) -> Iterator[tuple[str, str]]:
     """Files of the model that are a secret key of the project, as another link or as a copy."""
     keys = _keys(opened) if opened is not None else {}
-    sizes = {len(data) for data, _ in keys.values()}
-    with opened_model(root if kind == "directory" else root.parent) as handle:
-        for name, state in inspected.states.items():
-            if not keys:
-                return
-            path = root.name if name == FILE_NAME else name
-            for what, (data, other) in keys.items():
-                linked = (state.st_dev, state.st_ino) == (other.st_dev, other.st_ino)
-                if linked or (state.st_size in sizes and _read(handle, path) == data):
-                    yield name, f"the secret key {what}"
-                    break
+    for name, state in inspected.states.items():
+        looked = inspected.looked[name]
+        for what, (data, other) in keys.items():
+            linked = (state.st_dev, state.st_ino) == (other.st_dev, other.st_ino)
+            copied = looked.size == len(data) and looked.digests.get(0) == _digest(data)
+            if linked or copied:
+                yield name, f"the secret key {what}"
+                break
 
 
-def _read(handle: int, path: str) -> bytes:
-    descriptor = open_below(handle, path)
-    try:
-        return os.pread(descriptor, _MAX_KEY + 1, 0)
-    finally:
-        os.close(descriptor)
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _keys(opened: Project) -> Mapping[str, tuple[bytes, os.stat_result]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import SovgateError, VerificationFailed
 
 if TYPE_CHECKING:
+    from sovgate.blocks import Blocks
     from sovgate.formats.case import Fact
     from sovgate.formats.claims import Claim
     from sovgate.formats.manifest import Manifest
@@ -76,7 +77,8 @@ _COUNTED = ("pickles", "secrets", "remote_code")
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A model's files, as they were looked into; their digests are still to be compared."""
+    """A model's files, as they were looked into; that these are the bytes that were signed is shown
+    by whoever hashes them and holds `looked` against them."""
 
     root: Path
     manifest: Manifest
@@ -86,23 +88,19 @@ class Seen:
     def contents(self) -> Contents:
         return of_admitted(self.admitted, self.root)
 
-    def require_unchanged(self) -> None:
-        """After somebody hashed the files, and found them signed: it was these bytes.
-
-        Raises VerificationFailed, reason "changed-while-reading".
-        """
-        from sovgate.stages import sbom
-
-        sbom.unchanged(self.root, self.manifest.kind, self.admitted.inspected)
+    @property
+    def looked(self) -> Mapping[str, Blocks]:
+        return self.admitted.inspected.looked
 
     def require_signed(self, advance: Advance | None = None) -> None:
-        """Hash the files, and compare. Raises VerificationFailed, reason "digest-mismatch"."""
+        """Hash the files, and compare. Raises VerificationFailed, reasons "digest-mismatch",
+        "changed-while-reading"."""
         from sovgate.files import Entry
         from sovgate.stages.hashing import hash_files
 
         listed = [Entry(name=one.name, size=one.size) for one in self.manifest.resources]
         alone = self.manifest.kind == "file"
-        found = hash_files(self.root, listed, alone=alone, advance=advance)
+        found = hash_files(self.root, listed, alone=alone, looked=self.looked, advance=advance)
         for one in self.manifest.resources:
             if found[one.name].sha256 != one.digest:
                 raise VerificationFailed(
@@ -111,7 +109,6 @@ class Seen:
                     fix="take the file that was signed, or sign the model again",
                     reason="digest-mismatch",
                 )
-        self.require_unchanged()
 
 
 def look_into(root: Path, manifest: Manifest, opened: Project | None) -> Seen:

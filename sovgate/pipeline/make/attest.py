@@ -186,12 +186,10 @@ def _roles(names: Sequence[str]) -> frozenset[str]:
 
 def _about(model: Path, opened: Project, advance: Advance | None) -> drafts.About:
     """The model's files as they are, looked into and hashed: the same bytes for both."""
-    from sovgate.stages import inventory, sbom
+    from sovgate.stages import inventory
 
     inspected = admit(model, opened)
-    taken = inventory.take(model, advance=advance)
-    root = model.resolve()
-    sbom.unchanged(root, taken.manifest.kind, inspected)
+    taken = inventory.take(model, looked=inspected.looked, advance=advance)
     return drafts.About(
         name=opened.config.model,
         filename=taken.name,

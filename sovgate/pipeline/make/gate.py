@@ -106,7 +106,7 @@ def gate(
     asked, where = _asked(opened, found)
     given = _one_of(found, threshold)
     refuse_unused(found, files, threshold.confidence)
-    admit(model, opened)
+    inspected = admit(model, opened)
     limit = _threshold(opened, found, asked, given)
     if files.predictions is not None and files.baseline is not None:
         _refuse_one_file(files.predictions, files.baseline)
@@ -132,7 +132,7 @@ def gate(
         inputs=digests,
         pins=measured_on(inputs),
     )
-    taken = inventory.take(model, advance=options.progress)
+    taken = inventory.take(model, looked=inspected.looked, advance=options.progress)
     statement = Statement(
         subject_name=opened.config.model,
         subject_sha256=taken.manifest.digest,

@@ -123,7 +123,7 @@ def record(
         environment=_environment(said.environment) or told.environment,
         finished=datetime.now(UTC).replace(microsecond=0),
     )
-    taken = inventory.take(model, advance=options.progress)
+    taken = inventory.take(model, looked=inspected.looked, advance=options.progress)
     statement = Statement(
         subject_name=opened.config.model,
         subject_sha256=taken.manifest.digest,
@@ -265,11 +265,13 @@ def open_base(place: Path, opened: Project, advance: Advance | None = None) -> B
         claims, seen = told.claims, told.seen
     else:
         name = path.resolve().name
-        taken = inventory.take(path, advance=advance)
+        survey = inventory.survey(path)
+        names = [entry.name for entry in survey.entries]
+        inspected = inspect(survey.root, survey.kind, names)
+        taken = inventory.read(survey, looked=inspected.looked, advance=advance)
         manifest = taken.manifest.digest
         evidence = read_records(evidence_of(path, DEFAULTS, opened), manifest)
-        names = [resource.name for resource in taken.manifest.resources]
-        claims, seen = inspect(taken.root, taken.kind, names).claims, True
+        claims, seen = inspected.claims, True
     weighed = weigh(
         evidence,
         trusted=trusted,

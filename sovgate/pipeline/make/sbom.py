@@ -97,8 +97,8 @@ def sbom(
             _require_outside(survey.root, path)
             require_file(path)
     inspected = admit(model, opened)
-    manifest = inventory.read(survey, advance=options.progress).manifest
-    stage.unchanged(survey.root, survey.kind, inspected)
+    taken = inventory.read(survey, looked=inspected.looked, advance=options.progress)
+    manifest = taken.manifest
     folders = evidence_of(model, options, opened)
     record, record_signer, ignored = latest_record(folders, manifest.digest, opened)
     if not libraries and record is not None and record.environment is not None:
@@ -127,7 +127,7 @@ def describe(folders: Folders, opened: Project) -> Described:
     from sovgate.stages import sbom as stage
 
     inspected = admit(folders.model, opened)
-    taken = inventory.take(folders.model)
+    taken = inventory.take(folders.model, looked=inspected.looked)
     digest = taken.manifest.digest
     record, record_signer, _ = latest_record(folders, digest, opened)
     return stage.Described(

@@ -68,9 +68,14 @@ def sign(
     folders = evidence_of(model, options, opened)
     path = folders.folder / attest.SIGNATURE if signature is None else signature
     replaced = _older_bundle(path)
-    admit(model, opened, signature=path)
+    inspected = admit(model, opened, signature=path)
     taken = inventory.take(
-        model, advance=options.progress, total=options.expect, signature=path, strict_git=True
+        model,
+        advance=options.progress,
+        total=options.expect,
+        signature=path,
+        strict_git=True,
+        looked=inspected.looked,
     )
     data = sign_inventory(taken, signer)
     moved: tuple[str, ...] = ()

@@ -156,8 +156,7 @@ def write_copies(
         stores = {zone.zone: folder_store(folder / zone.zone) for zone in zones}
         plan = Plan.of(plain.manifest)
         bound = [Bound(zone=name, put=_putting(store)) for name, store in stores.items()]
-        sent = send(plain.manifest, plan, seen.root, bound, advance=advance)
-        seen.require_unchanged()  # what was looked into is what was hashed
+        sent = send(plain.manifest, plan, seen.root, bound, looked=seen.looked, advance=advance)
         copies = {}
         for zone, one in zip(zones, sent, strict=True):
             copies[zone.zone] = _close(plain, plan, zone, one, stores[zone.zone], maker)

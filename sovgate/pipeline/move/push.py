@@ -263,8 +263,9 @@ def _sent(asked: Asked, advance: Advance | None) -> tuple[transfer.Written, Call
         transfer.put_chunk(asked.store, sha256, data)
         sizes.append(len(data))
 
-    (sent,) = send(manifest, plan, root, [Bound(zone=zone, put=put)], advance=advance)
-    asked.seen.require_unchanged()  # what was looked into is what was hashed, and left
+    looked = asked.seen.looked  # what was looked into is what is hashed, and leaves
+    bound = [Bound(zone=zone, put=put)]
+    (sent,) = send(manifest, plan, root, bound, looked=looked, advance=advance)
     context = Context(zone=zone, release=str(asked.release), manifest=manifest.digest)
     written = transfer.Written(objects=len(sizes), bytes=sum(sizes))
     return written, lambda: close(sent, plan, asked.recipient, context)

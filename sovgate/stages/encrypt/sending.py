@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sovgate import files
+from sovgate.blocks import Blocks, Compared, compared
 from sovgate.errors import SovgateError, VerificationFailed, disk_error
 from sovgate.formats import chunk
 from sovgate.formats.plan import Content
@@ -84,6 +85,7 @@ def send(
     root: Path,
     zones: Sequence[Bound],
     *,
+    looked: Mapping[str, Blocks] | None = None,
     advance: Advance | None = None,
 ) -> tuple[Sent, ...]:
     """Read the contents of `plan` below `root`, and hand each chunk to each zone's `put`.
@@ -92,14 +94,16 @@ def send(
     content are read and compared, and sent once.
     Chunks leave before the last byte of their file was hashed: where a file differs from its
     signed digest this raises, and the keys of all that left are gone, so that nobody can open it
-    (RULES 44).
+    (RULES 44). So it is where `looked`, by name what was read of each file to say what is in it,
+    are not the bytes that were signed.
 
     Raises VerificationFailed ("digest-mismatch", "changed-while-reading", "missing-file",
     "not-regular"), DiskError, and what `put` raises.
     """
     single = manifest.kind == "file"
     with opened_model(root.parent if single else root) as handle, Workers(THREADS) as workers:
-        run = _Run(workers, handle, root.name if single else None, plan, zones, advance)
+        asked = _Asked(root.name if single else None, looked)
+        run = _Run(workers, handle, asked, plan, zones, advance)
         for unit in plan.units:
             run.read(unit)
         for content in _further(manifest, plan):
@@ -144,6 +148,44 @@ class _Lane:
         return Sent(zone=self._bound.zone, digests=tuple(self._digests), keys=tuple(self._keys))
 
 
+class _Asked:
+    """What each file must be: the one that was signed, and that was looked into."""
+
+    def __init__(self, alone: str | None, looked: Mapping[str, Blocks] | None) -> None:
+        self._alone, self._looked = alone, looked
+
+    def named(self, content: Content) -> str:
+        """A model that is a file is named by where it lies."""
+        return content.name if self._alone is None else self._alone
+
+    def whole(self, content: Content) -> _Whole:
+        looked = compared(self._looked, content.name)
+        return _Whole(self.named(content), content.digest, looked)
+
+
+class _Whole:
+    """One file's bytes as they are read, in order."""
+
+    def __init__(self, name: str, digest: str, looked: Compared | None) -> None:
+        self._name, self._digest, self._looked = name, digest, looked
+        self._hash = hashlib.sha256()
+
+    def update(self, view: memoryview) -> None:
+        self._hash.update(view)
+        if self._looked is not None:
+            self._looked.update(view)
+
+    def check(self) -> None:
+        """When all of it was read. Raises VerificationFailed."""
+        digest = self._hash.hexdigest()
+        if digest != self._digest:
+            why = f"its SHA-256 is {digest}; {self._digest} was signed"
+            raise changed(self._name, why, "digest-mismatch")
+        if self._looked is not None and not self._looked.same:
+            why = "it was another file when it was looked into"
+            raise changed(self._name, why, "changed-while-reading")
+
+
 class _Run:
     """The reading thread's side: takes buffers, fills them, and leaves the rest to the workers."""
 
@@ -151,12 +193,12 @@ class _Run:
         self,
         workers: Workers,
         root: int,
-        name: str | None,
+        asked: _Asked,
         plan: Plan,
         zones: Sequence[Bound],
         advance: Advance | None,
     ) -> None:
-        self._workers, self._root, self._name = workers, root, name
+        self._workers, self._root, self._asked = workers, root, asked
         self._plan, self._advance = plan, advance
         self.lanes = [_Lane(bound, plan.chunks) for bound in zones]
         self._plain = Buffers(workers, PLAIN_BUFFERS, chunk.SIZE)
@@ -175,39 +217,41 @@ class _Run:
         for piece in self._plan.pieces(unit.first):
             with self._opened(piece.content) as descriptor:
                 part = view[piece.at : piece.at + piece.size]
-                _read_exactly(descriptor, part, 0, self._named(piece.content))
+                _read_exactly(descriptor, part, 0, self._asked.named(piece.content))
         hashed = partial(self._hash_pack, unit, view, buffer)
         self._spread(unit.first, buffer, unit.size, partial(self._workers.submit, hashed))
 
     def _hash_pack(self, unit: Unit, view: memoryview, buffer: Buffer) -> None:
         at = 0
         for content in unit.contents:
-            self._check(content, hashlib.sha256(view[at : at + content.size]).hexdigest())
+            whole = self._asked.whole(content)
+            whole.update(view[at : at + content.size])
+            whole.check()
             at += content.size
         buffer.drop()
 
     def _read_large(self, unit: Unit) -> None:
         (content,) = unit.contents
-        whole, steps = hashlib.sha256(), Ordered(self._workers)
+        whole, steps = self._asked.whole(content), Ordered(self._workers)
 
         def count(buffer: Buffer, size: int, last: bool) -> None:
             whole.update(buffer.view(size))
             buffer.drop()
             if last:
-                self._check(content, whole.hexdigest())
+                whole.check()
 
         with self._opened(content) as descriptor:
             for number in range(unit.chunks):
                 place = unit.first + number
                 size, buffer = unit.length(place), self._plain.take()
                 offset = number * chunk.SIZE
-                _read_exactly(descriptor, buffer.view(size), offset, self._named(content))
+                _read_exactly(descriptor, buffer.view(size), offset, self._asked.named(content))
                 hashed = partial(count, buffer, size, number == unit.chunks - 1)
                 self._spread(place, buffer, size, partial(steps.put, number, hashed))
 
     def compare(self, content: Content) -> None:
         """Read a file, and hash it; returns as `read` does."""
-        whole, steps = hashlib.sha256(), Ordered(self._workers)
+        whole, steps = self._asked.whole(content), Ordered(self._workers)
 
         def count(buffer: Buffer, size: int) -> None:
             whole.update(buffer.view(size))
@@ -219,10 +263,10 @@ class _Run:
         with self._opened(content) as descriptor:
             for number in range(-(-content.size // chunk.SIZE)):
                 size, buffer = min(chunk.SIZE, content.size - offset), self._plain.take()
-                _read_exactly(descriptor, buffer.view(size), offset, self._named(content))
+                _read_exactly(descriptor, buffer.view(size), offset, self._asked.named(content))
                 steps.put(number, partial(count, buffer, size))
                 offset += size
-        steps.put(-(-content.size // chunk.SIZE), lambda: self._check(content, whole.hexdigest()))
+        steps.put(-(-content.size // chunk.SIZE), whole.check)
 
     def _spread(self, place: int, buffer: Buffer, size: int, hash_it: Step) -> None:
         buffer.hold(len(self.lanes))
@@ -232,19 +276,10 @@ class _Run:
         if self._advance is not None:
             self._advance(size)
 
-    def _named(self, content: Content) -> str:
-        """A model that is a file is named by where it lies."""
-        return content.name if self._name is None else self._name
-
-    def _check(self, content: Content, digest: str) -> None:
-        if digest != content.digest:
-            why = f"its SHA-256 is {digest}; {content.digest} was signed"
-            raise changed(self._named(content), why, "digest-mismatch")
-
     @contextmanager
     def _opened(self, content: Content) -> Iterator[int]:
         """A descriptor of the file: as long as was signed, and not changed meanwhile."""
-        name = self._named(content)
+        name = self._asked.named(content)
         try:
             descriptor = files.open_below(self._root, name)
         except FileNotFoundError as error:

@@ -6,7 +6,7 @@ A stage: `inspect` opens files for reading; the writers are pure. Nothing of the
 from __future__ import annotations
 
 from sovgate.stages.sbom._described import Described
-from sovgate.stages.sbom.inspection import Inspected, Licence, inspect, unchanged
+from sovgate.stages.sbom.inspection import Inspected, Licence, inspect
 from sovgate.stages.sbom.libraries import Library, from_environment, from_lock, merged
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "from_lock",
     "inspect",
     "merged",
-    "unchanged",
 ]

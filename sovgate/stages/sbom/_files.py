@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from sovgate.errors import Malformed
+from sovgate.blocks import Blocks, ChangedError, Reader
+from sovgate.errors import Malformed, VerificationFailed
 from sovgate.formats import archives, claims, remotecode, secrets, standins
 from sovgate.formats.claims import Claim
 from sovgate.formats.standins import StandIn
@@ -14,20 +15,20 @@ HEAD = 64 * 1024
 
 
 class File:
-    """A descriptor as a source of bytes; the first of them are kept."""
+    """An open file as a source of bytes; the first of them are kept.
 
-    def __init__(self, descriptor: int, size: int) -> None:
-        self.descriptor, self.size = descriptor, size
-        self.head = self._read(0, min(size, HEAD))
+    Raises VerificationFailed, reason "changed-while-reading".
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader, self.size = reader, reader.size
+        self.head = self._read(0, min(reader.size, HEAD))
 
     def _read(self, offset: int, count: int) -> bytes:
-        data = os.pread(self.descriptor, count, offset)
-        while len(data) < count:
-            more = os.pread(self.descriptor, count - len(data), offset + len(data))
-            if not more:
-                raise Malformed("the file ends too early")
-            data += more
-        return data
+        try:
+            return self.reader.read(offset, count)
+        except ChangedError as error:
+            raise changed() from error
 
     def read(self, offset: int, count: int) -> bytes:
         if offset < 0 or count < 0 or offset + count > self.size:
@@ -35,6 +36,15 @@ class File:
         if offset + count <= len(self.head):
             return self.head[offset : offset + count]
         return self._read(offset, count)
+
+
+def changed() -> VerificationFailed:
+    return VerificationFailed(
+        "it changed while it was read",
+        why="something is still writing to the model",
+        fix="let the training or download finish, and run it again",
+        reason="changed-while-reading",
+    )
 
 
 @dataclass(frozen=True)
@@ -61,13 +71,14 @@ class Searched:
     pointer: tuple[str, StandIn] | None = None
 
 
-#: What was searched by this process already, by name and state: `release` asks at each step.
-_SEARCHED: dict[tuple[object, ...], Searched] = {}
+#: What was searched by this process already, by name and state, and which bytes that is said of:
+#: `release` asks at each step.
+_SEARCHED: dict[tuple[object, ...], tuple[Searched, Blocks]] = {}
 _MAX_SEARCHED = 10_000
 
 
-def search(path: str, source: secrets.Bytes, state: os.stat_result) -> Searched:
-    """Once a file in one state; a small file is searched anew.
+def search(path: str, source: secrets.Bytes, state: os.stat_result, reader: Reader) -> Searched:
+    """Once a file in one state; a small file is searched anew. `source` reads through `reader`.
 
     Of files in an archive the same is asked as of those beside it: RULES 34, 38, 39.
     """
@@ -78,8 +89,11 @@ def search(path: str, source: secrets.Bytes, state: os.stat_result) -> Searched:
     if key not in _SEARCHED:
         if len(_SEARCHED) >= _MAX_SEARCHED:
             _SEARCHED.clear()
-        _SEARCHED[key] = _Search(path).result(source)
-    return _SEARCHED[key]
+        result = _Search(path).result(source)
+        _SEARCHED[key] = result, reader.blocks
+    result, blocks = _SEARCHED[key]
+    reader.blocks.merge(blocks)
+    return result
 
 
 class _Search:

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from sovgate.errors import SovgateError, VerificationFailed, disk_error
-from sovgate.files import LinkFolder, open_below, same_file
+from sovgate.blocks import Blocks, ChangedError, Reader
+from sovgate.errors import SovgateError, disk_error
+from sovgate.files import open_below
 from sovgate.formats import claims, leftovers, parts, pieces, remotecode, standins, tensors
 from sovgate.formats import huggingface as hf
 from sovgate.formats.folders import Folders
 from sovgate.formats.manifest import FILE_NAME
 from sovgate.links import opened_model
 from sovgate.scanner.child import AHEAD, Found, Look, Scanner
-from sovgate.stages.sbom._files import Beginning, File, search
+from sovgate.stages.sbom._files import Beginning, File, changed, search
 from sovgate.stages.sbom.references import References, refused
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|use_policy)[^/]*", re.ASCII | re.IGNORECASE)
@@ -83,6 +84,14 @@ class Code:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Files:
+    """By name what a file system said of each file, and what was read of it."""
+
+    states: Mapping[str, os.stat_result] = field(default_factory=dict)
+    looked: Mapping[str, Blocks] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inspected:
     """What was found. Names are those of the manifest; a file's own is ".".
 
@@ -90,6 +99,8 @@ class Inspected:
     secrets  name -> (what, line)
     strays   name -> why it does not count as weights of the model
     claims   what its files say that it was made from
+    looked   what was read of each file to say all this, to be held against the bytes that are
+             hashed: `hashing.hash_files`, `encrypt.send`
     """
 
     summaries: Mapping[str, Summary] = field(default_factory=dict)
@@ -101,7 +112,15 @@ class Inspected:
     licence_files: tuple[str, ...] = ()
     licences: tuple[Licence, ...] = ()
     card: hf.Card = field(default_factory=hf.Card)
-    states: Mapping[str, os.stat_result] = field(default_factory=dict, repr=False)
+    files: Files = field(default_factory=Files, repr=False)
+
+    @property
+    def looked(self) -> Mapping[str, Blocks]:
+        return self.files.looked
+
+    @property
+    def states(self) -> Mapping[str, os.stat_result]:
+        return self.files.states
 
     @property
     def pickles(self) -> Mapping[str, Found]:
@@ -129,6 +148,10 @@ class _Opened(NamedTuple):
     file: File
     look: Look
 
+    @property
+    def descriptor(self) -> int:
+        return self.file.reader.descriptor
+
 
 def inspect(root: Path, kind: str, names: Sequence[str], only: str | None = None) -> Inspected:
     """Read what the files `names` of the model at `root` say of themselves.
@@ -148,34 +171,6 @@ def inspect(root: Path, kind: str, names: Sequence[str], only: str | None = None
         if only is None:
             reader.references.check()
     return reader.result()
-
-
-def unchanged(root: Path, kind: str, inspected: Inspected) -> None:
-    """After the inventory: what was inspected at is what was hashed. Raises VerificationFailed."""
-    with opened_model(root if kind == "directory" else root.parent) as handle:
-        for name, before in inspected.states.items():
-            path = name if kind == "directory" else root.name
-            try:
-                same = same_file(before, _state(handle, path))
-            except (OSError, VerificationFailed):
-                same = False
-            if not same:
-                raise VerificationFailed(
-                    f"{name[:160]!r} changed while it was read",
-                    why="something is still writing to the model",
-                    fix="let the training or download finish, and run it again",
-                    reason="changed-while-reading",
-                )
-
-
-def _state(handle: int, path: str) -> os.stat_result:
-    if not isinstance(handle, LinkFolder):
-        return os.stat(path, dir_fd=handle, follow_symlinks=False)
-    descriptor = open_below(handle, path)
-    try:
-        return os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _open(handle: int, path: str, name: str) -> int:
@@ -198,6 +193,7 @@ class _Reader:
         self.licences: list[Licence] = []
         self.card = hf.Card()
         self.states: dict[str, os.stat_result] = {}
+        self.looked: dict[str, Blocks] = {}
         self.sizes: dict[str, int] = {}
         self.folders = Folders(names, alone=root.name if kind == "file" else None)
         self.references = References(sizes=self.sizes, folders=self.folders)
@@ -217,7 +213,7 @@ class _Reader:
                 self.next(opened)
         finally:
             for one in opened:
-                os.close(one.file.descriptor)
+                os.close(one.descriptor)
 
     def open(self, handle: int, name: str) -> _Opened:
         path = self.root.name if name == FILE_NAME else name
@@ -226,11 +222,13 @@ class _Reader:
             state = os.fstat(descriptor)
             self.states[name] = state
             self.sizes[name] = state.st_size
-            file = File(descriptor, state.st_size)
-            return _Opened(name, path, file, self.scanner.begin(path, descriptor))
-        except SovgateError as error:
+            reader = Reader(descriptor, state.st_size)
+            self.looked[name] = reader.blocks
+            return _Opened(name, path, File(reader), self.scanner.begin(path, reader))
+        except (SovgateError, ChangedError) as error:
             os.close(descriptor)
-            raise _placed(error, path) from error
+            told = error if isinstance(error, SovgateError) else changed()
+            raise _placed(told, path) from error
         except BaseException:
             os.close(descriptor)
             raise
@@ -239,10 +237,12 @@ class _Reader:
         one = opened[0]
         try:
             self.file(one.name, one.path, one.file, self.scanner.answer(one.look))
+            if self.looked[one.name].torn:
+                raise changed()
         except SovgateError as error:
             raise _placed(error, one.path) from error
         opened.popleft()
-        os.close(one.file.descriptor)
+        os.close(one.descriptor)
 
     def result(self) -> Inspected:
         return Inspected(
@@ -255,7 +255,7 @@ class _Reader:
             card=self.card,
             licence_files=tuple(sorted(self.licence_files)),
             licences=tuple(self.licences),
-            states=self.states,
+            files=Files(states=self.states, looked=self.looked),
         )
 
     def file(self, name: str, path: str, file: File, found: Found | None) -> None:
@@ -267,7 +267,7 @@ class _Reader:
         read = None if kind is None else tensors.read(kind, file)
         # The numbers of tensors hold no text; there are gigabytes of them.
         searched = file if read is None or read.header is None else Beginning(file, read.header)
-        inside = search(path, searched, self.states[name])
+        inside = search(path, searched, self.states[name], file.reader)
         if inside.secret is not None:
             self.secrets[name] = inside.secret
         if inside.pointer is not None:
