@@ -169,8 +169,9 @@ def zipped(*members: tuple[str, bytes]) -> bytes:
 
 
 def header(text: str) -> bytes:
-    said = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
-                       "__metadata__": {"a": text}}).encode()  # fmt: skip
+    said = json.dumps(
+        {"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}, "__metadata__": {"a": text}}
+    ).encode()
     return len(said).to_bytes(8, "little") + said + b"\0"
 
 
@@ -186,7 +187,7 @@ SHOWN = {
     "m.py": (b"import os\n", b"import re\n"),
     "w.safetensors": (header("one"), header("two")),
     "README.md": (b"---\nbase_model: a/b\n---\n", b"---\nbase_model: a/c\n---\n"),
-}  # fmt: skip
+}
 
 
 def write(root: Path, which: int) -> None:
