@@ -43,28 +43,39 @@ class Hashed:
     other: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Second:
+    """A digest beside SHA-256 of whole files: "blake2b" or "blake3", or of shards of so many bytes,
+    one after another. As it stands it asks for none.
+    """
+
+    algorithm: str = "sha256"
+    shard_size: int | None = None
+
+
+SHA256 = Second()
+
+
 def hash_files(
     root: Path,
     entries: Sequence[Entry],
     *,
     alone: bool = False,
-    algorithm: str = "sha256",
-    shard_size: int | None = None,
+    second: Second = SHA256,
     looked: Mapping[str, Blocks] | None = None,
     advance: Advance | None = None,
 ) -> dict[str, Hashed]:
     """Digests by name of files below `root`, or, `alone`, of `root` itself, the one entry.
 
-    Each file must have the size that its entry says. `advance` is called from any thread. With
-    `shard_size` (bytes) `other` holds the digests of the file's shards, one after another.
+    Each file must have the size that its entry says. `advance` is called from any thread.
     `looked` is, by name, what was read of each file before to say what is in it: where that is not
     what is hashed, the file has changed.
     Raises VerificationFailed, reasons "changed-while-reading", "not-regular"; DiskError;
-    Inconclusive where `algorithm` ("blake2b", "blake3") cannot be computed here.
+    Inconclusive where the second digest cannot be computed here.
     """
-    make = _hasher(algorithm)
-    if shard_size is not None:
-        make = partial(_Shards, make or hashlib.sha256, shard_size)
+    make = _hasher(second.algorithm)
+    if second.shard_size is not None:
+        make = partial(_Shards, make or hashlib.sha256, second.shard_size)
     reader = _Reader(make, looked, advance)
     if alone:
         with opened_model(root.parent) as handle:

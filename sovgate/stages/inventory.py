@@ -22,7 +22,7 @@ from sovgate.formats.oms import GIT_NAMES, MAX_IGNORED
 from sovgate.links import opened_model
 from sovgate.names import is_git_name
 from sovgate.records import Advance
-from sovgate.stages.hashing import hash_files
+from sovgate.stages.hashing import Second, hash_files
 
 #: How many leftovers a signature names, beside git's names and its own.
 MAX_LEFTOVERS = MAX_IGNORED - 10
@@ -237,8 +237,7 @@ def read(
         found.root,
         found.entries,
         alone=found.kind == "file",
-        algorithm=algorithm,
-        shard_size=shard_size,
+        second=Second(algorithm=algorithm, shard_size=shard_size),
         looked=looked,
         advance=advance,
     )
