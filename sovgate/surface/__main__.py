@@ -1,8 +1,8 @@
 """`python -m sovgate.surface [--check] [--release-tree DIR]`: writes what is generated.
 
 Touches actions/, action.yml, tekton/tasks/, tekton/stepactions/, patterns/central/,
-patterns/hybrid/, docs/reference/, docs/exit-codes.md, docs/floor-plan.svg and schemas/project.json
-of the checkout it lies in, or compares them and changes nothing.
+patterns/hybrid/, docs/reference/, docs/exit-codes.md, docs/floor-plan.svg, schemas/project.json and
+a part of docs/stores.md in the checkout it lies in, or compares them and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sovgate.surface import actions, patterns, project, reference, tekton
+from sovgate.surface import actions, patterns, project, reference, stores, tekton
 from sovgate.surface._verbs import commands, verbs
 from sovgate.surface.floor_plan import floor_plan
 
@@ -68,6 +68,7 @@ def _made() -> dict[str, str]:
     written = (ROOT / project.SOURCE).read_text(encoding="utf-8")
     made[project.SOURCE] = project.schema(written)
     made |= patterns.files(made[project.SOURCE])
+    made[stores.SOURCE] = stores.page((ROOT / stores.SOURCE).read_text(encoding="utf-8"))
     made["docs/reference/project.md"] = project.page(made[project.SOURCE])
     return made
 

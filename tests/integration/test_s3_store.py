@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sovgate.clouds.aws import answers, client
 from sovgate.clouds.aws.body import Body
+from sovgate.clouds.aws.profiles import PROFILES, SEAWEEDFS
 from sovgate.errors import (
     AlreadyExists,
     ConfigError,
@@ -34,6 +35,7 @@ from sovgate.records import GRADE
 from sovgate.stages.transfer import locate, put_chunk
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
+from sovgate.stores.s3 import S3Store
 from sovgate.transport import authority
 from tests import servers
 from tests.conformance.stores import put
@@ -337,6 +339,38 @@ def test_a_bucket_elsewhere_is_12(moto: str, region: str) -> None:
 def test_a_server_that_names_no_location_is_declared(seaweedfs: str) -> None:
     found = locate(at(seaweedfs), zone="eu", declared="aws:eu-central-1")
     assert (found.value, found.grade) == ("aws:eu-central-1", GRADE["declared"])
+
+
+def test_what_docs_say_was_run_on_seaweedfs_is_so(seaweedfs: str) -> None:
+    """The row of docs/stores.md; that it compares sums and keeps create-only, the suite shows."""
+    said = {
+        name: fact.says
+        for row in PROFILES
+        for name, fact in row.facts.items()
+        if fact.source == SEAWEEDFS
+    }
+    store, sdk = at(seaweedfs), servers.sdk("s3", seaweedfs)
+    assert isinstance(store, S3Store)
+    store.probe()
+    assert (said.pop("create-only"), said.pop("addressing")) == ("yes: 412", "in the path")
+    assert (said.pop("sums") == "compared") is store.checks_sums
+    assert (said.pop("location") == "no") is (store.location() is None)
+    asked = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key"}
+    bucket = servers.bucket(seaweedfs)
+    with pytest.raises(sdk.exceptions.ClientError) as caught:
+        sdk.put_object(Bucket=bucket, Key=secrets.token_hex(8), Body=b"x", **asked)
+    assert str(answers.status_of(caught.value)) in said.pop("kms")
+    locked, until = (
+        f"locked-{secrets.token_hex(8)}",
+        datetime.datetime(2090, 1, 1, tzinfo=datetime.UTC),
+    )
+    sdk.create_bucket(Bucket=locked, ObjectLockEnabledForBucket=True)
+    for mode in said.pop("lock").upper().split(", "):
+        sdk.put_object(Bucket=locked, Key=mode, Body=b"x")
+        asked = {"Mode": mode, "RetainUntilDate": until}
+        sdk.put_object_retention(Bucket=locked, Key=mode, Retention=asked)
+        assert sdk.head_object(Bucket=locked, Key=mode)["ObjectLockMode"] == mode
+    assert not said
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "HEAD"])

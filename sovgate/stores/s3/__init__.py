@@ -22,6 +22,7 @@ from sovgate.clouds.aws import answers
 from sovgate.clouds.aws import client as aws
 from sovgate.clouds.aws.body import Body
 from sovgate.clouds.aws.errors import explain
+from sovgate.clouds.aws.profiles import OTHER, Profile, profile
 from sovgate.errors import (
     AlreadyExists,
     ConfigError,
@@ -125,16 +126,20 @@ class S3Store:
         return text if self._place.catalogued else f"{text}?endpoint={self._place.url}"
 
     @cached_property
-    def _client(self) -> aws.Client:
+    def _known(self) -> Profile:
+        """What is known of the service. Of an endpoint that is not catalogued, nothing is."""
         row = self._place.declared
-        virtual = self._place.catalogued and row is not None and row.provider.startswith("aws")
+        return profile(row.provider) if self._place.catalogued and row is not None else OTHER
+
+    @cached_property
+    def _client(self) -> aws.Client:
         with self._lock:
             return aws.client(
                 "s3",
                 self._place,
                 kind=StoreError,
                 profile=self._profile,
-                path_style=not virtual or "." in self._bucket,
+                path_style=not self._known.virtual or "." in self._bucket,
                 connections=CONNECTIONS,
             )
 
@@ -169,10 +174,7 @@ class S3Store:
 
         AWS does. Elsewhere it is tried: an object of a wrong sum must not come to be.
         """
-        row = self._place.declared
-        if self._place.catalogued and row is not None and row.provider.startswith("aws"):
-            return True
-        return probing.checks_sums(self)
+        return self._known.checks_sums or probing.checks_sums(self)
 
     def there(self, name: str) -> bool:
         try:

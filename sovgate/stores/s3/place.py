@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sovgate.clouds.aws import client as aws
+from sovgate.clouds.aws.profiles import profile
 from sovgate.errors import ResidencyMismatch
 from sovgate.records import GRADE
 from sovgate.regions import Region
@@ -12,9 +13,6 @@ from sovgate.stores._api import Location
 
 if TYPE_CHECKING:
     from sovgate.stores.s3 import S3Store
-
-#: Words for a region that are not its name.
-_ALIASES = {("aws", "EU"): "eu-west-1", ("ionos", "de"): "eu-central-1"}
 
 
 def location(store: S3Store, where: aws.Endpoint) -> Location | None:
@@ -40,8 +38,8 @@ def location(store: S3Store, where: aws.Endpoint) -> Location | None:
     said = _region(row, answer.get("LocationConstraint"))
     headers = head["ResponseMetadata"]["HTTPHeaders"]
     header = _region(row, head.get("BucketRegion") or headers.get("x-amz-bucket-region"))
-    if not said and row.provider == "aws" and where.catalogued:
-        said = "us-east-1"  # null is the oldest region, at AWS itself (RULES 15)
+    if not said and where.catalogued:
+        said = profile(row.provider).nowhere  # null is the oldest region, at AWS itself (RULES 15)
     if said and header and said != header:
         raise ResidencyMismatch(
             f"{store.uri} is in two places at once",
@@ -68,4 +66,4 @@ def location(store: S3Store, where: aws.Endpoint) -> Location | None:
 
 def _region(row: Region, said: object) -> str | None:
     """The region that a word means, None for none."""
-    return _ALIASES.get((row.provider, str(said)), str(said)[:80]) if said else None
+    return profile(row.provider).regions.get(str(said), str(said)[:80]) if said else None
