@@ -63,6 +63,10 @@ class Terminated(KeyboardInterrupt):
     """Whoever runs us asked us to end. What cleans up after Ctrl-C cleans up after this too."""
 
 
+class TimedOut(KeyboardInterrupt):
+    """An alarm: the time that the run was given is over. Cleaned up after as after Ctrl-C."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Where:
     """A place in a file that a person wrote. `line` and `column` count from 1."""
@@ -251,6 +255,8 @@ def exit_of(error: BaseException) -> int:
     """The code with which a command ends by it; what is no error of ours is a defect."""
     if isinstance(error, SovgateError):
         return int(error.exit_code)
+    if isinstance(error, TimedOut):
+        return int(ExitCode.INCONCLUSIVE)
     if isinstance(error, KeyboardInterrupt):
         return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
     if isinstance(error, BrokenPipeError):

@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sovgate.errors import UsageError
+
+if TYPE_CHECKING:
+    from sovgate.deadline import Deadline
 
 # RULES 26. One pattern for model names and versions.
 RELEASE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
@@ -161,6 +164,7 @@ class Options:
     progress  None where nobody looks
     evidence  the folder of the model's evidence; None: where the project says, or beside the model
     follow_links  links in a model are followed to files below this folder; None: none is (RULES 4)
+    deadline  when it is to end; None: when it is done
     """
 
     project: Path | None = None
@@ -168,6 +172,12 @@ class Options:
     progress: Progress | None = None
     evidence: Path | None = None
     follow_links: Path | None = None
+    deadline: Deadline | None = None
+
+    @property
+    def advance(self) -> Advance | None:
+        """For what moves bytes: tells who looks, and ends it when the time is over."""
+        return self.progress if self.deadline is None else self.deadline.counting(self.progress)
 
     def expect(self, total: int) -> None:
         """How many bytes there will be, for whoever shows the progress."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sovgate import notices
-from sovgate.cli._emit import FORMATS, QUIET, VERBOSE, Report, emit, note, warn
+from sovgate.cli._emit import FORM, FORMATS, QUIET, VERBOSE, Report, emit, note, warn
 from sovgate.cli._group import write_example
 from sovgate.cli._heads import kept
 from sovgate.cli._places import PROJECT
@@ -161,6 +161,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         PROJECT.set(ctx.params.get("project"))
         form = ctx.params.get("format_", "text")
+        FORM.set(form)
         listening = notices.listening(partial(warn, form=form), partial(note, form=form))
         with kept(ctx.meta.get(_HEADS), self.path):
             with listening, _reaching(ctx):

@@ -31,6 +31,8 @@ ARTIFACT_RESULT = "MODEL_ARTIFACT_OUTPUTS"
 VERBOSE: ContextVar[bool] = ContextVar("verbose", default=False)
 #: Whether a person asked for nothing but what went wrong.
 QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+#: The form of the command's result, for what is said while it runs.
+FORM: ContextVar[str] = ContextVar("form", default="text")
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069"
     "\ufeff\ud800-\udfff\U000e0000-\U000e007f]"

@@ -1,19 +1,26 @@
-"""A progress bar on standard error, where a person is looking; silent everywhere else."""
+"""How far a command is: a bar on a terminal, a line each ten seconds in a log, or a JSON event.
+
+On standard error, and nowhere else; nothing where only errors are asked for.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from sovgate.cli._emit import QUIET
+from sovgate.cli._emit import FORM, QUIET
+from sovgate.cli._streams import say
 
 _WIDTH = 24
 #: Columns that the words beside the bar may take before it gets shorter.
 _WORDS = 52
+#: Seconds from one line of a log, or one event, to the next; and from one look at a bar to another.
+EVERY, LOOK = 10.0, 1.0
 
 
 def human_bytes(count: float) -> str:
@@ -32,41 +39,82 @@ def human_seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-class Bar:
-    """Call it with each number of bytes done, from any thread."""
+class Meter:
+    """Call it with each number of bytes done, from any thread. `zone`: where they go, or are."""
 
-    def __init__(self, label: str, total: int | None) -> None:
-        self.label, self.total, self.done = label, total, 0
-        self.started = time.monotonic()
-        self.drawn = self.started  # the first quarter of a second shows nothing
+    #: Seconds from one `tick` to the next.
+    every = EVERY
+
+    def __init__(
+        self,
+        label: str,
+        total: int | None,
+        zone: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.what, self.label = label, label if zone is None else f"{label} ({zone})"
+        self.zone, self.total, self.done = zone, total, 0
+        self.clock = clock
+        self.started = clock()
         self.lock = threading.Lock()
 
     def expect(self, total: int) -> None:
-        """For work whose size is known only after the bar began."""
-        self.total = total
+        """What is counted begins now: what was counted before it was something else."""
+        with self.lock:
+            self.total, self.done, self.started = total, 0, self.clock()
 
     def __call__(self, count: int) -> None:
         with self.lock:
             self.done += count
-            now = time.monotonic()
+
+    def rate(self, now: float) -> float:
+        """Bytes a second, since it began."""
+        return self.done / max(now - self.started, 1e-6)
+
+    def left(self, now: float) -> float | None:
+        """Seconds to the end at that rate; None where nobody can say."""
+        rate = self.rate(now)
+        return max(self.total - self.done, 0) / rate if self.total and rate else None
+
+    def tick(self) -> None:
+        """Called from a thread of its own, so that one sees too that nothing moves."""
+
+    def clear(self) -> None:
+        """It is over."""
+
+
+class Bar(Meter):
+    """One row of a terminal, drawn over and over; the first quarter of a second shows nothing."""
+
+    every = LOOK
+    drawn = float("-inf")
+
+    def __call__(self, count: int) -> None:
+        with self.lock:
+            self.done += count
+            now = self.clock()
             if now - self.drawn >= 0.1 and now - self.started >= 0.25:
-                self.drawn = now
                 self.draw(now)
 
+    def tick(self) -> None:
+        with self.lock:
+            if self.done:
+                self.draw(self.clock())
+
     def draw(self, now: float) -> None:
-        rate = self.done / max(now - self.started, 1e-6)
-        text = f"{self.label}  {human_bytes(self.done)}  {human_bytes(rate)}/s"
+        self.drawn = now
+        text = f"{self.label}  {human_bytes(self.done)}  {human_bytes(self.rate(now))}/s"
         if self.total:
             share = min(self.done / self.total, 1.0)
             width = min(_WIDTH, max(self.columns() - _WORDS, 0))
             full = int(share * width)
-            left = max(self.total - self.done, 0) / rate if rate else 0
             text = (
                 f"{self.label}  {'█' * full}{'░' * (width - full)} {share:4.0%}  "
-                f"{human_bytes(self.total)}  {human_bytes(rate)}/s  {human_seconds(left)} left"
+                f"{human_bytes(self.total)}  {human_bytes(self.rate(now))}/s"
             )
-        sys.stderr.write(f"\r\x1b[2K{text[: self.columns() - 1]}")
-        sys.stderr.flush()
+            if (left := self.left(now)) is not None:
+                text += f"  {human_seconds(left)} left"
+        self._write(text[: self.columns() - 1])
 
     @staticmethod
     def columns() -> int:
@@ -77,23 +125,73 @@ class Bar:
             return 80
 
     def clear(self) -> None:
-        sys.stderr.write("\r\x1b[2K")
-        sys.stderr.flush()
+        self._write("")
+
+    @staticmethod
+    def _write(text: str) -> None:
+        with contextlib.suppress(OSError):  # a terminal that went away ends no push
+            sys.stderr.write(f"\r\x1b[2K{text}")
+            sys.stderr.flush()
+
+
+class Lines(Meter):
+    """A line of a log each time it is looked at."""
+
+    def tick(self) -> None:
+        now = self.clock()
+        with self.lock:
+            done, rate, left = self.done, self.rate(now), self.left(now)
+        text = f"{self.label}: {human_bytes(done)}"
+        if self.total:
+            text += f" of {human_bytes(self.total)} ({min(done / self.total, 1.0):.0%})"
+        text += f", {human_bytes(rate)}/s"
+        say(text + (f", {human_seconds(left)} left\n" if left is not None else "\n"))
+
+
+class Events(Meter):
+    """The same for programs: a JSON document a line."""
+
+    def tick(self) -> None:
+        now = self.clock()
+        with self.lock:
+            rate, left = self.rate(now), self.left(now)
+            event = {
+                "event": "progress",
+                "doing": self.what,
+                "zone": self.zone,
+                "bytes": self.done,
+                "total": self.total,
+                "bytes-per-second": round(rate),
+                "seconds-left": None if left is None else round(left),
+            }
+        say(json.dumps(event) + "\n")
+
+
+def _kind() -> type[Meter]:
+    if FORM.get() == "json":
+        return Events
+    plain = os.environ.get("TERM") == "dumb" or os.environ.get("CI")
+    return Bar if sys.stderr.isatty() and not plain else Lines
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int | None = None) -> Iterator[Bar | None]:
-    """`with progress("encrypting", size) as advance:`; yields None where nobody is looking."""
-    if (
-        QUIET.get()
-        or not sys.stderr.isatty()
-        or os.environ.get("TERM") == "dumb"
-        or os.environ.get("CI")
-    ):
+def progress(label: str, zone: str | None = None) -> Iterator[Meter | None]:
+    """`with progress("pushing", "eu") as bar:`; yields None where nobody wants to know."""
+    if QUIET.get():
         yield None
         return
-    bar = Bar(label, total)
+    meter = _kind()(label, None, zone)
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(meter.every):
+            meter.tick()
+
+    thread = threading.Thread(target=look, name="progress", daemon=True)
+    thread.start()
     try:
-        yield bar
+        yield meter
     finally:
-        bar.clear()
+        over.set()
+        thread.join()
+        meter.clear()

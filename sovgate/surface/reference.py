@@ -54,6 +54,11 @@ def exit_codes() -> str:
         "`project` is the `sovgate.yaml` that the command read: `null` for none, and a list for "
         "several. Text\nhas a line `project` where the file was found above the current folder, "
         "and `projects` for several.\n"
+        "\nWhile bytes move, standard error says how far it is: one row that is drawn anew on a "
+        "terminal, a line\nevery ten seconds elsewhere, nothing with `-q`. With `--format json` "
+        "each of those lines is a JSON document\nof its own: `event` is `progress`, `doing` says "
+        "what, `zone` where, `bytes` of `total`, `bytes-per-second`\nand `seconds-left`; what "
+        "nobody knows is `null`.\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ def pull_one(
     release: Release,
     wanted: tuple[str, str | None],
     place: tuple[str, Path],
-    project: Path | None,
+    options: Options,
     form: str,
 ) -> Report:
     """`wanted`: a file's name and a range; `place`: the zone where this runs, and the output."""
@@ -28,14 +29,14 @@ def pull_one(
     streams = output == STREAM
     if streams:
         refuse_two_outputs(form)
-    with progress("pulling") as bar:
+    with progress("pulling", zone) as bar:
         done = pull_file(
             release,
             Wanted.parse(name, range_),
             zone=zone,
             output=output,
             write=write_bytes if streams else None,
-            options=Options(project=project, progress=bar),
+            options=replace(options, progress=bar),
         )
     return _report(done, release, output)
 

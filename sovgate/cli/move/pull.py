@@ -18,6 +18,8 @@ from sovgate.cli._base import (
 from sovgate.cli._emit import Report, details
 from sovgate.cli._progress import human_bytes, human_seconds, progress
 from sovgate.cli._transport import transport_options
+from sovgate.cli._within import within as limited
+from sovgate.cli._within import within_option
 from sovgate.cli.move.push import running_zone
 from sovgate.errors import UsageError
 from sovgate.records import STREAM, Options, Release
@@ -64,6 +66,7 @@ sovgate pull churn/1.4.0@sha256:9f86…0a08 --zone eu --file config.json -o -"""
     help="Only these bytes of that file, counted from 0: 0-1023 is the first KiB, 1024- the rest.",
 )
 @evidence_option
+@within_option
 @heads_option
 @transport_options
 @project_option
@@ -75,6 +78,7 @@ def command(
     file: str | None,
     range_: str | None,
     evidence: Path | None,
+    within: str | None,
     project: Path | None,
     format_: str,
 ) -> Report:
@@ -85,15 +89,17 @@ def command(
         from sovgate.cli.move._one_file import pull_one
 
         place = (running_zone(zone), output)
-        return pull_one(Release.parse(release), (file, range_), place, project, format_)
+        with limited(within, "pull") as deadline:
+            options = Options(project=project, deadline=deadline)
+            return pull_one(Release.parse(release), (file, range_), place, options, format_)
     _refuse_whole(output, range_)
 
-    with progress("pulling") as bar:
+    with limited(within, "pull") as deadline, progress("pulling", zone) as bar:
         done = pull(
             Release.parse(release),
             zone=running_zone(zone),
             output=output,
-            options=Options(project=project, evidence=evidence, progress=bar),
+            options=Options(project=project, evidence=evidence, progress=bar, deadline=deadline),
         )
     pinned = done.moved.pinned
     source = done.moved.source

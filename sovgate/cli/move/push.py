@@ -20,6 +20,8 @@ from sovgate.cli._base import (
 from sovgate.cli._emit import Report, details
 from sovgate.cli._progress import human_bytes, human_seconds, progress
 from sovgate.cli._transport import transport_options
+from sovgate.cli._within import within as limited
+from sovgate.cli._within import within_option
 from sovgate.errors import ConfigError
 from sovgate.records import Options, Release
 
@@ -57,6 +59,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
 @option("--dry-run", is_flag=True, help="Say what would cross, and write nothing.")
 @evidence_option
 @links_option
+@within_option
 @heads_option
 @transport_options
 @project_option
@@ -70,13 +73,14 @@ def command(
     dry_run: bool,
     evidence: Path | None,
     follow_links: Path | None,
+    within: str | None,
     project: Path | None,
     format_: str,
 ) -> Report:
     """Ask policy, encrypt a release, and upload it to a zone's store."""
     from sovgate.pipeline.move.push import push
 
-    with progress("pushing") as bar:
+    with limited(within, "push") as deadline, progress("pushing", to) as bar:
         done = push(
             source,
             release=Release.parse(release),
@@ -89,6 +93,7 @@ def command(
                 follow_links=follow_links,
                 dry_run=dry_run,
                 progress=bar,
+                deadline=deadline,
             ),
         )
     pinned = done.moved.pinned

@@ -17,6 +17,7 @@ from sovgate.pipeline.project import Project, require_own
 
 if TYPE_CHECKING:
     from sovgate.config import ZoneConfig
+    from sovgate.deadline import Deadline
     from sovgate.formats.transfer import Place, Transfer
     from sovgate.pipeline.decide.judge import Judged
     from sovgate.records import Release
@@ -29,17 +30,27 @@ PATIENCE = 5.0
 
 @dataclass
 class Timer:
-    """How long each step took, in seconds, in their order."""
+    """How long each step took, in seconds, in their order; none begins after the deadline."""
 
+    deadline: Deadline | None = None
     steps: list[tuple[str, float]] = field(default_factory=list)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
+        if self.deadline is not None:
+            self.deadline.begin(name)
         started = time.monotonic()
         try:
             yield
         finally:
             self.steps.append((name, time.monotonic() - started))
+        if self.deadline is not None:
+            self.deadline.end()
+
+    def keep(self) -> None:
+        """What the run is for is there: what is left only says so."""
+        if self.deadline is not None:
+            self.deadline.keep()
 
     @property
     def seconds(self) -> float:

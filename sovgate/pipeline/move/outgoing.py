@@ -116,7 +116,7 @@ def from_model(
     verified = verify_listing(model, bundle, trusted, scope)
     if verified is None or not encrypts:
         verified = verify_model(
-            model, bundle, trusted, scope, advance=options.progress, total=options.expect
+            model, bundle, trusted, scope, advance=options.advance, total=options.expect
         )
     raw = read_records(folders, verified.manifest.digest)
     documents, left_behind = select(raw, trusted, verified.manifest.digest)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import files
+from sovgate.deadline import in_time
 from sovgate.errors import UsageError, VerificationFailed, disk_error
 from sovgate.formats.auditentry import PULL_FILE
 from sovgate.formats.manifest import FILE_NAME
@@ -99,6 +100,7 @@ class _Granted:
         return (*judged.refs, ("transfer", record), *receipt, ("file", self.span.content.digest))
 
 
+@in_time
 def pull_file(
     release: Release,
     wanted: Wanted,
@@ -115,7 +117,7 @@ def pull_file(
     """
     options.refuse_dry_run("pull")
     opened = open_project(options.project)
-    timer = Timer()
+    timer = Timer(options.deadline)
     here = opened.zone(zone)
     if write is None:
         _require_place(output)
@@ -352,8 +354,8 @@ def _plaintext(granted: _Granted, span: Span, options: Options) -> Iterator[Iter
     def counted(views: Iterator[memoryview]) -> Iterator[memoryview]:
         for view in views:
             yield view
-            if options.progress is not None:
-                options.progress(len(view))
+            if options.advance is not None:
+                options.advance(len(view))
 
     get = partial(transfer.get_chunk, at.store)
     with contextlib.closing(read(opened, span, at.zone, get)) as views:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sovgate.deadline import in_time
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm
 from sovgate.pipeline.move import outgoing as outgoings
@@ -52,6 +53,7 @@ class Accepted:
     located: transfer.Located
 
 
+@in_time
 def pull(
     release: Release,
     *,
@@ -69,7 +71,7 @@ def pull(
 
     options.refuse_dry_run("pull")
     opened = open_project(options.project)
-    timer = Timer()
+    timer = Timer(options.deadline)
     here = opened.zone(zone)
     target = Target(
         output=output,
@@ -89,7 +91,7 @@ def pull(
     with timer.step("decide"):
         judged = arrived.judge(contents.UNOPENED, recorded.located)
     options.expect(arrived.manifest.total)
-    receipt, head, judged = _run(arrived, target, judged, timer, already, options.progress)
+    receipt, head, judged = _run(arrived, target, judged, timer, already, options.advance)
     source = opened.zone(record.transfer.source.zone)  # our catalogue's, not its own
     return Pulled(
         moved=Moved(
@@ -157,6 +159,7 @@ def _run(
                 accepted = _open(arrived, target, judged, advance)
         with timer.step("receipt"):
             receipt, data = _receipt(arrived, accepted, signer, head)
+            timer.keep()
             attest.add(target.evidence, "receipt", data)
         refs = (*accepted.judged.refs, ("transfer", at.record.sha256), ("receipt", receipt))
         end = note(run, "outcome", about, exit_code=0, refs=refs)

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sovgate.deadline import in_time
 from sovgate.errors import InternalError, disk_error
 from sovgate.git.ignored import keep_state_out
 from sovgate.pipeline.decide.admission import admit_unsigned
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 
 @reads_model
+@in_time
 def push(
     source: Path,
     *,
@@ -58,7 +60,7 @@ def push(
     that is there stays, and nothing half is visible.
     """
     opened = open_project(options.project)
-    timer = Timer()
+    timer = Timer(options.deadline)
     check_call(opened, release, zone, to)
     refuse_misused(opened.config)
     trusted = opened.trusted(zone)
@@ -145,7 +147,7 @@ def _run(admitted: Admitted, timer: Timer, evidence: Path, options: Options) -> 
     run = log.begin()
     refuse(judged, run, asked.about, judged.refs)
     with announced(run, asked.about, judged.refs) as head:
-        done = _deliver(admitted, timer, signer, head, options.progress)
+        done = _deliver(admitted, timer, signer, head, options.advance)
         judged = done.admitted.judged
         if asked.outgoing.root is not None:
             _keep_evidence(evidence, done)
@@ -218,6 +220,7 @@ def _deliver(
         done = transfer.publish(
             asked.store, draft, recheck, closed, signer=signer, trusted=asked.trusted
         )
+        timer.keep()
     return Delivered(
         admitted=last[-1],
         record=done.record,

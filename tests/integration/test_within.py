@@ -1,0 +1,172 @@
+"""`push --within` and `pull --within`: it ends in time, nothing half is left, a rerun finishes.
+
+The clock is the test's. No test waits for one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sovgate.cli._within import within
+from sovgate.deadline import Deadline
+from sovgate.errors import Inconclusive
+from sovgate.pipeline.move.pull import pull
+from sovgate.pipeline.move.push import push
+from sovgate.records import Options
+from tests.crossing import Crossing, make_crossing, tree
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Crossing:
+    return make_crossing(tmp_path_factory.mktemp("made") / "project")
+
+
+@pytest.fixture
+def crossing(made: Crossing, tmp_path: Path) -> Crossing:
+    shutil.copytree(made.base, tmp_path / "project")
+    return Crossing(base=tmp_path / "project", model=tmp_path / "project" / "model")
+
+
+class Jump:
+    """A clock that stands still, and is an hour on from the look at it of that number."""
+
+    def __init__(self, at: int) -> None:
+        self.looks, self.at = 0, at
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return 3600.0 * (self.looks >= self.at)
+
+
+def pushing(crossing: Crossing, deadline: Deadline) -> Callable[[], object]:
+    options = Options(project=crossing.base, deadline=deadline)
+    return lambda: push(
+        crossing.model, release=crossing.release, zone="home", to="eu", options=options
+    )
+
+
+def pulling(crossing: Crossing, deadline: Deadline) -> Callable[[], object]:
+    options = Options(project=crossing.base, deadline=deadline)
+    output = crossing.base / "pulled"
+    return lambda: pull(crossing.release, zone="eu", output=output, options=options)
+
+
+def test_whenever_the_time_is_over_a_push_shows_no_release_and_is_run_again(
+    crossing: Crossing,
+) -> None:
+    stopped = []
+    for at in range(2, 100, 3):
+        deadline = Deadline("5m", "push", clock=Jump(at))
+        try:
+            pushing(crossing, deadline)()
+        except Inconclusive as error:
+            assert (error.exit_code, error.reason) == (14, "out-of-time")
+            assert crossing.objects("releases/") == []
+            stopped.append(error.data["stopped-at"])
+        else:
+            break
+    assert "encrypt and send" in stopped
+    assert len(crossing.objects("releases/")) == 1
+    found = crossing.json("audit", "verify", "--zone", "home", code=0)
+    ends = [run["last"] for log in found["logs"] for run in log["runs"]]
+    assert {(end["kind"], end["exit"]) for end in ends} == {("outcome", 14), ("outcome", 0)}
+
+
+def test_whenever_the_time_is_over_a_pull_shows_no_model_and_is_run_again(
+    crossing: Crossing,
+) -> None:
+    crossing.push()
+    stopped = []
+    before = sorted(path.name for path in crossing.base.iterdir())
+    for at in range(2, 100, 3):
+        deadline = Deadline("5m", "pull", clock=Jump(at))
+        try:
+            pulling(crossing, deadline)()
+        except Inconclusive as error:
+            assert error.reason == "out-of-time"
+            stopped.append(error.data["stopped-at"])
+            there = sorted(path.name for path in crossing.base.iterdir())
+            assert set(there) - set(before) <= {"pulled", "pulled.evidence"}
+            if "pulled" in there:
+                assert tree(crossing.base / "pulled") == tree(crossing.model)
+        else:
+            break
+    assert "decrypt and verify" in stopped
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
+    assert len(crossing.objects("receipts/")) == 1
+
+
+class Alarm:
+    """Progress at which the alarm rings, while the thread of the command is in the middle."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def ring(self, _: int) -> None:
+        self.now = 3600.0
+        signal.raise_signal(signal.SIGALRM)
+
+
+class Ringing:
+    def __init__(self, alarm: Alarm) -> None:
+        self._alarm = alarm
+
+    def expect(self, total: int) -> None:
+        pass
+
+    def __call__(self, count: int) -> None:
+        self._alarm.ring(count)
+
+
+def test_an_alarm_ends_what_waits_and_is_written_down(crossing: Crossing) -> None:
+    alarm, before = Alarm(), signal.getsignal(signal.SIGALRM)
+    with (
+        pytest.raises(Inconclusive) as caught,
+        within("5m", "push", alarm) as deadline,
+    ):
+        options = Options(project=crossing.base, deadline=deadline, progress=Ringing(alarm))
+        push(crossing.model, release=crossing.release, zone="home", to="eu", options=options)
+    assert caught.value.data["stopped-at"] == "encrypt and send"
+    assert crossing.objects("releases/") == []
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    found = crossing.json(
+        "audit", "verify", "--zone", "home", code=14
+    )  # no head of it is elsewhere
+    assert [run["last"]["exit"] for log in found["logs"] for run in log["runs"]] == [14]
+    crossing.push()
+    crossing.pull()
+
+
+def test_an_alarm_that_comes_early_ends_nothing(crossing: Crossing) -> None:
+    alarm = Alarm()
+    with within("5m", "push", alarm) as deadline:
+        signal.raise_signal(signal.SIGALRM)
+        assert deadline is not None
+        assert not deadline.over
+
+
+@pytest.mark.parametrize("more", [("--within", "5x"), ("--within", "0s")])
+def test_a_time_that_is_none_is_said_before_anything_is_done(
+    crossing: Crossing, more: tuple[str, ...]
+) -> None:
+    before = tree(crossing.base)
+    assert crossing.push(*more, code=2)["error"]["reason"] == "bad-time"
+    assert crossing.pull(*more, code=2)["error"]["reason"] == "bad-time"
+    assert tree(crossing.base) == before
+
+
+def test_a_run_that_ends_in_time_is_as_any_other(crossing: Crossing) -> None:
+    crossing.push("--within", "2h")
+    crossing.pull("--within", "2h")
+    crossing.json(
+        "pull", "churn/1.0.0", "--zone", "eu", "--file", "empty", "-o", "e", "--within", "2h"
+    )
