@@ -6,12 +6,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-from sovgate.errors import UsageError
-
-if TYPE_CHECKING:
-    from sovgate.deadline import Deadline
+from sovgate.errors import SovgateError, UsageError
 
 # RULES 26. One pattern for model names and versions.
 RELEASE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
@@ -155,6 +152,24 @@ class Progress(Protocol):
     def expect(self, total: int) -> None: ...
 
 
+class Limit(Protocol):
+    """When a run is to end. It is told each step; `keep`: what the run is for is done."""
+
+    def begin(self, step: str) -> None: ...
+
+    def end(self) -> None: ...
+
+    def keep(self) -> None: ...
+
+    def counting(self, advance: Advance | None) -> Advance:
+        """The same, which raises when the time is over."""
+        ...
+
+    def error(self) -> SovgateError:
+        """What is said when the time is over."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What every command may be told beside its subject.
@@ -172,7 +187,7 @@ class Options:
     progress: Progress | None = None
     evidence: Path | None = None
     follow_links: Path | None = None
-    deadline: Deadline | None = None
+    deadline: Limit | None = None
 
     @property
     def advance(self) -> Advance | None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from sovgate.cli._base import option
-from sovgate.deadline import Deadline
 from sovgate.errors import TimedOut
+from sovgate.pipeline.deadline import Deadline
 
 F = TypeVar("F", bound=Callable[..., Any])
 

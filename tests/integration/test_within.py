@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from sovgate.cli._within import within
-from sovgate.deadline import Deadline
 from sovgate.errors import Inconclusive
+from sovgate.pipeline.deadline import Deadline
 from sovgate.pipeline.move.pull import pull
 from sovgate.pipeline.move.push import push
 from sovgate.records import Options

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sovgate.deadline import Deadline, in_time, seconds_of
 from sovgate.errors import ExitCode, Inconclusive, TimedOut, UsageError, exit_of
+from sovgate.pipeline.deadline import Deadline, in_time, seconds_of
 from sovgate.pipeline.move.movement import Timer
 from sovgate.records import Options
 

@@ -17,10 +17,9 @@ from sovgate.pipeline.project import Project, require_own
 
 if TYPE_CHECKING:
     from sovgate.config import ZoneConfig
-    from sovgate.deadline import Deadline
     from sovgate.formats.transfer import Place, Transfer
     from sovgate.pipeline.decide.judge import Judged
-    from sovgate.records import Release
+    from sovgate.records import Limit, Release
     from sovgate.stages.audit import Run
     from sovgate.stages.transfer import Located
 
@@ -32,7 +31,7 @@ PATIENCE = 5.0
 class Timer:
     """How long each step took, in seconds, in their order; none begins after the deadline."""
 
-    deadline: Deadline | None = None
+    deadline: Limit | None = None
     steps: list[tuple[str, float]] = field(default_factory=list)
 
     @contextlib.contextmanager

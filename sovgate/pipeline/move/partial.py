@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import files
-from sovgate.deadline import in_time
 from sovgate.errors import UsageError, VerificationFailed, disk_error
 from sovgate.formats.auditentry import PULL_FILE
 from sovgate.formats.manifest import FILE_NAME
+from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm
 from sovgate.pipeline.move import outgoing as outgoings

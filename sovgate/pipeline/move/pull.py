@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.deadline import in_time
+from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm
 from sovgate.pipeline.move import outgoing as outgoings

@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.deadline import in_time
 from sovgate.errors import InternalError, disk_error
 from sovgate.git.ignored import keep_state_out
+from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide.admission import admit_unsigned
 from sovgate.pipeline.decide.judge import confirm
 from sovgate.pipeline.drafted import drafts_beside

@@ -1,6 +1,6 @@
 """How long a run may take, which step it is at, and what is said when the time is over.
 
-Ground floor: standard library only. Asks the clock that it is given, and sets no alarm.
+Asks the clock that it is given, and sets no alarm.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from sovgate.errors import Inconclusive, TimedOut, UsageError
+from sovgate.records import Options
 
 _SPAN = re.compile(r"([1-9][0-9]{0,5})(s|m|h)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -115,9 +116,9 @@ def in_time(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except TimedOut as alarm:
-            deadline = getattr(kwargs.get("options"), "deadline", None)
-            if not isinstance(deadline, Deadline):
+            options = kwargs.get("options")
+            if not isinstance(options, Options) or options.deadline is None:
                 raise
-            raise deadline.error() from alarm
+            raise options.deadline.error() from alarm
 
     return inside
