@@ -190,6 +190,14 @@ class NotFound(StoreError):
     default_reason = "not-found"
 
 
+class StoreUnfit(SovgateError):
+    """A store that wrote, and not as it was asked to. No StoreError: whoever meets one of those
+    looks whether the bytes are there after all, and that they are heals nothing here."""
+
+    exit_code = ExitCode.STORE
+    default_reason = "store"
+
+
 class EngineError(SovgateError):
     exit_code = ExitCode.ENGINE
     default_reason = "engine"

@@ -64,6 +64,7 @@ class FaultProxy(ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.seen: list[tuple[str, str]] = []
         self.owners: list[str | None] = []
+        self.headers: list[dict[str, str]] = []
         self.targets: list[str] = []
 
     @property
@@ -95,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.seen.append((self.command, self.path))
+        self.server.headers.append({k.lower(): v for k, v in self.headers.items()})
         self.server.targets.append(self.headers.get("x-amz-target", ""))
         self.server.owners.append(self.headers.get("x-amz-expected-bucket-owner"))
         fault = next((f for f in self.server.faults if f.strikes(self.command, self.path)), None)

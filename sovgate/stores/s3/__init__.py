@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +22,6 @@ from typing import Any, BinaryIO
 from sovgate.clouds.aws import answers
 from sovgate.clouds.aws import client as aws
 from sovgate.clouds.aws.body import Body
-from sovgate.clouds.aws.errors import explain
 from sovgate.clouds.aws.profiles import OTHER, Profile, profile
 from sovgate.errors import (
     AlreadyExists,
@@ -32,7 +32,8 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.stores._api import Bytes, Location, Stat, check_name
-from sovgate.stores.s3 import place, probing
+from sovgate.stores.s3 import errors, place, probing
+from sovgate.stores.s3.kms import Encryption, encryption
 from sovgate.stores.s3.reader import Reader, keys_below
 from sovgate.uri import Uri
 
@@ -40,6 +41,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 #: Names of what is no bucket: access points, object lambdas, outposts, directory buckets of one
 #: zone and their access points.
 _NO_BUCKET = ("-s3alias", "--ol-s3", "--op-s3", "--x-s3", "--xa-s3", "--table-s3", ".mrap")
+_OPTIONS = {"endpoint", "profile", "account", "kms"}
 _CHUNK = 1024 * 1024
 #: Everything goes in one request: chunks, and documents, none of which is larger.
 MAX_WHOLE = 64 * 1024 * 1024
@@ -47,25 +49,15 @@ MAX_WHOLE = 64 * 1024 * 1024
 CONNECTIONS = 16
 #: Seconds to wait while the service says that another conditional write is under way.
 _WAITS = (0.1, 0.5, 2.0, 0)
-_READS = ("head_object", "get_object")
-_ACTIONS = {
-    "head_object": "s3:GetObject",
-    "get_object": "s3:GetObject",
-    "put_object": "s3:PutObject",
-    "delete_object": "s3:DeleteObject",
-    "list_objects_v2": "s3:ListBucket",
-    "head_bucket": "s3:ListBucket",
-    "get_bucket_location": "s3:GetBucketLocation",
-}
 
 
 def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
-    """`s3://bucket[/prefix][?endpoint=https://…&profile=NAME&account=DIGITS]`.
+    """`s3://bucket[/prefix][?endpoint=https://…&profile=NAME&account=DIGITS&kms=KEY]`.
 
     `region` is the zone's "provider:region"; its catalogued endpoint is used unless another is
     named, which makes the location `declared` at best.
     """
-    rest, options = aws.split_options(uri.rest, {"endpoint", "profile", "account"}, what="store")
+    rest, options = aws.split_options(uri.rest, _OPTIONS, what="store")
     bucket, _, prefix = rest.partition("/")
     prefix = prefix.removesuffix("/")
     if rest.startswith("arn:") or bucket.endswith(_NO_BUCKET):
@@ -91,15 +83,19 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
                 reason="bad-uri",
             ) from error
     where = aws.endpoint("s3", region, options.get("endpoint"), what="store")
-    return S3Store(
+    made = S3Store(
         bucket, prefix, where, profile=options.get("profile"), account=options.get("account")
     )
+    if "kms" in options:
+        made.encryption = encryption(options["kms"], where, made.known)
+    return made
 
 
 class S3Store:
     """`Store` on a bucket.
 
-    Needs s3:GetBucketLocation, s3:ListBucket, s3:GetObject; to write s3:PutObject.
+    Needs s3:GetBucketLocation, s3:ListBucket, s3:GetObject; to write s3:PutObject. With kms= it
+    needs kms:GenerateDataKey and kms:Decrypt on that key.
     Never s3:DeleteObject at a service that checks SHA-256.
     """
 
@@ -112,8 +108,9 @@ class S3Store:
         profile: str | None = None,
         account: str | None = None,
     ) -> None:
-        self._bucket, self._prefix, self._place = bucket, prefix, where
-        self._profile, self._account = profile, account
+        self.bucket, self._prefix, self.where = bucket, prefix, where
+        self._profile, self.account = profile, account
+        self.encryption: Encryption | None = None
         self._probed = False
         self._lock = threading.Lock()
 
@@ -122,32 +119,32 @@ class S3Store:
 
     @property
     def uri(self) -> str:
-        text = f"s3://{self._bucket}" + (f"/{self._prefix}" if self._prefix else "")
-        return text if self._place.catalogued else f"{text}?endpoint={self._place.url}"
+        text = f"s3://{self.bucket}" + (f"/{self._prefix}" if self._prefix else "")
+        return text if self.where.catalogued else f"{text}?endpoint={self.where.url}"
 
     @cached_property
-    def _known(self) -> Profile:
+    def known(self) -> Profile:
         """What is known of the service. Of an endpoint that is not catalogued, nothing is."""
-        row = self._place.declared
-        return profile(row.provider) if self._place.catalogued and row is not None else OTHER
+        row = self.where.declared
+        return profile(row.provider) if self.where.catalogued and row is not None else OTHER
 
     @cached_property
     def _client(self) -> aws.Client:
         with self._lock:
             return aws.client(
                 "s3",
-                self._place,
+                self.where,
                 kind=StoreError,
                 profile=self._profile,
-                path_style=not self._known.virtual or "." in self._bucket,
+                path_style=not self.known.virtual or "." in self.bucket,
                 connections=CONNECTIONS,
             )
 
     def call(self, operation: str, **parameters: Any) -> Any:
         """One request on the bucket; SDK exceptions pass, for whoever can tell them apart."""
-        if self._account is not None:
-            parameters["ExpectedBucketOwner"] = self._account
-        return answers.ask(self._client.sdk, operation, Bucket=self._bucket, **parameters)
+        if self.account is not None:
+            parameters["ExpectedBucketOwner"] = self.account
+        return answers.ask(self._client.sdk, operation, Bucket=self.bucket, **parameters)
 
     def key(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
@@ -155,7 +152,7 @@ class S3Store:
     # -- where it lies
 
     def location(self) -> Location | None:
-        return place.location(self, self._place)
+        return place.location(self, self.where)
 
     @property
     def grade(self) -> int:
@@ -174,7 +171,7 @@ class S3Store:
 
         AWS does. Elsewhere it is tried: an object of a wrong sum must not come to be.
         """
-        return self._known.checks_sums or probing.checks_sums(self)
+        return self.known.checks_sums or probing.checks_sums(self)
 
     def there(self, name: str) -> bool:
         try:
@@ -276,7 +273,6 @@ class S3Store:
         with self.errors("put_object", name):
             try:
                 self.conditional(
-                    "put_object",
                     Key=self.key(name),
                     Body=Body(memoryview(data)),
                     ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode("ascii"),
@@ -289,16 +285,25 @@ class S3Store:
                 self.call("delete_object", Key=self.key(name))
             raise self.damaged(name)
 
-    def conditional(self, operation: str, **parameters: Any) -> Any:
-        """A call with If-None-Match: *. Waits while another writer of the name is under way."""
+    def conditional(self, **parameters: Any) -> None:
+        """A PUT with If-None-Match: *. Waits while another writer of the name is under way."""
+        asked = {**parameters, **(self.encryption.parameters if self.encryption else {})}
         for wait in _WAITS:
             try:
-                return self.call(operation, IfNoneMatch="*", **parameters)
+                answer = self.call("put_object", IfNoneMatch="*", **asked)
             except answers.failures() as error:
                 if answers.status_of(error) != 409 or not wait:
                     raise
                 time.sleep(wait)
+            else:
+                self.encrypted_as_asked(answer)
+                return
         raise AssertionError  # pragma: no cover - the last round returns or raises
+
+    def encrypted_as_asked(self, answer: dict[str, Any]) -> None:
+        """Raises StoreUnfit, reason "not-under-key"."""
+        if self.encryption:
+            self.encryption.check(answer, f"what it wrote into {self.uri}")
 
     def settle(self, name: str, size: int, sha256: str, error: Exception) -> None:
         """After a write that was not simply taken: returns where our very bytes are there.
@@ -317,6 +322,8 @@ class S3Store:
             raise (self.taken(name) if taken else error) from error
         if not same:
             raise self.taken(name) from error
+        if self.encryption:  # the answer that would have said it was lost
+            self.encrypted_as_asked(self.call("head_object", Key=self.key(name)))
 
     def holds(self, name: str, size: int, sha256: str) -> bool:
         """Whether exactly these bytes lie under `name`, by reading them. Raises NotFound."""
@@ -331,36 +338,9 @@ class S3Store:
 
     # -- errors
 
-    @contextlib.contextmanager
-    def errors(self, operation: str, name: str = "") -> Iterator[None]:
+    def errors(self, operation: str, name: str = "") -> AbstractContextManager[None]:
         """The SDK's errors in our words, with the permission that is missing."""
-        try:
-            yield
-        except SovgateError:
-            raise
-        except answers.failures() as error:
-            code = answers.code_of(error)
-            if code == "NoSuchBucket" or (operation == "head_bucket" and code == "404"):
-                raise StoreError(
-                    f"there is no bucket {self._bucket!r} at {self._place.url}",
-                    fix="create it there, or correct the store's URI",
-                    reason="no-bucket",
-                ) from error
-            if name and (code == "NoSuchKey" or (code == "404" and operation in _READS)):
-                raise NotFound(f"{self.uri} has no {name}") from error
-            row = self._place.declared
-            partition = row.partition if row and row.partition.startswith("aws") else "aws"
-            arn = f"arn:{partition}:s3:::{self._bucket}" + (f"/{self.key(name)}" if name else "")
-            action = _ACTIONS[operation]
-            if operation == "head_object":
-                action += f" (and s3:ListBucket on arn:{partition}:s3:::{self._bucket})"
-            doing = f"{operation.replace('_', ' ')} {name or 'in'} {self.uri}"
-            told = explain(error, doing, StoreError, permission=action, resource=arn)
-            if told.reason == "access-denied":
-                # A service tells whoever may not list buckets nothing about which there are.
-                other = f" or is not of account {self._account}" if self._account else ""
-                told.why = f"{told.why}; or the bucket {self._bucket!r} does not exist{other}"
-            raise told from error
+        return errors.told(self, operation, name)
 
     def taken(self, name: str) -> AlreadyExists:
         return AlreadyExists(

@@ -1,5 +1,5 @@
 """Tries out what a service promises: create-only writes, and checked sums. Writes two objects at
-most below `.probe/`, which stay, so that no right to delete is needed.
+most below `.probe/`, and one for each key of kms=. They stay: no right to delete is needed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sovgate.errors import StoreError
 if TYPE_CHECKING:
     from sovgate.stores.s3 import S3Store
 
-_NAME, _SUM_NAME = ".probe/create-only", ".probe/checksum"
+_NAME, _KEY_NAME, _SUM_NAME = ".probe/create-only", ".probe/kms-", ".probe/checksum"
 _MOST = 1024
 
 
@@ -25,11 +25,17 @@ def create_only(store: S3Store) -> None:
     Raises StoreError, reason "not-create-only" (RULES 13).
     """
     first = b"sovgate tries create-only here: " + secrets.token_hex(8).encode()
-    if _taken(store, _NAME, first):
-        if _taken(store, _NAME, first + b"!"):
+    name = _NAME
+    if store.encryption:  # each key is tried once
+        name = _KEY_NAME + hashlib.sha256(store.encryption.key.encode()).hexdigest()[:16]
+    if _taken(store, name, first):
+        if _taken(store, name, first + b"!"):
             raise _not_create_only(store, "a second PUT with If-None-Match: * did not fail")
-        if store.fetch(_NAME, most=_MOST) != first:
+        if store.fetch(name, most=_MOST) != first:
             raise _not_create_only(store, "the second PUT failed, and yet replaced the first")
+    elif store.encryption:
+        with store.errors("head_object", name):
+            store.encrypted_as_asked(store.call("head_object", Key=store.key(name)))
 
 
 def checks_sums(store: S3Store) -> bool:
@@ -48,7 +54,6 @@ def _taken(store: S3Store, name: str, data: bytes, digest: str | None = None) ->
     with store.errors("put_object", name):
         try:
             store.conditional(
-                "put_object",
                 Key=store.key(name),
                 Body=data,
                 ChecksumSHA256=digest or _checksum(data),
@@ -56,8 +61,10 @@ def _taken(store: S3Store, name: str, data: bytes, digest: str | None = None) ->
         except answers.failures() as error:
             code, status = answers.code_of(error), answers.status_of(error)
             if code == "NotImplemented":
-                raise _not_create_only(store, "the service has no If-None-Match") from error
-            if status == 412 or (digest is not None and status == 400 and code):
+                lacks = "no If-None-Match" + (", or no SSE-KMS (kms=)" if store.encryption else "")
+                raise _not_create_only(store, f"the service has {lacks}") from error
+            of_the_sum = digest is not None and status == 400 and code
+            if status == 412 or (of_the_sum and not code.startswith("KMS.")):
                 return False
             raise
     return True
@@ -67,6 +74,7 @@ def _not_create_only(store: S3Store, why: str) -> StoreError:
     return StoreError(
         f"{store.uri} cannot promise create-only writes",
         why=why,
-        fix="use a store with conditional writes",
+        fix="use a store with conditional writes"
+        + (", or remove kms= from this one's URI" if store.encryption else ""),
         reason="not-create-only",
     )
