@@ -180,6 +180,7 @@ class Options:
     evidence  the folder of the model's evidence; None: where the project says, or beside the model
     follow_links  links in a model are followed to files below this folder; None: none is (RULES 4)
     deadline  when it is to end; None: when it is done
+    state     where a push keeps its keys until it is through; None: in the user's own state folder
     """
 
     project: Path | None = None
@@ -188,6 +189,7 @@ class Options:
     evidence: Path | None = None
     follow_links: Path | None = None
     deadline: Limit | None = None
+    state: Path | None = None
 
     @property
     def advance(self) -> Advance | None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +49,10 @@ for _name in [name for name in os.environ if name.startswith("SOVGATE_")]:
 
 # Every command that a test starts would compile all that it imports anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Keys of pushes that a test lets fail are kept where no other run finds them.
+_STATE = tempfile.mkdtemp(prefix="sovgate-state-")
+os.environ["XDG_STATE_HOME"] = _STATE
 
 # Nor what it says to AWS's SDK. The services on this machine take these credentials.
 for _name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -112,6 +118,7 @@ def pytest_collection_finish() -> None:
 def pytest_sessionfinish() -> None:
     servers.stop_all()
     forked.stop_all()
+    shutil.rmtree(_STATE, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -265,6 +265,16 @@ def evidence_option(function: F) -> F:
     )(function)
 
 
+def state_option(function: F) -> F:
+    return option(
+        "--state",
+        type=LocalPath(),
+        metavar="DIR",
+        help="Where the keys of chunks are kept until the release is written, so that a push that "
+        "ended early goes on (default: ~/.local/state/sovgate).",
+    )(function)
+
+
 def links_option(function: F) -> F:
     return option(
         "--follow-links",

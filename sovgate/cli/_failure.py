@@ -165,8 +165,9 @@ def render(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        say("\ninterrupted; nothing half is left behind, run it again\n")
         asked = error.__cause__ if isinstance(error, click.Abort) else error
+        notes = getattr(asked, "__notes__", ()) or ("nothing half is left behind, run it again",)
+        say("\n" + "".join(f"interrupted; {clean(note)}\n" for note in notes))
         return _exit_code(TERMINATED if isinstance(asked, Terminated) else INTERRUPTED)
     if isinstance(error, BrokenPipeError):
         return _exit_code(BROKEN_PIPE)

@@ -19,6 +19,7 @@ from sovgate.cli._base import (
     option,
     output_options,
     project_option,
+    state_option,
     zone_option,
 )
 from sovgate.cli._emit import Report
@@ -83,6 +84,7 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
     help="Say what would be written and what would cross, and write nothing.",
 )
 @evidence_option
+@state_option
 @links_option
 @heads_option
 @transport_options
@@ -99,6 +101,7 @@ def command(
     output: Path | None,
     dry_run: bool,
     evidence: Path | None,
+    state: Path | None,
     follow_links: Path | None,
     project: Path | None,
     format_: str,
@@ -118,6 +121,7 @@ def command(
             options=Options(
                 project=project,
                 evidence=evidence,
+                state=state,
                 follow_links=follow_links,
                 dry_run=dry_run,
                 progress=bar,

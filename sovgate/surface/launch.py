@@ -130,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
         _say(f"::error title=sovgate::{_escape(what[:500])}. this is a defect: report what it says")
         return 1
     except KeyboardInterrupt:
-        _say("interrupted; nothing half is left behind, run it again")
+        _say("interrupted; run it again")
         return 130
 
 

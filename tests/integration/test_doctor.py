@@ -19,6 +19,7 @@ from tests.crossing import Crossing, make_crossing
 @pytest.fixture
 def crossing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crossing:
     monkeypatch.delenv("SOVGATE_REQUIRE_ALL", raising=False)  # ours alone, and doctor would say so
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # so of what other tests left
     return make_crossing(tmp_path / "project")
 
 

@@ -125,6 +125,7 @@ def finishes_push(work: Path) -> None:
     assert whole_or_absent(work)
     assert not (work / ".sovgate/outbox").exists()
     assert len(at(work).objects("sequences/")) == 1
+    assert len(at(work).objects("chunks/")) == 1, "the chunk of the killed run, or the only one"
     log_is_sound(work)
     no_plaintext(work)
 

@@ -15,6 +15,7 @@ from sovgate.cli._base import (
     option,
     output_options,
     project_option,
+    state_option,
     zone_option,
 )
 from sovgate.cli._emit import Report, details
@@ -58,6 +59,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
 )
 @option("--dry-run", is_flag=True, help="Say what would cross, and write nothing.")
 @evidence_option
+@state_option
 @links_option
 @within_option
 @heads_option
@@ -72,6 +74,7 @@ def command(
     signature: Path | None,
     dry_run: bool,
     evidence: Path | None,
+    state: Path | None,
     follow_links: Path | None,
     within: str | None,
     project: Path | None,
@@ -90,6 +93,7 @@ def command(
             options=Options(
                 project=project,
                 evidence=evidence,
+                state=state,
                 follow_links=follow_links,
                 dry_run=dry_run,
                 progress=bar,
@@ -129,6 +133,9 @@ def command(
     else:
         headline = f"pushed {release_}, {size}, to zone {target.zone}"
     notes = [f"left behind: {line}" for line in done.left_behind]
+    if resumed := done.written.resumed:
+        were = "was" if resumed == 1 else "were"
+        notes.append(f"{_count(resumed, 'chunk')} {were} there already, and not sent again")
     if (later := done.written.later) and done.written.already:
         are = "is" if len(later) == 1 else "are"
         notes.append(
@@ -163,6 +170,7 @@ def command(
             "files": crossing.files,
             "bytes": crossing.bytes,
             "objects": crossing.objects,
+            "resumed": done.written.resumed,
             "crossed": crossing.crossed,
             "evidence": [{"role": role, "sha256": sha256} for role, sha256 in done.evidence],
             "left-behind": list(done.left_behind),

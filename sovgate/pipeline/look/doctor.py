@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import shlex
 import shutil
 import sys
 import time
@@ -105,6 +106,25 @@ def _machine(found: Diagnosis) -> None:
             "packages", OK, f"sovgate {__version__} and all {len(BASE)} packages that it needs"
         )
     found.run("clock", lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(clock())))
+    with found.going_on("kept keys"):
+        _kept(found)
+
+
+def _kept(found: Diagnosis) -> None:
+    """Pushes that ended early, in the default folder: keys of theirs lie there until they go on."""
+    from sovgate.pipeline.move.resuming import default_state
+
+    folder = default_state()
+    kept = [] if folder is None or not folder.is_dir() else list(folder.iterdir())
+    if kept:
+        one = len(kept) == 1
+        said = "a push keeps its" if one else f"{len(kept)} pushes keep their"
+        found.say(
+            "kept keys",
+            WARN,
+            f"{said} keys in {str(folder)!r}, since the release is not written yet",
+            f"run it again, and it goes on; or give it up: rm -r -- {shlex.quote(str(folder))}",
+        )
 
 
 def _importable(name: str) -> bool:

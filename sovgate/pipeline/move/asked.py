@@ -121,12 +121,15 @@ class Admitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
-    """What is in the store, and the word that it is there by: policy's last."""
+    """What is in the store, and the word that it is there by: policy's last. `resumed` chunks were
+    there before.
+    """
 
     admitted: Admitted
     record: transfer.Record
     already: bool
     written: transfer.Written
+    resumed: int = 0
 
 
 def ask(

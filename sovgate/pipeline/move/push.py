@@ -29,6 +29,7 @@ from sovgate.pipeline.move.movement import (
     refuse,
 )
 from sovgate.pipeline.move.results import Moved, Pushed, Size, Written
+from sovgate.pipeline.move.resuming import Keeping, keeping
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of, reads_model
@@ -82,12 +83,13 @@ def push(
     if outgoing.root is not None:
         drafts = drafts_beside(beside, outgoing.manifest.digest, options)
         asked = replace(asked, drafts=drafts)
-    admitted = _admit(asked, timer, options)
-    if options.dry_run:
-        if admitted.judged.denial is not None:
-            raise admitted.judged.denial
-        return _planned(admitted, timer)
-    return _run(admitted, timer, beside.folder, options)
+    with keeping(asked, options) as kept:
+        admitted = _admit(asked, timer, options)
+        if options.dry_run:
+            if admitted.judged.denial is not None:
+                raise admitted.judged.denial
+            return _planned(admitted, timer)
+        return _run(admitted, timer, beside.folder, kept, options)
 
 
 def _admit(asked: Asked, timer: Timer, options: Options) -> Admitted:
@@ -136,7 +138,9 @@ def _planned(admitted: Admitted, timer: Timer) -> Pushed:
     )
 
 
-def _run(admitted: Admitted, timer: Timer, evidence: Path, options: Options) -> Pushed:
+def _run(
+    admitted: Admitted, timer: Timer, evidence: Path, kept: Keeping, options: Options
+) -> Pushed:
     """From the audit intent to the outcome."""
     asked, judged = admitted.asked, admitted.judged
     options.expect(asked.outgoing.total)
@@ -147,7 +151,7 @@ def _run(admitted: Admitted, timer: Timer, evidence: Path, options: Options) -> 
     run = log.begin()
     refuse(judged, run, asked.about, judged.refs)
     with announced(run, asked.about, judged.refs) as head:
-        done = _deliver(admitted, timer, signer, head, options.advance)
+        done = _deliver(admitted, timer, signer, head, kept, options.advance)
         judged = done.admitted.judged
         if asked.outgoing.root is not None:
             _keep_evidence(evidence, done)
@@ -169,6 +173,7 @@ def _run(admitted: Admitted, timer: Timer, evidence: Path, options: Options) -> 
             record=done.record.sha256,
             audit_head=end,
             later=outgoings.later(asked.outgoing, there),
+            resumed=done.resumed,
         ),
         there=there,
     )
@@ -182,7 +187,12 @@ def _keep_state_out(base: Path) -> None:
 
 
 def _deliver(
-    admitted: Admitted, timer: Timer, signer: Signer, head: str, advance: Advance | None
+    admitted: Admitted,
+    timer: Timer,
+    signer: Signer,
+    head: str,
+    kept: Keeping,
+    advance: Advance | None,
 ) -> Delivered:
     """The chunks, policy's last word, and only then key tables and the record (RULES 44)."""
     from sovgate.stages import transfer
@@ -191,9 +201,10 @@ def _deliver(
     with timer.step("look at the store"):
         found = transfer.existing(asked.store, asked.wanted(admitted.judged), asked.trusted)
     if found is not None:
+        kept.done()
         return Delivered(admitted=admitted, record=found, already=True, written=transfer.Written())
     with timer.step("encrypt and send"):
-        written, closed = _chunks(asked, advance)
+        written, closed = _chunks(asked, signer, kept, advance)
     draft = transfer.Draft(
         release=asked.release,
         manifest=asked.outgoing.manifest.canonical(),
@@ -221,15 +232,19 @@ def _deliver(
             asked.store, draft, recheck, closed, signer=signer, trusted=asked.trusted
         )
         timer.keep()
+        kept.done()
     return Delivered(
         admitted=last[-1],
         record=done.record,
         already=done.already,
         written=written + done.written,
+        resumed=written.skipped,
     )
 
 
-def _chunks(asked: Asked, advance: Advance | None) -> tuple[transfer.Written, Callable[[], Closed]]:
+def _chunks(
+    asked: Asked, signer: Signer, kept: Keeping, advance: Advance | None
+) -> tuple[transfer.Written, Callable[[], Closed]]:
     """Bring all chunks into the store: from the model, read once, or from a copy. What makes the
     parts of them is called when policy has seen all."""
     from sovgate.formats.part import Closed
@@ -237,7 +252,7 @@ def _chunks(asked: Asked, advance: Advance | None) -> tuple[transfer.Written, Ca
 
     outgoing = asked.outgoing
     if outgoing.copy is None:
-        return _sent(asked, advance)
+        return _sent(asked, signer, kept, advance)
     copy = outgoing.copy
     parts = copy.sealed.parts
     closed = Closed(
@@ -250,27 +265,24 @@ def _chunks(asked: Asked, advance: Advance | None) -> tuple[transfer.Written, Ca
     return written, lambda: closed
 
 
-def _sent(asked: Asked, advance: Advance | None) -> tuple[transfer.Written, Callable[[], Closed]]:
+def _sent(
+    asked: Asked, signer: Signer, kept: Keeping, advance: Advance | None
+) -> tuple[transfer.Written, Callable[[], Closed]]:
     from sovgate.formats.plan import Plan
     from sovgate.formats.wrap import Context
     from sovgate.stages import transfer
-    from sovgate.stages.encrypt import Bound, close, require_no_git, send
+    from sovgate.stages.encrypt import close, require_no_git, send
 
-    manifest, root, zone = asked.outgoing.manifest, asked.outgoing.root, asked.to.name
+    manifest, root = asked.outgoing.manifest, asked.outgoing.root
     if root is None or asked.seen is None:
         raise InternalError("a push has neither a model nor an encrypted copy")
     require_no_git(manifest)
-    plan, sizes = Plan.of(manifest), []
-
-    def put(sha256: str, data: memoryview) -> None:
-        transfer.put_chunk(asked.store, sha256, data)
-        sizes.append(len(data))
-
+    plan = Plan.of(manifest)
     looked = asked.seen.looked  # what was looked into is what is hashed, and leaves
-    bound = [Bound(zone=zone, put=put)]
-    (sent,) = send(manifest, plan, root, bound, looked=looked, advance=advance)
-    context = Context(zone=zone, release=str(asked.release), manifest=manifest.digest)
-    written = transfer.Written(objects=len(sizes), bytes=sum(sizes))
+    with kept.sending(signer, plan) as bound:
+        (sent,) = send(manifest, plan, root, [bound], looked=looked, advance=advance)
+    context = Context(zone=bound.zone, release=str(asked.release), manifest=manifest.digest)
+    written = transfer.Written(objects=len(kept.sizes), bytes=sum(kept.sizes), skipped=kept.skipped)
     return written, lambda: close(sent, plan, asked.recipient, context)
 
 

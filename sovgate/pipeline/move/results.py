@@ -48,6 +48,7 @@ class Written:
 
     already  it was there before, the same and whole: only what was missing was done
     later    (role, SHA-256) of statements that lie here, and are no part of what is there
+    resumed  chunks that a run before it had sent
     """
 
     already: bool
@@ -55,6 +56,7 @@ class Written:
     record: str | None = None
     audit_head: str | None = None
     later: tuple[tuple[str, str], ...] = ()
+    resumed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,13 @@ Push, in this order (pipeline/move/push.py follows it; what is marked * is here)
  4. Policy decides, about the signed manifest, the evidence, and what a look into the files found. A
     denial is written down (`denied`), and nothing reaches the destination.
  5. An audit `intent` is durable before the first effect.
- 6. Each file is read once: hashed, encrypted, and sent chunk by chunk under new keys, which nobody
-    keeps (RULES 9). * A copy that `encrypt` made is carried as it is; a chunk that is there already
-    is passed over only by the store's own SHA-256, or read again (RULES 14): size is nothing.
- 7. The files are what was signed, and what was looked into. Else the keys are gone, and nobody can
-    open what lies in the store.
+ 6. Each file is read once: hashed, encrypted, and sent chunk by chunk. Each key is kept on this
+    machine before its chunk leaves: a further run makes that very chunk again, or another under a
+    new key (RULES 9). * A copy that `encrypt` made is carried as it is. A chunk that is there
+    already is passed over only by the store's own SHA-256, or read again (RULES 14): size is
+    nothing.
+ 7. The files are what was signed, and what was looked into. Else their keys are destroyed, and
+    nobody can open what lies in the store; a denial destroys all of them.
  8. * A sequence number is claimed, above those of all signed records (RULES 37), and once more
     just before the record.
  9. Location and key are asked again, and policy about all that is known now.
@@ -45,6 +47,7 @@ from sovgate.stages.transfer.location import Located, locate
 from sovgate.stages.transfer.objects import (
     get_chunk,
     get_object,
+    is_there,
     names_the_way_out,
     put_chunk,
     put_document,
@@ -84,6 +87,7 @@ __all__ = [
     "find_receipt",
     "get_chunk",
     "get_object",
+    "is_there",
     "locate",
     "names_the_way_out",
     "newer",

@@ -1,0 +1,263 @@
+"""Lets a push that ended early go on where it stopped: where its keys are kept, and what is said.
+
+Opens the sender's own encryption key; touches the folder of --state, and no other place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate import host, notices
+from sovgate.errors import (
+    PolicyDenied,
+    ResidencyMismatch,
+    SovgateError,
+    UsageError,
+    VerificationFailed,
+    disk_error,
+)
+from sovgate.git.ignored import work_tree
+from sovgate.records import Options, Sized
+
+if TYPE_CHECKING:
+    from sovgate.formats.plan import Plan
+    from sovgate.formats.resume import Course
+    from sovgate.keys._api import Signer
+    from sovgate.pipeline.move.asked import Asked
+    from sovgate.pipeline.project import Project
+    from sovgate.stages.encrypt import Bound
+    from sovgate.stages.encrypt.kept import Folder, KeptKeys, OwnKey
+
+
+def default_state() -> Path | None:
+    """`$XDG_STATE_HOME/sovgate`, by default ~/.local/state/sovgate; None: this user has no home."""
+    named, home = os.environ.get("XDG_STATE_HOME", ""), os.environ.get("HOME", "")
+    if named.startswith("/"):
+        return Path(named) / "sovgate"
+    home = home if home.startswith("/") else host.login_home() or ""
+    return Path(home) / ".local" / "state" / "sovgate" if home.startswith("/") else None
+
+
+class Keeping:
+    """The keys of one push, while it lasts, and how many of its chunks are in the store.
+
+    A folder that was not named is done without where it cannot be used: then a push that ends early
+    is said to start anew. One that was named has to do.
+    """
+
+    def __init__(self, asked: Asked, named: Path | None) -> None:
+        self._asked, self._named = asked, named
+        self._folder: Folder | None = None
+        self._keys: KeptKeys | None = None
+        self._chunks = 0
+        self._there: set[bytes] = set()
+        self._lock = threading.Lock()
+        self._why: str | None = None
+        #: Bytes of each chunk that this run sent; and how many an earlier one had.
+        self.sizes: list[int] = []
+        self.skipped = 0
+        self._base = named or default_state()
+        if self._base is None:
+            self._why = "this user has no home"
+        elif (inside := _inside(self._base, asked)) is not None:
+            self._refuse(inside)
+            self._base = None
+
+    def _refuse(self, error: SovgateError) -> None:
+        if self._named is not None:
+            raise error
+        self._why = error.what
+
+    @property
+    def _course(self) -> Course:
+        from sovgate.formats.resume import Course
+
+        asked = self._asked
+        return Course(
+            release=str(asked.release),
+            manifest=asked.outgoing.manifest.digest,
+            source=asked.zone.name,
+            zone=asked.to.name,
+            key_id=asked.recipient.key_id,
+            store=asked.store.uri,
+        )
+
+    @contextlib.contextmanager
+    def sending(self, signer: Signer, plan: Plan) -> Iterator[Bound]:
+        """What takes the chunks of `plan`. Where a file turns out not to be what was signed, the
+        keys of its chunks are destroyed before it is said.
+
+        Raises what sending raises; of a folder that was named DiskError, UsageError,
+        KeyServiceError.
+        """
+        from sovgate.stages.encrypt import Bound
+
+        self._chunks = plan.chunks
+        self._open(signer)
+        zone = self._asked.to.name
+        bound = Bound(zone=zone, put=self._put)
+        if self._keys is not None:
+            bound = Bound(zone=zone, put=self._put, keys=self._keys)
+        try:
+            yield bound
+        except VerificationFailed as error:
+            if self._keys is not None:
+                self._keys.forget(_spoilt(plan, error))
+            raise
+
+    def _open(self, signer: Signer) -> None:
+        from sovgate.stages.encrypt.kept import Folder, open_keys
+
+        if self._base is None or not self._chunks:
+            return
+        folder = Folder(self._base, self._course)
+        try:
+            folder.open()
+            self._folder = folder
+            own = _own(self._asked.opened, self._asked.zone.name)
+            self._keys = open_keys(folder, self._chunks, signer, own)
+        except OSError as error:
+            self._refuse(disk_error(error, f"keep keys in {str(self._base)!r}"))
+        except SovgateError as error:
+            self._refuse(error)
+
+    def _put(self, sha256: str, data: memoryview) -> None:
+        """RULES 14: a chunk that an earlier run made is passed over by the store's own SHA-256, or
+        read again there."""
+        from sovgate.formats.transfer import chunk_name
+        from sovgate.stages import transfer
+
+        digest, store = bytes.fromhex(sha256), self._asked.store
+        sized = Sized(sha256=sha256, size=len(data))
+        made = self._keys is not None and digest in self._keys.earlier
+        there = made and transfer.is_there(store, chunk_name(sha256), sized)
+        if not there:
+            transfer.put_chunk(store, sha256, data)
+        with self._lock:
+            self._there.add(digest)
+            if there:
+                self.skipped += 1
+            else:
+                self.sizes.append(len(data))
+
+    def done(self) -> None:
+        """The record is in the store: nothing is to be gone on with."""
+        self._there.clear()
+        self.destroy()
+
+    def destroy(self) -> None:
+        """Whatever is kept for this push, unless another run of it is under way here."""
+        from sovgate.stages.encrypt.kept import Folder
+
+        self._close_keys()
+        if self._base is None or not os.path.lexists(self._base / self._course.name):
+            return
+        folder = self._folder or Folder(self._base, self._course)
+        try:
+            if self._folder is None:
+                folder.open()
+                self._folder = folder
+            folder.destroy()
+        except (OSError, SovgateError) as error:
+            if getattr(error, "reason", "") != "in-use":
+                notices.note(f"remove {str(folder.path)!r}: keys that nobody needs are kept there")
+
+    def tell(self, error: SovgateError | KeyboardInterrupt, *, gone: bool = False) -> None:
+        """Add to an error what of this push is in the store, and what a further run does."""
+        words = self._words(gone)
+        if words is None:
+            return
+        if isinstance(error, SovgateError):
+            error.details = (*error.details, words)
+        else:
+            error.add_note(f"run it again: {words}")
+
+    def _words(self, gone: bool) -> str | None:
+        kept, maybe = frozenset[bytes](), frozenset[bytes]()
+        if self._keys is not None and not gone:
+            kept = self._keys.digests
+            maybe = (self._keys.earlier & kept) - self._there  # not come to in this run
+        count = len(self._there) + len(maybe)
+        if not count:
+            return None
+        upto = "up to " if maybe else ""
+        said = f"{upto}{count} of {self._chunks} chunks are in the store, and "
+        if not kept:
+            why = "" if gone or self._why is None else f" (they were not kept: {self._why})"
+            again = "" if gone else "; the next run sends all of it anew"
+            return f"{said}open for nobody: their keys are gone{why}{again}"
+        lost = len(self._there - kept)
+        failed = f", and {lost} whose keys could not be kept" if lost else ""
+        return (
+            f"{said}open for nobody until the release is written; their keys are kept in "
+            f"{str(self._base)!r}, and a run that has it sends only what is missing{failed}"
+        )
+
+    def _close_keys(self) -> None:
+        if self._keys is not None:
+            self._keys.close()
+
+    def close(self) -> None:
+        self._close_keys()
+        if self._folder is not None:
+            self._folder.close()
+
+
+@contextlib.contextmanager
+def keeping(asked: Asked, options: Options) -> Iterator[Keeping]:
+    """For the time of a push: a denial destroys the keys, and any other end says what stays.
+
+    Raises UsageError, reason "state-inside", and what happens within.
+    """
+    one = Keeping(asked, options.state)
+    try:
+        yield one
+    except (PolicyDenied, ResidencyMismatch) as denial:  # engines and stores that are away are not
+        if not options.dry_run:
+            one.destroy()
+        one.tell(denial, gone=True)
+        raise
+    except (SovgateError, KeyboardInterrupt) as error:
+        one.tell(error)
+        raise
+    finally:
+        one.close()
+
+
+def _own(opened: Project, zone: str) -> OwnKey | None:
+    """The sender's own encryption key, if it can open what it wraps. Raises as `recipient` does."""
+    from sovgate.stages.encrypt.kept import OwnKey
+
+    if opened.zone(zone).keys.encrypt is None:
+        return None
+    return OwnKey(recipient=opened.recipient(zone), identity=lambda: opened.identity(zone))
+
+
+def _spoilt(plan: Plan, error: VerificationFailed) -> list[int]:
+    """The places of the chunks of the file that the error names; of all files, if it names none."""
+    name = error.data.get("file")
+    if name is None or [content.name for content in plan.contents] == ["."]:
+        return list(range(plan.chunks))
+    units = [unit for unit in plan.units if name in {content.name for content in unit.contents}]
+    return [place for unit in units for place in range(unit.first, unit.after)]
+
+
+def _inside(base: Path, asked: Asked) -> UsageError | None:
+    """Why keys may not be kept there: whoever gets the model or the project would get them too."""
+    project, real = asked.opened.base, Path(os.path.realpath(base))
+    tree, root = work_tree(project), asked.outgoing.root
+    for what, folder in (("model", root), ("project", project), ("repository", tree)):
+        if folder is not None and real.is_relative_to(os.path.realpath(folder)):
+            return UsageError(
+                f"{str(base)!r} lies in the {what}",
+                why="keys that open what is in the store would be where the "
+                f"{what} is read, copied and kept",
+                fix="name a folder elsewhere with --state, e.g. --state /var/lib/sovgate",
+                reason="state-inside",
+            )
+    return None

@@ -1,0 +1,301 @@
+"""Keeps the keys of what a push sends, in a private folder on this machine, until it is through.
+
+Touches that folder and no other place. What lies there is used only where this zone's key signed
+its header for this very push, and never but to make the same chunk again (RULES 9, 31).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hmac
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sovgate.errors import DiskError, KeyServiceError, SovgateError, UsageError, disk_error
+from sovgate.files import OPEN_DIR, open_below, read_descriptor, replace_at
+from sovgate.formats import chunk, wrap
+from sovgate.formats.resume import (
+    ENTRY_SIZE,
+    MAX_HEADER,
+    Course,
+    Entry,
+    Header,
+    Signed,
+    signed_bytes,
+)
+from sovgate.formats.wrap import Wrapped
+from sovgate.stages.trust import checked_signature
+
+if TYPE_CHECKING:
+    from sovgate.keys._api import Identity, Recipient, Signer
+
+HEADER, OUTBOX, ENTRIES = "header.json", "outbox.key", "entries"
+_TRIES = 16
+#: Synced without the file's times, where the system can.
+_sync = getattr(os, "fdatasync", os.fsync)
+
+_IN_THE_WAY = frozenset({errno.ELOOP, errno.EMLINK, errno.ENOTDIR})
+
+
+class Folder:
+    """A push's own folder below `base`, private and locked from `open` to `close`.
+
+    It is this user's, 0700, and no link, whatever lay there: its name tells which push it is for.
+    """
+
+    def __init__(self, base: Path, course: Course) -> None:
+        self.path, self._base = base / course.name, base
+        self.course = course
+        self._above = self.handle = -1
+
+    def open(self) -> None:
+        """Make it where it is not there, and lock it.
+
+        Raises DiskError ("unsafe-state" where another user's folder or a link is in the way, and
+        those of the system), UsageError ("in-use": another run of this push holds it).
+        """
+        try:
+            self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._above = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            for _ in range(_TRIES):
+                if self._claim():
+                    os.fsync(self._above)
+                    return
+            raise self._in_use()
+        except OSError as error:
+            self.close()
+            if error.errno in _IN_THE_WAY and os.path.lexists(self.path):
+                raise self._unsafe() from error
+            raise disk_error(error, f"keep keys in {str(self._base)!r}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _claim(self) -> bool:
+        """False where another run removed it between two steps."""
+        name = self.course.name
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=self._above)
+        try:
+            self.handle = os.open(name, OPEN_DIR, dir_fd=self._above)
+        except FileNotFoundError:
+            return False
+        state = os.fstat(self.handle)
+        if state.st_uid != os.geteuid() or state.st_mode & 0o077:
+            raise self._unsafe()
+        try:
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            there = os.stat(name, dir_fd=self._above, follow_symlinks=False)
+        except BlockingIOError as error:
+            raise self._in_use() from error
+        except FileNotFoundError:
+            there = None
+        if there is not None and os.path.samestat(state, there):
+            return True
+        handle, self.handle = self.handle, -1
+        os.close(handle)
+        return False
+
+    def _unsafe(self) -> DiskError:
+        return DiskError(
+            f"{str(self.path)!r} is not a private folder of this user",
+            why="keys would lie there where others reach them",
+            fix="remove it, or name another folder with --state",
+            reason="unsafe-state",
+        )
+
+    def _in_use(self) -> UsageError:
+        return UsageError(
+            f"another push of {self.course.release} to zone {self.course.zone} is under way here",
+            fix="let it finish, and run this again",
+            reason="in-use",
+        )
+
+    def close(self) -> None:
+        for name in ("handle", "_above"):
+            handle = getattr(self, name)
+            setattr(self, name, -1)
+            if handle >= 0:
+                os.close(handle)
+
+    def destroy(self) -> None:
+        """Remove all of it: keys first, so that no end in between leaves one that opens.
+
+        Raises OSError.
+        """
+        self.clear()
+        os.rmdir(self.course.name, dir_fd=self._above)
+        os.fsync(self._above)
+
+    def clear(self) -> None:
+        """The header last. Raises OSError."""
+        names = os.listdir(self.handle)  # noqa: PTH208 (a handle is no path)
+        for name in sorted(names, key=lambda name: name == HEADER):
+            os.unlink(name, dir_fd=self.handle)
+        os.fsync(self.handle)
+
+    def read(self, name: str, most: int) -> bytes:
+        """Raises OSError, VerificationFailed (no regular file, too large)."""
+        return read_descriptor(open_below(self.handle, name), most=most, what=f"file {name!r}")
+
+
+def open_keys(folder: Folder, chunks: int, signer: Signer, own: OwnKey | None) -> KeptKeys:
+    """The keys that an earlier run of this push kept, and room for those of this one.
+
+    What is not authentic for this very push is no earlier run's, and is replaced: a header of
+    another key or push, an outbox key that is not the header's, an entry that does not open for
+    its place. `own` None: the outbox key is a file. Raises OSError, KeyServiceError.
+    """
+    found = _earlier(folder, chunks, signer, own)
+    header, outbox, entries = found or _anew(folder, chunks, signer, own)
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    return KeptKeys(os.open(ENTRIES, flags, dir_fd=folder.handle), outbox, header, entries)
+
+
+def _earlier(
+    folder: Folder, chunks: int, signer: Signer, own: OwnKey | None
+) -> tuple[bytes, bytes, dict[int, Entry]] | None:
+    try:
+        signed = Signed.parse(folder.read(HEADER, MAX_HEADER))
+        signer.public_key.verify(signed_bytes(signed.header), signed.signature)
+        header = Header.parse(signed.header)
+        if header.course != folder.course or (header.recipient is None) != (own is None):
+            return None
+        if header.recipient is None or own is None:
+            outbox = folder.read(OUTBOX, wrap.KEY_SIZE)
+        else:
+            outbox = own.unwrap(header.recipient, folder.course.context())
+        data = folder.read(ENTRIES, chunks * ENTRY_SIZE)
+    except (SovgateError, FileNotFoundError):
+        return None
+    if len(outbox) != wrap.KEY_SIZE or not wrap.committed(outbox, header.commit):
+        return None
+    if len(data) != chunks * ENTRY_SIZE:
+        return None
+    entries: dict[int, Entry] = {}
+    for place in range(chunks):
+        one = data[place * ENTRY_SIZE : (place + 1) * ENTRY_SIZE]
+        if any(one) and (entry := Entry.opened(one, outbox, header.digest, place)) is not None:
+            entries[place] = entry
+    # Only whoever has the outbox key could have done this; a key for two places encrypts nothing.
+    if len({entry.key for entry in entries.values()}) != len(entries):
+        return None
+    return header.digest, outbox, entries
+
+
+def _anew(
+    folder: Folder, chunks: int, signer: Signer, own: OwnKey | None
+) -> tuple[bytes, bytes, dict[int, Entry]]:
+    """The entries first go, and come last: none stands under a header that is not its own."""
+    folder.clear()
+    outbox = chunk.new_key()
+    wrapped = None if own is None else own.wrap(outbox, folder.course.context())
+    header = Header(course=folder.course, commit=wrap.commit(outbox), recipient=wrapped)
+    signature = checked_signature(signer, signed_bytes(header.canonical()))
+    signed = Signed(header=header.canonical(), signature=signature)
+    if wrapped is None:
+        replace_at(folder.handle, OUTBOX, outbox, mode=0o600)
+    replace_at(folder.handle, HEADER, signed.canonical(), mode=0o600)
+    # Room for all of them now: a disk that fills up later stops no entry.
+    replace_at(folder.handle, ENTRIES, bytes(chunks * ENTRY_SIZE), mode=0o600)
+    return header.digest, outbox, {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnKey:
+    """The sender's own encryption key. `identity` is opened only where something is to be opened.
+
+    It wraps the outbox key for a context that no release key has.
+    """
+
+    recipient: Recipient
+    identity: Callable[[], Identity]
+
+    def wrap(self, key: bytes, context: bytes) -> Wrapped:
+        return Wrapped(
+            key_id=self.recipient.key_id,
+            algorithm=self.recipient.algorithm,
+            wrapped=self.recipient.wrap(key, context),
+            commit=wrap.commit(key),
+        )
+
+    def unwrap(self, wrapped: Wrapped, context: bytes) -> bytes:
+        """Raises KeyServiceError, VerificationFailed."""
+        identity = self.identity()
+        if (identity.key_id, identity.algorithm) != (wrapped.key_id, wrapped.algorithm):
+            raise KeyServiceError("the outbox key was wrapped by another key", reason="wrong-key")
+        return identity.unwrap(wrapped.wrapped, context)
+
+
+class KeptKeys:
+    """`sending.Keys` that outlive the run. Holds secrets: has no repr of its own.
+
+    An entry is on the disk before its chunk may leave. Where one cannot be written the chunk
+    leaves all the same, and the next run encrypts it anew: `failed` says why.
+    """
+
+    def __init__(
+        self, descriptor: int, outbox: bytes, header: bytes, entries: dict[int, Entry]
+    ) -> None:
+        self._descriptor, self._outbox, self._header = descriptor, outbox, header
+        self._entries = entries
+        #: Digests of chunks that an earlier run made, and may have sent.
+        self.earlier = frozenset(entry.digest for entry in entries.values())
+        self._new: dict[int, tuple[bytes, bytes]] = {}
+        self.failed: OSError | None = None
+
+    def take(self, place: int) -> tuple[bytes, bytes]:
+        entry = self._entries.get(place)
+        if entry is not None:
+            return entry.key, entry.iv
+        self._new[place] = chunk.new_key(), chunk.new_iv()
+        return self._new[place]
+
+    def sealed(self, place: int, digest: bytes) -> bool:
+        entry = self._entries.get(place)
+        if entry is None:
+            key, iv = self._new.pop(place)
+            self._write(place, Entry(key=key, iv=iv, digest=digest))
+            return True
+        if hmac.compare_digest(entry.digest, digest):
+            return True
+        self.forget([place])
+        return False
+
+    def _write(self, place: int, entry: Entry) -> None:
+        try:
+            data = entry.sealed(self._outbox, self._header, place)
+            os.pwrite(self._descriptor, data, place * ENTRY_SIZE)
+            _sync(self._descriptor)
+        except OSError as error:
+            self.failed = error
+        else:
+            self._entries[place] = entry
+
+    def forget(self, places: Iterable[int]) -> None:
+        """Destroy the entries of these places, on the disk first. Raises DiskError."""
+        gone = [place for place in places if place in self._entries]
+        try:
+            for place in gone:
+                os.pwrite(self._descriptor, bytes(ENTRY_SIZE), place * ENTRY_SIZE)
+            if gone:
+                _sync(self._descriptor)
+        except OSError as error:
+            raise disk_error(error, "destroy a key that is not to be used again") from error
+        for place in gone:
+            del self._entries[place]
+
+    @property
+    def digests(self) -> frozenset[bytes]:
+        """Of the chunks whose keys are kept."""
+        return frozenset(entry.digest for entry in self._entries.values())
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -1,0 +1,426 @@
+"""A push that ended early goes on where it stopped: what is sent twice is counted, and is nothing.
+
+The store is a folder, so what reached it are its files; chunks are small here, so that a model has
+many of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from sovgate.errors import (
+    DiskError,
+    PolicyDenied,
+    ResidencyMismatch,
+    SovgateError,
+    StoreError,
+    UsageError,
+    VerificationFailed,
+)
+from sovgate.formats import chunk
+from sovgate.pipeline.move.push import push
+from sovgate.pipeline.move.results import Pushed
+from sovgate.records import Options, Release
+from sovgate.stages import transfer
+from sovgate.stages.encrypt.kept import Folder
+from sovgate.stores.file import FileStore
+from tests.crossing import Crossing, make_crossing, tree
+from tests.effort import some
+
+SIZE = 4096
+FILES = {f"w{at}.bin": random.Random(at).randbytes(3 * SIZE + at) for at in range(3)} | {
+    "config.json": b"{}",
+    "twin.json": b"{}",
+    "empty": b"",
+}
+#: Four of each file of weights, but for w0, which is three; and a pack.
+CHUNKS = 12
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_crossing(tmp_path_factory.mktemp("made") / "project", FILES).base
+
+
+@pytest.fixture
+def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crossing:
+    monkeypatch.setattr(chunk, "SIZE", SIZE)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    base = shutil.copytree(made, tmp_path / "project")
+    return Crossing(base=base, model=base / "model")
+
+
+@dataclass
+class Stop:
+    """Progress that ends the run at its n-th word, as a signal or a fault there would."""
+
+    after: int
+    error: BaseException = field(default_factory=KeyboardInterrupt)
+
+    def __call__(self, _count: int) -> None:
+        self.after -= 1
+        if self.after < 0:
+            raise self.error
+
+    def expect(self, _total: int) -> None: ...
+
+
+def run(work: Crossing, stop: Stop | None = None, state: Path | None = None) -> Pushed:
+    options = Options(project=work.base, progress=stop, state=state)
+    return push(work.model, release=work.release, zone="home", to="eu", options=options)
+
+
+def states(work: Crossing) -> list[Path]:
+    folder = work.base.parent / "state" / "sovgate"
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def chunks(work: Crossing) -> dict[str, bytes]:
+    return tree(work.base / "eu-store" / "chunks") if work.objects("chunks/") else {}
+
+
+def opens(work: Crossing) -> None:
+    work.pull()
+    assert tree(work.base / "pulled") == FILES
+
+
+@pytest.mark.parametrize("after", some(range(CHUNKS + 1), by="resumed"))
+def test_a_push_that_was_interrupted_anywhere_sends_only_what_is_missing(
+    work: Crossing, after: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt) as told:
+        run(work, Stop(after))
+    there = chunks(work)
+    said = " ".join(getattr(told.value, "__notes__", ()))
+    if there:
+        assert f"run it again: {len(there)} of {CHUNKS} chunks are in the store" in said
+        assert "open for nobody until the release is written" in said
+        assert len(states(work)) == 1
+    done = run(work)
+    assert done.written.resumed == len(there)
+    assert len(chunks(work)) == CHUNKS
+    assert there.items() <= chunks(work).items()
+    assert states(work) == []
+    opens(work)
+
+
+def test_a_push_that_is_interrupted_again_and_again_comes_to_its_end(work: Crossing) -> None:
+    for after in range(3, 12, 2):
+        with pytest.raises(KeyboardInterrupt):
+            run(work, Stop(after))
+    assert len(states(work)) == 1
+    run(work)
+    assert len(chunks(work)) == CHUNKS
+    opens(work)
+
+
+class Counting:
+    """The store's `put`, counted; from the n-th chunk on it fails, before or after the write."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bytes, self.fails, self.written = 0, 10_000, False
+        real = FileStore.put
+
+        def put(store: FileStore, name: str, data: bytes, *, sha256: str) -> None:
+            if name.startswith("chunks/"):
+                self.fails -= 1
+                if self.fails < 0 and not self.written:
+                    raise StoreError("the credentials have expired", reason="expired")
+                self.bytes += len(data)
+            real(store, name, data, sha256=sha256)
+            if self.fails < 0 and name.startswith("chunks/"):
+                raise StoreError("the network is gone", reason="network")
+
+        monkeypatch.setattr(FileStore, "put", put)
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["expired", "lost-reply"])
+def test_the_bytes_that_reach_the_store_in_two_runs_are_those_of_one(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    store = Counting(monkeypatch)
+    store.fails, store.written = 5, written
+    if written:  # the object is there: the answer alone was lost, and it is read again
+        run(work)
+    else:
+        with pytest.raises(StoreError) as error:
+            run(work)
+        (said,) = error.value.details
+        assert f"5 of {CHUNKS} chunks are in the store, and open for nobody until" in said
+        store.fails = 10_000
+        run(work)
+    total = sum(len(FILES[f"w{at}.bin"]) for at in range(3)) + 2
+    assert store.bytes == total + CHUNKS * chunk.OVERHEAD
+    opens(work)
+
+
+def test_rule_14_what_is_there_is_read_again(work: Crossing) -> None:
+    """A folder keeps no digests."""
+    with pytest.raises(KeyboardInterrupt):
+        run(work, Stop(6))
+    path = next((work.base / "eu-store" / "chunks").rglob("*/*"))
+    data = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(StoreError) as error:
+        run(work)
+    assert error.value.reason == "damaged-object"
+    path.unlink()
+    run(work)
+    opens(work)
+
+
+def test_rule_9_a_file_that_is_not_what_was_signed_loses_its_keys_and_no_other_does(
+    work: Crossing,
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(work, Stop(CHUNKS))
+    before = chunks(work)
+    path = work.model / "w1.bin"
+    path.write_bytes(FILES["w1.bin"][:-1] + b"?")
+    with pytest.raises(VerificationFailed) as error:
+        run(work)
+    assert error.value.reason == "digest-mismatch"
+    assert "w1.bin" in error.value.what
+    assert error.value.data["file"] == "w1.bin"
+    entries = (states(work)[0] / "entries").read_bytes()
+    size = len(entries) // CHUNKS
+    gone = [at for at in range(CHUNKS) if not any(entries[at * size : (at + 1) * size])]
+    assert len(gone) == 4
+    path.write_bytes(FILES["w1.bin"])
+    done = run(work)
+    assert done.written.resumed == len(before) - 4
+    record = transfer.read_record(work.store, work.release, _trusted(work))
+    assert record is not None
+    used = {one.sha256 for one in transfer.chunks_of(work.store, record.transfer)}
+    assert len(used & {Path(name).name for name in before}) == CHUNKS - 4
+    opens(work)
+
+
+def test_a_model_that_is_one_file_loses_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk, "SIZE", SIZE)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    work = make_crossing(tmp_path / "project", FILES["w2.bin"])
+    with pytest.raises(KeyboardInterrupt):
+        run(work, Stop(2))
+    work.model.write_bytes(FILES["w2.bin"][:-1] + b"?")
+    with pytest.raises(VerificationFailed):
+        run(work)
+    assert not any((states(work)[0] / "entries").read_bytes())
+    work.model.write_bytes(FILES["w2.bin"])
+    assert run(work).written.resumed == 0
+
+
+def _trusted(work: Crossing):  # type: ignore[no-untyped-def]
+    from sovgate.pipeline.project import open_project
+
+    return open_project(work.base).trusted()
+
+
+def test_rule_44_a_denial_destroys_what_was_kept(work: Crossing) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(work, Stop(6))
+    first = chunks(work)
+    work.edit("weights: {allow: [home -> eu]}", "weights: {allow: []}")
+    with pytest.raises(PolicyDenied):
+        push(
+            work.model,
+            release=work.release,
+            zone="home",
+            to="eu",
+            options=Options(project=work.base, dry_run=True),
+        )
+    assert len(states(work)) == 1, "a dry run changes nothing"
+    with pytest.raises(PolicyDenied):
+        run(work)
+    assert states(work) == []
+    work.edit("weights: {allow: []}", "weights: {allow: [home -> eu]}")
+    assert run(work).written.resumed == 0
+    assert len(chunks(work)) == CHUNKS + len(first)
+    opens(work)
+
+
+@pytest.mark.parametrize("error", [PolicyDenied("no"), ResidencyMismatch("elsewhere")])
+def test_rule_44_so_does_one_when_all_is_sent(work: Crossing, error: SovgateError) -> None:
+    with pytest.raises(type(error)) as denied:
+        run(work, Stop(5, error))
+    assert states(work) == []
+    (said,) = denied.value.details
+    assert f"of {CHUNKS} chunks are in the store, and open for nobody: their keys are gone" in said
+    assert "next run" not in said
+
+
+def test_a_state_of_a_release_that_was_written_is_of_no_use(work: Crossing, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(work, Stop(6))
+    (state,) = states(work)
+    shutil.copytree(state, tmp_path / "copy")
+    run(work)
+    shutil.copytree(tmp_path / "copy", state)
+    assert run(work).written.already
+    assert states(work) == []
+
+
+def test_another_release_of_the_model_shares_no_chunk(work: Crossing) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(work, Stop(8))
+    first = chunks(work)
+    options = Options(project=work.base)
+    release = Release(model="churn", version="1.0.1")
+    made = push(work.model, release=release, zone="home", to="eu", options=options)
+    assert made.written.resumed == 0
+    assert len(states(work)) == 1
+    assert len(chunks(work)) == CHUNKS + len(first)
+
+
+# -- where it is kept
+
+
+@pytest.mark.parametrize("inside", ["project", "model"])
+def test_keys_are_not_kept_in_project_or_model(work: Crossing, inside: str) -> None:
+    state = (work.base if inside == "project" else work.model) / "state"
+    with pytest.raises(UsageError) as error:
+        run(work, state=state)
+    assert error.value.reason == "state-inside"
+    assert f"in the {inside}" in error.value.what
+    assert not state.exists()
+
+
+def test_nor_in_the_repository_around_it(work: Crossing) -> None:
+    (work.base.parent / ".git").mkdir()
+    with pytest.raises(UsageError, match="lies in the repository"):
+        run(work, state=work.base.parent / "elsewhere")
+    assert run(work).written.record, "the default folder is done without"
+
+
+def test_a_folder_that_was_named_is_used(work: Crossing, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(work, Stop(6), state=tmp_path / "volume" / "state")
+    assert states(work) == []
+    assert len(list((tmp_path / "volume" / "state").iterdir())) == 1
+    there = len(chunks(work))
+    code, said = work.run(
+        *("push", "model", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"),
+        *("--state", tmp_path / "volume" / "state"),
+    )
+    assert code == 0, said
+    assert f"{there} chunks were there already, and not sent again" in said
+    assert len(chunks(work)) == CHUNKS
+
+
+def test_a_folder_that_was_named_has_to_do(work: Crossing, tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("")
+    with pytest.raises(DiskError):
+        run(work, state=tmp_path / "a file")
+    assert chunks(work) == {}
+
+
+def test_without_a_folder_it_is_said_that_the_next_run_starts_anew(
+    work: Crossing, tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("a file where the folder would be")
+    with pytest.raises(KeyboardInterrupt) as told:
+        run(work, Stop(6))
+    (said,) = told.value.__notes__
+    assert "open for nobody: their keys are gone" in said
+    assert "the next run sends all of it anew" in said
+    assert "they were not kept: " in said
+    run(work)
+    opens(work)
+
+
+def test_rule_9_two_runs_at_once_share_no_key(work: Crossing) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(work, Stop(6))
+    (state,) = states(work)
+    entries = (state / "entries").read_bytes()
+    other = Folder(state.parent, _course(state))
+    other.open()
+    try:
+        with pytest.raises(UsageError) as error:
+            run(work, state=state.parent)
+        assert error.value.reason == "in-use"
+        assert run(work).written.resumed == 0
+        assert (state / "entries").read_bytes() == entries, "that of the other run"
+    finally:
+        other.close()
+    opens(work)
+
+
+def _course(state: Path):  # type: ignore[no-untyped-def]
+    from sovgate.formats.resume import Header, Signed
+
+    return Header.parse(Signed.parse((state / "header.json").read_bytes()).header).course
+
+
+def test_a_disk_that_fills_up_stops_no_push(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(KeyboardInterrupt) as told:
+            run(work, Stop(6))
+    assert "the next run sends all of it anew" in told.value.__notes__[0]
+    run(work)
+    opens(work)
+
+
+def test_doctor_says_what_is_kept_and_how_to_remove_it(work: Crossing) -> None:
+    def told() -> list[dict[str, str]]:
+        checks = work.json("doctor", "--offline")["checks"]
+        return [check for check in checks if check["name"] == "kept keys"]
+
+    assert told() == []
+    with pytest.raises(KeyboardInterrupt):
+        run(work, Stop(6))
+    (check,) = told()
+    assert check["status"] == "warn"
+    assert "a push keeps its keys in" in check["detail"]
+    shutil.rmtree(str(check["fix"]).rpartition("rm -r -- ")[2])
+    assert told() == []
+    assert run(work).written.resumed == 0
+
+
+# -- what is said
+
+
+def test_a_command_that_is_interrupted_says_what_is_there(
+    work: Crossing, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sovgate.cli._failure import render
+
+    told = KeyboardInterrupt()
+    told.add_note("run it again: 3 of 12 chunks are in the store")
+    assert render(told, []) == 130
+    assert capsys.readouterr().err.strip() == (
+        "interrupted; run it again: 3 of 12 chunks are in the store"
+    )
+    assert render(KeyboardInterrupt(), []) == 130
+    assert "interrupted; nothing half is left behind, run it again" in capsys.readouterr().err
+
+
+def test_an_error_says_it_to_programs_too(work: Crossing, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Counting(monkeypatch)
+    store.fails = 4
+    said = work.push(code=21)
+    folder = str(work.base.parent / "state" / "sovgate")
+    assert said["error"]["details"] == [
+        f"4 of {CHUNKS} chunks are in the store, and open for nobody until the release is written; "
+        f"their keys are kept in {folder!r}, and a run that has it sends only what is missing"
+    ]
+    store.fails = 10_000
+    assert work.push()["resumed"] == 4
+    assert json.dumps(work.push()["resumed"]) == "0"
