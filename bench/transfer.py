@@ -1,9 +1,10 @@
 """sovgate push and pull against what people chain together today, into one counting service.
 
-Whole processes, start-up included, the page cache warm, no TLS on either side, each side with the
-fastest settings that its own documentation names. The best chain is `model_signing verify`, then
-age piped into `aws s3 cp`; for a folder by way of tar. sovgate does more: it asks policy, looks for
-code in the model, writes logs and a signed record, and uploads with a checksum over each chunk.
+Whole processes, start-up included, the page cache warm, no TLS on either side. The chain is
+`model_signing verify`, age, `aws s3 cp`, of a folder by way of tar: as they are installed; tuned
+(`AWS_CONFIG`: over plain HTTP the AWS CLI else hashes each body twice more than over TLS); and
+tuned and piped, so that no encrypted copy is written. sovgate does more: it asks policy, looks for
+code in the model, writes logs and a signed record, and sends a checksum over each chunk.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench._measure import Runs, in_turn, machine, table
+from bench._measure import Runs, in_turn, machine, once, table
 from bench._sink import REGION, running
 from tests import components
 
@@ -93,7 +94,8 @@ def made(keep: bool) -> Iterator[Bench]:
         os.environ.update(
             AWS_ACCESS_KEY_ID="bench",
             AWS_SECRET_ACCESS_KEY="not-a-secret",  # noqa: S106
-            AWS_CONFIG_FILE=str(work / "aws.config"),
+            AWS_CONFIG_FILE=str(work / "none"),
+            AWS_REGION=REGION,
             AWS_ENDPOINT_URL=url,
         )
         bench = Bench(work=work, url=url)
@@ -147,48 +149,92 @@ def small_files(folder: Path, count: int) -> Path:
 # -- chains
 
 
-def chains(bench: Bench, model: Path) -> dict[str, str]:
-    """What brings `model` into the service, and by whom: a line of shell each."""
-    work = bench.work
-    found: dict[str, str] = {}
-    try:
-        peer = components.model_signing()
-        age, aws = components.program("age"), components.program("aws", get="pip install awscli")
-        tar = components.program("tar", get="install tar")
-    except components.MissingError as error:
-        print(error)
-        return found
-    signature = f"{model}.evidence/signature.sigstore.json"
-    key = work / "age.key"
-    if not key.exists():
-        quietly([f"{age}-keygen", "-o", str(key)])
-    to = key.read_text().split("public key: ")[1].split()[0]
-    public = str(work / "keys/home.pub.pem")
-    words = [str(peer.cli), "verify", "key", "--signature", signature, "--public_key", public]
-    verify = shlex.join([*words, str(model)])
-    files = sorted(path for path in model.rglob("*") if path.is_file())
-    read = f"cat {files[0]}" if len(files) == 1 else f"{tar} -C {model} -cf - ."
-    size = sum(path.stat().st_size for path in files)
-    send = f"{aws} s3 cp --quiet --expected-size {size} - s3://models/churn.age"
-    found["verify | age | aws s3 cp"] = f"set -e; {verify}; {read} | {age} -r {to} | {send}"
-    copy = work / "copy.age"
-    found["verify, age, aws s3 cp"] = (
-        f"set -e; {verify}; {read} | {age} -r {to} -o {copy}; "
-        f"{aws} s3 cp --quiet {copy} s3://models/churn.age"
-    )
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """Programs of the chains, quoted for a shell."""
+
+    age: str
+    aws: str
+    tar: str
+    verify: str
+    recipient: str
+    identity: str
+
+    @classmethod
+    def found(cls, bench: Bench) -> Tools | None:
+        try:
+            peer, age = components.model_signing(), components.program("age")
+            aws = components.program("aws", get="pip install awscli")
+            tar = components.program("tar", get="install tar")
+        except components.MissingError as error:
+            print(error)
+            return None
+        key = bench.work / "age.key"
+        if not key.exists():
+            quietly([f"{age}-keygen", "-o", str(key)])
+        public = str(bench.work / "keys/home.pub.pem")
+        return cls(
+            age=str(age),
+            aws=str(aws),
+            tar=str(tar),
+            verify=f"{peer.cli} verify key --public_key {public}",
+            recipient=key.read_text().split("public key: ")[1].split()[0],
+            identity=str(key),
+        )
+
+
+def shell(line: str) -> list[str]:
+    return ["bash", "-e", "-o", "pipefail", "-c", line]
+
+
+def single(model: Path) -> Path | None:
+    """The one file that a folder holds."""
+    files = [path for path in model.rglob("*") if path.is_file()]
+    return files[0] if len(files) == 1 else None
 
 
 def pushes(bench: Bench, model: Path) -> dict[str, list[str]]:
+    """Each brings the signed `model` into the service."""
     key = ("--key", str(bench.work / "keys/home.pem"))
     quietly(bench.sovgate("sign", str(model), *key))
     quietly(bench.sovgate("record", str(model), "--dataset", "public", *key))
-    ours = bench.sovgate(
-        "push", str(model), "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"
-    )
-    return {"sovgate": ours} | {
-        name: ["bash", "-o", "pipefail", "-c", line] for name, line in chains(bench, model).items()
-    }
+    way = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+    found = {"sovgate": bench.sovgate("push", str(model), *way)}
+    tools = Tools.found(bench)
+    if tools is not None:
+        one = single(model)
+        verify = f"{tools.verify} --signature {model}.evidence/signature.sigstore.json {model}"
+        tuned = f"export AWS_CONFIG_FILE={bench.work}/aws.config; "
+        read = f"cat {one}" if one else f"{tools.tar} -C {model} -cf - ."
+        size = sum(path.stat().st_size for path in model.rglob("*"))
+        seal = f"{tools.age} -r {tools.recipient}"
+        send = f"{tools.aws} s3 cp --quiet --expected-size {size} - s3://models/churn.age"
+        copy = bench.work / "copy.age"
+        copied = f"{tools.aws} s3 cp --quiet {copy} s3://models/churn.age"
+        steps = f"{verify}; {read} | {seal} > {copy}; {copied}"
+        found["verify; age; aws s3 cp"] = shell(steps)
+        found["the same, tuned"] = shell(tuned + steps)
+        found["tuned and piped"] = shell(f"{tuned}{verify}; {read} | {seal} | {send}")
+    return found
+
+
+def pulls(bench: Bench, model: Path, out: Path) -> dict[str, list[str]]:
+    """Each brings what the pushes left in the service to `out`, verified."""
+    found = {"sovgate": bench.sovgate("pull", "churn/1.0.0", "--zone", "eu", "-o", str(out))}
+    tools = Tools.found(bench)
+    if tools is not None:
+        one = single(model)
+        write = f"cat > {out}/{one.name}" if one else f"{tools.tar} -C {out} -xf -"
+        verify = f"{tools.verify} --signature {model}.evidence/signature.sigstore.json {out}"
+        tuned = f"export AWS_CONFIG_FILE={bench.work}/aws.config; mkdir {out}; "
+        get = f"{tools.aws} s3 cp --quiet s3://models/churn.age"
+        unseal = f"{tools.age} -d -i {tools.identity}"
+        copy = bench.work / "copy.age"
+        steps = f"{get} {copy}; {unseal} {copy} | {write}; {verify}"
+        found["aws s3 cp; age -d; verify"] = shell(f"mkdir {out}; {steps}")
+        found["the same, tuned"] = shell(tuned + steps)
+        found["tuned and piped"] = shell(f"{tuned}{get} - | {unseal} | {write}; {verify}")
+    return found
 
 
 def compared(title: str, gigabytes: float, runs: Mapping[str, Runs]) -> list[list[str]]:
@@ -211,6 +257,22 @@ def compared(title: str, gigabytes: float, runs: Mapping[str, Runs]) -> list[lis
 HEAD = ["what", "by", "time", "speed", "sovgate is faster", "spread", "CPU", "peak memory"]
 
 
+def memory(sizes: tuple[int, ...]) -> list[list[str]]:
+    """Peak of one push a size, and of the lists and keys of a model of 2 TB."""
+    rows = []
+    with made(keep=False) as bench:
+        for mib in sizes:
+            model = one_file(bench.work / "churn", mib)
+            push = pushes(bench, model)["sovgate"]
+            bench.reset()
+            rows.append([f"push of {mib} MiB", f"{once(push).peak_mib:.0f} MiB"])
+            shutil.rmtree(model)
+            shutil.rmtree(bench.work / "churn.evidence")
+        lists = once([sys.executable, "-m", "bench._large", str(bench.work / "keys")])
+        rows.append(["lists and keys of 2 TB, made and read", f"{lists.peak_mib:.0f} MiB"])
+    return rows
+
+
 def main(quick: bool) -> None:
     mib, files, repeats = (256, 1_000, 3) if quick else (4096, 10_000, 3)
     rows: list[list[str]] = []
@@ -226,5 +288,18 @@ def main(quick: bool) -> None:
             rows += compared(title, size / 1e9, runs)
             shutil.rmtree(model)
             shutil.rmtree(bench.work / "churn.evidence")
-    print(f"\nsovgate push against chains of tools, medians of {repeats}, {machine()}\n")
+    with made(keep=True) as bench:
+        model, out = one_file(bench.work / "churn", mib), bench.work / "out"
+        for command in pushes(bench, model).values():
+            quietly(command)
+
+        def clean() -> None:
+            shutil.rmtree(out, ignore_errors=True)
+            shutil.rmtree(bench.work / "out.evidence", ignore_errors=True)
+
+        runs = in_turn(pulls(bench, model, out), repeats, clean)
+        rows += compared(f"pull of one file of {mib} MiB", mib * MIB / 1e9, runs)
+    print(f"\nsovgate against chains of tools, medians of {repeats}, {machine()}\n")
     print(table(HEAD, rows))
+    print()
+    print(table(["what", "peak memory"], memory((256, 1024) if quick else (1024, 16 * 1024))))
