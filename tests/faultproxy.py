@@ -31,6 +31,8 @@ class What(enum.Enum):
     EDIT_REPLY = "the answer is changed on the way, as `edit` says"
     BUSY = "503 SlowDown"
     DENY = "403 AccessDenied"
+    TWICE = "the service hears it twice, and the second answer comes"
+    TRICKLE = "the answer comes in small pieces"
 
 
 @dataclass
@@ -66,6 +68,8 @@ class FaultProxy(ThreadingHTTPServer):
         self.owners: list[str | None] = []
         self.headers: list[dict[str, str]] = []
         self.targets: list[str] = []
+        #: Asked about each request that no fault strikes.
+        self.chooses: Callable[[str, str], What | None] = lambda _method, _path: None
 
     @property
     def url(self) -> str:
@@ -100,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.targets.append(self.headers.get("x-amz-target", ""))
         self.server.owners.append(self.headers.get("x-amz-expected-bucket-owner"))
         fault = next((f for f in self.server.faults if f.strikes(self.command, self.path)), None)
-        what = fault.what if fault else None
+        what = fault.what if fault else self.server.chooses(self.command, self.path)
         if what is What.LOSE_REQUEST:
             self._hang_up()
         elif what is What.REDIRECT:
@@ -127,9 +131,10 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {k: v for k, v in self.headers.items() if k.lower() not in drop}
         there = http.client.HTTPConnection(self.server.upstream)
         with contextlib.closing(there):
-            there.request(self.command, self.path, body=body, headers=headers)
-            reply = there.getresponse()
-            data = reply.read()
+            for _ in range(2 if what is What.TWICE else 1):
+                there.request(self.command, self.path, body=body, headers=headers)
+                reply = there.getresponse()
+                data = reply.read()
         if what is What.LOSE_REPLY:
             self._hang_up()
             return
@@ -140,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         dropped = {"transfer-encoding", "connection", "content-length", "date", "server"}
         kept = [(k, v) for k, v in reply.getheaders() if k.lower() not in dropped]
         length = reply.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
-        self._answer(reply.status, kept, data, length or "0", cut=what is What.CUT_REPLY)
+        self._answer(reply.status, kept, data, length or "0", what)
 
     def _answer(
         self,
@@ -148,8 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers: list[tuple[str, str]],
         data: bytes,
         length: str | None = None,
-        *,
-        cut: bool = False,
+        what: What | None = None,
     ) -> None:
         self.send_response(status)
         for name, value in headers:
@@ -158,8 +162,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        self.wfile.write(data[: len(data) // 2] if cut else data)
-        if cut:
+        if what is What.TRICKLE:
+            for at in range(0, len(data), len(data) // 50 + 1):
+                self.wfile.write(data[at : at + len(data) // 50 + 1])
+            return
+        self.wfile.write(data[: len(data) // 2] if what is What.CUT_REPLY else data)
+        if what is What.CUT_REPLY:
             self._hang_up()
 
     def _hang_up(self) -> None:
