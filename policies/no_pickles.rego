@@ -36,7 +36,7 @@ harmless if input.facts.pickles_allowed == true
 finding := sprintf("it holds %v, and loading a pickle runs whatever program is in it", [named]) if {
 	is_number(input.facts.pickles)
 	input.facts.pickles > 0
-} else := "nobody that is trusted for it said whether it holds pickles: a signed SBOM does (sovgate sbom MODEL --key URI)"
+} else := "nobody that is trusted for it said whether it holds pickles"
 
 named := sprintf("a pickle, %v", [input.facts.pickle]) if {
 	input.facts.pickles == 1

@@ -38,4 +38,4 @@ finding := sprintf("it brings or asks for Python code of its own, %v, which runs
 } else := "it brings or asks for Python code of its own, which runs when the model is loaded" if {
 	is_number(input.facts.remote_code)
 	input.facts.remote_code > 0
-} else := "nobody that is trusted for it said whether it brings Python code of its own: a signed SBOM does (sovgate sbom MODEL --key URI)"
+} else := "nobody that is trusted for it said whether it brings Python code of its own"

@@ -35,7 +35,7 @@ harmless if {
 finding := sprintf("it holds %v, and whoever receives the model would have it", [named]) if {
 	is_number(input.facts.secrets)
 	input.facts.secrets > 0
-} else := "nobody that is trusted for it said whether it holds secrets: a signed SBOM does (sovgate sbom MODEL --key URI)"
+} else := "nobody that is trusted for it said whether it holds secrets"
 
 named := sprintf("a secret, %v", [input.facts.secret]) if {
 	input.facts.secrets == 1

@@ -90,6 +90,7 @@ class SovgateError(Exception):
     reason  stable slug, kebab-case, e.g. "digest-mismatch"; defaults to the class's own
     details further lines for a person, e.g. one per denied rule
     data    the same for programs: joins the JSON document
+    signed  decisions that say no, as they were signed: they are kept beside the log
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
@@ -114,6 +115,7 @@ class SovgateError(Exception):
         self.reason = reason or self.default_reason
         self.details = details
         self.data = data or {}
+        self.signed: tuple[bytes, ...] = ()
 
 
 class InternalError(SovgateError):

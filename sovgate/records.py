@@ -179,6 +179,7 @@ class Options:
     progress  None where nobody looks
     evidence  the folder of the model's evidence; None: where the project says, or beside the model
     follow_links  links in a model are followed to files below this folder; None: none is (RULES 4)
+    verify_first  a push hashes all files before it sends the first; a zone may say so too
     deadline  when it is to end; None: when it is done
     state     where a push keeps its keys until it is through; None: in the user's own state folder
     """
@@ -188,6 +189,7 @@ class Options:
     progress: Progress | None = None
     evidence: Path | None = None
     follow_links: Path | None = None
+    verify_first: bool = False
     deadline: Limit | None = None
     state: Path | None = None
 

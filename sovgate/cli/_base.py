@@ -275,6 +275,15 @@ def state_option(function: F) -> F:
     )(function)
 
 
+def verify_first_option(function: F) -> F:
+    return option(
+        "--verify-first",
+        is_flag=True,
+        help="Hash all files and compare them with the signature before the first byte is sent, "
+        "at the cost of one more read.",
+    )(function)
+
+
 def links_option(function: F) -> F:
     return option(
         "--follow-links",

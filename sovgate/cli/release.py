@@ -20,6 +20,7 @@ from sovgate.cli._base import (
     output_options,
     project_option,
     state_option,
+    verify_first_option,
     zone_option,
 )
 from sovgate.cli._emit import Report
@@ -85,6 +86,7 @@ sovgate release build/churn --release churn/1.4.0 --zone home --to eu --through 
 )
 @evidence_option
 @state_option
+@verify_first_option
 @links_option
 @heads_option
 @transport_options
@@ -102,6 +104,7 @@ def command(
     dry_run: bool,
     evidence: Path | None,
     state: Path | None,
+    verify_first: bool,
     follow_links: Path | None,
     project: Path | None,
     format_: str,
@@ -122,6 +125,7 @@ def command(
                 project=project,
                 evidence=evidence,
                 state=state,
+                verify_first=verify_first,
                 follow_links=follow_links,
                 dry_run=dry_run,
                 progress=bar,

@@ -153,6 +153,7 @@ def _zone(name: str, section: Section, sites: Mapping[str, regions.Region]) -> Z
         store=key_uri(section, "store", "store"),
         keys=keys,
         require=section.choice("require", ("declared", "api", "attested"), "declared"),
+        verify_first=section.flag("verify-first"),
         gitops=_gitops(section.section("gitops")) if section.has("gitops") else None,
     )
     section.done()

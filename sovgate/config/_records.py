@@ -51,7 +51,10 @@ class GitOps:
 
 @dataclass(frozen=True, kw_only=True)
 class ZoneConfig:
-    """`place` is what the catalogue, or the file itself, says of `region`."""
+    """`place` is what the catalogue, or the file itself, says of `region`.
+
+    `verify_first`: of a push from here or to here each file is hashed before the first is sent.
+    """
 
     name: str
     region: str
@@ -59,6 +62,7 @@ class ZoneConfig:
     store: str | None
     keys: ZoneKeys
     require: str
+    verify_first: bool
     gitops: GitOps | None
 
 

@@ -117,6 +117,17 @@ class Section:
             )
         return value
 
+    def flag(self, key: str) -> bool:
+        """`true` or `false`; where the key is absent it is false."""
+        value = self.value[key] if self.has(key) else False
+        if type(value) is not bool:
+            self.refuse(
+                key,
+                f"{self.title(key)} must be true or false, not {_kind(value)}",
+                fix=f"write {key}: true",
+            )
+        return value
+
     def integer(
         self, key: str, *, least: int = 0, most: int = 2**53 - 1, example: int | None = None
     ) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from sovgate.engines._api import Answers, Engine, PolicySet, Rule
 from sovgate.errors import EngineError
 from sovgate.formats import case as cases
-from sovgate.formats import gatefixes, origins
+from sovgate.formats import factfixes, gatefixes, origins
 from sovgate.formats.case import Case
 from sovgate.formats.decision import NO_PERMIT, Basis, Decision, Denial, Permit, RuleAnswer
 
@@ -216,6 +216,7 @@ def _remedies(case: JSON, deny: Denial, rule: Rule | None) -> Iterator[_Remedy]:
         patch = _PATCHES.get(deny.rule)
         if patch is not None:
             text = gatefixes.fix(case, deny.rule, deny.message) or rule.fix
+            text = factfixes.fix(case, deny.rule) or text
             yield _Remedy(text=text, patch=patch)
         else:
             yield _Remedy(text=rule.fix, patch=lambda same: same, ignore=frozenset({rule.id}))
@@ -376,12 +377,6 @@ def _locate(old: JSON) -> JSON:
     return new
 
 
-def _none(old: JSON, fact: str) -> JSON:
-    new = copy.deepcopy(old)
-    new["facts"][fact] = 0
-    return new
-
-
 _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "signature-required": _sign,
     "evidence-fits": _drop_misfits,
@@ -390,7 +385,5 @@ _PATCHES: dict[str, Callable[[JSON], JSON]] = {
     "record-required": origins.recorded,
     "base-known": origins.named,
     "location-known": _locate,
-    "no-pickles": partial(_none, fact="pickles"),
-    "no-secrets": partial(_none, fact="secrets"),
-    "no-remote-code": partial(_none, fact="remote_code"),
+    **{rule: partial(factfixes.stated, fact=fact) for rule, fact in factfixes.RULES.items()},
 }

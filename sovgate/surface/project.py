@@ -120,7 +120,7 @@ def _says(full: Schema) -> str:
 
 
 def _default(value: Any) -> str:
-    return f"`{_shown(value)}`" if value else "an empty list"
+    return f"`{_shown(value)}`" if value != [] else "an empty list"
 
 
 def _shown(example: Any) -> str:
@@ -145,6 +145,8 @@ def _kind(full: Schema, root: Schema) -> str:
     if kind == "object":
         below = _resolved(full["additionalProperties"], root)
         return f"names, each with a [{below['title']}](#{_anchor(below['title'])})"
+    if kind == "boolean":
+        return "`true` or `false`"
     return {"null": "null", "number": "a number", "string": "a URI" if name == "uri" else "text"}[
         str(kind)
     ]

@@ -114,7 +114,29 @@ def test_of_an_encrypted_copy_a_trusted_sbom_has_to_say_it(tmp_path: Path) -> No
     sealed(crossing)
     error = push_sealed(crossing, code=10)["error"]
     assert error["reason"] == "no-pickles"  # type: ignore[index]
-    assert "sovgate sbom" in str(error["why"])  # type: ignore[index]
+    assert "nobody that is trusted for it said" in str(error["why"])  # type: ignore[index]
+    assert str(error["fix"]) == (  # type: ignore[index]
+        "say it in an SBOM, signed with a key that is trusted for it: "
+        "sovgate sbom MODEL --key URI; then encrypt the model again. "
+        "Or push the model itself, which is looked into"
+    )
+
+
+def test_the_way_out_of_an_encrypted_copy_that_nobody_spoke_for_leads_out(tmp_path: Path) -> None:
+    crossing = make_crossing(tmp_path / "project")
+    sealed(crossing)
+    push_sealed(crossing, code=10)
+    crossing.sbom()
+    shutil.rmtree(crossing.base / "sealed")
+    sealed(crossing)
+    push_sealed(crossing)
+
+
+def test_the_other_way_out_leads_out_too(tmp_path: Path) -> None:
+    crossing = make_crossing(tmp_path / "project")
+    sealed(crossing)
+    push_sealed(crossing, code=10)
+    crossing.push()
 
 
 def test_an_sbom_that_names_a_pickle_stops_the_encrypted_copy(crossing: Crossing) -> None:
@@ -170,7 +192,7 @@ def test_a_thousand_files_are_looked_through_by_little_work(tmp_path: Path) -> N
     manifest = inventory.take(folder).manifest
     opened = open_project(make_crossing(tmp_path / "project").base)
     with effort(most=500_000):  # some 400 calls a file: for each kind of what it may be
-        assert contents.of_files(folder, manifest, opened) == contents.CLEAN
+        assert contents.look_into(folder, manifest, opened).contents == contents.CLEAN
 
 
 def test_what_was_let_in_is_not_deployed_once_the_zone_no_longer_allows_it(tmp_path: Path) -> None:

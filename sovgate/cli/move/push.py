@@ -16,6 +16,7 @@ from sovgate.cli._base import (
     output_options,
     project_option,
     state_option,
+    verify_first_option,
     zone_option,
 )
 from sovgate.cli._emit import Report, details
@@ -60,6 +61,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
 @option("--dry-run", is_flag=True, help="Say what would cross, and write nothing.")
 @evidence_option
 @state_option
+@verify_first_option
 @links_option
 @within_option
 @heads_option
@@ -75,6 +77,7 @@ def command(
     dry_run: bool,
     evidence: Path | None,
     state: Path | None,
+    verify_first: bool,
     follow_links: Path | None,
     within: str | None,
     project: Path | None,
@@ -94,6 +97,7 @@ def command(
                 project=project,
                 evidence=evidence,
                 state=state,
+                verify_first=verify_first,
                 follow_links=follow_links,
                 dry_run=dry_run,
                 progress=bar,

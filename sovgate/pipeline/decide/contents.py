@@ -121,11 +121,6 @@ def look_into(root: Path, manifest: Manifest, opened: Project | None) -> Seen:
     return Seen(root=root, manifest=manifest, admitted=examine(root, manifest, opened))
 
 
-def of_files(root: Path, manifest: Manifest, opened: Project) -> Contents:
-    """Facts about files that only this process can write to, and has hashed. As `look_into`."""
-    return look_into(root, manifest, opened).contents
-
-
 def of_one_file(root: Path, manifest: Manifest, name: str, opened: Project) -> Contents:
     """Facts about one file of a model, the only one below `root`. What it holds counts; of all else
     it is said that nobody opened it. Raises as `look_into`.

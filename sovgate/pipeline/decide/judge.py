@@ -94,6 +94,7 @@ class Judged:
                 self.require(number)
             except SovgateError as error:
                 error.data = {**error.data, "decision": decision.json()}
+                error.signed = tuple(item.data for item in self.documents)
                 return error
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import hashlib
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -136,11 +137,18 @@ def refuse(judged: Judged, run: Run, about: About, refs: Iterable[tuple[str, str
     denial = judged.denial
     if denial is None:
         return
-    for item in judged.documents:
-        keep(run, item.data, item.sha256)
+    keep_decisions(run, denial)
     head = note(run, "denied", about, exit_code=int(denial.exit_code), refs=refs)
     denial.data = {**denial.data, "audit-head": head}
     raise denial
+
+
+def keep_decisions(run: Run, denial: SovgateError) -> tuple[tuple[str, str], ...]:
+    """The decisions that a denial rests on, beside the log. Returns (role, SHA-256) of each."""
+    found = [(hashlib.sha256(data).hexdigest(), data) for data in denial.signed]
+    for sha256, data in found:
+        keep(run, data, sha256)
+    return tuple(("decision", sha256) for sha256, _ in found)
 
 
 def keep(run: Run, data: bytes, sha256: str) -> None:
@@ -154,7 +162,8 @@ def keep(run: Run, data: bytes, sha256: str) -> None:
 @contextlib.contextmanager
 def announced(run: Run, about: About, refs: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Write the intent, and hand out its head; write down how the run ended if it fails, by a
-    defect too, or if a signal ends it. What ended it is what the user hears.
+    defect too, or if a signal ends it. What ended it is what the user hears. Where policy said no
+    at the end, its decision is kept as `refuse` keeps the first one.
 
     If even that cannot be written, the log shows an intent without an outcome, as after a kill.
     """
@@ -165,12 +174,23 @@ def announced(run: Run, about: About, refs: Iterable[tuple[str, str]]) -> Iterat
             # A defect may lie anywhere, after the outcome as well.
             told = run.head is not None if isinstance(error, SovgateError) else run.is_open()
             if told:  # else nothing was announced, or all is said
-                kind = "denied" if isinstance(error, PolicyDenied) else "outcome"
-                note(run, kind, about, exit_code=exit_of(error))
+                _note_end(run, about, error)
         raise
     except KeyboardInterrupt as told:
         _last_words(run, about, exit_of(told))
         raise
+
+
+def _note_end(run: Run, about: About, error: Exception) -> None:
+    refs: tuple[tuple[str, str], ...] = ()
+    denied = isinstance(error, PolicyDenied)
+    if isinstance(error, SovgateError) and error.signed:
+        denied = True  # also where a rule gave no answer
+        with contextlib.suppress(SovgateError):  # the entry matters more
+            refs = keep_decisions(run, error)
+    head = note(run, "denied" if denied else "outcome", about, exit_code=exit_of(error), refs=refs)
+    if isinstance(error, SovgateError) and denied:
+        error.data = {**error.data, "audit-head": head}
 
 
 def _last_words(run: Run, about: About, code: int) -> None:

@@ -152,7 +152,7 @@ def _run(
             sweep(target.output)  # what a killed run left
             # What is left to show is that our key opens the key tables.
             open_keys(arrived, arrived.listed)
-            accepted = _accept(arrived, judged, target.output)
+            accepted = _accept(arrived, judged, target.output, private=False)
             _keep_evidence(arrived, target, accepted.judged)
         else:
             with timer.step("decrypt and verify"):
@@ -199,19 +199,23 @@ def _open(arrived: Arrived, target: Target, judged: Judged, advance: Advance | N
         if not outgoings.tells_all(arrived.fetched.signature, at.trusted):
             # Another tool's signature: it is compared with the bytes, not with the manifest.
             arrived.require_signed(model)
-        accepted = _accept(arrived, judged, model)
+        accepted = _accept(arrived, judged, model, private=True)
         _keep_evidence(arrived, target, accepted.judged)
         staging.commit(model.name)
     return accepted
 
 
-def _accept(arrived: Arrived, judged: Judged, model: Path) -> Accepted:
+def _accept(arrived: Arrived, judged: Judged, model: Path, *, private: bool) -> Accepted:
     """Just before the model gets its name: location and policy again, now that it is open.
 
-    Before, policy could not know what is in it.
+    Before, policy could not know what is in it. `private`: it lies in our own staging folder, and
+    was verified as it was written there; what others can write to is looked into, and then hashed.
     """
     at = arrived.recorded
-    found = contents.of_files(model, arrived.manifest, at.opened)
+    seen = contents.look_into(model, arrived.manifest, at.opened)
+    if not private:
+        seen.require_signed()
+    found = seen.contents
     located = at.locate()
     final, _ = confirm(judged, located, lambda: arrived.judge(found, located), anew=True)
     return Accepted(judged=final, contents=found, located=located)

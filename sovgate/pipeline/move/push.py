@@ -33,7 +33,7 @@ from sovgate.pipeline.move.resuming import Keeping, keeping
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of, reads_model
-from sovgate.pipeline.project import open_project
+from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release
 from sovgate.stages import audit
 
@@ -76,7 +76,7 @@ def push(
                 beside,
                 trusted,
                 signature=signature,
-                encrypts=not options.dry_run,
+                encrypts=not (options.dry_run or _verifies_first(opened, zone, to, options)),
                 options=options,
             )
     asked = ask(opened, release, zone, to, trusted, outgoing)
@@ -90,6 +90,15 @@ def push(
                 raise admitted.judged.denial
             return _planned(admitted, timer)
         return _run(admitted, timer, beside.folder, kept, options)
+
+
+def _verifies_first(opened: Project, zone: str, to: str, options: Options) -> bool:
+    """Whether not even bytes that turn out to be others than those signed may leave, encrypted.
+
+    Of a copy that `encrypt` made each chunk is compared before it is sent in any case.
+    """
+    wanted = opened.zone(zone).verify_first or opened.zone(to).verify_first
+    return options.verify_first or wanted
 
 
 def _admit(asked: Asked, timer: Timer, options: Options) -> Admitted:
