@@ -82,6 +82,24 @@ def seaweedfs() -> str:
     return _started(lambda folder, port: [program, *_seaweedfs_options(folder, port)])
 
 
+@functools.cache
+def registry() -> str:
+    """Debian's registry: OCI's protocol without referrers; its tags can be moved. The URL."""
+    program = components.program("docker-registry", get="scripts/peer docker-registry")
+
+    def start(folder: Path, port: int) -> list[Any]:
+        settings = {
+            "version": "0.1",
+            "log": {"level": "error", "accesslog": {"disabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+            "http": {"addr": f"127.0.0.1:{port}"},
+        }
+        (folder / "config.yml").write_text(json.dumps(settings))
+        return [program, "serve", folder / "config.yml"]
+
+    return _started(start)
+
+
 def _seaweedfs_options(folder: Path, port: int) -> list[str]:
     key = {"accessKey": "test", "secretKey": "testtest"}
     (folder / "s3.json").write_text(

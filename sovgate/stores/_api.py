@@ -7,11 +7,12 @@ ASCII, `/`-separated. Every write is create-only: a name is there whole or not a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from sovgate.errors import VerificationFailed
+from sovgate.records import Sized
 
 #: One part of a name. Lower case, so that no two names meet on a case-folding file system.
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,191}", re.ASCII)
@@ -94,11 +95,55 @@ class Store(Protocol):
         is compared with it where it arrives, or read again. A buffer must not change meanwhile. May
         be called from several threads.
 
-        Raises AlreadyExists where the name is taken, StoreError where other bytes arrived or the
+        Raises AlreadyExists where the name is taken (a chunk's name is its bytes, so a store may
+        take the same chunk twice without a word), StoreError where other bytes arrived or the
         service fails.
         """
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
         """Names below a prefix that ends in "/", in ascending order."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What a release holds beside its record: chunks and objects, which are there, and `beside`,
+    copies of documents under other names that its reader needs: its number's claim, the record
+    before it.
+    """
+
+    chunks: Sequence[Sized] = ()
+    objects: Sequence[Sized] = ()
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A further power, of a store that keeps only what something names: a registry.
+
+    Its releases are copied whole by other tools, so nothing that a pull needs lies outside of them.
+    """
+
+    @property
+    def names_move(self) -> bool:
+        """Whether a name that was written can be given to other bytes. Then a pull needs a pin."""
+        ...
+
+    def require_room(self, name: str, *, chunks: int) -> None:
+        """Whether a record of that name can hold so many chunks, before the first is sent.
+
+        Raises StoreError, reason "limits".
+        """
+        ...
+
+    def put_release(self, name: str, data: bytes, held: Held) -> None:
+        """`put` of a record, in place of it: holds what the release holds from then on."""
+        ...
+
+    def within(self, name: str) -> Store:
+        """This store, in which what the release under `name` carries along is found too.
+
+        Raises NotFound where there is none.
+        """
         ...

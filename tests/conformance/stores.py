@@ -18,7 +18,7 @@ from typing import BinaryIO
 from sovgate.errors import StoreError
 from sovgate.stores._api import Bytes, Location, Stat, Store
 from sovgate.stores.registry import open_store
-from tests import components, servers
+from tests import components, ociregistry, servers
 
 
 def bucket(server: Callable[[], str], region: str = "eu-central-1") -> Store:
@@ -28,9 +28,18 @@ def bucket(server: Callable[[], str], region: str = "eu-central-1") -> Store:
     return open_store(text, Path(), f"aws:{region}")
 
 
+def repository(host: str, options: str = "") -> Store:
+    """A new store in a registry on this machine."""
+    return open_store(f"oci://{host}/{secrets.token_hex(8)}{options}", Path(), "aws:eu-central-1")
+
+
 #: Name -> makes a new, empty store; `tmp` is a folder for those that live in one.
 ADAPTERS: dict[str, Callable[[Path], Store]] = {
     "file": lambda tmp: open_store("store", tmp),
+    "oci-immutable": lambda tmp: repository(ociregistry.shared()[0].host, "?tags=immutable"),
+    "oci-registry": lambda tmp: repository(
+        components.found(servers.registry).removeprefix("http://")
+    ),
     "s3-ministack": lambda tmp: bucket(servers.ministack),
     "s3-moto": lambda tmp: bucket(servers.moto),
     "s3-seaweedfs": lambda tmp: bucket(servers.seaweedfs),

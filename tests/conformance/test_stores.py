@@ -44,7 +44,8 @@ def test_a_buffer_goes_and_comes_back_whole(store: Store, spare: int) -> None:
     """A chunk has 16 MiB and 28 bytes, and the last of a file has fewer."""
     size = 16 * 1024 * 1024 + 28
     data = bytearray(hashlib.shake_128(b"chunk").digest(1021) * (size // 1021 + 1))[: size + spare]
-    view, name = memoryview(data)[:size], "chunks/sha256/" + "b" * 64
+    view = memoryview(data)[:size]
+    name = f"chunks/sha256/{_sha(view)}"
     store.put(name, view, sha256=_sha(view))
     into = memoryview(bytearray(size + spare))[:size]
     assert store.get_into(name, into) == size
@@ -167,8 +168,9 @@ def test_a_listing_is_complete_sorted_and_holds_only_its_prefix(store: Store) ->
     assert list(store.list("audit/none/")) == []
 
 
-#: moto looks whether a name is taken, and writes later: two may both be told that it was not.
-ATOMIC = sorted(set(ADAPTERS) - {"s3-moto"})
+#: moto looks whether a name is taken, and writes later: two may both be told that it was not. A
+#: registry whose tags move cannot tell: there a release needs its pin.
+ATOMIC = sorted(set(ADAPTERS) - {"s3-moto", "oci-registry"})
 
 
 @pytest.mark.parametrize("store", ATOMIC, indirect=True)
