@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,10 @@ class Sized:
 
     sha256: str
     size: int
+
+    @classmethod
+    def of(cls, data: bytes) -> Sized:
+        return cls(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
     def json(self) -> dict[str, object]:
         return {"sha256": self.sha256, "size": self.size}

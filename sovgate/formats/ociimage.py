@@ -6,7 +6,6 @@ the same digest; what a manifest is for stands in the manifest itself.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,10 +44,6 @@ def digest(sha256: str) -> str:
     return f"sha256:{sha256}"
 
 
-def sized(data: bytes) -> Sized:
-    return Sized(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
-
-
 def manifest(
     artifact_type: str,
     layers: Iterable[tuple[str, Sized]],
@@ -61,7 +56,9 @@ def manifest(
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "artifactType": artifact_type,
-        "config": _descriptor(CONFIG, config) if config else _descriptor(EMPTY, sized(NO_CONFIG)),
+        "config": _descriptor(CONFIG, config)
+        if config
+        else _descriptor(EMPTY, Sized.of(NO_CONFIG)),
         "layers": [_descriptor(kind, blob) for kind, blob in layers],
     }
     if subject is not None:

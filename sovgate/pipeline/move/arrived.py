@@ -174,6 +174,7 @@ def find(opened: Project, release: Release, zone: str) -> Recorded:
     from sovgate.stages import transfer
 
     store, trusted = opened.store(zone), opened.trusted(zone)
+    transfer.require_pin(store, release)
     located = transfer.locate(store, zone=zone, declared=opened.zone(zone).region)
     try:
         record = transfer.fetch_record(

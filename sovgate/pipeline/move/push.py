@@ -103,8 +103,11 @@ def _verifies_first(opened: Project, zone: str, to: str, options: Options) -> bo
 
 def _admit(asked: Asked, timer: Timer, options: Options) -> Admitted:
     """Where the store lies, that it is create-only, and what policy says. Before the first byte."""
+    from sovgate.stages import transfer
+
     with timer.step("ask where the store lies"):
         located = asked.locate()
+        transfer.require_room(asked.store, asked.release, asked.outgoing.manifest)
         if not options.dry_run:
             asked.store.probe()
             home = asked.opened.audit_store(asked.zone.name)

@@ -43,6 +43,7 @@ from sovgate.stages.transfer.fetch import (
     put_receipt,
     receipt_statement,
 )
+from sovgate.stages.transfer.gathered import require_pin, require_room
 from sovgate.stages.transfer.location import Located, locate
 from sovgate.stages.transfer.objects import (
     get_chunk,
@@ -102,4 +103,6 @@ __all__ = [
     "read_record",
     "receipt_statement",
     "record_payload",
+    "require_pin",
+    "require_room",
 ]

@@ -19,6 +19,7 @@ from sovgate.formats.receipt import Receipt
 from sovgate.formats.statement import Statement
 from sovgate.formats.transfer import MAX_EVIDENCE_BYTES, EvidenceRef, Transfer
 from sovgate.records import Release, Sized
+from sovgate.stages.transfer.gathered import within
 from sovgate.stages.transfer.objects import get_object, put_document
 from sovgate.stages.transfer.records import Record, read_record
 from sovgate.stages.transfer.sequence import check_claimed, read_before, require_near
@@ -86,8 +87,9 @@ def fetch_record(
             fix="correct the clock, here or where it was pushed",
             reason="clock",
         )
-    check_claimed(store, release, transfer.manifest.sha256, transfer.sequence)
-    _check_predecessor(store, transfer, trusted)
+    near = within(store, release)
+    check_claimed(near, release, transfer.manifest.sha256, transfer.sequence)
+    _check_predecessor(near, transfer, trusted)
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sovgate.errors import AlreadyExists, NotFound, SovgateError, StoreError, VerificationFailed
@@ -62,14 +62,20 @@ def is_there(store: Store, name: str, sized: Sized) -> bool:
     return True
 
 
-def put_document(store: Store, name: str, data: bytes) -> bool:
+def put_document(
+    store: Store, name: str, data: bytes, put: Callable[[], None] | None = None
+) -> bool:
     """Write a small object create-only. False where the name holds these very bytes already.
+
+    `put`: how, where it is not a plain `put`.
 
     Raises AlreadyExists where it holds others (they stay), StoreError.
     """
-    digest = hashlib.sha256(data).hexdigest()
     try:
-        store.put(name, data, sha256=digest)
+        if put is None:
+            store.put(name, data, sha256=hashlib.sha256(data).hexdigest())
+        else:
+            put()
     except StoreError as error:
         try:
             found = store.get(name, most=len(data))

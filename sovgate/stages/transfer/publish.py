@@ -22,14 +22,13 @@ from sovgate.formats.transfer import (
     Transfer,
     chunk_name,
     object_name,
-    record_name,
 )
 from sovgate.records import Release, Sized
 from sovgate.stages.transfer.carry import AT_ONCE, Written
+from sovgate.stages.transfer.gathered import put_record
 from sovgate.stages.transfer.objects import (
     get_object,
     names_the_way_out,
-    put_document,
     put_object,
     reread,
 )
@@ -115,15 +114,14 @@ def publish(
 
     Raises StoreError, reason "release-differs" where another release has the name (21).
     """
-    manifest, signature = _sized(draft.manifest), _sized(draft.signature)
+    manifest, signature = Sized.of(draft.manifest), Sized.of(draft.signature)
     claim(store, draft.release, manifest.sha256, trusted)
     final = recheck()
     made = closed()
     documents = {item.sha256: item for item in (*draft.evidence, *final.decisions)}
-    objects = [*made.lists, draft.manifest, draft.signature]
-    objects += [item.data for item in documents.values()]
+    others = [draft.manifest, draft.signature, *(item.data for item in documents.values())]
     written = Written()
-    for data in (*objects, *made.tables):
+    for data in (*made.lists, *others, *made.tables):
         written += Written.of(put_object(store, data), len(data))
     # Once more: another push may have written a higher number meanwhile (RULES 37).
     sequence = claim(store, draft.release, manifest.sha256, trusted)
@@ -153,20 +151,21 @@ def publish(
         ),
         signer,
     )
-    record, already = _put_record(store, data, transfer, trusted)
+    put = partial(put_record, store, transfer, data, made, others)
+    record, already = _settled(store, data, transfer, trusted, put)
     return Published(record=record, already=already, written=written)
 
 
-def _sized(data: bytes) -> Sized:
-    return Sized(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
-
-
-def _put_record(
-    store: Store, data: bytes, transfer: Transfer, trusted: Sequence[Trusted]
+def _settled(
+    store: Store,
+    data: bytes,
+    transfer: Transfer,
+    trusted: Sequence[Trusted],
+    put: Callable[[], None],
 ) -> tuple[Record, bool]:
     mine = open_record(data, transfer.release, trusted)
     try:
-        put_document(store, record_name(transfer.release), data)
+        put()
     except StoreError:
         mine_too = replace(Wanted.of(transfer), records=_records(store, transfer))
         found = existing(store, mine_too, trusted)

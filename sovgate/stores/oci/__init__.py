@@ -47,6 +47,7 @@ class OciStore:
         self._referrers = Referrers(self.repository)
         self._beside: dict[str, Sized] = {}
         self._probed = False
+        self._configured = False
 
     def __repr__(self) -> str:
         return f"OciStore({self.uri!r})"
@@ -110,7 +111,7 @@ class OciStore:
                 if below.startswith(prefix) or prefix.startswith(below):
                     subject = self._index(place(release))
                     if subject is not None:
-                        names |= self._referrers.names(below, ociimage.sized(subject))
+                        names |= self._referrers.names(below, Sized.of(subject))
         yield from sorted(name for name in names if name.startswith(prefix))
 
     # -- where a document's bytes lie
@@ -119,7 +120,7 @@ class OciStore:
         """The blob of what has no digest for a name; None where there is none."""
         if where.kind is Kind.REFERRER:
             subject = self._index(place(where.subject))
-            return subject and self._referrers.find(where, ociimage.sized(subject))
+            return None if subject is None else self._referrers.find(where, Sized.of(subject))
         if where.kind is Kind.RELEASE:
             found = self._release(where)
             return None if found is None else found.layers[0][1]
@@ -146,12 +147,13 @@ class OciStore:
         if index is None:
             return None
         try:
-            first = next(iter(ociimage.read_index(index)), None)
+            manifests = ociimage.read_index(index)
         except Malformed as error:
             raise self._foreign(where) from error
-        data = first and self.repository.get_manifest(
-            ociimage.digest(first.sha256), what=where.name
-        )
+        data = None
+        if manifests:
+            reference = ociimage.digest(manifests[0].sha256)
+            data = self.repository.get_manifest(reference, what=where.name)
         if data is None:
             raise self._foreign(where)
         read = self._read(where, data)
@@ -202,7 +204,7 @@ class OciStore:
             if subject is None:
                 raise NotFound(f"{self.uri} has no {where.subject}")
             self._add(blob, data, name)
-            self._referrers.put(where, blob, ociimage.sized(subject))
+            self._referrers.put(where, blob, Sized.of(subject))
             return
         if self.repository.has_manifest(str(where.tag), what=name):
             raise self._taken(name)
@@ -213,19 +215,22 @@ class OciStore:
     def _add(self, blob: Sized, data: Bytes, name: str) -> None:
         """A layer, and the empty config that goes with it."""
         self.repository.put_blob(data, blob.sha256, what=name)
-        self._config(ociimage.NO_CONFIG, name)
+        if not self._configured:
+            self._add_once(ociimage.NO_CONFIG, name)
+        self._configured = True
 
-    def _config(self, data: bytes, name: str) -> None:
-        config = ociimage.sized(data)
-        if self.repository.blob_size(config.sha256) is None:
-            self.repository.put_blob(data, config.sha256, what=name)
+    def _add_once(self, data: bytes, name: str) -> None:
+        blob = Sized.of(data)
+        if self.repository.blob_size(blob.sha256) is None:
+            self.repository.put_blob(data, blob.sha256, what=name)
 
     def _point(self, where: Place, data: bytes, media: str) -> None:
         """Give a manifest its tag. Where tags move, what another wrote meanwhile is not ours."""
         tag = str(where.tag)
         done = self.repository.put_manifest(tag, data, media, what=where.name)
+        named = where.kind is not Kind.OBJECT  # else it is as good as ours
         if done is None or (
-            self.names_move and self.repository.get_manifest(tag, what=where.name) != data
+            named and self.names_move and self.repository.get_manifest(tag, what=where.name) != data
         ):
             raise self._taken(where.name)
 
@@ -251,21 +256,21 @@ class OciStore:
             raise StoreError(f"{name} is no release's name", reason="wrong-bytes")
         if self.repository.has_manifest(str(where.tag), what=name):
             raise self._taken(name)
-        record = ociimage.sized(data)
-        beside = {each: ociimage.sized(text) for each, text in held.beside.items()}
+        record = Sized.of(data)
+        beside = {each: Sized.of(text) for each, text in held.beside.items()}
         config = ociimage.Carried(name=name, beside=beside).emit()
         for text in (data, config, ociimage.NO_CONFIG, *held.beside.values()):
-            self._config(text, name)
+            self._add_once(text, name)
         objects = [blob for blob in (*beside.values(), *held.objects) if blob != record]
         layers = [(ociimage.OBJECT_LAYER, blob) for blob in dict.fromkeys((record, *objects))]
         manifests = [
-            *_cut(ociimage.RELEASE, layers, config=ociimage.sized(config)),
+            *_cut(ociimage.RELEASE, layers, config=Sized.of(config)),
             *_cut(ociimage.CHUNKS, [(ociimage.CHUNK_LAYER, blob) for blob in held.chunks]),
         ]
         for manifest in manifests:
-            reference = ociimage.digest(ociimage.sized(manifest).sha256)
+            reference = ociimage.digest(Sized.of(manifest).sha256)
             self.repository.put_manifest(reference, manifest, ociimage.MANIFEST, what=name)
-        index = ociimage.index([ociimage.sized(manifest) for manifest in manifests])
+        index = ociimage.index([Sized.of(manifest) for manifest in manifests])
         self._point(where, index, ociimage.INDEX)
 
     def within(self, name: str) -> OciStore:

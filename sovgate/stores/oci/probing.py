@@ -8,6 +8,7 @@ import secrets
 
 from sovgate.errors import StoreError
 from sovgate.formats import ociimage
+from sovgate.records import Sized
 from sovgate.stores.oci.repository import Repository
 
 _TAG = "_probe"
@@ -23,7 +24,7 @@ def probe(repository: Repository, *, immutable: bool) -> None:
 
 def _checks_digests(repository: Repository) -> None:
     """A blob must not come to be under the digest of other bytes."""
-    other = ociimage.sized(secrets.token_bytes(32))
+    other = Sized.of(secrets.token_bytes(32))
     try:
         repository.put_blob(b"these bytes", other.sha256, what="a blob of a wrong digest")
     except StoreError as error:
@@ -40,7 +41,7 @@ def _checks_digests(repository: Repository) -> None:
 
 def _keeps_tags(repository: Repository) -> None:
     """A tag that is there must not move. One request where an earlier run left the first."""
-    config = ociimage.sized(ociimage.NO_CONFIG)
+    config = Sized.of(ociimage.NO_CONFIG)
     repository.put_blob(ociimage.NO_CONFIG, config.sha256, what=_WHAT)
     made = [_manifest(repository) for _ in range(2)]
     before = repository.get_manifest(_TAG, what=_WHAT)
@@ -61,6 +62,6 @@ def _keeps_tags(repository: Repository) -> None:
 def _manifest(repository: Repository) -> bytes:
     """One that no other run makes."""
     data = b"sovgate tries create-only here: " + secrets.token_hex(8).encode()
-    blob = ociimage.sized(data)
+    blob = Sized.of(data)
     repository.put_blob(data, blob.sha256, what=_WHAT)
     return ociimage.manifest(ociimage.DOCUMENT, [(ociimage.OBJECT_LAYER, blob)])

@@ -33,14 +33,14 @@ class Referrers:
         if size is None:
             return None
         blob = Sized(sha256=str(where.digest), size=size)
-        made = ociimage.sized(self._manifest(where, blob, subject))
+        made = Sized.of(self._manifest(where, blob, subject))
         there = self._repository.has_manifest(ociimage.digest(made.sha256), what=where.name)
         return blob if there else None
 
     def put(self, where: Place, blob: Sized, subject: Sized) -> None:
         """A document whose blob is there. Raises AlreadyExists, StoreError."""
         data = self._manifest(where, blob, subject)
-        made = ociimage.sized(data)
+        made = Sized.of(data)
         reference = ociimage.digest(made.sha256)
         taken = self._repository.has_manifest(reference, what=where.name)
         done = self._repository.put_manifest(reference, data, ociimage.MANIFEST, what=where.name)

@@ -121,7 +121,7 @@ class Repository:
             return None
         if found.status != 200:
             self._at.refused(found, doing)
-        if ":" in reference and ociimage.digest(ociimage.sized(found.data).sha256) != reference:
+        if ":" in reference and ociimage.digest(Sized.of(found.data).sha256) != reference:
             raise VerificationFailed(
                 f"{what} of {self.uri} has not the bytes of its digest",
                 fix="find out who answers at that registry, or run it again",
@@ -187,7 +187,8 @@ class Repository:
 
     def referrers(self, sha256: str) -> list[tuple[str | None, Sized]] | None:
         """What the registry knows to name that subject; None where it has no such interface."""
-        doing, rows = f"list what is about a release of {self.uri}", []
+        doing = f"list what is about a release of {self.uri}"
+        rows: list[tuple[str | None, Sized]] = []
         start = f"/v2/{self.name}/referrers/{ociimage.digest(sha256)}"
         target: str | None = start
         while target is not None:
