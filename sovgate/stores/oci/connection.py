@@ -152,9 +152,11 @@ class Connection:
 
     def refused(self, answer: Answer, doing: str) -> NoReturn:
         """What a status means. A registry's own words are not repeated, but for its code."""
+        if answer.status == 401:
+            self._login.refuse()
         code = _code(answer.data)
         said = f"the registry answered {answer.status}" + (f" {code}" if code else "")
-        if answer.status in (401, 403) or code == "DENIED":
+        if answer.status == 403 or code == "DENIED":
             raise StoreError(
                 f"could not {doing}",
                 why=f"{said}: the account may not do that, or the repository does not exist",

@@ -86,7 +86,18 @@ class Login:
                     self._none()
                 self._given[writing] = found.basic
             else:
-                self._refused()
+                self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Raises StoreError: what there is was not enough, or there is nothing."""
+        if self._credentials() is None:
+            self._none()
+        raise StoreError(
+            f"the registry {self._account.host} refuses the credentials",
+            why=f"those that {_place(self._account)} names for it",
+            fix=f"log in again, and check that the account may use {self._account.repository}",
+            reason="credentials",
+        )
 
     # -- tokens
 
@@ -103,7 +114,7 @@ class Login:
             except Failure as failure:
                 raise explain(failure, f"get a token of {client.url}", StoreError) from failure
         if status in (400, 401, 403):
-            self._refused() if found is not None else self._none()
+            self.refuse()
         token = _read(data)
         if token is None:
             raise StoreError(
@@ -149,14 +160,6 @@ class Login:
             fix=f"write them to a file with skopeo login --authfile FILE {self._account.host}, "
             "and name it in the store's URI: ?auth=FILE",
             reason="no-credentials",
-        )
-
-    def _refused(self) -> NoReturn:
-        raise StoreError(
-            f"the registry {self._account.host} refuses the credentials",
-            why=f"those that {_place(self._account)} names for it",
-            fix=f"log in again, and check that the account may use {self._account.repository}",
-            reason="credentials",
         )
 
 

@@ -77,7 +77,9 @@ def read_uri(uri: Uri, base: Path, region: str | None) -> Reference:
 
 def _options(query: str) -> dict[str, str]:
     try:
-        pairs = parse_qsl(query or "?", strict_parsing=True, max_num_fields=8)
+        pairs = parse_qsl(
+            query or "?", keep_blank_values=True, strict_parsing=True, max_num_fields=8
+        )
     except ValueError:
         _refuse("what follows ? is not NAME=VALUE")
     options = dict(pairs)
