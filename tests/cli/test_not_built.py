@@ -26,8 +26,8 @@ def crossing(tmp_path: Path) -> Crossing:
     [
         ("store: eu-store", "store: gs://b", "no store adapter for gs: (Google Cloud Storage)"),
         ("store: eu-store", "store: az://b", "no store adapter for az:"),
-        ("store: eu-store", "store: oci://b", "no store adapter for oci:"),
-        ("store: eu-store", "store: ftp://b", "file:, s3:"),
+        ("store: eu-store", "store: oci://b", "is not a repository's name"),
+        ("store: eu-store", "store: ftp://b", "file:, oci:, s3:"),
         ("store: eu-store", "store: s3://My_Bucket", "is not a bucket's name"),
         ("store: eu-store", "store: s3://arn:aws:s3:x", "access point"),
         ("store: eu-store", "store: s3://bucket?endpoint=http://far.example", "http://"),

@@ -169,7 +169,8 @@ class Arrived:
 def find(opened: Project, release: Release, zone: str) -> Recorded:
     """Ask the zone's store where it lies, and for the record of `release`.
 
-    Raises NotFound, VerificationFailed, ResidencyMismatch, ConfigError, Inconclusive, StoreError.
+    Raises NotFound, VerificationFailed, ResidencyMismatch, ConfigError, Inconclusive, StoreError;
+    UsageError ("needs-pin").
     """
     from sovgate.stages import transfer
 

@@ -4,7 +4,8 @@ Push, in this order (pipeline/move/push.py follows it; what is marked * is here)
 
  1. The model verifies against its signature; evidence is read, each statement against its signer.
  2. * The store says where it lies. Another place than the zone's is 12, before anything else.
- 3. * Create-only is shown to hold there (RULES 13). A dry run stops before this and after 4.
+ 3. * Create-only is shown to hold there (RULES 13); in a registry whose tags move, a pull needs a
+    pin. A dry run stops before this and after 4.
  4. Policy decides, about the signed manifest, the evidence, and what a look into the files found. A
     denial is written down (`denied`), and nothing reaches the destination.
  5. An audit `intent` is durable before the first effect.
