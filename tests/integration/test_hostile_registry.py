@@ -20,6 +20,7 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.stores._api import Held, Store
+from sovgate.stores.oci.login import Account, read_credentials
 from sovgate.stores.registry import open_store
 from tests.conformance.stores import put
 from tests.ociregistry import Heard, Registry, Rule, Said, serving
@@ -495,6 +496,27 @@ def test_a_damaged_file_of_credentials_is_told_without_what_is_in_it(
     login(tmp_path, registry).write_text(text.replace("HOST", registry.host))
     registry.rules.append(basic)
     refused(lambda: store(registry).get(NAME, most=9), ConfigError, "bad-credentials")
+
+
+@pytest.mark.parametrize(
+    ("key", "host"),
+    [
+        ("https://index.docker.io/v1/", "registry-1.docker.io"),
+        ("https://reg.example", "reg.example"),
+        ("REG.example:5000/v2/", "reg.example:5000"),
+        ("reg.example", None),
+        ("reg.example.evil.example", None),
+    ],
+)
+def test_credentials_are_found_by_the_registrys_host(
+    tmp_path: Path, key: str, host: str | None
+) -> None:
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps({"auths": {key: {"username": "robot", "password": SECRET}}}))
+    account = Account(host=host or "other.example", repository="m", file=path, tokens=frozenset())
+    found = read_credentials(account)
+    assert (found is not None) == (host is not None)
+    assert SECRET not in repr(found)
 
 
 def test_no_credential_helper_is_run(registry: Registry, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from sovgate.uri import split_url
 _MAX_FILE, _MAX_ANSWER = 1024 * 1024, 256 * 1024
 _MAX_CHALLENGE = 4096
 _PARAMETER = re.compile(r'([a-z]{1,20})="([^"]{0,2000})"')
+#: Docker Hub's registry stands under another name in these files.
+_OTHER = {"registry-1.docker.io": "index.docker.io"}
 _TOKEN = re.compile(r"[!-~]{1,65536}", re.ASCII)
 
 
@@ -236,7 +238,7 @@ def read_credentials(account: Account) -> Credentials | None:
         value = strict.loads(data, lenient=True, any_number=True)
         rows = value.get("auths", {}) if isinstance(value, dict) else {}
         for name, row in rows.items():
-            if _host_of(name) == account.host and isinstance(row, dict):
+            if _host_of(name) in (account.host, _OTHER.get(account.host)) and isinstance(row, dict):
                 return _entry(row)
     except (Malformed, ValueError, AttributeError) as error:
         # Its cause would quote what may be a password.
