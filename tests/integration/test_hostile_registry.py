@@ -460,7 +460,7 @@ def test_a_named_token_service_is_asked(
 def test_what_is_no_token_is_not_sent(registry: Registry, tmp_path: Path, body: bytes) -> None:
     login(tmp_path, registry)
     registry.rules += [rule("GET", "/token", Said(status=200, body=body)), tokens(registry)]
-    refused(lambda: store(registry).get(NAME, most=9), StoreError, "credentials")
+    refused(lambda: store(registry).get(NAME, most=9), StoreError, "no-token")
 
 
 def test_wrong_credentials_are_told(registry: Registry, tmp_path: Path) -> None:

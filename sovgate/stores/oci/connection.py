@@ -156,34 +156,24 @@ class Connection:
             self._login.refuse()
         code = _code(answer.data)
         said = f"the registry answered {answer.status}" + (f" {code}" if code else "")
+        name = self.repository
         if answer.status == 403 or code == "DENIED":
-            raise StoreError(
-                f"could not {doing}",
-                why=f"{said}: the account may not do that, or the repository does not exist",
-                fix=f"give the account the right to pull from {self.repository}, and to push to it "
-                "where releases or receipts are written",
-                reason="access-denied",
-            )
-        if code == "NAME_UNKNOWN":
-            raise StoreError(
-                f"could not {doing}",
-                why=f"{said}: there is no repository {self.repository}",
-                fix="create the repository, or correct the store's URI",
-                reason="no-repository",
-            )
-        if code == "DIGEST_INVALID":
-            raise StoreError(
-                f"could not {doing}",
-                why=f"{said}: the bytes are not those of the digest that they were announced with",
-                fix="run it again; the source changed while it was read",
-                reason="wrong-bytes",
-            )
-        raise StoreError(
-            f"could not {doing}",
-            why=said,
-            fix="run it again; if the error stays, ask the registry's operator",
-            reason="no-answer",
-        )
+            reason = "access-denied"
+            why = f"{said}: the account may not do that, or the repository does not exist"
+            fix = f"give the account the right to pull from {name}, and to push to it where "
+            fix += "releases or receipts are written"
+        elif code == "NAME_UNKNOWN":
+            reason = "no-repository"
+            why = f"{said}: there is no repository {name}"
+            fix = "create the repository, or correct the store's URI"
+        elif code == "DIGEST_INVALID":
+            reason = "wrong-bytes"
+            why = f"{said}: the bytes are not those of the digest that they were announced with"
+            fix = "run it again; the source changed while it was read"
+        else:
+            reason, why = "no-answer", said
+            fix = "run it again; if the error stays, ask the registry's operator"
+        raise StoreError(f"could not {doing}", why=why, fix=fix, reason=reason)
 
     def upload(self, location: str) -> str:
         """Where an upload goes on: at the registry itself, or nowhere."""

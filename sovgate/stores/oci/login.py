@@ -85,21 +85,25 @@ class Login:
             elif scheme == "basic" and not refused:
                 found = self._credentials()
                 if found is None or found.identity is not None:
-                    self._none()
+                    self.refuse()
                 self._given[writing] = found.basic
             else:
                 self.refuse()
 
     def refuse(self) -> NoReturn:
         """Raises StoreError: what there is was not enough, or there is nothing."""
+        host, path = self._account.host, _file(self._account)
+        reason = "credentials"
+        what = f"the registry {host} refuses the credentials"
+        why = f"those that {path} names for it"
+        fix = f"log in again, and check that the account may use {self._account.repository}"
         if self._credentials() is None:
-            self._none()
-        raise StoreError(
-            f"the registry {self._account.host} refuses the credentials",
-            why=f"those that {_place(self._account)} names for it",
-            fix=f"log in again, and check that the account may use {self._account.repository}",
-            reason="credentials",
-        )
+            reason = "no-credentials"
+            what = f"the registry {host} wants credentials, and there are none"
+            why = f"{path} names none for it; a credential helper is never run"
+            fix = f"write them to a file with skopeo login --authfile FILE {host}, and name it in "
+            fix += "the store's URI: ?auth=FILE"
+        raise StoreError(what, why=why, fix=fix, reason=reason)
 
     # -- tokens
 
@@ -123,7 +127,7 @@ class Login:
                 f"could not get a token of {client.url}",
                 why=f"it answered {status}, and no token",
                 fix="run it again; if the error stays, ask the registry's operator",
-                reason="credentials",
+                reason="no-token",
             )
         return token
 
@@ -154,15 +158,6 @@ class Login:
             self._found = read_credentials(self._account)
             self._asked = True
         return self._found
-
-    def _none(self) -> NoReturn:
-        raise StoreError(
-            f"the registry {self._account.host} wants credentials, and there are none",
-            why=f"{_place(self._account)} names none for it; a credential helper is never run",
-            fix=f"write them to a file with skopeo login --authfile FILE {self._account.host}, "
-            "and name it in the store's URI: ?auth=FILE",
-            reason="no-credentials",
-        )
 
 
 def _written(host: str, port: int | None) -> str:
@@ -214,10 +209,6 @@ def _read(data: bytes) -> str | None:
 
 
 # -- the file
-
-
-def _place(account: Account) -> str:
-    return str(_file(account))
 
 
 def _file(account: Account) -> Path:
