@@ -532,7 +532,7 @@ def test_no_credential_helper_is_run(registry: Registry, tmp_path: Path) -> None
     ("status", "code", "reason"),
     [
         (403, "DENIED", "access-denied"),
-        (404, "NAME_UNKNOWN", "no-repository"),
+        (404, "NAME_UNKNOWN", "unknown-repository"),
         (500, "", "no-answer"),
         (400, "UNSUPPORTED", "no-answer"),
     ],

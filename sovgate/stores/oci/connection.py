@@ -163,7 +163,7 @@ class Connection:
             fix = f"give the account the right to pull from {name}, and to push to it where "
             fix += "releases or receipts are written"
         elif code == "NAME_UNKNOWN":
-            reason = "no-repository"
+            reason = "unknown-repository"
             why = f"{said}: there is no repository {name}"
             fix = "create the repository, or correct the store's URI"
         elif code == "DIGEST_INVALID":
