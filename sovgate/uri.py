@@ -33,7 +33,6 @@ WITHOUT_ADAPTER = {
     "hashivault": "HashiCorp Vault",
     "https": "a web server",
     "k8s": "Kubernetes Secrets",
-    "oci": "an OCI registry",
     "openbao": "OpenBao",
     "pkcs11": "an HSM",
     "vault": "HashiCorp Vault",
