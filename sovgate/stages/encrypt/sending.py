@@ -182,8 +182,14 @@ class _Whole:
             why = f"its SHA-256 is {digest}; {self._digest} was signed"
             raise changed(self._name, why, "digest-mismatch")
         if self._looked is not None and not self._looked.same:
-            why = "it was another file when it was looked into"
-            raise changed(self._name, why, "changed-while-reading")
+            raise VerificationFailed(
+                f"{self._name[:160]!r} changed while it was read",
+                why="it was another file when it was looked into: something writes to the model, "
+                "or its file system serves other bytes on a second read",
+                fix="let whatever writes to it finish, and run it again; or copy the model to a "
+                "disk of your own, and name that",
+                reason="changed-while-reading",
+            )
 
 
 class _Run:
@@ -316,7 +322,9 @@ def changed(name: str, why: str, reason: str) -> SovgateError:
     return VerificationFailed(
         f"{name[:160]!r} is not what was signed",
         why=why,
-        fix="restore the file, or sign the model again",
+        fix="let whatever writes to it finish, and run it again"
+        if reason == "changed-while-reading"
+        else "restore the file, or sign the model again",
         reason=reason,
         data={"file": name},
     )
