@@ -1,4 +1,4 @@
-"""What is said of a model's content, from the look before the first byte to policy's last word."""
+"""RULES 33, 44: what is said of a model's content, from the look to policy's last word."""
 
 from __future__ import annotations
 
