@@ -268,12 +268,29 @@ class Listed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finished:
+    """One part, with its chunk list and its encrypted key table. No secret."""
+
+    part: Part
+    list: bytes
+    table: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Closed:
     """All parts of a release by number, with the chunk list and the encrypted key table of each."""
 
     parts: tuple[Part, ...]
     lists: tuple[bytes, ...]
     tables: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, finished: Sequence[Finished]) -> Closed:
+        return cls(
+            parts=tuple(one.part for one in finished),
+            lists=tuple(one.list for one in finished),
+            tables=tuple(one.table for one in finished),
+        )
 
 
 def read_lists(manifest: Manifest, parts: Sequence[Part], get: GetObject) -> tuple[Listed, ...]:

@@ -145,11 +145,19 @@ class Plan:
             start += content.size
         return tuple(pieces)
 
+    def only(self, units: range) -> Plan:
+        """The plan of these units alone; places of chunks are those of the whole plan."""
+        return Plan(units=self.units[units.start : units.stop])
+
     def parts(self) -> tuple[range, ...]:
         """The units of each part that one run makes, as ranges of their places among `units`.
 
         At least one; that of a model without a byte is empty.
         """
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> tuple[range, ...]:
         least = max(PART_SIZE, -(-self.size // PART_FRACTION))
         ranges: list[range] = []
         start = size = 0
@@ -161,6 +169,13 @@ class Plan:
         if start < len(self.units) or not ranges:
             ranges.append(range(start, len(self.units)))
         return tuple(ranges)
+
+    def places(self, number: int) -> range:
+        """The places of the chunks of part `number`, from 1, of those that one run makes."""
+        units = self.parts()[number - 1]
+        if not units:
+            return range(0)
+        return range(self.units[units.start].first, self.units[units.stop - 1].after)
 
     def deal(self, shards: int) -> tuple[range, ...]:
         """The units of each of `shards` shards, as ranges of their places among `units`.

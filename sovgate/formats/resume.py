@@ -12,20 +12,24 @@ from dataclasses import dataclass, field
 from sovgate import strict
 from sovgate.errors import InternalError, Malformed
 from sovgate.formats import chunk
-from sovgate.formats._common import read_zone
+from sovgate.formats._common import read_sized, read_zone
 from sovgate.formats.envelope import pae
-from sovgate.formats.part import DIGEST_SIZE
+from sovgate.formats.part import DIGEST_SIZE, Part
 from sovgate.formats.wrap import Wrapped
+from sovgate.records import Sized
 
 FORMAT = "sovgate.resume/v0"
+_PART_FORMAT = "sovgate.part/v0"
 _ENTRY_FORMAT = "sovgate.resume-entry/v0"
 _OUTBOX_FORMAT = "sovgate.outbox/v0"
 #: No statement of in-toto and no copy has this type, so no signature of them passes for this one.
 _SIGNED_AS = "application/vnd.sovgate.resume.v0+json"
+_PART_SIGNED_AS = "application/vnd.sovgate.part.v0+json"
 _PLAIN = chunk.KEY_SIZE + chunk.IV_SIZE + DIGEST_SIZE
 #: Bytes of an entry.
 ENTRY_SIZE = chunk.IV_SIZE + _PLAIN + chunk.TAG_SIZE
-MAX_HEADER = 64 * 1024
+#: Of a header, and of a closed part, with their signatures.
+MAX_DOCUMENT = 64 * 1024
 _MAX_SIGNATURE = 1024
 _MAX_TEXT = 4096
 
@@ -125,16 +129,49 @@ class Header:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signed:
-    """`header.json`: the header's bytes, and the zone's ECDSA (DER) over `signed_bytes` of them."""
+class ClosedPart:
+    """`part-NNN.json`: a part whose files were what was signed and whose chunks were sent, and what
+    names the digests of the blocks that were looked into of these files."""
 
-    header: bytes
+    course: Course
+    part: Part
+    looked: Sized
+
+    def canonical(self) -> bytes:
+        return strict.canonical(
+            {
+                "format": _PART_FORMAT,
+                "course": self.course.json(),
+                "part": self.part.json(),
+                "looked": self.looked.json(),
+            }
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> ClosedPart:
+        """Canonical bytes only. Raises Malformed."""
+        top = strict.Fields(strict.loads_canonical(data), "part")
+        top.exactly("format", _PART_FORMAT)
+        closed = cls(
+            course=Course.read(top.object("course")),
+            part=Part.read(top.object("part")),
+            looked=read_sized(top.object("looked"), most=strict.MAX_BYTES),
+        )
+        top.done()
+        return closed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """A document's bytes, and the zone's ECDSA (DER) over them as DSSE encodes them."""
+
+    payload: bytes
     signature: bytes
 
     def canonical(self) -> bytes:
         return strict.canonical(
             {
-                "header": strict.b64encode(self.header),
+                "payload": strict.b64encode(self.payload),
                 "signature": strict.b64encode(self.signature),
             }
         )
@@ -142,9 +179,9 @@ class Signed:
     @classmethod
     def parse(cls, data: bytes) -> Signed:
         """Canonical bytes only. Raises Malformed."""
-        top = strict.Fields(strict.loads_canonical(data), "header.json")
+        top = strict.Fields(strict.loads_canonical(data), "signed")
         signed = cls(
-            header=top.base64("header", max_bytes=MAX_HEADER),
+            payload=top.base64("payload", max_bytes=MAX_DOCUMENT),
             signature=top.base64("signature", max_bytes=_MAX_SIGNATURE),
         )
         top.done()
@@ -152,8 +189,13 @@ class Signed:
 
 
 def signed_bytes(header: bytes) -> bytes:
-    """What the zone's own key signs, as DSSE encodes it."""
+    """What the zone's own key signs of a header."""
     return pae(_SIGNED_AS, header)
+
+
+def part_signed_bytes(document: bytes) -> bytes:
+    """What it signs of a closed part."""
+    return pae(_PART_SIGNED_AS, document)
 
 
 @dataclass(frozen=True, kw_only=True)

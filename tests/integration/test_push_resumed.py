@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from sovgate.errors import (
     UsageError,
     VerificationFailed,
 )
-from sovgate.formats import chunk
+from sovgate.formats import chunk, plan
 from sovgate.pipeline.move.push import push
 from sovgate.pipeline.move.results import Pushed
 from sovgate.records import Options, Release
@@ -283,6 +284,141 @@ def test_another_release_of_the_model_shares_no_chunk(work: Crossing) -> None:
     assert len(chunks(work)) == CHUNKS + len(first)
 
 
+# -- parts that are closed
+
+
+@pytest.fixture
+def parted(work: Crossing, monkeypatch: pytest.MonkeyPatch) -> Crossing:
+    """Three parts: the pack and w0, w1, w2. Stopped within the second, the first is closed."""
+    monkeypatch.setattr(plan, "PART_SIZE", 3 * SIZE)
+    with pytest.raises(KeyboardInterrupt) as told:
+        run(work, Stop(8))
+    (said,) = told.value.__notes__
+    assert f"{len(chunks(work))} of {CHUNKS} chunks are in the store" in said
+    return work
+
+
+CLOSED = ["list-001", "looked-001", "part-001.json", "table-001"]
+
+
+def closed(work: Crossing) -> list[str]:
+    (state,) = states(work)
+    return sorted(path.name for path in state.iterdir() if "-" in path.name)
+
+
+def test_rule_9_a_closed_part_is_not_read_again_and_none_of_its_keys_is_kept(
+    parted: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert closed(parted) == CLOSED
+    (state,) = states(parted)
+    entries = (state / "entries").read_bytes()
+    assert not any(entries[: 4 * (len(entries) // CHUNKS)])
+    assert any(entries)
+    read: list[int] = []
+    real = os.preadv
+
+    def counted(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        read.append(real(descriptor, buffers, offset))
+        return read[-1]
+
+    monkeypatch.setattr(os, "preadv", counted)
+    there = chunks(parted)
+    done = run(parted)
+    assert sum(read) == len(FILES["w1.bin"]) + len(FILES["w2.bin"])
+    assert done.written.resumed == len(there)
+    assert len(chunks(parted)) == CHUNKS
+    assert states(parted) == []
+    opens(parted)
+
+
+def test_rule_44_a_closed_part_is_not_in_the_store_before_the_last_word(parted: Crossing) -> None:
+    assert parted.objects("objects/") == parted.objects("releases/") == []
+    parted.edit("weights: {allow: [home -> eu]}", "weights: {allow: []}")
+    with pytest.raises(PolicyDenied):
+        run(parted)
+    assert states(parted) == []
+
+
+def test_a_closed_part_outlives_the_keys_of_the_open_one(parted: Crossing) -> None:
+    (state,) = states(parted)
+    for name in ("header.json", "outbox.key", "entries"):
+        (state / name).unlink()
+    assert run(parted).written.resumed == 4
+    opens(parted)
+
+
+def _other(work: Crossing, state: Path) -> None:
+    """A part that was closed for another release of the same model."""
+    release = Release(model="churn", version="1.0.1")
+    options = Options(project=work.base, progress=Stop(8))
+    with pytest.raises(KeyboardInterrupt):
+        push(work.model, release=release, zone="home", to="eu", options=options)
+    (other,) = [one for one in states(work) if one != state]
+    for name in CLOSED:
+        shutil.copy(other / name, state / name)
+    shutil.rmtree(other)
+
+
+def _flip(name: str) -> Callable[[Crossing, Path], None]:
+    def change(_work: Crossing, state: Path) -> None:
+        data = bytearray((state / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (state / name).write_bytes(data)
+
+    return change
+
+
+def _as_the_second(_work: Crossing, state: Path) -> None:
+    for name in CLOSED:
+        (state / name).rename(state / name.replace("001", "002"))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        *(_flip(name) for name in CLOSED),
+        _as_the_second,
+        _other,
+        lambda _, state: (state / "table-001").unlink(),
+        lambda _, state: (state / "part-001.json").write_bytes(b"{}"),
+    ],
+    ids=[*CLOSED, "as the second", "of another release", "no table", "no document"],
+)
+def test_rule_31_a_closed_part_that_was_planted_is_made_anew(
+    parted: Crossing, plant: Callable[[Crossing, Path], None]
+) -> None:
+    (state,) = states(parted)
+    first = len(chunks(parted)) - 4  # of the open part
+    plant(parted, state)
+    assert run(parted).written.resumed == first
+    opens(parted)
+
+
+def test_rule_14_a_closed_part_that_is_not_whole_in_the_store_is_made_anew(
+    parted: Crossing,
+) -> None:
+    (state,) = states(parted)
+    name = (state / "list-001").read_bytes()[:32].hex()
+    (parted.base / "eu-store/chunks/sha256" / name).unlink()
+    run(parted)
+    assert len(chunks(parted)) == CHUNKS + 3
+    opens(parted)
+
+
+def test_rule_33_a_file_of_a_closed_part_that_changed_is_not_believed(parted: Crossing) -> None:
+    """What is said of it would be said of other bytes than those that were signed and sent."""
+    path = parted.model / "w0.bin"
+    path.write_bytes(b"?" + FILES["w0.bin"][1:])
+    with pytest.raises(VerificationFailed) as error:
+        run(parted)
+    assert error.value.reason == "digest-mismatch"
+    path.write_bytes(FILES["w0.bin"])
+    there = len(chunks(parted))
+    run(parted)
+    assert len(chunks(parted)) == max(there, CHUNKS)
+    opens(parted)
+
+
 # -- where it is kept
 
 
@@ -360,7 +496,7 @@ def test_rule_9_two_runs_at_once_share_no_key(work: Crossing) -> None:
 def _course(state: Path):  # type: ignore[no-untyped-def]
     from sovgate.formats.resume import Header, Signed
 
-    return Header.parse(Signed.parse((state / "header.json").read_bytes()).header).course
+    return Header.parse(Signed.parse((state / "header.json").read_bytes()).payload).course
 
 
 def test_a_disk_that_fills_up_stops_no_push(

@@ -154,18 +154,18 @@ def test_rule_9_no_key_and_iv_leave_with_two_plaintexts_whatever_is_put_back(
 
 def _course(data: bytes) -> bytes:
     other = replace(COURSE, release="churn/1.0.1")
-    header = replace(Header.parse(Signed.parse(data).header), course=other).canonical()
-    return Signed(header=header, signature=SIGNER.sign(signed_bytes(header))).canonical()
+    header = replace(Header.parse(Signed.parse(data).payload), course=other).canonical()
+    return Signed(payload=header, signature=SIGNER.sign(signed_bytes(header))).canonical()
 
 
 def _signer(data: bytes) -> bytes:
-    header = Signed.parse(data).header
-    return Signed(header=header, signature=KeySigner().sign(signed_bytes(header))).canonical()
+    header = Signed.parse(data).payload
+    return Signed(payload=header, signature=KeySigner().sign(signed_bytes(header))).canonical()
 
 
 def _type(data: bytes) -> bytes:
-    header = Signed.parse(data).header
-    return Signed(header=header, signature=SIGNER.sign(header)).canonical()
+    header = Signed.parse(data).payload
+    return Signed(payload=header, signature=SIGNER.sign(header)).canonical()
 
 
 PLANTED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
@@ -229,7 +229,7 @@ def test_rule_9_one_key_for_two_places_is_planted(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
     outbox = file(tmp_path, "outbox.key").read_bytes()
-    header = Header.parse(Signed.parse(file(tmp_path, "header.json").read_bytes()).header)
+    header = Header.parse(Signed.parse(file(tmp_path, "header.json").read_bytes()).payload)
     entry = Entry(key=b"k" * 32, iv=b"i" * 12, digest=b"d" * 32)
     data = b"".join(
         replace(entry, digest=bytes([at]) * 32).sealed(outbox, header.digest, at)
@@ -418,7 +418,7 @@ def test_an_entry_is_on_the_disk_before_its_chunk_may_leave(
         assert synced == []
         assert keys.sealed(2, digest(key, iv, b"one"))
         outbox = file(tmp_path, "outbox.key").read_bytes()
-        header = Header.parse(Signed.parse(file(tmp_path, "header.json").read_bytes()).header)
+        header = Header.parse(Signed.parse(file(tmp_path, "header.json").read_bytes()).payload)
     (data,) = synced
     one = Entry.opened(data[2 * ENTRY_SIZE : 3 * ENTRY_SIZE], outbox, header.digest, 2)
     assert one is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,15 @@ from sovgate.git.ignored import work_tree
 from sovgate.records import Options, Sized
 
 if TYPE_CHECKING:
+    from sovgate.blocks import Blocks
+    from sovgate.formats.part import Finished
     from sovgate.formats.plan import Plan
     from sovgate.formats.resume import Course
     from sovgate.keys._api import Signer
     from sovgate.pipeline.move.asked import Asked
     from sovgate.pipeline.project import Project
     from sovgate.stages.encrypt import Bound
+    from sovgate.stages.encrypt.closed import Closed
     from sovgate.stages.encrypt.kept import Folder, KeptKeys, OwnKey
 
 
@@ -54,8 +57,10 @@ class Keeping:
         self._asked, self._named = asked, named
         self._folder: Folder | None = None
         self._keys: KeptKeys | None = None
-        self._chunks = 0
+        self._plan: Plan | None = None
+        self._signer: Signer | None = None
         self._there: set[bytes] = set()
+        self._closed: set[bytes] = set()
         self._lock = threading.Lock()
         self._why: str | None = None
         #: Bytes of each chunk that this run sent; and how many an earlier one had.
@@ -97,8 +102,8 @@ class Keeping:
         """
         from sovgate.stages.encrypt import Bound
 
-        self._chunks = plan.chunks
-        self._open(signer)
+        self._plan, self._signer = plan, signer
+        self._open(plan, signer)
         zone = self._asked.to.name
         bound = Bound(zone=zone, put=self._put)
         if self._keys is not None:
@@ -110,17 +115,64 @@ class Keeping:
                 self._keys.forget(_spoilt(plan, error))
             raise
 
-    def _open(self, signer: Signer) -> None:
+    def closed(self, number: int) -> Closed | None:
+        """A part that an earlier run closed, if all its chunks are in the store."""
+        from sovgate.formats.chunk import OVERHEAD
+        from sovgate.stages import transfer
+        from sovgate.stages.encrypt.closed import read_closed, remove_closed
+
+        plan, folder = self._plan, self._folder
+        if self._keys is None or plan is None or folder is None or self._signer is None:
+            return None
+        found = read_closed(folder, plan, number, self._signer)
+        if found is None:
+            return None
+        places = plan.places(number)
+        chunks = [
+            Sized(sha256=digest.hex(), size=plan.length(place) + OVERHEAD)
+            for place, digest in zip(places, found.digests, strict=True)
+        ]
+        if not transfer.all_there(self._asked.store, chunks):
+            remove_closed(folder, number)  # its keys are the destination's: it is made anew
+            return None
+        self._keys.forget(places)  # where a run ended just when it had closed it
+        self._note_closed(found.digests)
+        self.skipped += len(chunks)
+        return found
+
+    def close_part(self, finished: Finished, looked: Mapping[str, Blocks]) -> None:
+        """Keep a part that is whole: no secret of it, and no reason to read its files again.
+
+        Where that cannot be written its keys stay. Raises KeyServiceError, DiskError.
+        """
+        from sovgate.formats.part import read_list
+        from sovgate.stages.encrypt.closed import write_closed
+
+        plan, folder = self._plan, self._folder
+        if self._keys is None or plan is None or folder is None or self._signer is None:
+            return
+        try:
+            write_closed(folder, finished, looked, self._signer)
+        except OSError:
+            return
+        self._keys.forget(plan.places(finished.part.number))
+        self._note_closed(read_list(finished.list, finished.part))
+
+    def _note_closed(self, digests: Sequence[bytes]) -> None:
+        self._closed.update(digests)
+        self._there.update(digests)
+
+    def _open(self, plan: Plan, signer: Signer) -> None:
         from sovgate.stages.encrypt.kept import Folder, open_keys
 
-        if self._base is None or not self._chunks:
+        if self._base is None or not plan.chunks:
             return
         folder = Folder(self._base, self._course)
         try:
             folder.open()
             self._folder = folder
             own = _own(self._asked.opened, self._asked.zone.name)
-            self._keys = open_keys(folder, self._chunks, signer, own)
+            self._keys = open_keys(folder, plan.chunks, signer, own)
         except OSError as error:
             self._refuse(disk_error(error, f"keep keys in {str(self._base)!r}"))
         except SovgateError as error:
@@ -180,13 +232,14 @@ class Keeping:
     def _words(self, gone: bool) -> str | None:
         kept, maybe = frozenset[bytes](), frozenset[bytes]()
         if self._keys is not None and not gone:
-            kept = self._keys.digests
-            maybe = (self._keys.earlier & kept) - self._there  # not come to in this run
+            maybe = (self._keys.earlier & self._keys.digests) - self._there  # not come to yet
+            kept = self._keys.digests | self._closed
         count = len(self._there) + len(maybe)
         if not count:
             return None
         upto = "up to " if maybe else ""
-        said = f"{upto}{count} of {self._chunks} chunks are in the store, and "
+        total = self._plan.chunks if self._plan is not None else count
+        said = f"{upto}{count} of {total} chunks are in the store, and "
         if not kept:
             why = "" if gone or self._why is None else f" (they were not kept: {self._why})"
             again = "" if gone else "; the next run sends all of it anew"

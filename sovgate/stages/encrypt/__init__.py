@@ -10,6 +10,7 @@ from sovgate.stages.encrypt.maker import SIGNATURE_NAME, check_maker, sign_recor
 from sovgate.stages.encrypt.parts import (
     ZoneKey,
     close,
+    close_part,
     open_parts,
     require_apart,
     require_no_git,
@@ -34,6 +35,7 @@ __all__ = [
     "carrying",
     "check_maker",
     "close",
+    "close_part",
     "open_parts",
     "read",
     "receive",

@@ -21,7 +21,7 @@ from sovgate.files import OPEN_DIR, open_below, read_descriptor, replace_at
 from sovgate.formats import chunk, wrap
 from sovgate.formats.resume import (
     ENTRY_SIZE,
-    MAX_HEADER,
+    MAX_DOCUMENT,
     Course,
     Entry,
     Header,
@@ -128,15 +128,15 @@ class Folder:
 
         Raises OSError.
         """
-        self.clear()
+        self.clear(os.listdir(self.handle))  # noqa: PTH208 (a handle is no path)
         os.rmdir(self.course.name, dir_fd=self._above)
         os.fsync(self._above)
 
-    def clear(self) -> None:
+    def clear(self, names: Iterable[str]) -> None:
         """The header last. Raises OSError."""
-        names = os.listdir(self.handle)  # noqa: PTH208 (a handle is no path)
         for name in sorted(names, key=lambda name: name == HEADER):
-            os.unlink(name, dir_fd=self.handle)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self.handle)
         os.fsync(self.handle)
 
     def read(self, name: str, most: int) -> bytes:
@@ -161,9 +161,9 @@ def _earlier(
     folder: Folder, chunks: int, signer: Signer, own: OwnKey | None
 ) -> tuple[bytes, bytes, dict[int, Entry]] | None:
     try:
-        signed = Signed.parse(folder.read(HEADER, MAX_HEADER))
-        signer.public_key.verify(signed_bytes(signed.header), signed.signature)
-        header = Header.parse(signed.header)
+        signed = Signed.parse(folder.read(HEADER, MAX_DOCUMENT))
+        signer.public_key.verify(signed_bytes(signed.payload), signed.signature)
+        header = Header.parse(signed.payload)
         if header.course != folder.course or (header.recipient is None) != (own is None):
             return None
         if header.recipient is None or own is None:
@@ -191,13 +191,15 @@ def _earlier(
 def _anew(
     folder: Folder, chunks: int, signer: Signer, own: OwnKey | None
 ) -> tuple[bytes, bytes, dict[int, Entry]]:
-    """The entries first go, and come last: none stands under a header that is not its own."""
-    folder.clear()
+    """The entries first go, and come last: none stands under a header that is not its own. Closed
+    parts stay, since they have signatures of their own.
+    """
+    folder.clear([ENTRIES, OUTBOX, HEADER])
     outbox = chunk.new_key()
     wrapped = None if own is None else own.wrap(outbox, folder.course.context())
     header = Header(course=folder.course, commit=wrap.commit(outbox), recipient=wrapped)
     signature = checked_signature(signer, signed_bytes(header.canonical()))
-    signed = Signed(header=header.canonical(), signature=signature)
+    signed = Signed(payload=header.canonical(), signature=signature)
     if wrapped is None:
         replace_at(folder.handle, OUTBOX, outbox, mode=0o600)
     replace_at(folder.handle, HEADER, signed.canonical(), mode=0o600)

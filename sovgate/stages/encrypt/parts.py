@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import ConfigError, InternalError, KeyServiceError, UsageError
 from sovgate.formats import chunk, part, wrap
 from sovgate.formats.oms import GIT_NAMES
-from sovgate.formats.part import Closed, Listed, Part
+from sovgate.formats.part import Closed, Finished, Listed, Part
 from sovgate.formats.wrap import Context, Wrapped
 from sovgate.records import ZONE_NAME, Sized
 from sovgate.stages.encrypt.receiving import Opened
@@ -65,38 +65,39 @@ def close(sent: Sent, plan: Plan, recipient: Recipient, context: Context) -> Clo
 
     Nobody else has the chunks' keys, and `sent` is not to be used again. Raises KeyServiceError.
     """
+    numbers = range(1, len(plan.parts()) + 1)
+    return Closed.of([close_part(sent, plan, number, recipient, context) for number in numbers])
+
+
+def close_part(
+    sent: Sent, plan: Plan, number: int, recipient: Recipient, context: Context
+) -> Finished:
+    """One part of what was sent, as `close`; of `sent` the chunks of that part count."""
     if sent.zone != context.zone:
         raise InternalError("what was sent to one zone is closed for another")
-    parts: list[Part] = []
-    lists: list[bytes] = []
-    tables: list[bytes] = []
     ranges = plan.parts()
-    for number, units in enumerate(ranges, start=1):
-        first = plan.units[units.start].first if units else 0
-        after = plan.units[units.stop - 1].after if units else 0
-        data, named = part.sized_list(sent.digests[first:after])
-        key = chunk.new_key()
-        ad = part.table_ad(context, number, len(ranges), named.sha256)
-        table = part.seal_table(sent.keys[first:after], key, ad)
-        lists.append(data)
-        tables.append(table)
-        parts.append(
-            Part(
-                number=number,
-                of=len(ranges),
-                units=(units.start, len(units)),
-                reused=(),
-                list=named,
-                keytable=Sized(sha256=hashlib.sha256(table).hexdigest(), size=len(table)),
-                recipient=Wrapped(
-                    key_id=recipient.key_id,
-                    algorithm=recipient.algorithm,
-                    wrapped=_wrapped(recipient, key, context),
-                    commit=wrap.commit(key),
-                ),
-            )
-        )
-    return Closed(parts=tuple(parts), lists=tuple(lists), tables=tuple(tables))
+    units = ranges[number - 1]
+    first = plan.units[units.start].first if units else 0
+    after = plan.units[units.stop - 1].after if units else 0
+    data, named = part.sized_list(sent.digests[first:after])
+    key = chunk.new_key()
+    ad = part.table_ad(context, number, len(ranges), named.sha256)
+    table = part.seal_table(sent.keys[first:after], key, ad)
+    made = Part(
+        number=number,
+        of=len(ranges),
+        units=(units.start, len(units)),
+        reused=(),
+        list=named,
+        keytable=Sized(sha256=hashlib.sha256(table).hexdigest(), size=len(table)),
+        recipient=Wrapped(
+            key_id=recipient.key_id,
+            algorithm=recipient.algorithm,
+            wrapped=_wrapped(recipient, key, context),
+            commit=wrap.commit(key),
+        ),
+    )
+    return Finished(part=made, list=data, table=table)
 
 
 def _wrapped(recipient: Recipient, key: bytes, context: Context) -> bytes:

@@ -33,7 +33,7 @@ an audit `intent`; then keys, bytes, a private staging folder, location and poli
 that it is open, one rename; * a receipt; an audit `outcome`.
 """
 
-from sovgate.stages.transfer.carry import Written, carry
+from sovgate.stages.transfer.carry import Written, all_there, carry
 from sovgate.stages.transfer.fetch import (
     Fetched,
     fetch_documents,
@@ -79,6 +79,7 @@ __all__ = [
     "Record",
     "Wanted",
     "Written",
+    "all_there",
     "carry",
     "chunks_of",
     "claim",

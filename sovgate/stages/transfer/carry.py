@@ -44,6 +44,23 @@ class Written:
         )
 
 
+def all_there(store: Store, chunks: Sequence[Sized]) -> bool:
+    """Whether the store has each of them, by its own SHA-256, or read again (RULES 14).
+
+    Raises StoreError, reason "damaged-object" where it has another under one's name.
+    """
+    found: list[bool] = []
+
+    def one(item: Sized) -> None:
+        if all(found):  # one that is missing is enough
+            found.append(is_there(store, chunk_name(item.sha256), item))
+
+    with Workers(AT_ONCE) as workers:
+        for item in chunks:
+            workers.submit(partial(one, item))
+    return all(found)
+
+
 def carry(
     get: GetChunk, store: Store, chunks: Sequence[Sized], *, advance: Advance | None = None
 ) -> Written:
