@@ -147,3 +147,27 @@ class Gathering(Protocol):
         Raises NotFound where there is none.
         """
         ...
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A further power, of a store that can protect objects from being deleted until a day."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether its URI asks for that."""
+        ...
+
+    def keep(self, name: str) -> None:
+        """Protect an object that a record is about to name. May be called from several threads.
+
+        The record itself is protected by the put that writes it, and nothing else is by its own.
+        Raises StoreError, StoreUnfit, reasons "no-object-lock", "access-denied".
+        """
+        ...
+
+    def locked_on_arrival(self) -> str | None:
+        """For how long the store itself locks whatever arrives, as "COMPLIANCE, 365 days"; None
+        where it does not. Raises StoreError, reason "access-denied", where nobody may ask.
+        """
+        ...

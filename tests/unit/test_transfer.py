@@ -304,6 +304,75 @@ def test_rule_44_no_list_and_no_key_table_is_there_before_the_last_word(
     assert seen[-2:] == [table, record_name(ship.release)]
 
 
+class Kept(Faulty):
+    """A store that can protect what it holds; `seen` tells the order of what was asked of it."""
+
+    keeps = True
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner, Fault.LOST_REPLY, times=0)
+        self.seen: list[str] = []
+
+    def put(self, name: str, *words: Any, **more: Any) -> None:
+        self.inner.put(name, *words, **more)
+        self.seen.append(f"put {name}")
+
+    def keep(self, name: str) -> None:
+        assert self.inner.stat(name) is not None
+        self.seen.append(f"keep {name}")
+
+    def locked_on_arrival(self) -> str | None:
+        return None
+
+
+def test_all_that_a_record_names_is_protected_just_before_it_is_written(
+    store: Store, ship: Shipment
+) -> None:
+    kept = Kept(store)
+    transfer = ship.publish(kept).record.transfer
+    named = [transfer.manifest, transfer.signature, *transfer.evidence]
+    named += [item for part in transfer.parts for item in (part.list, part.keytable)]
+    names = {object_name(item.sha256) for item in named} | set(map(chunk_name, ship.chunks))
+    *before, record = kept.seen
+    protected = [what.removeprefix("keep ") for what in before if what.startswith("keep ")]
+    assert record == f"put {record_name(ship.release)}"
+    assert len(protected) == len(set(protected))
+    assert set(protected) == names
+    # Nothing is protected while it is still open whether a record will name it.
+    first = next(at for at, what in enumerate(before) if what.startswith("keep "))
+    assert all(what.startswith("keep ") for what in before[first:])
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_what_no_record_will_name_is_not_protected(
+    store: Store, ship: Shipment, keeps: bool
+) -> None:
+    def denied() -> Any:
+        raise PolicyDenied("no")
+
+    kept = Kept(store)
+    kept.keeps = keeps
+    with pytest.raises(PolicyDenied):
+        ship.publish(kept, recheck=denied)
+    assert not [what for what in kept.seen if what.startswith("keep ")]
+    if not keeps:
+        ship.publish(kept)
+        assert not [what for what in kept.seen if what.startswith("keep ")]
+
+
+def test_a_release_that_cannot_be_protected_is_not_published(store: Store, ship: Shipment) -> None:
+    class Cannot(Kept):
+        def keep(self, name: str) -> None:
+            super().keep(name)
+            raise StoreError("it has no lock", reason="no-object-lock")
+
+    kept = Cannot(store)
+    with pytest.raises(StoreError, match="no lock"):
+        ship.publish(kept)
+    assert visible(store) == []
+    assert len([what for what in kept.seen if what.startswith("keep ")]) == 1
+
+
 # -- sequence numbers
 
 

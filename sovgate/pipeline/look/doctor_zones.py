@@ -16,10 +16,12 @@ from sovgate.errors import ConfigError, SovgateError
 from sovgate.links import mounted_secret
 from sovgate.pipeline.look.diagnosis import MISSING, OK, SKIPPED, WARN, Diagnosis
 from sovgate.pipeline.own_roles import LOGGED, only_files, require_zone_key
+from sovgate.stores._api import Keeping
 
 if TYPE_CHECKING:
     from sovgate.config import GitOps
     from sovgate.pipeline.project import Project
+    from sovgate.stores._api import Store
 
 #: Bytes of names that Git may tell of a project.
 _NAMES = 16 * 1024 * 1024
@@ -216,7 +218,28 @@ def _store(found: Diagnosis, opened: Project, name: str) -> None:
         lies = f"{located.value or 'place unknown'}, by {located.source}"
         return f"{store.uri}: reached, {lies}" + (", create-only" if writes else "")
 
-    found.run(label, look)
+    if found.run(label, look):
+        _locked_on_arrival(found, label, opened.store(name))
+
+
+def _locked_on_arrival(found: Diagnosis, label: str, store: Store) -> None:
+    """A bucket that locks whatever arrives keeps what a push that broke off left there, too."""
+    if not isinstance(store, Keeping):
+        return
+    try:
+        how = store.locked_on_arrival()
+    except SovgateError as error:
+        found.say(label, SKIPPED, f"whether it locks what arrives was not told: {error.why}")
+        return
+    if how is not None:
+        found.say(
+            label,
+            WARN,
+            f"{store.uri} locks each object as it arrives ({how}): nobody can remove what a push "
+            "that broke off left there, until that time is over",
+            "remove the bucket's default retention, and write lock=MODE:TIME into the store's URI: "
+            "then push locks what a record names, and nothing else",
+        )
 
 
 def check_ignored(found: Diagnosis, opened: Project) -> None:

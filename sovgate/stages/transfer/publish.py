@@ -26,6 +26,7 @@ from sovgate.formats.transfer import (
 from sovgate.records import Release, Sized
 from sovgate.stages.transfer.carry import AT_ONCE, Written
 from sovgate.stages.transfer.gathered import put_record
+from sovgate.stages.transfer.keeping import keep
 from sovgate.stages.transfer.objects import (
     get_object,
     names_the_way_out,
@@ -151,6 +152,7 @@ def publish(
         ),
         signer,
     )
+    keep(store, made, others)
     put = partial(put_record, store, transfer, data, made, others)
     record, already = _settled(store, data, transfer, trusted, put)
     return Published(record=record, already=already, written=written)

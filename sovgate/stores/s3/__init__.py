@@ -32,7 +32,7 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.stores._api import Bytes, Location, Stat, check_name
-from sovgate.stores.s3 import errors, place, probing
+from sovgate.stores.s3 import errors, lock, place, probing
 from sovgate.stores.s3.kms import Encryption, encryption
 from sovgate.stores.s3.reader import Reader, keys_below
 from sovgate.uri import Uri
@@ -41,7 +41,9 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 #: Names of what is no bucket: access points, object lambdas, outposts, directory buckets of one
 #: zone and their access points.
 _NO_BUCKET = ("-s3alias", "--ol-s3", "--op-s3", "--x-s3", "--xa-s3", "--table-s3", ".mrap")
-_OPTIONS = {"endpoint", "profile", "account", "kms"}
+_OPTIONS = {"endpoint", "profile", "account", "kms", "lock"}
+#: What is locked by the very PUT that writes it: the record, and nothing that it names.
+_RECORDS = "releases/"
 _CHUNK = 1024 * 1024
 #: Everything goes in one request: chunks, and documents, none of which is larger.
 MAX_WHOLE = 64 * 1024 * 1024
@@ -52,7 +54,7 @@ _WAITS = (0.1, 0.5, 2.0, 0)
 
 
 def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
-    """`s3://bucket[/prefix][?endpoint=https://…&profile=NAME&account=DIGITS&kms=KEY]`.
+    """`s3://bucket[/prefix][?endpoint=https://…&profile=NAME&account=DIGITS&kms=KEY&lock=…]`.
 
     `region` is the zone's "provider:region"; its catalogued endpoint is used unless another is
     named, which makes the location `declared` at best.
@@ -88,6 +90,8 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
     )
     if "kms" in options:
         made.encryption = encryption(options["kms"], where, made.known)
+    if "lock" in options:
+        made.retention = lock.retention(options["lock"])
     return made
 
 
@@ -95,7 +99,8 @@ class S3Store:
     """`Store` on a bucket.
 
     Needs s3:GetBucketLocation, s3:ListBucket, s3:GetObject; to write s3:PutObject. With kms= it
-    needs kms:GenerateDataKey and kms:Decrypt on that key.
+    needs kms:GenerateDataKey and kms:Decrypt on that key; with lock= s3:PutObjectRetention,
+    s3:GetObjectRetention and s3:GetBucketObjectLockConfiguration.
     Never s3:DeleteObject at a service that checks SHA-256.
     """
 
@@ -111,6 +116,8 @@ class S3Store:
         self.bucket, self._prefix, self.where = bucket, prefix, where
         self._profile, self.account = profile, account
         self.encryption: Encryption | None = None
+        self.retention: lock.Retention | None = None
+        self._kept = False
         self._probed = False
         self._lock = threading.Lock()
 
@@ -163,6 +170,8 @@ class S3Store:
     def probe(self) -> None:
         if not self._probed:
             probing.create_only(self)
+            if self.retention:
+                lock.require(self)
         self._probed = True
 
     @cached_property
@@ -270,12 +279,14 @@ class S3Store:
                 reason="limits",
             )
         checked = self.checks_sums
+        locked = self.retention if name.startswith(_RECORDS) else None
         with self.errors("put_object", name):
             try:
                 self.conditional(
                     Key=self.key(name),
                     Body=Body(memoryview(data)),
                     ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode("ascii"),
+                    **(locked.parameters if locked else {}),
                 )
             except answers.failures() as error:
                 self.settle(name, len(data), sha256, error)
@@ -335,6 +346,24 @@ class S3Store:
                 digest.update(chunk)
                 left -= len(chunk)
         return left == 0 and digest.hexdigest() == sha256
+
+    # -- kept
+
+    @property
+    def keeps(self) -> bool:
+        return self.retention is not None
+
+    def keep(self, name: str) -> None:
+        """Looks at the first one whether the service did what it said."""
+        if self.retention is None:
+            return
+        lock.keep(self, self.retention, name)
+        if not self._kept:
+            lock.check(self, self.retention, name)
+        self._kept = True
+
+    def locked_on_arrival(self) -> str | None:
+        return lock.default_retention(self)
 
     # -- errors
 

@@ -22,6 +22,9 @@ _ACTIONS = {
     "list_objects_v2": "s3:ListBucket",
     "head_bucket": "s3:ListBucket",
     "get_bucket_location": "s3:GetBucketLocation",
+    "put_object_retention": "s3:PutObjectRetention",
+    "get_object_retention": "s3:GetObjectRetention",
+    "get_object_lock_configuration": "s3:GetBucketObjectLockConfiguration",
 }
 #: What S3 asks of the caller's rights to the key. HeadObject is asked for the sum, which S3 keeps
 #: under that key too.
@@ -57,6 +60,8 @@ def _explained(store: S3Store, operation: str, name: str, error: Exception) -> S
     partition = row.partition if row and row.partition.startswith("aws") else "aws"
     bucket = f"arn:{partition}:s3:::{store.bucket}"
     action = _ACTIONS[operation]
+    if operation == "put_object" and store.retention:
+        action += " (and s3:PutObjectRetention)"
     if operation == "head_object":
         action += f" (and s3:ListBucket on {bucket})"
     doing = f"{operation.replace('_', ' ')} {name or 'in'} {store.uri}"
