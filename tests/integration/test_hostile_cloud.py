@@ -9,16 +9,27 @@ import itertools
 import resource
 import traceback
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from sovgate.clouds.aws import answers
-from sovgate.errors import ExitCode, KeyServiceError, ResidencyMismatch, SovgateError, StoreError
+from sovgate.clouds.aws.errors import explain
+from sovgate.errors import (
+    AlreadyExists,
+    ExitCode,
+    KeyServiceError,
+    ResidencyMismatch,
+    SovgateError,
+    StoreError,
+)
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
+from sovgate.stores import s3
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 from sovgate.transport import proxies
@@ -375,6 +386,89 @@ def test_rule_10_copies_that_lie_nobody_says_where_are_12(facts: dict[str, objec
     with serving(lambda _: play) as cloud, pytest.raises(ResidencyMismatch) as caught:
         registry.open_recipient(key_at(cloud), Path(), CENTRAL)
     assert caught.value.reason == "key-elsewhere"
+
+
+def refusing(status: int, code: str, more: str = "") -> Answer:
+    return xml(f"<Error><Code>{code}</Code>{more}</Error>", status)
+
+
+@pytest.mark.parametrize("operation", S3)
+def test_a_clock_that_is_wrong_is_told_with_both_times(operation: str) -> None:
+    here, there = "20261129T020000Z", "2026-11-29T03:00:00Z"
+    times = f"<RequestTime>{here}</RequestTime><ServerTime>{there}</ServerTime>"
+    skewed = refusing(403, "RequestTimeTooSkewed", times)
+    if operation == "stat":  # an answer to HEAD has no words; its head has the service's time
+        skewed = Answer(status=403, headers=(("Date", "Sun, 29 Nov 2020 03:00:00 GMT"),))
+    with serving(lambda _: skewed) as cloud, pytest.raises(StoreError) as caught:
+        S3[operation](at(cloud))
+    assert (caught.value.reason, caught.value.exit_code) == ("clock", ExitCode.STORE)
+    assert "clock" in str(caught.value.fix)
+    if operation != "stat":
+        assert f"at {here}, by the service's it came at {there}" in str(caught.value.why)
+
+
+@pytest.mark.parametrize("date", [None, "now", "nonsense"])
+def test_a_refusal_of_this_very_time_is_one(date: str | None) -> None:
+    said = formatdate(usegmt=True) if date == "now" else date
+    refused = Answer(status=403, headers=(("Date", said),))
+    with serving(lambda _: refused) as cloud, pytest.raises(StoreError) as caught:
+        at(cloud).stat("blobs/x")
+    assert caught.value.reason == "access-denied"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(503, "SlowDown"), (503, "ServiceUnavailable"), (429, "TooManyRequests"), (503, "Other")],
+)
+def test_a_service_that_asks_for_fewer_requests_is_told_so(status: int, code: str) -> None:
+    """How long the SDK waits before each try is its own affair."""
+    error = ClientError(
+        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject"
+    )
+    told = explain(error, "write it", StoreError)
+    assert (told.reason, told.exit_code) == ("slow-down", ExitCode.STORE)
+    assert code in str(told.why)
+    assert "fewer jobs" in str(told.fix)
+
+
+def test_rule_13_a_write_that_another_one_holds_up_is_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(s3, "_WAITS", (0.0001, 0.0001, 0))
+    conflict = refusing(409, "ConditionalRequestConflict")
+    with serving(lambda _: conflict) as cloud:
+        store = at(cloud)
+        with pytest.raises(StoreError) as caught:
+            store.probe()
+        assert (caught.value.reason, caught.value.exit_code) == ("write-conflict", ExitCode.STORE)
+        assert "other run" in str(caught.value.fix)
+        assert [asked.method for asked in cloud.seen] == ["PUT"] * 3
+
+
+@pytest.mark.parametrize(("before", "ours"), [(500, True), (409, False)])
+def test_rule_13_after_a_conflict_with_a_try_of_its_own_it_is_read_back(
+    monkeypatch: pytest.MonkeyPatch, before: int, ours: bool
+) -> None:
+    """A try without an answer, a conflict with it, and then the name is taken: by ourselves."""
+    monkeypatch.setattr(s3, "_WAITS", (0.0001, 0.0001, 0))
+    puts = itertools.chain([before, 409], itertools.repeat(412))
+
+    def answer(asked: Asked) -> Answer:
+        if asked.method != "PUT":
+            return Answer(body=b"x")
+        if ".probe" in asked.path:
+            return refusing(400, "BadDigest") if "checksum" in asked.path else Answer()
+        return refusing(next(puts), "Conflict")
+
+    with serving(answer) as cloud:
+        store = at(cloud)
+        assert isinstance(store, s3.S3Store)
+        store.__dict__["checks_sums"] = True
+        if ours:
+            put(store, "releases/a/1.json", b"x")
+            return
+        with pytest.raises(AlreadyExists):
+            put(store, "releases/a/1.json", b"x")
 
 
 @pytest.mark.parametrize("said", ["expired: 20201101T000000Z is now earlier", "not yet current"])

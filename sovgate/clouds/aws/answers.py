@@ -98,9 +98,21 @@ def code_of(error: Exception) -> str:
 
 def message(error: Exception) -> str:
     """The service's words, shortened."""
+    return said(error, "Message")[:300]
+
+
+def said(error: Exception, name: str) -> str:
+    """What the service's error says under a name, or ""."""
     response = getattr(error, "response", None)
     inner = response.get("Error", {}) if isinstance(response, dict) else {}
-    return str(inner.get("Message", ""))[:300]
+    return str(inner.get(name) or "")
+
+
+def header(error: Exception, name: str) -> str:
+    """A field of the answer's head, in small letters, or ""."""
+    response = getattr(error, "response", None)
+    meta = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    return str(meta.get("HTTPHeaders", {}).get(name) or "")
 
 
 def status_of(error: Exception) -> int:
@@ -112,7 +124,9 @@ def status_of(error: Exception) -> int:
 
 
 def retried(error: Exception) -> bool:
-    """Whether the SDK had tried before: then an earlier try may have done its work unheard."""
+    """Whether it was tried before: then an earlier try may have done its work unheard."""
+    if getattr(error, "after_a_conflict", False):
+        return True
     response = getattr(error, "response", None)
     meta = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     return bool(meta.get("RetryAttempts", 0))

@@ -110,10 +110,12 @@ _SCW_KMS = Source(
 )
 _SCW_LOCK = Source(page=f"{_SCW}/object-storage/how-to/use-object-lock/", dated="2026-05-21")
 _IONOS_API = Source(page="https://api.ionos.com/docs/s3/v2/", dated="version 2.0.14")
-_IONOS_LOCK = Source(
-    page="https://docs.ionos.com/sections-test/api/ionos-object-storage/"
-    "ionos-object-storage-for-contract-owned-buckets/object-lock"
+_IONOS = (
+    "https://docs.ionos.com/sections-test/api/ionos-object-storage/"
+    "ionos-object-storage-for-contract-owned-buckets"
 )
+_IONOS_LOCK = Source(page=f"{_IONOS}/object-lock")
+_IONOS_KMS = Source(page=f"{_IONOS}/encryption")
 _IONOS_LIMITS = Source(
     page="https://docs.ionos.com/cloud/storage-and-backup/ionos-object-storage/overview/limitations"
 )
@@ -122,10 +124,12 @@ _STACKIT_LOCK = Source(page=f"{_STACKIT}/faq")
 _STACKIT_CONCEPTS = Source(page=f"{_STACKIT}/basics/concepts")
 _OUTSCALE = "https://docs.outscale.com/en/userguide"
 _OUTSCALE_LOCK = Source(page=f"{_OUTSCALE}/Object-Lock-Configuration-Reference.html")
+_OUTSCALE_KMS = Source(page=f"{_OUTSCALE}/Bucket-Encryption-Configuration-Reference.html")
 _OUTSCALE_LIMITS = Source(page=f"{_OUTSCALE}/OOS-Recommendations-and-Limits.html")
 _HETZNER = Source(
     page="https://docs.hetzner.com/storage/object-storage/supported-actions/", dated="2024-09-23"
 )
+_HETZNER_OVERVIEW = Source(page="https://docs.hetzner.com/storage/object-storage/overview")
 _MINIO = Source(
     page="https://docs.min.io/enterprise/aistor-object-store/reference/s3-api-compatibility.html"
 )
@@ -204,6 +208,7 @@ PROFILES = (
         facts={
             "addressing": _fact("in the path", _IONOS_LOCK),
             "location": _fact("Frankfurt is `de`", _IONOS_API),
+            "kms": _fact("no: SSE-S3 and SSE-C", _IONOS_KMS),
             "lock": _fact("governance shown; only on buckets made with it", _IONOS_LOCK),
             "limits": _fact("50 million objects in a versioned bucket", _IONOS_LIMITS),
         },
@@ -223,6 +228,7 @@ PROFILES = (
         title="OUTSCALE",
         providers=("outscale",),
         facts={
+            "kms": _fact("no key of one's own: `aws:kms` is AES256 there", _OUTSCALE_KMS),
             "lock": _fact("compliance only", _OUTSCALE_LOCK),
             "limits": _fact(
                 "200 writes and 300 reads a second, 3 minutes an upload", _OUTSCALE_LIMITS
@@ -233,6 +239,7 @@ PROFILES = (
         title="Hetzner",
         providers=("hetzner",),
         facts={
+            "addressing": _fact("before the host shown", _HETZNER_OVERVIEW),
             "kms": _fact("no: SSE-C only", _HETZNER),
             "lock": _fact("on buckets made with it", _HETZNER),
         },

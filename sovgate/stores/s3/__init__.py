@@ -299,12 +299,16 @@ class S3Store:
     def conditional(self, **parameters: Any) -> None:
         """A PUT with If-None-Match: *. Waits while another writer of the name is under way."""
         asked = {**parameters, **(self.encryption.parameters if self.encryption else {})}
+        tried = False
         for wait in _WAITS:
             try:
                 answer = self.call("put_object", IfNoneMatch="*", **asked)
             except answers.failures() as error:
                 if answers.status_of(error) != 409 or not wait:
+                    # The write that was under way may have been ours, of a try without an answer.
+                    error.__dict__["after_a_conflict"] = tried
                     raise
+                tried = tried or answers.retried(error)
                 time.sleep(wait)
             else:
                 self.encrypted_as_asked(answer)
