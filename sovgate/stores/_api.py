@@ -110,11 +110,12 @@ class Store(Protocol):
 class Held:
     """What a release holds beside its record: chunks and objects, which are there, and `beside`,
     copies of documents under other names that its reader needs: its number's claim, the record
-    before it.
+    before it. `evidence`: which of the objects are statements, for tools that look for such.
     """
 
     chunks: Sequence[Sized] = ()
     objects: Sequence[Sized] = ()
+    evidence: Sequence[Sized] = ()
     beside: Mapping[str, bytes] = field(default_factory=dict)
 
 

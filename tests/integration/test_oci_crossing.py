@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from sovgate.formats import ociimage
+from sovgate.stores.oci.referrers import BUNDLE
+from sovgate.stores.registry import open_store
 from tests import components, servers
 from tests.crossing import FILES, Crossing, make_crossing, tree
 from tests.ociregistry import Registry, Repo, Rule, Said, serving
@@ -145,9 +148,33 @@ def test_no_manifest_calls_ciphertext_weights(tmp_path: Path, registry: Registry
     repo = registry.repos[name]
     found = [json.loads(data) for _, data in repo.manifests.values()]
     kinds = {one["artifactType"] for one in found if "layers" in one}
-    assert kinds == {ociimage.RELEASE, ociimage.CHUNKS, ociimage.DOCUMENT}
+    assert kinds == {ociimage.RELEASE, ociimage.CHUNKS, ociimage.DOCUMENT, BUNDLE}
     types = {layer["mediaType"] for one in found for layer in one.get("layers", ())}
-    assert types == {ociimage.CHUNK_LAYER, ociimage.OBJECT_LAYER}
+    assert types == {ociimage.CHUNK_LAYER, ociimage.OBJECT_LAYER, BUNDLE}
+
+
+@pytest.mark.parametrize("interface", [False, True])
+def test_evidence_is_where_other_tools_look_for_it(
+    tmp_path: Path, registry: Registry, interface: bool
+) -> None:
+    """A row of the list, or of the registry's own, for each statement; a pull needs none."""
+    registry.referrers = interface
+    crossing, name = through(tmp_path, registry.host)
+    crossing.push()
+    repo = registry.repos[name]
+    release = repo.tags["churn-V1.0.0"]
+    about = [json.loads(data) for _, data in repo.manifests.values() if b'"subject"' in data]
+    assert {one["subject"]["digest"] for one in about} == {release}
+    found = [repo.blobs[one["layers"][0]["digest"]] for one in about]
+    types = {json.loads(data)["mediaType"] for data in found}
+    assert types == {BUNDLE}
+    listed = repo.tags.get(f"sha256-{release.removeprefix('sha256:')}")
+    assert (listed is None) is interface
+    if listed is not None:
+        rows = manifests(repo, listed)
+        assert {row["artifactType"] for row in rows} == {BUNDLE}
+        assert len(rows) == len(about) >= 2
+    assert list(open_store(f"oci://{registry.host}/{name}", tmp_path).list("evidence/")) == []
 
 
 def test_skopeo_copies_a_release_and_it_verifies(tmp_path: Path, real: str) -> None:
@@ -159,7 +186,7 @@ def test_skopeo_copies_a_release_and_it_verifies(tmp_path: Path, real: str) -> N
     copied = f"{name}-copy"
     subprocess.run(
         [
-            *(skopeo, "--insecure-policy", "copy", "--all", "--preserve-digests", "--quiet"),
+            *(skopeo, "--insecure-policy", "copy", "--all", "--quiet"),
             *("--src-tls-verify=false", "--dest-tls-verify=false"),
             f"docker://{real}/{name}:churn-V1.0.0",
             f"docker://{real}/{copied}:churn-V1.0.0",
@@ -171,10 +198,19 @@ def test_skopeo_copies_a_release_and_it_verifies(tmp_path: Path, real: str) -> N
             "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
         },
     )
+    digests = {_digest(real, each, "churn-V1.0.0") for each in (name, copied)}
+    assert len(digests) == 1  # byte for byte, so that what names it is true of the copy
     crossing.edit(f"/{name}", f"/{copied}")
     pulled = crossing.pull(release=pinned(pushed))
     assert pulled["record"] == pushed["record"]
     assert tree(crossing.base / "pulled") == FILES
+
+
+def _digest(host: str, repository: str, tag: str) -> str:
+    url = f"http://{host}/v2/{repository}/manifests/{tag}"
+    asked = urllib.request.Request(url, headers={"Accept": ociimage.INDEX})
+    with urllib.request.urlopen(asked) as answer:  # noqa: S310 (loopback)
+        return str(answer.headers["Docker-Content-Digest"])
 
 
 def test_an_upload_that_is_sent_elsewhere_is_12_and_says_so(

@@ -81,5 +81,6 @@ def _held(store: Store, transfer: Transfer, closed: Closed, documents: Sequence[
     return Held(
         chunks=[one for each in listed for one in each.chunks],
         objects=list(objects),
+        evidence=[Sized(sha256=one.sha256, size=one.size) for one in transfer.evidence],
         beside=beside,
     )

@@ -271,6 +271,11 @@ class OciStore:
             reference = ociimage.digest(Sized.of(manifest).sha256)
             self.repository.put_manifest(reference, manifest, ociimage.MANIFEST, what=name)
         index = ociimage.index([Sized.of(manifest) for manifest in manifests])
+        # Some registries take nothing about an index that they do not have.
+        subject = Sized.of(index)
+        reference = ociimage.digest(subject.sha256)
+        self.repository.put_manifest(reference, index, ociimage.INDEX, what=name)
+        self._referrers.attach(held.evidence, subject)
         self._point(where, index, ociimage.INDEX)
 
     def within(self, name: str) -> OciStore:

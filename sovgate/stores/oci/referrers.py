@@ -6,6 +6,8 @@ gives for that (`sha256-<hex>`). Touches one repository.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sovgate.errors import AlreadyExists, Malformed, StoreError
 from sovgate.formats import ociimage
 from sovgate.records import Sized
@@ -40,24 +42,28 @@ class Referrers:
     def put(self, where: Place, blob: Sized, subject: Sized) -> None:
         """A document whose blob is there. Raises AlreadyExists, StoreError."""
         data = self._manifest(where, blob, subject)
-        made = Sized.of(data)
-        reference = ociimage.digest(made.sha256)
+        reference = ociimage.digest(Sized.of(data).sha256)
         taken = self._repository.has_manifest(reference, what=where.name)
-        done = self._repository.put_manifest(reference, data, ociimage.MANIFEST, what=where.name)
-        if done is None or "oci-subject" not in done.headers:
-            # It goes into the list even if it is there: a run may have ended between the two.
-            self._list(made, _type(where.name), subject)
+        # It goes into the list even if it is there: a run may have ended between the two.
+        self._write([data], _type(where.name), subject)
         if taken:
             raise AlreadyExists(
                 f"{self._repository.uri} has {where.name} already",
                 why="a store's names are written once; the old bytes stay",
             )
 
+    def attach(self, bundles: Sequence[Sized], subject: Sized) -> None:
+        """Evidence that came along with a release, where other tools look for it; its blobs are
+        there. Nothing of ours reads it here."""
+        made = [ociimage.manifest(BUNDLE, [(BUNDLE, one)], subject=subject) for one in bundles]
+        if made:
+            self._write(made, BUNDLE, subject)
+
     def names(self, below: str, subject: Sized) -> set[str]:
         """The names, below that prefix, of what was put about a release."""
         rows = self._repository.referrers(subject.sha256)
         if rows is None:
-            rows = self._rows(subject)[1]
+            rows = self._rows(subject)
         wanted, found = _type(below), set()
         for kind, blob in rows:
             if kind not in (wanted, None):
@@ -77,21 +83,36 @@ class Referrers:
     def _manifest(self, where: Place, blob: Sized, subject: Sized) -> bytes:
         return ociimage.manifest(_type(where.name), [(BUNDLE, blob)], subject=subject)
 
+    def _write(self, manifests: Sequence[bytes], kind: str, subject: Sized) -> None:
+        """Write manifests about `subject`, and list those that the registry does not list."""
+        unlisted = []
+        for data in manifests:
+            made = Sized.of(data)
+            done = self._repository.put_manifest(
+                ociimage.digest(made.sha256), data, ociimage.MANIFEST, what=f"a {kind}"
+            )
+            if done is None or "oci-subject" not in done.headers:
+                unlisted.append(made)
+        if unlisted:
+            self._list(unlisted, kind, subject)
+
     # -- the list, where the registry keeps none
 
-    def _rows(self, subject: Sized) -> tuple[bytes | None, list[tuple[str | None, Sized]]]:
+    def _rows(self, subject: Sized) -> list[tuple[str | None, Sized]]:
         tag = f"sha256-{subject.sha256}"
         data = self._repository.get_manifest(tag, what=f"the tag {tag}")
-        return data, [] if data is None else list(ociimage.read_referrers(data))
+        return [] if data is None else list(ociimage.read_referrers(data))
 
-    def _list(self, made: Sized, kind: str, subject: Sized) -> None:
-        """Add a row to the list. Two writers can undo each other, so it is read again."""
+    def _list(self, made: Sequence[Sized], kind: str, subject: Sized) -> None:
+        """Add rows to the list. Two writers can undo each other, so it is read again."""
         tag = f"sha256-{subject.sha256}"
         for _ in range(_TRIES):
-            _, rows = self._rows(subject)
-            if made in (blob for _, blob in rows):
+            rows = self._rows(subject)
+            there = {blob for _, blob in rows}
+            missing = [(kind, blob) for blob in made if blob not in there]
+            if not missing:
                 return
-            rows.append((kind, made))
+            rows += missing
             index = ociimage.index(
                 [blob for _, blob in rows], [each or ociimage.DOCUMENT for each, _ in rows]
             )
