@@ -116,7 +116,13 @@ class Registry:
             if found is None:
                 return _error(404, "MANIFEST_UNKNOWN")
             return Said(status=200, headers={"Content-Type": found[0]}, body=found[1])
-        value, digest = json.loads(body), f"sha256:{hashlib.sha256(body).hexdigest()}"
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        if ref.startswith("sha256:") and ref != digest:
+            return _error(400, "DIGEST_INVALID")
+        try:
+            value = json.loads(body)
+        except ValueError:
+            return _error(400, "MANIFEST_INVALID")
         named = [value["config"], *value["layers"]] if "layers" in value else []
         there = all(one["digest"] in repo.blobs for one in named)
         if not there or any(o["digest"] not in repo.manifests for o in value.get("manifests", ())):

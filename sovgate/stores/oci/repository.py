@@ -24,6 +24,8 @@ _ACCEPT = {"Accept": f"{ociimage.INDEX}, {ociimage.MANIFEST}"}
 _PAGE, _MAX_PAGE, _MAX_PAGES = 1000, 8 * 1024 * 1024, 10_000
 #: Answers to a manifest whose tag a registry does not let go.
 _KEPT = (400, 403, 405, 409, 412, 422)
+#: Answers of a registry that knows no such upload, any more.
+_ENDED = (404, 409, 416)
 
 
 class Repository:
@@ -107,8 +109,10 @@ class Repository:
             return
         if done.status == 201:
             return
-        # The answer to an earlier try may have been lost: what has the digest is what was sent.
-        if not done.retried or self.blob_size(sha256) != len(data):
+        # An earlier try may have ended the upload unheard, or somebody on the way sent it twice:
+        # what has the digest is what was sent.
+        settled = done.status in _ENDED or done.status >= 500
+        if not settled or self.blob_size(sha256) != len(data):
             self._at.refused(done, doing)
 
     # -- manifests
