@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sovgate.formats.provenance import TrainingRecord
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys import registry
@@ -112,26 +114,27 @@ class Crossing:
 
     def run(self, *arguments: object) -> tuple[int, str]:
         """A command, as at a desk in the project's folder: exit code, and what it printed."""
+        both = io.StringIO()
+        return self._run(both, both, arguments), both.getvalue()
+
+    def _run(self, out: io.StringIO, err: io.StringIO, arguments: tuple[object, ...]) -> int:
         from sovgate.cli import main
 
-        out = io.StringIO()
         with (
             contextlib.chdir(self.base),
             contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as stop,
         ):
-            try:
-                main([str(argument) for argument in arguments])
-            except SystemExit as stop:
-                code = stop.code if isinstance(stop.code, int) else 1
-        return code, out.getvalue()
+            main([str(argument) for argument in arguments])
+        code = stop.value.code
+        return code if isinstance(code, int) else 1
 
     def json(self, *arguments: object, code: int = 0) -> dict[str, Any]:
-        found, text = self.run(*arguments, "--format", "json")
-        assert found == code, text
-        # A slow machine is told how far it is, on standard error.
-        lines = [line for line in text.splitlines() if not line.startswith('{"event": ')]
-        document: dict[str, Any] = json.loads("\n".join(lines))
+        out, err = io.StringIO(), io.StringIO()
+        found = self._run(out, err, (*arguments, "--format", "json"))
+        assert found == code, out.getvalue() + err.getvalue()
+        document: dict[str, Any] = json.loads(out.getvalue())
         return document
 
     def sbom(self) -> None:

@@ -76,6 +76,11 @@ class Meter:
         rate = self.rate(now)
         return max(self.total - self.done, 0) / rate if self.total and rate else None
 
+    @property
+    def moving(self) -> bool:
+        """Whether bytes are on their way: some are known to come, and not all came."""
+        return bool(self.total and self.done < self.total) or (self.total is None and self.done > 0)
+
     def tick(self) -> None:
         """Called from a thread of its own, so that one sees too that nothing moves."""
 
@@ -135,9 +140,11 @@ class Bar(Meter):
 
 
 class Lines(Meter):
-    """A line of a log each time it is looked at."""
+    """A line of a log each time it is looked at, while bytes are on their way."""
 
     def tick(self) -> None:
+        if not self.moving:
+            return
         now = self.clock()
         with self.lock:
             done, rate, left = self.done, self.rate(now), self.left(now)
@@ -152,6 +159,8 @@ class Events(Meter):
     """The same for programs: a JSON document a line."""
 
     def tick(self) -> None:
+        if not self.moving:
+            return
         now = self.clock()
         with self.lock:
             rate, left = self.rate(now), self.left(now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from sovgate.errors import VerificationFailed
@@ -53,6 +54,33 @@ class Stat:
 
     size: int
     sha256: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An object of a listing; `written` only where the store tells when that was."""
+
+    name: str
+    size: int
+    written: datetime | None
+
+
+@runtime_checkable
+class Dated(Protocol):
+    """What a store may be able to do besides: list objects with their sizes and times."""
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """As `Store.list`."""
+        ...
+
+
+@runtime_checkable
+class Unfinished(Protocol):
+    """And to tell of writes that were broken off and never got a name."""
+
+    def unfinished(self) -> Iterator[Entry]:
+        """Not those that are under way."""
+        ...
 
 
 class Store(Protocol):

@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +24,7 @@ from sovgate.errors import (
     disk_error,
 )
 from sovgate.files import open_below, read_descriptor, walk
-from sovgate.stores._api import Bytes, Location, Stat, check_name
+from sovgate.stores._api import Bytes, Entry, Location, Stat, check_name
 from sovgate.uri import Uri
 
 _INCOMING = ".incoming"
@@ -173,6 +174,42 @@ class FileStore:
         for name in names:
             check_name(name)
         yield from sorted(names)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        for name in self.list(prefix):
+            with self._errors("look at", name):
+                descriptor = self._open(name)
+                if descriptor is None:
+                    continue
+                try:
+                    state = os.fstat(descriptor)
+                finally:
+                    os.close(descriptor)
+            when = datetime.fromtimestamp(state.st_mtime, UTC)
+            yield Entry(name=name, size=state.st_size, written=when)
+
+    def unfinished(self) -> Iterator[Entry]:
+        """In `.incoming/`; what is locked is being written."""
+        found: list[Entry] = []
+        with self._errors("look at"), self._root_handle(create=False) as root:
+            incoming = self._descend(root, _INCOMING) if root >= 0 else -1
+            if incoming < 0:
+                return
+            try:
+                for name in sorted(os.listdir(incoming)):  # noqa: PTH208 - of a handle
+                    with contextlib.suppress(FileNotFoundError, BlockingIOError, PermissionError):
+                        descriptor = open_below(incoming, name)
+                        try:
+                            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                            state = os.fstat(descriptor)
+                        finally:
+                            os.close(descriptor)
+                        when = datetime.fromtimestamp(state.st_mtime, UTC)
+                        size = state.st_size
+                        found.append(Entry(name=f"{_INCOMING}/{name}", size=size, written=when))
+            finally:
+                os.close(incoming)
+        yield from found
 
     # -- handles
 

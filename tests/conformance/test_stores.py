@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from sovgate.errors import AlreadyExists, NotFound, StoreError, VerificationFailed
-from sovgate.stores._api import Store
+from sovgate.stores._api import Dated, Store
 from tests.conformance.stores import ADAPTERS, put
 
 BLOB = "blobs/sha256/" + "a" * 64
@@ -198,3 +199,19 @@ def test_of_many_writers_of_one_name_exactly_one_wins(store: Store) -> None:
 def test_the_uri_says_which_store_it_is(store: Store) -> None:
     assert ":" in store.uri
     assert store.uri in repr(store)
+
+
+def test_a_listing_that_tells_sizes_and_times_tells_those_of_each_object(store: Store) -> None:
+    """A power that a store may have besides; `audit sweep` asks for it."""
+    if not isinstance(store, Dated):
+        pytest.skip("this store tells no times")
+    for number, size in enumerate((0, 7, 300)):
+        put(store, f"chunks/sha256/{number:064x}", bytes(size))
+    put(store, "objects/sha256/" + "a" * 64, b"elsewhere")
+    found = list(store.entries("chunks/"))
+    assert [one.name for one in found] == list(store.list("chunks/"))
+    assert [one.size for one in found] == [0, 7, 300]
+    now = datetime.now(UTC)
+    for one in found:
+        assert one.written is not None
+        assert abs(now - one.written) < timedelta(days=1)

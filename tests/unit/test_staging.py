@@ -198,3 +198,23 @@ def test_rule_11_a_link_that_looks_like_a_leftover_is_left_alone(folder: Path) -
     with Staging(folder.parent / "new"):
         pass
     assert (target / "file").exists()
+
+
+def test_rule_11_a_new_folder_appears_by_one_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then nothing has its name, and afterwards all of it is there."""
+    final, seen = tmp_path / "new" / "model", []
+    rename = Path.rename
+
+    def watched(self: Path, target: Path) -> Path:
+        assert not os.path.lexists(final)
+        made = rename(self, target)
+        seen.append((Path(target), tree(final)))
+        return made
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", watched)
+        fill(final)
+    assert seen == [(final, FILES)]
+    assert [path.name for path in final.parent.iterdir()] == ["model"]

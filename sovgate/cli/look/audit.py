@@ -1,4 +1,4 @@
-"""`sovgate audit verify` and `sovgate audit show`."""
+"""`sovgate audit verify` and `sovgate audit show`; `sweep` is beside it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sovgate.cli._emit import Report, short
 from sovgate.cli._group import Group
 from sovgate.cli._layout import Branch
 from sovgate.cli._transport import transport_options
+from sovgate.cli.look._sweep import command as _sweep
 from sovgate.errors import Inconclusive
 
 if TYPE_CHECKING:
@@ -217,3 +218,4 @@ def _branch(node: Node) -> Branch:
 
 command.add_command(_verify)
 command.add_command(_show)
+command.add_command(_sweep)

@@ -40,6 +40,7 @@ class Named:
     folder. `size` is set where only it is compared; with neither, being there is enough.
     `later`: earlier versions did not keep it, so that it is missing is told, and no error.
     `rests`: it is a decision, and what it rests on has to be there too, about that release.
+    `kept`: the SHA-256 that the store's own must be, where it keeps one of the whole object.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Named:
     size: int | None = None
     later: bool = False
     rests: Release | None = None
+    kept: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ def _chunks(said: Transfer, store: Store) -> Iterator[Named]:
             raise
         return
     for one in chunks:
-        yield Named(name=transfers.chunk_name(one.sha256), size=one.size)
+        yield Named(name=transfers.chunk_name(one.sha256), size=one.size, kept=one.sha256)
 
 
 def _of_receipt(said: Receipt) -> Iterator[Named]:
@@ -222,7 +224,10 @@ class Stores:
             stat = self._stores[zone].stat(one.name)
             if stat is None:
                 return f"{one.name} is missing"
-            return None if one.size in (None, stat.size) else f"{one.name} has another size"
+            if one.size not in (None, stat.size):
+                return f"{one.name} has another size"
+            damaged = None not in (one.kept, stat.sha256) and one.kept != stat.sha256
+            return f"{one.name} has other bytes" if damaged else None
         found = self._digest(zone, one.name)
         if found is None:
             return f"{one.name} is missing"

@@ -108,6 +108,8 @@ def _weights(store: Store, told: Transfer) -> Node:
             what=what,
             status=MISSING,
             sha256=missing[0],
-            why=f"{len(missing)} of them are not there, or of another size",
+            why=f"{len(missing)} of them are not there, or of another size: "
+            + ", ".join(missing[:5])
+            + (", …" if len(missing) > 5 else ""),
         )
     return Node(kind="weights", what=what, status=STATED)

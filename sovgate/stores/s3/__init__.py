@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,7 +32,7 @@ from sovgate.errors import (
     StoreError,
     VerificationFailed,
 )
-from sovgate.stores._api import Bytes, Location, Stat, check_name
+from sovgate.stores._api import Bytes, Entry, Location, Stat, check_name
 from sovgate.stores.s3 import errors, lock, place, probing
 from sovgate.stores.s3.kms import Encryption, encryption
 from sovgate.stores.s3.reader import Reader, keys_below
@@ -248,14 +249,19 @@ class S3Store:
         )
 
     def list(self, prefix: str) -> Iterator[str]:
+        for entry in self.entries(prefix):
+            yield entry.name
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
         check_name(prefix.removesuffix("/"))
         cut = len(self.key(""))
-        names: list[str] = []
-        for key in keys_below(
+        found: list[Entry] = []
+        for item in keys_below(
             lambda **more: self.call("list_objects_v2", Prefix=self.key(prefix), **more),
             lambda: self.errors("list_objects_v2"),
             f"{prefix} of {self.uri}",
         ):
+            key = str(item.get("Key") or "")
             if not key.startswith(self.key(prefix)):
                 raise VerificationFailed(
                     f"the listing of {prefix} of {self.uri} holds {key[:160]!r}",
@@ -264,8 +270,10 @@ class S3Store:
                     reason="unsafe-name",
                 )
             check_name(key[cut:])
-            names.append(key[cut:])
-        yield from sorted(names)  # not every service lists by bytes
+            written = item.get("LastModified")
+            when = written if isinstance(written, datetime) and written.tzinfo else None
+            found.append(Entry(name=key[cut:], size=int(item.get("Size") or 0), written=when))
+        yield from sorted(found, key=lambda entry: entry.name)  # not every service lists by bytes
 
     # -- writing
 

@@ -100,13 +100,15 @@ class Reader(io.RawIOBase):
         super().close()
 
 
-def keys_below(fetch: Callable[..., Any], errors: _Errors, what: str) -> Iterator[str]:
-    """Keys page by page, in the service's order. Raises VerificationFailed, reason "limits"."""
+def keys_below(fetch: Callable[..., Any], errors: _Errors, what: str) -> Iterator[dict[str, Any]]:
+    """What the service says of each key, page by page, in its order. Raises VerificationFailed,
+    reason "limits".
+    """
     token, count, empty = "", 0, 0
     while True:
         with errors():
             page = fetch(**({"ContinuationToken": token} if token else {}))
-        found = [str(item.get("Key") or "") for item in page.get("Contents", ())]
+        found = list(page.get("Contents", ()))
         count, empty = count + len(found), empty + (not found)
         following = str(page.get("NextContinuationToken") or "")
         ended = not page.get("IsTruncated")
