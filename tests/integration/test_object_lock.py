@@ -156,14 +156,15 @@ def test_doctor_names_a_bucket_that_locks_whatever_arrives(server: Callable[[], 
     name, sdk = bucket(url)
     plain = open_store(f"s3://{name}?endpoint={url}", Path(), CENTRAL)
     assert said(plain) == []
-    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 3}}
-    sdk.put_object_lock_configuration(
-        Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
-    )
-    ((status, detail, fix),) = said(plain)
-    assert status == WARN
-    assert "COMPLIANCE, 3 days" in detail
-    assert "lock=" in str(fix)
+    for time, told in (({"Days": 3}, "COMPLIANCE, 3 days)"), ({"Years": 1}, "COMPLIANCE, 1 year)")):
+        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", **time}}
+        sdk.put_object_lock_configuration(
+            Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+        )
+        ((status, detail, fix),) = said(plain)
+        assert status == WARN
+        assert told in detail
+        assert "lock=" in str(fix)
 
 
 def test_doctor_says_nothing_of_stores_that_lock_nothing(seaweedfs: str, tmp_path: Path) -> None:

@@ -134,7 +134,8 @@ def default_retention(store: S3Store) -> str | None:
     rule = ((configured(store) or {}).get("Rule") or {}).get("DefaultRetention") or {}
     for unit in ("Days", "Years"):
         if rule.get(unit):
-            return f"{rule.get('Mode')}, {rule[unit]} {unit.lower()}"
+            count = str(rule[unit])
+            return f"{rule.get('Mode')}, {count} {unit.lower().removesuffix('s' * (count == '1'))}"
     return None
 
 
