@@ -29,7 +29,6 @@ WITHOUT_ADAPTER = {
     "azurekms": "Azure Key Vault",
     "gcs": "Google Cloud Storage",
     "gcpkms": "Google Cloud KMS",
-    "gs": "Google Cloud Storage",
     "hashivault": "HashiCorp Vault",
     "https": "a web server",
     "k8s": "Kubernetes Secrets",

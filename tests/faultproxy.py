@@ -26,7 +26,7 @@ class What(enum.Enum):
     CUT_REPLY = "the answer breaks off half way"
     FLIP_REQUEST = "a bit of what was sent is flipped on the way"
     FLIP_REPLY = "a bit of the answer is flipped on the way"
-    IGNORE_CONDITION = "the service does not know If-None-Match"
+    IGNORE_CONDITION = "the service does not know If-None-Match, nor Google's precondition"
     REDIRECT = "301 to a bucket of another region"
     EDIT_REPLY = "the answer is changed on the way, as `edit` says"
     BUSY = "503 SlowDown"
@@ -124,15 +124,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, body: bytes, what: What | None, edit: Callable[[bytes], bytes]) -> None:
         if what is What.FLIP_REQUEST and body:
-            body = bytes([body[0] ^ 1]) + body[1:]
+            middle = len(body) // 2  # in what is sent, where something stands around it
+            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
         drop = {"expect", "connection"} | (
             {"if-none-match"} if what is What.IGNORE_CONDITION else set()
         )
         headers = {k: v for k, v in self.headers.items() if k.lower() not in drop}
         there = http.client.HTTPConnection(self.server.upstream)
         with contextlib.closing(there):
+            path = self.path
+            if what is What.IGNORE_CONDITION:
+                path = path.replace("ifGenerationMatch=0", "x=0")
             for _ in range(2 if what is What.TWICE else 1):
-                there.request(self.command, self.path, body=body, headers=headers)
+                there.request(self.command, path, body=body, headers=headers)
                 reply = there.getresponse()
                 data = reply.read()
         if what is What.LOSE_REPLY:

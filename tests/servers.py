@@ -100,6 +100,33 @@ def registry() -> str:
     return _started(start)
 
 
+#: Where the buckets of `fake_gcs` lie.
+GCS_LOCATION = "EUROPE-WEST3"
+
+
+@functools.cache
+def fake_gcs() -> str:
+    """Cloud Storage by its JSON API; ignores the checksums it is given. The URL."""
+    program = components.fake_gcs()
+
+    def start(_: Path, port: int) -> list[Any]:
+        options = ["-scheme", "http", "-host", "127.0.0.1", "-port", port, "-backend", "memory"]
+        options += ["-external-url", f"http://127.0.0.1:{port}", "-location", GCS_LOCATION]
+        return [program, *options]
+
+    return _started(start)
+
+
+@functools.cache
+def gcs_bucket(url: str) -> str:
+    """A bucket there that tests share, each below a prefix of its own; its name."""
+    name = f"t-{secrets.token_hex(8)}"
+    body = json.dumps({"name": name}).encode()
+    asked = urllib.request.Request(f"{url}/storage/v1/b?project=test", data=body)  # noqa: S310
+    urllib.request.urlopen(asked, timeout=A_TRY).close()  # noqa: S310 (loopback)
+    return name
+
+
 def _seaweedfs_options(folder: Path, port: int) -> list[str]:
     key = {"accessKey": "test", "secretKey": "testtest"}
     (folder / "s3.json").write_text(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, Protocol, runtime_checkable
 
-from sovgate.errors import VerificationFailed
+from sovgate.errors import ConfigError, VerificationFailed
 from sovgate.records import Sized
 
 #: One part of a name. Lower case, so that no two names meet on a case-folding file system.
@@ -33,6 +33,21 @@ def check_name(name: str) -> tuple[str, ...]:
             reason="unsafe-name",
         )
     return parts
+
+
+def prefix_of(text: str) -> str:
+    """The prefix of a store's URI without its last "/". Raises ConfigError, reason "bad-uri"."""
+    prefix = text.removesuffix("/")
+    try:
+        if prefix:
+            check_name(prefix)
+    except VerificationFailed as error:
+        raise ConfigError(
+            f"{prefix[:80]!r} cannot be the prefix of a store",
+            fix="use a-z, 0-9, '.', '_' and '-', in parts between '/'",
+            reason="bad-uri",
+        ) from error
+    return prefix
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: Scheme -> adapter module, each with `store(uri: Uri, base: Path, region: str | None) -> Store`.
 SCHEMES: dict[str, str] = {
     "file": "sovgate.stores.file",
+    "gs": "sovgate.stores.gs",
     "oci": "sovgate.stores.oci",
     "s3": "sovgate.stores.s3",
 }

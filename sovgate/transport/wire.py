@@ -13,6 +13,7 @@ import select
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -209,13 +210,12 @@ class Wire:
         *,
         owned: bool = True,
     ) -> None:
-        self._connection, self._owned = connection, owned
+        self._connection = connection
+        # Not __del__: of a circle that is collected, the socket may be asked first, and complain.
+        self._close = weakref.finalize(self, _hang_up, connection) if owned else lambda: None
         self._limited = _Limited(connection, clock)
         self._reader = _Reader(self._limited, 64 * 1024)
         self.whole = True
-
-    def __del__(self) -> None:
-        self.hang_up()
 
     def makefile(self, *_: object) -> io.BufferedReader:
         return self._reader
@@ -266,6 +266,9 @@ class Wire:
         return not poll.poll(0)
 
     def hang_up(self) -> None:
-        if self._owned:
-            with contextlib.suppress(OSError):
-                self._connection.close()
+        self._close()
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.close()

@@ -116,7 +116,7 @@ def test_a_rule_that_could_fetch_or_allow_is_a_finding(project: Path) -> None:
 
 def test_a_key_or_store_without_an_adapter_is_found_before_it_is_opened(project: Path) -> None:
     text = (project / "sovgate.yaml").read_text()
-    text = text.replace("s3://kyc-eu", "gs://kyc-eu").replace(
+    text = text.replace("s3://kyc-eu", "swift://kyc-eu").replace(
         "key: keys/eu-signing.pem", "key: hashivault://eu"
     )
     (project / "sovgate.yaml").write_text(text)
@@ -133,7 +133,7 @@ def test_a_scheme_that_nobody_serves_is_found_before_a_push_is(project: Path, st
     assert code == 3
     (finding,) = [one for one in document["findings"] if one["rule"] == "scheme-without-adapter"]
     assert "zones.eu.store" in finding["message"]
-    assert finding["fix"] == "name a store of one of these: file:, s3:"
+    assert finding["fix"] == "name a store of one of these: file:, gs:, s3:"
 
 
 LONG = "a" * 300

@@ -24,10 +24,13 @@ def crossing(tmp_path: Path) -> Crossing:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("store: eu-store", "store: gs://b", "no store adapter for gs: (Google Cloud Storage)"),
+        ("store: eu-store", "store: gcs://b", "no store adapter for gcs: (Google Cloud Storage)"),
+        ("store: eu-store", "store: gs://My_Bucket", "is not a bucket's name"),
+        ("store: eu-store", "store: gs://bucket?endpoint=http://far.example", "http://"),
+        ("store: eu-store", "store: gs://bucket?colour=red", "has an option 'colour'"),
         ("store: eu-store", "store: az://b", "no store adapter for az:"),
         ("store: eu-store", "store: oci://b", "is not a repository's name"),
-        ("store: eu-store", "store: ftp://b", "file:, oci:, s3:"),
+        ("store: eu-store", "store: ftp://b", "file:, gs:, oci:, s3:"),
         ("store: eu-store", "store: s3://My_Bucket", "is not a bucket's name"),
         ("store: eu-store", "store: s3://arn:aws:s3:x", "access point"),
         ("store: eu-store", "store: s3://bucket?endpoint=http://far.example", "http://"),

@@ -33,9 +33,17 @@ def repository(host: str, options: str = "") -> Store:
     return open_store(f"oci://{host}/{secrets.token_hex(8)}{options}", Path(), "aws:eu-central-1")
 
 
+def google_bucket() -> Store:
+    """The same, in a bucket of fake-gcs-server."""
+    url = components.found(servers.fake_gcs)
+    text = f"gs://{servers.gcs_bucket(url)}/{secrets.token_hex(8)}?endpoint={url}"
+    return open_store(text, Path(), "gcp:europe-west3")
+
+
 #: Name -> makes a new, empty store; `tmp` is a folder for those that live in one.
 ADAPTERS: dict[str, Callable[[Path], Store]] = {
     "file": lambda tmp: open_store("store", tmp),
+    "gs-fake": lambda tmp: google_bucket(),
     "oci-immutable": lambda tmp: repository(ociregistry.shared()[0].host, "?tags=immutable"),
     "oci-registry": lambda tmp: repository(
         components.found(servers.registry).removeprefix("http://")

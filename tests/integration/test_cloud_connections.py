@@ -103,8 +103,8 @@ def test_rule_15_no_redirect_is_followed(status: int, operation: str) -> None:
         assert not other.seen
 
 
-def tls_for(host: str, folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's TLS for `host`, and the file of the root that vouches for it."""
+def tls_for(*hosts: str, folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's TLS for these hosts, and the file of the root that vouches for it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a root of the test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -113,7 +113,9 @@ def tls_for(host: str, folder: Path) -> tuple[ssl.SSLContext, Path]:
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False
+        )
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
@@ -171,7 +173,7 @@ def test_rule_15_sts_does_not_send_us_elsewhere_for_credentials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     """The token of a workload would go with it."""
-    context, root = tls_for("sts.eu-central-1.amazonaws.com", tmp_path)
+    context, root = tls_for("sts.eu-central-1.amazonaws.com", folder=tmp_path)
     (tmp_path / "token").write_text("a token of some length")
     for given in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(given, raising=False)

@@ -407,7 +407,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_rule_36_the_environment_vouches_for_nobody(
     tmp_path: Path, surroundings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, root = tls_for("localhost", tmp_path)
+    context, root = tls_for("localhost", folder=tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(root))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     with talking([ok()], tls=context) as talker:
@@ -424,7 +424,7 @@ def test_rule_36_the_environment_vouches_for_nobody(
 
 
 def test_roots_that_the_command_line_names_are_used(tmp_path: Path, surroundings: Path) -> None:
-    context, root = tls_for("localhost", tmp_path)
+    context, root = tls_for("localhost", folder=tmp_path)
     with talking([ok(b"x")], tls=context) as talker, authority.trusting(root):
         with Client(f"https://localhost:{talker.port}") as one:
             assert one.ask(GET).read(MOST) == b"x"
@@ -436,7 +436,7 @@ def test_roots_that_the_command_line_names_are_used(tmp_path: Path, surroundings
 
 
 def test_the_proxy_of_the_command_line_is_used_and_tls_goes_through_it(tmp_path: Path) -> None:
-    context, root = tls_for("store.example", tmp_path)
+    context, root = tls_for("store.example", folder=tmp_path)
     with (
         talking([ok(b"x")], tls=context) as talker,
         tunnel() as way,

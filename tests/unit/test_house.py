@@ -109,6 +109,7 @@ def test_a_lock_holds_what_pyproject_asks_for(lock: Path) -> None:
 HERE = ("aws", "base", "build", "demo", "test")
 PEERS = {
     "docs": "docs",
+    "peer-fake-gcs": "fake-gcs",
     "peer-ministack": "ministack",
     "peer-model-signing": "model-signing",
     "peer-moto": "moto",

@@ -347,7 +347,7 @@ def _check_stores(answers: Answers) -> None:
             continue
         raise UsageError(
             f"no store of this version serves zone {zone.name}, in {zone.region.id}",
-            why="stores are s3:// and file:, and the catalogue knows no S3 endpoint there",
+            why="init writes s3:// and file: stores, and the catalogue knows no S3 endpoint there",
             fix="choose a region with one (sovgate regions show REGION names it); or name an S3 "
             f"service of your own, --endpoint {zone.name}=https://HOST; or add --local",
             reason="no-endpoint",

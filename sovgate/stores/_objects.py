@@ -1,0 +1,386 @@
+"""What stores over plain HTTP share: objects that are written once, read on after a break, listed.
+
+A service is a subclass that makes requests and reads answers. Opens no connection by itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import BinaryIO, NoReturn
+
+from sovgate.errors import (
+    DOCS,
+    AlreadyExists,
+    NotFound,
+    SovgateError,
+    StoreError,
+    VerificationFailed,
+)
+from sovgate.files import MAX_ENTRIES
+from sovgate.stores._api import Bytes, Stat, check_name
+from sovgate.transport.client import Client, Request, Response
+from sovgate.transport.objects import Answer, Reader, whole
+from sovgate.transport.wire import Failure, explain
+
+#: Everything goes in one request: chunks, and documents, none of which is larger.
+MAX_WHOLE = 64 * 1024 * 1024
+#: Bytes of one answer that is no object. A page of a thousand names has at most four MiB.
+MAX_ANSWER = 16 * 1024 * 1024
+#: Pages in a row without a name that a service may send.
+_MAX_EMPTY = 100
+_CHUNK = 1024 * 1024
+_PROBE = ".probe/create-only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """The bytes of an object and their sums.
+
+    md5  in base64, as services write it: it finds damage on the way. What is signed is SHA-256
+    """
+
+    data: memoryview
+    sha256: str
+    md5: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Keys of one page of a listing, and how the next is asked for; "" where it is the last."""
+
+    keys: tuple[str, ...]
+    following: str
+
+
+class ObjectStore:
+    """`Store` over one client; what differs between services raises NotImplementedError here."""
+
+    def __init__(self, client: Client, prefix: str) -> None:
+        self._client, self._prefix = client, prefix
+        self._probed = False
+        #: For what is fetched once, by whichever thread is first.
+        self.lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r})"
+
+    # -- what a service says of itself
+
+    @property
+    def uri(self) -> str:
+        raise NotImplementedError
+
+    def signed(self, request: Request) -> Mapping[str, str]:
+        """The headers that show who asks."""
+        raise NotImplementedError
+
+    def creation(self, key: str, sent: Sent) -> Request:
+        """Writes an object where there is none, with a checksum over all of it."""
+        raise NotImplementedError
+
+    def arrived(self, sent: Sent, answer: Answer) -> bool:
+        """Whether the service says that it holds these bytes."""
+        raise NotImplementedError
+
+    def is_taken(self, answer: Answer) -> bool:
+        """Whether an object was not written because its name is taken."""
+        raise NotImplementedError
+
+    def reading(self, key: str, start: int, tag: str | None) -> Request:
+        """Reads an object from `start`, if it is the one that `tag` names."""
+        raise NotImplementedError
+
+    def tag(self, response: Response) -> str | None:
+        """What names the very object that is read."""
+        raise NotImplementedError
+
+    def look(self, key: str) -> tuple[Request, Callable[[Answer], int]]:
+        """Asks for an object's size, and finds it in the answer."""
+        raise NotImplementedError
+
+    def page(self, prefix: str, token: str) -> tuple[Request, Callable[[Answer], Page]]:
+        raise NotImplementedError
+
+    def said(self, answer: Answer) -> tuple[str, str]:
+        """A code and a text of an error, either may be ""."""
+        raise NotImplementedError
+
+    def needed(self, what: str) -> str:
+        """The permission for "create", "read", "list" or "look", and on what."""
+        raise NotImplementedError
+
+    #: What holds objects there, in a word, and the page of docs/ that is about it.
+    container = "bucket"
+    page_of_docs = "gcs.md"
+    #: Codes that say, beside a 401, that the caller is not known.
+    wrong_caller: frozenset[str] = frozenset()
+
+    # -- create-only
+
+    def probe(self) -> None:
+        """One request where an earlier run left the first object."""
+        if not self._probed:
+            first = b"sovgate tries create-only here: " + secrets.token_hex(8).encode()
+            if self._created(_PROBE, first):
+                if self._created(_PROBE, first + b"!"):
+                    raise self._not_create_only("a second write of one name did not fail")
+                if self._fetch(_PROBE, most=1024) != first:
+                    raise self._not_create_only("a second write failed, and yet replaced the first")
+        self._probed = True
+
+    def _created(self, name: str, data: bytes) -> bool:
+        try:
+            self._put(name, memoryview(data), hashlib.sha256(data).hexdigest())
+        except AlreadyExists:
+            return False
+        return True
+
+    def put(self, name: str, data: Bytes, *, sha256: str) -> None:
+        check_name(name)
+        if len(data) > MAX_WHOLE:
+            raise StoreError(
+                f"{name} is too large to be written in one request",
+                why=f"it has {len(data)} bytes; nothing that sovgate writes has more than "
+                f"{MAX_WHOLE}",
+                reason="limits",
+            )
+        self._put(name, memoryview(data).cast("B"), sha256)
+
+    def _put(self, name: str, data: memoryview, sha256: str) -> None:
+        doing = f"write {name} in {self.uri}"
+        # These services compare no SHA-256. Found of the same bytes, the MD5 that they do compare
+        # stands for it; damage is what it guards against, not a forger.
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise self._damaged(name, "the bytes given for it are not those of its SHA-256")
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")
+        sent = Sent(data=data, sha256=sha256, md5=md5)
+        try:
+            answer = self.exchange(replace(self.creation(self.key(name), sent), again=True))
+        except Failure as failure:
+            error = explain(failure, doing, StoreError)
+            if not failure.heard:
+                raise error from failure
+            self._settle(name, data, sha256, error)
+            return
+        if self.is_taken(answer):
+            # Taken by an earlier try of ours, whose answer was lost, it is not taken (RULES 13).
+            if not answer.retried:
+                raise self._taken(name)
+            self._settle(name, data, sha256, self._taken(name))
+        elif answer.status >= 500:
+            self._settle(name, data, sha256, self._refused(answer, doing, "create"))
+        elif answer.status not in (200, 201):
+            raise self._refused(answer, doing, "create")
+        elif not self.arrived(sent, answer):
+            raise self._damaged(name, "the service names another checksum or size for it")
+
+    def _settle(self, name: str, data: memoryview, sha256: str, error: SovgateError) -> None:
+        """After a write without a good answer: returns where our very bytes are there."""
+        try:
+            same = self._holds(name, len(data), sha256)
+        except SovgateError:
+            raise error from None
+        if not same:
+            raise self._taken(name) from error
+
+    def _holds(self, name: str, size: int, sha256: str) -> bool:
+        """Whether exactly these bytes lie under `name`, by reading them. Raises NotFound."""
+        digest = hashlib.sha256()
+        with self._reader(name) as reader:
+            if reader.size != size:
+                return False
+            buffer = memoryview(bytearray(_CHUNK))
+            while count := reader.readinto(buffer):
+                digest.update(buffer[:count])
+        return digest.hexdigest() == sha256
+
+    # -- reading
+
+    def stat(self, name: str) -> Stat | None:
+        """No SHA-256: these services keep none. Whoever needs to know reads again (RULES 14)."""
+        check_name(name)
+        request, size_of = self.look(self.key(name))
+        try:
+            answer = self.ask(request, f"look at {name} in {self.uri}", "read", name)
+        except NotFound:
+            return None
+        return Stat(size=size_of(answer), sha256=None)
+
+    def get(self, name: str, *, most: int) -> bytes:
+        check_name(name)
+        return self._fetch(name, most=most)
+
+    def _fetch(self, name: str, *, most: int) -> bytes:
+        with self._reader(name) as reader:
+            if reader.size > most:
+                raise VerificationFailed(
+                    f"object {name} of {self.uri} is larger than {most} bytes",
+                    why="no object of this kind is that large, so it is not read",
+                    fix="find out who wrote it there",
+                    reason="limits",
+                )
+            data = bytearray(reader.size)
+            reader.fill(memoryview(data))
+        return bytes(data)
+
+    def get_into(self, name: str, into: memoryview) -> int:
+        check_name(name)
+        with self._reader(name) as reader:
+            if reader.size == len(into):
+                reader.fill(into)
+            return reader.size
+
+    def open(self, name: str) -> BinaryIO:
+        check_name(name)
+        return io.BufferedReader(self._reader(name), _CHUNK)
+
+    def _reader(self, name: str) -> Reader:
+        what = f"object {name} of {self.uri}"
+
+        def fetch(start: int, tag: str | None) -> Response:
+            request = self.reading(self.key(name), start, tag)
+            signed = replace(request, headers={**request.headers, **self.signed(request)})
+            try:
+                response = self._client.ask(signed)
+                if response.status in (200, 206):
+                    return response
+                with response:
+                    answer = whole(response, MAX_ANSWER)
+            except Failure as failure:
+                raise explain(failure, f"read {what}", StoreError) from failure
+            raise self._refused(answer, f"read {what}", "read", name)
+
+        return Reader(fetch, self.tag, what)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        check_name(prefix.removesuffix("/"))
+        below, cut = self.key(prefix), len(self.key(""))
+        names: list[str] = []
+        for key in self._keys(below, f"{prefix} of {self.uri}"):
+            if not key.startswith(below):
+                raise VerificationFailed(
+                    f"the listing of {prefix} of {self.uri} holds {key[:160]!r}",
+                    why="that is not below what was asked for",
+                    fix="find out which service answers at that endpoint",
+                    reason="unsafe-name",
+                )
+            check_name(key[cut:])
+            names.append(key[cut:])
+        yield from sorted(names)
+
+    def _keys(self, below: str, what: str) -> Iterator[str]:
+        token, count, empty = "", 0, 0
+        while True:
+            request, read = self.page(below, token)
+            found = read(self.ask(request, f"list {what}", "list"))
+            count, empty = count + len(found.keys), empty + (not found.keys)
+            if count > MAX_ENTRIES or (
+                found.following and (found.following == token or empty > _MAX_EMPTY)
+            ):
+                raise VerificationFailed(
+                    f"the listing of {what} does not end",
+                    why=f"{count} objects so far; {MAX_ENTRIES} is the limit",
+                    reason="limits",
+                )
+            yield from found.keys
+            if not found.following:
+                return
+            token = found.following
+
+    def key(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    # -- asking
+
+    def exchange(self, request: Request) -> Answer:
+        """One request, whose answer is read. Raises Failure, ResidencyMismatch on a redirect."""
+        signed = replace(request, headers={**request.headers, **self.signed(request)})
+        with self._client.ask(signed) as response:
+            return whole(response, MAX_ANSWER)
+
+    def ask(self, request: Request, doing: str, permission: str, name: str = "") -> Answer:
+        """One request that must go well. Raises NotFound for a `name` that is not there."""
+        try:
+            answer = self.exchange(request)
+        except Failure as failure:
+            raise explain(failure, doing, StoreError) from failure
+        if answer.status != 200:
+            raise self._refused(answer, doing, permission, name)
+        return answer
+
+    def bad(self, what: str) -> NoReturn:
+        """An answer that lacks what was asked for."""
+        raise StoreError(
+            f"could not read an answer of {self.uri}",
+            why=f"it has no {what}",
+            fix="find out which service answers at that endpoint",
+            reason="no-answer",
+        )
+
+    # -- errors
+
+    def missing(self, answer: Answer) -> bool:
+        """Whether a 404 says that the bucket itself is not there."""
+        raise NotImplementedError
+
+    def _refused(self, answer: Answer, doing: str, permission: str, name: str = "") -> StoreError:
+        code, text = self.said(answer)
+        what, status = f"could not {doing}", answer.status
+        told = ": ".join(part[:300] for part in (code, text) if part) or f"status {status}"
+        if status == 404 and name and not self.missing(answer):
+            return NotFound(f"{self.uri} has no {name}")
+        if status == 404:
+            return StoreError(
+                f"there is no such {self.container} as {self.uri}",
+                fix="create it there, or correct the store's URI",
+                reason="no-bucket",
+            )
+        if status == 401 or code in self.wrong_caller:
+            return StoreError(
+                what,
+                why=f"the service does not accept these credentials ({told})",
+                fix="check that they are of this cloud and have not run out",
+                reason="bad-credentials",
+            )
+        if status == 403:
+            needed = self.needed(permission)
+            return StoreError(
+                what,
+                why=f"access denied: these credentials lack {needed} ({told})",
+                fix=f"allow {needed} ({DOCS}/{self.page_of_docs} has all of them)",
+                reason="access-denied",
+            )
+        return StoreError(
+            what,
+            why=told,
+            fix="run it again; if the error stays, ask the service's operator",
+            reason="service",
+        )
+
+    def _taken(self, name: str) -> AlreadyExists:
+        return AlreadyExists(
+            f"{self.uri} has {name} already",
+            why="a store's names are written once; the old bytes stay",
+        )
+
+    def _damaged(self, name: str, why: str) -> StoreError:
+        return StoreError(
+            f"{name} did not arrive in {self.uri} as it was sent",
+            why=why,
+            fix="run it again; if the error stays, find out what changes it on the way",
+            reason="wrong-bytes",
+        )
+
+    def _not_create_only(self, why: str) -> StoreError:
+        return StoreError(
+            f"{self.uri} cannot promise create-only writes",
+            why=why,
+            fix="use a store with conditional writes",
+            reason="not-create-only",
+        )
