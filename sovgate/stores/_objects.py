@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO, NoReturn
 
+from sovgate.clouds import refusals
 from sovgate.errors import (
-    DOCS,
     AlreadyExists,
     NotFound,
     SovgateError,
@@ -316,12 +316,7 @@ class ObjectStore:
 
     def bad(self, what: str) -> NoReturn:
         """An answer that lacks what was asked for."""
-        raise StoreError(
-            f"could not read an answer of {self.uri}",
-            why=f"it has no {what}",
-            fix="find out which service answers at that endpoint",
-            reason="no-answer",
-        )
+        raise refusals.unreadable(self.uri, what, StoreError)
 
     # -- errors
 
@@ -329,39 +324,26 @@ class ObjectStore:
         """Whether a 404 says that the bucket itself is not there."""
         raise NotImplementedError
 
-    def _refused(self, answer: Answer, doing: str, permission: str, name: str = "") -> StoreError:
+    def _refused(self, answer: Answer, doing: str, permission: str, name: str = "") -> SovgateError:
         code, text = self.said(answer)
-        what, status = f"could not {doing}", answer.status
-        told = ": ".join(part[:300] for part in (code, text) if part) or f"status {status}"
-        if status == 404 and name and not self.missing(answer):
+        if answer.status == 404 and name and not self.missing(answer):
             return NotFound(f"{self.uri} has no {name}")
-        if status == 404:
+        if answer.status == 404:
             return StoreError(
                 f"there is no such {self.container} as {self.uri}",
                 fix="create it there, or correct the store's URI",
                 reason="no-bucket",
             )
-        if status == 401 or code in self.wrong_caller:
-            return StoreError(
-                what,
-                why=f"the service does not accept these credentials ({told})",
-                fix="check that they are of this cloud and have not run out",
-                reason="bad-credentials",
-            )
-        if status == 403:
-            needed = self.needed(permission)
-            return StoreError(
-                what,
-                why=f"access denied: these credentials lack {needed} ({told})",
-                fix=f"allow {needed} ({DOCS}/{self.page_of_docs} has all of them)",
-                reason="access-denied",
-            )
-        return StoreError(
-            what,
-            why=told,
-            fix="run it again; if the error stays, ask the service's operator",
-            reason="service",
+        told = refusals.Refusal(
+            doing=doing,
+            status=answer.status,
+            code=code,
+            text=text,
+            needed=self.needed(permission),
+            page=self.page_of_docs,
+            unknown=code in self.wrong_caller,
         )
+        return refusals.explain(told, StoreError)
 
     def _taken(self, name: str) -> AlreadyExists:
         return AlreadyExists(
