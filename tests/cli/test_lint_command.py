@@ -11,6 +11,7 @@ import pytest
 from sovgate import config
 from sovgate.errors import ConfigError
 from sovgate.pipeline.look.keys import generate
+from sovgate.stores.registry import SCHEMES
 from tests import commands
 from tests.repositories import git
 from tests.signers import KeySigner
@@ -133,7 +134,8 @@ def test_a_scheme_that_nobody_serves_is_found_before_a_push_is(project: Path, st
     assert code == 3
     (finding,) = [one for one in document["findings"] if one["rule"] == "scheme-without-adapter"]
     assert "zones.eu.store" in finding["message"]
-    assert finding["fix"] == "name a store of one of these: file:, gs:, s3:"
+    known = ", ".join(f"{scheme}:" for scheme in sorted(SCHEMES))
+    assert finding["fix"] == f"name a store of one of these: {known}"
 
 
 LONG = "a" * 300
