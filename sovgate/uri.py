@@ -24,7 +24,6 @@ MAX_LENGTH = 2048
 WITHOUT_ADAPTER = {
     "abfs": "Azure Data Lake Storage",
     "abfss": "Azure Data Lake Storage",
-    "az": "Azure Blob Storage",
     "azblob": "Azure Blob Storage",
     "azurekms": "Azure Key Vault",
     "gcs": "Google Cloud Storage",

@@ -79,6 +79,11 @@ def fake_gcs() -> Path:
     raise MissingError(f"no fake-gcs-server for {kind} on {arch}", get="scripts/peer fake-gcs")
 
 
+def azurite() -> Path:
+    """Azurite's blob service; runs under node."""
+    return peer("azurite") / "node_modules" / ".bin" / "azurite-blob"
+
+
 def package(name: str) -> Any:
     """A module of the environment that `make venv` makes."""
     try:

@@ -6,9 +6,12 @@ process id when the session ends; `stop_all` is called by conftest.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import ctypes
 import fcntl
 import functools
+import hmac
 import http.client
 import json
 import os
@@ -23,6 +26,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +128,42 @@ def gcs_bucket(url: str) -> str:
     body = json.dumps({"name": name}).encode()
     asked = urllib.request.Request(f"{url}/storage/v1/b?project=test", data=body)  # noqa: S310
     urllib.request.urlopen(asked, timeout=A_TRY).close()  # noqa: S310 (loopback)
+    return name
+
+
+#: An account of Azurite's, and its key, of this process alone.
+AZURE_ACCOUNT = "sovgatetests"
+AZURE_KEY = base64.b64encode(secrets.token_bytes(64)).decode()
+
+
+@functools.cache
+def azurite() -> str:
+    """Blob Storage; compares MD5; knows no location. The URL."""
+    program = components.azurite()
+
+    def start(folder: Path, port: int) -> list[Any]:
+        options = ["--blobHost", "127.0.0.1", "--blobPort", port, "--location", folder]
+        options += ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+        accounts = f"AZURITE_ACCOUNTS={AZURE_ACCOUNT}:{AZURE_KEY}"
+        return ["env", accounts, "node", program, *options]
+
+    return _started(start)
+
+
+@functools.cache
+def azure_container(url: str) -> str:
+    """A container there that tests share, each below a prefix of its own; its name."""
+    name = f"t-{secrets.token_hex(8)}"
+    about = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2024-08-04"}
+    text = "PUT" + "\n" * 12 + "".join(f"{name}:{value}\n" for name, value in about.items())
+    text += f"/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/{name}\nrestype:container"
+    mac = base64.b64encode(hmac.digest(base64.b64decode(AZURE_KEY), text.encode(), "sha256"))
+    headers = {**about, "Authorization": f"SharedKey {AZURE_ACCOUNT}:{mac.decode()}"}
+    there = http.client.HTTPConnection(url.removeprefix("http://"), timeout=A_TRY)
+    with contextlib.closing(there):
+        there.request("PUT", f"/{AZURE_ACCOUNT}/{name}?restype=container", headers=headers)
+        made = there.getresponse()
+        assert made.status == 201, made.read()
     return name
 
 

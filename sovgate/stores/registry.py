@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 #: Scheme -> adapter module, each with `store(uri: Uri, base: Path, region: str | None) -> Store`.
 SCHEMES: dict[str, str] = {
+    "az": "sovgate.stores.az",
     "file": "sovgate.stores.file",
     "gs": "sovgate.stores.gs",
     "oci": "sovgate.stores.oci",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import io
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,8 +41,18 @@ def google_bucket() -> Store:
     return open_store(text, Path(), "gcp:europe-west3")
 
 
+def azure_container() -> Store:
+    """The same, in a container of Azurite."""
+    url = components.found(servers.azurite)
+    name = f"{servers.AZURE_ACCOUNT}/{servers.azure_container(url)}"
+    os.environ["AZURE_STORAGE_KEY"] = servers.AZURE_KEY
+    text = f"az://{name}/{secrets.token_hex(8)}?endpoint={url}"
+    return open_store(text, Path(), "azure:germanywestcentral")
+
+
 #: Name -> makes a new, empty store; `tmp` is a folder for those that live in one.
 ADAPTERS: dict[str, Callable[[Path], Store]] = {
+    "az-azurite": lambda tmp: azure_container(),
     "file": lambda tmp: open_store("store", tmp),
     "gs-fake": lambda tmp: google_bucket(),
     "oci-immutable": lambda tmp: repository(ociregistry.shared()[0].host, "?tags=immutable"),

@@ -1,0 +1,1 @@
+"""Azure and the clouds of its technology: credentials. One file serves stores and keys."""
