@@ -44,6 +44,13 @@ def explain(refusal: Refusal, kind: type[SovgateError]) -> SovgateError:
             fix=f"allow {refusal.needed} ({DOCS}/{refusal.page} has all of them)",
             reason="access-denied",
         )
+    if refusal.status in (429, 503):
+        return kind(
+            what,
+            why=f"the service asks for fewer requests at once ({told}), after four attempts",
+            fix="wait, and let fewer jobs use the store at the same time",
+            reason="slow-down",
+        )
     return kind(
         what,
         why=told,

@@ -106,7 +106,7 @@ def test_a_service_that_never_answers_is_21_and_leaves_nothing(
     proxy.fault(What.BUSY, "POST", "upload", 100)
     with pytest.raises(StoreError) as caught:
         put(store, NAME, b"the record")
-    assert caught.value.reason == "service"
+    assert caught.value.reason == "slow-down"
     proxy.faults.clear()
     assert store.stat(NAME) is None
 
