@@ -48,7 +48,8 @@ def explain(refusal: Refusal, kind: type[SovgateError]) -> SovgateError:
         return kind(
             what,
             why=f"the service asks for fewer requests at once ({told}), after four attempts",
-            fix="wait, and let fewer jobs use the store at the same time",
+            fix="wait a few minutes, and run it again; if it stays so, let fewer jobs use the "
+            "store at once",
             reason="slow-down",
         )
     return kind(

@@ -23,7 +23,7 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.files import MAX_ENTRIES
-from sovgate.stores._api import Bytes, Stat, check_name
+from sovgate.stores._api import Bytes, Entry, Stat, check_name
 from sovgate.transport.client import Client, Request, Response
 from sovgate.transport.objects import Answer, Reader, whole
 from sovgate.transport.wire import Failure, explain
@@ -52,9 +52,10 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Keys of one page of a listing, and how the next is asked for; "" where it is the last."""
+    """One page of a listing, each object by its key, and how the next is asked for; "" where it is
+    the last."""
 
-    keys: tuple[str, ...]
+    entries: tuple[Entry, ...]
     following: str
 
 
@@ -259,10 +260,15 @@ class ObjectStore:
         return Reader(fetch, self.tag, what)
 
     def list(self, prefix: str) -> Iterator[str]:
+        for entry in self.entries(prefix):
+            yield entry.name
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
         check_name(prefix.removesuffix("/"))
         below, cut = self.key(prefix), len(self.key(""))
-        names: list[str] = []
-        for key in self._keys(below, f"{prefix} of {self.uri}"):
+        found: list[Entry] = []
+        for entry in self._entries(below, f"{prefix} of {self.uri}"):
+            key = entry.name
             if not key.startswith(below):
                 raise VerificationFailed(
                     f"the listing of {prefix} of {self.uri} holds {key[:160]!r}",
@@ -271,15 +277,15 @@ class ObjectStore:
                     reason="unsafe-name",
                 )
             check_name(key[cut:])
-            names.append(key[cut:])
-        yield from sorted(names)
+            found.append(replace(entry, name=key[cut:]))
+        yield from sorted(found, key=lambda entry: entry.name)
 
-    def _keys(self, below: str, what: str) -> Iterator[str]:
+    def _entries(self, below: str, what: str) -> Iterator[Entry]:
         token, count, empty = "", 0, 0
         while True:
             request, read = self.page(below, token)
             found = read(self.ask(request, f"list {what}", "list"))
-            count, empty = count + len(found.keys), empty + (not found.keys)
+            count, empty = count + len(found.entries), empty + (not found.entries)
             if count > MAX_ENTRIES or (
                 found.following and (found.following == token or empty > _MAX_EMPTY)
             ):
@@ -288,7 +294,7 @@ class ObjectStore:
                     why=f"{count} objects so far; {MAX_ENTRIES} is the limit",
                     reason="limits",
                 )
-            yield from found.keys
+            yield from found.entries
             if not found.following:
                 return
             token = found.following

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
-from email.utils import formatdate
+from email.utils import formatdate, parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -21,7 +21,7 @@ from sovgate.clouds import endpoints
 from sovgate.clouds.azure import credentials
 from sovgate.clouds.tokens import Tokens
 from sovgate.errors import ConfigError, StoreError
-from sovgate.stores._api import Location, prefix_of
+from sovgate.stores._api import Entry, Location, prefix_of
 from sovgate.stores._objects import ObjectStore, Page, Sent
 from sovgate.transport.client import Client, Request, Response
 from sovgate.transport.objects import Answer
@@ -182,8 +182,7 @@ class AzureStore(ObjectStore):
 
     def look(self, key: str) -> tuple[Request, Callable[[Answer], int]]:
         def size(answer: Answer) -> int:
-            said = answer.headers.get("content-length", "")
-            return int(said) if re.fullmatch(r"[0-9]{1,15}", said) else self.bad("size")
+            return self._size(answer.headers.get("content-length", ""))
 
         return Request(method="HEAD", target=self._target(key)), size
 
@@ -204,8 +203,22 @@ class AzureStore(ObjectStore):
             for one in root.iterfind("Blobs/Blob")
             if one.findtext("Properties/ResourceType") != "directory"
         ]
-        keys = tuple(one.findtext("Name") or "" for one in blobs)
-        return Page(keys=keys, following=root.findtext("NextMarker") or "")
+        following = root.findtext("NextMarker") or ""
+        return Page(entries=tuple(map(self._entry, blobs)), following=following)
+
+    def _entry(self, blob: ElementTree.Element) -> Entry:
+        try:
+            written = parsedate_to_datetime(blob.findtext("Properties/Last-Modified") or "")
+        except ValueError:
+            written = None
+        return Entry(
+            name=blob.findtext("Name") or "",
+            size=self._size(blob.findtext("Properties/Content-Length") or ""),
+            written=written if written is not None and written.tzinfo else None,
+        )
+
+    def _size(self, said: str) -> int:
+        return int(said) if re.fullmatch(r"[0-9]{1,15}", said) else self.bad("size")
 
     # -- errors
 

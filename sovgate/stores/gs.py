@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from sovgate.clouds.google import credentials
 from sovgate.clouds.tokens import Tokens, json_object
 from sovgate.errors import ConfigError, StoreError
 from sovgate.records import GRADE
-from sovgate.stores._api import Location, prefix_of
+from sovgate.stores._api import Entry, Location, prefix_of
 from sovgate.stores._objects import ObjectStore, Page, Sent
 from sovgate.transport.client import Client, Request, Response
 from sovgate.transport.objects import Answer
@@ -194,13 +195,16 @@ class GoogleStore(ObjectStore):
 
     def look(self, key: str) -> tuple[Request, Callable[[Answer], int]]:
         def size(answer: Answer) -> int:
-            said = str((json_object(answer.body) or {}).get("size"))
-            return int(said) if re.fullmatch(r"[0-9]{1,15}", said) else self.bad("size")
+            return self._size(json_object(answer.body) or {})
 
         return Request(method="GET", target=f"{self._object(key)}?fields=size"), size
 
     def page(self, prefix: str, token: str) -> tuple[Request, Callable[[Answer], Page]]:
-        asked = {"prefix": prefix, "maxResults": "1000", "fields": "kind,items(name),nextPageToken"}
+        asked = {
+            "prefix": prefix,
+            "maxResults": "1000",
+            "fields": "kind,items(name,size,updated),nextPageToken",
+        }
         if token:
             asked["pageToken"] = token
         target = f"/storage/v1/b/{self._bucket}/o?{urlencode(asked)}"
@@ -214,7 +218,22 @@ class GoogleStore(ObjectStore):
             self.bad("listing")
         if not isinstance(following, str) or not all(isinstance(item, dict) for item in items):
             self.bad("listing")
-        return Page(keys=tuple(str(item.get("name")) for item in items), following=following)
+        return Page(entries=tuple(map(self._entry, items)), following=following)
+
+    def _entry(self, item: Mapping[str, Any]) -> Entry:
+        try:
+            written = datetime.fromisoformat(str(item.get("updated")))
+        except ValueError:
+            written = None
+        return Entry(
+            name=str(item.get("name")),
+            size=self._size(item),
+            written=written if written is not None and written.tzinfo else None,
+        )
+
+    def _size(self, told: Mapping[str, Any]) -> int:
+        said = str(told.get("size"))
+        return int(said) if re.fullmatch(r"[0-9]{1,15}", said) else self.bad("size")
 
     # -- errors
 

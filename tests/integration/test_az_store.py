@@ -220,6 +220,7 @@ def test_an_endpoint_of_another_cloud_is_12(zone: str, host: str) -> None:
         b"<EnumerationResults/>",
         b"<!DOCTYPE a [<!ENTITY b 'c'>]><EnumerationResults><Blobs/></EnumerationResults>",
         b"<EnumerationResults><Blobs>" + b"<a>" * 10,
+        b"<EnumerationResults><Blobs><Blob><Name>audit/x</Name></Blob></Blobs></EnumerationResults>",
     ],
 )
 def test_a_listing_that_is_none_is_21(body: bytes) -> None:
@@ -230,6 +231,9 @@ def test_a_listing_that_is_none_is_21(body: bytes) -> None:
     assert caught.value.exit_code == ExitCode.STORE
 
 
+SIZE = "<Properties><Content-Length>1</Content-Length></Properties>"
+
+
 def listing(inner: str) -> bytes:
     mark = b"\xef\xbb\xbf<?xml version='1.0' encoding='utf-8'?>"
     return mark + f"<EnumerationResults>{inner}</EnumerationResults>".encode()
@@ -238,9 +242,9 @@ def listing(inner: str) -> bytes:
 @pytest.mark.parametrize(
     ("inner", "reason"),
     [
-        ("<Blobs><Blob><Name>audit/../x</Name></Blob></Blobs>", "unsafe-name"),
-        ("<Blobs><Blob><Name>other/x</Name></Blob></Blobs>", "unsafe-name"),
-        ("<Blobs><Blob/></Blobs>", "unsafe-name"),
+        (f"<Blobs><Blob><Name>audit/../x</Name>{SIZE}</Blob></Blobs>", "unsafe-name"),
+        (f"<Blobs><Blob><Name>other/x</Name>{SIZE}</Blob></Blobs>", "unsafe-name"),
+        (f"<Blobs><Blob>{SIZE}</Blob></Blobs>", "unsafe-name"),
         ("<Blobs/><NextMarker>same</NextMarker>", "limits"),
     ],
 )
@@ -253,9 +257,8 @@ def test_a_hostile_listing_is_refused(inner: str, reason: str) -> None:
 
 
 def test_folders_of_an_account_with_folders_are_no_objects() -> None:
-    blob = (
-        "<Blob><Name>audit/{}</Name><Properties><ResourceType>{}</ResourceType></Properties></Blob>"
-    )
+    about = "<Content-Length>0</Content-Length><ResourceType>{}</ResourceType>"
+    blob = f"<Blob><Name>audit/{{}}</Name><Properties>{about}</Properties></Blob>"
     inner = f"<Blobs>{blob.format('x', 'directory')}{blob.format('x/1.json', 'file')}</Blobs>"
     with serving(lambda _: Answer(body=listing(inner))) as cloud:
         store = open_store(f"az://kyceu/models?endpoint={cloud.url}", Path(), ZONE)

@@ -222,6 +222,7 @@ def test_an_endpoint_of_another_cloud_is_12() -> None:
         ("list", b"{}"),
         ("list", b'{"kind": "storage#objects", "items": {}}'),
         ("list", b'{"kind": "storage#objects", "items": [1]}'),
+        ("list", b'{"kind": "storage#objects", "items": [{"name": "audit/x"}]}'),
         ("list", b'{"kind": "storage#objects", "nextPageToken": 5}'),
         ("list", b"[" * 100_000),
         ("stat", b"{}"),
@@ -249,9 +250,9 @@ def test_an_answer_without_what_was_asked_for_is_21(operation: str, body: bytes)
 @pytest.mark.parametrize(
     ("page", "reason"),
     [
-        ({"items": [{"name": "audit/../x"}]}, "unsafe-name"),
-        ({"items": [{"name": "other/x"}]}, "unsafe-name"),
-        ({"items": [{"name": "audit/x"}], "nextPageToken": "same"}, "limits"),
+        ({"items": [{"name": "audit/../x", "size": "1"}]}, "unsafe-name"),
+        ({"items": [{"name": "other/x", "size": "1"}]}, "unsafe-name"),
+        ({"items": [{"name": "audit/x", "size": "1"}], "nextPageToken": "same"}, "limits"),
         ({"nextPageToken": "a"}, "limits"),
     ],
 )
