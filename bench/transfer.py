@@ -142,7 +142,7 @@ def shards(folder: Path, mib: int, count: int = 40) -> Path:
 def small_files(folder: Path, count: int) -> Path:
     folder.mkdir()
     for number in range(count):
-        (folder / f"{number:05}.bin").write_bytes(os.urandom(4096))
+        (folder / f"{number:05}.txt").write_text(os.urandom(2048).hex())
     return folder
 
 

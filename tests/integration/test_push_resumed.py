@@ -19,6 +19,7 @@ import pytest
 
 from sovgate.errors import (
     DiskError,
+    KeyServiceError,
     PolicyDenied,
     ResidencyMismatch,
     SovgateError,
@@ -251,7 +252,14 @@ def test_rule_44_a_denial_destroys_what_was_kept(work: Crossing) -> None:
     opens(work)
 
 
-@pytest.mark.parametrize("error", [PolicyDenied("no"), ResidencyMismatch("elsewhere")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        PolicyDenied("no"),
+        ResidencyMismatch("elsewhere"),
+        KeyServiceError("the zone has another key", reason="wrong-key"),
+    ],
+)
 def test_rule_44_so_does_one_when_all_is_sent(work: Crossing, error: SovgateError) -> None:
     with pytest.raises(type(error)) as denied:
         run(work, Stop(5, error))

@@ -216,7 +216,7 @@ class Keeping:
                 self._folder = folder
             folder.destroy()
         except (OSError, SovgateError) as error:
-            if getattr(error, "reason", "") != "in-use":
+            if _reason(error) != "in-use":
                 notices.note(f"remove {str(folder.path)!r}: keys that nobody needs are kept there")
 
     def tell(self, error: SovgateError | KeyboardInterrupt, *, gone: bool = False) -> None:
@@ -263,23 +263,27 @@ class Keeping:
 
 @contextlib.contextmanager
 def keeping(asked: Asked, options: Options) -> Iterator[Keeping]:
-    """For the time of a push: a denial destroys the keys, and any other end says what stays.
+    """For the time of a push: after a denial, or where the destination has another key by now, the
+    keys are destroyed; any other end says what stays.
 
     Raises UsageError, reason "state-inside", and what happens within.
     """
     one = Keeping(asked, options.state)
     try:
         yield one
-    except (PolicyDenied, ResidencyMismatch) as denial:  # engines and stores that are away are not
-        if not options.dry_run:
-            one.destroy()
-        one.tell(denial, gone=True)
-        raise
     except (SovgateError, KeyboardInterrupt) as error:
-        one.tell(error)
+        # Engines and stores that are away answer another time.
+        gone = isinstance(error, PolicyDenied | ResidencyMismatch) or _reason(error) == "wrong-key"
+        if gone and not options.dry_run:
+            one.destroy()
+        one.tell(error, gone=gone)
         raise
     finally:
         one.close()
+
+
+def _reason(error: BaseException) -> str | None:
+    return getattr(error, "reason", None)
 
 
 def _own(opened: Project, zone: str) -> OwnKey | None:

@@ -1,9 +1,8 @@
 """Encrypts a signed model for zones, and opens it in one: chunks, and the parts that list them.
 
 `send` reads a model once and hands encrypted chunks on, and `close` makes the parts of them;
-`open_parts` and `receive` are the way back,
-and `read` that of one file. None knows where keys or stores are: they are given
-protocol objects and functions.
+`open_parts` and `receive` are the way back, and `read` that of one file. None knows where keys or
+stores are: they are given protocol objects and functions.
 """
 
 from sovgate.stages.encrypt.maker import SIGNATURE_NAME, check_maker, sign_record
