@@ -1,11 +1,12 @@
 """Where a zone's region has a service, by the catalogue, or where a person says that it is.
 
-For the clouds that are spoken to by plain HTTP. No I/O.
+What keys and stores of every cloud share. No I/O.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
@@ -35,55 +36,66 @@ class Endpoint:
             return self.declared.provider
         return DECLARED if self.site is not None else ""
 
-    def refuse_elsewhere(self, service: str, store: str) -> None:
-        """Raises ResidencyMismatch where a custom endpoint is one of another catalogued region."""
+    def other(self, service: str) -> Region | None:
+        """The catalogued region that a custom endpoint belongs to, if that is not the declared one;
+        of a host that serves several, any of them."""
         if self.catalogued or not self.provider:
-            return
+            return None
         host = urlsplit(self.url).hostname or ""
         owners = [row for row in all_regions() if row.serves(service, host)]
-        if owners and self.declared not in owners:
+        return None if not owners or self.declared in owners else owners[0]
+
+    def refuse_elsewhere(self, service: str, store: str) -> None:
+        """Raises ResidencyMismatch where a custom endpoint is one of another catalogued region."""
+        other = self.other(service)
+        if other is not None:
             raise ResidencyMismatch(
-                f"the endpoint of {store} belongs to {owners[0].provider}",
+                f"the endpoint of {store} belongs to {other.id}",
                 why=f"the zone was declared as {self.declared.id if self.declared else self.site}",
                 fix="remove endpoint= from the URI, or correct the zone's region",
                 reason="endpoint-elsewhere",
             )
 
 
-def endpoint(service: str, region: str | None, custom: str | None, *, label: str = "") -> Endpoint:
-    """Where a store of a zone in `region` is, or `custom`, which is checked. `label` is what stands
-    before the catalogued host ("account.").
+def endpoint(
+    service: str, region: str | None, custom: str | None, *, what: str = "store", label: str = ""
+) -> Endpoint:
+    """Where a service is for a zone in `region` ("provider:region"), or `custom`, which is checked.
+    `label` is what stands before the catalogued host ("account.").
 
     Raises ConfigError where neither says it: an endpoint is never guessed.
     """
     site = region if region is not None and region.startswith(f"{DECLARED}:") else None
     row = lookup(region) if region is not None and site is None else None
     if custom is not None:
-        return Endpoint(url=origin(custom, what="store"), declared=row, catalogued=False, site=site)
+        return Endpoint(url=origin(custom, what=what), declared=row, catalogued=False, site=site)
+    if site is not None:
+        raise ConfigError(
+            f"{site} has no {service} endpoint that the catalogue knows",
+            why="the project declares this region by itself",
+            fix=f"name it in the URI of the {what}: ?endpoint=https://HOST",
+            reason="no-endpoint",
+        )
     if row is None:
         raise ConfigError(
-            "the region of the store is not known"
-            if site is None
-            else f"{site} has no {service} endpoint that the catalogue knows",
-            why="no zone names it"
-            if site is None
-            else "the project declares this region by itself",
-            fix="name the zone"
-            if site is None
-            else "name it in the URI of the store: ?endpoint=https://HOST",
-            reason="no-region" if site is None else "no-endpoint",
+            f"the region of the {what} is not known",
+            why="no zone names it",
+            fix="name the zone",
+            reason="no-region",
         )
     host = row.endpoint(service)
     if host is None:
         raise ConfigError(
             f"{row.id} has no {service} endpoint in the catalogue",
-            fix="name it in the URI of the store; the location is then only declared",
+            fix=f"name it in the URI of the {what}; the location is then only declared",
             reason="no-endpoint",
         )
     return Endpoint(url=f"https://{label}{host}", declared=row, catalogued=True)
 
 
-def split_options(text: str, allowed: dict[str, tuple[str, str]]) -> tuple[str, dict[str, str]]:
+def split_options(
+    text: str, allowed: Mapping[str, tuple[str, str]], *, what: str = "store"
+) -> tuple[str, dict[str, str]]:
     """`rest?name=value&…` -> rest, options. `allowed`: name -> (pattern, what it is in words).
 
     Raises ConfigError, reason "bad-uri".
@@ -96,7 +108,7 @@ def split_options(text: str, allowed: dict[str, tuple[str, str]]) -> tuple[str, 
         pairs = parse_qsl(query or "?", strict_parsing=True, max_num_fields=8)
     except ValueError as error:
         raise ConfigError(
-            "what follows ? in the store URI is not name=value",
+            f"what follows ? in the {what} URI is not name=value",
             fix=f"write ?NAME=VALUE; the options are {known}",
             reason="bad-uri",
         ) from error
@@ -104,14 +116,14 @@ def split_options(text: str, allowed: dict[str, tuple[str, str]]) -> tuple[str, 
     strange = sorted(set(options) - set(allowed))
     if strange or len(options) != len(pairs):
         raise ConfigError(
-            f"the store URI has an option {strange[0][:40]!r}"
+            f"the {what} URI has an option {strange[0][:40]!r}"
             if strange
-            else "the store URI has an option twice",
+            else f"the {what} URI has an option twice",
             fix=f"the options are {known}, each once",
             reason="bad-uri",
         )
     for name, value in options.items():
         pattern, form = allowed[name]
         if not re.fullmatch(pattern, value, re.ASCII):
-            raise ConfigError(f"{name}= in the store URI is not {form}", reason="bad-uri")
+            raise ConfigError(f"{name}= in the {what} URI is not {form}", reason="bad-uri")
     return rest, options

@@ -399,7 +399,7 @@ def test_a_site_of_ones_own_has_credentials_of_its_own_name(
     there = aws.endpoint("s3", "declared:fra-dc1", "https://s3.bank.example", what="store")
     cloud = aws.endpoint("s3", "aws-eusc:eusc-de-east-1", None, what="store")
     nowhere = aws.endpoint("s3", None, "https://s3.bank.example", what="store")
-    found = [aws._provider(place) for place in (there, cloud, nowhere)]
+    found = [place.provider for place in (there, cloud, nowhere)]
     assert found == ["declared", "aws-eusc", ""]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the cloud's")
     monkeypatch.setenv("DECLARED_ACCESS_KEY_ID", "the site's")

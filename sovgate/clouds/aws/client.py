@@ -13,16 +13,16 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
+from sovgate.clouds import endpoints
 from sovgate.clouds.aws import answers, credentials, environ
 from sovgate.clouds.aws.errors import explain
 from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
 from sovgate.records import GRADE
-from sovgate.regions import DECLARED, Region, all_regions, lookup
 from sovgate.transport import authority, proxies
-from sovgate.uri import is_loopback, split_url
+from sovgate.uri import is_loopback
 
 #: Seconds. Four attempts in all, with at most twenty seconds between two of them.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 5, 60, 4
@@ -36,9 +36,6 @@ _ONE_ENDPOINT = {
     "use_fips_endpoint": False,
     "defaults_mode": "legacy",  # another one asks the metadata service where it runs
 }
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
-_PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _ELSEWHERE = {
     "PermanentRedirect",
     "TemporaryRedirect",
@@ -47,150 +44,44 @@ _ELSEWHERE = {
 }
 
 
+#: Options of a URI that all of these have: name -> (pattern, what it is).
+OPTIONS = {
+    "profile": (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a profile of ~/.aws/config"),
+    "account": (r"[0-9]{12}", "twelve digits"),
+}
+_PROFILE = re.compile(OPTIONS["profile"][0], re.ASCII)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where a client goes.
+class Endpoint(endpoints.Endpoint):
+    """`region` is what requests are signed for, "eusc-de-east-1"."""
 
-    region     what requests are signed for, "eusc-de-east-1"
-    declared   the row of the zone's region, if one was named
-    catalogued whether `url` is that row's own endpoint, over TLS
-    site       "declared:NAME", where the zone lies in a region that its project declares by itself
-    """
-
-    url: str
     region: str
-    declared: Region | None
-    catalogued: bool
-    site: str | None = None
 
 
-def split_options(text: str, allowed: set[str], *, what: str) -> tuple[str, dict[str, str]]:
-    """`rest?name=value&…` -> rest, options. Raises ConfigError, reason "bad-uri"."""
-    rest, mark, query = text.partition("?")
-    if not mark:
-        return rest, {}
-    try:
-        pairs = parse_qsl(query or "?", strict_parsing=True, max_num_fields=8)
-    except ValueError as error:
-        raise ConfigError(
-            f"what follows ? in the {what} URI is not name=value",
-            fix="write ?NAME=VALUE; the options are " + ", ".join(sorted(allowed)),
-            reason="bad-uri",
-        ) from error
-    options = dict(pairs)
-    strange = sorted(set(options) - allowed)
-    if strange or len(options) != len(pairs):
-        raise ConfigError(
-            f"the {what} URI has an option {strange[0][:40]!r}"
-            if strange
-            else f"the {what} URI has an option twice",
-            fix="the options are " + ", ".join(sorted(allowed)) + ", each once",
-            reason="bad-uri",
-        )
-    for name, pattern, form in (
-        ("profile", _PROFILE, "a profile of ~/.aws/config"),
-        ("account", _ACCOUNT, "twelve digits"),
-    ):
-        if name in options and not pattern.fullmatch(options[name]):
-            raise ConfigError(f"{name}= in the {what} URI is not {form}", reason="bad-uri")
-    return rest, options
+def endpoint(service: str, region: str | None, custom: str | None, *, what: str) -> Endpoint:
+    """As `endpoints.endpoint`; no front door that leads to many regions (RULES 15)."""
+    place = endpoints.endpoint(service, region, custom, what=what)
+    if custom is not None:
+        _refuse_front_door(place.url, what)
+    signed = place.declared.region if place.declared is not None else "us-east-1"
+    return Endpoint(**vars(place), region=signed)
 
 
-def custom_endpoint(url: str, *, what: str) -> str:
-    """An endpoint that a person wrote, checked. Raises ConfigError.
-
-    RULES 15: `http://` only to this machine; no global, accelerated or multi-Region front door.
-    """
-
-    def refuse(why: str) -> NoReturn:
-        raise ConfigError(
-            f"the endpoint of the {what} cannot be used",
-            why=why,
-            fix="write https://HOST[:PORT]",
-            reason="bad-endpoint",
-        )
-
-    found = split_url(url)
-    if found is None:
-        refuse("it is not a URL")
-    parts, host, port = found
-    if parts.username is not None or parts.password is not None or "@" in url:
-        raise ConfigError(
-            f"the endpoint of the {what} carries credentials",
-            fix="remove them from the URI",
-            reason="secret-in-uri",
-        )
-    written = f"[{host}]" if ":" in host else host
-    if not _HOST.fullmatch(written) or parts.path not in ("", "/") or parts.query:
-        refuse("it is not a URL of a host only")
-    if parts.scheme not in ("https", "http"):
-        refuse("it begins with neither https:// nor http://")
-    if parts.scheme == "http" and not is_loopback(host):
-        refuse("http:// can be read and changed by anyone on the way")
-    words = set(re.split(r"[.-]", host))
+def _refuse_front_door(url: str, what: str) -> None:
+    """Raises ConfigError for a global, accelerated or multi-Region one."""
+    host = urlsplit(url).hostname or ""
     if (
-        words & {"accelerate", "accesspoint", "mrap", "website"}
+        set(re.split(r"[.-]", host)) & {"accelerate", "accesspoint", "mrap", "website"}
         or "s3-global" in host
         or (re.fullmatch(r"(s3|kms)\.(amazonaws\.(com|eu|com\.cn))", host))
     ):
-        refuse("it leads to no one region")
-    return f"{parts.scheme}://{written}" + (f":{port}" if port is not None else "")
-
-
-def endpoint(
-    service: str,
-    region: str | None,
-    custom: str | None,
-    *,
-    what: str,
-    aws_region: str | None = None,
-) -> Endpoint:
-    """Where to go for a zone in `region` ("provider:region"), or to `custom`, which is checked.
-
-    Raises ConfigError where neither says it: an endpoint is never guessed.
-    """
-    site = region if region is not None and region.startswith(f"{DECLARED}:") else None
-    row = lookup(region) if region is not None and site is None else None
-    if custom is not None:
-        signed = aws_region or (row.region if row else "us-east-1")
-        return Endpoint(
-            url=custom_endpoint(custom, what=what),
-            region=signed,
-            declared=row,
-            catalogued=False,
-            site=site,
-        )
-    if site is not None:
         raise ConfigError(
-            f"{site} has no {service} endpoint that the catalogue knows",
-            why="the project declares this region by itself",
-            fix=f"name it in the URI of the {what}: ?endpoint=https://HOST",
-            reason="no-endpoint",
+            f"the endpoint of the {what} cannot be used",
+            why="it leads to no one region",
+            fix="write https://HOST[:PORT]",
+            reason="bad-endpoint",
         )
-    if row is None:
-        raise ConfigError(
-            f"the region of the {what} is not known",
-            why="neither its URI nor a zone names it",
-            fix="name the zone, or write the region into the URI",
-            reason="no-region",
-        )
-    host = row.endpoint(service)
-    if host is None:
-        raise ConfigError(
-            f"{row.id} has no {service} endpoint in the catalogue",
-            fix=f"name it in the URI of the {what}; the location is then only declared",
-            reason="no-endpoint",
-        )
-    return Endpoint(url=f"https://{host}", region=row.region, declared=row, catalogued=True)
-
-
-def elsewhere(service: str, place: Endpoint) -> Region | None:
-    """The catalogued region that a custom endpoint belongs to, if that is not the declared one."""
-    if place.catalogued or (place.declared is None and place.site is None):
-        return None
-    host = urlsplit(place.url).hostname or ""
-    owners = [row for row in all_regions() if row.serves(service, host)]
-    return None if not owners or place.declared in owners else owners[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,13 +90,6 @@ class Client:
 
     sdk: Any
     grade: int
-
-
-def _provider(place: Endpoint) -> str:
-    """Whose credentials an endpoint gets; "" where nobody says what it belongs to."""
-    if place.declared is not None:
-        return place.declared.provider
-    return DECLARED if place.site is not None else ""
 
 
 def client(
@@ -240,7 +124,7 @@ def client(
         # For those clients too, so that none takes what the environment names (RULES 36).
         session.set_config_variable("ca_bundle", str(roots or default))
         session.set_default_client_config(botocore.config.Config(proxies=way))
-        given = environ.credentials(_provider(place)) if _provider(place) else None
+        given = environ.credentials(place.provider) if place.provider else None
         if given is not None and profile is None:
             session.set_credentials(*given)
         else:

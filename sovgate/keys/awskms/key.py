@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sovgate.clouds import endpoints
 from sovgate.clouds.aws import answers
 from sovgate.clouds.aws import client as aws
 from sovgate.clouds.aws.errors import explain
@@ -31,6 +32,7 @@ from sovgate.uri import Uri, is_loopback, is_placeholder, placeholder_refusal
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
 
+_OPTIONS = {**aws.OPTIONS, "region": (r"(?s:.*)", "PROVIDER:REGION")}
 _ID = r"key/[A-Za-z0-9-]{1,64}|alias/[A-Za-z0-9/_-]{1,250}"
 _ARN = re.compile(
     rf"arn:(aws[a-z0-9-]{{0,20}}):kms:([a-z0-9-]{{1,40}}):([0-9]{{12}}):({_ID})", re.ASCII
@@ -69,7 +71,7 @@ class Named:
 def parse_uri(uri: Uri, region: str | None) -> Named:
     if is_placeholder(uri.text):
         raise placeholder_refusal(uri.text)
-    rest, options = aws.split_options(uri.rest, {"region", "profile", "account"}, what="key")
+    rest, options = endpoints.split_options(uri.rest, _OPTIONS, what="key")
     host, slash, name = rest.partition("/")
     arn = _ARN.fullmatch(name)
     if not slash or host.startswith("arn:") or not (arn or _BARE.fullmatch(name)):
@@ -106,7 +108,7 @@ def parse_uri(uri: Uri, region: str | None) -> Named:
         bare = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
         custom = f"{'http' if is_loopback(bare) else 'https'}://{host}"
     place = aws.endpoint("kms", row.id, custom, what="key")
-    other = aws.elsewhere("kms", place)
+    other = place.other("kms")
     if other is not None:
         raise _outside(uri.text, other.id, row.id)
     return Named(name=name, place=place, row=row, account=account, profile=options.get("profile"))

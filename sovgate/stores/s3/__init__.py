@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sovgate.clouds import endpoints
 from sovgate.clouds.aws import answers
 from sovgate.clouds.aws import client as aws
 from sovgate.clouds.aws.body import Body
@@ -42,7 +43,12 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 #: Names of what is no bucket: access points, object lambdas, outposts, directory buckets of one
 #: zone and their access points.
 _NO_BUCKET = ("-s3alias", "--ol-s3", "--op-s3", "--x-s3", "--xa-s3", "--table-s3", ".mrap")
-_OPTIONS = {"endpoint", "profile", "account", "kms", "lock"}
+_OPTIONS = {
+    **aws.OPTIONS,
+    "endpoint": (r"(?s:.*)", "https://HOST"),
+    "kms": (r"(?s:.*)", "a key's ARN"),
+    "lock": (r"(?s:.*)", "MODE:TIME"),
+}
 #: What is locked by the very PUT that writes it: the record, and nothing that it names.
 _RECORDS = "releases/"
 _CHUNK = 1024 * 1024
@@ -60,7 +66,7 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
     `region` is the zone's "provider:region"; its catalogued endpoint is used unless another is
     named, which makes the location `declared` at best.
     """
-    rest, options = aws.split_options(uri.rest, _OPTIONS, what="store")
+    rest, options = endpoints.split_options(uri.rest, _OPTIONS)
     bucket, _, prefix = rest.partition("/")
     prefix = prefix.removesuffix("/")
     if rest.startswith("arn:") or bucket.endswith(_NO_BUCKET):

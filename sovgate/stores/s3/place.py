@@ -21,14 +21,7 @@ def location(store: S3Store, where: aws.Endpoint) -> Location | None:
     Raises ResidencyMismatch where they differ, or where the endpoint is of another region.
     """
     row = where.declared
-    other = aws.elsewhere("s3", where)
-    if other is not None:
-        raise ResidencyMismatch(
-            f"the endpoint of {store.uri} belongs to {other.id}",
-            why=f"the zone was declared as {row.id if row else where.site}",
-            fix="remove endpoint= from the URI, or correct the zone's region",
-            reason="endpoint-elsewhere",
-        )
+    where.refuse_elsewhere("s3", store.uri)
     with store.errors("get_bucket_location"):
         answer = store.call("get_bucket_location")
     with store.errors("head_bucket"):
