@@ -15,6 +15,10 @@ from sovgate.regions import DECLARED, Region, all_regions, lookup
 from sovgate.transport.client import origin
 
 
+#: For an option of a URI whose value is checked by whoever takes it.
+ANY = (r"(?s:.*)", "a value")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """Where a client goes.

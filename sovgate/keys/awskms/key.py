@@ -32,7 +32,7 @@ from sovgate.uri import Uri, is_loopback, is_placeholder, placeholder_refusal
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
 
-_OPTIONS = {**aws.OPTIONS, "region": (r"(?s:.*)", "PROVIDER:REGION")}
+_OPTIONS = {**aws.OPTIONS, "region": endpoints.ANY}
 _ID = r"key/[A-Za-z0-9-]{1,64}|alias/[A-Za-z0-9/_-]{1,250}"
 _ARN = re.compile(
     rf"arn:(aws[a-z0-9-]{{0,20}}):kms:([a-z0-9-]{{1,40}}):([0-9]{{12}}):({_ID})", re.ASCII

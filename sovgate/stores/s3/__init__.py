@@ -43,12 +43,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 #: Names of what is no bucket: access points, object lambdas, outposts, directory buckets of one
 #: zone and their access points.
 _NO_BUCKET = ("-s3alias", "--ol-s3", "--op-s3", "--x-s3", "--xa-s3", "--table-s3", ".mrap")
-_OPTIONS = {
-    **aws.OPTIONS,
-    "endpoint": (r"(?s:.*)", "https://HOST"),
-    "kms": (r"(?s:.*)", "a key's ARN"),
-    "lock": (r"(?s:.*)", "MODE:TIME"),
-}
+_OPTIONS = {**aws.OPTIONS, **dict.fromkeys(("endpoint", "kms", "lock"), endpoints.ANY)}
 #: What is locked by the very PUT that writes it: the record, and nothing that it names.
 _RECORDS = "releases/"
 _CHUNK = 1024 * 1024
