@@ -14,7 +14,6 @@ from sovgate.errors import ConfigError, ResidencyMismatch
 from sovgate.regions import DECLARED, Region, all_regions, lookup
 from sovgate.transport.client import origin
 
-
 #: For an option of a URI whose value is checked by whoever takes it.
 ANY = (r"(?s:.*)", "a value")
 
