@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 from sovgate.clouds import endpoints
 from sovgate.clouds.azure import credentials
 from sovgate.clouds.tokens import Tokens
-from sovgate.errors import ConfigError, StoreError
+from sovgate.errors import ConfigError, StoreError, StoreUnfit
 from sovgate.stores._api import Entry, Location, prefix_of
 from sovgate.stores._objects import ObjectStore, Page, Sent
 from sovgate.transport.client import Client, Request, Response
@@ -156,15 +156,23 @@ class AzureStore(ObjectStore):
         )
 
     def arrived(self, sent: Sent, answer: Answer) -> bool:
+        self._require_scope(answer)
+        return answer.headers.get("content-md5") == sent.md5
+
+    def require_key(self, key: str) -> None:
+        if self._scope is not None:
+            request = Request(method="HEAD", target=self._target(key))
+            self._require_scope(self.ask(request, f"look at {key} in {self.uri}", "read"))
+
+    def _require_scope(self, answer: Answer) -> None:
         scope = answer.headers.get("x-ms-encryption-scope")
         if self._scope is not None and scope != self._scope:
-            raise StoreError(
+            raise StoreUnfit(
                 f"{self.uri} did not use the encryption scope {self._scope!r}",
                 why=f"the service names {scope[:80]!r}" if scope else "the service names none",
                 fix="create the scope in that account, or correct encryption-scope= in the URI",
                 reason="not-under-key",
             )
-        return answer.headers.get("content-md5") == sent.md5
 
     def is_taken(self, answer: Answer) -> bool:
         """409 says many things, of which this is one."""

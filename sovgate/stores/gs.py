@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 from sovgate.clouds import endpoints
 from sovgate.clouds.google import credentials
 from sovgate.clouds.tokens import Tokens, json_object
-from sovgate.errors import ConfigError, StoreError
+from sovgate.errors import ConfigError, StoreError, StoreUnfit
 from sovgate.records import GRADE
 from sovgate.stores._api import Entry, Location, prefix_of
 from sovgate.stores._objects import ObjectStore, Page, Sent
@@ -168,15 +168,24 @@ class GoogleStore(ObjectStore):
 
     def arrived(self, sent: Sent, answer: Answer) -> bool:
         found = json_object(answer.body) or self.bad("JSON")
-        kms = str(found.get("kmsKeyName") or "")
+        self._require_key(found)
+        return (str(found.get("size")), found.get("md5Hash")) == (str(len(sent.data)), sent.md5)
+
+    def require_key(self, key: str) -> None:
+        if self._kms is not None:
+            request = Request(method="GET", target=f"{self._object(key)}?fields=kmsKeyName")
+            answer = self.ask(request, f"look at {key} in {self.uri}", "read")
+            self._require_key(json_object(answer.body) or {})
+
+    def _require_key(self, told: Mapping[str, Any]) -> None:
+        kms = str(told.get("kmsKeyName") or "")
         if self._kms is not None and not f"{kms}/".startswith(f"{self._kms}/"):
-            raise StoreError(
+            raise StoreUnfit(
                 f"{self.uri} did not use the key that kms-key= names",
                 why=f"the service names the key {kms[:200]!r}",
                 fix="allow the service agent of Cloud Storage to use that key",
                 reason="not-under-key",
             )
-        return (str(found.get("size")), found.get("md5Hash")) == (str(len(sent.data)), sent.md5)
 
     def is_taken(self, answer: Answer) -> bool:
         return answer.status == 412

@@ -23,10 +23,11 @@ from sovgate.errors import (
     NotFound,
     ResidencyMismatch,
     StoreError,
+    StoreUnfit,
     VerificationFailed,
 )
 from sovgate.records import GRADE
-from sovgate.stages.transfer import locate
+from sovgate.stages.transfer import locate, put_object
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 from tests import components, servers
@@ -419,8 +420,35 @@ def test_an_encryption_scope_that_was_not_used_is_told(
         status, headers, body = whole(heard)
         return status, {"Content-MD5": headers["Content-MD5"]}, body
 
-    with vendor(tmp_path, HOSTS, without), pytest.raises(StoreError) as caught:
+    with vendor(tmp_path, HOSTS, without), pytest.raises(StoreUnfit) as caught:
         put(open_store("az://kyceu/models?encryption-scope=eu-keys", Path(), ZONE), NAME, b"x")
+    assert caught.value.reason == "not-under-key"
+
+
+@pytest.mark.parametrize("scope", [None, "eu-keys"])
+@pytest.mark.parametrize("lost", [False, True])
+def test_that_the_bytes_are_there_does_not_heal_another_scope(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool, scope: str | None
+) -> None:
+    """Whoever writes an object looks after an error whether it is there after all."""
+    monkeypatch.setenv("AZURE_ACCESS_TOKEN", "az-token")
+    data = b"the record"
+    md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    told = {"Content-MD5": md5, "ETag": '"1"'}
+    told |= {} if scope is None else {"x-ms-encryption-scope": scope}
+
+    def there(heard: Heard) -> Said:
+        if heard.method == "PUT":
+            return (503, {}, b"") if lost else (201, told, b"")
+        return 200, told, data
+
+    with vendor(tmp_path, HOSTS, there):
+        store = patient(open_store("az://kyceu/models?encryption-scope=eu-keys", Path(), ZONE))
+        if scope is not None:
+            put_object(store, data)
+            return
+        with pytest.raises(StoreUnfit) as caught:
+            put_object(store, data)
     assert caught.value.reason == "not-under-key"
 
 

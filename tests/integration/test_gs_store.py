@@ -25,10 +25,11 @@ from sovgate.errors import (
     NotFound,
     ResidencyMismatch,
     StoreError,
+    StoreUnfit,
     VerificationFailed,
 )
 from sovgate.records import GRADE
-from sovgate.stages.transfer import locate
+from sovgate.stages.transfer import locate, put_object
 from sovgate.stores._api import Location, Store
 from sovgate.stores.registry import open_store
 from tests import components, servers
@@ -403,8 +404,36 @@ def test_a_customers_key_that_was_not_used_is_told(
         made.pop("kmsKeyName", None)
         return status, headers, json.dumps(made).encode()
 
-    with vendor(tmp_path, [STORAGE], without), pytest.raises(StoreError) as caught:
+    with vendor(tmp_path, [STORAGE], without), pytest.raises(StoreUnfit) as caught:
         put(open_store(f"gs://kyc-eu?kms-key={KEY}", Path(), ZONE), NAME, b"the record")
+    assert caught.value.reason == "not-under-key"
+
+
+@pytest.mark.parametrize("key", [None, f"{KEY}/cryptoKeyVersions/3"])
+@pytest.mark.parametrize("lost", [False, True])
+def test_that_the_bytes_are_there_does_not_heal_another_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool, key: str | None
+) -> None:
+    """Whoever writes an object looks after an error whether it is there after all."""
+    monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "t")
+    data = b"the record"
+
+    def there(heard: Heard) -> Said:
+        if heard.method == "POST" and lost:
+            return reply({}, 503)
+        if heard.method == "POST" or "fields=" in heard.path:
+            md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+            told = {"size": str(len(data)), "md5Hash": md5}
+            return reply(told if key is None else {**told, "kmsKeyName": key})
+        return 200, {"x-goog-generation": "1"}, data
+
+    with vendor(tmp_path, [STORAGE], there):
+        store = patient(open_store(f"gs://kyc-eu?kms-key={KEY}", Path(), ZONE))
+        if key is not None:
+            put_object(store, data)
+            return
+        with pytest.raises(StoreUnfit) as caught:
+            put_object(store, data)
     assert caught.value.reason == "not-under-key"
 
 
