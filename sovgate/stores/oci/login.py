@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote, urlencode
 
-from sovgate import strict
+from sovgate import host, strict
 from sovgate.errors import ConfigError, Malformed, ResidencyMismatch, StoreError
 from sovgate.files import read_bounded
 from sovgate.transport.client import Client, Request, origin
@@ -216,7 +216,8 @@ def _file(account: Account) -> Path:
     if account.file is not None:
         return account.file
     folder = os.environ.get("DOCKER_CONFIG")
-    return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+    home = os.environ.get("HOME") or host.login_home() or "/"
+    return (Path(folder) if folder else Path(home) / ".docker") / "config.json"
 
 
 def read_credentials(account: Account) -> Credentials | None:
