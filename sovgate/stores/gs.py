@@ -102,7 +102,7 @@ class GoogleStore(ObjectStore):
 
     @cached_property
     def _metadata(self) -> dict[str, Any]:
-        """The bucket's own. Raises StoreError, "store-owner" where it is another project's."""
+        """The bucket's own. Raises StoreUnfit, "store-owner" where it is another project's."""
         fields = "location,locationType,projectNumber"
         target = f"/storage/v1/b/{self._bucket}?projection=noAcl&fields={fields}"
         request = Request(method="GET", target=target)
@@ -110,7 +110,7 @@ class GoogleStore(ObjectStore):
         found = json_object(answer.body) or self.bad("JSON")
         owner = str(found.get("projectNumber") or "")
         if self._project is not None and owner != self._project:
-            raise StoreError(
+            raise StoreUnfit(
                 f"{self.uri} is not a bucket of project {self._project}",
                 why=f"it is of project {owner[:40]!r}",
                 fix="correct the bucket's name, or project= in the store's URI",

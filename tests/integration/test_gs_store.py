@@ -387,8 +387,8 @@ def test_a_bucket_of_another_project_is_refused_before_a_byte(
     monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "t")
     with vendor(tmp_path, [STORAGE], storage) as cloud:
         store = open_store("gs://kyc-eu?project=999999", Path(), ZONE)
-        with pytest.raises(StoreError) as caught:
-            put(store, NAME, b"the record")
+        with pytest.raises(StoreUnfit) as caught:
+            put_object(store, b"the record")  # which looks whether it is there, after a StoreError
         assert [heard.method for heard in cloud.seen] == ["GET"]
     assert caught.value.reason == "store-owner"
 
