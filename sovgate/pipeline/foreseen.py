@@ -135,7 +135,7 @@ def ask(planned: Planned, crossing: Crossing, to: str) -> tuple[Judged, Record |
     from sovgate.pipeline.decide.case import Known
     from sovgate.pipeline.decide.contents import look_into
     from sovgate.pipeline.decide.judge import clock, judge, transfer_questions
-    from sovgate.pipeline.move.outgoing import select
+    from sovgate.pipeline.move.pushing.outgoing import select
     from sovgate.stages import transfer
 
     opened, manifest, zone = planned.opened, crossing.manifest, crossing.zone

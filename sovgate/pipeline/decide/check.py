@@ -76,7 +76,7 @@ def check(
     before a transfer, evidence of another model), Malformed (a damaged file), EngineError.
     """
     from sovgate.pipeline.move.movement import told_moving
-    from sovgate.pipeline.move.outgoing import select
+    from sovgate.pipeline.move.pushing.outgoing import select
     from sovgate.stages import attest
 
     opened, question = _question(asked, options)

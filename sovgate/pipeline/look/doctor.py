@@ -112,7 +112,7 @@ def _machine(found: Diagnosis) -> None:
 
 def _kept(found: Diagnosis) -> None:
     """Pushes that ended early, in the default folder: keys of theirs lie there until they go on."""
-    from sovgate.pipeline.move.resuming import default_state
+    from sovgate.pipeline.move.pushing.resuming import default_state
 
     folder = default_state()
     kept = [] if folder is None or not folder.is_dir() else list(folder.iterdir())

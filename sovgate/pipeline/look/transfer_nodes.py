@@ -48,7 +48,7 @@ def transfer(
 
 def _signature(store: Store, told: Transfer, trusted: Sequence[Trusted]) -> Node:
     from sovgate.formats.manifest import Manifest
-    from sovgate.pipeline.move.outgoing import check_signed
+    from sovgate.pipeline.move.pushing.outgoing import check_signed
     from sovgate.stages.transfer import get_object
 
     digest = told.signature.sha256

@@ -18,9 +18,9 @@ from sovgate.pipeline.decide.judge import (
     known_with_signature,
     transfer_questions,
 )
-from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.movement import check_declared
 from sovgate.pipeline.move.occupied import taken_by_another
+from sovgate.pipeline.move.pushing import outgoing as outgoings
 from sovgate.pipeline.project import Project
 from sovgate.records import Release
 from sovgate.stages import attest, audit

@@ -24,10 +24,10 @@ from sovgate.formats.manifest import FILE_NAME
 from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm
-from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.arrived import Arrived, arrive, find
 from sovgate.pipeline.move.movement import Timer, announced, keep, note, place, refuse
 from sovgate.pipeline.move.pull import CHECKS, open_keys
+from sovgate.pipeline.move.pushing import outgoing as outgoings
 from sovgate.pipeline.move.results import Moved, PulledFile
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm
-from sovgate.pipeline.move import outgoing as outgoings
 from sovgate.pipeline.move.arrived import Arrived, Target, arrive, find
 from sovgate.pipeline.move.movement import (
     Timer,
@@ -24,6 +23,7 @@ from sovgate.pipeline.move.movement import (
     place,
     refuse,
 )
+from sovgate.pipeline.move.pushing import outgoing as outgoings
 from sovgate.pipeline.move.results import Moved, Proof, Pulled, Size
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key

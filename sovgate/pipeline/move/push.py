@@ -17,9 +17,6 @@ from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide.admission import admit_unsigned
 from sovgate.pipeline.decide.judge import confirm
 from sovgate.pipeline.drafted import drafts_beside
-from sovgate.pipeline.move import outgoing as outgoings
-from sovgate.pipeline.move.asked import Admitted, Asked, Delivered, ask, other_key
-from sovgate.pipeline.move.bring import bring
 from sovgate.pipeline.move.movement import (
     Timer,
     announced,
@@ -28,8 +25,11 @@ from sovgate.pipeline.move.movement import (
     place,
     refuse,
 )
+from sovgate.pipeline.move.pushing import outgoing as outgoings
+from sovgate.pipeline.move.pushing.asked import Admitted, Asked, Delivered, ask, other_key
+from sovgate.pipeline.move.pushing.bring import bring
+from sovgate.pipeline.move.pushing.resuming import Keeping, keeping
 from sovgate.pipeline.move.results import Moved, Pushed, Size, Written
-from sovgate.pipeline.move.resuming import Keeping, keeping
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of, reads_model

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import VerificationFailed
 from sovgate.pipeline.beside import may_bind, read_records
-from sovgate.pipeline.move.outgoing import CARRIED
+from sovgate.pipeline.move.pushing.outgoing import CARRIED
 from sovgate.stages import attest
 from sovgate.strict import MAX_BYTES
 

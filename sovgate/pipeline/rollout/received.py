@@ -94,7 +94,7 @@ def read_received(
     ResidencyMismatch, KeyServiceError ("wrong-key"), Inconclusive, StoreError, ConfigError.
     """
     from sovgate.formats.manifest import Manifest
-    from sovgate.pipeline.move.outgoing import check_signed
+    from sovgate.pipeline.move.pushing.outgoing import check_signed
     from sovgate.stages import transfer
 
     store = opened.store(zone)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sovgate.formats.plan import Plan
     from sovgate.formats.resume import Course
     from sovgate.keys._api import Signer
-    from sovgate.pipeline.move.asked import Asked
+    from sovgate.pipeline.move.pushing.asked import Asked
     from sovgate.pipeline.project import Project
     from sovgate.stages.encrypt import Bound
     from sovgate.stages.encrypt.closed import Closed

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sovgate.errors import InternalError
-from sovgate.pipeline.move.asked import Asked
-from sovgate.pipeline.move.resuming import Keeping
+from sovgate.pipeline.move.pushing.asked import Asked
+from sovgate.pipeline.move.pushing.resuming import Keeping
 from sovgate.records import Advance
 
 if TYPE_CHECKING:

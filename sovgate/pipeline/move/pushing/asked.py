@@ -24,7 +24,7 @@ from sovgate.records import Release
 if TYPE_CHECKING:
     from sovgate.config import ZoneConfig
     from sovgate.keys._api import Recipient
-    from sovgate.pipeline.move.outgoing import Outgoing
+    from sovgate.pipeline.move.pushing.outgoing import Outgoing
     from sovgate.stages import transfer
     from sovgate.stages.trust import Trusted
     from sovgate.stores._api import Store

@@ -1,0 +1,1 @@
+"""What a push is asked, what it sends and brings, and how it goes on after one that ended early."""
