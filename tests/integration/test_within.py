@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sovgate.cli._within import within
 from sovgate.errors import Inconclusive
 from sovgate.pipeline.deadline import Deadline
+from sovgate.pipeline.decide import contents
+from sovgate.pipeline.move.movement import LOOK
 from sovgate.pipeline.move.pull import pull
 from sovgate.pipeline.move.push import push
 from sovgate.records import Options
@@ -99,6 +103,45 @@ def test_whenever_the_time_is_over_a_pull_shows_no_model_and_is_run_again(
     assert "decrypt and verify" in stopped
     assert tree(crossing.base / "pulled") == tree(crossing.model)
     assert len(crossing.objects("receipts/")) == 1
+
+
+def slow(monkeypatch: pytest.MonkeyPatch, clock: Alarm, seconds: float) -> None:
+    """The look takes so long, and nothing else takes any time."""
+    real = contents.look_into
+
+    def look(*words: Any) -> contents.Seen:
+        clock.now += seconds
+        return real(*words)
+
+    monkeypatch.setattr(contents, "look_into", look)
+    monkeypatch.setattr(time, "monotonic", clock)
+
+
+@pytest.mark.parametrize("ways", [pushing, pulling])
+def test_a_look_that_is_slow_is_the_step_that_is_named(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch, ways: Callable[..., Callable[[], object]]
+) -> None:
+    if ways is pulling:
+        crossing.push()
+    clock = Alarm()
+    slow(monkeypatch, clock, 299.0)
+    ways(crossing, Deadline("5m", "it", clock=clock))()
+    shutil.rmtree(crossing.base / ("pulled" if ways is pulling else "eu-store"))
+    slow(monkeypatch, clock, 1.0)
+    with pytest.raises(Inconclusive) as caught:
+        ways(crossing, Deadline("5m", "it", clock=clock))()
+    assert caught.value.data["slowest"] == LOOK
+    assert f"the slowest step was {LOOK!r}, with 300.0 s" in str(caught.value.why)
+
+
+def test_the_look_is_a_step_of_what_is_told_too(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow(monkeypatch, Alarm(), 7.0)
+    for done in (crossing.push(), crossing.pull(), crossing.pull()):
+        took = {step["step"]: step["seconds"] for step in done["steps"]}
+        assert {name for name, seconds in took.items() if seconds} == {LOOK}
+        assert took[LOOK] == 7.0
 
 
 class Alarm:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds for the last entry of a run that was told to end. A runner kills it after about ten.
 PATIENCE = 5.0
+#: The step that looks into a model's files for pickles, secrets and code; part of no other step.
+LOOK = "look into the files"
 
 
 @dataclass

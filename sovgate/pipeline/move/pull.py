@@ -17,6 +17,7 @@ from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm
 from sovgate.pipeline.move.arrived import Arrived, Target, arrive, find
 from sovgate.pipeline.move.movement import (
+    LOOK,
     Timer,
     announced,
     note,
@@ -151,12 +152,12 @@ def _run(
         if already:
             sweep(target.output)  # what a killed run left
             # What is left to show is that our key opens the key tables.
-            open_keys(arrived, arrived.listed)
-            accepted = _accept(arrived, judged, target.output, private=False)
+            with timer.step("open the keys"):
+                open_keys(arrived, arrived.listed)
+            accepted = _accept(arrived, judged, target.output, timer, private=False)
             _keep_evidence(arrived, target, accepted.judged)
         else:
-            with timer.step("decrypt and verify"):
-                accepted = _open(arrived, target, judged, advance)
+            accepted = _open(arrived, target, judged, timer, advance)
         with timer.step("receipt"):
             receipt, data = _receipt(arrived, accepted, signer, head)
             timer.keep()
@@ -180,44 +181,53 @@ def open_keys(arrived: Arrived, listed: Sequence[Listed]) -> tuple[Opened, ...]:
     )
 
 
-def _open(arrived: Arrived, target: Target, judged: Judged, advance: Advance | None) -> Accepted:
+def _open(
+    arrived: Arrived, target: Target, judged: Judged, timer: Timer, advance: Advance | None
+) -> Accepted:
     """Decrypt into a private folder; only what verified whole gets its name. RULES 11."""
     from sovgate.stages import transfer
     from sovgate.stages.encrypt import receive
 
     at = arrived.recorded
     with Staging(target.output) as staging:
-        with transfer.names_the_way_out():
-            model = receive(
-                arrived.manifest,
-                at.zone,
-                open_keys(arrived, arrived.listed),
-                partial(transfer.get_chunk, at.store),
-                staging.path,
-                advance=advance,
-            )
-        if not outgoings.tells_all(arrived.fetched.signature, at.trusted):
-            # Another tool's signature: it is compared with the bytes, not with the manifest.
-            arrived.require_signed(model)
-        accepted = _accept(arrived, judged, model, private=True)
-        _keep_evidence(arrived, target, accepted.judged)
-        staging.commit(model.name)
+        with timer.step("decrypt and verify"):
+            with transfer.names_the_way_out():
+                model = receive(
+                    arrived.manifest,
+                    at.zone,
+                    open_keys(arrived, arrived.listed),
+                    partial(transfer.get_chunk, at.store),
+                    staging.path,
+                    advance=advance,
+                )
+            if not outgoings.tells_all(arrived.fetched.signature, at.trusted):
+                # Another tool's signature: it is compared with the bytes, not with the manifest.
+                arrived.require_signed(model)
+        accepted = _accept(arrived, judged, model, timer, private=True)
+        with timer.step("give it its name"):
+            _keep_evidence(arrived, target, accepted.judged)
+            staging.commit(model.name)
     return accepted
 
 
-def _accept(arrived: Arrived, judged: Judged, model: Path, *, private: bool) -> Accepted:
+def _accept(
+    arrived: Arrived, judged: Judged, model: Path, timer: Timer, *, private: bool
+) -> Accepted:
     """Just before the model gets its name: location and policy again, now that it is open.
 
     Before, policy could not know what is in it. `private`: it lies in our own staging folder, and
     was verified as it was written there; what others can write to is looked into, and then hashed.
     """
     at = arrived.recorded
-    seen = contents.look_into(model, arrived.manifest, at.opened)
+    with timer.step(LOOK):
+        seen = contents.look_into(model, arrived.manifest, at.opened)
     if not private:
-        seen.require_signed()
-    found = seen.contents
-    located = at.locate()
-    final, _ = confirm(judged, located, lambda: arrived.judge(found, located), anew=True)
+        with timer.step("verify what is there"):
+            seen.require_signed()
+    with timer.step("decide once more"):
+        found = seen.contents
+        located = at.locate()
+        final, _ = confirm(judged, located, lambda: arrived.judge(found, located), anew=True)
     return Accepted(judged=final, contents=found, located=located)
 
 

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from sovgate.errors import disk_error
 from sovgate.git.ignored import keep_state_out
 from sovgate.pipeline.deadline import in_time
+from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.admission import admit_unsigned
 from sovgate.pipeline.decide.judge import confirm
 from sovgate.pipeline.drafted import drafts_beside
 from sovgate.pipeline.move.movement import (
+    LOOK,
     Timer,
     announced,
     check_call,
@@ -80,8 +82,10 @@ def push(
             )
     asked = ask(opened, release, zone, to, trusted, outgoing)
     if outgoing.root is not None:
+        with timer.step(LOOK):
+            seen = contents.look_into(outgoing.root, outgoing.manifest, opened)
         drafts = drafts_beside(beside, outgoing.manifest.digest, options)
-        asked = replace(asked, drafts=drafts)
+        asked = replace(asked, seen=seen, drafts=drafts)
     with keeping(asked, options) as kept:
         admitted = _admit(asked, timer, options)
         if options.dry_run:

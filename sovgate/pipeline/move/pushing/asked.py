@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Asked:
     """What is to move and where; the store has not been asked anything.
 
-    seen    the model's files as they were looked into; None of a copy that was encrypted before
+    seen    the model's files as they were looked into; None of a copy that was encrypted before,
+            and until somebody looked
     drafts  records beside the model that nobody signed
     """
 
@@ -140,7 +141,8 @@ def ask(
     trusted: tuple[Trusted, ...],
     outgoing: Outgoing,
 ) -> Asked:
-    """Raises UsageError ("wrong-pin"), KeyServiceError ("wrong-key"), and as `look_into`."""
+    """Before anybody looked into the files. Raises UsageError ("wrong-pin"), KeyServiceError
+    ("wrong-key")."""
     if release.pin is not None and release.pin != outgoing.manifest.digest:
         raise UsageError(
             f"the model is not the one that {release} is pinned to",
@@ -148,9 +150,6 @@ def ask(
             fix="remove the pin, or name the model that it belongs to",
             reason="wrong-pin",
         )
-    seen = None
-    if outgoing.root is not None:
-        seen = contents.look_into(outgoing.root, outgoing.manifest, opened)
     recipient = opened.recipient(to)
     if outgoing.copy is not None and outgoing.copy.sealed.key_id != recipient.key_id:
         raise other_key(outgoing.copy.sealed.key_id, recipient.key_id, to)
@@ -163,7 +162,7 @@ def ask(
         store=opened.store(to),
         recipient=recipient,
         outgoing=outgoing,
-        seen=seen,
+        seen=None,
         drafts=None,
     )
 
