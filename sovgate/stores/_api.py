@@ -134,8 +134,9 @@ class Store(Protocol):
     def put(self, name: str, data: Bytes, *, sha256: str) -> None:
         """Create-only: all of `data` is there when this returns, durable, or nothing is visible.
 
-        One request. `sha256` is what the caller found of these very bytes: what goes over a network
-        is compared with it where it arrives, or read again. A buffer must not change meanwhile. May
+        One request. `sha256` is what the caller found of these very bytes, which are not hashed
+        again here: what goes over a network is compared where it arrives, with that or with another
+        sum that the adapter makes of them, or read again. A buffer must not change meanwhile. May
         be called from several threads.
 
         Raises AlreadyExists where the name is taken (a chunk's name is its bytes, so a store may

@@ -5,7 +5,6 @@ A service is a subclass that makes requests and reads answers. Opens no connecti
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import secrets
@@ -24,6 +23,7 @@ from sovgate.errors import (
 )
 from sovgate.files import MAX_ENTRIES
 from sovgate.stores._api import Bytes, Entry, Stat, check_name
+from sovgate.stores._sums import md5
 from sovgate.transport.client import Client, Request, Response
 from sovgate.transport.objects import Answer, Reader, whole
 from sovgate.transport.wire import Failure, explain
@@ -40,14 +40,11 @@ _PROBE = ".probe/create-only"
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """The bytes of an object and their sums.
-
-    md5  in base64, as services write it: it finds damage on the way. What is signed is SHA-256
-    """
+    """The bytes of an object, their SHA-256 by whoever gave them, and `sum`, made of them here."""
 
     data: memoryview
     sha256: str
-    md5: str
+    sum: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +77,10 @@ class ObjectStore:
     def signed(self, request: Request) -> Mapping[str, str]:
         """The headers that show who asks."""
         raise NotImplementedError
+
+    def sum(self, data: memoryview) -> str:
+        """The sum that the service compares before an object is visible."""
+        return md5(data)
 
     def creation(self, key: str, sent: Sent) -> Request:
         """Writes an object where there is none, with a checksum over all of it."""
@@ -160,12 +161,9 @@ class ObjectStore:
 
     def _put(self, name: str, data: memoryview, sha256: str) -> None:
         doing = f"write {name} in {self.uri}"
-        # These services compare no SHA-256. Found of the same bytes, the MD5 that they do compare
-        # stands for it; damage is what it guards against, not a forger.
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise self._damaged(name, "the bytes given for it are not those of its SHA-256")
-        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")
-        sent = Sent(data=data, sha256=sha256, md5=md5)
+        # These services compare no SHA-256. Whoever gave the bytes found it in the same memory a
+        # moment ago, and the sum that stands for it on the way is for damage, not for forgers.
+        sent = Sent(data=data, sha256=sha256, sum=self.sum(data))
         try:
             answer = self.exchange(replace(self.creation(self.key(name), sent), again=True))
         except Failure as failure:

@@ -145,7 +145,7 @@ class AzureStore(ObjectStore):
             method="PUT",
             target=self._target(key),
             headers={
-                "Content-MD5": sent.md5,
+                "Content-MD5": sent.sum,
                 "Content-Type": "application/octet-stream",
                 "If-None-Match": "*",
                 "x-ms-blob-type": "BlockBlob",
@@ -157,7 +157,7 @@ class AzureStore(ObjectStore):
 
     def arrived(self, sent: Sent, answer: Answer) -> bool:
         self._require_scope(answer)
-        return answer.headers.get("content-md5") == sent.md5
+        return answer.headers.get("content-md5") == sent.sum
 
     def require_key(self, key: str) -> None:
         if self._scope is not None:

@@ -1,7 +1,8 @@
 """A bucket of Google Cloud Storage as a store: `gs://bucket[/prefix]`, in any universe.
 
 Talks to one endpoint by the JSON API and follows no redirect. A write is one request with the
-precondition that the object has no generation yet, and with a checksum that the service compares.
+precondition that the object has no generation yet, and with a checksum that the service compares:
+CRC32C, or MD5 where the extra `gcp` is not installed.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from sovgate.errors import ConfigError, StoreError, StoreUnfit
 from sovgate.records import GRADE
 from sovgate.stores._api import Entry, Location, prefix_of
 from sovgate.stores._objects import ObjectStore, Page, Sent
+from sovgate.stores._sums import crc32c, has_crc32c, md5
 from sovgate.transport.client import Client, Request, Response
 from sovgate.transport.objects import Answer
 from sovgate.uri import Uri
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
+_GENERATION = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)
 _OPTIONS = {
     "endpoint": (r".{1,300}", "https://HOST"),
     "kms-key": (
@@ -140,17 +143,25 @@ class GoogleStore(ObjectStore):
     def _object(self, key: str) -> str:
         return f"/storage/v1/b/{self._bucket}/o/{quote(key, safe='')}"
 
+    @cached_property
+    def _summed(self) -> tuple[str, Callable[[memoryview], str]]:
+        """A field of an object, and what makes it."""
+        return ("crc32c", crc32c) if has_crc32c() else ("md5Hash", md5)
+
+    def sum(self, data: memoryview) -> str:
+        return self._summed[1](data)
+
     def creation(self, key: str, sent: Sent) -> Request:
         if self._project is not None:
             _ = self._metadata  # never to another project's bucket
         asked = {"uploadType": "multipart", "ifGenerationMatch": "0"}
-        asked["fields"] = "size,md5Hash,kmsKeyName"
+        asked["fields"] = f"generation,size,{self._summed[0]},kmsKeyName"
         if self._kms is not None:
             asked["kmsKeyName"] = self._kms
         about = {
             "name": key,
             "contentType": "application/octet-stream",
-            "md5Hash": sent.md5,
+            self._summed[0]: sent.sum,
             "metadata": {"sovgate-sha256": sent.sha256},
         }
         # Drawn after the data was made: nobody can have put it in there.
@@ -167,9 +178,14 @@ class GoogleStore(ObjectStore):
         )
 
     def arrived(self, sent: Sent, answer: Answer) -> bool:
+        """Its acknowledgement: the generation that was made, with size and sum of what it holds. It
+        is of this very write, and no SHA-256: a later run reads the object again (RULES 14)."""
         found = json_object(answer.body) or self.bad("JSON")
         self._require_key(found)
-        return (str(found.get("size")), found.get("md5Hash")) == (str(len(sent.data)), sent.md5)
+        if not _GENERATION.fullmatch(str(found.get("generation"))):
+            self.bad("generation")
+        told = (str(found.get("size")), found.get(self._summed[0]))
+        return told == (str(len(sent.data)), sent.sum)
 
     def require_key(self, key: str) -> None:
         if self._kms is not None:
@@ -200,7 +216,7 @@ class GoogleStore(ObjectStore):
 
     def tag(self, response: Response) -> str | None:
         found = response.headers.get("x-goog-generation", "")
-        return found if re.fullmatch(r"[0-9]{1,20}", found) else None
+        return found if _GENERATION.fullmatch(found) else None
 
     def look(self, key: str) -> tuple[Request, Callable[[Answer], int]]:
         def size(answer: Answer) -> int:

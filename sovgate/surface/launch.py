@@ -104,7 +104,7 @@ _NEVER = re.compile(
 )
 
 #: The packages that a URI's scheme needs beyond the base: requirements/<name>.txt.
-EXTRAS = {"awskms": "aws", "s3": "aws"}
+EXTRAS = {"awskms": "aws", "gs": "gcp", "s3": "aws"}
 _SCHEME = re.compile(r"(?<![\w+.-])([a-z0-9]+)://")
 #: A line that is a comment names nothing; what stands behind a value is looked through with it.
 _COMMENT = re.compile(r"(?m)^[ \t]*#.*$")

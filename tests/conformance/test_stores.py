@@ -106,11 +106,13 @@ def test_rule_13_create_only_is_probed_and_the_probe_leaves_no_object(store: Sto
 
 
 @pytest.mark.parametrize("given", [b"other", b"", bytes(3_000_000)])
-@pytest.mark.parametrize("name", sorted(set(ADAPTERS) - {"file"}))
+@pytest.mark.parametrize("name", sorted(set(ADAPTERS) - {"file", "gs-fake", "az-azurite"}))
 def test_bytes_that_arrive_changed_never_become_visible(
     name: str, tmp_path: Path, given: bytes
 ) -> None:
-    """Between a caller's memory and a folder there is nothing that could change them."""
+    """Between a caller's memory and a folder there is nothing that could change them, and the sum
+    that Google and Azure compare is made of that memory: what changes behind it their own tests
+    try."""
     store = ADAPTERS[name](tmp_path)
     with pytest.raises(StoreError):
         store.put(BLOB, given, sha256=_sha(b"what was sent"))

@@ -184,6 +184,16 @@ def test_an_extra_that_is_not_installed_is_named(
     assert found["extra"][0]["fix"] == "pip install 'sovgate[aws]'"
 
 
+def test_an_extra_that_only_makes_it_faster_is_no_failure(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipeline.EXTRAS, "file", ("no_such_module_here", "gcp"))  # type: ignore[arg-type]
+    monkeypatch.setitem(pipeline.SLOWER, "file", "it is slower")
+    found = lines(crossing, code=0)
+    assert found["extra"][0]["status"] == "warn"
+    assert found["extra"][0]["fix"] == "pip install 'sovgate[gcp]'"
+
+
 def test_a_project_from_init_is_whole(tmp_path: Path) -> None:
     answers = init.Answers(
         pattern="hybrid",

@@ -10,10 +10,13 @@ import base64
 import hashlib
 import json
 import secrets
+import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import google_crc32c
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -30,6 +33,7 @@ from sovgate.errors import (
 )
 from sovgate.records import GRADE
 from sovgate.stages.transfer import locate, put_object
+from sovgate.stores import _sums
 from sovgate.stores._api import Location, Store
 from sovgate.stores.registry import open_store
 from tests import components, servers
@@ -231,7 +235,11 @@ def test_an_endpoint_of_another_cloud_is_12() -> None:
         ("stat", b'{"size": "99999999999999999999"}'),
         ("put", b"{}"),
         ("put", b"never mind"),
-        ("put", b'{"size": "1", "md5Hash": "AAAA"}'),
+        ("put", b'{"generation": "1", "size": "1", "crc32c": "AAAA"}'),
+        ("put", b'{"generation": "1", "size": "2", "crc32c": "rHKDjw=="}'),
+        ("put", b'{"generation": "1", "size": "1", "md5Hash": "nTpBmJ1MVqUH6P+9FWhiKQ=="}'),
+        ("put", b'{"size": "1", "crc32c": "rHKDjw=="}'),
+        ("put", b'{"generation": "0", "size": "1", "crc32c": "rHKDjw=="}'),
         ("location", b"<html>"),
     ],
 )
@@ -321,6 +329,20 @@ def reply(value: object, status: int = 200) -> Said:
     return status, {}, json.dumps(value).encode()
 
 
+def both_sums(content: bytes) -> dict[str, str]:
+    """As Google gives them: CRC32C in the order of its bytes on the wire."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    sums = {
+        "crc32c": (crc ^ 0xFFFFFFFF).to_bytes(4, "big"),
+        "md5Hash": hashlib.md5(content, usedforsecurity=False).digest(),
+    }
+    return {name: base64.b64encode(value).decode() for name, value in sums.items()}
+
+
 def storage(heard: Heard) -> Said:
     """A bucket that takes each object, and says of it what Google would."""
     if heard.method == "POST":
@@ -329,16 +351,79 @@ def storage(heard: Heard) -> Said:
         assert end == b"--\r\n"
         told = json.loads(about.partition(b"\r\n\r\n")[2])
         content = data.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
-        md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
-        assert told["md5Hash"] == md5
+        sums = both_sums(content)
+        assert {each: told[each] for each in sums if each in told}.items() <= sums.items()
+        assert len(sums.keys() & told.keys()) == 1
         assert told["metadata"] == {"sovgate-sha256": hashlib.sha256(content).hexdigest()}
         asked = parse_qs(urlsplit(heard.path).query)
         assert asked["ifGenerationMatch"] == ["0"]
-        made = {"size": str(len(content)), "md5Hash": md5}
+        made = {"generation": "1764400000000001", "size": str(len(content)), **sums}
         if key := asked.get("kmsKeyName"):
             made["kmsKeyName"] = f"{key[0]}/cryptoKeyVersions/1"
         return reply(made)
     return reply({"location": "EUROPE-WEST3", "projectNumber": "123456"})
+
+
+@pytest.fixture(params=["crc32c", "md5Hash"])
+def summed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The sum that is sent: with the extra `gcp`, and without it."""
+    if request.param == "md5Hash":
+        monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    _sums._package.cache_clear()
+    yield request.param
+    _sums._package.cache_clear()
+
+
+def test_google_compares_the_sum_that_this_machine_can_make_fast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, summed: str
+) -> None:
+    monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "t")
+    with vendor(tmp_path, [STORAGE], storage) as cloud:
+        put(open_store("gs://kyc-eu", Path(), ZONE), NAME, b"the record")
+    told = cloud.seen[0].body
+    other = {"crc32c", "md5Hash"} - {summed}
+    assert summed.encode() in told
+    assert other.pop().encode() not in told
+
+
+@pytest.mark.parametrize("field", ["size", "sum", "generation"])
+def test_an_object_that_google_holds_otherwise_than_it_was_sent_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, summed: str, field: str
+) -> None:
+    """The acknowledgement of a write is its generation, with the size and sum of what is there."""
+    monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "t")
+
+    def other(heard: Heard) -> Said:
+        status, headers, body = storage(heard)
+        made = json.loads(body)
+        made |= {"size": {"size": "9"}, "sum": both_sums(b"x"), "generation": {"generation": ""}}[
+            field
+        ]
+        return status, headers, json.dumps(made).encode()
+
+    with vendor(tmp_path, [STORAGE], other), pytest.raises(StoreError) as caught:
+        put(open_store("gs://kyc-eu", Path(), ZONE), NAME, b"the record")
+    assert caught.value.exit_code == ExitCode.STORE
+    assert caught.value.reason == ("no-answer" if field == "generation" else "wrong-bytes")
+
+
+def test_a_library_that_sums_in_python_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk would take seconds there, and Google compares an MD5 as well."""
+    slow = types.ModuleType("google_crc32c")
+    slow.implementation = "python"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "google_crc32c", slow)
+    _sums._package.cache_clear()
+    assert not _sums.has_crc32c()
+    _sums._package.cache_clear()
+
+
+@pytest.mark.parametrize("size", [0, 9, 1024 * 1024, 1024 * 1024 + 1, 3 * 1024 * 1024 - 1])
+def test_a_sum_over_pieces_is_that_of_the_whole(size: int) -> None:
+    data = (b"123456789" * (size // 9 + 1))[:size]
+    found = _sums.crc32c(memoryview(bytearray(data)))
+    assert found == base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+    if size == 9:
+        assert found == both_sums(data)["crc32c"] == "4waSgw=="  # the check value of CRC-32C
 
 
 def test_without_credentials_that_were_named_nothing_is_asked(tmp_path: Path) -> None:
@@ -422,8 +507,7 @@ def test_that_the_bytes_are_there_does_not_heal_another_key(
         if heard.method == "POST" and lost:
             return reply({}, 503)
         if heard.method == "POST" or "fields=" in heard.path:
-            md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-            told = {"size": str(len(data)), "md5Hash": md5}
+            told = {"generation": "1", "size": str(len(data)), **both_sums(data)}
             return reply(told if key is None else {**told, "kmsKeyName": key})
         return 200, {"x-goog-generation": "1"}, data
 

@@ -558,6 +558,9 @@ def test_an_extra_comes_with_the_scheme_that_needs_it(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     locks = launch._locks("sign", [f"--project={tmp_path / 'below'}"], {})
     assert [path.name for path in locks] == ["base.txt", "aws.txt"]
+    (tmp_path / "sovgate.yaml").write_text("zones: {a: {store: gs://bucket}}\n")
+    locks = launch._locks("sign", [f"--project={tmp_path}"], {})
+    assert [path.name for path in locks] == ["base.txt", "gcp.txt"]
 
 
 def test_each_scheme_of_an_extra_has_an_adapter_and_a_lock() -> None:
