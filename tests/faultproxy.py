@@ -22,6 +22,7 @@ from tests import pace
 
 class What(enum.Enum):
     LOSE_REQUEST = "the connection breaks before the service hears of it"
+    CUT_REQUEST = "the service hears the half of it, and then the connection breaks"
     LOSE_REPLY = "the service does it, and its answer never comes"
     CUT_REPLY = "the answer breaks off half way"
     FLIP_REQUEST = "a bit of what was sent is flipped on the way"
@@ -31,6 +32,7 @@ class What(enum.Enum):
     EDIT_REPLY = "the answer is changed on the way, as `edit` says"
     BUSY = "503 SlowDown"
     DENY = "403 AccessDenied"
+    EXPIRED = "400 ExpiredToken, as S3 says it"
     TWICE = "the service hears it twice, and the second answer comes"
     TRICKLE = "the answer comes in small pieces"
 
@@ -68,8 +70,15 @@ class FaultProxy(ThreadingHTTPServer):
         self.owners: list[str | None] = []
         self.headers: list[dict[str, str]] = []
         self.targets: list[str] = []
+        #: (method, path with query, bytes of the body) of what reached the service, and was heard.
+        self.heard: list[tuple[str, str, int]] = []
+        #: What no request may hold; the paths of those that do.
+        self.secret: bytes | None = None
+        self.leaks: list[str] = []
         #: Asked about each request that no fault strikes.
         self.chooses: Callable[[str, str], What | None] = lambda _method, _path: None
+        self._busy = 0
+        self._changed = threading.Condition()
 
     @property
     def url(self) -> str:
@@ -86,6 +95,26 @@ class FaultProxy(ThreadingHTTPServer):
         fault = self.fault(What.EDIT_REPLY, method, "", 1_000_000)
         fault.edit = edit
 
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        with self._changed:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def rest(self) -> None:
+        """Returns when no request is under way: one outlives the client that was killed."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy)
+
+    def sent(self, part: str, method: str = "PUT") -> list[int]:
+        """Bytes of each body that reached the service at such a path."""
+        return [size for m, path, size in self.heard if m == method and part in path]
+
     def handle_error(self, request: object, client_address: object) -> None:
         pass  # a client that goes away is part of the play
 
@@ -98,7 +127,17 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _pass(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        with self.server.working():
+            self._take()
+
+    def _take(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client is gone
+            self._cut(body)
+            return
+        if self.server.secret is not None and self.server.secret in body:
+            self.server.leaks.append(self.path)
         self.server.seen.append((self.command, self.path))
         self.server.headers.append({k.lower(): v for k, v in self.headers.items()})
         self.server.targets.append(self.headers.get("x-amz-target", ""))
@@ -117,10 +156,24 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
         elif what is What.DENY:
             self._answer(403, [], b"<Error><Code>AccessDenied</Code></Error>")
+        elif what is What.EXPIRED:
+            self._answer(400, [], b"<Error><Code>ExpiredToken</Code></Error>")
+        elif what is What.CUT_REQUEST and len(body) > 1:
+            self._cut(body)
         else:
             self._forward(body, what, fault.edit if fault else bytes)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass  # noqa: N815
+
+    def _cut(self, body: bytes) -> None:
+        there = http.client.HTTPConnection(self.server.upstream)
+        with contextlib.closing(there):
+            there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in ("expect", "connection"):
+                    there.putheader(name, value)
+            there.endheaders(body[: len(body) // 2])
+        self._hang_up()
 
     def _forward(self, body: bytes, what: What | None, edit: Callable[[bytes], bytes]) -> None:
         if what is What.FLIP_REQUEST and body:
@@ -139,6 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
                 there.request(self.command, path, body=body, headers=headers)
                 reply = there.getresponse()
                 data = reply.read()
+                self.server.heard.append((self.command, path, len(body)))
         if what is What.LOSE_REPLY:
             self._hang_up()
             return

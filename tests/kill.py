@@ -1,5 +1,7 @@
 """Kills a command before any one of its file-system steps, or makes that step fail.
 
+Or lets somebody else kill it, who counts other things.
+
 No hook in the product: a small server process has imported it, forks a child a run, and the child
 installs a `sys.addaudithook` that counts what changes files. A test walks all steps:
 
@@ -13,11 +15,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +56,7 @@ class Done:
 
     @property
     def killed(self) -> bool:
-        return self.code == KILLED
+        return self.code in (KILLED, -signal.SIGKILL)
 
 
 class Killer:
@@ -91,6 +96,24 @@ class Killer:
         With `fault`, an errno such as ENOSPC, that step fails with it instead, and so do all after
         it that would add something: a full disk stays full, but files can be removed from it.
         """
+        self.start(arguments, cwd=cwd, before=before, fault=fault, env=env)
+        return self.finish()
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        before: int | None = None,
+        fault: int | None = None,
+        env: Mapping[str, str] | None = None,
+        patch: Mapping[str, int] | None = None,
+    ) -> int:
+        """Begin such a run, and give its process's id; `finish` it before the next.
+
+        `patch`: MODULE.NAME -> a number that it has there. Then it neither sleeps between two tries
+        nor waits for a disk, too.
+        """
         assert self._server.stdin and self._server.stdout
         order = {
             "arguments": [str(argument) for argument in arguments],
@@ -98,9 +121,15 @@ class Killer:
             "before": before or 0,
             "fault": fault or 0,
             "env": dict(env or {}),
+            "patch": None if patch is None else dict(patch),
         }
         self._server.stdin.write(json.dumps(order).encode() + b"\n")
         self._server.stdin.flush()
+        return int(self._server.stdout.readline())
+
+    def finish(self) -> Done:
+        """Wait until it is over."""
+        assert self._server.stdout
         return Done(**json.loads(self._server.stdout.readline()))
 
 
@@ -179,11 +208,26 @@ def _hook(counter: int, before: int, fault: int) -> Callable[[str, tuple[Any, ..
     return hook
 
 
+def _hurry(patch: Mapping[str, int]) -> None:
+    """What is killed leaves the same in memory, whether or not a disk was waited for."""
+    time.sleep = lambda _seconds: None
+    os.fsync = os.fdatasync = lambda descriptor: os.fstat(descriptor) and None
+    for name, value in patch.items():
+        place, _, attribute = name.rpartition(".")
+        setattr(import_module(place), attribute, value)
+    client: Any = import_module("sovgate.transport.client")
+    client.Client.__init__.__kwdefaults__["wait"] = time.sleep
+    kept: Any = import_module("sovgate.stages.encrypt.kept")
+    kept._sync = os.fsync
+
+
 def _child(order: dict[str, Any], out: int, err: int, counter: int) -> int:
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.chdir(order["cwd"])
     os.environ.update(order["env"])
+    if order["patch"] is not None:
+        _hurry(order["patch"])
     from sovgate.cli import main
 
     sys.addaudithook(_hook(counter, order["before"], order["fault"]))
@@ -195,8 +239,6 @@ def _child(order: dict[str, Any], out: int, err: int, counter: int) -> int:
 
 
 def _serve(imports: Sequence[str]) -> None:
-    from importlib import import_module
-
     for name in ("sovgate.cli._failure", *imports):
         import_module(name)
     for line in sys.stdin.buffer:
@@ -218,6 +260,8 @@ def _serve(imports: Sequence[str]) -> None:
                         with contextlib.suppress(Exception):
                             stream.flush()
                     os._exit(code)
+            sys.stdout.buffer.write(b"%d\n" % child)
+            sys.stdout.buffer.flush()
             _, status = os.waitpid(child, 0)
             texts = []
             for file in files:

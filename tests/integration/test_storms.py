@@ -10,8 +10,6 @@ plaintext is left outside, and one clean run more finishes.
 from __future__ import annotations
 
 import os
-import random
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,14 +25,11 @@ from sovgate.records import Options
 from sovgate.stores.registry import open_store
 from tests import components, servers
 from tests.crossing import Crossing, make_crossing, tree
-from tests.effort import examples
-from tests.faultproxy import FaultProxy, What, between
+from tests.faultproxy import FaultProxy, between
+from tests.storms import Storm, seeds
 
 pytestmark = pytest.mark.component
-#: What a network and a bad service do. That a service knows no create-only is told by its probe.
-WEATHER = [what for what in What if what not in (What.EDIT_REPLY, What.IGNORE_CONDITION)]
 MARK = b"only the model holds these words"
-FIRST, AFTER = map(int, os.environ.get("STORMS", f"0:{examples(60)}").split(":"))
 
 
 @pytest.fixture(scope="module")
@@ -52,31 +47,6 @@ def proxy(bucket: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield made
 
 
-class Storm:
-    """Picks a fault for one request in so many, for a while now and then for each."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._often = self._random.choice([0.02, 0.1, 0.3])
-        self._gust = 0
-        self._what = What.BUSY
-        self._lock = threading.Lock()
-        self.over = False
-
-    def __call__(self, _method: str, _path: str) -> What | None:
-        with self._lock:
-            if self.over:
-                return None
-            if self._gust:
-                self._gust -= 1
-                return self._what
-            if self._random.random() >= self._often:
-                return None
-            self._what = self._random.choice(WEATHER)
-            self._gust = self._random.choice([0, 0, 0, 0, 1, 5])
-            return self._what
-
-
 def model(seed: int) -> dict[str, bytes]:
     files = {"config.json": b'{"layers": 2}', "a/w.bin": MARK * 300, "b/w.bin": MARK * 300 + b"b"}
     if seed % 8 == 0:  # of more than a chunk
@@ -91,7 +61,7 @@ def plaintext(crossing: Crossing) -> list[Path]:
     return [path for path in kept if MARK in path.read_bytes()]
 
 
-@pytest.mark.parametrize("seed", range(FIRST, AFTER))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_whatever_the_network_does_a_release_is_whole_or_not_there(
     seed: int, proxy: FaultProxy, bucket: tuple[str, str], tmp_path: Path
 ) -> None:
