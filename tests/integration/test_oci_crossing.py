@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -203,6 +204,52 @@ def test_skopeo_copies_a_release_and_it_verifies(tmp_path: Path, real: str) -> N
     crossing.edit(f"/{name}", f"/{copied}")
     pulled = crossing.pull(release=pinned(pushed))
     assert pulled["record"] == pushed["record"]
+    assert tree(crossing.base / "pulled") == FILES
+
+
+#: What a person writes who copies with the Python client of oras: its command has no copy.
+ORAS = """
+import sys
+from oras.layout import NewLayoutFromRegistry
+from oras.provider import Registry
+folder, source, target, tag = sys.argv[1:]
+registry = Registry(insecure=True, tls_verify=False)
+layout = NewLayoutFromRegistry(folder, registry, f"{source}:{tag}", tag)
+layout.push_to_registry(registry, f"{target}:{tag}", tag)
+"""
+
+
+def oras(folder: Path, source: str, target: str, tag: str) -> None:
+    python = components.found(components.peer, "oras") / "bin" / "python"
+    subprocess.run(
+        [python, "-I", "-c", ORAS, folder, source, target, tag],
+        check=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder.parent)},
+    )
+
+
+def test_oras_copies_a_release_and_it_verifies(tmp_path: Path, real: str) -> None:
+    """The index and what it reaches; and by its tag the list of what is about it, which a registry
+    without the referrers interface has."""
+    crossing, name = through(tmp_path, real)
+    pushed = crossing.push()
+    pulled = crossing.pull(release=pinned(pushed))
+    copied, tag = f"{name}-oras", "churn-V1.0.0"
+    oras(tmp_path / "release", f"{real}/{name}", f"{real}/{copied}", tag)
+    digests = {_digest(real, each, tag) for each in (name, copied)}
+    assert len(digests) == 1
+    store = open_store(f"oci://{real}/{copied}", tmp_path)
+    assert list(store.list("receipts/churn/1.0.0/")) == []
+    about = digests.pop().replace(":", "-")
+    oras(tmp_path / "about", f"{real}/{name}", f"{real}/{copied}", about)
+    assert _digest(real, name, about) == _digest(real, copied, about)
+    original = open_store(f"oci://{real}/{name}", tmp_path)
+    (receipt,) = store.list("receipts/churn/1.0.0/")
+    assert store.get(receipt, most=1 << 20) == original.get(receipt, most=1 << 20)
+    crossing.edit(f"/{name}", f"/{copied}")
+    shutil.rmtree(crossing.base / "pulled")
+    again = crossing.pull(release=pinned(pushed))
+    assert again["record"] == pulled["record"] == pushed["record"]
     assert tree(crossing.base / "pulled") == FILES
 
 
