@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import host, notices
 from sovgate.errors import (
+    DiskError,
     PolicyDenied,
     ResidencyMismatch,
     SovgateError,
@@ -135,7 +136,7 @@ class Keeping:
         if not transfer.all_there(self._asked.store, chunks):
             remove_closed(folder, number)  # its keys are the destination's: it is made anew
             return None
-        self._keys.forget(places)  # where a run ended just when it had closed it
+        self._forget_closed(places)  # where a run ended just when it had closed it
         self._note_closed(found.digests)
         self.skipped += len(chunks)
         return found
@@ -143,7 +144,7 @@ class Keeping:
     def close_part(self, finished: Finished, looked: Mapping[str, Blocks]) -> None:
         """Keep a part that is whole: no secret of it, and no reason to read its files again.
 
-        Where that cannot be written its keys stay. Raises KeyServiceError, DiskError.
+        Where that cannot be written its keys stay. Raises KeyServiceError.
         """
         from sovgate.formats.part import read_list
         from sovgate.stages.encrypt.closed import write_closed
@@ -155,8 +156,15 @@ class Keeping:
             write_closed(folder, finished, looked, self._signer)
         except OSError:
             return
-        self._keys.forget(plan.places(finished.part.number))
+        self._forget_closed(plan.places(finished.part.number))
         self._note_closed(read_list(finished.list, finished.part))
+
+    def _forget_closed(self, places: Sequence[int]) -> None:
+        """Where a disk takes no write, not even over what is there, they go with all else at the
+        end: of a closed part they serve nothing any more."""
+        with contextlib.suppress(DiskError):
+            if self._keys is not None:
+                self._keys.forget(places)
 
     def _note_closed(self, digests: Sequence[bytes]) -> None:
         self._closed.update(digests)
