@@ -34,7 +34,8 @@ class Region:
     operator_country  who controls that company in the end, as far as its source says; or "ZZ"
     partition         the name that the provider gives to a world of accounts of its own
     endpoints         (service, hosts), the canonical host first; services are s3, gcs, blob, kms,
-                      keyvault. No entry: the provider has none here, or none is known
+                      keyvault, resource-manager. No entry: the provider has none here, or none is
+                      known
     source, date      where the row comes from, and the day on which it was last held against it
     """
 

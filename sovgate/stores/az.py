@@ -1,7 +1,8 @@
 """A container of Azure Blob Storage as a store: `az://account/container[/prefix]`, in any cloud.
 
 Talks to one endpoint and follows no redirect. A write is one Put Blob with If-None-Match: * and the
-MD5 that the service compares. No request tells where an account lies: that is `declared`.
+MD5 that the service compares. Where an account lies its resource alone tells, at another service;
+it is asked where the URI names its resource group. Else that is `declared`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from xml.etree import ElementTree
 
 from sovgate.clouds import endpoints
-from sovgate.clouds.azure import credentials
+from sovgate.clouds.azure import accounts, credentials
 from sovgate.clouds.tokens import Tokens
 from sovgate.errors import ConfigError, StoreError, StoreUnfit
+from sovgate.records import GRADE
 from sovgate.stores._api import Entry, Location, prefix_of
 from sovgate.stores._objects import ObjectStore, Page, Sent
 from sovgate.transport.client import Client, Request, Response
@@ -32,6 +34,7 @@ _ACCOUNT = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](?:-?[a-z0-9])*", re.ASCII)
 _OPTIONS = {
     "endpoint": (r".{1,300}", "https://HOST"),
+    "resource-group": accounts.GROUP,
     "encryption-scope": (r"[A-Za-z0-9-]{3,63}", "the name of an encryption scope"),
 }
 _PERMISSIONS = {
@@ -47,7 +50,8 @@ _SIGNED = (
 
 
 def store(uri: Uri, base: Path, region: str | None = None) -> AzureStore:
-    """`az://account/container[/prefix][?endpoint=https://…&encryption-scope=NAME]`.
+    """`az://account/container[/prefix]`, and `?endpoint=https://…`, `encryption-scope=NAME`,
+    `resource-group=SUBSCRIPTION/GROUP`.
 
     `region` is the zone's "provider:region"; its cloud's catalogued suffix is used unless another
     endpoint is named.
@@ -63,9 +67,27 @@ def store(uri: Uri, base: Path, region: str | None = None) -> AzureStore:
         )
     label = f"{account}."
     where = endpoints.endpoint("blob", region, options.get("endpoint"), label=label)
-    return AzureStore(
+    made = AzureStore(
         account, container, prefix_of(prefix), where, scope=options.get("encryption-scope")
     )
+    group = options.get("resource-group")
+    if group is not None and not where.catalogued:
+        raise ConfigError(
+            "the store's URI has both endpoint= and resource-group=",
+            why="what a cloud's Resource Manager knows is of an account at that cloud",
+            fix="remove one of them",
+            reason="bad-uri",
+        )
+    if group is not None:
+        made.resource = accounts.Resource(
+            manager=endpoints.endpoint("resource-manager", region, None),
+            group=group,
+            account=account,
+            blob=where.url,
+            store=made.uri,
+            kind=StoreError,
+        )
+    return made
 
 
 class AzureStore(ObjectStore):
@@ -90,6 +112,8 @@ class AzureStore(ObjectStore):
         super().__init__(Client(where.url), prefix)
         self._account, self._name = account, container
         self._place, self._scope = where, scope
+        #: None where nobody says which resource it is, and so nobody is asked.
+        self.resource: accounts.Resource | None = None
 
     @property
     def uri(self) -> str:
@@ -97,12 +121,30 @@ class AzureStore(ObjectStore):
         return text if self._place.catalogued else f"{text}?endpoint={self._place.url}"
 
     def location(self) -> Location | None:
-        """None: the service has no such question; what the zone declares is all that is known.
+        """What the account's resource says; None where nobody is asked: what the zone declares is
+        all that is known then.
 
-        Raises ResidencyMismatch where the endpoint is of another cloud.
+        Raises ResidencyMismatch where the endpoint is of another cloud, or the account is not what
+        it should be; StoreError where the resource is asked for, and no answer comes.
         """
         self._place.refuse_elsewhere("blob", self.uri)
-        return None
+        row = self._place.declared
+        if self.resource is None or row is None:
+            return None
+        told = self.resource.ask()
+        if not told.may_read:
+            why = "project file; these credentials may not read the account's resource"
+            return Location(value=row.id, grade=GRADE["declared"], source=why)
+        grade = "declared"
+        if told.region is None:
+            grade = "unknown"
+        elif told.direct and self._client.direct:
+            grade = "api"
+        return Location(
+            value=f"{row.provider}:{told.region}" if told.region else None,
+            grade=GRADE[grade],
+            source="the account's resource",
+        )
 
     # -- who asks
 

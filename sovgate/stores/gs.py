@@ -103,9 +103,9 @@ class GoogleStore(ObjectStore):
 
     # -- where it lies
 
-    @cached_property
-    def _metadata(self) -> dict[str, Any]:
-        """The bucket's own. Raises StoreUnfit, "store-owner" where it is another project's."""
+    def _look(self) -> dict[str, Any]:
+        """What the bucket says of itself. Raises StoreUnfit, "store-owner" where it is another
+        project's."""
         fields = "location,locationType,projectNumber"
         target = f"/storage/v1/b/{self._bucket}?projection=noAcl&fields={fields}"
         request = Request(method="GET", target=target)
@@ -121,13 +121,19 @@ class GoogleStore(ObjectStore):
             )
         return found
 
+    @cached_property
+    def _owned(self) -> bool:
+        """Looked at once, before the first byte is sent."""
+        return self._project is None or bool(self._look())
+
     def location(self) -> Location | None:
-        """The bucket's own location; None where there is no zone, or it lies in a site.
+        """The bucket's own location, asked anew each time; None where there is no zone, or it lies
+        in a site.
 
         Raises ResidencyMismatch where the endpoint is of another cloud.
         """
         self._place.refuse_elsewhere("gcs", self.uri)
-        said = str(self._metadata.get("location") or "").lower()[:80]
+        said = str(self._look().get("location") or "").lower()[:80]
         row = self._place.declared
         if row is None or (not said and not self._place.catalogued):
             return None
@@ -152,8 +158,7 @@ class GoogleStore(ObjectStore):
         return self._summed[1](data)
 
     def creation(self, key: str, sent: Sent) -> Request:
-        if self._project is not None:
-            _ = self._metadata  # never to another project's bucket
+        _ = self._owned  # never to another project's bucket
         asked = {"uploadType": "multipart", "ifGenerationMatch": "0"}
         asked["fields"] = f"generation,size,{self._summed[0]},kmsKeyName"
         if self._kms is not None:

@@ -209,6 +209,21 @@ def test_a_bucket_elsewhere_or_in_many_places_is_12(said: str, value: str) -> No
     assert value in caught.value.what
 
 
+def test_a_bucket_that_was_replaced_by_one_elsewhere_meanwhile_is_12() -> None:
+    """A push asks again just before its record."""
+    said = iter(["EUROPE-WEST3", "US-EAST1"])
+
+    def answer(_: Asked) -> Answer:
+        return Answer(body=json.dumps({"location": next(said)}).encode())
+
+    with serving(answer) as cloud:
+        store = open_store(f"gs://kyc-eu?endpoint={cloud.url}", Path(), ZONE)
+        assert locate(store, zone="eu", declared=ZONE).value == ZONE
+        with pytest.raises(ResidencyMismatch) as caught:
+            locate(store, zone="eu", declared=ZONE)
+    assert caught.value.reason == "store-elsewhere"
+
+
 def test_an_endpoint_of_another_cloud_is_12() -> None:
     store = open_store("gs://kyc-eu?endpoint=https://storage.s3nsapis.fr", Path(), ZONE)
     with pytest.raises(ResidencyMismatch) as caught:

@@ -92,7 +92,7 @@ def test_every_row_has_names_and_hosts_of_the_right_form() -> None:
         assert row.name.strip() == row.name != ""
         host = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", re.ASCII)
         for service, hosts in row.endpoints:
-            assert service in {"s3", "kms", "gcs", "blob", "keyvault"}
+            assert service in {"s3", "kms", "gcs", "blob", "keyvault", "resource-manager"}
             assert hosts
             assert all(host.fullmatch(h) for h in hosts)
         assert host.fullmatch(row.dns_suffix)

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from sovgate.clouds.tokens import MAX_TOKEN, Token, Tokens, json_object
 from sovgate.errors import DOCS, SovgateError, workflow_permissions
 from sovgate.files import read_bounded
+from sovgate.regions import Region
 from sovgate.transport.client import Client, Request
 from sovgate.transport.wire import Failure, explain
 
@@ -34,6 +35,7 @@ LOGIN: Mapping[str, tuple[str, str]] = {
 }
 #: The same in each of these clouds.
 STORAGE = "https://storage.azure.com/.default"
+_MANAGEMENT, _LOGIN_BY = "MANAGEMENT_TOKEN", ("TENANT_ID", "CLIENT_ID")
 _MAX_FILE, _MAX_ANSWER, _LIFE = 64 * 1024, 256 * 1024, 3600
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,127}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
@@ -46,18 +48,26 @@ def prefix_of(provider: str) -> str:
     return provider.upper().replace("-", "_")
 
 
-def tokens(provider: str, partition: str, scope: str, kind: type[SovgateError]) -> Tokens:
+def tokens(
+    provider: str,
+    partition: str,
+    scope: str,
+    kind: type[SovgateError],
+    *,
+    variable: str = "ACCESS_TOKEN",
+) -> Tokens:
     """Tokens for services of a partition's cloud.
 
-    From PROVIDER_ACCESS_TOKEN: a token; else from PROVIDER_TENANT_ID and PROVIDER_CLIENT_ID with
-    PROVIDER_CLIENT_SECRET, PROVIDER_FEDERATED_TOKEN_FILE, or in a job of GitHub's its own token.
-    Nothing else is looked at. Raises `kind`: "no-credentials", "credentials".
+    From PROVIDER_ACCESS_TOKEN (or another `variable`): a token; else from PROVIDER_TENANT_ID and
+    PROVIDER_CLIENT_ID with PROVIDER_CLIENT_SECRET, PROVIDER_FEDERATED_TOKEN_FILE, or in a job of
+    GitHub's its own token. Nothing else is looked at. Raises `kind`: "no-credentials",
+    "credentials".
     """
     prefix = prefix_of(provider)
-    if text := os.environ.get(f"{prefix}_ACCESS_TOKEN", "").strip():
+    if text := os.environ.get(f"{prefix}_{variable}", "").strip():
         if not _TOKEN.fullmatch(text) or len(text) > MAX_TOKEN:
             raise kind(
-                f"{prefix}_ACCESS_TOKEN holds no access token",
+                f"{prefix}_{variable} holds no access token",
                 fix="set it to the accessToken that `az account get-access-token` prints",
                 reason="credentials",
             )
@@ -71,6 +81,20 @@ def tokens(provider: str, partition: str, scope: str, kind: type[SovgateError]) 
     login = _Login(prefix, partition, scope, kind)
     login.check()
     return Tokens(login.fetch)
+
+
+def manager_tokens(row: Region, host: str, kind: type[SovgateError]) -> Tokens | None:
+    """Tokens for a cloud's Resource Manager; None where nothing is set that could give one: a token
+    for storage is not sent to another service.
+
+    From PROVIDER_MANAGEMENT_TOKEN, else as `tokens`. Raises `kind`, reason "credentials".
+    """
+    prefix = prefix_of(row.provider)
+    login = any(os.environ.get(f"{prefix}_{name}", "").strip() for name in _LOGIN_BY)
+    if not login and not os.environ.get(f"{prefix}_{_MANAGEMENT}", "").strip():
+        return None
+    scope = f"https://{host}/.default"
+    return tokens(row.provider, row.partition, scope, kind, variable=_MANAGEMENT)
 
 
 def shared_key(kind: type[SovgateError]) -> bytes | None:
