@@ -146,11 +146,13 @@ def _zone(name: str, section: Section, sites: Mapping[str, regions.Region]) -> Z
             encrypt_public=key_uri(below, "encrypt-public", "key"),
         )
         below.done()
+    store, reuse = _store(section)
     zone = ZoneConfig(
         name=name,
         region=place.id,
         place=place,
-        store=key_uri(section, "store", "store"),
+        store=store,
+        reuse=reuse,
         keys=keys,
         require=section.choice("require", ("declared", "api", "attested"), "declared"),
         verify_first=section.flag("verify-first"),
@@ -158,6 +160,17 @@ def _zone(name: str, section: Section, sites: Mapping[str, regions.Region]) -> Z
     )
     section.done()
     return zone
+
+
+def _store(section: Section) -> tuple[str | None, bool]:
+    """A URI, or `{uri: URI, reuse: true}`."""
+    if not section.has("store") or not isinstance(section.value["store"], dict):
+        return key_uri(section, "store", "store"), False
+    below = section.section("store")
+    below.raw("uri")
+    made = key_uri(below, "uri", "store"), below.flag("reuse")
+    below.done()
+    return made
 
 
 def _gitops(section: Section) -> GitOps:

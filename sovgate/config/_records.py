@@ -54,6 +54,7 @@ class ZoneConfig:
     """`place` is what the catalogue, or the file itself, says of `region`.
 
     `verify_first`: of a push from here or to here each file is hashed before the first is sent.
+    `reuse`: a push to here names chunks of earlier ones again, and its sender keeps their keys.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ZoneConfig:
     keys: ZoneKeys
     require: str
     verify_first: bool
+    reuse: bool
     gitops: GitOps | None
 
 

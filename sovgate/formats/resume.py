@@ -38,6 +38,8 @@ _MAX_TEXT = 4096
 class Course:
     """The one push that kept keys are for: `NAME/VERSION`, manifest digest, zones from and to, the
     key that it is encrypted for, the store's URI. What differs in one of them is another push.
+    `reused`: SHA-256 of the list of units that it takes from earlier releases, or None. It has the
+    same folder with other ones, and what was kept then is not used.
     """
 
     release: str
@@ -46,8 +48,15 @@ class Course:
     zone: str
     key_id: str
     store: str
+    reused: str | None = None
 
     def json(self) -> dict[str, strict.JSON]:
+        return {
+            **self._named(),
+            **({} if self.reused is None else {"reused": self.reused}),
+        }
+
+    def _named(self) -> dict[str, strict.JSON]:
         return {
             "release": self.release,
             "manifest": self.manifest,
@@ -66,14 +75,15 @@ class Course:
             zone=read_zone(fields, "zone"),
             key_id=fields.text("key-id", max_length=_MAX_TEXT),
             store=fields.text("store", max_length=_MAX_TEXT),
+            reused=fields.sha256("reused") if fields.has("reused") else None,
         )
         fields.done()
         return course
 
     @property
     def name(self) -> str:
-        """Of its folder: the SHA-256 of these fields, in hex."""
-        return hashlib.sha256(strict.canonical(self.json())).hexdigest()
+        """Of its folder: the SHA-256 of these fields but `reused`, in hex."""
+        return hashlib.sha256(strict.canonical(self._named())).hexdigest()
 
     def context(self) -> bytes:
         """What the outbox key is wrapped for. No release key has this context."""

@@ -138,7 +138,7 @@ def _kind(full: Schema, root: Schema) -> str:
     if "properties" in full:
         return f"[{full['title']}](#{_anchor(full['title'])})"
     if "anyOf" in full:
-        return " or ".join(_kind(one, root) for one in full["anyOf"])
+        return " or ".join(_kind({**_resolved(one, root), **one}, root) for one in full["anyOf"])
     kind = full.get("type")
     if kind == "array":
         return f"a list of {_plural(full['items'], root)}"
@@ -188,6 +188,8 @@ def _places(root: Schema, name: str) -> Iterator[str]:
         if below.get("$ref") == f"#/$defs/{name}":
             yield at
         else:
+            for one in below.get("anyOf", ()):
+                yield from here(one, at)
             resolved = _resolved(below, root)
             yield from walk(resolved, at)
 

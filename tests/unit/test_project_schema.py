@@ -42,7 +42,11 @@ WHOLE: dict[str, Any] = {
     "model": "kyc-risk",
     "pattern": "hybrid",
     "zones": {
-        "home": {"region": "aws:us-east-1", "keys": {"sign": "file:keys/sign.pem"}},
+        "home": {
+            "region": "aws:us-east-1",
+            "store": {"uri": "file:/mnt/home", "reuse": True},
+            "keys": {"sign": "file:keys/sign.pem"},
+        },
         "eu": {
             "region": "aws-eusc:eusc-de-east-1",
             "store": "s3://kyc-eu",
@@ -125,6 +129,7 @@ VALUES: list[Any] = [
     *("http://git.example/x", "https://u:p@h/x", "git@h:x", "ext::sh", "é", "0.9", ["EU"], ["UK"]),
     *(["home -> eu"], ["home -> eu", "home -> eu"], [1], [""], ["a\x00b"], [None], ["signature"]),
     *(["sign"], {"a": 1}, {"region": "aws:us-east-1"}, [{"name": "a"}], {"before": "deploy"}),
+    *({"uri": "s3://b"}, {"uri": 1}, {"uri": "s3://b", "reuse": 1}, {"reuse": True}),
     *({"zone": "eu"}, {"allow": ["home -> eu"]}, {"x": {"allow": []}}, {"weights": {"allow": []}}),
 ]
 

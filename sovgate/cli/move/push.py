@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sovgate.cli._base import (
     LocalPath,
@@ -26,6 +28,9 @@ from sovgate.cli._within import within as limited
 from sovgate.cli._within import within_option
 from sovgate.errors import ConfigError
 from sovgate.records import Options, Release
+
+if TYPE_CHECKING:
+    from sovgate.pipeline.move.results import Written
 
 
 @declare(
@@ -136,6 +141,7 @@ def command(
         headline = f"would push {release_}, {size}, to zone {target.zone}; nothing was written"
     else:
         headline = f"pushed {release_}, {size}, to zone {target.zone}"
+    rows += [("reused", told) for told in _reused(done.written)]
     notes = [f"left behind: {line}" for line in done.left_behind]
     if resumed := done.written.resumed:
         were = "was" if resumed == 1 else "were"
@@ -175,6 +181,8 @@ def command(
             "bytes": crossing.bytes,
             "objects": crossing.objects,
             "resumed": done.written.resumed,
+            "reused": [vars(one) for one in done.written.reused],
+            "packs": {"objects": done.written.packs[0], "bytes": done.written.packs[1]},
             "crossed": crossing.crossed,
             "evidence": [{"role": role, "sha256": sha256} for role, sha256 in done.evidence],
             "left-behind": list(done.left_behind),
@@ -185,6 +193,15 @@ def command(
         },
         notes=tuple(notes),
     )
+
+
+def _reused(written: Written) -> Iterator[str]:
+    """By release; and what of the rest is packs: a small file that changes makes its pack new."""
+    for one in written.reused:
+        yield f"{_count(one.chunks, 'chunk')} ({human_bytes(one.bytes)}) of release {one.release}"
+    objects, size = written.packs
+    if written.reused and objects:
+        yield f"not {_count(objects, 'pack')} of small files ({human_bytes(size)})"
 
 
 def running_zone(zone: str | None) -> str:

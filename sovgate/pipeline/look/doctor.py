@@ -114,19 +114,33 @@ def _machine(found: Diagnosis) -> None:
 
 
 def _kept(found: Diagnosis) -> None:
-    """Pushes that ended early, in the default folder: keys of theirs lie there until they go on."""
+    """Pushes that ended early, in the default folder: keys of theirs lie there until they go on;
+    and ledgers of what was sent, which a project asked for."""
+    from sovgate.formats.ledger import PREFIX
     from sovgate.pipeline.move.pushing.resuming import default_state
 
     folder = default_state()
-    kept = [] if folder is None or not folder.is_dir() else list(folder.iterdir())
+    there = [] if folder is None or not folder.is_dir() else sorted(folder.iterdir())
+    kept = [path for path in there if not path.name.startswith(PREFIX)]
     if kept:
         one = len(kept) == 1
         said = "a push keeps its" if one else f"{len(kept)} pushes keep their"
+        which = [folder] if kept == there else kept
+        gone = " ".join(shlex.quote(str(path)) for path in which)
         found.say(
             "kept keys",
             WARN,
             f"{said} keys in {str(folder)!r}, since the release is not written yet",
-            f"run it again, and it goes on; or give it up: rm -r -- {shlex.quote(str(folder))}",
+            f"run it again, and it goes on; or give it up: rm -r -- {gone}",
+        )
+    ledgers = len(there) - len(kept)
+    if ledgers:
+        said = "a ledger" if ledgers == 1 else f"{ledgers} ledgers"
+        found.say(
+            "ledger",
+            OK,
+            f"{said} in {str(folder)!r}: who has it and this zone's `encrypt` key can "
+            "read what was sent from here",
         )
 
 

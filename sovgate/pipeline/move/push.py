@@ -31,15 +31,17 @@ from sovgate.pipeline.move.pushing import outgoing as outgoings
 from sovgate.pipeline.move.pushing.asked import Admitted, Asked, Delivered, ask, other_key
 from sovgate.pipeline.move.pushing.bring import bring
 from sovgate.pipeline.move.pushing.resuming import Keeping, keeping
+from sovgate.pipeline.move.pushing.reusing import NOTHING, find, packs, require_key
 from sovgate.pipeline.move.results import Moved, Pushed, Size, Written
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
-from sovgate.records import DEFAULTS, Advance, Options, Release
+from sovgate.records import DEFAULTS, Options, Release
 from sovgate.stages import audit
 
 if TYPE_CHECKING:
+    from sovgate.formats.part import Closed
     from sovgate.keys._api import Signer
     from sovgate.stages import transfer
 
@@ -81,6 +83,7 @@ def push(
                 options=options,
             )
     asked = ask(opened, release, zone, to, trusted, outgoing)
+    require_key(asked)
     if outgoing.root is not None:
         with timer.step(LOOK):
             seen = contents.look_into(outgoing.root, outgoing.manifest, opened)
@@ -91,7 +94,7 @@ def push(
         if options.dry_run:
             if admitted.judged.denial is not None:
                 raise admitted.judged.denial
-            return _planned(admitted, timer)
+            return _planned(admitted, timer, options.state)
         return _run(admitted, timer, beside.folder, kept, options)
 
 
@@ -121,11 +124,10 @@ def _admit(asked: Asked, timer: Timer, options: Options) -> Admitted:
     return Admitted(asked=asked, located=located, judged=judged)
 
 
-def _planned(admitted: Admitted, timer: Timer) -> Pushed:
+def _planned(admitted: Admitted, timer: Timer, state: Path | None) -> Pushed:
     """What a push would do. Reads only."""
     from sovgate.formats.chunk import OVERHEAD
     from sovgate.formats.part import DIGEST_SIZE
-    from sovgate.formats.plan import Plan
     from sovgate.stages import transfer
 
     asked, outgoing = admitted.asked, admitted.asked.outgoing
@@ -133,11 +135,14 @@ def _planned(admitted: Admitted, timer: Timer) -> Pushed:
         found = transfer.existing(
             asked.store, asked.wanted(admitted.judged), asked.trusted, read=False
         )
-    plan = Plan.of(outgoing.manifest)
+        reuse = NOTHING if found else find(asked, state, dry_run=True).found
+    plan = reuse.plan(outgoing.manifest)
     parts = len(plan.parts() if outgoing.copy is None else outgoing.copy.sealed.parts)
+    parts += bool(reuse.units)
     documents = [outgoing.manifest.canonical(), outgoing.signature]
     documents += [item.data for item in outgoing.documents]
-    crossed = plan.size + plan.chunks * (OVERHEAD + 2 * DIGEST_SIZE) + parts * OVERHEAD
+    named = plan.chunks + reuse.read.chunks
+    crossed = plan.size + plan.chunks * OVERHEAD + named * 2 * DIGEST_SIZE + parts * OVERHEAD
     return _pushed(
         admitted,
         timer,
@@ -148,6 +153,8 @@ def _planned(admitted: Admitted, timer: Timer) -> Pushed:
             already=found is not None,
             sequence=found.transfer.sequence if found else None,
             later=outgoings.later(outgoing, found),
+            reused=reuse.taken,
+            packs=packs(plan) if found is None else (0, 0),
         ),
         there=found,
     )
@@ -166,7 +173,7 @@ def _run(
     run = log.begin()
     refuse(judged, run, asked.about, judged.refs)
     with announced(run, asked.about, judged.refs) as head:
-        done = _deliver(admitted, timer, signer, head, kept, options.advance)
+        done = _deliver(admitted, timer, signer, head, kept, options)
         judged = done.admitted.judged
         if asked.outgoing.root is not None:
             _keep_evidence(evidence, done)
@@ -189,6 +196,8 @@ def _run(
             audit_head=end,
             later=outgoings.later(asked.outgoing, there),
             resumed=done.resumed,
+            reused=done.reused,
+            packs=done.packs,
         ),
         there=there,
     )
@@ -207,7 +216,7 @@ def _deliver(
     signer: Signer,
     head: str,
     kept: Keeping,
-    advance: Advance | None,
+    options: Options,
 ) -> Delivered:
     """The chunks, policy's last word, and only then key tables and the record (RULES 44)."""
     from sovgate.stages import transfer
@@ -218,8 +227,16 @@ def _deliver(
     if found is not None:
         kept.done()
         return Delivered(admitted=admitted, record=found, already=True, written=transfer.Written())
+    with timer.step("look at the store"):
+        reusing = find(asked, options.state, dry_run=False)
     with timer.step("encrypt and send"):
-        written, closed = bring(asked, signer, kept, advance)
+        brought = bring(asked, signer, kept, reusing.found, options.advance)
+    made: list[Closed] = []
+
+    def closed() -> Closed:
+        made.append(brought.closed())
+        return made[-1]
+
     draft = transfer.Draft(
         release=asked.release,
         manifest=asked.outgoing.manifest.canonical(),
@@ -247,13 +264,16 @@ def _deliver(
             asked.store, draft, recheck, closed, signer=signer, trusted=asked.trusted
         )
         timer.keep()
+        reusing.remember(done.record, made[-1].parts, brought.carried)
         kept.done()
     return Delivered(
         admitted=last[-1],
         record=done.record,
         already=done.already,
-        written=written + done.written,
-        resumed=written.skipped,
+        written=brought.written + done.written,
+        resumed=brought.written.skipped,
+        reused=reusing.found.taken,
+        packs=(0, 0) if asked.outgoing.copy else packs(reusing.found.plan(asked.outgoing.manifest)),
     )
 
 

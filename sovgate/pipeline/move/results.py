@@ -43,12 +43,26 @@ class Size:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What a release has of an earlier one: `NAME/VERSION`, chunks, their bytes, and how many of
+    them are packs of small files.
+    """
+
+    release: str
+    chunks: int
+    bytes: int
+    packs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Written:
     """What store and log have of it now; None where a dry run wrote nothing.
 
     already  it was there before, the same and whole: only what was missing was done
     later    (role, SHA-256) of statements that lie here, and are no part of what is there
     resumed  chunks that a run before it had sent
+    reused   what of earlier releases is used again, by choice
+    packs    chunks of small files packed together that no earlier release had, and their bytes
     """
 
     already: bool
@@ -57,6 +71,8 @@ class Written:
     audit_head: str | None = None
     later: tuple[tuple[str, str], ...] = ()
     resumed: int = 0
+    reused: tuple[Taken, ...] = ()
+    packs: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,18 +6,15 @@ its header for this very push, and never but to make the same chunk again (RULES
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import hmac
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import DiskError, KeyServiceError, SovgateError, UsageError, disk_error
-from sovgate.files import OPEN_DIR, open_below, read_descriptor, replace_at
+from sovgate.errors import KeyServiceError, SovgateError, UsageError, disk_error
+from sovgate.files import replace_at
 from sovgate.formats import chunk, wrap
 from sovgate.formats.resume import (
     ENTRY_SIZE,
@@ -29,119 +26,30 @@ from sovgate.formats.resume import (
     signed_bytes,
 )
 from sovgate.formats.wrap import Wrapped
+from sovgate.stages.encrypt.folder import PrivateFolder
 from sovgate.stages.trust import checked_signature
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Identity, Recipient, Signer
 
 HEADER, OUTBOX, ENTRIES = "header.json", "outbox.key", "entries"
-_TRIES = 16
 #: Synced without the file's times, where the system can.
 _sync = getattr(os, "fdatasync", os.fsync)
 
-_IN_THE_WAY = frozenset({errno.ELOOP, errno.EMLINK, errno.ENOTDIR})
 
-
-class Folder:
-    """A push's own folder below `base`, private and locked from `open` to `close`.
-
-    It is this user's, 0700, and no link, whatever lay there: its name tells which push it is for.
-    """
+class Folder(PrivateFolder):
+    """A push's own folder below `base`: its name tells which push it is for."""
 
     def __init__(self, base: Path, course: Course) -> None:
-        self.path, self._base = base / course.name, base
+        super().__init__(base, course.name, HEADER)
         self.course = course
-        self._above = self.handle = -1
 
-    def open(self) -> None:
-        """Make it where it is not there, and lock it.
-
-        Raises DiskError ("unsafe-state" where another user's folder or a link is in the way, and
-        those of the system), UsageError ("in-use": another run of this push holds it).
-        """
-        try:
-            self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._above = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            for _ in range(_TRIES):
-                if self._claim():
-                    os.fsync(self._above)
-                    return
-            raise self._in_use()
-        except OSError as error:
-            self.close()
-            if error.errno in _IN_THE_WAY and os.path.lexists(self.path):
-                raise self._unsafe() from error
-            raise disk_error(error, f"keep keys in {str(self._base)!r}") from error
-        except BaseException:
-            self.close()
-            raise
-
-    def _claim(self) -> bool:
-        """False where another run removed it between two steps."""
-        name = self.course.name
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=self._above)
-        try:
-            self.handle = os.open(name, OPEN_DIR, dir_fd=self._above)
-        except FileNotFoundError:
-            return False
-        state = os.fstat(self.handle)
-        if state.st_uid != os.geteuid() or state.st_mode & 0o077:
-            raise self._unsafe()
-        try:
-            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            there = os.stat(name, dir_fd=self._above, follow_symlinks=False)
-        except BlockingIOError as error:
-            raise self._in_use() from error
-        except FileNotFoundError:
-            there = None
-        if there is not None and os.path.samestat(state, there):
-            return True
-        handle, self.handle = self.handle, -1
-        os.close(handle)
-        return False
-
-    def _unsafe(self) -> DiskError:
-        return DiskError(
-            f"{str(self.path)!r} is not a private folder of this user",
-            why="keys would lie there where others reach them",
-            fix="remove it, or name another folder with --state",
-            reason="unsafe-state",
-        )
-
-    def _in_use(self) -> UsageError:
+    def in_use(self) -> UsageError:
         return UsageError(
             f"another push of {self.course.release} to zone {self.course.zone} is under way here",
             fix="let it finish, and run this again",
             reason="in-use",
         )
-
-    def close(self) -> None:
-        for name in ("handle", "_above"):
-            handle = getattr(self, name)
-            setattr(self, name, -1)
-            if handle >= 0:
-                os.close(handle)
-
-    def destroy(self) -> None:
-        """Remove all of it: keys first, so that no end in between leaves one that opens.
-
-        Raises OSError.
-        """
-        self.clear(os.listdir(self.handle))  # noqa: PTH208 (a handle is no path)
-        os.rmdir(self.course.name, dir_fd=self._above)
-        os.fsync(self._above)
-
-    def clear(self, names: Iterable[str]) -> None:
-        """The header last. Raises OSError."""
-        for name in sorted(names, key=lambda name: name == HEADER):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self.handle)
-        os.fsync(self.handle)
-
-    def read(self, name: str, most: int) -> bytes:
-        """Raises OSError, VerificationFailed (no regular file, too large)."""
-        return read_descriptor(open_below(self.handle, name), most=most, what=f"file {name!r}")
 
 
 def open_keys(folder: Folder, chunks: int, signer: Signer, own: OwnKey | None) -> KeptKeys:
@@ -268,6 +176,16 @@ class KeptKeys:
             return True
         self.forget([place])
         return False
+
+    def of(self, places: Sequence[int], digests: Sequence[bytes]) -> tuple[bytes, ...] | None:
+        """The keys of these chunks; None where that of one is not kept."""
+        found = [self._entries.get(place) for place in places]
+        keys = tuple(
+            entry.key
+            for entry, digest in zip(found, digests, strict=True)
+            if entry is not None and hmac.compare_digest(entry.digest, digest)
+        )
+        return keys if len(keys) == len(found) else None
 
     def _write(self, place: int, entry: Entry) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sovgate.errors import ConfigError, InternalError, KeyServiceError, UsageError
 from sovgate.formats import chunk, part, wrap
@@ -70,24 +70,76 @@ def close(sent: Sent, plan: Plan, recipient: Recipient, context: Context) -> Clo
 
 
 def close_part(
-    sent: Sent, plan: Plan, number: int, recipient: Recipient, context: Context
+    sent: Sent, plan: Plan, number: int, recipient: Recipient, context: Context, *, beside: int = 0
 ) -> Finished:
-    """One part of what was sent, as `close`; of `sent` the chunks of that part count."""
+    """One part of what was sent, as `close`; of `sent` the chunks of that part count. `beside`: how
+    many parts the release has beside those of the plan; they come after them.
+    """
     if sent.zone != context.zone:
         raise InternalError("what was sent to one zone is closed for another")
     ranges = plan.parts()
     units = ranges[number - 1]
-    first = plan.units[units.start].first if units else 0
-    after = plan.units[units.stop - 1].after if units else 0
-    data, named = part.sized_list(sent.digests[first:after])
+    places = plan.places(number)
+    return _finished(
+        sent.digests[places.start : places.stop],
+        sent.keys[places.start : places.stop],
+        _Which(number, len(ranges) + beside, (units.start, len(units)), ()),
+        recipient,
+        context,
+    )
+
+
+def close_reused(
+    reused: Sequence[Reused], number: int, recipient: Recipient, context: Context
+) -> Finished:
+    """The last part, `number` of as many: units that an earlier release's chunks hold, and their
+    old keys, in a table of its own. Raises KeyServiceError.
+    """
+    return _finished(
+        [digest for one in reused for digest in one.digests],
+        [key for one in reused for key in one.keys],
+        _Which(number, number, None, tuple(one.contents for one in reused)),
+        recipient,
+        context,
+    )
+
+
+class Reused(Protocol):
+    """A unit of an earlier release: SHA-256 of its contents in order, its chunks and their keys."""
+
+    @property
+    def contents(self) -> tuple[str, ...]: ...
+
+    @property
+    def digests(self) -> tuple[bytes, ...]: ...
+
+    @property
+    def keys(self) -> tuple[bytes, ...]: ...
+
+
+class _Which(NamedTuple):
+    number: int
+    of: int
+    units: tuple[int, int] | None
+    reused: tuple[tuple[str, ...], ...]
+
+
+def _finished(
+    digests: Sequence[bytes],
+    keys: Sequence[bytes],
+    which: _Which,
+    recipient: Recipient,
+    context: Context,
+) -> Finished:
+    data, named = part.sized_list(digests)
     key = chunk.new_key()
-    ad = part.table_ad(context, number, len(ranges), named.sha256)
-    table = part.seal_table(sent.keys[first:after], key, ad)
+    ad = part.table_ad(context, which.number, which.of, named.sha256)
+    table = part.seal_table(keys, key, ad)
     made = Part(
-        number=number,
-        of=len(ranges),
-        units=(units.start, len(units)),
-        reused=(),
+        number=which.number,
+        of=which.of,
+        units=which.units,
+        reused=which.reused,
         list=named,
         keytable=Sized(sha256=hashlib.sha256(table).hexdigest(), size=len(table)),
         recipient=Wrapped(

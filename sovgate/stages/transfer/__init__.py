@@ -33,7 +33,7 @@ an audit `intent`; then keys, bytes, a private staging folder, location and poli
 that it is open, one rename; * a receipt; an audit `outcome`.
 """
 
-from sovgate.stages.transfer.carry import Written, all_there, carry
+from sovgate.stages.transfer.carry import Written, all_there, carry, which_there
 from sovgate.stages.transfer.fetch import (
     Fetched,
     fetch_documents,
@@ -107,4 +107,5 @@ __all__ = [
     "record_payload",
     "require_pin",
     "require_room",
+    "which_there",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sovgate.errors import StoreError
 from sovgate.formats import chunk
 from sovgate.formats.transfer import chunk_name
 from sovgate.records import Advance, Sized
@@ -59,6 +60,30 @@ def all_there(store: Store, chunks: Sequence[Sized]) -> bool:
         for item in chunks:
             workers.submit(partial(one, item))
     return all(found)
+
+
+def which_there(store: Store, chunks: Sequence[Sized], *, read: bool = True) -> tuple[bool, ...]:
+    """Of each chunk whether the store has it whole, as `all_there`; another under its name is none.
+    `read` off: its size there is believed, for a dry run.
+    """
+    found = [False] * len(chunks)
+
+    def one(place: int, item: Sized) -> None:
+        name = chunk_name(item.sha256)
+        if not read:
+            stat = store.stat(name)
+            found[place] = stat is not None and stat.size == item.size
+            return
+        try:
+            found[place] = is_there(store, name, item)
+        except StoreError as error:
+            if error.reason != "damaged-object":
+                raise
+
+    with Workers(AT_ONCE) as workers:
+        for place, item in enumerate(chunks):
+            workers.submit(partial(one, place, item))
+    return tuple(found)
 
 
 def carry(

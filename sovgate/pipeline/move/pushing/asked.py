@@ -18,6 +18,7 @@ from sovgate.pipeline.decide.judge import (
     transfer_questions,
 )
 from sovgate.pipeline.drafted import Drafts
+from sovgate.pipeline.move.results import Taken
 from sovgate.pipeline.project import Project
 from sovgate.records import Release
 
@@ -122,8 +123,11 @@ class Admitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
-    """What is in the store, and the word that it is there by: policy's last. `resumed` chunks were
-    there before.
+    """What is in the store, and the word that it is there by: policy's last.
+
+    resumed  chunks that an earlier run of this push had sent
+    reused   what of earlier releases is used again
+    packs    chunks of small files that were to be sent, and their bytes
     """
 
     admitted: Admitted
@@ -131,6 +135,8 @@ class Delivered:
     already: bool
     written: transfer.Written
     resumed: int = 0
+    reused: tuple[Taken, ...] = ()
+    packs: tuple[int, int] = (0, 0)
 
 
 def ask(

@@ -47,6 +47,11 @@ def default_state() -> Path | None:
     return Path(home) / ".local" / "state" / "sovgate" if home.startswith("/") else None
 
 
+def state_folder(named: Path | None) -> Path | None:
+    """Where pushes keep what they keep; None: nowhere."""
+    return named or default_state()
+
+
 class Keeping:
     """The keys of one push, while it lasts, and how many of its chunks are in the store.
 
@@ -56,6 +61,7 @@ class Keeping:
 
     def __init__(self, asked: Asked, named: Path | None) -> None:
         self._asked, self._named = asked, named
+        self._reused: str | None = None
         self._folder: Folder | None = None
         self._keys: KeptKeys | None = None
         self._plan: Plan | None = None
@@ -67,11 +73,11 @@ class Keeping:
         #: Bytes of each chunk that this run sent; and how many an earlier one had.
         self.sizes: list[int] = []
         self.skipped = 0
-        self._base = named or default_state()
+        self._base = state_folder(named)
         if self._base is None:
             self._why = "this user has no home"
-        elif (inside := _inside(self._base, asked)) is not None:
-            self._refuse(inside)
+        elif (error := inside(self._base, asked)) is not None:
+            self._refuse(error)
             self._base = None
 
     def _refuse(self, error: SovgateError) -> None:
@@ -91,19 +97,21 @@ class Keeping:
             zone=asked.to.name,
             key_id=asked.recipient.key_id,
             store=asked.store.uri,
+            reused=self._reused,
         )
 
     @contextlib.contextmanager
-    def sending(self, signer: Signer, plan: Plan) -> Iterator[Bound]:
+    def sending(self, signer: Signer, plan: Plan, reused: str | None = None) -> Iterator[Bound]:
         """What takes the chunks of `plan`. Where a file turns out not to be what was signed, the
-        keys of its chunks are destroyed before it is said.
+        keys of its chunks are destroyed before it is said. `reused` tells what is not in the plan
+        since it is taken from earlier releases.
 
         Raises what sending raises; of a folder that was named DiskError, UsageError,
         KeyServiceError.
         """
         from sovgate.stages.encrypt import Bound
 
-        self._plan, self._signer = plan, signer
+        self._plan, self._signer, self._reused = plan, signer, reused
         self._open(plan, signer)
         zone = self._asked.to.name
         bound = Bound(zone=zone, put=self._put)
@@ -142,7 +150,8 @@ class Keeping:
         return found
 
     def close_part(self, finished: Finished, looked: Mapping[str, Blocks]) -> None:
-        """Keep a part that is whole: no secret of it, and no reason to read its files again.
+        """Keep a part that is whole: no secret of it, and no reason to read its files again. Where
+        the zone's chunks are used again its keys stay until the ledger has them.
 
         Where that cannot be written its keys stay. Raises KeyServiceError.
         """
@@ -161,10 +170,16 @@ class Keeping:
 
     def _forget_closed(self, places: Sequence[int]) -> None:
         """Where a disk takes no write, not even over what is there, they go with all else at the
-        end: of a closed part they serve nothing any more."""
+        end: of a closed part they serve nothing any more, but for a ledger that is to have them."""
         with contextlib.suppress(DiskError):
-            if self._keys is not None:
+            if self._keys is not None and not self._asked.to.reuse:
                 self._keys.forget(places)
+
+    def keys_of(self, number: int, digests: Sequence[bytes]) -> Sequence[bytes] | None:
+        """The keys of a part that an earlier run closed; None where not all were kept."""
+        if self._keys is None or self._plan is None:
+            return None
+        return self._keys.of(self._plan.places(number), digests)
 
     def _note_closed(self, digests: Sequence[bytes]) -> None:
         self._closed.update(digests)
@@ -179,7 +194,7 @@ class Keeping:
         try:
             folder.open()
             self._folder = folder
-            own = _own(self._asked.opened, self._asked.zone.name)
+            own = own_key(self._asked.opened, self._asked.zone.name)
             self._keys = open_keys(folder, plan.chunks, signer, own)
         except OSError as error:
             self._refuse(disk_error(error, f"keep keys in {str(self._base)!r}"))
@@ -294,7 +309,7 @@ def _reason(error: BaseException) -> str | None:
     return getattr(error, "reason", None)
 
 
-def _own(opened: Project, zone: str) -> OwnKey | None:
+def own_key(opened: Project, zone: str) -> OwnKey | None:
     """The sender's own encryption key, if it can open what it wraps. Raises as `recipient` does."""
     from sovgate.stages.encrypt.kept import OwnKey
 
@@ -312,7 +327,7 @@ def _spoilt(plan: Plan, error: VerificationFailed) -> list[int]:
     return [place for unit in units for place in range(unit.first, unit.after)]
 
 
-def _inside(base: Path, asked: Asked) -> UsageError | None:
+def inside(base: Path, asked: Asked) -> UsageError | None:
     """Why keys may not be kept there: whoever gets the model or the project would get them too."""
     project, real = asked.opened.base, Path(os.path.realpath(base))
     tree, root = work_tree(project), asked.outgoing.root
