@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from sovgate.errors import (
     StoreError,
     VerificationFailed,
 )
+from sovgate.formats import ociimage
+from sovgate.records import Sized
 from sovgate.stores._api import Held, Store
 from sovgate.stores.oci.login import Account, read_credentials
 from sovgate.stores.registry import open_store
@@ -135,6 +138,155 @@ def test_a_registry_that_checks_no_digest_is_refused(registry: Registry) -> None
 
     registry.rules.append(blind)
     refused(store(registry).probe, StoreError, "unchecked-digests")
+
+
+@pytest.mark.parametrize("part", ["/uploads/", "/manifests/sha256:", "/manifests/churn-V"])
+def test_a_registry_that_keeps_it_under_another_digest_is_told(
+    registry: Registry, part: str
+) -> None:
+    """It may change what it is given: what names the digest would be true of nothing there."""
+    other = {"Docker-Content-Digest": f"sha256:{'0' * 64}"}
+    registry.rules.append(rule("PUT", part, Said(status=201, headers=other)))
+    error = refused(lambda: release(registry), StoreError, "wrong-bytes")
+    assert "0000" in str(error.why)
+    registry.rules.clear()
+    assert list(store(registry).list("releases/")) == []
+    release(registry)
+    assert store(registry).get(RECORD, most=100) == b"the record"
+
+
+def test_a_registry_that_kept_a_chunk_elsewhere_takes_no_release_of_it(registry: Registry) -> None:
+    """It said 201 and the right digest, and kept other bytes: nothing that names the chunk is."""
+    digest = f"sha256:{hashlib.sha256(CHUNK).hexdigest()}"
+
+    def elsewhere(heard: Heard) -> Said | None:
+        if heard.method == "PUT" and digest.removeprefix("sha256:") in heard.target:
+            return Said(status=201, headers={"Docker-Content-Digest": digest})
+        return None
+
+    registry.rules.append(elsewhere)
+    error = refused(lambda: release(registry), StoreError, "missing-object")
+    assert "MANIFEST_BLOB_UNKNOWN" in str(error.why)
+    registry.rules.clear()
+    assert list(store(registry).list("releases/")) == []
+    release(registry)
+    assert store(registry).get(NAME, most=100) == CHUNK
+
+
+def release(registry: Registry, chunks: int = 1) -> None:
+    """A chunk, as often as it is wanted, and a record."""
+    opened = store(registry)
+    put(opened, NAME, CHUNK)
+    held = Held(chunks=[Sized.of(CHUNK)] * chunks, beside={"sequences/churn/1.json": b"a claim"})
+    opened.put_release(RECORD, b"the record", held)
+
+
+def test_children_are_there_before_what_names_them(registry: Registry) -> None:
+    release(registry, chunks=900)
+    writes = [heard.target for heard in registry.heard if heard.method == "PUT"]
+    kinds = [
+        "blob" if "/uploads/" in one else "tag" if "/manifests/churn-V" in one else "manifest"
+        for one in writes
+    ]
+    assert kinds == ["blob"] * kinds.count("blob") + ["manifest"] * 5 + ["tag"]
+    tagged = registry.repos["churn"].tags["churn-V1.0.0"]
+    assert tagged in writes[-2]  # the index, and before it what it names
+    assert registry.repos["churn"].manifests[tagged][0] == ociimage.INDEX
+
+
+@pytest.mark.parametrize("part", ["/uploads/", "/manifests/sha256:"])
+def test_what_needs_no_order_is_written_at_once(registry: Registry, part: str) -> None:
+    """Each of the two waits in the registry until the other is there, too."""
+    put(store(registry), NAME, CHUNK)
+    both, waited = threading.Barrier(2), []
+
+    def meet(heard: Heard) -> Said | None:
+        if heard.method == "PUT" and part in heard.target and len(waited) < both.parties:
+            waited.append(heard)
+            registry._lock.release()
+            try:
+                both.wait(20)
+            finally:
+                registry._lock.acquire()
+        return None
+
+    registry.rules.append(meet)
+    held = Held(chunks=[Sized.of(CHUNK)])
+    store(registry).put_release(RECORD, b"the record", held)
+    assert len(waited) == 2
+
+
+# -- the region in a host
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("444455556666.dkr.ecr.eu-central-1.amazonaws.com", "aws:eu-central-1"),
+        ("444455556666.dkr.ecr-fips.us-east-1.amazonaws.com", "aws:us-east-1"),
+        ("444455556666.dkr-ecr.eu-central-1.on.aws", "aws:eu-central-1"),
+        ("vpce-1a2b.dkr.ecr.eu-central-1.vpce.amazonaws.com", "aws:eu-central-1"),
+        ("444455556666.dkr.ecr.eusc-de-east-1.amazonaws.eu", "aws-eusc:eusc-de-east-1"),
+        ("444455556666.dkr.ecr.cn-north-1.amazonaws.com.cn", "aws-cn:cn-north-1"),
+        ("444455556666.dkr.ecr.us-gov-west-1.amazonaws.com", "aws-us-gov:us-gov-west-1"),
+        ("europe-west3-docker.pkg.dev", "gcp:europe-west3"),
+    ],
+)
+def test_a_host_that_names_the_zones_region_is_taken_and_another_is_12(
+    host: str, region: str
+) -> None:
+    text = f"oci://{host}/models/churn"
+    assert open_store(text, Path(), region).location() is None  # and still only declared
+    open_store(text, Path())  # nobody says where it should be
+    other = "aws:eu-west-1" if region != "aws:eu-west-1" else "aws:us-east-1"
+    for elsewhere in (other, "azure:germanywestcentral", "declared:dc1"):
+        for written in (text, text.replace(host, host.upper()), text.replace(host, f"{host}:443")):
+            error = refused(
+                lambda written=written, elsewhere=elsewhere: open_store(written, Path(), elsewhere),
+                ResidencyMismatch,
+                "store-elsewhere",
+            )
+            assert region in error.what
+            assert error.exit_code == 12
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("europe-docker.pkg.dev", "several regions at once"),
+        ("us-docker.pkg.dev", "several regions at once"),
+        ("eu.gcr.io", "several regions at once"),
+        ("gcr.io", "several regions at once"),
+        ("europe-west99-docker.pkg.dev", "that the catalogue does not know"),
+        ("444455556666.dkr.ecr.eu-nowhere-1.amazonaws.com", "that the catalogue does not know"),
+        # A region of another partition than the host's own.
+        ("444455556666.dkr.ecr.eu-central-1.amazonaws.eu", "that the catalogue does not know"),
+        ("444455556666.dkr.ecr.eu-central-1.amazonaws.com.cn", "that the catalogue does not know"),
+    ],
+)
+def test_a_host_of_no_one_region_is_12(host: str, words: str) -> None:
+    for region in ("gcp:europe-west3", "aws:eu-central-1"):
+        error = refused(
+            lambda region=region: open_store(f"oci://{host}/churn", Path(), region),
+            ResidencyMismatch,
+            "store-elsewhere",
+        )
+        assert words in error.what
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "kyceu.azurecr.io",
+        "ghcr.io",
+        "registry.example.eu",
+        "444455556666.dkr.ecr.us-east-1.example.eu",
+        "dkr.ecr.us-east-1.amazonaws.com",
+        "us-east1-docker.pkg.dev.example.eu",
+    ],
+)
+def test_a_host_that_names_no_region_is_what_the_zone_declares(host: str) -> None:
+    assert open_store(f"oci://{host}/churn", Path(), "aws:eu-central-1").location() is None
 
 
 def test_a_wrong_digest_is_not_taken(registry: Registry) -> None:

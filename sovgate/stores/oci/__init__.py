@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,9 +23,12 @@ from sovgate.stores.oci.reference import Reference, read_uri
 from sovgate.stores.oci.referrers import Referrers
 from sovgate.stores.oci.repository import Repository, too_large
 from sovgate.uri import Uri
+from sovgate.work import Workers
 
 #: Nothing that is written whole is larger.
 MAX_WHOLE = 64 * 1024 * 1024
+#: Requests under way at once, of those whose order does not matter.
+_AT_ONCE = 8
 
 
 def store(uri: Uri, base: Path, region: str | None = None) -> OciStore:
@@ -250,7 +254,8 @@ class OciStore:
             )
 
     def put_release(self, name: str, data: bytes, held: Held) -> None:
-        """The index that holds all of it gets its tag last. Raises AlreadyExists, StoreError."""
+        """Blobs go first, then the manifests that hold them, several at once, then the index. It
+        gets its tag last. Raises AlreadyExists, StoreError."""
         where = place(name)
         if where.kind is not Kind.RELEASE:
             raise StoreError(f"{name} is no release's name", reason="wrong-bytes")
@@ -259,17 +264,18 @@ class OciStore:
         record = Sized.of(data)
         beside = {each: Sized.of(text) for each, text in held.beside.items()}
         config = ociimage.Carried(name=name, beside=beside).emit()
-        for text in (data, config, ociimage.NO_CONFIG, *held.beside.values()):
-            self._add_once(text, name)
+        with Workers(_AT_ONCE) as workers:
+            for text in {data, config, ociimage.NO_CONFIG, *held.beside.values()}:
+                workers.submit(partial(self._add_once, text, name))
         objects = [blob for blob in (*beside.values(), *held.objects) if blob != record]
         layers = [(ociimage.OBJECT_LAYER, blob) for blob in dict.fromkeys((record, *objects))]
         manifests = [
             *_cut(ociimage.RELEASE, layers, config=Sized.of(config)),
             *_cut(ociimage.CHUNKS, [(ociimage.CHUNK_LAYER, blob) for blob in held.chunks]),
         ]
-        for manifest in manifests:
-            reference = ociimage.digest(Sized.of(manifest).sha256)
-            self.repository.put_manifest(reference, manifest, ociimage.MANIFEST, what=name)
+        with Workers(_AT_ONCE) as workers:
+            for manifest in manifests:
+                workers.submit(partial(self._add_manifest, manifest, name))
         index = ociimage.index([Sized.of(manifest) for manifest in manifests])
         # Some registries take nothing about an index that they do not have.
         subject = Sized.of(index)
@@ -277,6 +283,10 @@ class OciStore:
         self.repository.put_manifest(reference, index, ociimage.INDEX, what=name)
         self._referrers.attach(held.evidence, subject)
         self._point(where, index, ociimage.INDEX)
+
+    def _add_manifest(self, data: bytes, name: str) -> None:
+        reference = ociimage.digest(Sized.of(data).sha256)
+        self.repository.put_manifest(reference, data, ociimage.MANIFEST, what=name)
 
     def within(self, name: str) -> OciStore:
         """This store, where what a release carries along is found too: in a copy of it alone there

@@ -170,6 +170,11 @@ class Connection:
             reason = "wrong-bytes"
             why = f"{said}: the bytes are not those of the digest that they were announced with"
             fix = "run it again; the source changed while it was read"
+        elif code in ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"):
+            reason = "missing-object"
+            why = f"{said}: it no longer has, or never kept, a part that it had taken"
+            fix = "run it again; if the error stays, have the registry keep blobs that no manifest "
+            fix += "names yet for longer than a push takes"
         else:
             reason, why = "no-answer", said
             fix = "run it again; if the error stays, ask the registry's operator"

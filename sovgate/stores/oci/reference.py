@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from sovgate.errors import ConfigError
 from sovgate.regions import DECLARED, Region, lookup
 from sovgate.stores.oci.connection import Connection
+from sovgate.stores.oci.hosts import refuse_elsewhere
 from sovgate.stores.oci.login import Account, Login
 from sovgate.stores.oci.names import is_repository
 from sovgate.transport.client import Client, origin
@@ -44,7 +45,8 @@ class Reference:
 
 
 def read_uri(uri: Uri, base: Path, region: str | None) -> Reference:
-    """Raises ConfigError, reasons "bad-uri", "bad-endpoint"."""
+    """Raises ConfigError, reasons "bad-uri", "bad-endpoint"; ResidencyMismatch, "store-elsewhere",
+    where the host itself names another region than the zone's."""
     rest, mark, query = uri.rest.partition("?")
     options = _options(query) if mark else {}
     host, _, repository = rest.partition("/")
@@ -60,6 +62,8 @@ def read_uri(uri: Uri, base: Path, region: str | None) -> Reference:
     if found is None or not found[1]:
         _refuse(f"{host[:300]!r} is not a host")
     url = origin(f"{'http' if is_loopback(found[1]) else 'https'}://{host}", what="store")
+    if region is not None:
+        refuse_elsewhere(found[1], region)
     auth = options.get("auth")
     return Reference(
         url=url,

@@ -7,12 +7,14 @@ gives for that (`sha256-<hex>`). Touches one repository.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from sovgate.errors import AlreadyExists, Malformed, StoreError
 from sovgate.formats import ociimage
 from sovgate.records import Sized
 from sovgate.stores.oci.names import Place
 from sovgate.stores.oci.repository import Repository
+from sovgate.work import Workers
 
 #: First part of a name -> artifact type.
 TYPES = {
@@ -23,6 +25,7 @@ TYPES = {
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 #: Tries to bring a row into a list that others write too.
 _TRIES = 8
+_AT_ONCE = 8
 
 
 class Referrers:
@@ -85,14 +88,20 @@ class Referrers:
 
     def _write(self, manifests: Sequence[bytes], kind: str, subject: Sized) -> None:
         """Write manifests about `subject`, and list those that the registry does not list."""
-        unlisted = []
-        for data in manifests:
-            made = Sized.of(data)
+        made = {Sized.of(data): data for data in manifests}
+        listed: set[Sized] = set()
+
+        def write(blob: Sized) -> None:
             done = self._repository.put_manifest(
-                ociimage.digest(made.sha256), data, ociimage.MANIFEST, what=f"a {kind}"
+                ociimage.digest(blob.sha256), made[blob], ociimage.MANIFEST, what=f"a {kind}"
             )
-            if done is None or "oci-subject" not in done.headers:
-                unlisted.append(made)
+            if done is not None and "oci-subject" in done.headers:
+                listed.add(blob)
+
+        with Workers(_AT_ONCE) as workers:
+            for blob in made:
+                workers.submit(partial(write, blob))
+        unlisted = [blob for blob in made if blob not in listed]
         if unlisted:
             self._list(unlisted, kind, subject)
 

@@ -108,6 +108,7 @@ class Repository:
                 raise
             return
         if done.status == 201:
+            self._require_digest(done, sha256, what)
             return
         # An earlier try may have ended the upload unheard, or somebody on the way sent it twice:
         # what has the digest is what was sent.
@@ -159,7 +160,19 @@ class Repository:
             return done if there == data and done.retried else None
         if done.status != 201:
             self._at.refused(done, doing)
+        self._require_digest(done, Sized.of(data).sha256, what)
         return done
+
+    def _require_digest(self, done: Answer, sha256: str, what: str) -> None:
+        """What a registry says that it took must be what it was given, if it says it."""
+        told = done.headers.get("docker-content-digest")
+        if told is not None and told != ociimage.digest(sha256):
+            raise StoreError(
+                f"{what} did not arrive in {self.uri} as it was sent",
+                why=f"the registry keeps it as {told[:100]!r}, and it is {ociimage.digest(sha256)}",
+                fix="run it again; if the error stays, use a registry that changes nothing",
+                reason="wrong-bytes",
+            )
 
     # -- lists
 
