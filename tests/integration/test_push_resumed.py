@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import random
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -522,20 +523,30 @@ def test_a_disk_that_fills_up_stops_no_push(
     opens(work)
 
 
-def test_doctor_says_what_is_kept_and_how_to_remove_it(work: Crossing) -> None:
-    def told() -> list[dict[str, str]]:
-        checks = work.json("doctor", "--offline")["checks"]
+def test_what_is_kept_is_found_and_given_up_by_the_commands(work: Crossing, tmp_path: Path) -> None:
+    state = tmp_path / "volume" / "pushes of ours"
+
+    def told(*more: object) -> list[dict[str, str]]:
+        checks = work.json("doctor", "--offline", *more)["checks"]
         return [check for check in checks if check["name"] == "kept keys"]
 
-    assert told() == []
+    assert told() == told("--state", state) == []
     with pytest.raises(KeyboardInterrupt):
-        run(work, Stop(6))
-    (check,) = told()
-    assert check["status"] == "warn"
-    assert "a push keeps its keys in" in check["detail"]
-    shutil.rmtree(str(check["fix"]).rpartition("rm -r -- ")[2])
+        run(work, Stop(6), state=state)
     assert told() == []
-    assert run(work).written.resumed == 0
+    (check,) = told("--state", state)
+    assert check["status"] == "warn"
+    assert "the push of churn/1.0.0 from home to eu keeps its keys in" in check["detail"]
+    there = len(chunks(work))
+    (kept,) = work.json("keys", "kept", "--state", state)["kept"]
+    assert (kept["release"], kept["from"], kept["to"]) == ("churn/1.0.0", "home", "eu")
+    assert there <= kept["chunks"] <= CHUNKS
+    assert (kept["manifest"], kept["in-use"], kept["parts"]) == (work.manifest, False, 0)
+    words = shlex.split(str(check["fix"]).rpartition("give it up: sovgate ")[2])
+    assert words == ["keys", "kept", "churn/1.0.0", "--state", str(state), "--remove"]
+    assert work.json(*words)["removed"] == [kept["folder"]]
+    assert told("--state", state) == []
+    assert run(work, state=state).written.resumed == 0
 
 
 # -- what is said

@@ -14,6 +14,7 @@ from sovgate.cli._base import (
     option,
     output_options,
     project_option,
+    state_option,
     zone_option,
 )
 from sovgate.cli._emit import Report
@@ -32,10 +33,13 @@ sovgate doctor --zone eu --format json     # its secret keys and its store too""
 )
 @zone_option(help="The zone where this runs. Its secret keys are tried and its store is probed.")
 @option("--offline", is_flag=True, cls=Option, help="Leave out what needs the network.")
+@state_option
 @transport_options
 @project_option
 @output_options
-def command(zone: str | None, offline: bool, project: Path | None, format_: str) -> Report:
+def command(
+    zone: str | None, offline: bool, state: Path | None, project: Path | None, format_: str
+) -> Report:
     """Say what is missing for a run, and how to get it.
 
     Exits 3 if something is missing. Warnings do not block. It asks only hosts that the
@@ -45,7 +49,12 @@ def command(zone: str | None, offline: bool, project: Path | None, format_: str)
     from sovgate.pipeline.look.doctor import doctor
 
     checks = doctor(
-        project, zone=zone, offline=offline, variables=os.environ, known=frozenset(_known())
+        project,
+        zone=zone,
+        offline=offline,
+        variables=os.environ,
+        known=frozenset(_known()),
+        state=state,
     )
     count = {status: sum(c.status == status for c in checks) for status in (OK, WARN, MISSING)}
     rows: list[tuple[str, str]] = []

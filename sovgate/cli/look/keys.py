@@ -1,4 +1,4 @@
-"""`sovgate keys generate|show`."""
+"""`sovgate keys generate` and `sovgate keys show`; `kept` is beside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sovgate.cli._emit import Report
 from sovgate.cli._group import Group
 from sovgate.cli._keyfile import KeyFile
 from sovgate.cli._transport import transport_options
+from sovgate.cli.look._kept import command as _kept
 
 _KINDS = ("sign", "encrypt")
 _ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096")
@@ -24,7 +25,7 @@ sovgate keys generate sign -o keys/us.pem
 sovgate keys show file:keys/us.pem""",
 )
 def command() -> None:
-    """Make key files, and show public keys."""
+    """Make key files, show public keys, and list what pushes keep."""
 
 
 @_base.command(
@@ -125,3 +126,4 @@ def _show(uri: str, output: Path | None, format_: str) -> Report:
 
 command.add_command(_generate)
 command.add_command(_show)
+command.add_command(_kept)

@@ -28,6 +28,7 @@ from sovgate.pipeline.look.doctor_zones import (
 
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
+    from sovgate.formats.resume import Course
     from sovgate.pipeline.project import Project
 
 #: Scheme of a key or store -> (module that it needs, extra that brings it).
@@ -50,6 +51,8 @@ BASE = {
 }
 #: Seconds that a file may be younger than now.
 SKEW = 300
+#: Pushes that ended early, of which so many are named.
+_MOST_KEPT = 20
 
 
 def doctor(
@@ -59,14 +62,15 @@ def doctor(
     offline: bool,
     variables: Mapping[str, str],
     known: frozenset[str],
+    state: Path | None = None,
 ) -> tuple[Check, ...]:
     """All checks, in the order in which a run would meet them. Raises nothing for what it finds.
 
     `variables` is the environment, of which names alone are told; `known` are the SOVGATE_ names
-    that something reads.
+    that something reads; `state` is where pushes keep keys, if not in the default folder.
     """
     found = Diagnosis(zone, offline)
-    _machine(found)
+    _machine(found, state)
     _environment(found, variables, known)
     path: list[Path] = []
 
@@ -93,7 +97,7 @@ def doctor(
     return tuple(found.checks)
 
 
-def _machine(found: Diagnosis) -> None:
+def _machine(found: Diagnosis, state: Path | None) -> None:
     from sovgate import __version__
     from sovgate.pipeline.decide.judge import clock
 
@@ -110,30 +114,43 @@ def _machine(found: Diagnosis) -> None:
         )
     found.run("clock", lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(clock())))
     with found.going_on("kept keys"):
-        _kept(found)
+        _kept(found, state)
 
 
-def _kept(found: Diagnosis) -> None:
-    """Pushes that ended early, in the default folder: keys of theirs lie there until they go on;
-    and ledgers of what was sent, which a project asked for."""
-    from sovgate.formats.ledger import PREFIX
+def _kept(found: Diagnosis, state: Path | None) -> None:
+    """Pushes that ended early: keys of theirs lie there until they go on."""
     from sovgate.pipeline.move.pushing.resuming import default_state
+    from sovgate.pipeline.move.pushing.waiting import kept
 
-    folder = default_state()
-    there = [] if folder is None or not folder.is_dir() else sorted(folder.iterdir())
-    kept = [path for path in there if not path.name.startswith(PREFIX)]
-    if kept:
-        one = len(kept) == 1
-        said = "a push keeps its" if one else f"{len(kept)} pushes keep their"
-        which = [folder] if kept == there else kept
-        gone = " ".join(shlex.quote(str(path)) for path in which)
+    if state is None and default_state() is None:
+        return
+    there = kept(state=state)
+    where = "" if state is None else f" --state {shlex.quote(str(state))}"
+    for one in there.found[:_MOST_KEPT]:
+        told = "a push" if one.course is None else _told(one.course)
+        detail = f"{told} keeps its keys in {str(there.state)!r}"
+        if one.busy:
+            found.say("kept keys", OK, f"{detail}, and is under way")
+            continue
+        days = there.age(one).days
+        which = "" if one.course is None else f" {one.course.release}"
         found.say(
             "kept keys",
             WARN,
-            f"{said} keys in {str(folder)!r}, since the release is not written yet",
-            f"run it again, and it goes on; or give it up: rm -r -- {gone}",
+            f"{detail}, since its release is not written yet"
+            + (f"; nothing touched it for {days} day{'s' * (days != 1)}" if days else ""),
+            "run it again, and it goes on; or give it up: "
+            f"sovgate keys kept{which}{where} --remove",
         )
-    ledgers = len(there) - len(kept)
+    _ledgers(found, there.state)
+
+
+def _ledgers(found: Diagnosis, folder: Path) -> None:
+    """Ledgers of what was sent, which a project asked for, lie beside kept keys."""
+    from sovgate.formats.ledger import PREFIX
+
+    there = [] if not folder.is_dir() else list(folder.iterdir())
+    ledgers = sum(path.name.startswith(PREFIX) for path in there)
     if ledgers:
         said = "a ledger" if ledgers == 1 else f"{ledgers} ledgers"
         found.say(
@@ -142,6 +159,11 @@ def _kept(found: Diagnosis) -> None:
             f"{said} in {str(folder)!r}: who has it and this zone's `encrypt` key can "
             "read what was sent from here",
         )
+
+
+def _told(course: Course) -> str:
+    """Nobody vouches for what a header says, so no more of it is shown than a line takes."""
+    return f"the push of {course.release[:160]} from {course.source} to {course.zone}"
 
 
 def _importable(name: str) -> bool:
