@@ -25,7 +25,7 @@ sovgate keys generate sign -o keys/us.pem
 sovgate keys show file:keys/us.pem""",
 )
 def command() -> None:
-    """Make key files, show public keys, and list what pushes keep."""
+    """Make key files, and show public keys."""
 
 
 @_base.command(
