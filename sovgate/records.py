@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from sovgate.errors import SovgateError, UsageError
 
@@ -155,6 +155,13 @@ class Progress(Protocol):
     def __call__(self, count: int, /) -> None: ...
 
     def expect(self, total: int) -> None: ...
+
+
+@runtime_checkable
+class ByZone(Progress, Protocol):
+    """What a Progress may be able to do besides: show how far each of several zones is."""
+
+    def of_zone(self, zone: str) -> Progress: ...
 
 
 class Limit(Protocol):

@@ -78,11 +78,13 @@ class Log:
         self.trusted = with_more(trusted, own)
 
     def begin(self) -> Run:
-        """A new run, which remembers the heads of other runs. Writes nothing yet.
+        """A new run: it remembers heads of others. Writes nothing. Raises StoreError, DiskError."""
+        return self.begin_several(1)[0]
 
-        Raises StoreError, DiskError.
-        """
-        return Run(self, secrets.token_hex(16), self._heads())
+    def begin_several(self, count: int) -> tuple[Run, ...]:
+        """As `begin`, of runs side by side: they remember the same heads, and not each other."""
+        heads = self._heads()
+        return tuple(Run(self, secrets.token_hex(16), heads) for _ in range(count))
 
     def _heads(self) -> tuple[Head, ...]:
         """Heads of at most MAX_SEEN other runs that verify; of more, a random choice.

@@ -7,7 +7,7 @@ import contextvars
 import hashlib
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -161,11 +161,23 @@ def keep(run: Run, data: bytes, sha256: str) -> None:
     put_document(run.store, object_name(sha256), data)
 
 
+def everything(_error: Exception) -> bool:
+    return True
+
+
 @contextlib.contextmanager
-def announced(run: Run, about: About, refs: Iterable[tuple[str, str]]) -> Iterator[str]:
+def announced(
+    run: Run,
+    about: About,
+    refs: Iterable[tuple[str, str]],
+    *,
+    mine: Callable[[Exception], bool] = everything,
+    patience: float = PATIENCE,
+) -> Iterator[str]:
     """Write the intent, and hand out its head; write down how the run ended if it fails, by a
     defect too, or if a signal ends it. What ended it is what the user hears. Where policy said no
-    at the end, its decision is kept as `refuse` keeps the first one.
+    at the end, its decision is kept as `refuse` keeps the first one. `mine`: whether a denial is
+    one of this run, and not of another beside it; `patience`: seconds, for its last entry.
 
     If even that cannot be written, the log shows an intent without an outcome, as after a kill.
     """
@@ -174,19 +186,19 @@ def announced(run: Run, about: About, refs: Iterable[tuple[str, str]]) -> Iterat
     except Exception as error:
         with contextlib.suppress(Exception):
             # A defect may lie anywhere, after the outcome as well.
-            told = run.head is not None if isinstance(error, SovgateError) else run.is_open()
-            if told:  # else nothing was announced, or all is said
-                _note_end(run, about, error)
+            told = run.head is not None or not isinstance(error, SovgateError)
+            if told and run.is_open():  # else nothing was announced, or all is said
+                _note_end(run, about, error, mine(error))
         raise
     except KeyboardInterrupt as told:
-        _last_words(run, about, exit_of(told))
+        _last_words(run, about, exit_of(told), patience)
         raise
 
 
-def _note_end(run: Run, about: About, error: Exception) -> None:
+def _note_end(run: Run, about: About, error: Exception, mine: bool) -> None:
     refs: tuple[tuple[str, str], ...] = ()
-    denied = isinstance(error, PolicyDenied)
-    if isinstance(error, SovgateError) and error.signed:
+    denied = mine and isinstance(error, PolicyDenied)
+    if mine and isinstance(error, SovgateError) and error.signed:
         denied = True  # also where a rule gave no answer
         with contextlib.suppress(SovgateError):  # the entry matters more
             refs = keep_decisions(run, error)
@@ -195,7 +207,7 @@ def _note_end(run: Run, about: About, error: Exception) -> None:
         error.data = {**error.data, "audit-head": head}
 
 
-def _last_words(run: Run, about: About, code: int) -> None:
+def _last_words(run: Run, about: About, code: int, patience: float) -> None:
     """The outcome of a run that a signal ended, if the store takes it soon.
 
     In a thread: a store that does not answer can then be left behind, and a second signal ends the
@@ -212,4 +224,4 @@ def _last_words(run: Run, about: About, code: int) -> None:
     inside = contextvars.copy_context()  # that of --heads
     with contextlib.suppress(KeyboardInterrupt):  # told a second time
         threading.Thread(target=inside.run, args=(write,), daemon=True).start()
-        notices.wait_for(done, PATIENCE)
+        notices.wait_for(done, patience)

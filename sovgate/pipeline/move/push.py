@@ -1,53 +1,50 @@
-"""push: the rules of `sovgate.stages.transfer`, followed on the source's side.
+"""push: the rules of `sovgate.stages.transfer`, followed on the source's side up to the first byte.
 
-Opens the project's keys and stores, asks policy, writes the audit log. A chain of frozen values:
-asked, judged, delivered, each made from the one before.
+Opens the project's keys and stores, asks policy. A chain of frozen values for each zone: outgoing,
+asked, admitted, delivered, each made from the one before; `pushing/deliver.py` has the last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import disk_error
-from sovgate.git.ignored import keep_state_out
 from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.admission import admit_unsigned
-from sovgate.pipeline.decide.judge import confirm
 from sovgate.pipeline.drafted import drafts_beside
-from sovgate.pipeline.move.movement import (
-    LOOK,
-    Timer,
-    announced,
-    check_call,
-    note,
-    place,
-    refuse,
-)
+from sovgate.pipeline.move.movement import LOOK, Timer, check_call
 from sovgate.pipeline.move.pushing import outgoing as outgoings
-from sovgate.pipeline.move.pushing.asked import Admitted, Asked, Delivered, ask, other_key
-from sovgate.pipeline.move.pushing.bring import bring
-from sovgate.pipeline.move.pushing.resuming import Keeping, keeping
-from sovgate.pipeline.move.pushing.reusing import NOTHING, find, packs, require_key
-from sovgate.pipeline.move.results import Moved, Pushed, Size, Written
+from sovgate.pipeline.move.pushing.asked import (
+    Admitted,
+    Asked,
+    Call,
+    ask,
+    require_distinct,
+    require_pin,
+)
+from sovgate.pipeline.move.pushing.deliver import deliver
+from sovgate.pipeline.move.pushing.refusals import Refusals
+from sovgate.pipeline.move.pushing.resuming import keeping
+from sovgate.pipeline.move.pushing.reusing import NOTHING, Reuse, find, require_key
+from sovgate.pipeline.move.pushing.told import planned
+from sovgate.pipeline.move.results import Pushed
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Options, Release
-from sovgate.stages import audit
 
 if TYPE_CHECKING:
-    from sovgate.formats.part import Closed
-    from sovgate.keys._api import Signer
+    from sovgate.pipeline.move.pushing.outgoing import Outgoing
     from sovgate.stages import transfer
+    from sovgate.stages.attest import Folders
+    from sovgate.stages.trust import Trusted
 
 
-@reads_model
-@in_time
 def push(
     source: Path,
     *,
@@ -57,286 +54,151 @@ def push(
     signature: Path | None = None,
     options: Options = DEFAULTS,
 ) -> Pushed:
-    """Push a model, or what `encrypt --release` made of it, from `zone` to the store of zone `to`.
+    """`push_each` to one zone."""
+    (done,) = push_each(
+        source, release=release, zone=zone, to=(to,), signature=signature, options=options
+    )
+    return done
+
+
+@reads_model
+@in_time
+def push_each(
+    source: Path,
+    *,
+    release: Release,
+    zone: str,
+    to: Sequence[str],
+    signature: Path | None = None,
+    options: Options = DEFAULTS,
+) -> tuple[Pushed, ...]:
+    """Push a model, or what `encrypt --release` made of it, from `zone` to the store of each zone
+    of `to`. Each byte of a model is read and hashed once, and encrypted for each zone.
+
+    While one zone refuses nothing is sent to any. Records are written in the order of `to`: what a
+    zone has it keeps, whatever comes later.
 
     Raises UsageError, ConfigError, VerificationFailed, ResidencyMismatch, PolicyDenied,
     KeyServiceError, StoreError, DiskError, EngineError. Run it again after any of them: a release
     that is there stays, and nothing half is visible.
     """
+    call = Call(refusals=Refusals(to), timer=Timer(options.deadline), options=options)
     opened = open_project(options.project)
-    timer = Timer(options.deadline)
-    check_call(opened, release, zone, to)
+    for one in to:
+        check_call(opened, release, zone, one)
     refuse_misused(opened.config)
     trusted = opened.trusted(zone)
-    require_zone_key(opened, trusted, zone, ("transfer", *LOGGED), within=zone == to)
+    require_zone_key(opened, trusted, zone, ("transfer", *LOGGED), within=zone in to)
     beside = evidence_of(source, options, opened)
-    with timer.step("verify"):
-        if outgoings.is_sealed(beside, to, signature):
-            outgoing = outgoings.from_copy(source, to, release, trusted, home=zone)
+    with call.timer.step("verify"):
+        if any(outgoings.is_sealed(beside, one, signature) for one in to):
+            copies = {
+                one: partial(outgoings.from_copy, source, one, release, trusted, home=zone)
+                for one in to
+            }
+            outgoing = call.refusals.ask(copies)
+            outgoings.require_one_model(outgoing)
         else:
             admit_unsigned(beside, opened, signature)
-            outgoing = outgoings.from_model(
-                beside,
-                trusted,
-                signature=signature,
-                encrypts=not (options.dry_run or _verifies_first(opened, zone, to, options)),
-                options=options,
+            verifies = options.dry_run or _verifies_first(opened, zone, to, options)
+            model = outgoings.from_model(
+                beside, trusted, signature=signature, encrypts=not verifies, options=options
             )
+            outgoing = dict.fromkeys(to, model)
+    for model in outgoing.values():
+        require_pin(release, model.manifest.digest)
+    questions = {
+        one: partial(_ask, opened, release, zone, one, trusted, its)
+        for one, its in outgoing.items()
+    }
+    asked = call.refusals.ask(questions)
+    require_distinct(asked.values())
+    asked = _looked_into(asked, beside, call)
+    with keeping(asked, call.refusals, options) as kept:
+        admitted = _admit(asked, call)
+        if options.dry_run:
+            return _plan(admitted, call)
+        return deliver(admitted, kept, beside.folder, call)
+
+
+def _ask(
+    opened: Project,
+    release: Release,
+    zone: str,
+    to: str,
+    trusted: tuple[Trusted, ...],
+    outgoing: Outgoing,
+) -> Asked:
     asked = ask(opened, release, zone, to, trusted, outgoing)
     require_key(asked)
-    if outgoing.root is not None:
-        with timer.step(LOOK):
-            seen = contents.look_into(outgoing.root, outgoing.manifest, opened)
-        drafts = drafts_beside(beside, outgoing.manifest.digest, options)
-        asked = replace(asked, seen=seen, drafts=drafts)
-    with keeping(asked, options) as kept:
-        admitted = _admit(asked, timer, options)
-        if options.dry_run:
-            if admitted.judged.denial is not None:
-                raise admitted.judged.denial
-            return _planned(admitted, timer, options.state)
-        return _run(admitted, timer, beside.folder, kept, options)
+    return asked
 
 
-def _verifies_first(opened: Project, zone: str, to: str, options: Options) -> bool:
+def _verifies_first(opened: Project, zone: str, to: Sequence[str], options: Options) -> bool:
     """Whether not even bytes that turn out to be others than those signed may leave, encrypted.
 
     Of a copy that `encrypt` made each chunk is compared before it is sent in any case.
     """
-    wanted = opened.zone(zone).verify_first or opened.zone(to).verify_first
-    return options.verify_first or wanted
+    return options.verify_first or any(opened.zone(one).verify_first for one in (zone, *to))
 
 
-def _admit(asked: Asked, timer: Timer, options: Options) -> Admitted:
-    """Where the store lies, that it is create-only, and what policy says. Before the first byte."""
-    from sovgate.stages import transfer
-
-    with timer.step("ask where the store lies"):
-        located = asked.locate()
-        transfer.require_room(asked.store, asked.release, asked.outgoing.manifest)
-        if not options.dry_run:
-            asked.store.probe()
-            home = asked.opened.audit_store(asked.zone.name)
-            if home.uri != asked.store.uri:
-                home.probe()
-    with timer.step("decide"):
-        judged = asked.judge(located, sign=not options.dry_run)
-    return Admitted(asked=asked, located=located, judged=judged)
+def _looked_into(asked: dict[str, Asked], beside: Folders, call: Call) -> dict[str, Asked]:
+    """The same once somebody looked into the model's files, for all zones."""
+    first = next(iter(asked.values()))
+    manifest, root = first.outgoing.manifest, first.outgoing.root
+    if root is None:
+        return asked
+    with call.timer.step(LOOK):
+        seen = contents.look_into(root, manifest, first.opened)
+    drafts = drafts_beside(beside, manifest.digest, call.options)
+    return {to: replace(one, seen=seen, drafts=drafts) for to, one in asked.items()}
 
 
-def _planned(admitted: Admitted, timer: Timer, state: Path | None) -> Pushed:
-    """What a push would do. Reads only."""
-    from sovgate.formats.chunk import OVERHEAD
-    from sovgate.formats.part import DIGEST_SIZE
-    from sovgate.stages import transfer
+def _admit(asked: Mapping[str, Asked], call: Call) -> dict[str, Admitted]:
+    """Where each store lies, that it is create-only, and what policy says. Before the first byte.
 
-    asked, outgoing = admitted.asked, admitted.asked.outgoing
-    with timer.step("look at the store"):
-        found = transfer.existing(
-            asked.store, asked.wanted(admitted.judged), asked.trusted, read=False
-        )
-        reuse = NOTHING if found else find(asked, state, dry_run=True).found
-    plan = reuse.plan(outgoing.manifest)
-    parts = len(plan.parts() if outgoing.copy is None else outgoing.copy.sealed.parts)
-    parts += bool(reuse.units)
-    documents = [outgoing.manifest.canonical(), outgoing.signature]
-    documents += [item.data for item in outgoing.documents]
-    named = plan.chunks + reuse.read.chunks
-    crossed = plan.size + plan.chunks * OVERHEAD + named * 2 * DIGEST_SIZE + parts * OVERHEAD
-    return _pushed(
-        admitted,
-        timer,
-        size=(0, 0)
-        if found
-        else (plan.chunks + 2 * parts + len(documents), crossed + sum(map(len, documents))),
-        written=Written(
-            already=found is not None,
-            sequence=found.transfer.sequence if found else None,
-            later=outgoings.later(outgoing, found),
-            reused=reuse.taken,
-            packs=packs(plan) if found is None else (0, 0),
-        ),
-        there=found,
-    )
-
-
-def _run(
-    admitted: Admitted, timer: Timer, evidence: Path, kept: Keeping, options: Options
-) -> Pushed:
-    """From the audit intent to the outcome."""
-    asked, judged = admitted.asked, admitted.judged
-    options.expect(asked.outgoing.total)
-    signer = asked.opened.signer(asked.zone.name)
-    if asked.zone.store is None:  # its log is kept in the project's folder
-        _keep_state_out(asked.opened.base)
-    log = audit.Log(asked.opened.audit_store(asked.zone.name), signer, trusted=asked.trusted)
-    run = log.begin()
-    refuse(judged, run, asked.about, judged.refs)
-    with announced(run, asked.about, judged.refs) as head:
-        done = _deliver(admitted, timer, signer, head, kept, options)
-        judged = done.admitted.judged
-        if asked.outgoing.root is not None:
-            _keep_evidence(evidence, done)
-        end = note(
-            run,
-            "outcome",
-            asked.about,
-            exit_code=0,
-            refs=(*judged.refs, ("transfer", done.record.sha256)),
-        )
-    there = done.record if done.already else None
-    return _pushed(
-        done.admitted,
-        timer,
-        size=(done.written.objects, done.written.bytes),
-        written=Written(
-            already=done.already,
-            sequence=done.record.transfer.sequence,
-            record=done.record.sha256,
-            audit_head=end,
-            later=outgoings.later(asked.outgoing, there),
-            resumed=done.resumed,
-            reused=done.reused,
-            packs=done.packs,
-        ),
-        there=there,
-    )
-
-
-def _keep_state_out(base: Path) -> None:
-    try:
-        keep_state_out(base)
-    except OSError as error:
-        raise disk_error(error, "make the folder .sovgate") from error
-
-
-def _deliver(
-    admitted: Admitted,
-    timer: Timer,
-    signer: Signer,
-    head: str,
-    kept: Keeping,
-    options: Options,
-) -> Delivered:
-    """The chunks, policy's last word, and only then key tables and the record (RULES 44)."""
-    from sovgate.stages import transfer
-
-    asked = admitted.asked
-    with timer.step("look at the store"):
-        found = transfer.existing(asked.store, asked.wanted(admitted.judged), asked.trusted)
-    if found is not None:
-        kept.done()
-        return Delivered(admitted=admitted, record=found, already=True, written=transfer.Written())
-    with timer.step("look at the store"):
-        reusing = find(asked, options.state, dry_run=False)
-    with timer.step("encrypt and send"):
-        brought = bring(asked, signer, kept, reusing.found, options.advance)
-    made: list[Closed] = []
-
-    def closed() -> Closed:
-        made.append(brought.closed())
-        return made[-1]
-
-    draft = transfer.Draft(
-        release=asked.release,
-        manifest=asked.outgoing.manifest.canonical(),
-        signature=asked.outgoing.signature,
-        source=place(asked.zone),
-        evidence=asked.outgoing.documents,
-        policy=admitted.judged.policy,
-        project=asked.opened.digest,
-        audit_head=head,
-    )
-    last: list[Admitted] = []
-
-    def recheck() -> transfer.Final:
-        again, moment = _confirmed(admitted)
-        last.append(again)
-        return transfer.Final(
-            destination=place(again.asked.to, again.located),
-            decisions=again.judged.documents,
-            decision=again.judged.decision,
-            created=moment,
-        )
-
-    with timer.step("write the record"):
-        done = transfer.publish(
-            asked.store, draft, recheck, closed, signer=signer, trusted=asked.trusted
-        )
-        timer.keep()
-        reusing.remember(done.record, made[-1].parts, brought.carried)
-        kept.done()
-    return Delivered(
-        admitted=last[-1],
-        record=done.record,
-        already=done.already,
-        written=brought.written + done.written,
-        resumed=brought.written.skipped,
-        reused=reusing.found.taken,
-        packs=(0, 0) if asked.outgoing.copy else packs(reusing.found.plan(asked.outgoing.manifest)),
-    )
-
-
-def _confirmed(admitted: Admitted) -> tuple[Admitted, datetime]:
-    """Location, key and policy again, now that all bytes are known, and before a key table is.
-
-    Raises what a denial is; KeyServiceError, "wrong-key".
+    A denial is in what is returned.
     """
-    asked = admitted.asked
+    ask, dry_run = call.refusals.ask, call.options.dry_run
+    with call.timer.step("ask where the store lies"):
+        located = ask({to: partial(_located, one, dry_run) for to, one in asked.items()})
+        first = next(iter(asked.values()))
+        if not dry_run:
+            home = first.opened.audit_store(first.zone.name)
+            if home.uri not in {one.store.uri for one in asked.values()}:
+                home.probe()
+    with call.timer.step("decide"):
+        judged = ask(
+            {to: partial(asked[to].judge, there, sign=not dry_run) for to, there in located.items()}
+        )
+    return {
+        to: Admitted(asked=asked[to], located=located[to], judged=one) for to, one in judged.items()
+    }
+
+
+def _located(asked: Asked, dry_run: bool) -> transfer.Located:
+    from sovgate.stages import transfer
+
     located = asked.locate()
-    now = asked.opened.recipient(asked.to.name).key_id
-    if now != asked.recipient.key_id:
-        raise other_key(asked.recipient.key_id, now, asked.to.name)
-    again, moment = confirm(
-        admitted.judged,
-        located,
-        lambda: asked.judge(located, sign=True),
-        anew=asked.seen is not None,
-    )
-    return Admitted(asked=asked, located=located, judged=again), moment
+    transfer.require_room(asked.store, asked.release, asked.outgoing.manifest)
+    if not dry_run:
+        asked.store.probe()
+    return located
 
 
-def _keep_evidence(folder: Path, done: Delivered) -> None:
-    """Decisions and the record also go to the evidence beside the model."""
-    from sovgate.stages import attest
+def _plan(admitted: Mapping[str, Admitted], call: Call) -> tuple[Pushed, ...]:
+    """What a push would do. Reads only."""
+    refusals, timer = call.refusals, call.timer
+    refusals.ask({to: one.require for to, one in admitted.items()})
+    refusals.require_none()
+    with timer.step("look at the store"):
+        state = call.options.state
+        found = refusals.ask({to: partial(_found, one, state) for to, one in admitted.items()})
+    refusals.require_none()
+    return tuple(planned(one, *found[to], timer) for to, one in admitted.items())
 
-    for item in done.admitted.judged.documents:
-        attest.add(folder, item.role, item.data)
-    attest.add(folder, "transfer", done.record.data)
 
-
-def _pushed(
-    admitted: Admitted,
-    timer: Timer,
-    *,
-    size: tuple[int, int],
-    written: Written,
-    there: transfer.Record | None,
-) -> Pushed:
-    """`size`: objects and bytes that crossed, or would; `there`: the release that was there."""
-    asked, manifest = admitted.asked, admitted.asked.outgoing.manifest
-    return Pushed(
-        moved=Moved(
-            release=asked.release,
-            manifest=manifest.digest,
-            source=place(asked.zone),
-            destination=place(asked.to, admitted.located),
-            store=asked.store.uri,
-            run_by=asked.to.place.run_by,
-        ),
-        size=Size(
-            files=len(manifest.resources),
-            bytes=manifest.total,
-            objects=size[0],
-            crossed=size[1],
-        ),
-        written=written,
-        dry_run=written.record is None,
-        recipient=(asked.recipient.key_id, asked.recipient.algorithm),
-        evidence=outgoings.refs(
-            asked.outgoing.documents if there is None else there.transfer.evidence
-        ),
-        left_behind=asked.outgoing.left_behind,
-        decisions=admitted.judged.lines,
-        steps=tuple(timer.steps),
-    )
+def _found(admitted: Admitted, state: Path | None) -> tuple[transfer.Record | None, Reuse]:
+    """The release, where it is there already; else what of earlier ones would be used again."""
+    there = admitted.existing(read=False)
+    return there, NOTHING if there else find(admitted.asked, state, dry_run=True).found

@@ -5,10 +5,12 @@ Each is made from the one before. Opens the project's keys and stores, and asks 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sovgate.errors import KeyServiceError, UsageError
+from sovgate.errors import ConfigError, KeyServiceError, UsageError
 from sovgate.formats.auditentry import About
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import (
@@ -20,15 +22,26 @@ from sovgate.pipeline.decide.judge import (
 from sovgate.pipeline.drafted import Drafts
 from sovgate.pipeline.move.results import Taken
 from sovgate.pipeline.project import Project
-from sovgate.records import Release
+from sovgate.records import Options, Release
 
 if TYPE_CHECKING:
     from sovgate.config import ZoneConfig
     from sovgate.keys._api import Recipient
+    from sovgate.pipeline.move.movement import Timer
     from sovgate.pipeline.move.pushing.outgoing import Outgoing
+    from sovgate.pipeline.move.pushing.refusals import Refusals
     from sovgate.stages import transfer
     from sovgate.stages.trust import Trusted
     from sovgate.stores._api import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A push as it was called, whatever zone: who refused, how long it took, what it was told."""
+
+    refusals: Refusals
+    timer: Timer
+    options: Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +133,18 @@ class Admitted:
     located: transfer.Located
     judged: Judged
 
+    def require(self) -> None:
+        """Raises what a denial is."""
+        if (denial := self.judged.denial) is not None:
+            raise denial
+
+    def existing(self, *, read: bool = True) -> transfer.Record | None:
+        """The release that is in the store already. Raises as `transfer.existing`."""
+        from sovgate.stages import transfer
+
+        asked = self.asked
+        return transfer.existing(asked.store, asked.wanted(self.judged), asked.trusted, read=read)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
@@ -138,6 +163,52 @@ class Delivered:
     reused: tuple[Taken, ...] = ()
     packs: tuple[int, int] = (0, 0)
 
+    @classmethod
+    def before(cls, admitted: Admitted, there: transfer.Record) -> Delivered:
+        """It was there, the same and whole."""
+        from sovgate.stages import transfer
+
+        return cls(admitted=admitted, record=there, already=True, written=transfer.Written())
+
+
+def require_pin(release: Release, manifest: str) -> None:
+    """Raises UsageError, reason "wrong-pin"."""
+    if release.pin not in (None, manifest):
+        raise UsageError(
+            f"the model is not the one that {release} is pinned to",
+            why=f"its manifest is sha256:{manifest}",
+            fix="remove the pin, or name the model that it belongs to",
+            reason="wrong-pin",
+        )
+
+
+def require_distinct(asked: Collection[Asked]) -> None:
+    """Zones share no key and no chunk (RULES 8), nor a place for the record: each would find that
+    of the other there. Raises ConfigError, reasons "shared-zone-key", "shared-store"."""
+    from sovgate.stages.encrypt import ZoneKey, require_apart
+
+    require_apart([ZoneKey(zone=one.to.name, recipient=one.recipient) for one in asked])
+    found: dict[tuple[str, str], Asked] = {}
+    for one in asked:
+        other = found.setdefault(_place_of(one), one)
+        if other is not one:
+            dotted = f"zones.{one.to.name}.store"
+            raise ConfigError(
+                f"zones {other.to.name} and {one.to.name} have the same store, {one.store.uri}",
+                why="a release has one record in a store, and it is for one zone",
+                fix=f"name another bucket or folder in {dotted}; a prefix of its own will do",
+                where=one.opened.config.where(dotted),
+                reason="shared-store",
+            )
+
+
+def _place_of(asked: Asked) -> tuple[str, str]:
+    """What a store is known by. Behind S3's own names there may be one bucket a region."""
+    uri = asked.store.uri
+    if uri.startswith("file://"):
+        return os.path.realpath(uri.removeprefix("file://")), ""
+    return uri, asked.to.region if uri.startswith("s3://") and "?endpoint=" not in uri else ""
+
 
 def ask(
     opened: Project,
@@ -147,15 +218,7 @@ def ask(
     trusted: tuple[Trusted, ...],
     outgoing: Outgoing,
 ) -> Asked:
-    """Before anybody looked into the files. Raises UsageError ("wrong-pin"), KeyServiceError
-    ("wrong-key")."""
-    if release.pin is not None and release.pin != outgoing.manifest.digest:
-        raise UsageError(
-            f"the model is not the one that {release} is pinned to",
-            why=f"its manifest is sha256:{outgoing.manifest.digest}",
-            fix="remove the pin, or name the model that it belongs to",
-            reason="wrong-pin",
-        )
+    """Before anybody looked into the files. Raises ConfigError, KeyServiceError ("wrong-key")."""
     recipient = opened.recipient(to)
     if outgoing.copy is not None and outgoing.copy.sealed.key_id != recipient.key_id:
         raise other_key(outgoing.copy.sealed.key_id, recipient.key_id, to)

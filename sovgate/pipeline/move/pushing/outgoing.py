@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from sovgate.stages import attest
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
+    from sovgate.formats.plan import Plan
     from sovgate.formats.transfer import EvidenceRef
     from sovgate.stages.attest import RawEvidence
     from sovgate.stages.transfer import Document, Record
@@ -49,11 +50,18 @@ class Outgoing:
     copy: Copy | None = None
 
     @property
-    def total(self) -> int:
-        """Plaintext bytes that go by: of a model each file is read, of a copy each chunk is."""
+    def plan(self) -> Plan:
         from sovgate.formats.plan import Plan
 
-        return self.manifest.total if self.copy is None else Plan.of(self.manifest).size
+        return Plan.of(self.manifest)
+
+
+def total(outgoing: Sequence[Outgoing]) -> int:
+    """Plaintext bytes that go by: of a model each file is read, for all zones; of each zone's copy
+    each chunk is."""
+    if outgoing[0].copy is None:
+        return outgoing[0].manifest.total
+    return sum(one.plan.size for one in outgoing)
 
 
 def refs(items: Iterable[Document | EvidenceRef]) -> tuple[tuple[str, str], ...]:
@@ -182,6 +190,22 @@ def from_copy(
         left_behind=left_behind,
         copy=copy,
     )
+
+
+def require_one_model(copies: Mapping[str, Outgoing]) -> None:
+    """The copies of several zones are of one model: they become one release.
+
+    Raises VerificationFailed, reason "wrong-manifest".
+    """
+    (first, one), *others = copies.items()
+    for zone, other in others:
+        if other.manifest.digest != one.manifest.digest:
+            raise VerificationFailed(
+                f"the encrypted copies for zones {first} and {zone} are of two models",
+                why=f"their manifests are {one.manifest.digest} and {other.manifest.digest}",
+                fix=f"encrypt the model for both at once: --to {first} --to {zone}",
+                reason="wrong-manifest",
+            )
 
 
 def _require_told_digests(bundle: bytes, trusted: Sequence[Trusted]) -> None:

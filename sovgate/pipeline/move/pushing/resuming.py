@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sovgate.formats.resume import Course
     from sovgate.keys._api import Signer
     from sovgate.pipeline.move.pushing.asked import Asked
+    from sovgate.pipeline.move.pushing.refusals import Refusals
     from sovgate.pipeline.project import Project
     from sovgate.stages.encrypt import Bound
     from sovgate.stages.encrypt.closed import Closed
@@ -59,8 +60,9 @@ class Keeping:
     is said to start anew. One that was named has to do.
     """
 
-    def __init__(self, asked: Asked, named: Path | None) -> None:
-        self._asked, self._named = asked, named
+    def __init__(self, asked: Asked, named: Path | None, refusals: Refusals) -> None:
+        self._asked, self._named, self._refusals = asked, named, refusals
+        self.zone = asked.to.name
         self._reused: str | None = None
         self._folder: Folder | None = None
         self._keys: KeptKeys | None = None
@@ -70,6 +72,7 @@ class Keeping:
         self._closed: set[bytes] = set()
         self._lock = threading.Lock()
         self._why: str | None = None
+        self._done = False
         #: Bytes of each chunk that this run sent; and how many an earlier one had.
         self.sizes: list[int] = []
         self.skipped = 0
@@ -100,32 +103,29 @@ class Keeping:
             reused=self._reused,
         )
 
-    @contextlib.contextmanager
-    def sending(self, signer: Signer, plan: Plan, reused: str | None = None) -> Iterator[Bound]:
-        """What takes the chunks of `plan`. Where a file turns out not to be what was signed, the
-        keys of its chunks are destroyed before it is said. `reused` tells what is not in the plan
-        since it is taken from earlier releases.
-
-        Raises what sending raises; of a folder that was named DiskError, UsageError,
-        KeyServiceError.
-        """
+    def bound(self, signer: Signer, plan: Plan, reused: str | None = None) -> Bound:
+        """What takes the chunks of `plan`. `reused` tells what is not in it since it is taken from
+        earlier releases. Raises, of a folder that was named, DiskError, UsageError,
+        KeyServiceError."""
         from sovgate.stages.encrypt import Bound
 
         self._plan, self._signer, self._reused = plan, signer, reused
         self._open(plan, signer)
-        zone = self._asked.to.name
-        bound = Bound(zone=zone, put=self._put)
-        if self._keys is not None:
-            bound = Bound(zone=zone, put=self._put, keys=self._keys)
-        try:
-            yield bound
-        except VerificationFailed as error:
-            if self._keys is not None:
-                self._keys.forget(_spoilt(plan, error))
-            raise
+        if self._keys is None:
+            return Bound(zone=self.zone, put=self._put)
+        return Bound(zone=self.zone, put=self._put, keys=self._keys)
+
+    def forget(self, error: VerificationFailed) -> None:
+        """Destroy the keys of what turned out not to be what was signed. Raises DiskError."""
+        if self._keys is not None and self._plan is not None:
+            self._keys.forget(_spoilt(self._plan, error))
 
     def closed(self, number: int) -> Closed | None:
         """A part that an earlier run closed, if all its chunks are in the store."""
+        with self._refusals.by(self.zone):
+            return self._read_closed(number)
+
+    def _read_closed(self, number: int) -> Closed | None:
         from sovgate.formats.chunk import OVERHEAD
         from sovgate.stages import transfer
         from sovgate.stages.encrypt.closed import read_closed, remove_closed
@@ -202,6 +202,10 @@ class Keeping:
             self._refuse(error)
 
     def _put(self, sha256: str, data: memoryview) -> None:
+        with self._refusals.by(self.zone):
+            self._bring(sha256, data)
+
+    def _bring(self, sha256: str, data: memoryview) -> None:
         """RULES 14: a chunk that an earlier run made is passed over by the store's own SHA-256, or
         read again there."""
         from sovgate.formats.transfer import chunk_name
@@ -222,7 +226,7 @@ class Keeping:
 
     def done(self) -> None:
         """The record is in the store: nothing is to be gone on with."""
-        self._there.clear()
+        self._done = True
         self.destroy()
 
     def destroy(self) -> None:
@@ -244,9 +248,11 @@ class Keeping:
 
     def tell(self, error: SovgateError | KeyboardInterrupt, *, gone: bool = False) -> None:
         """Add to an error what of this push is in the store, and what a further run does."""
-        words = self._words(gone)
+        words = None if self._done else self._words(gone)
         if words is None:
             return
+        if self._refusals.several:
+            words = f"zone {self.zone}: {words}"
         if isinstance(error, SovgateError):
             error.details = (*error.details, words)
         else:
@@ -285,24 +291,53 @@ class Keeping:
 
 
 @contextlib.contextmanager
-def keeping(asked: Asked, options: Options) -> Iterator[Keeping]:
-    """For the time of a push: after a denial, or where the destination has another key by now, the
-    keys are destroyed; any other end says what stays.
+def keeping(
+    asked: Mapping[str, Asked], refusals: Refusals, options: Options
+) -> Iterator[dict[str, Keeping]]:
+    """For the time of a push: after a denial of a zone, or where it has another key by now, the
+    keys of its chunks are destroyed; any other end says what stays.
 
     Raises UsageError, reason "state-inside", and what happens within.
     """
-    one = Keeping(asked, options.state)
+    kept = {zone: Keeping(one, options.state, refusals) for zone, one in asked.items()}
     try:
-        yield one
+        yield kept
     except (SovgateError, KeyboardInterrupt) as error:
-        # Engines and stores that are away answer another time.
-        gone = isinstance(error, PolicyDenied | ResidencyMismatch) or _reason(error) == "wrong-key"
-        if gone and not options.dry_run:
-            one.destroy()
-        one.tell(error, gone=gone)
+        for zone, one in kept.items():
+            gone = any(map(_denies, refusals.words(zone, error)))
+            if gone and not options.dry_run:
+                one.destroy()
+            one.tell(error, gone=gone)
         raise
     finally:
-        one.close()
+        for one in kept.values():
+            one.close()
+
+
+@contextlib.contextmanager
+def forgetting(kept: Sequence[Keeping]) -> Iterator[None]:
+    """While a model is read: where a file turns out not to be what was signed, the keys of its
+    chunks are destroyed for each zone before it is said.
+
+    Raises what happens within, DiskError.
+    """
+    try:
+        yield
+    except VerificationFailed as error:
+        failed: list[SovgateError] = []
+        for one in kept:
+            try:
+                one.forget(error)
+            except SovgateError as other:
+                failed.append(other)
+        if failed:
+            raise failed[0] from error
+        raise
+
+
+def _denies(error: BaseException) -> bool:
+    """Engines and stores that are away answer another time; this will not."""
+    return isinstance(error, PolicyDenied | ResidencyMismatch) or _reason(error) == "wrong-key"
 
 
 def _reason(error: BaseException) -> str | None:
