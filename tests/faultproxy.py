@@ -31,10 +31,19 @@ class What(enum.Enum):
     REDIRECT = "301 to a bucket of another region"
     EDIT_REPLY = "the answer is changed on the way, as `edit` says"
     BUSY = "503 SlowDown"
+    IGNORE_KEY = "the service passes over the key that it was asked to encrypt under"
     DENY = "403 AccessDenied"
     EXPIRED = "400 ExpiredToken, as S3 says it"
     TWICE = "the service hears it twice, and the second answer comes"
     TRICKLE = "the answer comes in small pieces"
+
+
+_SSE = "x-amz-server-side-encryption"
+#: Headers of a request that the service does not hear of.
+_PASSED_OVER: dict[What | None, set[str]] = {
+    What.IGNORE_CONDITION: {"if-none-match"},
+    What.IGNORE_KEY: {_SSE, f"{_SSE}-aws-kms-key-id", f"{_SSE}-bucket-key-enabled"},
+}
 
 
 @dataclass
@@ -77,6 +86,8 @@ class FaultProxy(ThreadingHTTPServer):
         self.leaks: list[str] = []
         #: Asked about each request that no fault strikes.
         self.chooses: Callable[[str, str], What | None] = lambda _method, _path: None
+        #: Headers that the answer to a request has besides.
+        self.adds: Callable[[str, str, What | None], list[tuple[str, str]]] = lambda *_: []
         self._busy = 0
         self._changed = threading.Condition()
 
@@ -179,9 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         if what is What.FLIP_REQUEST and body:
             middle = len(body) // 2  # in what is sent, where something stands around it
             body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
-        drop = {"expect", "connection"} | (
-            {"if-none-match"} if what is What.IGNORE_CONDITION else set()
-        )
+        drop = {"expect", "connection"} | _PASSED_OVER.get(what, set())
         headers = {k: v for k, v in self.headers.items() if k.lower() not in drop}
         there = http.client.HTTPConnection(self.server.upstream)
         with contextlib.closing(there):
@@ -202,6 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
             data = data[:-1] + bytes([data[-1] ^ 1])
         dropped = {"transfer-encoding", "connection", "content-length", "date", "server"}
         kept = [(k, v) for k, v in reply.getheaders() if k.lower() not in dropped]
+        kept += self.server.adds(self.command, self.path, what)
         length = reply.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
         self._answer(reply.status, kept, data, length or "0", what)
 

@@ -216,3 +216,14 @@ class Keeping(Protocol):
         where it does not. Raises StoreError, reason "access-denied", where nobody may ask.
         """
         ...
+
+
+@runtime_checkable
+class UnderKey(Protocol):
+    """A further power, of a store whose service encrypts under a key that the URI may name."""
+
+    def require_key(self, name: str) -> None:
+        """Of an object that is there: that it lies under that key. Asks nothing where none is
+        named. Raises StoreUnfit, reason "not-under-key"; StoreError.
+        """
+        ...

@@ -90,9 +90,8 @@ class ObjectStore:
         """Whether the service holds these bytes, says its answer. Raises StoreUnfit, as below."""
         raise NotImplementedError
 
-    def require_key(self, key: str) -> None:
-        """Of an object whose writing was not answered: that it lies under the key that was asked
-        for. Raises StoreUnfit, "not-under-key"."""
+    def require_key(self, name: str) -> None:
+        """`UnderKey`: also of an object whose writing was not answered."""
         raise NotImplementedError
 
     def is_taken(self, answer: Answer) -> bool:
@@ -192,7 +191,7 @@ class ObjectStore:
             raise error from None
         if not same:
             raise self._taken(name) from error
-        self.require_key(self.key(name))
+        self.require_key(name)
 
     def _holds(self, name: str, size: int, sha256: str) -> bool:
         """Whether exactly these bytes lie under `name`, by reading them. Raises NotFound."""

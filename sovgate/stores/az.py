@@ -201,10 +201,10 @@ class AzureStore(ObjectStore):
         self._require_scope(answer)
         return answer.headers.get("content-md5") == sent.sum
 
-    def require_key(self, key: str) -> None:
+    def require_key(self, name: str) -> None:
         if self._scope is not None:
-            request = Request(method="HEAD", target=self._target(key))
-            self._require_scope(self.ask(request, f"look at {key} in {self.uri}", "read"))
+            request = Request(method="HEAD", target=self._target(self.key(name)))
+            self._require_scope(self.ask(request, f"look at {name} in {self.uri}", "read", name))
 
     def _require_scope(self, answer: Answer) -> None:
         scope = answer.headers.get("x-ms-encryption-scope")

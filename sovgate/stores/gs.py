@@ -192,10 +192,11 @@ class GoogleStore(ObjectStore):
         told = (str(found.get("size")), found.get(self._summed[0]))
         return told == (str(len(sent.data)), sent.sum)
 
-    def require_key(self, key: str) -> None:
+    def require_key(self, name: str) -> None:
         if self._kms is not None:
-            request = Request(method="GET", target=f"{self._object(key)}?fields=kmsKeyName")
-            answer = self.ask(request, f"look at {key} in {self.uri}", "read")
+            target = f"{self._object(self.key(name))}?fields=kmsKeyName"
+            request = Request(method="GET", target=target)
+            answer = self.ask(request, f"look at {name} in {self.uri}", "read", name)
             self._require_key(json_object(answer.body) or {})
 
     def _require_key(self, told: Mapping[str, Any]) -> None:

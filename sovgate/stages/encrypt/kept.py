@@ -210,6 +210,10 @@ class KeptKeys:
         for place in gone:
             del self._entries[place]
 
+    def forget_chunk(self, digest: bytes) -> None:
+        """The same of the chunk with that SHA-256, which no later run is to make again."""
+        self.forget([at for at, one in list(self._entries.items()) if one.digest == digest])
+
     @property
     def digests(self) -> frozenset[bytes]:
         """Of the chunks whose keys are kept."""

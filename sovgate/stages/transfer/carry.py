@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sovgate.errors import StoreError
+from sovgate.errors import StoreError, StoreUnfit
 from sovgate.formats import chunk
 from sovgate.formats.transfer import chunk_name
 from sovgate.records import Advance, Sized
@@ -63,7 +63,8 @@ def all_there(store: Store, chunks: Sequence[Sized]) -> bool:
 
 
 def which_there(store: Store, chunks: Sequence[Sized], *, read: bool = True) -> tuple[bool, ...]:
-    """Of each chunk whether the store has it whole, as `all_there`; another under its name is none.
+    """Of each chunk whether the store has it whole, as `all_there`; another under its name is none,
+    nor is one that lies under another key than the store's URI names.
     `read` off: its size there is believed, for a dry run.
     """
     found = [False] * len(chunks)
@@ -76,8 +77,8 @@ def which_there(store: Store, chunks: Sequence[Sized], *, read: bool = True) -> 
             return
         try:
             found[place] = is_there(store, name, item)
-        except StoreError as error:
-            if error.reason != "damaged-object":
+        except (StoreError, StoreUnfit) as error:
+            if error.reason not in ("damaged-object", "not-under-key"):
                 raise
 
     with Workers(AT_ONCE) as workers:

@@ -14,6 +14,7 @@ from sovgate.errors import AlreadyExists, NotFound, SovgateError, StoreError, Ve
 from sovgate.formats import chunk
 from sovgate.formats.transfer import chunk_name, object_name
 from sovgate.records import Sized
+from sovgate.stores._api import UnderKey
 
 if TYPE_CHECKING:
     from sovgate.stores._api import Bytes, Store
@@ -52,13 +53,19 @@ def _put(store: Store, name: str, data: Bytes, sized: Sized) -> bool:
 def is_there(store: Store, name: str, sized: Sized) -> bool:
     """Whether an object lies there, and by the store's own SHA-256, or read again, is this one.
 
-    Raises StoreError, reason "damaged-object" where it is another.
+    A chunk must lie under the key that the store's URI names, if it names one: a run that was told
+    that its chunk does not ended there, and the next one must not pass it over. Other objects are
+    shared by releases, and keep the key of the first.
+
+    Raises StoreError, reason "damaged-object" where it is another; StoreUnfit, "not-under-key".
     """
     there = store.stat(name)
     if there is None:
         return False
     if (there.size, there.sha256) != (sized.size, sized.sha256):
         reread(store, name, sized)
+    if name == chunk_name(sized.sha256) and isinstance(store, UnderKey):
+        store.require_key(name)
     return True
 
 

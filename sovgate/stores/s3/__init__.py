@@ -33,7 +33,7 @@ from sovgate.errors import (
     StoreError,
     VerificationFailed,
 )
-from sovgate.stores._api import Bytes, Entry, Location, Stat, check_name
+from sovgate.stores._api import Bytes, Entry, Location, Stat, check_name, prefix_of
 from sovgate.stores.s3 import errors, lock, place, probing
 from sovgate.stores.s3.kms import Encryption, encryption
 from sovgate.stores.s3.reader import Reader, keys_below
@@ -63,7 +63,6 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
     """
     rest, options = endpoints.split_options(uri.rest, _OPTIONS)
     bucket, _, prefix = rest.partition("/")
-    prefix = prefix.removesuffix("/")
     if rest.startswith("arn:") or bucket.endswith(_NO_BUCKET):
         raise ConfigError(
             "the store URI names an access point, not a bucket",
@@ -77,18 +76,13 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
             fix="write s3://BUCKET[/PREFIX]",
             reason="bad-uri",
         )
-    if prefix:
-        try:
-            check_name(prefix)
-        except VerificationFailed as error:
-            raise ConfigError(
-                f"{prefix[:80]!r} cannot be the prefix of a store",
-                fix="use a-z, 0-9, '.', '_' and '-', in parts between '/'",
-                reason="bad-uri",
-            ) from error
     where = aws.endpoint("s3", region, options.get("endpoint"), what="store")
     made = S3Store(
-        bucket, prefix, where, profile=options.get("profile"), account=options.get("account")
+        bucket,
+        prefix_of(prefix),
+        where,
+        profile=options.get("profile"),
+        account=options.get("account"),
     )
     if "kms" in options:
         made.encryption = encryption(options["kms"], where, made.known)
@@ -346,8 +340,13 @@ class S3Store:
             raise (self.taken(name) if taken else error) from error
         if not same:
             raise self.taken(name) from error
-        if self.encryption:  # the answer that would have said it was lost
-            self.encrypted_as_asked(self.call("head_object", Key=self.key(name)))
+        self.require_key(name)  # the answer that would have said it was lost
+
+    def require_key(self, name: str) -> None:
+        if self.encryption:
+            with self.errors("head_object", name):
+                head = self.call("head_object", Key=self.key(name))
+            self.encrypted_as_asked(head)
 
     def holds(self, name: str, size: int, sha256: str) -> bool:
         """Whether exactly these bytes lie under `name`, by reading them. Raises NotFound."""

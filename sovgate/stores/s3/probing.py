@@ -33,9 +33,8 @@ def create_only(store: S3Store) -> None:
             raise _not_create_only(store, "a second PUT with If-None-Match: * did not fail")
         if store.fetch(name, most=_MOST) != first:
             raise _not_create_only(store, "the second PUT failed, and yet replaced the first")
-    elif store.encryption:
-        with store.errors("head_object", name):
-            store.encrypted_as_asked(store.call("head_object", Key=store.key(name)))
+    else:
+        store.require_key(name)
 
 
 def checks_sums(store: S3Store) -> bool:

@@ -18,6 +18,7 @@ from sovgate.errors import (
     PolicyDenied,
     ResidencyMismatch,
     SovgateError,
+    StoreUnfit,
     UsageError,
     VerificationFailed,
     disk_error,
@@ -141,7 +142,11 @@ class Keeping:
             Sized(sha256=digest.hex(), size=plan.length(place) + OVERHEAD)
             for place, digest in zip(places, found.digests, strict=True)
         ]
-        if not transfer.all_there(self._asked.store, chunks):
+        try:
+            whole = transfer.all_there(self._asked.store, chunks)
+        except StoreUnfit:
+            whole = False
+        if not whole:
             remove_closed(folder, number)  # its keys are the destination's: it is made anew
             return None
         self._forget_closed(places)  # where a run ended just when it had closed it
@@ -214,9 +219,14 @@ class Keeping:
         digest, store = bytes.fromhex(sha256), self._asked.store
         sized = Sized(sha256=sha256, size=len(data))
         made = self._keys is not None and digest in self._keys.earlier
-        there = made and transfer.is_there(store, chunk_name(sha256), sized)
-        if not there:
-            transfer.put_chunk(store, sha256, data)
+        try:
+            there = made and transfer.is_there(store, chunk_name(sha256), sized)
+            if not there:
+                transfer.put_chunk(store, sha256, data)
+        except StoreUnfit:
+            if self._keys is not None:  # under its name it stays as it is: the next run makes
+                self._keys.forget_chunk(digest)  # another
+            raise
         with self._lock:
             self._there.add(digest)
             if there:
