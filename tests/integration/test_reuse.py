@@ -6,17 +6,35 @@ many of them.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
+import os
 import random
 import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from sovgate.formats import chunk
+from sovgate import notices
+from sovgate.errors import PolicyDenied, StoreError, VerificationFailed
+from sovgate.formats import chunk, plan
+from sovgate.formats import ledger as form
+from sovgate.formats.ledger import Ledger, Row, Scope, ZoneKey
+from sovgate.formats.resume import Signed
+from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.move.push import push
+from sovgate.pipeline.move.pushing.resuming import own_key
 from sovgate.pipeline.move.results import Pushed
+from sovgate.pipeline.project import open_project
 from sovgate.records import Options, Release
+from sovgate.stages.encrypt import ledger as stage
+from sovgate.stages.encrypt.ledger import open_keys, read_ledger
+from sovgate.stores.file import FileStore
 from tests.crossing import Crossing, make_crossing, tree
 
 SIZE = 4096
@@ -116,3 +134,542 @@ def test_doctor_tells_a_ledger_from_keys_of_a_push_that_ended_early(work: Crossi
     assert "kept keys" not in checks
     assert checks["ledger"]["status"] == "ok"
     assert "can read what was sent from here" in checks["ledger"]["detail"]
+
+
+# -- what is counted, and what is said
+
+
+def test_a_model_of_which_two_percent_changed_sends_two_percent(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is large. Small files lie in packs, which are told apart: one makes its pack new."""
+    shutil.rmtree(work.model)
+    work.model.mkdir()
+    large = {f"l{at:02}_bin": random.Random(at).randbytes(2 * SIZE) for at in range(50)}
+    small = {f"s{at}_json": random.Random(-at - 1).randbytes(SIZE // 4) for at in range(8)}
+    change(work, **large, **small)
+    counted = Counting(monkeypatch)
+    run(work, "1.0.0")
+    assert counted.bytes == 102 * (SIZE + chunk.OVERHEAD)
+    counted.bytes = 0
+    change(work, l07_bin=random.Random(99).randbytes(2 * SIZE))
+    done = run(work, "1.1.0")
+    assert counted.bytes == 2 * (SIZE + chunk.OVERHEAD)
+    assert done.written.packs == (0, 0)
+    assert counted.bytes / (100 * (SIZE + chunk.OVERHEAD)) == 0.02
+    counted.bytes = 0
+    change(work, l08_bin=random.Random(98).randbytes(2 * SIZE), s3_json=b"{}")
+    done = run(work, "1.2.0")
+    packs, size = done.written.packs
+    assert packs == 1
+    assert counted.bytes - size == 2 * (SIZE + chunk.OVERHEAD)
+    opens(work, "1.2.0")
+
+
+class Counting:
+    """Bytes of chunks that reach the store; from the n-th chunk on the network is gone."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bytes, self.left = 0, 10_000
+        real = FileStore.put
+
+        def put(store: FileStore, name: str, data: bytes, *, sha256: str) -> None:
+            if name.startswith("chunks/"):
+                self.left -= 1
+                if self.left < 0:
+                    raise StoreError("the network is gone", reason="network")
+                self.bytes += len(data)
+            real(store, name, data, sha256=sha256)
+
+        monkeypatch.setattr(FileStore, "put", put)
+
+
+def test_a_push_says_what_it_used_again_and_a_dry_run_what_it_would(work: Crossing) -> None:
+    run(work, "1.3.0")
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    size = sum(len(FILES[f"w{at}.bin"]) for at in (0, 2, 3)) + 4
+    reused = [
+        {
+            "release": "churn/1.3.0",
+            "chunks": 12,
+            "bytes": size + 12 * chunk.OVERHEAD,
+            "packs": 1,
+        }
+    ]
+    before = tree(work.base / "eu-store"), ledger(work).read_bytes()
+    planned = work.push("--dry-run", release="churn/1.4.0")
+    assert (tree(work.base / "eu-store"), ledger(work).read_bytes()) == before
+    assert planned["reused"] == reused
+    _, said = work.run(*PUSH, "churn/1.4.0", "--dry-run")
+    assert "12 chunks (36.3 KiB) of release churn/1.3.0" in said
+    code, said = work.run(*PUSH, "churn/1.4.0")
+    assert code == 0
+    assert "12 chunks (36.3 KiB) of release churn/1.3.0" in said
+    assert "pack" not in said
+    change(work, a_json=b"{1}")
+    planned = work.push("--dry-run", release="churn/1.5.0")
+    done = work.push(release="churn/1.5.0")
+    assert [one["chunks"] for one in done["reused"]] == [15]
+    assert done["reused"][0]["release"] == "churn/1.4.0", "which has all of them now"
+    assert done["packs"] == {"objects": 1, "bytes": 5 + chunk.OVERHEAD} == planned["packs"]
+    assert planned["crossed"] <= done["crossed"] < planned["crossed"] + 20_000
+    _, said = work.run(*PUSH, "churn/1.6.0", "--dry-run")
+    assert "16 chunks" in said
+
+
+PUSH = ("push", "model", "--zone", "home", "--to", "eu", "--release")
+
+
+def test_files_that_are_used_again_are_read_and_count_as_read(work: Crossing) -> None:
+    run(work, "1.0.0")
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    bar = Bar()
+    run(work, "1.1.0", progress=bar)
+    assert bar.total == bar.done == sum(map(len, tree(work.model).values()))
+
+
+@dataclass
+class Bar:
+    total: int = 0
+    done: int = 0
+    stop: int = 1 << 60
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        if self.done > self.stop:
+            raise KeyboardInterrupt
+
+    def expect(self, total: int) -> None:
+        self.total = total
+
+
+def test_rule_33_a_file_that_is_used_again_has_to_be_what_was_signed(work: Crossing) -> None:
+    run(work, "1.0.0")
+    before = chunks(work)
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    (work.model / "w3.bin").write_bytes(FILES["w3.bin"][:-1] + b"?")
+    with pytest.raises(VerificationFailed) as error:
+        run(work, "1.1.0")
+    assert error.value.reason == "digest-mismatch"
+    assert "w3.bin" in error.value.what
+    assert chunks(work) == before, "and it is known before anything is sent"
+
+
+# -- who may have it
+
+
+def encrypt_for(work: Crossing, key: str) -> None:
+    """The destination has another key from now on."""
+    for end in (".pem", ".pub.pem"):
+        shutil.copy(work.base / f"keys/{key}{end}", work.base / f"keys/eu-enc{end}")
+
+
+def test_rule_8_after_a_rotation_all_is_encrypted_anew_and_after_a_return_too(
+    work: Crossing,
+) -> None:
+    generate("encrypt", out=work.base / "keys/new.pem", algorithm="ec-p256")
+    encrypt_for_old = {end: (work.base / f"keys/eu-enc{end}").read_bytes() for end in ENDS}
+    run(work, "1.0.0")
+    encrypt_for(work, "new")
+    assert sent(work, "1.1.0") == (CHUNKS, 0)
+    assert sent(work, "1.2.0") == (0, CHUNKS)
+    opens(work, "1.2.0")
+    for end, data in encrypt_for_old.items():
+        (work.base / f"keys/old{end}").write_bytes(data)
+    encrypt_for(work, "old")
+    assert sent(work, "1.3.0") == (CHUNKS, 0)
+    opens(work, "1.3.0")
+
+
+ENDS = (".pem", ".pub.pem")
+
+
+def test_rule_8_so_is_what_two_keys_ever_wrapped(work: Crossing) -> None:
+    """A unit that an authentic ledger calls wrapped for one key more than the zone has today."""
+    run(work, "1.0.0")
+    more = ZoneKey(key_id="55" * 32, algorithm="rsa-oaep-sha256")
+
+    def both(rows: list[Row]) -> list[Row]:
+        return [replace(rows[0], wrapped_for=rows[0].wrapped_for | {more}), *rows[1:]]
+
+    rewrite(work, both)
+    assert sent(work, "1.1.0") == (1, 15), "the first unit is the pack"
+
+
+def test_after_the_senders_own_key_was_replaced_all_is_encrypted_anew(work: Crossing) -> None:
+    run(work, "1.0.0")
+    (work.base / "keys/own.pem").unlink()
+    (work.base / "keys/own.pub.pem").unlink()
+    generate("encrypt", out=work.base / "keys/own.pem", algorithm="ec-p256")
+    with noted() as notes:
+        assert sent(work, "1.1.0") == (CHUNKS, 0)
+    assert any("is not used, and all is sent anew" in note for note in notes)
+    assert sent(work, "1.2.0") == (0, CHUNKS)
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[list[str]]:
+    notes: list[str] = []
+    with notices.listening(notes.append):
+        yield notes
+
+
+def test_a_sender_without_an_encryption_key_hears_that_it_cannot(work: Crossing) -> None:
+    work.edit(", encrypt: keys/own.pem}", "}")
+    for more in ((), ("--dry-run",)):
+        error = work.push(*more, code=3)["error"]
+        assert error["reason"] == "reuse-needs-key"
+        assert "zones.home.keys.encrypt" in error["fix"]
+        assert error["where"]["line"] == 9
+    assert chunks(work) == {}
+
+
+@pytest.mark.parametrize("where", ["project", "model", "nowhere"])
+def test_without_a_place_for_the_ledger_it_is_said(
+    work: Crossing, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if where == "nowhere":
+        monkeypatch.setenv("XDG_STATE_HOME", "")
+        monkeypatch.setenv("HOME", "relative")
+        monkeypatch.setattr("sovgate.host.login_home", lambda: None)
+    else:
+        inside = work.base if where == "project" else work.model
+        monkeypatch.setenv("XDG_STATE_HOME", str(inside))
+    with noted() as notes:
+        assert sent(work, "1.0.0") == (CHUNKS, 0)
+    assert any("nothing is used again, now or later" in note for note in notes)
+    assert not list(work.base.rglob("ledger-*"))
+
+
+def test_what_encrypt_made_is_sent_as_it_is(work: Crossing) -> None:
+    run(work, "1.0.0")
+    work.sbom()
+    words = ("encrypt", "model", "--zone", "home", "--to", "eu", "--release", "churn/1.1.0")
+    code, said = work.run(*words, "-o", "sealed")
+    assert code == 0, said
+    code, said = work.run("push", "sealed", *PUSH[2:], "churn/1.1.0")
+    assert code == 0, said
+    assert "reuse is no help" in said
+    assert len(chunks(work)) == 2 * CHUNKS
+    assert sent(work, "1.2.0") == (0, CHUNKS), "of the release that this zone's ledger has"
+
+
+# -- what is there
+
+
+def chunk_of(work: Crossing, contents: str) -> Path:
+    (row,) = [one for one in rows_of(work) if sha256(FILES[contents]) in one.contents]
+    return work.base / "eu-store/chunks/sha256" / row.digests[-1].hex()
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def rows_of(work: Crossing) -> list[Row]:
+    signed, body = form.parted(ledger(work).read_bytes())
+    return list(Ledger.parse(signed.payload, body).sheet.rows)
+
+
+@pytest.mark.parametrize("how", ["deleted", "damaged", "cut"])
+def test_rule_14_a_unit_whose_chunk_is_not_whole_in_the_store_is_sent_anew(
+    work: Crossing, how: str
+) -> None:
+    run(work, "1.0.0")
+    path = chunk_of(work, "w2.bin")
+    data = path.read_bytes()
+    path.unlink()
+    if how != "deleted":
+        path.write_bytes(data[:-1] + (b"" if how == "cut" else bytes([data[-1] ^ 1])))
+    with noted() as notes:
+        done = run(work, "1.1.0")
+    assert [one.chunks for one in done.written.reused] == [CHUNKS - 4]
+    assert any("a chunk of churn/1.0.0 is missing or damaged in" in note for note in notes)
+    opens(work, "1.1.0")
+    assert sent(work, "1.2.0") == (0, CHUNKS)
+    opens(work, "1.2.0")
+
+
+def test_rule_14_nothing_is_taken_of_a_release_whose_record_is_gone(work: Crossing) -> None:
+    """A sweep may have its chunks on a list: what no record names is garbage."""
+    run(work, "1.0.0")
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    run(work, "1.1.0")
+    (work.base / "eu-store/releases/churn/1.1.0.json").unlink()
+    with noted() as notes:
+        done = run(work, "1.2.0")
+    assert done.written.reused == ()
+    assert any("churn/1.1.0 is not in" in note for note in notes)
+    opens(work, "1.2.0")
+
+
+def test_rule_14_a_sweep_leaves_what_a_later_release_uses_again(work: Crossing) -> None:
+    run(work, "1.0.0")
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    run(work, "1.1.0")
+    assert work.json("audit", "sweep", "--zone", "eu")["unnamed"] == []
+    (work.base / "eu-store/releases/churn/1.0.0.json").unlink()
+    found = work.json("audit", "sweep", "--zone", "eu")["unnamed"]
+    gone = [one["name"] for one in found if one["name"].startswith("chunks/")]
+    assert len(gone) == 4, "those of w1 as it was"
+    for name in gone:
+        (work.base / "eu-store" / name).unlink()
+    (work.base / "eu-store/sequences/churn/000000000001.json").unlink()
+    assert work.run("audit", "sweep", "--zone", "eu")[0] == 0
+
+
+def test_a_log_with_a_release_of_reused_parts_verifies_and_its_files_can_be_pulled_one_by_one(
+    work: Crossing,
+) -> None:
+    run(work, "1.0.0")
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    run(work, "1.1.0")
+    opens(work, "1.1.0")
+    code, said = work.run("audit", "verify")
+    assert code in (0, 14), said
+    for name in ("w1.bin", "w2.bin", "b.json", "twin.json"):
+        words = ("pull", "churn/1.1.0", "--zone", "eu", "--file", name, "-o", f"one-{name}")
+        code, said = work.run(*words)
+        assert code == 0, said
+        assert (work.base / f"one-{name}").read_bytes() == (work.model / name).read_bytes()
+
+
+def test_packs_that_overlap_are_used_where_they_do_not(work: Crossing) -> None:
+    run(work, "1.0.0")
+    change(work, c_json=b"[1]")
+    assert sent(work, "1.1.0") == (1, CHUNKS), "the new small file alone"
+    change(work, a_json=b"{2}")
+    assert sent(work, "1.2.0") == (1, CHUNKS)
+    opens(work, "1.2.0")
+
+
+# -- a ledger that is none
+
+
+def rewrite(work: Crossing, edit: Callable[[list[Row]], list[Row]]) -> None:
+    """The ledger with other units, by whoever has the zone's keys: signed, and its keys kept."""
+    opened = open_project(work.base)
+    scope = Scope(source="home", zone="eu", store=opened.store("eu").uri)
+    signer, own = opened.signer("home"), own_key(opened, "home")
+    found = read_ledger(state(work), scope, signer)
+    assert found is not None
+    assert own is not None
+    keys = open_keys(found, own)
+    sheet = replace(found.sheet, rows=tuple(edit(list(found.sheet.rows))))
+    new = b"n" * 32
+    header, body = form.sealed(sheet, keys, new, own.wrap(new, scope.context()))
+    signed = Signed(payload=header, signature=signer.sign(form.signed_bytes(header)))
+    ledger(work).write_bytes(form.joined(signed, body))
+
+
+def _flipped(_work: Crossing, path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def _by_another_key(work: Crossing, path: Path) -> None:
+    generate("sign", out=work.base / "keys/mallory.pem", algorithm="ec-p256")
+    signer = registry.open_signer("keys/mallory.pem", work.base)
+    signed, body = form.parted(path.read_bytes())
+    again = replace(signed, signature=signer.sign(form.signed_bytes(signed.payload)))
+    path.write_bytes(form.joined(again, body))
+
+
+def _of_another_store(work: Crossing, path: Path) -> None:
+    """The same team's ledger of another store, put in this one's place."""
+    data = path.read_bytes()
+    work.edit("uri: eu-store", "uri: other-store")
+    run(work, "1.0.0")
+    work.edit("uri: other-store", "uri: eu-store")
+    (other,) = [one for one in path.parents[1].glob("ledger-*/ledger") if one != path]
+    assert other.read_bytes() != data
+    other.rename(path)
+    other.parent.rmdir()
+
+
+def _huge(_work: Crossing, path: Path) -> None:
+    os.truncate(path, form.MAX_LEDGER + 1)
+
+
+def _pipe(_work: Crossing, path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _link(work: Crossing, path: Path) -> None:
+    path.rename(work.base.parent / "moved")
+    path.symlink_to(work.base.parent / "moved")
+
+
+@pytest.mark.parametrize(
+    "plant", [_flipped, _by_another_key, _of_another_store, _huge, _pipe, _link]
+)
+def test_rule_31_a_ledger_that_was_planted_is_not_used_and_that_is_said(
+    work: Crossing, plant: Callable[[Crossing, Path], None]
+) -> None:
+    run(work, "1.0.0")
+    path = ledger(work)
+    plant(work, path)
+    with noted() as notes:
+        assert sent(work, "1.1.0") == (CHUNKS, 0)
+    assert any("is not used, and all is sent anew" in note for note in notes)
+    assert {row.origin.release for row in rows_of(work)} == {"churn/1.1.0"}, "it was written anew"
+
+
+def _other_chunks(rows: list[Row], names: tuple[str, str]) -> list[Row]:
+    """The chunks of w1 stand for w2, and the other way round: keys go with chunks."""
+    (first, one), (second, two) = [
+        (at, row) for at, row in enumerate(rows) if row.contents[0] in names
+    ]
+    rows[first], rows[second] = (
+        replace(one, contents=two.contents),
+        replace(two, contents=one.contents),
+    )
+    return rows
+
+
+def _other_order(rows: list[Row], names: tuple[str, str]) -> list[Row]:
+    """Two chunks of a file change places."""
+    return [
+        replace(row, digests=(row.digests[1], row.digests[0], *row.digests[2:]))
+        if row.contents[0] in names
+        else row
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("lie", [_other_chunks, _other_order])
+def test_a_ledger_that_lies_makes_a_release_that_no_zone_opens(
+    work: Crossing, lie: Callable[..., list[Row]]
+) -> None:
+    """By whoever has the zone's own keys, since its signature stops all others."""
+    same = random.Random(77).randbytes(3 * SIZE + 2)
+    change(work, w1_bin=same)  # as long as w2, so that only their bytes tell them apart
+    run(work, "1.0.0")
+    rewrite(work, partial(lie, names=(sha256(same), sha256(FILES["w2.bin"]))))
+    run(work, "1.1.0")
+    error = work.pull(release="churn/1.1.0", code=11)["error"]
+    assert error["reason"] in ("damaged", "digest-mismatch")
+    assert not (work.base / "pulled").exists()
+
+
+def test_a_full_disk_stops_no_push_and_is_said(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(work, "1.0.0")
+    before = ledger(work).read_bytes()
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, noted() as notes:
+        patch.setattr(stage, "replace_at", full)
+        assert run(work, "1.1.0").written.record
+    assert any("the next push cannot use this one's chunks again" in note for note in notes)
+    assert ledger(work).read_bytes() == before
+    assert sent(work, "1.2.0") == (4, 12)
+
+
+def test_a_push_that_is_killed_while_it_writes_its_ledger_leaves_the_one_before(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(work, "1.0.0")
+    before = ledger(work).read_bytes()
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "replace_at", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(work, "1.1.0")
+    assert ledger(work).read_bytes() == before
+    assert run(work, "1.1.0").written.already
+    assert sent(work, "1.2.0") == (0, CHUNKS)
+
+
+def test_a_denial_writes_nothing_into_the_ledger(work: Crossing) -> None:
+    run(work, "1.0.0")
+    before = ledger(work).read_bytes()
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    work.edit("weights: {allow: [home -> eu]}", "weights: {allow: []}")
+    with pytest.raises(PolicyDenied):
+        run(work, "1.1.0")
+    assert ledger(work).read_bytes() == before
+
+
+# -- a push that ended early
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_push_that_ended_early_goes_on_and_the_next_one_uses_all_of_it(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    """Also the keys of parts that were closed are kept until the ledger has them."""
+    if parts == 3:
+        monkeypatch.setattr(plan, "PART_SIZE", 4 * SIZE)
+    run(work, "1.0.0")
+    new = {f"w{at}_bin": random.Random(20 + at).randbytes(3 * SIZE + at) for at in range(1, 4)}
+    change(work, **new)
+    store = Counting(monkeypatch)
+    store.left = 7
+    with pytest.raises(StoreError):
+        run(work, "1.1.0")
+    store.left = 10_000
+    done = run(work, "1.1.0")
+    assert done.written.resumed == 7
+    assert store.bytes == sum(map(len, new.values())) + 12 * chunk.OVERHEAD
+    assert [path.name for path in state(work).iterdir()] == [ledger(work).parent.name]
+    opens(work, "1.1.0")
+    assert sent(work, "1.2.0") == (0, CHUNKS)
+    opens(work, "1.2.0")
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_one_that_finds_other_chunks_to_use_than_before_mixes_nothing(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    """Another release came between, so the plan is another one: as many chunks, of other files."""
+    if parts == 3:
+        monkeypatch.setattr(plan, "PART_SIZE", 4 * SIZE)
+    base = {f"w{at}_bin": FILES[f"w{at}.bin"] for at in range(4)}
+    new = {name: random.Random(20 + at).randbytes(len(base[name])) for at, name in enumerate(base)}
+    run(work, "1.0.0")
+    before = ledger(work).read_bytes()
+    change(work, **{**base, "w1_bin": new["w1_bin"], "w2_bin": new["w2_bin"]})
+    run(work, "1.0.1")
+    other = ledger(work).read_bytes()
+    ledger(work).write_bytes(before)
+    change(work, **new)
+    store = Counting(monkeypatch)
+    store.left = 9
+    with pytest.raises(StoreError):
+        run(work, "1.1.0")
+    store.left = 10_000
+    ledger(work).write_bytes(other)
+    done = run(work, "1.1.0")
+    assert [one.release for one in done.written.reused] == ["churn/1.0.1"]
+    opens(work, "1.1.0")
+    assert sent(work, "1.2.0") == (0, CHUNKS)
+    opens(work, "1.2.0")
+
+
+def test_two_pushes_at_once_leave_a_ledger_of_both(work: Crossing) -> None:
+    """The second begins before the first has written, and ends after it."""
+    run(work, "1.0.0")
+    other = Crossing(base=work.base, model=work.base / "model2")
+    shutil.copytree(work.model, other.model)
+    change(other, w1_bin=random.Random(1001).randbytes(3 * SIZE + 1))
+    change(work, w2_bin=random.Random(1002).randbytes(3 * SIZE + 2))
+
+    class Between(Bar):
+        def __call__(self, count: int) -> None:
+            if not self.done:
+                self.done = 1
+                run(other, "1.2.0")
+
+    run(work, "1.1.0", progress=Between())
+    assert sent(work, "1.3.0") == (0, CHUNKS)
+    assert sent(other, "1.4.0") == (0, CHUNKS)
+    opens(other, "1.4.0")
