@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sovgate.formats import chunk
+from sovgate.pipeline.look.keys import generate
 from tests.conformance.stores import ADAPTERS
 from tests.crossing import Crossing, make_crossing, tree
 
@@ -15,10 +17,17 @@ REGIONS = {"az": "azure:germanywestcentral", "gs": "gcp:europe-west3", "s3": "aw
 
 
 @pytest.fixture(params=sorted(ADAPTERS))
-def crossing(request: pytest.FixtureRequest, tmp_path: Path) -> Crossing:
+def crossing(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Crossing:
+    """Chunks are small, so that the model has some beside its pack; and they are used again."""
+    monkeypatch.setattr(chunk, "SIZE", 4096)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     made = make_crossing(tmp_path / "project")
+    generate("encrypt", out=made.base / "keys/own.pem", algorithm="ec-p256")
+    made.edit("keys: {sign: keys/home.pem}", "keys: {sign: keys/home.pem, encrypt: keys/own.pem}")
     uri = ADAPTERS[request.param](tmp_path).uri
-    made.edit("store: eu-store", f'store: "{uri}"')
+    made.edit("store: eu-store", f'store: {{uri: "{uri}", reuse: true}}')
     if (region := REGIONS.get(uri.partition(":")[0])) is not None:
         made.edit("aws-eusc:eusc-de-east-1", region)
     return made
@@ -43,3 +52,8 @@ def test_a_model_crosses_and_its_record_verifies(crossing: Crossing) -> None:
     assert second["sequence"] > pushed["sequence"]
     newer = crossing.json("pull", pinned, "--zone", "eu", "-o", "again")["newer"]
     assert newer == ["churn/1.1.0"]
+    # It sent what changed alone, and is whole; sub/twin.json has what config.json had.
+    assert [(one["release"], one["chunks"]) for one in second["reused"]] == [("churn/1.0.0", 4)]
+    pinned = f"churn/1.1.0@sha256:{second['manifest']}"
+    crossing.json("pull", pinned, "--zone", "eu", "-o", "newer")
+    assert tree(crossing.base / "newer") == tree(crossing.model)

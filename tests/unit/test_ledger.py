@@ -26,6 +26,8 @@ from sovgate.stages.encrypt.kept import OwnKey
 from sovgate.stages.encrypt.ledger import Carried, open_keys, read_ledger, write_ledger
 from tests.signers import KeySigner
 
+ROOT = Path(__file__).resolve().parents[2]
+VECTOR = json.loads((ROOT / "tests" / "vectors" / "ledger.json").read_text(encoding="utf-8"))
 SCOPE = Scope(source="home", zone="eu", store="s3://churn-eu")
 SIGNER = KeySigner()
 TODAY = ZoneKey(key_id="44" * 32, algorithm="rsa-oaep-sha256")
@@ -372,3 +374,47 @@ def test_a_run_that_is_killed_while_it_writes_leaves_the_old_ledger(
     assert read(tmp_path, own) == [unit(1)]
     write(tmp_path, own, unit(2))
     assert read(tmp_path, own) == [unit(2), unit(1)]
+
+
+# -- the format
+
+
+def test_the_vector_is_ours_and_on_the_page(own: OwnKey) -> None:
+    """It was made without this code."""
+    key = bytes.fromhex(VECTOR["ledger-key"])
+    recipient = wrap.Wrapped(
+        key_id="66" * 32,
+        algorithm="hpke-p256-hkdf-sha256-aes256gcm",
+        wrapped=bytes(range(8)),
+        commit=wrap.commit(key),
+    )
+    origin = Origin(release="churn/1.3.0", record="99" * 32)
+    digests = [bytes([at]) * 32 for at in (0xC0, 0xC1, 0xC2)]
+    keys = tuple(bytes([at]) * 32 for at in (0xD0, 0xD1, 0xD2))
+    sheet = _sheet(
+        Row(
+            contents=("a1" * 32,),
+            digests=tuple(digests[:2]),
+            wrapped_for=frozenset({TODAY}),
+            origin=origin,
+        ),
+        Row(
+            contents=("b1" * 32, "b2" * 32),
+            digests=tuple(digests[2:]),
+            wrapped_for=frozenset({TODAY}),
+            origin=origin,
+        ),
+    )
+    iv = bytes.fromhex(VECTOR["table-iv"])
+    header, body = form.sealed(sheet, keys, key, recipient, iv=iv)
+    assert header.decode() == VECTOR["header"]
+    listed, table = bytes.fromhex(VECTOR["list"]), bytes.fromhex(VECTOR["table"])
+    assert body == VECTOR["units"].encode() + listed + table
+    assert (SCOPE.name, SCOPE.context().decode()) == (VECTOR["folder"], VECTOR["context"])
+    read_back = Ledger.parse(header, body)
+    assert (read_back.sheet, read_back.recipient) == (sheet, recipient)
+    assert read_back.keys(key) == keys
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for name in ("header", "units"):
+        assert f"```json\n{VECTOR[name]}\n```" in page
+    assert f"```json\n{VECTOR['context']}\n{VECTOR['table-ad']}\n```" in page
