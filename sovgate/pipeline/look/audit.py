@@ -41,7 +41,8 @@ class ZoneLog:
 class Audited:
     """`passed_over`: records and receipts that do not verify, and so anchor nothing; and decisions
     that receipts name and earlier versions did not keep. `elsewhere`: zones whose log cannot be
-    reached from here, and so was not looked at.
+    reached from here, and so was not looked at. `unread`: how many chunks and key tables were found
+    by their size alone, since their store keeps no SHA-256.
 
     `open_end` is set where a cut could hide: it is what `audit verify` ends with (14).
     """
@@ -49,6 +50,7 @@ class Audited:
     logs: tuple[ZoneLog, ...]
     passed_over: tuple[str, ...]
     elsewhere: tuple[str, ...]
+    unread: int
     open_end: Inconclusive | None
 
 
@@ -68,11 +70,13 @@ def verify(
     zone: str | None = None,
     noted: Noted = _NOTHING,
     strict: bool = False,
+    read: bool = False,
     project: Path | None = None,
 ) -> Audited:
     """Verify the log of `zone`, or of every zone that has one here.
 
     `strict`: each run's end must be known from elsewhere, the last one's too.
+    `read`: chunks of which a store keeps no SHA-256 are read again.
 
     Raises VerificationFailed (11) where something is wrong or missing, UsageError, ConfigError,
     StoreError.
@@ -86,7 +90,7 @@ def verify(
     stores = {name: opened.audit_store(name) for name in zones}
     known = {name: opened.store(name) for name, one in opened.config.zones.items() if one.store}
     known = {**stores, **known}  # of a zone without a store, what lies beside its log
-    there = Stores(known)
+    there = Stores(known, read=read)
     anchors, passed_over = _anchors(opened, there, zones)
     elsewhere: list[str] = []
     if zone is None:
@@ -123,6 +127,7 @@ def verify(
         logs=tuple(logs),
         passed_over=(*passed_over, *there.passed_over),
         elsewhere=tuple(elsewhere),
+        unread=len(there.unread),
         open_end=conclude(logs, strict=strict, again=_command(zone, noted, strict, project)),
     )
 

@@ -1,7 +1,8 @@
 """audit verify: whether what signed documents and entries of a log name is there. Reads stores.
 
 A record that was removed leaves its digest in others: in the log's outcome, in a receipt, in the
-next promotion. Ciphertext is looked for by its size alone; whoever pulls it reads it whole.
+next promotion. Of ciphertext the store's own SHA-256 is compared. Where a store keeps none, size is
+nothing (RULES 14): it is read again, if that was asked for, or counted as not read.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sovgate.errors import Inconclusive, NotFound, UsageError, VerificationFailed
+from sovgate.errors import Inconclusive, NotFound, StoreError, UsageError, VerificationFailed
 from sovgate.formats import foreign
 from sovgate.formats import promotion as promotions
 from sovgate.formats import receipt as receipts
 from sovgate.formats import transfer as transfers
 from sovgate.formats.auditentry import PULL_FILE
-from sovgate.records import Release
+from sovgate.records import Release, Sized
 from sovgate.strict import MAX_BYTES, is_sha256
 
 if TYPE_CHECKING:
@@ -81,9 +82,8 @@ def read_record(store: Store, name: str, trusted: Sequence[Trusted]) -> Told:
     return Told(zone=said.source.zone, head=said.audit_head, names=tuple(_of_transfer(said, store)))
 
 
-def _object(sha256: str, size: int | None = None) -> Named:
-    name = transfers.object_name(sha256)
-    return Named(name=name, sha256=sha256) if size is None else Named(name=name, size=size)
+def _object(sha256: str) -> Named:
+    return Named(name=transfers.object_name(sha256), sha256=sha256)
 
 
 def _of_transfer(said: Transfer, store: Store) -> Iterator[Named]:
@@ -95,7 +95,7 @@ def _of_transfer(said: Transfer, store: Store) -> Iterator[Named]:
         yield _object(sha256)
     for part in said.parts:
         yield _object(part.list.sha256)
-        yield _object(part.keytable.sha256, part.keytable.size)
+        yield _ciphertext(transfers.object_name(part.keytable.sha256), part.keytable)
     yield from _chunks(said, store)
 
 
@@ -113,7 +113,11 @@ def _chunks(said: Transfer, store: Store) -> Iterator[Named]:
             raise
         return
     for one in chunks:
-        yield Named(name=transfers.chunk_name(one.sha256), size=one.size, kept=one.sha256)
+        yield _ciphertext(transfers.chunk_name(one.sha256), one)
+
+
+def _ciphertext(name: str, sized: Sized) -> Named:
+    return Named(name=name, size=sized.size, kept=sized.sha256)
 
 
 def _of_receipt(said: Receipt) -> Iterator[Named]:
@@ -167,10 +171,12 @@ class Stores:
     """What lies in some zones' stores, looked up once each. `missing` is what does not, in words.
 
     A zone without a store is left out. Use one while nothing that is looked for can come.
+    `read`: ciphertext of which a store keeps no SHA-256 is read; else `unread` has its names.
     """
 
-    def __init__(self, stores: Mapping[str, Store]) -> None:
-        self._stores = stores
+    def __init__(self, stores: Mapping[str, Store], *, read: bool = False) -> None:
+        self._stores, self._read = stores, read
+        self.unread: set[tuple[str, str]] = set()
         self._digests: dict[tuple[str, str], str | None] = {}
         self._folders: dict[tuple[str, str], frozenset[str]] = {}
         self.missing: dict[str, None] = {}
@@ -226,12 +232,30 @@ class Stores:
                 return f"{one.name} is missing"
             if one.size not in (None, stat.size):
                 return f"{one.name} has another size"
-            damaged = None not in (one.kept, stat.sha256) and one.kept != stat.sha256
-            return f"{one.name} has other bytes" if damaged else None
+            if one.kept is None or self._holds(zone, one, stat.sha256):
+                return None
+            return f"{one.name} has other bytes"
         found = self._digest(zone, one.name)
         if found is None:
             return f"{one.name} is missing"
         return None if found == one.sha256 else f"{one.name} has other bytes"
+
+    def _holds(self, zone: str, one: Named, kept: str | None) -> bool:
+        """Whether ciphertext is what it is named by. `kept`: the store's own SHA-256 of it."""
+        from sovgate.stages.transfer.objects import reread
+
+        if kept is not None or one.kept is None:
+            return kept == one.kept
+        if not self._read:
+            self.unread.add((zone, one.name))
+            return True
+        try:
+            reread(self._stores[zone], one.name, Sized(sha256=one.kept, size=one.size or 0))
+        except StoreError as error:
+            if error.reason != "damaged-object":
+                raise
+            return False
+        return True
 
     def _digest(self, zone: str, name: str) -> str | None:
         """SHA-256 of what lies there; None where nothing does, "" where it is too large."""
