@@ -50,6 +50,7 @@ ROLES = (
     "gate",
     "decision",
     "transfer",
+    "part",
     "receipt",
     "promotion",
     "audit",

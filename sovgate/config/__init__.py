@@ -76,7 +76,7 @@ __all__ = [
 #: What a zone's own key may say where the file has no `trust`.
 DEFAULT_ROLES = frozenset(ROLES) - {"legal", "waiver"}
 #: What it may say of itself in any case: words about its own acts, which give nothing to others.
-OWN_ROLES = frozenset({"audit", "decision", "promotion"})
+OWN_ROLES = frozenset({"audit", "decision", "part", "promotion"})
 
 _ARROW = re.compile(r"\s*([\w.-]{1,80}?)\s*->\s*([\w.-]{1,80})\s*")
 _CLASS = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)

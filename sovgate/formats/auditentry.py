@@ -21,6 +21,8 @@ KINDS: tuple[Kind, ...] = ("intent", "outcome", "denied")
 
 #: The action of a pull of one file, which no receipt tells of.
 PULL_FILE = "pull-file"
+#: The action of a push of one shard: no release is there yet.
+PUSH_SHARD = "push-shard"
 
 MAX_INDEX = 9999
 MAX_SEEN = 64

@@ -15,6 +15,7 @@ from sovgate.formats import chunk
 from sovgate.formats._common import read_sized, read_zone
 from sovgate.formats.envelope import pae
 from sovgate.formats.part import DIGEST_SIZE, Part
+from sovgate.formats.plan import MAX_PARTS
 from sovgate.formats.wrap import Wrapped
 from sovgate.records import Sized
 
@@ -40,6 +41,7 @@ class Course:
     key that it is encrypted for, the store's URI. What differs in one of them is another push.
     `reused`: SHA-256 of the list of units that it takes from earlier releases, or None. It has the
     same folder with other ones, and what was kept then is not used.
+    `shard`: i of n, where the push is of one shard; None: of all.
     """
 
     release: str
@@ -49,6 +51,7 @@ class Course:
     key_id: str
     store: str
     reused: str | None = None
+    shard: tuple[int, int] | None = None
 
     def json(self) -> dict[str, strict.JSON]:
         return {
@@ -57,6 +60,7 @@ class Course:
         }
 
     def _named(self) -> dict[str, strict.JSON]:
+        shard = self.shard and {"shard": {"number": self.shard[0], "of": self.shard[1]}}
         return {
             "release": self.release,
             "manifest": self.manifest,
@@ -64,6 +68,7 @@ class Course:
             "zone": self.zone,
             "key-id": self.key_id,
             "store": self.store,
+            **(shard or {}),
         }
 
     @classmethod
@@ -76,6 +81,7 @@ class Course:
             key_id=fields.text("key-id", max_length=_MAX_TEXT),
             store=fields.text("store", max_length=_MAX_TEXT),
             reused=fields.sha256("reused") if fields.has("reused") else None,
+            shard=_shard(fields.object("shard")) if fields.has("shard") else None,
         )
         fields.done()
         return course
@@ -96,6 +102,13 @@ class Course:
                 "manifest": self.manifest,
             }
         )
+
+
+def _shard(fields: strict.Fields) -> tuple[int, int]:
+    of = fields.integer("of", least=1, most=MAX_PARTS)
+    number = fields.integer("number", least=1, most=of)
+    fields.done()
+    return number, of
 
 
 @dataclass(frozen=True, kw_only=True)

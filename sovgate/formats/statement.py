@@ -25,6 +25,7 @@ PREDICATE_TYPES: dict[str, str] = {
     "gate": "https://in-toto.io/attestation/test-result/v0.1",
     "decision": "https://slsa.dev/verification_summary/v1",
     "transfer": "https://sovgate.dev/transfer/v0",
+    "part": "https://sovgate.dev/part/v0",
     "receipt": "https://sovgate.dev/receipt/v0",
     "promotion": "https://sovgate.dev/promotion/v0",
     "audit": "https://sovgate.dev/audit/v0",

@@ -126,6 +126,10 @@ class Verb:
     def inputs(self) -> tuple[Input, ...]:
         return tuple(item for item in self.parameters if not item.left_out)
 
+    def is_about(self, item: Input) -> bool:
+        """Whether it is the first argument, which a sample names though it can be left out."""
+        return item is self.parameters[0] and not item.flags.startswith("-")
+
     @property
     def left_out(self) -> tuple[Input, ...]:
         return tuple(item for item in self.parameters if item.left_out)

@@ -126,7 +126,8 @@ def _row(item: Input) -> tuple[str, str, str]:
 
 
 def _action(verb: Verb, level: str) -> str:
-    first = [item for item in verb.inputs if item.required] or list(verb.inputs[:1])
+    first = [item for item in verb.inputs if item.required or verb.is_about(item)]
+    first = first or list(verb.inputs[:1])
     lines = [f"- uses: org/sovgate/{verb.path}@v1", "  with:"]
     lines += [f"    {item.name}: …" for item in first]
     rows = [(f"`{item.name}`", cell(item.sentence)) for item in verb.inputs]

@@ -248,7 +248,8 @@ def _results(verb: Verb) -> list[dict[str, Any]]:
 
 
 def _sample(verb: Verb) -> dict[str, Any]:
-    wanted = [item for item in verb.inputs if _required(verb, item)] or list(verb.inputs[:1])
+    wanted = [item for item in verb.inputs if _required(verb, item) or verb.is_about(item)]
+    wanted = wanted or list(verb.inputs[:1])
     return {
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",

@@ -1,4 +1,4 @@
-"""Transfer statement, receipt, promotion, audit entry, sequence claim: their hand-made vectors."""
+"""Statements about what moves, audit entry, sequence claim: their hand-made vectors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sovgate import strict
 from sovgate.errors import Malformed
 from sovgate.formats import transfer
 from sovgate.formats.auditentry import Entry, object_name, parse_object_name
+from sovgate.formats.partrecord import PartRecord
 from sovgate.formats.promotion import Promotion
 from sovgate.formats.receipt import Receipt
 from sovgate.formats.transfer import Claim, Transfer, chunk_name, record_name, sequence_name
@@ -25,6 +26,7 @@ from sovgate.records import Release
 VECTORS = Path(__file__).parent.parent / "vectors"
 FORMATS: dict[str, Any] = {
     "transfer": Transfer,
+    "part": PartRecord,
     "receipt": Receipt,
     "promotion": Promotion,
     "audit": Entry,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sovgate.errors import DiskError, KeyServiceError, UsageError
+from sovgate.errors import DiskError, KeyServiceError, Malformed, UsageError
 from sovgate.formats import chunk, wrap
 from sovgate.formats.resume import ENTRY_SIZE, Course, Entry, Header, Signed, signed_bytes
 from sovgate.keys.registry import open_identity, open_recipient
@@ -433,6 +433,19 @@ def test_destroyed_is_gone_and_the_next_run_knows_nothing(tmp_path: Path) -> Non
     folder.destroy()
     folder.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shard_is_a_push_of_its_own() -> None:
+    """Two shards on one machine, or the whole model, do not share keys."""
+    courses = [COURSE, *(replace(COURSE, shard=one) for one in ((1, 2), (2, 2), (1, 3)))]
+    assert len({course.name for course in courses}) == len(courses)
+    for course in courses:
+        header = Header(course=course, commit="cc" * 32, recipient=None)
+        assert Header.parse(header.canonical()) == header
+    written = Header(course=courses[1], commit="cc" * 32, recipient=None).canonical()
+    for wrong in (b"null", b'{"number":3,"of":2}', b'{"number":0,"of":2}', b'{"of":2}'):
+        with pytest.raises(Malformed):
+            Header.parse(written.replace(b'{"number":1,"of":2}', wrong))
 
 
 # -- the specification's own bytes

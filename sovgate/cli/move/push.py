@@ -26,7 +26,9 @@ from sovgate.cli._progress import human_bytes, human_seconds, progress
 from sovgate.cli._transport import transport_options
 from sovgate.cli._within import within as limited
 from sovgate.cli._within import within_option
+from sovgate.cli.move._shards import shard_options, shared_by, told
 from sovgate.errors import ConfigError
+from sovgate.pipeline.move.results import Sharded
 from sovgate.records import Options, Release
 
 if TYPE_CHECKING:
@@ -38,12 +40,14 @@ if TYPE_CHECKING:
     example="""
 sovgate push build/churn --release churn/1.4.0 --zone home --to eu
 sovgate push build/churn --release churn/1.4.0 --zone home --to eu --dry-run
-sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
+sovgate push build/sealed --release churn/1.4.0 --zone home --to eu
+sovgate push build/churn --release churn/1.4.0 --zone home --to eu --shard 1/4 --parts parts
+sovgate push build/churn --release churn/1.4.0 --zone home --to eu --join 4 --parts parts""",
     outputs={
         "release": "The release, pinned: NAME/VERSION@sha256:…",
         "purl": "The release as a package URL: pkg:generic/NAME@VERSION.",
         "manifest": "Manifest digest of the model, sha256:…",
-        "record": "SHA-256 of the release record in the store; empty on a dry run.",
+        "record": "SHA-256 of the release record in the store; empty on a dry run, and of a shard.",
         "audit-head": "Head of this run in the audit log. Note it. Empty on a dry run.",
     },
     artifact=("purl", "manifest", "record"),
@@ -52,7 +56,9 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
     "source",
     type=ModelPath(),
     metavar="MODEL|DIR",
-    help="The model, or a folder that encrypt --release wrote.",
+    required=False,
+    help="The model, or a folder that encrypt --release wrote. With --join it says where the "
+    "evidence lies, and can be left out beside --evidence.",
 )
 @option("--release", required=True, metavar="NAME/VERSION", help="The release's name.")
 @zone_option()
@@ -63,6 +69,7 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
     metavar="FILE",
     help="The model's signature (default: in MODEL.evidence/).",
 )
+@shard_options
 @option("--dry-run", is_flag=True, help="Say what would cross, and write nothing.")
 @evidence_option
 @state_option
@@ -74,11 +81,14 @@ sovgate push build/sealed --release churn/1.4.0 --zone home --to eu""",
 @project_option
 @output_options
 def command(
-    source: Path,
+    source: Path | None,
     release: str,
     zone: str | None,
     to: str,
     signature: Path | None,
+    shard: str | None,
+    join: int | None,
+    parts: Path | None,
     dry_run: bool,
     evidence: Path | None,
     state: Path | None,
@@ -89,11 +99,9 @@ def command(
     format_: str,
 ) -> Report:
     """Ask policy, encrypt a release, and upload it to a zone's store."""
-    from sovgate.pipeline.move.push import push
-
-    with limited(within, "push") as deadline, progress("pushing", to) as bar:
-        done = push(
-            source,
+    sharing = shared_by(source, shard, join, parts)
+    with limited(within, "push") as deadline, progress(sharing.words, to) as bar:
+        done = sharing.push(
             release=Release.parse(release),
             zone=running_zone(zone),
             to=to,
@@ -109,6 +117,8 @@ def command(
                 deadline=deadline,
             ),
         )
+    if isinstance(done, Sharded):
+        return told(done)
     pinned = done.moved.pinned
     target, release_, crossing = done.moved.destination, done.moved.release, done.size
     rows = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,9 +70,12 @@ class Admitted:
 
 
 def examine(
-    root: Path, manifest: Manifest, opened: Project | None, only: str | None = None
+    root: Path,
+    manifest: Manifest,
+    opened: Project | None,
+    only: Collection[str] | None = None,
 ) -> Admitted:
-    """Look through the files of a model that is known, or through `only` one of them. Raises as
+    """Look through the files of a model that is known, or through `only` some of them. Raises as
     `sbom.inspect` does.
     """
     names = [resource.name for resource in manifest.resources]
@@ -80,7 +83,11 @@ def examine(
 
 
 def _examine(
-    root: Path, kind: str, names: list[str], opened: Project | None, only: str | None = None
+    root: Path,
+    kind: str,
+    names: list[str],
+    opened: Project | None,
+    only: Collection[str] | None = None,
 ) -> Admitted:
     from sovgate.stages.sbom import inspect
 

@@ -111,14 +111,20 @@ class Seen:
                 )
 
 
-def look_into(root: Path, manifest: Manifest, opened: Project | None) -> Seen:
-    """Look into the files of a model at `root`.
+def look_into(
+    root: Path,
+    manifest: Manifest,
+    opened: Project | None,
+    only: Collection[str] | None = None,
+) -> Seen:
+    """Look into the files of a model at `root`; into `only` some of them where another machine
+    looks into the others. What files say of each other is then not asked.
 
     Raises VerificationFailed where it is no whole model, Malformed (`sbom.inspect`), DiskError.
     """
     from sovgate.pipeline.decide.admission import examine
 
-    return Seen(root=root, manifest=manifest, admitted=examine(root, manifest, opened))
+    return Seen(root=root, manifest=manifest, admitted=examine(root, manifest, opened, only))
 
 
 def of_one_file(root: Path, manifest: Manifest, name: str, opened: Project) -> Contents:
@@ -127,7 +133,7 @@ def of_one_file(root: Path, manifest: Manifest, name: str, opened: Project) -> C
     """
     from sovgate.pipeline.decide.admission import examine
 
-    found = of_admitted(examine(root, manifest, opened, only=name), root)
+    found = of_admitted(examine(root, manifest, opened, only={name}), root)
     if len(manifest.resources) == 1:
         return found
     return Contents(

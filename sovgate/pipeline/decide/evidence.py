@@ -194,7 +194,7 @@ def _judge(
             "about_zone": word.zone,
         }
         named = word.release
-    elif role in ("transfer", "receipt", "promotion"):
+    elif role in ("transfer", "part", "receipt", "promotion"):
         named = said.get("release") if type(said.get("release")) is str else None
     _check_release(named)
     if manifest is None or about != manifest:

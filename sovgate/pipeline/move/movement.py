@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import notices, regions
 from sovgate.errors import PolicyDenied, SovgateError, VerificationFailed, exit_of
-from sovgate.formats.auditentry import About, Ref
+from sovgate.formats.auditentry import PUSH_SHARD, About, Ref
 from sovgate.pipeline.project import Project, require_own
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def note(
     )
     if kind != "intent":
         # A push stands in its source's log, and what arrives or is rolled out in its own zone's.
-        zone = about.source if about.action == "push" else about.destination
+        zone = about.source if about.action in ("push", PUSH_SHARD) else about.destination
         notices.run_ended(head, str(zone))
     return head
 

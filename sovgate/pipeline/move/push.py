@@ -100,7 +100,7 @@ def push_each(
             outgoings.require_one_model(outgoing)
         else:
             admit_unsigned(beside, opened, signature)
-            verifies = options.dry_run or _verifies_first(opened, zone, to, options)
+            verifies = options.dry_run or verifies_first(opened, zone, to, options)
             model = outgoings.from_model(
                 beside, trusted, signature=signature, encrypts=not verifies, options=options
             )
@@ -114,11 +114,17 @@ def push_each(
     asked = call.refusals.ask(questions)
     require_distinct(asked.values())
     asked = _looked_into(asked, beside, call)
-    with keeping(asked, call.refusals, options) as kept:
-        admitted = _admit(asked, call)
-        if options.dry_run:
+    return carry_out(asked, beside.folder, call)
+
+
+def carry_out(asked: Mapping[str, Asked], evidence: Path, call: Call) -> tuple[Pushed, ...]:
+    """A push to each zone, from where it is known what is to go there. `evidence`: the model's own
+    folder."""
+    with keeping(asked, call.refusals, call.options) as kept:
+        admitted = admit(asked, call)
+        if call.options.dry_run:
             return _plan(admitted, call)
-        return deliver(admitted, kept, beside.folder, call)
+        return deliver(admitted, kept, evidence, call)
 
 
 def _ask(
@@ -134,7 +140,7 @@ def _ask(
     return asked
 
 
-def _verifies_first(opened: Project, zone: str, to: Sequence[str], options: Options) -> bool:
+def verifies_first(opened: Project, zone: str, to: Sequence[str], options: Options) -> bool:
     """Whether not even bytes that turn out to be others than those signed may leave, encrypted.
 
     Of a copy that `encrypt` made each chunk is compared before it is sent in any case.
@@ -154,7 +160,7 @@ def _looked_into(asked: dict[str, Asked], beside: Folders, call: Call) -> dict[s
     return {to: replace(one, seen=seen, drafts=drafts) for to, one in asked.items()}
 
 
-def _admit(asked: Mapping[str, Asked], call: Call) -> dict[str, Admitted]:
+def admit(asked: Mapping[str, Asked], call: Call) -> dict[str, Admitted]:
     """Where each store lies, that it is create-only, and what policy says. Before the first byte.
 
     A denial is in what is returned.

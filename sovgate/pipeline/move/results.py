@@ -97,6 +97,35 @@ class Pushed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """What a shard left in the folder of --parts: part `number` of `of`, and the SHA-256 of its
+    document; None on a dry run. `already`: an earlier run had left it, and all of it is there.
+    """
+
+    number: int
+    of: int
+    folder: Path
+    sha256: str | None
+    already: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharded:
+    """What a push of one shard did; of a dry run, what it would do. `size` is the shard's; all else
+    is as of `Pushed`. Nothing is visible in the destination until the parts are joined.
+    """
+
+    moved: Moved
+    size: Size
+    part: Part
+    recipient: tuple[str, str]
+    audit_head: str | None
+    resumed: int
+    decisions: tuple[str, ...]
+    steps: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proof:
     """SHA-256 of the release record and of the zone's receipt for it; the head of its log; the
     folder where the evidence lies."""

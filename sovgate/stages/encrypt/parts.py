@@ -75,15 +75,35 @@ def close_part(
     """One part of what was sent, as `close`; of `sent` the chunks of that part count. `beside`: how
     many parts the release has beside those of the plan; they come after them.
     """
-    if sent.zone != context.zone:
-        raise InternalError("what was sent to one zone is closed for another")
     ranges = plan.parts()
     units = ranges[number - 1]
-    places = plan.places(number)
+    which = _Which(number, len(ranges) + beside, (units.start, len(units)), ())
+    return _sent(sent, plan, which, recipient, context)
+
+
+def close_shard(
+    sent: Sent, plan: Plan, shard: tuple[int, int], recipient: Recipient, context: Context
+) -> Finished:
+    """The part of shard i of n, as `close_part`."""
+    number, of = shard
+    units = plan.deal(of)[number - 1]
+    which = _Which(number, of, (units.start, len(units)), ())
+    return _sent(sent, plan, which, recipient, context)
+
+
+def _sent(
+    sent: Sent, plan: Plan, which: _Which, recipient: Recipient, context: Context
+) -> Finished:
+    """The chunks of the units that `which` names."""
+    if sent.zone != context.zone:
+        raise InternalError("what was sent to one zone is closed for another")
+    first, count = which.units or (0, 0)
+    units = plan.units[first : first + count]
+    places = range(units[0].first, units[-1].after) if units else range(0)
     return _finished(
         sent.digests[places.start : places.stop],
         sent.keys[places.start : places.stop],
-        _Which(number, len(ranges) + beside, (units.start, len(units)), ()),
+        which,
         recipient,
         context,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -153,10 +153,12 @@ class _Opened(NamedTuple):
         return self.file.reader.descriptor
 
 
-def inspect(root: Path, kind: str, names: Sequence[str], only: str | None = None) -> Inspected:
+def inspect(
+    root: Path, kind: str, names: Sequence[str], only: Collection[str] | None = None
+) -> Inspected:
     """Read what the files `names` of the model at `root` say of themselves.
 
-    `only`: the one file of them that is there. What it says of others is then not looked for.
+    `only`: those of them that are to be read. What they say of others is then not looked for.
 
     Raises Malformed, reasons "malformed", "bad-header", "unsafe-path"; VerificationFailed, reasons
     "missing-shard", "missing-external", "not-regular", and those of stand-ins ("lfs-pointer" and
@@ -167,7 +169,7 @@ def inspect(root: Path, kind: str, names: Sequence[str], only: str | None = None
         Scanner(names) as scanner,
     ):
         reader = _Reader(root, kind, names, scanner)
-        reader.run(handle, names if only is None else [only])
+        reader.run(handle, names if only is None else [name for name in names if name in only])
         if only is None:
             reader.references.check()
     return reader.result()

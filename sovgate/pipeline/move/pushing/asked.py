@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError, KeyServiceError, UsageError
-from sovgate.formats.auditentry import About
+from sovgate.formats.auditentry import PUSH_SHARD, About
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import (
     Judged,
@@ -21,6 +21,7 @@ from sovgate.pipeline.decide.judge import (
 )
 from sovgate.pipeline.drafted import Drafts
 from sovgate.pipeline.move.results import Taken
+from sovgate.pipeline.move.shards import facts
 from sovgate.pipeline.project import Project
 from sovgate.records import Options, Release
 
@@ -48,8 +49,8 @@ class Call:
 class Asked:
     """What is to move and where; the store has not been asked anything.
 
-    seen    the model's files as they were looked into; None of a copy that was encrypted before,
-            and until somebody looked
+    seen    the model's files as they were looked into; None where they are not read here, and until
+            somebody looked
     drafts  records beside the model that nobody signed
     """
 
@@ -67,7 +68,7 @@ class Asked:
     @property
     def about(self) -> About:
         return About(
-            action="push",
+            action="push" if self.outgoing.shard is None else PUSH_SHARD,
             model=self.release.model,
             release=self.release,
             manifest=self.outgoing.manifest.digest,
@@ -80,14 +81,19 @@ class Asked:
 
         return transfer.locate(self.store, zone=self.to.name, declared=self.to.region)
 
-    def judge(self, located: transfer.Located, *, sign: bool) -> Judged:
-        """Policy, about all that is known: of a model what its files showed, of a copy only what
-        somebody signed."""
+    def _known(self) -> contents.Contents:
+        """What policy is told of the model's contents: of a model what its files showed, of a copy
+        what somebody signed; and of a share both, since its files are not all."""
+        digest, outgoing = self.outgoing.manifest.digest, self.outgoing
+        if self.seen is not None and outgoing.shard is None:
+            return self.seen.contents
+        said = contents.of_evidence(outgoing.evidence, self.trusted, digest)
         if self.seen is not None:
-            known = self.seen.contents
-        else:
-            digest = self.outgoing.manifest.digest
-            known = contents.of_evidence(self.outgoing.evidence, self.trusted, digest)
+            return facts.worst(self.seen.contents, said)
+        return said if outgoing.shared is None else facts.worst(outgoing.shared.contents, said)
+
+    def judge(self, located: transfer.Located, *, sign: bool) -> Judged:
+        """Policy, about all that is known."""
         judged = judge(
             self.opened,
             transfer_questions(
@@ -101,7 +107,7 @@ class Asked:
                 self.outgoing.evidence,
                 trusted=self.trusted,
                 locations={self.to.name: located},
-                contents=known,
+                contents=self._known(),
                 drafts=self.drafts,
             ),
         )

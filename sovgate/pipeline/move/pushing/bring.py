@@ -61,9 +61,22 @@ def bring(
     """
     if not lanes:
         return ()
+    if lanes[0].asked.outgoing.shared is not None:
+        return tuple(_there(lane, advance) for lane in lanes)
     if lanes[0].asked.outgoing.copy is None:
         return _sent(lanes, signer, refusals, advance)
     return tuple(_carried(lane, refusals, advance) for lane in lanes)
+
+
+def _there(lane: Lane, advance: Advance | None) -> Brought:
+    """Of a release whose shards other machines sent: that all of it is there."""
+    from sovgate.stages import transfer
+
+    shared = lane.asked.outgoing.shared
+    if shared is None:
+        raise InternalError("of several zones some have shards")
+    shared.require_there(lane.asked.store, advance)
+    return Brought(written=transfer.Written(), closed=shared.closed)
 
 
 def _carried(lane: Lane, refusals: Refusals, advance: Advance | None) -> Brought:

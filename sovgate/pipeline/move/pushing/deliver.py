@@ -55,7 +55,7 @@ def deliver(
     call.options.expect(total([one.asked.outgoing for one in admitted.values()]))
     signer = asked.opened.signer(asked.zone.name)
     if asked.zone.store is None:  # its log is kept in the project's folder
-        _keep_state_out(asked.opened.base)
+        keep_log_out(asked.opened.base)
     log = audit.Log(asked.opened.audit_store(asked.zone.name), signer, trusted=asked.trusted)
     if denied:
         _refuse(denied, log, call)
@@ -73,13 +73,13 @@ def deliver(
                     if there is None
                     else Delivered.before(one.admitted, there)
                 )
-                if asked.outgoing.root is not None:
+                if asked.outgoing.copy is None:
                     _keep_evidence(evidence, delivered)
                 done.append((delivered, _note_end(one, delivered)))
     return tuple(pushed(one, head, call.timer) for one, head in done)
 
 
-def _keep_state_out(base: Path) -> None:
+def keep_log_out(base: Path) -> None:
     try:
         keep_state_out(base)
     except OSError as error:
@@ -205,7 +205,7 @@ def _finish(
         return made[-1]
 
     def recheck() -> transfer.Final:
-        again, moment = _confirmed(admitted)
+        again, moment = confirmed(admitted)
         last.append(again)
         return transfer.Final(
             destination=place(again.asked.to, again.located),
@@ -230,11 +230,11 @@ def _finish(
         written=brought.written + done.written,
         resumed=brought.written.skipped,
         reused=reusing.found.taken,
-        packs=(0, 0) if asked.outgoing.copy else packs(reusing.found.plan(asked.outgoing.manifest)),
+        packs=packs(reusing.found.plan(asked.outgoing.manifest)) if asked.outgoing.root else (0, 0),
     )
 
 
-def _confirmed(admitted: Admitted) -> tuple[Admitted, datetime]:
+def confirmed(admitted: Admitted) -> tuple[Admitted, datetime]:
     """Location, key and policy again, now that all bytes are known, and before a key table is.
 
     Raises what a denial is; KeyServiceError, "wrong-key".

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
     from sovgate.formats.plan import Plan
     from sovgate.formats.transfer import EvidenceRef
+    from sovgate.pipeline.move.shards.folder import Shared
     from sovgate.stages.attest import RawEvidence
     from sovgate.stages.transfer import Document, Record
     from sovgate.stages.trust import Trusted
@@ -33,7 +34,8 @@ CARRIED = frozenset({"sbom", "provenance", "gate", "legal", "waiver"})
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """`root` is what is still to be encrypted; `copy` what was already.
+    """`root` is what is still to be encrypted; `copy` what was already; `shared` what other
+    machines sent. `shard`: i of n, where only that share of the model is sent.
 
     evidence     statements as found, for policy, which judges each
     documents    those that verify and travel along
@@ -48,6 +50,22 @@ class Outgoing:
     left_behind: tuple[str, ...]
     root: Path | None = None
     copy: Copy | None = None
+    shard: tuple[int, int] | None = None
+    shared: Shared | None = None
+
+    @property
+    def names(self) -> frozenset[str] | None:
+        """The files that are read here; None: all. Those without a byte are in no shard, and are
+        looked at by each."""
+        from sovgate.formats.plan import Plan
+
+        if self.shard is None:
+            return None
+        number, of = self.shard
+        plan = Plan.of(self.manifest)
+        own = {content.digest for content in plan.only(plan.deal(of)[number - 1]).contents}
+        files = self.manifest.resources
+        return frozenset(one.name for one in files if not one.size or one.digest in own)
 
     @property
     def plan(self) -> Plan:

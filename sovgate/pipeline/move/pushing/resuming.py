@@ -102,6 +102,7 @@ class Keeping:
             key_id=asked.recipient.key_id,
             store=asked.store.uri,
             reused=self._reused,
+            shard=asked.outgoing.shard,
         )
 
     def bound(self, signer: Signer, plan: Plan, reused: str | None = None) -> Bound:
@@ -277,7 +278,8 @@ class Keeping:
         if not count:
             return None
         upto = "up to " if maybe else ""
-        total = self._plan.chunks if self._plan is not None else count
+        units = self._plan.units if self._plan is not None else ()
+        total = sum(unit.chunks for unit in units) or count
         said = f"{upto}{count} of {total} chunks are in the store, and "
         if not kept:
             why = "" if gone or self._why is None else f" (they were not kept: {self._why})"

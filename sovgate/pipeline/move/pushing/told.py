@@ -27,20 +27,23 @@ def planned(
     parts += bool(reuse.units)
     documents = [outgoing.manifest.canonical(), outgoing.signature]
     documents += [item.data for item in outgoing.documents]
-    named = plan.chunks + reuse.read.chunks
-    crossed = plan.size + plan.chunks * OVERHEAD + named * 2 * DIGEST_SIZE + parts * OVERHEAD
+    named, chunks = plan.chunks + reuse.read.chunks, plan.chunks
+    crossed = plan.size + chunks * OVERHEAD
+    if outgoing.shared is not None:  # they were sent before
+        parts, chunks, crossed = len(outgoing.shared.parts), 0, 0
+    crossed += named * 2 * DIGEST_SIZE + parts * OVERHEAD
     return _pushed(
         admitted,
         timer,
         size=(0, 0)
         if found
-        else (plan.chunks + 2 * parts + len(documents), crossed + sum(map(len, documents))),
+        else (chunks + 2 * parts + len(documents), crossed + sum(map(len, documents))),
         written=Written(
             already=found is not None,
             sequence=found.transfer.sequence if found else None,
             later=outgoings.later(outgoing, found),
             reused=reuse.taken,
-            packs=packs(plan) if found is None else (0, 0),
+            packs=packs(plan) if chunks and found is None else (0, 0),
         ),
         there=found,
     )
