@@ -159,9 +159,7 @@ def _run(admitted: Admitted, work: Work, kept: Keeping, call: Call) -> Sharded:
     refuse(judged, run, asked.about, judged.refs)
     with announced(run, asked.about, judged.refs) as head:
         with timer.step("look at what is there"):
-            admitted.existing(
-                read=False
-            )  # another release of that name: said before bytes are sent
+            admitted.existing(read=False)  # another of that name: said before a byte is sent
             part = _found(asked, work, signer)
         already = part is not None
         if part is None:
