@@ -20,6 +20,18 @@ SEQ = rb"\x30(?:[\x02-\x7f]|[\x81-\x84].{1,4})"
 _TO = Q + rb"\s{0,20}:\s{0,20}" + Q
 _VALUE = rb"\"value" + _TO + rb"[A-Za-z0-9+/=_-]{16,20000}" + Q
 _KIND = rb"keyMaterialType" + _TO + rb"(?:SYMMETRIC|ASYMMETRIC_PRIVATE)" + Q
+#: Of these a match need not have a word of `long_words.LONG` letters: there are spaces, lines, dots
+#: or signs of percent in it.
+SPACED = frozenset(
+    {
+        "a GnuPG private key",
+        "a private key in XML",
+        "a registry token",
+        "an Azure client secret",
+        "a shared access signature",
+        "a Tink keyset in the clear",
+    }
+)
 #: (what it is, pattern). Bounded, without nested repetition, so that no file makes one slow. None
 #: begins with a look behind: what stands before is asked of what was found.
 PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
