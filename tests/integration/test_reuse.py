@@ -673,3 +673,64 @@ def test_two_pushes_at_once_leave_a_ledger_of_both(work: Crossing) -> None:
     assert sent(work, "1.3.0") == (0, CHUNKS)
     assert sent(other, "1.4.0") == (0, CHUNKS)
     opens(other, "1.4.0")
+
+
+def test_a_push_whose_release_another_run_wrote_meanwhile_keeps_none_of_its_own_keys(
+    work: Crossing,
+) -> None:
+    """Its chunks are no part of the release, so they would be garbage that a later one names."""
+
+    class Between(Bar):
+        def __call__(self, count: int) -> None:
+            if not self.done:
+                self.done = 1
+                run(work, "1.0.0")
+
+    done = run(work, "1.0.0", progress=Between())
+    assert done.written.already
+    assert len(chunks(work)) == 2 * CHUNKS
+    found = work.json("audit", "sweep", "--zone", "eu")["unnamed"]
+    assert len([one for one in found if one["name"].startswith("chunks/")]) == CHUNKS
+    for one in found:
+        (work.base / "eu-store" / one["name"]).unlink()
+    assert sent(work, "1.1.0") == (0, CHUNKS)
+    opens(work, "1.1.0")
+
+
+def test_rule_8_zones_that_have_other_releases_are_sent_other_chunks(work: Crossing) -> None:
+    for name in ("ch", "no"):
+        generate("encrypt", out=work.base / f"keys/{name}.pem", algorithm="ec-p256")
+    more = "".join(
+        f"  {name}:\n    region: aws:eu-central-2\n    store: {store}\n"
+        f"    keys: {{encrypt-public: keys/{name}.pub.pem}}\n"
+        for name, store in (("ch", "{uri: ch-store, reuse: true}"), ("no", "no-store"))
+    )
+    work.edit("datasets:\n", f"{more}datasets:\n")
+    work.edit(
+        "weights: {allow: [home -> eu]}", "weights: {allow: [home -> eu, home -> ch, home -> no]}"
+    )
+    work.edit(
+        "metadata: {allow: [home -> eu]}", "metadata: {allow: [home -> eu, home -> ch, home -> no]}"
+    )
+    run(work, "1.0.0")
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+
+    def there() -> list[int]:
+        stores = [work.base / f"{name}-store/chunks" for name in ("eu", "ch", "no")]
+        return [len(tree(store)) if store.exists() else 0 for store in stores]
+
+    words = ("--to", "eu", "--to", "ch", "--to", "no", "--zone", "home", "--release")
+    assert there() == [CHUNKS, 0, 0]
+    code, said = work.run("push", "model", *words, "churn/1.1.0")
+    assert code == 0, said
+    assert there() == [CHUNKS + 4, CHUNKS, CHUNKS]
+    change(work, w2_bin=random.Random(10).randbytes(3 * SIZE + 2))
+    code, said = work.run("push", "model", *words, "churn/1.2.0")
+    assert code == 0, said
+    assert there() == [CHUNKS + 8, CHUNKS + 4, 2 * CHUNKS]
+    names = [
+        set(map(os.path.basename, tree(work.base / f"{one}-store/chunks")))
+        for one in ("eu", "ch", "no")
+    ]
+    assert not names[0] & names[1] | names[0] & names[2] | names[1] & names[2]
+    opens(work, "1.2.0")
