@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench._chains import (
     MIB,
@@ -97,7 +98,7 @@ def zones(mib: int) -> list[list[str]]:
 
 def reused(mib: int) -> list[list[str]]:
     """Bytes that a second release sends of which two files in a hundred are others."""
-    with made(keep=False) as bench:
+    with made(keep=False) as bench, TemporaryDirectory() as folder:
         project = bench.work / "sovgate.yaml"
         text = project.read_text()
         uri = next(line for line in text.splitlines() if "s3://models" in line)
@@ -110,7 +111,7 @@ def reused(mib: int) -> list[list[str]]:
         project.write_text(project.read_text().replace(home, own))
         model = tuning(bench.work / "churn", mib)
         total = sum(path.stat().st_size for path in model.rglob("*"))
-        state = ("--state", str(bench.work / "state"), "--format", "json")
+        state = ("--state", folder, "--format", "json")
         first = _crossed([*pushes(bench, model)["sovgate"], *state])
         change(model, mib)
         shutil.rmtree(bench.work / "churn.evidence")
