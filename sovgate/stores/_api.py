@@ -227,3 +227,16 @@ class UnderKey(Protocol):
         named. Raises StoreUnfit, reason "not-under-key"; StoreError.
         """
         ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A further power, of a store that may keep what was deleted there as an old version."""
+
+    def keeps_versions(self) -> bool:
+        """Raises StoreError, reason "access-denied", where nobody may ask."""
+        ...
+
+    def old_versions(self, prefix: str) -> Iterator[Entry]:
+        """Each version below it that is no longer the object of its name; a name may come often."""
+        ...

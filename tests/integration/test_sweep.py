@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,8 +28,10 @@ from sovgate.pipeline.move.push import push
 from sovgate.records import Options
 from sovgate.stores._api import Stat
 from sovgate.stores.registry import open_store
+from tests import servers
 from tests.conformance.stores import Fault, Faulty, put
 from tests.crossing import Crossing, make_crossing, tree
+from tests.faultproxy import What, between
 from tests.sealing import sha256
 
 LATER = b"sent, and named by nobody"
@@ -233,8 +237,8 @@ def test_what_the_zone_runs_is_said_for_each_store() -> None:
         f"{names} | xargs -I {{}} aws s3api delete-object --bucket churn-eu --key '{{}}'"
     )
     assert deleting("s3://churn-eu/a/b?x=1&endpoint=https://s3.example:9000", there) == (
-        f"{names} | xargs -I {{}} aws s3api delete-object --bucket churn-eu --key 'a/b/{{}}' "
-        "--endpoint-url https://s3.example:9000"
+        f"{names} | xargs -I {{}} aws s3api delete-object --bucket churn-eu "
+        "--endpoint-url https://s3.example:9000 --key 'a/b/{}'"
     )
     assert deleting("gs://churn-eu", there) is None
 
@@ -266,3 +270,85 @@ def test_of_a_store_that_keeps_checksums_a_damaged_chunk_is_named(
         looked.expect("eu", [Named(name=name, size=5, kept=digest)], "releases/churn/1.0.0.json")
         told = f"{said} in the store of zone eu; releases/churn/1.0.0.json names it"
         assert list(looked.missing) == ([] if said is None else [told])
+
+
+#: `aws s3api`, of which the two commands that sweep names are the SDK's own, and jmespath's.
+AWS = """#!{python}
+import sys
+import boto3, jmespath
+_, kind, operation, *words = sys.argv
+assert kind == "s3api"
+given = dict(zip(words[::2], words[1::2], strict=True))
+query, text = given.pop("--query", None), given.pop("--output", "text")
+sdk = boto3.client("s3", endpoint_url=given.pop("--endpoint-url"), region_name="eu-central-1")
+names = {{"--bucket": "Bucket", "--key": "Key", "--prefix": "Prefix", "--version-id": "VersionId"}}
+answer = getattr(sdk, operation.replace("-", "_"))(**{{names[n]: v for n, v in given.items()}})
+if query:
+    for row in jmespath.search(query, answer):
+        print("\\t".join(row))
+"""
+
+
+def test_in_a_bucket_that_keeps_versions_what_was_deleted_is_listed_and_goes_for_good(
+    seaweedfs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = seaweedfs
+    servers.bucket(url)  # waits until there is room for one
+    bucket, sdk = f"t-{secrets.token_hex(8)}", servers.sdk("s3", url)
+    sdk.create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    sdk.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    crossing = make_crossing(tmp_path / "project")
+    crossing.edit("store: eu-store", f'store: "s3://{bucket}/p?endpoint={url}"')
+    crossing.edit("aws-eusc:eusc-de-east-1", "aws:eu-central-1")
+    pushed = crossing.push()
+    store = open_store(f"s3://{bucket}/p?endpoint={url}", tmp_path, "aws:eu-central-1")
+    left, gone = chunk_name(sha256(b"left")), chunk_name(sha256(b"was deleted"))
+    put(store, left, b"left")
+    for _ in range(2):  # sent, deleted, and sent again
+        put(store, gone, b"was deleted")
+        sdk.delete_object(Bucket=bucket, Key=f"p/{gone}")
+    assert store.stat(gone) is None
+
+    found = sweep(crossing, "-o", "first.txt")
+    assert found["versions"] is True
+    assert {one["name"]: one["size"] for one in found["unnamed"]} == {left: 4, gone: 22}
+    _, said = crossing.run("audit", "sweep", "--zone", "eu")
+    assert "the bucket keeps versions: a plain delete leaves the bytes there" in said
+
+    aws = tmp_path / "bin" / "aws"
+    aws.parent.mkdir()
+    aws.write_text(AWS.format(python=sys.executable))
+    aws.chmod(0o755)
+    monkeypatch.setenv("PATH", str(aws.parent), prepend=os.pathsep)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testtest")
+    plain = deleting(store.uri, crossing.base / "first.txt")
+    every = deleting(store.uri, crossing.base / "first.txt", versions=True)
+    assert plain is not None
+    assert every is not None
+    subprocess.run(["sh", "-c", plain], check=True)
+    assert {one["name"] for one in sweep(crossing)["unnamed"]} == {left, gone}, "still there"
+    subprocess.run(["sh", "-c", every], check=True)
+    assert unnamed(crossing) == []
+    versions = sdk.list_object_versions(Bucket=bucket, Prefix="p/chunks/")
+    keys = {one["Key"] for one in (*versions["Versions"], *versions.get("DeleteMarkers", ()))}
+    assert keys == {f"p/{name}" for name in store.list("chunks/")}
+    crossing.pull(release=f"churn/1.0.0@sha256:{pushed['manifest']}")
+
+
+def test_whether_a_bucket_keeps_versions_may_not_be_told(tmp_path: Path, moto: str) -> None:
+    bucket = servers.bucket(moto)
+    with between(moto) as proxy:
+        proxy.fault(What.DENY, "GET", "?versioning", 100)
+        crossing = make_crossing(tmp_path / "project")
+        uri = f"s3://{bucket}/p?endpoint={proxy.url}"
+        crossing.edit("store: eu-store", f'store: "{uri}"')
+        crossing.edit("aws-eusc:eusc-de-east-1", "aws:eu-central-1")
+        assert sweep(crossing)["versions"] is None
+        _, said = crossing.run("audit", "sweep", "--zone", "eu")
+    assert "was not told (s3:GetBucketVersioning)" in said
+    told = deleting(uri, tmp_path / "due.txt", versions=None)
+    assert told is not None
+    assert "list-object-versions" in told

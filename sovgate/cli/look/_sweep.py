@@ -72,11 +72,25 @@ def command(
     shown = done.found if done.due is None else done.due
     notes = [_open(done, grace)]
     if done.due is not None and shown:
-        told = None if output is None else deleting(done.store, output)
+        told = None if output is None else deleting(done.store, output, versions=done.versions)
         if told is not None:
             notes.append(f"stop pushes to this store, and delete it as the zone: {told}")
         elif output is None:
             notes.append("write the list to a file with -o, and the command that deletes is named")
+    if done.versions:
+        notes.append(
+            "the bucket keeps versions: a plain delete leaves the bytes there as an old one. What "
+            "was deleted so is in this list, and the command above deletes every version"
+            if done.due and output is not None
+            else "the bucket keeps versions: a plain delete leaves the bytes there as an old one. "
+            "What was deleted so is in this list"
+        )
+    elif done.versions is None:
+        notes.append(
+            "whether the bucket keeps versions was not told (s3:GetBucketVersioning): if it does, "
+            "a plain delete leaves the bytes there as an old one, and what was deleted so is not "
+            "in this list"
+        )
     if done.unfinished:
         size = human_bytes(size_of(done.unfinished))
         notes.append(
@@ -98,6 +112,7 @@ def command(
             "unnamed": [_json(one) for one in done.found],
             "due": None if done.due is None else [_json(one) for one in done.due],
             "unfinished": [_json(one) for one in done.unfinished],
+            "versions": done.versions,
             "list": None if output is None else str(output),
         },
     )

@@ -24,6 +24,7 @@ _NEEDED = {
     "get_object": ("ContentLength", "Body"),
     # An answer that broke off before its first byte must not pass for an empty listing.
     "list_objects_v2": ("IsTruncated",),
+    "list_object_versions": ("IsTruncated",),
     "describe_key": ("KeyMetadata",),
     "get_public_key": ("PublicKey",),
     "sign": ("Signature",),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import strict
-from sovgate.errors import Inconclusive, NotFound, UsageError, VerificationFailed
+from sovgate.errors import Inconclusive, NotFound, StoreError, UsageError, VerificationFailed
 from sovgate.files import read_bounded
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.part import DIGEST_SIZE
@@ -23,7 +23,7 @@ from sovgate.formats.plan import MAX_CHUNKS
 from sovgate.formats.transfer import chunk_name, object_name
 from sovgate.pipeline.project import open_project
 from sovgate.stages import audit
-from sovgate.stores._api import Dated, Entry, Gathering, Unfinished
+from sovgate.stores._api import Dated, Entry, Gathering, Unfinished, Versioned
 
 if TYPE_CHECKING:
     from sovgate.stores._api import Store
@@ -44,7 +44,9 @@ _HEAD = "# sovgate sweep "
 class Swept:
     """`found`: what no record names. `due`: of it what an earlier list had too, which is older than
     the grace; None where no earlier list was given. `named`: how many objects records name there.
-    `unfinished`: writes that were broken off, which the next write there removes.
+    `unfinished`: writes that were broken off, which the next write there removes. `versions`:
+    whether the store keeps what is deleted as an old version; None where that was not told. What
+    was deleted and lies there so is found, too.
     """
 
     zone: str
@@ -54,6 +56,7 @@ class Swept:
     found: tuple[Entry, ...]
     due: tuple[Entry, ...] | None
     unfinished: tuple[Entry, ...] = ()
+    versions: bool | None = False
 
     @property
     def list(self) -> bytes:
@@ -86,6 +89,9 @@ def sweep(
     before = None if first is None else _read_list(first, store, now - timedelta(days=grace))
     # Listed first: what is written meanwhile is no part of the list, or is named by the time.
     there = [entry for prefix in SWEPT for entry in entries(store, prefix) if _digest(entry.name)]
+    versions = _keeps_versions(store)
+    if versions and isinstance(store, Versioned):
+        there += _only_old(store, frozenset(entry.name for entry in there))
     named = _named(store)
     found = tuple(entry for entry in there if _digest(entry.name) not in named)
     due = None
@@ -104,7 +110,30 @@ def sweep(
         found=found,
         due=due,
         unfinished=tuple(store.unfinished()) if isinstance(store, Unfinished) else (),
+        versions=versions,
     )
+
+
+def _keeps_versions(store: Store) -> bool | None:
+    if not isinstance(store, Versioned):
+        return False
+    try:
+        return store.keeps_versions()
+    except StoreError as error:
+        if error.reason != "access-denied":
+            raise
+        return None
+
+
+def _only_old(store: Versioned, there: frozenset[str]) -> list[Entry]:
+    """What was deleted, and whose bytes a bucket keeps: by name, all versions of it together."""
+    found: dict[str, Entry] = {}
+    for prefix in SWEPT:
+        for entry in store.old_versions(prefix):
+            if _digest(entry.name) and entry.name not in there:
+                before = found.setdefault(entry.name, replace(entry, size=0))
+                found[entry.name] = replace(before, size=before.size + entry.size)
+    return sorted(found.values(), key=lambda entry: entry.name)
 
 
 def _digest(name: str) -> str | None:
@@ -221,9 +250,12 @@ def size_of(found: Iterable[Entry]) -> int:
     return sum(entry.size for entry in found)
 
 
-def deleting(store: str, file: Path) -> str | None:
+def deleting(store: str, file: Path, *, versions: bool | None = False) -> str | None:
     """What the zone runs, under its own credential, to delete what a list names; None where nobody
     here has tried it. Names in a list are digests in two folders, and nothing that a shell reads.
+
+    `versions`: the store keeps what is deleted; all versions of those names are deleted then. Where
+    it is not known, so are they: there is one of each.
     """
     import shlex
 
@@ -231,13 +263,18 @@ def deleting(store: str, file: Path) -> str | None:
     scheme, _, rest = store.partition("://")
     if scheme == "file":
         return f"{names} | (cd {shlex.quote(rest)} && xargs rm -f --)"
-    if scheme == "s3":
-        place, _, query = rest.partition("?")
-        bucket, _, prefix = place.partition("/")
-        told = next((one for one in query.split("&") if one.startswith("endpoint=")), "")
-        url = told.removeprefix("endpoint=")
-        endpoint = f" --endpoint-url {shlex.quote(url)}" if url else ""
-        key = shlex.quote(f"{prefix}/{{}}" if prefix else "{}")
-        command = f"aws s3api delete-object --bucket {shlex.quote(bucket)} --key {key}{endpoint}"
-        return f"{names} | xargs -I {{}} {command}"
-    return None
+    if scheme != "s3":
+        return None
+    place, _, query = rest.partition("?")
+    bucket, _, prefix = place.partition("/")
+    told = next((one for one in query.split("&") if one.startswith("endpoint=")), "")
+    url = told.removeprefix("endpoint=")
+    at = f"--bucket {shlex.quote(bucket)}" + (f" --endpoint-url {shlex.quote(url)}" if url else "")
+    before = f"{prefix}/" if prefix else ""
+    if versions is False:
+        key = shlex.quote(f"{before}{{}}")
+        return f"{names} | xargs -I {{}} aws s3api delete-object {at} --key {key}"
+    key, every = f"{before}$name", "[Versions,DeleteMarkers][].[VersionId]"
+    listed = f'aws s3api list-object-versions {at} --prefix "{key}" --query {every!r} --output text'
+    deleted = f'aws s3api delete-object {at} --key "{key}" --version-id'
+    return f"{names} | while read -r name; do {listed} | xargs -r -n 1 {deleted}; done"

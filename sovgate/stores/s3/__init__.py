@@ -34,7 +34,7 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.stores._api import Bytes, Entry, Location, Stat, check_name, prefix_of
-from sovgate.stores.s3 import errors, lock, place, probing
+from sovgate.stores.s3 import errors, lock, place, probing, versions
 from sovgate.stores.s3.kms import Encryption, encryption
 from sovgate.stores.s3.reader import Reader, keys_below
 from sovgate.uri import Uri
@@ -377,6 +377,12 @@ class S3Store:
     def locked_on_arrival(self) -> str | None:
         return lock.default_retention(self)
 
+    def keeps_versions(self) -> bool:
+        return versions.kept(self)
+
+    def old_versions(self, prefix: str) -> Iterator[Entry]:
+        return versions.old(self, prefix)
+
     # -- errors
 
     def errors(self, operation: str, name: str = "") -> AbstractContextManager[None]:
@@ -390,9 +396,4 @@ class S3Store:
         )
 
     def damaged(self, name: str) -> StoreError:
-        return StoreError(
-            f"{name} did not arrive in {self.uri} as it was sent",
-            why="read again, it has other bytes; the service checked no SHA-256 on arrival",
-            fix="run it again; if the error stays, use a service that checks x-amz-checksum-sha256",
-            reason="wrong-bytes",
-        )
+        return errors.damaged(self.uri, name)

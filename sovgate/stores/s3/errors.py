@@ -22,6 +22,8 @@ _ACTIONS = {
     "list_objects_v2": "s3:ListBucket",
     "head_bucket": "s3:ListBucket",
     "get_bucket_location": "s3:GetBucketLocation",
+    "get_bucket_versioning": "s3:GetBucketVersioning",
+    "list_object_versions": "s3:ListBucketVersions",
     "put_object_retention": "s3:PutObjectRetention",
     "get_object_retention": "s3:GetObjectRetention",
     "get_object_lock_configuration": "s3:GetBucketObjectLockConfiguration",
@@ -84,3 +86,12 @@ def _explained(store: S3Store, operation: str, name: str, error: Exception) -> S
     elif told.reason == "service" and key is not None:
         told.why = f"{told.why}; kms= asks for {key}, and the service may know no such key"
     return told
+
+
+def damaged(uri: str, name: str) -> StoreError:
+    return StoreError(
+        f"{name} did not arrive in {uri} as it was sent",
+        why="read again, it has other bytes; the service checked no SHA-256 on arrival",
+        fix="run it again; if the error stays, use a service that checks x-amz-checksum-sha256",
+        reason="wrong-bytes",
+    )
