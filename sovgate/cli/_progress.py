@@ -11,14 +11,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from sovgate.cli._emit import FORM, QUIET
 from sovgate.cli._streams import say
 
 _WIDTH = 24
-#: Columns that the words beside the bar may take before it gets shorter.
-_WORDS = 52
 #: Seconds from one line of a log, or one event, to the next; and from one look at a bar to another.
 EVERY, LOOK = 10.0, 1.0
 
@@ -108,18 +106,20 @@ class Bar(Meter):
 
     def draw(self, now: float) -> None:
         self.drawn = now
+        self._write(self.text(now))
+
+    def text(self, now: float) -> str:
+        """The row, no longer than the terminal is wide."""
         text = f"{self.label}  {human_bytes(self.done)}  {human_bytes(self.rate(now))}/s"
         if self.total:
             share = min(self.done / self.total, 1.0)
-            width = min(_WIDTH, max(self.columns() - _WORDS, 0))
-            full = int(share * width)
-            text = (
-                f"{self.label}  {'█' * full}{'░' * (width - full)} {share:4.0%}  "
-                f"{human_bytes(self.total)}  {human_bytes(self.rate(now))}/s"
-            )
+            words = f" {share:4.0%}  {human_bytes(self.total)}  {human_bytes(self.rate(now))}/s"
             if (left := self.left(now)) is not None:
-                text += f"  {human_seconds(left)} left"
-        self._write(text[: self.columns() - 1])
+                words += f"  {human_seconds(left)} left"
+            width = min(_WIDTH, max(self.columns() - len(f"{self.label}  {words}") - 1, 0))
+            full = int(share * width)
+            text = f"{self.label}  {'█' * full}{'░' * (width - full)}{words}"
+        return text[: self.columns() - 1]
 
     @staticmethod
     def columns() -> int:
@@ -133,9 +133,11 @@ class Bar(Meter):
         self._write("")
 
     @staticmethod
-    def _write(text: str) -> None:
+    def _write(*rows: str) -> None:
+        """Over the rows that are there; the cursor stays in the first."""
+        back = f"\r\x1b[{len(rows) - 1}A" if len(rows) > 1 else ""
         with contextlib.suppress(OSError):  # a terminal that went away ends no push
-            sys.stderr.write(f"\r\x1b[2K{text}")
+            sys.stderr.write("\r" + "\n".join(f"\x1b[2K{row}" for row in rows) + back)
             sys.stderr.flush()
 
 
@@ -176,6 +178,67 @@ class Events(Meter):
         say(json.dumps(event) + "\n")
 
 
+class ZoneBar(Bar):
+    """One row of several, which are drawn together."""
+
+    def __init__(self, label: str, zone: str, clock: Callable[[], float], rows: list[ZoneBar]):
+        super().__init__(label, None, zone, clock)
+        self._rows = rows
+
+    def draw(self, now: float) -> None:
+        for row in self._rows:
+            row.drawn = now
+        self._write(*(row.text(now) for row in self._rows))
+
+    def clear(self) -> None:
+        self._write(*("" for _ in self._rows))
+
+
+class Zones(Meter):
+    """Several zones: what is done before anything is sent is one row, and then each has its own."""
+
+    def __init__(
+        self,
+        kind: type[Meter],
+        label: str,
+        zones: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(label, None, None, clock)
+        self._kind, self.every = kind, kind.every
+        self._width = max(map(len, zones))
+        self._whole = kind(label, None, ", ".join(zones), clock)
+        self._bars: list[ZoneBar] = []
+        self._rows: list[Meter] = []
+
+    def of_zone(self, zone: str) -> Meter:
+        """Called before the first of them counts."""
+        if not issubclass(self._kind, Bar):
+            self._rows.append(self._kind(self.what, None, zone, self.clock))
+            return self._rows[-1]
+        self._whole.clear()
+        bar = ZoneBar(self.what, zone, self.clock, self._bars)
+        bar.label = bar.label.ljust(len(bar.label) - len(zone) + self._width)
+        self._bars.append(bar)
+        self._rows.append(bar)
+        return bar
+
+    def expect(self, total: int) -> None:
+        self._whole.expect(total)
+
+    def __call__(self, count: int) -> None:
+        if not self._rows:
+            self._whole(count)
+
+    def tick(self) -> None:
+        for row in self._bars[:1] or self._rows or [self._whole]:
+            row.tick()
+
+    def clear(self) -> None:
+        for row in self._bars[:1] or self._rows or [self._whole]:
+            row.clear()
+
+
 def _kind() -> type[Meter]:
     if FORM.get() == "json":
         return Events
@@ -184,12 +247,18 @@ def _kind() -> type[Meter]:
 
 
 @contextlib.contextmanager
-def progress(label: str, zone: str | None = None) -> Iterator[Meter | None]:
+def progress(label: str, *zones: str | None) -> Iterator[Meter | None]:
     """`with progress("pushing", "eu") as bar:`; yields None where nobody wants to know."""
     if QUIET.get():
         yield None
         return
-    meter = _kind()(label, None, zone)
+    kind = _kind()
+    names = [zone for zone in zones if zone is not None]
+    meter = (
+        Zones(kind, label, names)
+        if len(names) > 1
+        else kind(label, None, names[0] if names else None)
+    )
     over = threading.Event()
 
     def look() -> None:

@@ -70,7 +70,7 @@ class Room:
 
     @property
     def lone(self) -> bool:
-        """A module that is a folder's equal: `library.py` on the floor of the commands."""
+        """A module that is a folder's equal: `training.py` on the floor of the commands."""
         return not self.modules and not self.folders
 
 

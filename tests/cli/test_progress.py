@@ -11,7 +11,7 @@ import pytest
 
 from sovgate.cli import _progress
 from sovgate.cli._emit import FORM, QUIET
-from sovgate.cli._progress import Bar, Events, Lines, Meter, progress
+from sovgate.cli._progress import Bar, Events, Lines, Meter, Zones, progress
 
 MIB = 1024 * 1024
 
@@ -105,6 +105,55 @@ def test_a_bar_is_a_row_that_names_the_zone(clock: Clock, monkeypatch: pytest.Mo
     assert "\n" not in screen.getvalue()
     bar.clear()
     assert screen.getvalue().endswith("\r\x1b[2K")
+
+
+def test_several_zones_have_a_row_each(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn together, over and over: the cursor goes back to the first."""
+    screen = shown(monkeypatch)
+    both = Zones(Bar, "pushing", ("eu", "home"), clock)
+    clock.now += 1
+    both(7)  # the model is hashed before anything is sent
+    assert screen.getvalue().endswith("pushing (eu, home)  7 B  7 B/s")
+    both.expect(100 * MIB)
+    rows = {zone: both.of_zone(zone) for zone in ("eu", "home")}
+    for row in rows.values():
+        row.expect(100 * MIB)
+    clock.now += 10
+    before = len(screen.getvalue())
+    both(100 * MIB)  # what is read is no row's
+    assert len(screen.getvalue()) == before
+    rows["home"](50 * MIB)
+    clock.now += 10
+    rows["eu"](100 * MIB)
+    first, second = screen.getvalue()[before:].split("\x1b[1A")[1].split("\n")
+    assert first.startswith("\r\x1b[2Kpushing (eu)    ")
+    assert "100%  100.0 MiB" in first
+    assert second.startswith("\x1b[2Kpushing (home)  ")
+    assert " 50%  100.0 MiB  2.5 MiB/s  20.0 s left" in second
+    both.clear()
+    assert screen.getvalue().endswith("\r\x1b[2K\n\x1b[2K\r\x1b[1A")
+
+
+@pytest.mark.parametrize("kind", [Lines, Events])
+def test_in_a_log_each_zone_has_a_line_of_its_own(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, kind: type[Meter]
+) -> None:
+    screen = shown(monkeypatch)
+    both = Zones(kind, "pushing", ("eu", "ch"), clock)
+    rows = [both.of_zone(zone) for zone in ("eu", "ch")]
+    for row in rows:
+        row.expect(100)
+    clock.now += 1
+    rows[0](20)
+    rows[1](50)
+    both.tick()
+    first, second = screen.getvalue().splitlines()
+    if kind is Events:
+        told = [json.loads(line) for line in (first, second)]
+        assert [(one["zone"], one["bytes"]) for one in told] == [("eu", 20), ("ch", 50)]
+    else:
+        assert first.startswith("pushing (eu): 20 B of 100 B")
+        assert second.startswith("pushing (ch): 50 B of 100 B")
 
 
 def test_what_was_counted_before_was_something_else(clock: Clock) -> None:

@@ -66,8 +66,9 @@ def test_the_examples_run_as_written(printed: str) -> None:
     assert lines[2].startswith("('border (sovgate.yaml:")
     assert re.fullmatch(r"\d+ bytes would cross", lines[3])
     assert lines[4] == f"churn/1.0.0@{lines[0]}"
-    assert re.fullmatch(r"served [0-9a-f]{64}", lines[5])
-    assert lines[6].startswith("refused:")
+    assert re.fullmatch(r"eu True [0-9a-f]{64}", lines[5])
+    assert re.fullmatch(r"served [0-9a-f]{64}", lines[6])
+    assert lines[7].startswith("refused:")
 
 
 def test_each_function_has_an_example_and_each_field_is_named() -> None:
@@ -216,6 +217,7 @@ def test_a_path_that_is_not_set_is_not_the_folder_we_are_in(
         lambda: sovgate.sign(sovgate.Model(path="model", evidence=text), key=key),
         lambda: sovgate.sign(sovgate.Model(path="model", follow_links=text), key=key),
         lambda: sovgate.push(text, release="churn/1", zone="home", to="eu"),
+        lambda: sovgate.push("model", release="churn/1", zone="home", to="eu", state=text),
         lambda: sovgate.pull("churn/1", zone="eu", output=text),
     ):
         with pytest.raises(sovgate.UsageError) as caught:

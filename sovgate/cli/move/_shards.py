@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -66,22 +66,23 @@ class Sharing:
         *,
         release: Release,
         zone: str,
-        to: str,
+        to: Sequence[str],
         signature: Path | None,
         options: Options,
-    ) -> Pushed | Sharded:
+    ) -> tuple[Pushed, ...] | Sharded:
         """Raises as `pipeline.move.push.push` does."""
         if self.count is not None and self.parts is not None:
             from sovgate.pipeline.move.shards.join import Join, push_joined
 
-            return push_joined(
+            joined = push_joined(
                 Join(model=self.source, count=self.count, folder=self.parts),
                 release=release,
                 zone=zone,
-                to=to,
+                to=self._alone(to),
                 signature=signature,
                 options=options,
             )
+            return (joined,)
         if self.source is None:
             raise UsageError(
                 "the model to push is not named",
@@ -96,15 +97,27 @@ class Sharing:
                 Shard.parse(self.shard, self.source, self.parts),
                 release=release,
                 zone=zone,
-                to=to,
+                to=self._alone(to),
                 signature=signature,
                 options=options,
             )
-        from sovgate.pipeline.move.push import push
+        from sovgate.pipeline.move.push import push_each
 
-        return push(
+        return push_each(
             self.source, release=release, zone=zone, to=to, signature=signature, options=options
         )
+
+    @staticmethod
+    def _alone(to: Sequence[str]) -> str:
+        if len(to) > 1:
+            raise UsageError(
+                "a part is for one zone",
+                why="zones share no key, and a part has keys",
+                fix="run --shard and --join once for each zone, with a folder of its own: "
+                + ", ".join(f"--to {zone} --parts DIR/{zone}" for zone in to),
+                reason="shard-of-zones",
+            )
+        return to[0]
 
 
 def shared_by(

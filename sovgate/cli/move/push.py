@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sovgate.cli._base import (
     LocalPath,
@@ -21,18 +19,16 @@ from sovgate.cli._base import (
     verify_first_option,
     zone_option,
 )
-from sovgate.cli._emit import Report, details
-from sovgate.cli._progress import human_bytes, human_seconds, progress
+from sovgate.cli._emit import Report
+from sovgate.cli._progress import progress
 from sovgate.cli._transport import transport_options
 from sovgate.cli._within import within as limited
 from sovgate.cli._within import within_option
+from sovgate.cli.move._pushed import data_of, headline, lines, notes_of, rows_of
 from sovgate.cli.move._shards import shard_options, shared_by, told
 from sovgate.errors import ConfigError
 from sovgate.pipeline.move.results import Sharded
 from sovgate.records import Options, Release
-
-if TYPE_CHECKING:
-    from sovgate.pipeline.move.results import Written
 
 
 @declare(
@@ -40,6 +36,7 @@ if TYPE_CHECKING:
     example="""
 sovgate push build/churn --release churn/1.4.0 --zone home --to eu
 sovgate push build/churn --release churn/1.4.0 --zone home --to eu --dry-run
+sovgate push build/churn --release churn/1.4.0 --zone home --to eu --to ch
 sovgate push build/sealed --release churn/1.4.0 --zone home --to eu
 sovgate push build/churn --release churn/1.4.0 --zone home --to eu --shard 1/4 --parts parts
 sovgate push build/churn --release churn/1.4.0 --zone home --to eu --join 4 --parts parts""",
@@ -47,8 +44,10 @@ sovgate push build/churn --release churn/1.4.0 --zone home --to eu --join 4 --pa
         "release": "The release, pinned: NAME/VERSION@sha256:…",
         "purl": "The release as a package URL: pkg:generic/NAME@VERSION.",
         "manifest": "Manifest digest of the model, sha256:…",
-        "record": "SHA-256 of the release record in the store; empty on a dry run, and of a shard.",
-        "audit-head": "Head of this run in the audit log. Note it. Empty on a dry run.",
+        "record": "SHA-256 of the release record in the store; empty on a dry run, and of a shard. "
+        "Of several zones one a line, in their order.",
+        "audit-head": "Head of this run in the audit log. Note it. Empty on a dry run. Of several "
+        "zones one a line, in their order.",
     },
     artifact=("purl", "manifest", "record"),
 )
@@ -62,7 +61,14 @@ sovgate push build/churn --release churn/1.4.0 --zone home --to eu --join 4 --pa
 )
 @option("--release", required=True, metavar="NAME/VERSION", help="The release's name.")
 @zone_option()
-@option("--to", "to", required=True, metavar="ZONE", help="The zone to push to.")
+@option(
+    "--to",
+    "to",
+    multiple=True,
+    required=True,
+    metavar="ZONE",
+    help="A zone to push to, with one read of the model for all. Repeat for each.",
+)
 @option(
     "--signature",
     type=LocalPath(),
@@ -84,7 +90,7 @@ def command(
     source: Path | None,
     release: str,
     zone: str | None,
-    to: str,
+    to: tuple[str, ...],
     signature: Path | None,
     shard: str | None,
     join: int | None,
@@ -98,9 +104,9 @@ def command(
     project: Path | None,
     format_: str,
 ) -> Report:
-    """Ask policy, encrypt a release, and upload it to a zone's store."""
+    """Ask policy, encrypt a release, and upload it to the stores of zones."""
     sharing = shared_by(source, shard, join, parts)
-    with limited(within, "push") as deadline, progress(sharing.words, to) as bar:
+    with limited(within, "push") as deadline, progress(sharing.words, *to) as bar:
         done = sharing.push(
             release=Release.parse(release),
             zone=running_zone(zone),
@@ -119,99 +125,21 @@ def command(
         )
     if isinstance(done, Sharded):
         return told(done)
-    pinned = done.moved.pinned
-    target, release_, crossing = done.moved.destination, done.moved.release, done.size
-    rows = [
-        ("release", pinned),
-        (
-            "to",
-            f"zone {target.zone}, {target.provider_region}, {target.country}, {done.moved.run_by}",
-        ),
-        ("store", done.moved.store),
-        *details(("for key", f"{done.recipient[0]} ({done.recipient[1]})")),
-        (
-            "crosses" if dry_run else "crossed",
-            f"{_count(crossing.objects, 'object')}, {human_bytes(crossing.crossed)} of ciphertext "
-            "and evidence"
-            + (", and the key table, decisions and record" if dry_run and crossing.objects else ""),
-        ),
-        ("evidence", ", ".join(role for role, _ in done.evidence) or "none but the signature"),
-        *(("decision", line) for line in done.decisions),
-    ]
-    if done.written.sequence is not None:
-        rows += details(("number", str(done.written.sequence)))
-    if done.written.audit_head is not None:
-        rows.append(("audit-head", done.written.audit_head))
-    if done.steps:
-        rows += details(("took", ", ".join(f"{name} {human_seconds(s)}" for name, s in done.steps)))
-    size = f"{_count(crossing.files, 'file')}, {human_bytes(crossing.bytes)}"
-    if done.written.already:
-        headline = f"{release_} is in zone {target.zone} already, the same and whole"
-    elif dry_run:
-        headline = f"would push {release_}, {size}, to zone {target.zone}; nothing was written"
-    else:
-        headline = f"pushed {release_}, {size}, to zone {target.zone}"
-    rows += [("reused", told) for told in _reused(done.written)]
-    notes = [f"left behind: {line}" for line in done.left_behind]
-    if resumed := done.written.resumed:
-        were = "was" if resumed == 1 else "were"
-        notes.append(f"{_count(resumed, 'chunk')} {were} there already, and not sent again")
-    if (later := done.written.later) and done.written.already:
-        are = "is" if len(later) == 1 else "are"
-        notes.append(
-            f"{_count(len(later), 'newer statement')} here {are} not part of it "
-            f"({', '.join(role for role, _ in later)}): push a new version, "
-            "or add it where the release is promoted: sovgate promote --model"
-        )
-    if not dry_run:
-        notes.append(f"there: sovgate pull {pinned} --zone {target.zone} -o DIR")
+    moved = done[0].moved
     return Report(
         command="push",
-        headline=headline,
-        rows=tuple(rows),
+        headline=headline(done),
+        rows=tuple(rows_of(done)),
         outputs={
-            "release": pinned,
-            "purl": done.moved.release.purl,
-            "manifest": f"sha256:{done.moved.manifest}",
-            "record": done.written.record or "",
-            "audit-head": done.written.audit_head or "",
+            "release": moved.pinned,
+            "purl": moved.release.purl,
+            "manifest": f"sha256:{moved.manifest}",
+            "record": lines(one.written.record for one in done),
+            "audit-head": lines(one.written.audit_head for one in done),
         },
-        data={
-            "release": str(done.moved.release),
-            "manifest": done.moved.manifest,
-            "record": done.written.record,
-            "sequence": done.written.sequence,
-            "already": done.written.already,
-            "dry-run": done.dry_run,
-            "from": vars(done.moved.source),
-            "to": vars(done.moved.destination),
-            "store": done.moved.store,
-            "recipient": {"key-id": done.recipient[0], "algorithm": done.recipient[1]},
-            "files": crossing.files,
-            "bytes": crossing.bytes,
-            "objects": crossing.objects,
-            "resumed": done.written.resumed,
-            "reused": [vars(one) for one in done.written.reused],
-            "packs": {"objects": done.written.packs[0], "bytes": done.written.packs[1]},
-            "crossed": crossing.crossed,
-            "evidence": [{"role": role, "sha256": sha256} for role, sha256 in done.evidence],
-            "left-behind": list(done.left_behind),
-            "later": [{"role": role, "sha256": sha256} for role, sha256 in done.written.later],
-            "decisions": list(done.decisions),
-            "audit-head": done.written.audit_head,
-            "steps": [{"step": name, "seconds": round(s, 6)} for name, s in done.steps],
-        },
-        notes=tuple(notes),
+        data=data_of(done),
+        notes=tuple(notes_of(done)),
     )
-
-
-def _reused(written: Written) -> Iterator[str]:
-    """By release; and what of the rest is packs: a small file that changes makes its pack new."""
-    for one in written.reused:
-        yield f"{_count(one.chunks, 'chunk')} ({human_bytes(one.bytes)}) of release {one.release}"
-    objects, size = written.packs
-    if written.reused and objects:
-        yield f"not {_count(objects, 'pack')} of small files ({human_bytes(size)})"
 
 
 def running_zone(zone: str | None) -> str:
@@ -223,7 +151,3 @@ def running_zone(zone: str | None) -> str:
             reason="no-zone",
         )
     return zone
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -26,6 +26,10 @@ Push, in this order (pipeline/move/push.py follows it; what is marked * is here)
     success. Anything else: 21, and the old bytes stay (RULES 13).
 12. An audit `outcome`.
 
+To several zones 1 is done once. 2 to 4 are asked of each, and while one refuses nothing is sent to
+any. 5 is a run of the log for each zone, and 6 one read for all. 8 to 12 follow zone by zone, in
+the order of the words: what comes later takes back no zone's record.
+
 Pull: * the record is read, closed and bounded; its signer must be trusted for `transfer` from the
 source that it names; zone, region, release and pin must be ours; * signature, evidence and chunk
 lists are read by digest, and the lists are what the signed files demand; our own policy decides;

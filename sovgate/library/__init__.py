@@ -8,126 +8,38 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 from sovgate.errors import PolicyDenied, SovgateError, UsageError, disk_error
+from sovgate.library.answers import (
+    AnyPath,
+    Checked,
+    Model,
+    Pulled,
+    Pushed,
+    Signed,
+    Verified,
+)
 from sovgate.records import Action, Options, Release
 
-AnyPath = str | os.PathLike[str]
+if TYPE_CHECKING:
+    from sovgate.pipeline.move import results
 
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A model whose evidence, or whose files, lie elsewhere; to be given in place of its path.
-
-    evidence      the folder of its evidence; None: as the project says, or beside the model
-    follow_links  its links are followed to files below this folder; None: none is
-    """
-
-    path: AnyPath
-    evidence: AnyPath | None = None
-    follow_links: AnyPath | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Signed:
-    """A model that was signed.
-
-    manifest   the model's identity, "sha256:…"
-    signature  where the signature was written
-    key_id     SHA-256 of the public key (DER SPKI), hex
-    """
-
-    model: Path
-    manifest: str
-    signature: Path
-    key_id: str
-    algorithm: str
-    files: int
-    bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verified:
-    """A model whose signed files are what a trusted signer signed; it holds no others, but for
-    those that the call itself allowed.
-
-    signer    its name: that of the entry in sovgate.yaml, or of the key's file
-    unsafe    options of that entry without which the signer would not be trusted
-    unsigned  where files may lie that nobody signed, as the call said: paths, or "." for anywhere
-    """
-
-    model: Path
-    manifest: str
-    signature: Path
-    signer: str
-    key_id: str
-    files: int
-    bytes: int
-    unsafe: tuple[str, ...] = ()
-    unsigned: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """An action that policy allows.
-
-    permits   what lets it pass: "border (sovgate.yaml:12)", "same-zone"
-    warnings  rules that would deny if they were not in mode "warn"
-    case      digest of the facts that were decided on, "sha256:…"; `policy` of the rules
-    """
-
-    action: str
-    question: str
-    permits: tuple[str, ...]
-    warnings: tuple[str, ...]
-    case: str
-    policy: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pushed:
-    """A release in a zone's store; of a dry run, what it would be (then `record` is None).
-
-    release      pinned, "NAME/VERSION@sha256:…": what to hand to `pull`
-    crossed      bytes of ciphertext and evidence that were written, or would be
-    left_behind  statements that did not travel along, each with the reason
-    already      it was there before, the same and whole
-    record       SHA-256 of the release record in the store, hex
-    audit_head   head of this run in the audit log; note it
-    """
-
-    release: str
-    manifest: str
-    store: str
-    crossed: int
-    left_behind: tuple[str, ...]
-    already: bool
-    dry_run: bool
-    record: str | None
-    audit_head: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pulled:
-    """A release that was verified, allowed and decrypted.
-
-    release  pinned, "NAME/VERSION@sha256:…"
-    pinned   it was asked for by its pin; if not, the store chose among what was signed
-    already  the model was there and verifies: only what was missing was written
-    receipt  SHA-256 of the receipt, hex
-    """
-
-    release: str
-    manifest: str
-    model: Path
-    evidence: Path
-    source: str
-    pinned: bool
-    already: bool
-    receipt: str
-    audit_head: str
+__all__ = [
+    "Checked",
+    "Model",
+    "Pulled",
+    "Pushed",
+    "Signed",
+    "Verified",
+    "check",
+    "pull",
+    "push",
+    "sign",
+    "verify",
+]
 
 
 def sign(
@@ -246,6 +158,7 @@ def check(
     )
 
 
+@overload
 def push(
     model: AnyPath | Model,
     *,
@@ -253,10 +166,39 @@ def push(
     zone: str,
     to: str,
     project: AnyPath = ".",
+    state: AnyPath | None = None,
+    verify_first: bool = False,
     dry_run: bool = False,
-) -> Pushed:
-    """Decide, encrypt, and upload a signed model from `zone` to the store of zone `to`.
+) -> Pushed: ...
+@overload
+def push(
+    model: AnyPath | Model,
+    *,
+    release: str,
+    zone: str,
+    to: list[str] | tuple[str, ...],
+    project: AnyPath = ".",
+    state: AnyPath | None = None,
+    verify_first: bool = False,
+    dry_run: bool = False,
+) -> tuple[Pushed, ...]: ...
+def push(
+    model: AnyPath | Model,
+    *,
+    release: str,
+    zone: str,
+    to: str | list[str] | tuple[str, ...],
+    project: AnyPath = ".",
+    state: AnyPath | None = None,
+    verify_first: bool = False,
+    dry_run: bool = False,
+) -> Pushed | tuple[Pushed, ...]:
+    """Decide, encrypt, and upload a signed model from `zone` to the store of zone `to`; or to those
+    of several, named in a list or tuple, with one read of the model. Then there is one answer a
+    zone, in that order, and while one zone refuses nothing is sent to any.
 
+    `state`: the folder where keys are kept until the release is written (None: the user's own);
+    `verify_first`: hash all files before the first byte is sent.
     Safe to run again after any error: what was done stays done, and nothing half is visible.
     Raises UsageError, ConfigError, PolicyDenied, VerificationFailed, ResidencyMismatch,
     EngineError, KeyServiceError, StoreError, DiskError.
@@ -265,14 +207,21 @@ def push(
 
     with _errors():
         path, options = _asked(model, _path(project, "project"), dry_run)
-        done = pipeline.push(
+        options = replace(options, state=_named(state, "state"), verify_first=verify_first)
+        done = pipeline.push_each(
             path,
             release=Release.parse(release),
             zone=zone,
-            to=to,
+            to=(to,) if isinstance(to, str) else tuple(to),
             options=options,
         )
+    found = tuple(_pushed(one) for one in done)
+    return found[0] if isinstance(to, str) else found
+
+
+def _pushed(done: results.Pushed) -> Pushed:
     return Pushed(
+        zone=done.moved.destination.zone,
         release=done.moved.pinned,
         manifest=f"sha256:{done.moved.manifest}",
         store=done.moved.store,
