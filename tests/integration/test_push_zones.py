@@ -419,6 +419,13 @@ def test_a_zone_that_is_named_twice_is_a_mistake(work: Crossing) -> None:
     assert found["error"]["reason"] == "zone-twice"
 
 
+@pytest.mark.parametrize("words", [("--shard", "1/2"), ("--join", "2")])
+def test_rule_8_a_part_is_for_one_zone(work: Crossing, words: tuple[str, str]) -> None:
+    found = work.json("push", work.model, *WORDS, *words, "--parts", "parts", code=2)
+    assert found["error"]["reason"] == "shard-of-zones"
+    nothing_was_sent(work)
+
+
 # -- a run that ends early
 
 
@@ -577,14 +584,14 @@ def test_a_zone_that_fails_at_its_end_leaves_those_after_it_for_a_further_run(
 def test_rule_44_a_zone_that_is_denied_at_its_end_has_no_key_table_and_no_keys_are_kept(
     work: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = deliver._confirmed
+    real = deliver.confirmed
 
     def confirmed(admitted: Admitted):  # type: ignore[no-untyped-def]
         if admitted.asked.to.name == "ch":
             raise PolicyDenied("policy has changed its mind")
         return real(admitted)
 
-    monkeypatch.setattr(deliver, "_confirmed", confirmed)
+    monkeypatch.setattr(deliver, "confirmed", confirmed)
     found = work.json("push", work.model, *WORDS, code=10)
     assert (found["zone"], found["there"]) == ("ch", ["eu"])
     assert stored(work, "ch", "objects") == {}
@@ -625,7 +632,7 @@ def test_rule_44_a_denial_that_names_no_zone_destroys_the_keys_of_all(work: Cros
 def test_rule_44_no_key_table_of_a_zone_is_made_before_policys_last_word_for_that_zone(
     work: Crossing, puts: Puts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = deliver._confirmed
+    real = deliver.confirmed
 
     def confirmed(admitted: Admitted):  # type: ignore[no-untyped-def]
         zone = admitted.asked.to.name
@@ -636,7 +643,7 @@ def test_rule_44_no_key_table_of_a_zone_is_made_before_policys_last_word_for_tha
         puts.seen.append((arguments[0].zone, "table"))
         return close_part(*arguments, **more)
 
-    monkeypatch.setattr(deliver, "_confirmed", confirmed)
+    monkeypatch.setattr(deliver, "confirmed", confirmed)
     monkeypatch.setattr("sovgate.stages.encrypt.close_part", closed)
     run(work)
     kinds = ("confirmed", "table", "objects/", "releases/")
