@@ -438,6 +438,51 @@ def test_a_model_goes_to_several_zones_and_one_receives_it(sides: Sides) -> None
     assert (sides.top / "store-ch/releases/tumour-triage/1.0.0.json").is_file()
 
 
+def test_several_pods_send_one_release(sides: Sides) -> None:
+    """Each a share of it; what the first run left is not sent again, and a part that somebody wrote
+    into the workspace is not joined."""
+    model = sides.top / "us/build/triage"
+    model.mkdir()
+    (model / "weights.bin").write_bytes(b"weights")
+    of_model = {**CENTRAL, "model": "build/triage"}
+    signed = fine(sides.run("us", "send", **{**of_model, "to": ["ch"]}))
+    given = {
+        "model": "build/triage",
+        "release": signed.results["release"],
+        "zone": "us-train",
+        "to": "eu",
+        "shards": ["1/2", "2/2"],
+        "count": "2",
+    }
+    document = sides.top / "us/parts/part-2.json"
+    document.parent.mkdir()
+    document.write_text("{}")
+    if sides.place == "/keys":
+        for path in (document, document.parent):
+            os.chown(path, USER, USER)
+    refused = sides.run("us", "send-shards", **{**given, "shards": ["1/2"]})
+    assert refused.failed is not None
+    label, done = refused.failed
+    assert (label, done.returncode) == ("join", 11)
+    assert "--shard 2/2 " in done.stderr
+    assert not (sides.top / "store-eu/releases").exists()
+    sent = fine(sides.run("us", "send-shards", 2, **given))
+    assert sent.ran == ("shard-0", "shard-1", "join")
+    assert sent.results["release"] == given["release"]
+    manifest = signed.results["manifest"]
+    got = fine(
+        sides.run(
+            "eu",
+            "receive",
+            zone="eu",
+            promote="false",
+            release=sent.results["release"],
+            manifest=manifest,
+        )
+    )
+    assert got.results["receipt"]
+
+
 def test_a_release_with_another_pin_is_not_received(sides: Sides) -> None:
     fine(sides.run("us", "central", **CENTRAL))
     done = sides.run(
