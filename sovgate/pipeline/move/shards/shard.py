@@ -125,7 +125,7 @@ def require_told(bundle: bytes, trusted: tuple[Trusted, ...]) -> None:
         raise VerificationFailed(
             "the signature does not tell the size and the SHA-256 of each file",
             why="each machine reads only its own share of the model",
-            fix="sign the model with sovgate too, or push it from one machine",
+            fix="sign the model with sovgate, or push it from one machine",
             reason="unsupported",
         )
 
