@@ -210,7 +210,9 @@ class GoogleStore(ObjectStore):
             )
 
     def is_taken(self, answer: Answer) -> bool:
-        return answer.status == 412
+        """Whoever may not delete is told that in place of 412: only to replace needs that right."""
+        refused = answer.status == 403 and "storage.objects.delete" in self.said(answer)[1]
+        return answer.status == 412 or refused
 
     def reading(self, key: str, start: int, tag: str | None) -> Request:
         match = f"&ifGenerationMatch={tag}" if tag else ""

@@ -1,41 +1,59 @@
-"""The table of services in docs/stores.md, from what is known of each. Pure: records to text.
+"""The tables of services in docs/stores.md, from what is known of each. Pure: records to text.
 
-The rest of that page is written by hand, around two marks.
+The rest of that page is written by hand, around the marks of each.
 """
 
 from __future__ import annotations
 
-from sovgate.clouds.aws.profiles import COLUMNS, PROFILES, READ, Fact, Profile, Source
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from sovgate.clouds import services as others
+from sovgate.clouds.aws.profiles import COLUMNS, PROFILES, READ, Fact, Source
 from sovgate.surface.reference import cell, table
 
 SOURCE = "docs/stores.md"
-BEGIN = (
-    "<!-- Made from sovgate/clouds/aws/profiles.py by `python -m sovgate.surface`. Do not edit: "
-    "change that\n     and run this again; `--check` compares. -->\n\n"
+_BEGIN = (
+    "<!-- Made from {} by `python -m sovgate.surface`. Do not edit: change that\n     and run this "
+    "again; `--check` compares. -->\n\n"
 )
+BEGIN = _BEGIN.format("sovgate/clouds/aws/profiles.py")
+BEGIN_OTHERS = _BEGIN.format("sovgate/clouds/services.py")
 END = "<!-- End of what is made. -->\n"
 
 
+class _Row(Protocol):
+    @property
+    def title(self) -> str: ...
+
+    def fact(self, column: str) -> Fact: ...
+
+
 def page(written: str) -> str:
-    """The page with its table anew. Raises ValueError where a mark is missing."""
-    before, begun, rest = written.partition(BEGIN)
+    """The page with its tables anew. Raises ValueError where a mark is missing."""
+    written = _between(written, BEGIN, _table(PROFILES, COLUMNS))
+    return _between(written, BEGIN_OTHERS, _table(others.SERVICES, others.COLUMNS))
+
+
+def _between(written: str, begin: str, table: str) -> str:
+    before, begun, rest = written.partition(begin)
     _, ended, after = rest.partition(END)
     if not begun or not ended:
-        raise ValueError(f"{SOURCE} has lost a mark: {BEGIN!r} or {END!r}")
-    return before + BEGIN + services() + "\n" + END + after
+        raise ValueError(f"{SOURCE} has lost a mark: {begin!r} or {END!r}")
+    return before + begin + table + "\n" + END + after
 
 
-def services() -> str:
+def _table(made: Sequence[_Row], columns: Mapping[str, str]) -> str:
     """The table, and its sources by number."""
     sources: list[Source] = []
-    rows = [_row(one, sources) for one in PROFILES]
+    rows = [_row(one, columns, sources) for one in made]
     listed = "\n".join(f"{number}. {_source(one)}" for number, one in enumerate(sources, 1))
-    head = ("service", "run here", *COLUMNS.values())
+    head = ("service", "run here", *columns.values())
     return f"{table(head, rows)}\nSources, all read on {READ}:\n\n{listed}\n"
 
 
-def _row(one: Profile, sources: list[Source]) -> tuple[str, ...]:
-    facts = [one.fact(column) for column in COLUMNS]
+def _row(one: _Row, columns: Mapping[str, str], sources: list[Source]) -> tuple[str, ...]:
+    facts = [one.fact(column) for column in columns]
     here = next((f.source.dated for f in facts if f.source is not None and f.source.here), "no")
     return (one.title, here, *(_said(fact, sources) for fact in facts))
 

