@@ -144,6 +144,25 @@ def border_without_store(config: ProjectConfig) -> Iterator[Finding]:
                 )
 
 
+def reuse_without_key(config: ProjectConfig) -> Iterator[Finding]:
+    """Chunks of a zone are to be used again, and who pushes there has no key to keep theirs under.
+
+    Only of a zone whose own `sign` key is here: another one's file names its secret keys.
+    """
+    rule = config.border.get("weights")
+    for source, target in dict.fromkeys(rule.allow if rule else ()):
+        keys = config.zones[source].keys
+        if config.zones[target].reuse and keys.sign is not None and keys.encrypt is None:
+            yield Finding(
+                rule="reuse-without-key",
+                severity="error",
+                where=config.where(f"zones.{target}.store"),
+                message=f"reuse of what {source} pushes to {target} needs an encryption key of "
+                f"{source} itself, which has none",
+                fix=f"add zones.{source}.keys.encrypt, or remove reuse",
+            )
+
+
 def border_to_itself(config: ProjectConfig) -> Iterator[Finding]:
     """`eu -> eu` says nothing: inside one zone nothing crosses a border."""
     for name, rule in config.border.items():
@@ -324,6 +343,7 @@ RULES: tuple[Rule, ...] = (
     missing_file,
     placeholder_key,
     border_without_store,
+    reuse_without_key,
     border_to_itself,
     source_without_key,
     weights_without_metadata,

@@ -301,9 +301,12 @@ def test_after_the_senders_own_key_was_replaced_all_is_encrypted_anew(work: Cros
     (work.base / "keys/own.pem").unlink()
     (work.base / "keys/own.pub.pem").unlink()
     generate("encrypt", out=work.base / "keys/own.pem", algorithm="ec-p256")
-    with noted() as notes:
+    with noted() as planned:
+        assert run(work, "1.1.0", dry_run=True).written.reused == ()
+    with noted() as done:
         assert sent(work, "1.1.0") == (CHUNKS, 0)
-    assert any("is not used, and all is sent anew" in note for note in notes)
+    assert planned == done
+    assert "is not used, and all is sent anew" in planned[0]
     assert sent(work, "1.2.0") == (0, CHUNKS)
 
 
@@ -322,6 +325,8 @@ def test_a_sender_without_an_encryption_key_hears_that_it_cannot(work: Crossing)
         assert "zones.home.keys.encrypt" in error["fix"]
         assert error["where"]["line"] == 9
     assert chunks(work) == {}
+    (finding,) = [one for one in work.json("lint", code=3)["findings"] if "reuse" in one["rule"]]
+    assert (finding["rule"], finding["severity"]) == ("reuse-without-key", "error")
 
 
 @pytest.mark.parametrize("where", ["project", "model", "nowhere"])

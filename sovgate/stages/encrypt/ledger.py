@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import KeyServiceError, Malformed, VerificationFailed
+from sovgate.errors import Malformed, VerificationFailed
 from sovgate.files import replace_at
 from sovgate.formats import chunk, wrap
 from sovgate.formats import ledger as form
@@ -84,19 +84,24 @@ def _read(folder: PrivateFolder, scope: Scope, signer: Signer) -> Ledger | None:
     return found
 
 
+def require_own(ledger: Ledger, own: OwnKey) -> None:
+    """Raises VerificationFailed ("ledger") where another key than the zone's own wraps its keys."""
+    named = (ledger.recipient.key_id, ledger.recipient.algorithm)
+    if named != (own.recipient.key_id, own.recipient.algorithm):
+        raise VerificationFailed(
+            "its keys were wrapped by another key than the zone's own of today", reason="ledger"
+        )
+
+
 def open_keys(ledger: Ledger, own: OwnKey) -> tuple[bytes, ...]:
     """The key of each chunk, in rows' order.
 
     Raises VerificationFailed ("ledger": it is not what this zone's key opens), KeyServiceError
     where the key service does not answer.
     """
+    require_own(ledger, own)
     recipient = ledger.recipient
-    try:
-        key = own.unwrap(recipient, ledger.sheet.scope.context())
-    except KeyServiceError as error:
-        if error.reason != "wrong-key":
-            raise
-        raise VerificationFailed(error.what, reason="ledger") from error
+    key = own.unwrap(recipient, ledger.sheet.scope.context())
     if not wrap.committed(key, recipient.commit):
         raise VerificationFailed("the ledger's key is not the one it was written with")
     return ledger.keys(key)

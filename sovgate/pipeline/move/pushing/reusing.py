@@ -149,8 +149,8 @@ class Reusing:
                 for one in self.found.carried
             ),
         ]
-        signer = self.asked.opened.signer(self.asked.zone.name)
         try:
+            signer = self.asked.opened.signer(self.asked.zone.name)
             write_ledger(self.base, self._scope, carried, today, signer, self.own)
         except OSError as error:
             _not_kept(disk_error(error, f"write the ledger in {str(self.base)!r}"))
@@ -192,7 +192,7 @@ def find(asked: Asked, state: Path | None, *, dry_run: bool) -> Reusing:
         notices.note(f"nothing is used again, now or later: {why}; name a folder with --state")
         return Reusing(asked=asked)
     off = Reusing(asked=asked, base=base, own=own)
-    ledger = _read(asked, base)
+    ledger = _read(asked, base, own)
     if ledger is None:
         return off
     today = _today(asked)
@@ -200,7 +200,7 @@ def find(asked: Asked, state: Path | None, *, dry_run: bool) -> Reusing:
     chosen = choose(rows, asked, dry_run=dry_run)
     if not chosen:
         return off
-    keys = dict.fromkeys(chosen, ()) if dry_run else _keys(ledger, own)
+    keys = dict.fromkeys(chosen, ()) if dry_run else _keys(asked, ledger, own)
     if keys is None:
         return off
     found = _reuse(chosen, keys, asked)
@@ -255,27 +255,29 @@ def _unused(asked: Asked, error: SovgateError) -> None:
     )
 
 
-def _read(asked: Asked, base: Path) -> Ledger | None:
-    from sovgate.stages.encrypt.ledger import read_ledger
+def _read(asked: Asked, base: Path, own: OwnKey) -> Ledger | None:
+    from sovgate.stages.encrypt.ledger import read_ledger, require_own
 
     try:
-        return read_ledger(base, _scope(asked), asked.opened.signer(asked.zone.name))
+        found = read_ledger(base, _scope(asked), asked.opened.signer(asked.zone.name))
+        if found is not None:
+            require_own(found, own)
     except OSError as error:
         _unused(asked, disk_error(error, f"read the ledger in {str(base)!r}"))
     except SovgateError as error:
         _unused(asked, error)
+    else:
+        return found
     return None
 
 
-def _keys(ledger: Ledger, own: OwnKey) -> Mapping[Row, tuple[bytes, ...]] | None:
+def _keys(asked: Asked, ledger: Ledger, own: OwnKey) -> Mapping[Row, tuple[bytes, ...]] | None:
     from sovgate.stages.encrypt.ledger import open_keys
 
     try:
         keys = open_keys(ledger, own)
     except VerificationFailed as error:
-        notices.note(
-            f"the ledger of earlier pushes is not used, and all is sent anew: {error.what}"
-        )
+        _unused(asked, error)
         return None
     rows = zip(ledger.sheet.rows, ledger.sheet.starts, strict=True)
     return {row: keys[at : at + len(row.digests)] for row, at in rows}
