@@ -106,7 +106,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     with pace.watched(item.nodeid):
-        return (yield)
+        done = yield
+    if Path.cwd() != item.config.rootpath:
+        os.chdir(item.config.rootpath)
+        raise AssertionError("it leaves its worker in another folder; use monkeypatch.chdir")
+    return done
 
 
 def pytest_collection_finish() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from pathlib import Path
@@ -302,9 +301,9 @@ def test_a_failing_test_of_a_rule_is_shown(place: Path) -> None:
     said(2, "policy", "test", "model")
 
 
-def test_rules_are_listed(place: Path) -> None:
+def test_rules_are_listed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     value = json.loads(said(0, "policy", "list", "--format", "json"))
     assert "weights-inherit" in {rule["id"] for rule in value["rules"]}
     assert value["presets"] == ["default"]
-    os.chdir("/")
+    monkeypatch.chdir("/")
     assert "eu-personal-data" in said(0, "policy", "list")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 from pathlib import Path
@@ -218,12 +217,14 @@ def test_a_link_in_a_copy_is_not_followed(desk, capsys, kind):
     assert not (desk.base / "got").exists()
 
 
-def test_every_flipped_byte_of_a_copy_is_refused_before_a_name_appears(tmp_path, capsys):
+def test_every_flipped_byte_of_a_copy_is_refused_before_a_name_appears(
+    tmp_path, capsys, monkeypatch
+):
     """All that a copy consists of: record, signature, manifest, evidence, list, table, chunk."""
     from sovgate.errors import ExitCode, SovgateError
 
     desk = make_desk(tmp_path / "desk", {"w": b"forty-two"})
-    os.chdir(desk.base)
+    monkeypatch.chdir(desk.base)
     assert run("encrypt", "model", "--to", "eu", "-o", "sealed") == 0
     folder = desk.base / "sealed" / "eu"
     manifest = desk.manifest().canonical()
