@@ -76,6 +76,10 @@ def _fsync(descriptor: int) -> None:
 os.fsync = _fsync
 
 
+#: Where the run began.
+_HERE = Path.cwd()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--report", metavar="FILE", help="write times and skipped tests to a file")
     parser.addoption("--some", action="store_true", help="a part of what is exhaustive")
@@ -107,8 +111,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     with pace.watched(item.nodeid):
         done = yield
-    if Path.cwd() != item.config.rootpath:
-        os.chdir(item.config.rootpath)
+    if Path.cwd() != _HERE:
+        os.chdir(_HERE)
         raise AssertionError("it leaves its worker in another folder; use monkeypatch.chdir")
     return done
 

@@ -1,5 +1,5 @@
 """Sums that services compare on arrival, in base64 as they write them. They find damage on the way;
-what is signed, and what decides, is SHA-256. Pure.
+what is signed, and what decides, is SHA-256. Pure. `sovgate[gcp]` brings the library of CRC32C.
 """
 
 from __future__ import annotations

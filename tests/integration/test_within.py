@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from sovgate.cli._within import within
 from sovgate.errors import Inconclusive
 from sovgate.pipeline.deadline import Deadline
 from sovgate.pipeline.decide import contents
+from sovgate.pipeline.move import movement
 from sovgate.pipeline.move.movement import LOOK
 from sovgate.pipeline.move.pull import pull
 from sovgate.pipeline.move.push import push
@@ -114,7 +114,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, clock: Alarm, seconds: float) -> None:
         return real(*words)
 
     monkeypatch.setattr(contents, "look_into", look)
-    monkeypatch.setattr(time, "monotonic", clock)
+    monkeypatch.setattr(movement, "_seconds", clock)
 
 
 @pytest.mark.parametrize("ways", [pushing, pulling])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -57,7 +56,7 @@ def ended(base: Path, course: Course = COURSE, days: int = 0) -> Path:
     with pushing(base, course) as path:
         pass
     for one in (*path.iterdir(), path):
-        os.utime(one, (time.time() - days * DAY,) * 2)
+        os.utime(one, (one.stat().st_mtime - days * DAY,) * 2)
     return path
 
 
