@@ -224,6 +224,10 @@ class Zones(Meter):
         return bar
 
     def expect(self, total: int) -> None:
+        """Until zones are named again, what comes now is of no zone."""
+        if self._rows:
+            self.clear()
+        self._rows, self._bars = [], []
         self._whole.expect(total)
 
     def __call__(self, count: int) -> None:

@@ -114,7 +114,7 @@ def command(
     from sovgate.pipeline.release import release as run
     from sovgate.pipeline.steps import ALREADY, LEFT
 
-    with progress("releasing") as bar:
+    with progress("releasing", *(to if len(to) > 1 else ())) as bar:
         made = run(
             model,
             release=Release.parse(release),

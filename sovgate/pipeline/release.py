@@ -148,8 +148,7 @@ class _ReleaseRun:
         for destination in to:
             self.check(destination) if self.planned is None else self.foresee(destination)
         if self.planned is None:
-            for destination in to:
-                self.push(destination)
+            self.push(*to)
         if folder is not None and not self.dry_run:
             for destination in to:
                 self.continue_in(destination, folder)
@@ -301,21 +300,24 @@ class _ReleaseRun:
             if there is not None:
                 say.said += f"; in {to} already, the same"
 
-    def push(self, to: str) -> None:
-        from sovgate.pipeline.move.push import push
+    def push(self, *to: str) -> None:
+        from sovgate.pipeline.move.push import push_each
 
-        with self.log.step("push", to) as say:
-            made = push(
+        with self.log.steps_of("push", to) as says:
+            done = push_each(
                 self.model, release=self._pinned, zone=self.zone, to=to, options=self.options
             )
-            say.decisions = made.decisions
-            self._head(self.zone, made.written.audit_head)
-            if made.written.already:
-                say.outcome, say.said = ALREADY, f"in {to} already, the same and whole"
-            elif self.dry_run:
-                say.outcome, say.said = WOULD, f"would write {made.size.objects} objects"
-            else:
-                say.said = f"{made.size.objects} objects, {made.size.crossed} bytes"
+            for made in done:
+                zone = made.moved.destination.zone
+                say = says[zone]
+                say.decisions = made.decisions
+                self._head(self.zone, made.written.audit_head)
+                if made.written.already:
+                    say.outcome, say.said = ALREADY, f"in {zone} already, the same and whole"
+                elif self.dry_run:
+                    say.outcome, say.said = WOULD, f"would write {made.size.objects} objects"
+                else:
+                    say.said = f"{made.size.objects} objects, {made.size.crossed} bytes"
 
     @property
     def _pinned(self) -> Release:

@@ -11,7 +11,7 @@ import random
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,8 @@ from sovgate.stages.encrypt import close_part
 from sovgate.stores.file import FileStore
 from sovgate.stores.registry import open_store
 from tests.crossing import Crossing, make_crossing, tree
+from tests.effort import some
+from tests.kill import Done, Killer
 
 SIZE = 4096
 FILES = {f"w{at}.bin": random.Random(at).randbytes(3 * SIZE + at) for at in range(3)} | {
@@ -656,6 +658,78 @@ def test_rule_44_no_key_table_of_a_zone_is_made_before_policys_last_word_for_tha
     assert steps == [(zone, kind) for zone in BOTH for kind in kinds]
     last_chunk = max(at for at, (_, name) in enumerate(puts.seen) if name.startswith("chunks/"))
     assert puts.seen.index(("eu", "confirmed")) > last_chunk
+
+
+def test_a_release_to_both_reads_the_model_once_for_them_and_says_which_has_it(
+    work: Crossing, puts: Puts, read: list[int]
+) -> None:
+    puts.fails = ("ch", "releases/", 0)
+    found = work.json("release", work.model, *WORDS, code=21)
+    pushed = [(s["zone"], s["outcome"]) for s in found["steps"] if s["name"] == "push"]
+    assert pushed == [("eu", "done")]
+    assert any(line.startswith("stopped at: push in ch;") for line in found["error"]["details"])
+    assert sum(read) == BYTES
+    puts.fails = None
+    done = work.json("release", work.model, *WORDS)
+    pushed = [(s["zone"], s["outcome"]) for s in done["steps"] if s["name"] == "push"]
+    assert pushed == [("eu", "already"), ("ch", "done")]
+    opens(work)
+
+
+# -- a process that is killed
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[Killer]:
+    with Killer(imports=["sovgate.pipeline.move.push", "sovgate.stages.encrypt"]) as running:
+        yield running
+
+
+def killed(work: Crossing, killer: Killer, tmp_path: Path, before: int | None) -> Done:
+    env = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    patch = {"sovgate.formats.chunk.SIZE": SIZE, "sovgate.formats.plan.PART_SIZE": 3 * SIZE}
+    words = ("push", "model", *WORDS)
+    killer.start(words, cwd=work.base, before=before, env=env, patch=patch)
+    return killer.finish()
+
+
+#: How many file-system steps such a push has, about.
+STEPS = 210
+
+
+@pytest.mark.parametrize("step", some(range(4, STEPS, 8), by="two zones"))
+def test_a_push_to_two_zones_that_is_killed_goes_on_for_each(
+    work: Crossing, killer: Killer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Each zone has a release that is whole, or none; a second run brings what is missing, once."""
+    monkeypatch.setattr(plan, "PART_SIZE", 3 * SIZE)
+    done = killed(work, killer, tmp_path, step)
+    assert done.killed, done
+    for zone in BOTH:
+        if stored(work, zone, "releases"):
+            opens(work, zone)
+        else:
+            found = len(stored(work, zone, "objects"))
+            assert not found or len(chunks(work, zone)) == CHUNKS
+    there = {zone: chunks(work, zone) for zone in BOTH}
+    run(work)
+    for zone in BOTH:
+        assert there[zone].items() <= chunks(work, zone).items()
+        assert len(chunks(work, zone)) == CHUNKS, "what was there is used, and nothing sent twice"
+        assert len(stored(work, zone, "releases")) == 1
+    assert states(work) == []
+    assert work.run("audit", "verify")[0] in (0, 14)
+    shutil.rmtree(work.base / "opened-eu", ignore_errors=True)
+    shutil.rmtree(work.base / "opened-ch", ignore_errors=True)
+    opens(work)
+
+
+def test_such_a_push_has_about_that_many_steps(
+    work: Crossing, killer: Killer, tmp_path: Path
+) -> None:
+    done = killed(work, killer, tmp_path, None)
+    assert done.code == 0, done
+    assert STEPS <= done.steps < 2 * STEPS
 
 
 # -- from what `encrypt` made
