@@ -36,6 +36,8 @@ from sovgate.stages.encrypt import ledger as stage
 from sovgate.stages.encrypt.ledger import open_keys, read_ledger
 from sovgate.stores.file import FileStore
 from tests.crossing import Crossing, make_crossing, tree
+from tests.effort import some
+from tests.kill import Killer
 
 SIZE = 4096
 FILES = {f"w{at}.bin": random.Random(at).randbytes(3 * SIZE + at) for at in range(4)} | {
@@ -594,6 +596,43 @@ def test_a_push_that_is_killed_while_it_writes_its_ledger_leaves_the_one_before(
     assert ledger(work).read_bytes() == before
     assert run(work, "1.1.0").written.already
     assert sent(work, "1.2.0") == (0, CHUNKS)
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[Killer]:
+    with Killer(imports=["sovgate.pipeline.move.push", "sovgate.cli._emit"]) as running:
+        yield running
+
+
+def test_a_push_that_is_killed_at_its_end_leaves_the_old_ledger_or_the_new_one(
+    work: Crossing, killer: Killer
+) -> None:
+    run(work, "1.0.0")
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    ready = shutil.copytree(work.base.parent, work.base.parent.with_name("ready"))
+
+    def killed(before: int | None) -> int:
+        shutil.rmtree(work.base.parent)
+        shutil.copytree(ready, work.base.parent)
+        words = [*PUSH, "churn/1.1.0"]
+        patch = {"sovgate.formats.chunk.SIZE": SIZE}
+        env = {"XDG_STATE_HOME": str(state(work).parent)}
+        killer.start(words, cwd=work.base, before=before, env=env, patch=patch)
+        done = killer.finish()
+        assert done.killed or before is None, done
+        return done.steps
+
+    last = killed(None)
+    ends: set[int] = set()
+    for step in some(range(last - 11, last + 1), by="ledger"):
+        killed(step)
+        run(work, "1.1.0")
+        missing, reused = sent(work, "1.2.0")
+        assert (missing, reused) in ((0, CHUNKS), (4, CHUNKS - 4))
+        ends.add(missing)
+        assert os.listdir(ledger(work).parent) == ["ledger"]  # noqa: PTH208
+        opens(work, "1.2.0")
+    assert ends <= {0, 4}
 
 
 def test_a_denial_writes_nothing_into_the_ledger(work: Crossing) -> None:

@@ -122,6 +122,8 @@ def write_ledger(
     DiskError, UsageError ("in-use"), KeyServiceError, OSError.
     """
     with _opened(base, scope) as folder:
+        # What a run left that was killed while it wrote.
+        folder.clear(name for name in os.listdir(folder.handle) if name != LEDGER)  # noqa: PTH208
         kept = [*carried, *_earlier(folder, scope, signer, own)]
         chosen = list(_fitting(kept, today))
         sheet = Sheet(scope=scope, rows=tuple(one.row for one in chosen))
