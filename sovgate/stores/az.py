@@ -282,7 +282,8 @@ class AzureStore(ObjectStore):
 
     def needed(self, what: str) -> str:
         service = "Microsoft.Storage/storageAccounts/blobServices/containers"
-        return f"{service}/{_PERMISSIONS[what]} on {self._account}/{self._name}"
+        off = f", or the encryption scope {self._scope!r} is switched off" if self._scope else ""
+        return f"{service}/{_PERMISSIONS[what]} on {self._account}/{self._name}" + off
 
 
 def _xml(data: bytes) -> ElementTree.Element | None:

@@ -282,4 +282,5 @@ class GoogleStore(ObjectStore):
         return str(first.get("reason") or ""), str(error.get("message") or "")
 
     def needed(self, what: str) -> str:
-        return f"{_PERMISSIONS[what]} on the bucket {self._bucket!r}"
+        off = ", or its service agent may not use the key of kms-key=" if self._kms else ""
+        return f"{_PERMISSIONS[what]} on the bucket {self._bucket!r}" + off

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from sovgate.stores.oci.referrers import BUNDLE
 from sovgate.stores.registry import open_store
 from tests import components, servers
 from tests.crossing import FILES, Crossing, make_crossing, tree
-from tests.ociregistry import Registry, Repo, Rule, Said, serving
+from tests.ociregistry import Heard, Registry, Repo, Rule, Said, serving
 
 
 def through(tmp: Path, host: str, options: str = "", name: str = "") -> tuple[Crossing, str]:
@@ -136,6 +137,25 @@ def test_a_release_is_what_copies_take_along(tmp_path: Path, registry: Registry)
     pulled = crossing.pull(release=pinned(pushed, "churn/1.1.0"))
     assert pulled["record"] == pushed["record"]
     assert tree(crossing.base / "pulled") == FILES
+
+
+def test_documents_of_a_release_are_written_at_once(tmp_path: Path, registry: Registry) -> None:
+    """Each of the two waits in the registry until the other is there, too."""
+    crossing, _ = through(tmp_path, registry.host)
+    both, waited = threading.Barrier(2), []
+
+    def meet(heard: Heard) -> None:
+        if heard.method == "PUT" and "/manifests/_objectsX" in heard.target and len(waited) < 2:
+            waited.append(heard)
+            registry._lock.release()
+            try:
+                both.wait(20)
+            finally:
+                registry._lock.acquire()
+
+    registry.rules.append(meet)
+    crossing.push()
+    assert len(waited) == 2
 
 
 def manifests(repo: Repo, digest: str) -> list[dict[str, Any]]:

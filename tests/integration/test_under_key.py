@@ -115,6 +115,31 @@ def test_a_key_that_is_no_longer_used_ends_the_push_and_is_made_good_by_the_next
     assert spoilt.rpartition("/")[2].partition("?")[0] in swept
 
 
+def test_a_scope_that_was_switched_off_midway_is_told_and_nothing_is_half_there(
+    container: tuple[Crossing, FaultProxy, Callable[[], set[str]]],
+) -> None:
+    """Azure then refuses to write into it, and to read what is there."""
+    work, proxy, _ = container
+    left = 3
+
+    def off(method: str, path: str) -> What | None:
+        nonlocal left
+        left -= method == "PUT" and "/chunks/" in path
+        return What.DENY if left < 0 else None
+
+    proxy.chooses = off
+    error = work.push(code=21)["error"]
+    assert error["reason"] == "access-denied"
+    assert "or the encryption scope 'eu-keys' is switched off" in error["why"]
+    left = 1000
+    store = work_store(work)
+    for prefix in ("releases/", "objects/"):
+        assert list(store.list(prefix)) == []
+    pushed = work.push()
+    work.pull(release=f"churn/1.0.0@sha256:{pushed['manifest']}")
+    assert tree(work.base / "pulled") == FILES
+
+
 def work_store(work: Crossing) -> Store:
     text = next(
         line.partition("store:")[2].strip().strip('"')
