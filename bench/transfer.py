@@ -12,16 +12,19 @@ code in the model, writes logs and a signed record, and sends a checksum over ea
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench._chains import (
     MIB,
+    Bench,
     change,
     checkpoint,
     made,
@@ -34,6 +37,13 @@ from bench._chains import (
     tuning,
 )
 from bench._measure import Runs, in_turn, machine, once, table
+from bench._sink import REGION
+from sovgate.formats import chunk
+from sovgate.formats.transfer import chunk_name
+from sovgate.stages.transfer.carry import AT_ONCE
+from sovgate.stores._api import Store
+from sovgate.stores.registry import open_store
+from sovgate.work import Workers
 
 REPEATS = 3
 HEAD = ["what", "by", "time", "speed", "sovgate is faster", "spread", "CPU", "peak memory"]
@@ -146,6 +156,54 @@ def memory(sizes: tuple[int, ...]) -> list[list[str]]:
     return rows
 
 
+def far(mib: int) -> list[list[str]]:
+    """What a push of 100 GB and of 1 TB takes, from its parts as they are measured here: start-up,
+    bytes a second, and questions to the store a second, of which a join asks one a chunk."""
+    with made(keep=False) as bench:
+        least, most = [_seconds(bench, one_file(bench.work / "churn", size)) for size in (16, mib)]
+        speed = (mib - 16) * MIB / (most - least)
+        asks = _asks_a_second(bench)
+    rows = [
+        ["start-up, policy, log and record", f"{least:.1f} s"],
+        ["a machine like this one", f"{speed / 1e9:.2f} GB/s"],
+        ["questions to the store", f"{asks:.0f} a second"],
+    ]
+    for size, named in ((1e11, "100 GB"), (1e12, "1 TB")):
+        for gigabits in (1, 10, 100):
+            times = []
+            for machines in (1, 4, 16):
+                sent = size / machines / min(speed, gigabits * 1e9 / 8)
+                joined = 0 if machines == 1 else least + size / chunk.SIZE / asks
+                times.append(f"{least + sent + joined:,.0f} s")
+            rows.append([f"{named}, {gigabits} Gbit/s a machine", ", ".join(times)])
+    return rows
+
+
+def _seconds(bench: Bench, model: Path) -> float:
+    push = {"sovgate": pushes(bench, model)["sovgate"]}
+    found = in_turn(push, REPEATS, bench.reset)["sovgate"].seconds
+    bench.reset()
+    shutil.rmtree(model)
+    shutil.rmtree(bench.work / "churn.evidence")
+    return found
+
+
+def _asks_a_second(bench: Bench, times: int = 3_000) -> float:
+    store = open_store(f"s3://models?endpoint={bench.url}", bench.work, f"aws:{REGION}")
+    data = b"a chunk"
+    name = chunk_name(hashlib.sha256(data).hexdigest())
+    store.put(name, data, sha256=hashlib.sha256(data).hexdigest())
+    begun = time.perf_counter()
+    with Workers(AT_ONCE) as workers:
+        for _ in range(times):
+            workers.submit(lambda: _ask(store, name))
+    return times / (time.perf_counter() - begun)
+
+
+def _ask(store: Store, name: str) -> None:
+    store.stat(name)
+
+
 #: name -> rows of a quick run (True) or a whole one; those of `PLAIN` have two columns.
 SCENARIOS: Mapping[str, Callable[[int, int], list[list[str]]]] = {
     "one": lambda mib, _: against_chains(f"push of one file of {mib} MiB", one_file, mib),
@@ -157,6 +215,7 @@ SCENARIOS: Mapping[str, Callable[[int, int], list[list[str]]]] = {
 }
 PLAIN: Mapping[str, Callable[[int, int], list[list[str]]]] = {
     "reuse": lambda mib, _: reused(mib),
+    "far": lambda mib, _: far(mib),
     "memory": lambda mib, _: memory((mib // 4, mib * 4)),
 }
 
