@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import threading
+from collections.abc import Collection
 
 from tests.effort import examples
 from tests.faultproxy import What
@@ -27,7 +28,9 @@ def seeds(count: int, variable: str = "STORMS") -> range:
 class Storm:
     """Picks a fault for one request in so many, for a while now and then for each."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, without: Collection[What] = ()) -> None:
+        """`without`: faults that this service does not notice, and that its real one does."""
+        self._weather = [what for what in WEATHER if what not in without]
         self.random = random.Random(seed)
         self._often = self.random.choice([0.0, 0.02, 0.1, 0.3])
         self._gust = 0
@@ -62,7 +65,7 @@ class Storm:
                 return self._what
             if self.random.random() >= self._often:
                 return None
-            self._what = self.random.choice(WEATHER)
+            self._what = self.random.choice(self._weather)
             self._gust = self.random.choice([0, 0, 0, 0, 1, 5])
             return self._what
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,13 @@ from sovgate.errors import (
     PolicyDenied,
     ResidencyMismatch,
     SovgateError,
-    StoreUnfit,
+    StoreError,
     UsageError,
     VerificationFailed,
     disk_error,
 )
 from sovgate.git.ignored import work_tree
+from sovgate.pipeline.move.pushing.remade import Remade, is_spoilt
 from sovgate.records import Options, Sized
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Keeping:
         self._reused: str | None = None
         self._folder: Folder | None = None
         self._keys: KeptKeys | None = None
+        self._remade: Remade | None = None
         self._plan: Plan | None = None
         self._signer: Signer | None = None
         self._there: set[bytes] = set()
@@ -115,7 +118,9 @@ class Keeping:
         self._open(plan, signer)
         if self._keys is None:
             return Bound(zone=self.zone, put=self._put)
-        return Bound(zone=self.zone, put=self._put, keys=self._keys)
+        within = partial(self._refusals.by, self.zone)
+        self._remade = Remade(self._keys, plan, self._asked.store, within)
+        return Bound(zone=self.zone, put=self._put, keys=self._remade)
 
     def forget(self, error: VerificationFailed) -> None:
         """Destroy the keys of what turned out not to be what was signed. Raises DiskError."""
@@ -145,7 +150,9 @@ class Keeping:
         ]
         try:
             whole = transfer.all_there(self._asked.store, chunks)
-        except StoreUnfit:
+        except StoreError as error:
+            if not is_spoilt(error):
+                raise
             whole = False
         if not whole:
             remove_closed(folder, number)  # its keys are the destination's: it is made anew
@@ -212,21 +219,17 @@ class Keeping:
             self._bring(sha256, data)
 
     def _bring(self, sha256: str, data: memoryview) -> None:
-        """RULES 14: a chunk that an earlier run made is passed over by the store's own SHA-256, or
-        read again there."""
-        from sovgate.formats.transfer import chunk_name
+        """What an earlier run made, and what is there, is passed over."""
         from sovgate.stages import transfer
 
-        digest, store = bytes.fromhex(sha256), self._asked.store
-        sized = Sized(sha256=sha256, size=len(data))
-        made = self._keys is not None and digest in self._keys.earlier
+        digest = bytes.fromhex(sha256)
+        there = self._remade is not None and digest in self._remade.there
         try:
-            there = made and transfer.is_there(store, chunk_name(sha256), sized)
             if not there:
-                transfer.put_chunk(store, sha256, data)
-        except StoreUnfit:
-            if self._keys is not None:  # under its name it stays as it is: the next run makes
-                self._keys.forget_chunk(digest)  # another
+                transfer.put_chunk(self._asked.store, sha256, data)
+        except StoreError as error:
+            if is_spoilt(error) and self._keys is not None:  # the next run makes another
+                self._keys.forget_chunk(digest)
             raise
         with self._lock:
             self._there.add(digest)
