@@ -88,7 +88,8 @@ class FaultProxy(ThreadingHTTPServer):
         self.chooses: Callable[[str, str], What | None] = lambda _method, _path: None
         #: Headers that the answer to a request has besides.
         self.adds: Callable[[str, str, What | None], list[tuple[str, str]]] = lambda *_: []
-        self._busy = 0
+        self._busy = self._connected = 0
+        self._accepted: set[int] = set()
         self._changed = threading.Condition()
 
     @property
@@ -121,6 +122,30 @@ class FaultProxy(ThreadingHTTPServer):
         """Returns when no request is under way: one outlives the client that was killed."""
         with self._changed:
             self._changed.wait_for(lambda: not self._busy)
+
+    def forsaken(self) -> None:
+        """The same, of all that a client sent before it was killed, where there is no other."""
+        with socket.create_connection(self.server_address[:2]) as last:
+            port = last.getsockname()[1]
+            with self._changed:  # whoever came before it was let in before it
+                self._changed.wait_for(lambda: port in self._accepted)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._connected)
+
+    def process_request(self, request: object, client_address: tuple[str, int]) -> None:
+        with self._changed:
+            self._connected += 1
+            self._accepted.add(client_address[1])
+            self._changed.notify_all()
+        super().process_request(request, client_address)  # type: ignore[arg-type]
+
+    def process_request_thread(self, request: object, client_address: tuple[str, int]) -> None:
+        try:
+            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+        finally:
+            with self._changed:
+                self._connected -= 1
+                self._changed.notify_all()
 
     def sent(self, part: str, method: str = "PUT") -> list[int]:
         """Bytes of each body that reached the service at such a path."""

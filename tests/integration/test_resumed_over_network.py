@@ -187,6 +187,7 @@ def test_a_push_that_is_killed_at_any_chunk(
     )
     known.set()
     assert killer.finish().killed
+    way.proxy.forsaken()
     there = way.there()
     assert len(there) >= number - 1 - 8, "eight are under way at once"
     way.goes_on(there)
