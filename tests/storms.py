@@ -36,37 +36,43 @@ class Storm:
         self._gust = 0
         self._what = What.BUSY
         self._lock = threading.Lock()
-        self._deadly: int | None = None
+        self._deadly = self._fatal = 0
+        self._doomed: tuple[str, str, What] | None = None
         self._victim: int | None = None
         self._known = threading.Event()
         self.over = False
 
-    def kills_at(self, request: int | None) -> None:
-        """Of the run that comes now: it is killed as that request of it arrives, from 1."""
+    def begins(self, *, kill: int = 0, doom: int = 0) -> None:
+        """For the run that comes now, whose requests are counted from 1. It is killed as request
+        `kill` arrives; and what request `doom` asks for fails then, however often it is asked for.
+        """
         with self._lock:
-            self._deadly, self._victim = request, None
+            self._deadly, self._fatal, self._doomed, self._victim = kill, doom, None, None
             self._known.clear()
 
     def victim(self, process: int) -> None:
         self._victim = process
         self._known.set()
 
-    def __call__(self, _method: str, _path: str) -> What | None:
+    def __call__(self, method: str, path: str) -> What | None:
         with self._lock:
             if self.over:
                 return None
-            if self._deadly is not None:
-                self._deadly -= 1
-                if self._deadly == 0:
-                    self._deadly = None
-                    return self._kill()
+            self._deadly -= 1
+            self._fatal -= 1
+            if self._deadly == 0:
+                return self._kill()
+            if self._fatal == 0:
+                self._doomed = method, path, self.random.choice(self._weather)
+            if self._doomed is not None and (method, path) == self._doomed[:2]:
+                return self._doomed[2]
             if self._gust:
                 self._gust -= 1
                 return self._what
             if self.random.random() >= self._often:
                 return None
             self._what = self.random.choice(self._weather)
-            self._gust = self.random.choice([0, 0, 0, 0, 1, 5])
+            self._gust = self.random.choice([0, 0, 0, 1, 5, 20])
             return self._what
 
     def _kill(self) -> What | None:

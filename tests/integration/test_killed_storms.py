@@ -129,19 +129,21 @@ class Scene:
         return str(self.crossing.release.pinned(self.crossing.manifest))
 
     def stormy(self, *words: str) -> Done:
-        """Through the storm, and killed somewhere in most runs."""
+        """Through the storm; killed somewhere in most runs, or one of its requests never answered
+        as it should be."""
         storm, luck = self.storm, self.storm.random
-        step = luck.randrange(1, REACH) if luck.random() < 0.8 else None
+        killed, doomed = luck.choice([(True, False), (True, False), (False, True), (True, True)])
+        step = luck.randrange(1, REACH) if killed else 0
         full = luck.random() < 0.3
         storm.over = False
         folder = self.proxy is None
-        storm.kills_at(None if folder else step)
+        storm.begins(kill=step, doom=luck.randrange(1, REACH) if doomed else 0)
         process = self.killer.start(
             words,
             cwd=self.crossing.base,
             env=self.env,
             patch=PATCH,
-            before=step if folder else None,
+            before=step if folder else 0,
             fault=errno.ENOSPC if folder and full else None,
         )
         storm.victim(process)
