@@ -784,3 +784,46 @@ def test_rule_8_zones_that_have_other_releases_are_sent_other_chunks(work: Cross
     )
     assert not eu & ch | eu & no | ch & no
     opens(work, "1.2.0")
+
+
+def test_rule_9_a_key_out_of_a_ledger_never_encrypts_and_none_encrypts_two_plaintexts(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed: dict[bytes, set[bytes]] = {}
+    real = chunk.seal_into
+
+    def seal(key: bytes, iv: bytes, ad: bytes, plain: memoryview, out: memoryview) -> bytes:
+        sealed.setdefault(key, set()).add(iv + bytes(plain))
+        return real(key, iv, ad, plain, out)
+
+    monkeypatch.setattr(chunk, "seal_into", seal)
+    run(work, "1.0.0")
+    before = set(sealed)
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    store = Counting(monkeypatch)
+    store.left = 2
+    with pytest.raises(StoreError):
+        run(work, "1.1.0")
+    store.left = 10_000
+    path = chunk_of(work, "w3.bin")
+    path.rename(path.with_name("gone"))
+    with noted():
+        run(work, "1.1.0")
+    opens(work, "1.1.0")
+    assert len(sealed) > len(before) == CHUNKS
+    assert all(len(made) == 1 for made in sealed.values())
+
+
+def test_a_model_that_is_one_file_is_used_again_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk, "SIZE", SIZE)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    work = make_crossing(tmp_path / "project", FILES["w3.bin"])
+    generate("encrypt", out=work.base / "keys/own.pem", algorithm="ec-p256")
+    work.edit("keys: {sign: keys/home.pem}", "keys: {sign: keys/home.pem, encrypt: keys/own.pem}")
+    work.edit("store: eu-store", "store: {uri: eu-store, reuse: true}")
+    assert sent(work, "1.0.0") == (4, 0)
+    assert sent(work, "1.1.0") == (0, 4)
+    work.pull(release="churn/1.1.0")
+    assert (work.base / "pulled").read_bytes() == FILES["w3.bin"]

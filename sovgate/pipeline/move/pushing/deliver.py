@@ -136,7 +136,8 @@ def _reusing(zones: Mapping[str, Announced], call: Call) -> dict[str, Reusing]:
     if not zones:
         return {}
     state = call.options.state
-    with call.timer.step("look at the store"):
+    asks = any(one.admitted.asked.to.reuse for one in zones.values())
+    with call.timer.step("look for earlier chunks") if asks else contextlib.nullcontext():
         found = call.refusals.ask(
             {
                 to: partial(find, one.admitted.asked, state, dry_run=False)
