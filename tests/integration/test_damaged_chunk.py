@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sovgate.formats import ociimage
 from tests.crossing import Crossing, make_crossing
+from tests.ociregistry import Registry, serving
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,25 @@ def test_a_copy_is_not_carried_over_it(made: Path, tmp_path: Path) -> None:
     assert said["error"]["reason"] == "damaged-object"
     there.unlink()
     work.json(*words)
+
+
+def test_an_audit_finds_it_in_a_registry_too(tmp_path: Path) -> None:
+    """It names a blob by its digest, and may hold other bytes all the same."""
+    with serving(Registry()) as registry:
+        work = make_crossing(tmp_path / "project")
+        work.edit("store: eu-store", f'store: "oci://{registry.host}/churn"')
+        work.push()
+        assert work.json("audit", "verify", "--read-chunks")["unread"] == 0
+        repo = registry.repos["churn"]
+        chunk = next(
+            layer["digest"]
+            for _, data in repo.manifests.values()
+            for layer in json.loads(data).get("layers", ())
+            if layer["mediaType"] == ociimage.CHUNK_LAYER
+        )
+        blob = repo.blobs[chunk]
+        repo.blobs[chunk] = bytes([blob[0] ^ 1]) + blob[1:]
+        assert work.json("audit", "verify")["unread"] == 2
+        error = work.json("audit", "verify", "--read-chunks", code=11)["error"]
+    assert error["reason"] == "audit-missing"
+    assert f"{chunk.removeprefix('sha256:')} has other bytes" in error["why"]

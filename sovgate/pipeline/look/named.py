@@ -251,8 +251,8 @@ class Stores:
             return True
         try:
             reread(self._stores[zone], one.name, Sized(sha256=one.kept, size=one.size or 0))
-        except StoreError as error:
-            if error.reason != "damaged-object":
+        except (StoreError, VerificationFailed) as error:
+            if error.reason not in ("damaged-object", "damaged"):
                 raise
             return False
         return True
