@@ -15,6 +15,7 @@ from sovgate.files import MAX_ENTRIES
 from sovgate.formats._common import PROVIDER_REGION, read_release, read_zone
 from sovgate.formats.claims import Claim
 from sovgate.formats.part import Part
+from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import MAX_EVIDENCE
 from sovgate.records import Release
 
@@ -106,7 +107,7 @@ class PartRecord:
     """Part i of n of a release, on its way from one zone to another.
 
     `manifest`: the manifest digest; `evidence`: SHA-256 of the statements that policy was shown,
-    in order, each once; `audit_head`: of the run that made it.
+    in order, each once; `audit_head`: of the run that made it; None of what `encrypt` made.
     """
 
     release: Release
@@ -116,7 +117,7 @@ class PartRecord:
     part: Part
     facts: Facts
     evidence: tuple[str, ...]
-    audit_head: str
+    audit_head: str | None
     created: datetime
 
     def predicate(self) -> dict[str, strict.JSON]:
@@ -132,6 +133,22 @@ class PartRecord:
             "created": strict.format_time(self.created),
         }
 
+    def statement(self) -> Statement:
+        """What is signed."""
+        return Statement(
+            subject_name=self.release.model,
+            subject_sha256=self.manifest,
+            predicate_type=PREDICATE_TYPES["part"],
+            predicate=self.predicate(),
+        )
+
+    @classmethod
+    def of(cls, statement: Statement) -> PartRecord:
+        """Raises Malformed."""
+        return cls.parse(
+            statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
+        )
+
     @classmethod
     def parse(cls, predicate: strict.JSON, *, name: str, manifest: str) -> PartRecord:
         """The predicate of a statement about `name` and `manifest`. Raises Malformed."""
@@ -144,7 +161,7 @@ class PartRecord:
             part=Part.read(fields.object("part")),
             facts=Facts.read(fields.object("facts")),
             evidence=fields.texts("evidence", most=MAX_EVIDENCE),
-            audit_head=fields.sha256("audit-head"),
+            audit_head=fields.nullable("audit-head", fields.sha256),
             created=fields.time("created"),
         )
         fields.done()

@@ -2,7 +2,7 @@
 
 It is written last, so a copy is there whole or not at all. Nothing in it is secret. Whoever opens a
 copy believes nothing in it: the model's signature, the wrapped key's context and the key tables
-decide. Whoever sends one sends only what its maker signed (RULES 31).
+decide. Whoever sends one sends only what its maker signed: the part beside it (RULES 31).
 """
 
 from __future__ import annotations
@@ -13,15 +13,10 @@ from dataclasses import dataclass
 from sovgate import strict
 from sovgate.errors import Malformed
 from sovgate.formats._common import read_sized
-from sovgate.formats.envelope import pae
 from sovgate.formats.part import Part, read_parts
 from sovgate.records import RELEASE_PART, ROLES, ZONE_NAME, Sized
 
 FORMAT = "sovgate.sealed/v0"
-SIGNATURE_FORMAT = "sovgate.sealed-signature/v0"
-#: No statement of in-toto has this type, so no signature of the one passes for the other.
-_SIGNED_AS = "application/vnd.sovgate.sealed.v0+json"
-_MAX_SIGNATURE = 1024
 MAX_EVIDENCE = 10_000
 _RELEASE = re.compile(f"{RELEASE_PART.pattern}/{RELEASE_PART.pattern}", re.ASCII)
 _PREDICATE_TYPE = re.compile(r"[\x21-\x7e]{1,512}", re.ASCII)
@@ -104,38 +99,3 @@ class Sealed:
         )
         top.done()
         return sealed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """`DIR/<zone>/sealed.signature.json`: who made this copy. `key_id` is a hint and counts for
-    nothing; `signature` is ECDSA (DER) over `signed_bytes` of the very bytes of `sealed.json`."""
-
-    key_id: str
-    signature: bytes
-
-    def canonical(self) -> bytes:
-        return strict.canonical(
-            {
-                "format": SIGNATURE_FORMAT,
-                "key-id": self.key_id,
-                "signature": strict.b64encode(self.signature),
-            }
-        )
-
-    @classmethod
-    def parse(cls, data: bytes) -> Made:
-        """Canonical bytes only. Raises Malformed."""
-        top = strict.Fields(strict.loads_canonical(data), "sealed.signature")
-        top.exactly("format", SIGNATURE_FORMAT)
-        made = cls(
-            key_id=top.sha256("key-id"),
-            signature=top.base64("signature", max_bytes=_MAX_SIGNATURE),
-        )
-        top.done()
-        return made
-
-
-def signed_bytes(sealed: bytes) -> bytes:
-    """What the maker of a copy signs: the bytes of its `sealed.json`, as DSSE encodes them."""
-    return pae(_SIGNED_AS, sealed)

@@ -8,15 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sovgate import strict
 from sovgate.formats.bundle import Bundle
-from sovgate.formats.sealed import Made, signed_bytes
+from sovgate.formats.partrecord import PartRecord
+from sovgate.formats.statement import Statement
 from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
+from sovgate.stages.trust import seal
 from tests.crossing import Crossing, make_crossing, tree
 
 OUTBOX = ".sovgate/outbox/eu/churn/1.0.0"
@@ -54,11 +57,21 @@ def forge(copy: Path) -> str:
     return digest.hex()
 
 
-def sign_by(copy: Path, key: Path) -> None:
+PART = "eu/part-1.json"
+
+
+def said(copy: Path) -> PartRecord:
+    bundle = Bundle.parse((copy / PART).read_bytes())
+    return PartRecord.of(Statement.parse(bundle.payload))
+
+
+def sign_by(copy: Path, key: Path, made: PartRecord | None = None) -> None:
     signer = registry.open_signer(str(key), key.parent)
-    data = (copy / "eu/sealed.json").read_bytes()
-    made = Made(key_id=signer.public_key.key_id, signature=signer.sign(signed_bytes(data)))
-    rewrite(copy / "eu/sealed.signature.json", made.canonical())
+    rewrite(copy / PART, seal((made or said(copy)).statement(), signer))
+
+
+def own_key(copy: Path) -> Path:
+    return next(p for p in copy.resolve().parents if (p / "keys").is_dir()) / "keys/home.pem"
 
 
 def stranger(copy: Path) -> None:
@@ -70,30 +83,60 @@ def stranger(copy: Path) -> None:
 
 def destination(copy: Path) -> None:
     """The zone that it goes to is trusted for much, but sends nothing for the source."""
-    sign_by(copy, next(p for p in copy.resolve().parents if (p / "keys").is_dir()) / "keys/eu.pem")
+    sign_by(copy, own_key(copy).with_name("eu.pem"))
 
 
 def no_signature(copy: Path) -> None:
-    (copy / "eu/sealed.signature.json").unlink()
+    (copy / PART).unlink()
 
 
 def no_json(copy: Path) -> None:
-    rewrite(copy / "eu/sealed.signature.json", b"\x00")
+    rewrite(copy / PART, b"\x00")
 
 
 def other_hint(copy: Path) -> None:
-    made = json.loads((copy / "eu/sealed.signature.json").read_bytes())
-    made["key-id"] = "0" * 64
-    rewrite(copy / "eu/sealed.signature.json", strict.canonical(made))
+    made = json.loads((copy / PART).read_bytes())
+    made["verificationMaterial"]["publicKey"]["hint"] = "0" * 64
+    rewrite(copy / PART, strict.canonical(made))
 
 
 def a_statement(copy: Path) -> None:
-    """A real signature of the source's key, over another thing that it once signed."""
-    base = next(p for p in copy.resolve().parents if (p / "model.evidence").is_dir())
-    bundle = Bundle.parse((base / "model.evidence/signature.sigstore.json").read_bytes())
-    made = json.loads((copy / "eu/sealed.signature.json").read_bytes())
-    made["signature"] = strict.b64encode(bundle.signature)
-    rewrite(copy / "eu/sealed.signature.json", strict.canonical(made))
+    """A real statement of the source's key, of another role."""
+    base = own_key(copy).parents[1]
+    rewrite(copy / PART, (base / "model.evidence/signature.sigstore.json").read_bytes())
+
+
+def other_release(copy: Path) -> None:
+    """The source's own key signed it, as another release."""
+    made = said(copy)
+    sign_by(copy, own_key(copy), replace(made, release=replace(made.release, version="1.0.1")))
+
+
+def other_region(copy: Path) -> None:
+    made = said(copy)
+    there = replace(made.destination, provider_region="aws:us-west-2")
+    sign_by(copy, own_key(copy), replace(made, destination=there))
+
+
+def other_source(copy: Path) -> None:
+    made = said(copy)
+    sign_by(copy, own_key(copy), replace(made, source=replace(made.source, zone="eu")))
+
+
+def one_of_two(copy: Path) -> None:
+    """A shard of several is no copy."""
+    made = said(copy)
+    record = json.loads((copy / "eu/sealed.json").read_bytes())
+    record["parts"][0]["of"] = 2
+    rewrite(copy / "eu/sealed.json", strict.canonical(record))
+    sign_by(copy, own_key(copy), replace(made, part=replace(made.part, of=2)))
+
+
+def no_evidence(copy: Path) -> None:
+    """RULES 30: the training record was taken out after it was encrypted."""
+    record = json.loads((copy / "eu/sealed.json").read_bytes())
+    record["evidence"] = [one for one in record["evidence"] if one["role"] != "provenance"]
+    rewrite(copy / "eu/sealed.json", strict.canonical(record))
 
 
 FORGERIES: list[Callable[[Path], object]] = [
@@ -104,6 +147,11 @@ FORGERIES: list[Callable[[Path], object]] = [
     destination,
     other_hint,
     a_statement,
+    other_release,
+    other_region,
+    other_source,
+    one_of_two,
+    no_evidence,
 ]
 
 
@@ -183,7 +231,7 @@ def test_rule_31_push_refuses_a_copy_that_the_source_did_not_make(
 
 
 def test_push_takes_a_copy_that_the_source_made(crossing: Crossing) -> None:
-    crossing.sbom()  # of what is encrypted only what was signed is known
+    """What is in it is known: whoever encrypted it has looked, and signed what was found."""
     encrypt(crossing, "sealed", "--zone", "home")
     assert push_copy(crossing, "--dry-run")[0] == 0
     assert push_copy(crossing)[0] == 0
@@ -192,7 +240,6 @@ def test_push_takes_a_copy_that_the_source_made(crossing: Crossing) -> None:
 
 
 def test_the_fix_for_a_copy_that_nobody_signed_works(crossing: Crossing) -> None:
-    crossing.sbom()
     no_signature(encrypt(crossing, "sealed"))
     assert push_copy(crossing)[0] == 11
     encrypt(crossing, "again", "--zone", "home")
@@ -225,4 +272,4 @@ def test_encrypt_says_where_nobody_signs_what_it_makes(crossing: Crossing) -> No
 def test_a_copy_that_nobody_sends_needs_no_maker(crossing: Crossing) -> None:
     done = crossing.json("encrypt", crossing.model, "--to", "eu", "-o", "sealed")
     assert done["made-by"] is None
-    assert not (crossing.base / "sealed/eu/sealed.signature.json").exists()
+    assert not (crossing.base / "sealed/eu/part-1.json").exists()

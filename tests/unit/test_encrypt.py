@@ -30,14 +30,25 @@ from sovgate.errors import (
 )
 from sovgate.formats import chunk, part, wrap
 from sovgate.formats.manifest import Manifest, Resource
+from sovgate.formats.plan import Plan
 from sovgate.formats.sealed import Sealed
+from sovgate.formats.wrap import Context
 from sovgate.keys import registry
 from sovgate.pipeline.decide.contents import look_into
-from sovgate.pipeline.move.copies import Copy
+from sovgate.pipeline.move.copies import Copy, folder_store
 from sovgate.pipeline.move.encrypt import write_copies
 from sovgate.records import Release, Sized
-from sovgate.stages.encrypt import ZoneKey, receive, require_apart, require_no_git
+from sovgate.stages.encrypt import (
+    Bound,
+    ZoneKey,
+    close,
+    receive,
+    require_apart,
+    require_no_git,
+    send,
+)
 from sovgate.stages.encrypt import tree as writing
+from sovgate.stages.transfer import put_chunk, put_object
 from tests.effort import examples, some
 from tests.sealing import CHUNKS, FILES, Desk, make_desk, objects, sha256, tree
 
@@ -313,12 +324,28 @@ def test_rule_10_another_zones_key_is_20_and_damage_is_11(tmp_path, desk):
     assert wrong.value.reason == "wrong-key"
 
 
+def in_parts(desk: Desk, sealed: Sealed, folder: Path) -> Sealed:
+    """The copy as earlier versions made it, and as a push sends it: in the parts of the plan."""
+    store, manifest = folder_store(folder), desk.manifest()
+    plan = Plan.of(manifest)
+
+    def put(sha256: str, data: memoryview) -> None:
+        put_chunk(store, sha256, data)
+
+    (sent,) = send(manifest, plan, desk.model, [Bound(zone="eu", put=put)])
+    context = Context(zone="eu", release=None, manifest=manifest.digest)
+    closed = close(sent, plan, desk.zone_key("eu").recipient, context)
+    for data in (*closed.lists, *closed.tables):
+        put_object(store, data)
+    return dataclasses.replace(sealed, parts=closed.parts)
+
+
 def test_a_model_of_several_parts_opens_and_no_part_stands_for_another(tmp_path, desk, monkeypatch):
     """Each has a release key of its own: 32 GiB are not needed to show it."""
     monkeypatch.setattr("sovgate.formats.plan.PART_SIZE", 1)
     monkeypatch.setattr("sovgate.formats.plan.PART_FRACTION", 10**9)
     folder = tmp_path / "out" / "eu"
-    sealed = desk.seal(tmp_path / "out", "eu")["eu"]
+    sealed = in_parts(desk, desk.seal(tmp_path / "out", "eu")["eu"], folder)
     first, second = sealed.parts
     assert [(one.number, one.of, one.units) for one in sealed.parts] == [
         (1, 2, (0, 1)),

@@ -9,35 +9,40 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.config import OWN_ROLES
 from sovgate.errors import Malformed, NotFound, UsageError, VerificationFailed
 from sovgate.files import read_bounded
 from sovgate.formats import part as parts
+from sovgate.formats.partrecord import DOCUMENT
+from sovgate.formats.partrecord import MAX_BYTES as MAX_PART
 from sovgate.records import Sized
 from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
     from sovgate.formats.part import Listed
+    from sovgate.formats.partrecord import PartRecord
     from sovgate.formats.sealed import Sealed
-    from sovgate.formats.spki import PublicKey
-    from sovgate.keys._api import Signer
     from sovgate.stages.trust import Trusted
     from sovgate.stores._api import Store
 
+#: What the maker of a copy signed, as a machine that sends the one shard of one does.
+PART_NAME = DOCUMENT.format(1)
 _FIX = "get the encrypted copy again from its source, or encrypt the model again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """`folder` is the zone's own; nothing of what lies in it is believed before it is compared."""
+    """`folder` is the zone's own; nothing of what lies in it is believed before it is compared.
+    `made`: what its maker signed; None where nobody asked for it.
+    """
 
     folder: Path
     sealed: Sealed
+    made: PartRecord | None = None
 
     @property
     def store(self) -> Store:
@@ -144,13 +149,12 @@ def _parse(path: Path) -> Sealed:
         ) from error
 
 
-def write_copy(
-    store: Store, sealed: Sealed, objects: Sequence[bytes], maker: Signer | None
-) -> None:
-    """All of a copy but its chunks, which lie in `store` already; its record last."""
+def write_copy(store: Store, sealed: Sealed, objects: Sequence[bytes], part: bytes | None) -> None:
+    """All of a copy but its chunks, which lie in `store` already; its record last. `part`: what its
+    maker signed."""
     from sovgate.errors import InternalError
     from sovgate.formats.sealed import Sealed as Read
-    from sovgate.stages.encrypt import SEALED_NAME, SIGNATURE_NAME, sign_record
+    from sovgate.stages.encrypt import SEALED_NAME
     from sovgate.stages.transfer import put_document, put_object
 
     for data in objects:
@@ -158,49 +162,55 @@ def write_copy(
     record = sealed.canonical()
     if Read.parse(record) != sealed:
         raise InternalError("an encrypted copy's record does not read back as it was written")
-    if maker is not None:
-        put_document(store, SIGNATURE_NAME, sign_record(record, maker))
+    if part is not None:
+        put_document(store, PART_NAME, part)
     put_document(store, SEALED_NAME, record)
 
 
-def makers(trusted: Sequence[Trusted], zone: str) -> tuple[PublicKey, ...]:
-    """Whose copies `zone` sends: its own key's, and those of who may say `transfer` from it."""
-    return tuple(
-        entry.key
-        for entry in trusted
-        if entry.certificate is None
-        and entry.zone == zone
-        and ("transfer" in entry.may or entry.may == OWN_ROLES)
-    )
+def require_maker(copy: Copy, home: str, trusted: Sequence[Trusted]) -> Copy:
+    """The copy with what its maker signed: a key that may say `part` for zone `home`.
 
-
-def require_maker(copy: Copy, home: str, trusted: Sequence[Trusted]) -> None:
-    """What `encrypt` made is sent from `home` only if that zone's key signed it.
-
-    Raises VerificationFailed, reasons "unsigned-copy", "wrong-maker".
+    It is the one shard of one (`--shard 1/1`), so that its part is the signed one, of this release
+    and model. Zones, regions and key are compared by whoever sends it. Raises VerificationFailed,
+    reasons "unsigned-copy", "wrong-part", and those of a statement.
     """
-    from sovgate.stages.encrypt import SIGNATURE_NAME, check_maker
+    from sovgate.pipeline.move.shards.folder import open_part
 
-    sealed, folder = copy.sealed, copy.folder
-    fix = (
-        f"push the model itself; or encrypt it again: sovgate encrypt MODEL --zone {home} "
-        f"--to {sealed.zone} --release {sealed.release} -o DIR"
-    )
-    path = folder / SIGNATURE_NAME
+    path = copy.folder / PART_NAME
     if not os.path.lexists(path):
         raise VerificationFailed(
-            f"nobody signed the encrypted copy in {str(folder)!r}",
-            why=f"anybody who has the public key of zone {sealed.zone} can have made it",
-            fix=fix,
+            f"nobody signed the encrypted copy in {str(copy.folder)!r}",
+            why=f"anybody who has the public key of zone {copy.sealed.zone} can have made it",
+            fix=again(copy, home),
             reason="unsigned-copy",
         )
-    made = read_bounded(path, most=MAX_BYTES, what="signature of an encrypted copy")
+    data = read_bounded(path, most=MAX_PART, what="part of an encrypted copy")
     try:
-        check_maker(sealed.canonical(), made, makers(trusted, home))
+        made = open_part(data, home, trusted)
     except VerificationFailed as error:
-        raise VerificationFailed(
-            f"the encrypted copy in {str(folder)!r} was not made by the key of zone {home}",
-            why=error.why or error.what,
-            fix=fix,
-            reason=error.reason,
-        ) from error
+        raise refused(copy, home, error) from error
+    sealed = copy.sealed
+    signed = ((made.part,), str(made.release), made.manifest, made.destination.zone)
+    there = (sealed.parts, sealed.release, sealed.manifest.sha256, sealed.zone)
+    if signed != there or made.part.of != 1:
+        other = VerificationFailed("what was signed is another copy", reason="wrong-part")
+        raise refused(copy, home, other)
+    return replace(copy, made=made)
+
+
+def refused(copy: Copy, home: str, error: VerificationFailed) -> VerificationFailed:
+    """Why a copy is not sent, with the way out."""
+    return VerificationFailed(
+        f"the encrypted copy in {str(copy.folder)!r} is not one that zone {home} made: "
+        f"{error.what}",
+        why=error.why,
+        fix=again(copy, home),
+        reason=error.reason,
+    )
+
+
+def again(copy: Copy, home: str) -> str:
+    return (
+        f"push the model itself; or encrypt it again: sovgate encrypt MODEL --zone {home} "
+        f"--to {copy.sealed.zone} --release {copy.sealed.release} -o DIR"
+    )

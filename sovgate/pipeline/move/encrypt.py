@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import SovgateError, UsageError, VerificationFailed
+from sovgate.errors import InternalError, SovgateError, UsageError, VerificationFailed
 from sovgate.files import sync_dir
 from sovgate.pipeline.beside import (
     about_others,
@@ -24,10 +24,13 @@ from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import Project, open_project, require_own
 from sovgate.records import DEFAULTS, Advance, Options, Release, Sized
+from sovgate.stages.audit import utc_now
 from sovgate.staging import Staging, require_free
 
 if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
+    from sovgate.formats.part import Part
+    from sovgate.formats.partrecord import Facts
     from sovgate.formats.plan import Plan
     from sovgate.formats.sealed import Evidence, Sealed
     from sovgate.keys._api import Signer
@@ -114,8 +117,8 @@ def encrypt(
     copies: Mapping[str, Sealed] = {}
     if not options.dry_run:
         options.expect(manifest.total)
-        signer = None if maker is None else maker[1]
-        copies = write_copies(plain, seen, zones, signer, out, options.progress)
+        signs = None if maker is None or named is None else Maker.of(opened, maker, to, seen)
+        copies = write_copies(plain, seen, zones, signs, out, options.progress)
     return Encrypted(
         out=out,
         verified=verified,
@@ -123,8 +126,54 @@ def encrypt(
         evidence=len(plain.evidence),
         keys=_keys(zones),
         copies=copies,
-        made_by=None if maker is None else (maker[0], maker[1].public_key.key_id),
+        made_by=None if maker is None or named is None else (maker[0], maker[1].public_key.key_id),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """Who says that the copies are of a zone's making: as of the one shard of one (`push`).
+    `regions` are those of all zones by name, `facts` what the model's files showed."""
+
+    zone: str
+    signer: Signer
+    regions: Mapping[str, str]
+    facts: Facts
+
+    @classmethod
+    def of(cls, opened: Project, maker: tuple[str, Signer], to: Sequence[str], seen: Seen) -> Maker:
+        from sovgate.pipeline.move.shards.facts import told
+
+        zone, signer = maker
+        return cls(
+            zone=zone,
+            signer=signer,
+            regions={name: opened.zone(name).region for name in (zone, *to)},
+            facts=told(seen.contents),
+        )
+
+    def part(self, plain: Plain, zone: str, part: Part) -> bytes:
+        """What is signed of the copy for `zone`. Raises KeyServiceError, VerificationFailed."""
+        from sovgate.formats.partrecord import PartRecord, Region
+        from sovgate.pipeline.move.pushing.outgoing import CARRIED
+        from sovgate.stages.trust import seal
+
+        if plain.release is None:
+            raise InternalError("a copy without a release has no maker")
+        record = PartRecord(
+            release=plain.release,
+            manifest=plain.manifest.digest,
+            source=Region(zone=self.zone, provider_region=self.regions[self.zone]),
+            destination=Region(zone=zone, provider_region=self.regions[zone]),
+            part=part,
+            facts=self.facts,
+            evidence=tuple(
+                sorted({item.sha256 for item, _ in plain.evidence if item.role in CARRIED})
+            ),
+            audit_head=None,
+            created=utc_now(),
+        )
+        return seal(record.statement(), self.signer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +190,7 @@ def write_copies(
     plain: Plain,
     seen: Seen,
     zones: Sequence[ZoneKey],
-    maker: Signer | None,
+    maker: Maker | None,
     out: Path,
     advance: Advance | None,
 ) -> dict[str, Sealed]:
@@ -176,27 +225,26 @@ def _putting(store: Store) -> Callable[[str, memoryview], None]:
 
 
 def _close(
-    plain: Plain, plan: Plan, zone: ZoneKey, sent: Sent, store: Store, maker: Signer | None
+    plain: Plain, plan: Plan, zone: ZoneKey, sent: Sent, store: Store, maker: Maker | None
 ) -> Sealed:
     from sovgate.formats.sealed import Sealed
     from sovgate.formats.wrap import Context
-    from sovgate.stages.encrypt import close
+    from sovgate.stages.encrypt import close_shard
 
     manifest, release = plain.manifest, str(plain.release) if plain.release else None
     context = Context(zone=zone.zone, release=release, manifest=manifest.digest)
-    closed = close(sent, plan, zone.recipient, context)
+    finished = close_shard(sent, plan, (1, 1), zone.recipient, context)
     sealed = Sealed(
         zone=zone.zone,
         release=release,
         manifest=manifest.sized,
-        signature=Sized(
-            sha256=hashlib.sha256(plain.signature).hexdigest(), size=len(plain.signature)
-        ),
-        parts=closed.parts,
+        signature=Sized.of(plain.signature),
+        parts=(finished.part,),
         evidence=tuple(item for item, _ in plain.evidence),
     )
     documents = (plain.signature, manifest.canonical(), *(data for _, data in plain.evidence))
-    write_copy(store, sealed, (*closed.lists, *closed.tables, *documents), maker)
+    made = None if maker is None else maker.part(plain, zone.zone, finished.part)
+    write_copy(store, sealed, (finished.list, finished.table, *documents), made)
     return sealed
 
 

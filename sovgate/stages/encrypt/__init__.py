@@ -5,7 +5,6 @@
 stores are: they are given protocol objects and functions.
 """
 
-from sovgate.stages.encrypt.maker import SIGNATURE_NAME, check_maker, sign_record
 from sovgate.stages.encrypt.parts import (
     ZoneKey,
     close,
@@ -26,7 +25,6 @@ SEALED_NAME = "sealed.json"
 
 __all__ = [
     "SEALED_NAME",
-    "SIGNATURE_NAME",
     "Bound",
     "Opened",
     "Sent",
@@ -34,7 +32,6 @@ __all__ = [
     "Tree",
     "ZoneKey",
     "carrying",
-    "check_maker",
     "close",
     "close_part",
     "close_reused",
@@ -45,5 +42,4 @@ __all__ = [
     "require_apart",
     "require_no_git",
     "send",
-    "sign_record",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sovgate.errors import ConfigError, KeyServiceError, UsageError
+from sovgate.errors import ConfigError, KeyServiceError, UsageError, VerificationFailed
 from sovgate.formats.auditentry import PUSH_SHARD, About
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import (
@@ -20,8 +20,10 @@ from sovgate.pipeline.decide.judge import (
     transfer_questions,
 )
 from sovgate.pipeline.drafted import Drafts
+from sovgate.pipeline.move.copies import refused
 from sovgate.pipeline.move.results import Taken
 from sovgate.pipeline.move.shards import facts
+from sovgate.pipeline.move.shards.folder import Expected
 from sovgate.pipeline.project import Project
 from sovgate.records import Options, Release
 
@@ -82,15 +84,18 @@ class Asked:
         return transfer.locate(self.store, zone=self.to.name, declared=self.to.region)
 
     def _known(self) -> contents.Contents:
-        """What policy is told of the model's contents: of a model what its files showed, of a copy
-        what somebody signed; and of a share both, since its files are not all."""
+        """What policy is told of the model's contents: of a model what its files showed; of a share,
+        parts and a copy what was found in the files, or what an SBOM says, if it is worse."""
         digest, outgoing = self.outgoing.manifest.digest, self.outgoing
         if self.seen is not None and outgoing.shard is None:
             return self.seen.contents
         said = contents.of_evidence(outgoing.evidence, self.trusted, digest)
         if self.seen is not None:
             return facts.worst(self.seen.contents, said)
-        return said if outgoing.shared is None else facts.worst(outgoing.shared.contents, said)
+        if outgoing.shared is not None:
+            return facts.worst(outgoing.shared.contents, said)
+        made = outgoing.copy and outgoing.copy.made
+        return facts.worst(facts.together([made.facts]), said) if made else said
 
     def judge(self, located: transfer.Located, *, sign: bool) -> Judged:
         """Policy, about all that is known."""
@@ -228,7 +233,7 @@ def ask(
     recipient = opened.recipient(to)
     if outgoing.copy is not None and outgoing.copy.sealed.key_id != recipient.key_id:
         raise other_key(outgoing.copy.sealed.key_id, recipient.key_id, to)
-    return Asked(
+    asked = Asked(
         opened=opened,
         trusted=trusted,
         release=Release(model=release.model, version=release.version),
@@ -240,6 +245,13 @@ def ask(
         seen=None,
         drafts=None,
     )
+    copy = outgoing.copy
+    if copy is not None and copy.made is not None:
+        try:
+            Expected.of_asked(asked, 1).check(copy.made, 1)
+        except VerificationFailed as error:
+            raise refused(copy, zone, error) from error
+    return asked
 
 
 def other_key(old: str, new: str, zone: str) -> KeyServiceError:

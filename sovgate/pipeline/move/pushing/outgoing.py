@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sovgate.errors import SovgateError, UsageError, VerificationFailed
 from sovgate.formats import leftovers
 from sovgate.pipeline.beside import about_others, read_records, require_readable
-from sovgate.pipeline.move.copies import Copy, read_copy, require_maker
+from sovgate.pipeline.move.copies import Copy, read_copy, refused, require_maker
 from sovgate.records import Options, Release, Sized
 from sovgate.stages import attest
 
@@ -184,7 +184,7 @@ def from_copy(
             fix=f"encrypt the model with --to {zone} --release {release}",
             reason="wrong-release",
         )
-    require_maker(copy, home, trusted)
+    copy = require_maker(copy, home, trusted)
     bundle = copy.read(sealed.signature, "signature")
     manifest = Manifest.parse(copy.read(sealed.manifest, "manifest"))
     signer = check_signed(bundle, manifest, trusted)
@@ -198,6 +198,7 @@ def from_copy(
         )
         for item in sealed.evidence
     )
+    _require_evidence(copy, home, raw)
     documents, left_behind = select(raw, trusted, manifest.digest)
     return Outgoing(
         manifest=manifest,
@@ -224,6 +225,19 @@ def require_one_model(copies: Mapping[str, Outgoing]) -> None:
                 fix=f"encrypt the model for both at once: --to {first} --to {zone}",
                 reason="wrong-manifest",
             )
+
+
+def _require_evidence(copy: Copy, home: str, raw: Sequence[RawEvidence]) -> None:
+    """All that lay beside the model when it was encrypted is there still (RULES 30)."""
+    there = {item.sha256 for item in raw}
+    missing = [digest for digest in copy.made.evidence if digest not in there] if copy.made else []
+    if missing:
+        error = VerificationFailed(
+            "it has not all the evidence that it was made with",
+            why=f"the statement {missing[0]} was taken out",
+            reason="evidence-missing",
+        )
+        raise refused(copy, home, error)
 
 
 def _require_told_digests(bundle: bytes, trusted: Sequence[Trusted]) -> None:

@@ -266,17 +266,7 @@ def _told(
 def read_part(handle: int, number: int, expected: Expected, trusted: Sequence[Trusted]) -> Kept:
     """Part `number` in an open folder. Raises OSError, VerificationFailed."""
     data = _read(handle, DOCUMENT.format(number), MAX_BYTES)
-    verified = open_statement(data, trusted, role="part")
-    if verified.speaking_for(expected.source.zone) is None:
-        raise VerificationFailed(
-            f"{verified.signer.name} may not speak for zone {expected.source.zone}",
-            why=f"its entry under trust says from: {verified.signer.zone}",
-            reason="wrong-source",
-        )
-    statement = verified.statement
-    record = PartRecord.parse(
-        statement.predicate, name=statement.subject_name, manifest=statement.subject_sha256
-    )
+    record = open_part(data, expected.source.zone, trusted)
     expected.check(record, number)
     part = record.part
     listed = _exactly(handle, LIST.format(number), part.list, "chunk list")
@@ -287,6 +277,18 @@ def read_part(handle: int, number: int, expected: Expected, trusted: Sequence[Tr
         finished=Finished(part=part, list=listed, table=table),
         data=data,
     )
+
+
+def open_part(data: bytes, home: str, trusted: Sequence[Trusted]) -> PartRecord:
+    """What a key said that may speak for zone `home`. Raises VerificationFailed."""
+    verified = open_statement(data, trusted, role="part")
+    if verified.speaking_for(home) is None:
+        raise VerificationFailed(
+            f"{verified.signer.name} may not speak for zone {home}",
+            why=f"its entry under trust says from: {verified.signer.zone}",
+            reason="wrong-source",
+        )
+    return PartRecord.of(verified.statement)
 
 
 def _read(handle: int, name: str, most: int) -> bytes:

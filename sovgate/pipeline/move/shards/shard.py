@@ -269,7 +269,6 @@ def _sealed(
 ) -> tuple[bytes, PartRecord]:
     """The signed part. Raises KeyServiceError, VerificationFailed ("limits")."""
     from sovgate.formats.partrecord import PartRecord
-    from sovgate.formats.statement import PREDICATE_TYPES, Statement
     from sovgate.stages.trust import seal
 
     said = parts.Expected.of_asked(asked, finished.part.of)
@@ -284,13 +283,7 @@ def _sealed(
         audit_head=run.head,
         created=moment,
     )
-    statement = Statement(
-        subject_name=asked.release.model,
-        subject_sha256=record.manifest,
-        predicate_type=PREDICATE_TYPES["part"],
-        predicate=record.predicate(),
-    )
-    return seal(statement, run.signer), record
+    return seal(record.statement(), run.signer), record
 
 
 def _sharded(done: _Done, work: Work, timer: Timer) -> Sharded:
