@@ -84,8 +84,8 @@ class Asked:
         return transfer.locate(self.store, zone=self.to.name, declared=self.to.region)
 
     def _known(self) -> contents.Contents:
-        """What policy is told of the model's contents: of a model what its files showed; of a share,
-        parts and a copy what was found in the files, or what an SBOM says, if it is worse."""
+        """What policy is told of the contents: of a model what its files showed; of a share, parts
+        and a copy what was found in the files, or what an SBOM says, if it is worse."""
         digest, outgoing = self.outgoing.manifest.digest, self.outgoing
         if self.seen is not None and outgoing.shard is None:
             return self.seen.contents
