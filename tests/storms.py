@@ -18,6 +18,10 @@ from tests.faultproxy import What
 #: What a network and a bad service do. That a service knows no create-only is told by its probe.
 WEATHER = [what for what in What if what not in (What.EDIT_REPLY, What.IGNORE_CONDITION)]
 
+#: Of it what no number of tries gets through.
+HARSH = [What.BUSY, What.LOSE_REQUEST, What.CUT_REQUEST, What.DENY, What.EXPIRED]
+WRITES = ("PUT", "POST")
+
 
 def seeds(count: int, variable: str = "STORMS") -> range:
     """Those that STORMS=FIRST:AFTER names; else so many, or under --some a part of them."""
@@ -37,17 +41,20 @@ class Storm:
         self._what = What.BUSY
         self._lock = threading.Lock()
         self._deadly = self._fatal = 0
+        self._calm = False
         self._doomed: tuple[str, str, What] | None = None
         self._victim: int | None = None
         self._known = threading.Event()
         self.over = False
 
-    def begins(self, *, kill: int = 0, doom: int = 0) -> None:
+    def begins(self, *, kill: int = 0, doom: int = 0, calm: bool = False) -> None:
         """For the run that comes now, whose requests are counted from 1. It is killed as request
-        `kill` arrives; and what request `doom` asks for fails then, however often it is asked for.
+        `kill` arrives; what write `doom` is for fails then, however often it is tried. `calm`:
+        nothing else happens.
         """
         with self._lock:
             self._deadly, self._fatal, self._doomed, self._victim = kill, doom, None, None
+            self._calm = calm
             self._known.clear()
 
     def victim(self, process: int) -> None:
@@ -59,13 +66,15 @@ class Storm:
             if self.over:
                 return None
             self._deadly -= 1
-            self._fatal -= 1
+            self._fatal -= method in WRITES
             if self._deadly == 0:
                 return self._kill()
-            if self._fatal == 0:
-                self._doomed = method, path, self.random.choice(self._weather)
+            if self._fatal == 0 and method in WRITES and self._doomed is None:
+                self._doomed = method, path, self.random.choice(HARSH)
             if self._doomed is not None and (method, path) == self._doomed[:2]:
                 return self._doomed[2]
+            if self._calm:
+                return None
             if self._gust:
                 self._gust -= 1
                 return self._what

@@ -52,6 +52,8 @@ PATCH = {"sovgate.formats.chunk.SIZE": SIZE, "sovgate.formats.plan.PART_SIZE": 4
 PUSH = ("push", "model", "--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
 #: A push has about forty requests or steps, a pull thirty.
 REACH = 60
+#: And twenty to thirty writes.
+WRITES = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,21 +131,20 @@ class Scene:
         return str(self.crossing.release.pinned(self.crossing.manifest))
 
     def stormy(self, *words: str) -> Done:
-        """Through the storm; killed somewhere in most runs, or one of its requests never answered
-        as it should be."""
+        """Through the storm; killed somewhere, or one of its writes fails, or both."""
         storm, luck = self.storm, self.storm.random
-        killed, doomed = luck.choice([(True, False), (True, False), (False, True), (True, True)])
-        step = luck.randrange(1, REACH) if killed else 0
-        full = luck.random() < 0.3
+        kill = luck.choice([0, luck.randrange(1, REACH), luck.randrange(1, REACH)])
+        doom = luck.choice([0, luck.randrange(1, WRITES)]) if kill else luck.randrange(1, WRITES)
+        calm, full = luck.random() < 0.4, luck.random() < 0.3
         storm.over = False
         folder = self.proxy is None
-        storm.begins(kill=step, doom=luck.randrange(1, REACH) if doomed else 0)
+        storm.begins(kill=0 if folder else kill, doom=doom, calm=calm)
         process = self.killer.start(
             words,
             cwd=self.crossing.base,
             env=self.env,
             patch=PATCH,
-            before=step if folder else 0,
+            before=kill if folder else 0,
             fault=errno.ENOSPC if folder and full else None,
         )
         storm.victim(process)
