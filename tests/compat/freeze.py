@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = """version: 1
@@ -20,10 +21,10 @@ model: frozen
 zones:
   home:
     region: aws:us-east-1
-    keys: {sign: "file:keys/home.pem"}
+    keys: {sign: "file:keys/home.pem", encrypt: "file:keys/home-ec.pem"}
   eu:
     region: aws-eusc:eusc-de-east-1
-    store: file:store-eu
+    store: {uri: "file:store-eu", reuse: true}
     keys: {sign: "file:keys/eu.pem", encrypt: "file:keys/eu-rsa.pem"}
   fr:
     region: scaleway:fr-par
@@ -66,6 +67,7 @@ def freeze(target: Path) -> None:
         ("sign", "home", ()),
         ("sign", "eu", ("--algorithm", "ec-p384")),
         ("sign", "fr", ()),
+        ("encrypt", "home-ec", ("--algorithm", "ec-p256")),
         ("encrypt", "eu-rsa", ()),
         ("encrypt", "fr-ec", ("--algorithm", "ec-p256")),
     ):
@@ -79,8 +81,12 @@ def freeze(target: Path) -> None:
     key = ("--key", "file:keys/home.pem")
     sovgate("sign", "model", *key)
     sovgate("record", "model", "--dataset", "public", *key)
+    with TemporaryDirectory() as state:
+        for zone, release in (("eu", "1.0.0"), ("fr", "1.0.0"), ("eu", "1.1.0")):
+            where = ("--zone", "home", "--to", zone, "--state", state)
+            # The second release of eu has nothing but what the first one brought there.
+            sovgate("push", "model", "--release", f"frozen/{release}", *where)
     for zone in ("eu", "fr"):
-        sovgate("push", "model", "--release", "frozen/1.0.0", "--zone", "home", "--to", zone)
         sovgate("pull", "frozen/1.0.0", "--zone", zone, "-o", f"pulled-{zone}")
         for left in (f"pulled-{zone}", f"pulled-{zone}.evidence"):
             shutil.rmtree(target / left)

@@ -29,6 +29,10 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_something_is_frozen() -> None:
     assert FROZEN
+    assert REUSED
+
+
+REUSED = [path for path in FROZEN if (path / "store-eu/releases/frozen/1.1.0.json").exists()]
 
 
 @pytest.fixture(params=FROZEN, ids=lambda path: path.name)
@@ -47,6 +51,13 @@ def test_a_signature_of_then_verifies_now(frozen: Path) -> None:
 @pytest.mark.parametrize("zone", ["eu", "fr"])
 def test_a_release_of_then_can_be_pulled_now(frozen: Path, zone: str) -> None:
     done = sovgate(frozen, "pull", "frozen/1.0.0", "--zone", zone, "-o", "got")
+    assert done.returncode == 0, done.stderr
+    assert files(frozen / "got") == files(frozen / "model")
+
+
+@pytest.mark.parametrize("frozen", REUSED, indirect=True, ids=lambda path: path.name)
+def test_a_release_of_then_that_uses_an_earlier_one_again_can_be_pulled_now(frozen: Path) -> None:
+    done = sovgate(frozen, "pull", "frozen/1.1.0", "--zone", "eu", "-o", "got")
     assert done.returncode == 0, done.stderr
     assert files(frozen / "got") == files(frozen / "model")
 
