@@ -352,3 +352,32 @@ def test_whether_a_bucket_keeps_versions_may_not_be_told(tmp_path: Path, moto: s
     told = deleting(uri, tmp_path / "due.txt", versions=None)
     assert told is not None
     assert "list-object-versions" in told
+
+
+def test_a_push_lists_what_no_record_names_if_it_is_asked_and_deletes_nothing(
+    crossing: Crossing,
+) -> None:
+    name = lay(crossing)
+    done = crossing.push("--sweep")
+    assert done["unnamed"] == [
+        {"zone": "eu", "objects": [{"name": name, "bytes": len(LATER)}], "error": None}
+    ]
+    assert name in crossing.objects("chunks/")
+    assert "unnamed" not in crossing.push()
+    words = ("push", crossing.model, "--release", "churn/1.0.0", "--zone", "home", "--to", "eu")
+    code, said = crossing.run(*words, "--sweep")
+    assert code == 0 and name in said
+    assert "sovgate audit sweep --zone eu -o FILE" in said
+
+
+def test_a_push_that_is_done_stays_done_where_nobody_can_tell_what_records_name(
+    crossing: Crossing,
+) -> None:
+    (crossing.base / "eu-store" / "releases" / "churn" / "9.9.9.json").write_bytes(b"{}")
+    (listed,) = crossing.push("--sweep")["unnamed"]
+    assert listed["objects"] is None and "cannot be told" in listed["error"]
+    code, said = crossing.run(
+        *("push", crossing.model, "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"),
+        *("--shard", "1/2", "--parts", "parts", "--sweep"),
+    )
+    assert code == 2 and "sweep-of-shard" not in said and "--join" in said

@@ -26,7 +26,8 @@ from sovgate.cli._within import within as limited
 from sovgate.cli._within import within_option
 from sovgate.cli.move._pushed import data_of, headline, lines, notes_of, rows_of
 from sovgate.cli.move._shards import shard_options, shared_by, told
-from sovgate.errors import ConfigError
+from sovgate.cli.move._unnamed import sweep_option, unnamed
+from sovgate.errors import ConfigError, UsageError
 from sovgate.pipeline.move.results import Sharded
 from sovgate.records import Options, Release
 
@@ -77,6 +78,7 @@ sovgate push build/churn --release churn/1.4.0 --zone home --to eu --join 4 --pa
 )
 @shard_options
 @option("--dry-run", is_flag=True, help="Say what would cross, and write nothing.")
+@sweep_option
 @evidence_option
 @state_option
 @verify_first_option
@@ -96,6 +98,7 @@ def command(
     join: int | None,
     parts: Path | None,
     dry_run: bool,
+    sweep: bool,
     evidence: Path | None,
     state: Path | None,
     verify_first: bool,
@@ -106,6 +109,13 @@ def command(
 ) -> Report:
     """Ask policy, encrypt a release, and upload it to the stores of zones."""
     sharing = shared_by(source, shard, join, parts)
+    if sweep and shard is not None:
+        raise UsageError(
+            "--sweep is for the push that writes the release",
+            why="what a shard sends is named by no record until the parts are joined",
+            fix="leave it out here, and say it with --join",
+            reason="sweep-of-shard",
+        )
     with limited(within, "push") as deadline, progress(sharing.words, *to) as bar:
         done = sharing.push(
             release=Release.parse(release),
@@ -126,10 +136,12 @@ def command(
     if isinstance(done, Sharded):
         return told(done)
     moved = done[0].moved
+    left = unnamed(to, project) if sweep else ()
+    listed = {"unnamed": [one.json() for one in left]} if sweep else {}
     return Report(
         command="push",
         headline=headline(done),
-        rows=tuple(rows_of(done)),
+        rows=(*rows_of(done), *(row for one in left for row in one.rows)),
         outputs={
             "release": moved.pinned,
             "purl": moved.release.purl,
@@ -137,8 +149,8 @@ def command(
             "record": lines(one.written.record for one in done),
             "audit-head": lines(one.written.audit_head for one in done),
         },
-        data=data_of(done),
-        notes=tuple(notes_of(done)),
+        data={**data_of(done), **listed},
+        notes=(*notes_of(done), *(one.note for one in left)),
     )
 
 
