@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sovgate.stores._api import Store
 
 
-def is_spoilt(error: StoreError) -> bool:
+def is_spoilt(error: StoreError | StoreUnfit) -> bool:
     """What lies under a chunk's name is not that chunk, or was not written as the store's URI
     asks."""
     return isinstance(error, StoreUnfit) or error.reason == "damaged-object"
@@ -70,7 +70,7 @@ class Remade:
         sized = Sized(sha256=digest.hex(), size=self._plan.length(place) + OVERHEAD)
         try:
             return transfer.is_there(self._store, chunk_name(sized.sha256), sized)
-        except StoreError as error:
+        except (StoreError, StoreUnfit) as error:
             if not is_spoilt(error):
                 raise
             return None

@@ -20,6 +20,7 @@ from sovgate.errors import (
     ResidencyMismatch,
     SovgateError,
     StoreError,
+    StoreUnfit,
     UsageError,
     VerificationFailed,
     disk_error,
@@ -150,7 +151,7 @@ class Keeping:
         ]
         try:
             whole = transfer.all_there(self._asked.store, chunks)
-        except StoreError as error:
+        except (StoreError, StoreUnfit) as error:
             if not is_spoilt(error):
                 raise
             whole = False
@@ -227,7 +228,7 @@ class Keeping:
         try:
             if not there:
                 transfer.put_chunk(self._asked.store, sha256, data)
-        except StoreError as error:
+        except (StoreError, StoreUnfit) as error:
             if is_spoilt(error) and self._keys is not None:  # the next run makes another
                 self._keys.forget_chunk(digest)
             raise
