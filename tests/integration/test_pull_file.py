@@ -25,9 +25,11 @@ from sovgate.errors import (
     SovgateError,
     VerificationFailed,
 )
+from sovgate.formats import chunk
 from sovgate.formats.receipt import Check, Receipt
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys import registry
+from sovgate.pipeline.decide import contents
 from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.move.partial import Wanted, pull_file
 from sovgate.pipeline.move.results import PulledFile
@@ -493,6 +495,46 @@ def test_policy_sees_the_file_before_a_byte_is_given_out(
     assert refused(crossing, "weights.bin").exit_code == 10
 
 
+@pytest.mark.parametrize("settings", ["adapter_config.json", "sub/README.md"])
+def test_rule_39_what_the_model_was_made_from_counts_whichever_file_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private: Callable[[], list[str]], settings: str
+) -> None:
+    """A source that kept silent about a base gets no part of the model past the zone either."""
+    monkeypatch.setattr(chunk, "SIZE", 4096)  # the claim lies in another chunk than the weights
+    base = b'{"base_model_name_or_path": "other/base"}'
+    claim = base if settings.endswith("json") else b"---\nbase_model: other/base\n---\n"
+    files = {"w.bin": LARGE[: 3 * 4096], "v.bin": LARGE[: 2 * 4096], settings: claim}
+    crossing = make_crossing(tmp_path / "project", files)
+    with monkeypatch.context() as lying:
+        lying.setattr(contents.Seen, "contents", property(lambda _: contents.CLEAN))
+        crossing.push()
+    before = len(chunks(crossing))
+    assert "base-known" in str(crossing.pull(code=10)["error"])
+    for name in ("w.bin", settings):
+        error = refused(crossing, name, "0-0")
+        assert isinstance(error, PolicyDenied)
+        assert "other/base" in str(error.why)
+        out = crossing.base / "out"
+        assert (
+            crossing.run("pull", "churn/1.0.0", "--zone", "eu", "--file", name, "-o", out)[0] == 10
+        )
+        assert not out.exists()
+    assert (private(), len(chunks(crossing))) == ([], before)
+
+
+def test_what_is_not_looked_into_is_not_fetched(tmp_path: Path) -> None:
+    """Beside the file that is asked for, what may say what the model was made from is enough."""
+    crossing = make_crossing(tmp_path / "project", {"w.bin": LARGE, "config.json": b"{}"})
+    crossing.push()
+    large = [path for path in chunks(crossing) if path.stat().st_size > 1000]
+    for path in large:
+        path.unlink()
+    assert len(large) == 2
+    given = Given()
+    assert pull(crossing, "config.json", given).receipt is None
+    assert given.data == b"{}"
+
+
 def test_what_policy_denies_is_not_fetched_and_is_written_down(
     opened: Crossing, tmp_path: Path
 ) -> None:
@@ -570,7 +612,8 @@ def test_progress_counts_what_is_fetched(pushed: Crossing, opened: Crossing) -> 
         def __call__(self, count: int) -> None:
             self.done += count
 
-    for crossing, expected in ((opened, 3), (pushed, 13)):
+    # Under a receipt the range; else what is looked into, and what shares a chunk with that.
+    for crossing, expected in ((opened, 3), (pushed, sum(map(len, FILES.values())))):
         seen = Seen()
         pull_file(
             crossing.release,

@@ -127,14 +127,16 @@ def look_into(
     return Seen(root=root, manifest=manifest, admitted=examine(root, manifest, opened, only))
 
 
-def of_one_file(root: Path, manifest: Manifest, name: str, opened: Project) -> Contents:
-    """Facts about one file of a model, the only one below `root`. What it holds counts; of all else
-    it is said that nobody opened it. Raises as `look_into`.
+def of_some_files(
+    root: Path, manifest: Manifest, names: Collection[str], opened: Project
+) -> Contents:
+    """Facts about files `names` of a model, of which `root` has no others. What they hold counts;
+    of all else it is said that nobody opened it. Raises as `look_into`.
     """
     from sovgate.pipeline.decide.admission import examine
 
-    found = of_admitted(examine(root, manifest, opened, only={name}), root)
-    if len(manifest.resources) == 1:
+    found = of_admitted(examine(root, manifest, opened, only=names), root)
+    if len(manifest.resources) == len(names):
         return found
     return Contents(
         {**found, **{what: found[what] or UNOPENED[what] for what in _COUNTED}}, found.claims

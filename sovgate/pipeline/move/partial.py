@@ -1,14 +1,14 @@
 """pull --file: one file of a release, or a range of its bytes, for who is in the destination.
 
 RULES 12: bytes are given out only under a record that this zone's own receipt says it opened whole.
-Without one the file lies in a private folder until it is verified and policy has seen it. Decides,
-and writes the log; writes no receipt, for the release was not opened whole.
+Without one the file lies in a private folder until it is verified and policy has seen it, and what
+the model says that it was made from (`staged.py`). Decides, and writes the log; writes no receipt,
+for the release was not opened whole.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -29,6 +29,7 @@ from sovgate.pipeline.move.movement import Timer, announced, keep, note, place, 
 from sovgate.pipeline.move.pull import CHECKS, open_keys
 from sovgate.pipeline.move.pushing import outgoing as outgoings
 from sovgate.pipeline.move.results import Moved, PulledFile
+from sovgate.pipeline.move.staged import Staged, slice_of
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.project import open_project
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from sovgate.stages.encrypt import Span
 
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,15})-(|0|[1-9][0-9]{0,15})", re.ASCII)
-_BLOCK = 1024 * 1024
 #: Names that are looked through for one like the name that was asked for.
 _MAX_COMPARED = 2_000
 
@@ -84,9 +84,11 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class _Granted:
-    """What may be given out: policy's word, and the receipt that it was opened whole under."""
+    """What may be given out: policy's word, and the receipt that it was opened whole under; where
+    there is none, what is looked into first."""
 
     arrived: Arrived
+    staged: Staged | None
     span: Span
     name: str
     receipt: str | None
@@ -134,9 +136,11 @@ def pull_file(
     with timer.step("decide"):
         known = contents.UNOPENED if receipt is None else contents.of_receipt(passed)
         judged = arrived.judge(known, recorded.located)
-    options.expect(span.stop - span.start if receipt else span.content.size)
+    staged = None if receipt else Staged.of(arrived, resource.name)
+    options.expect(staged.fetched.total if staged else span.stop - span.start)
     granted = _Granted(
         arrived=arrived,
+        staged=staged,
         span=span,
         name=resource.name,
         receipt=receipt,
@@ -268,7 +272,7 @@ def _run(
     about = replace(granted.arrived.about, action=PULL_FILE)
     run = audit.Log(at.opened.audit_store(at.zone), signer, trusted=at.trusted).begin()
     refuse(judged, run, about, granted.refs(judged))
-    give = _from_staged if granted.receipt is None else _from_chunks
+    give = partial(_from_staged, granted.staged) if granted.staged else _from_chunks
     with announced(run, about, granted.refs(judged)):
         final = give(granted, partial(_keep, run), output, write, options)
         end = note(run, "outcome", about, exit_code=0, refs=granted.refs(final))
@@ -306,36 +310,40 @@ def _from_chunks(
 
 
 def _from_staged(
-    granted: _Granted, kept: Kept, output: Path, write: Write | None, options: Options
+    staged: Staged,
+    granted: _Granted,
+    kept: Kept,
+    output: Path,
+    write: Write | None,
+    options: Options,
 ) -> Judged:
     """The whole file first, where nobody else reads it: its signed digest, then policy."""
     if write is not None:
         with private("pull-file") as folder:
-            path, final = _judged(granted, folder, options)
+            path, final = _judged(staged, granted, folder, options)
             kept(final)
-            for view in _slice(path, granted.span):
+            for view in slice_of(path, granted.span):
                 write(view)
         return final
     with Staging(output) as staging:
-        path, final = _judged(granted, staging.path, options)
+        path, final = _judged(staged, granted, staging.path, options)
         kept(final)
         if granted.span.whole:
             staging.commit(str(path.relative_to(staging.path)))
         else:
-            _write(staging.path / "range", _slice(path, granted.span))
+            _write(staging.path / "range", slice_of(path, granted.span))
             staging.commit("range")
     return final
 
 
-def _judged(granted: _Granted, folder: Path, options: Options) -> tuple[Path, Judged]:
+def _judged(
+    staged: Staged, granted: _Granted, folder: Path, options: Options
+) -> tuple[Path, Judged]:
     """The file below a private folder, verified; and what policy says of it now that it is open."""
-    arrived, span = granted.arrived, granted.span
-    manifest, at = arrived.manifest, arrived.recorded
-    root, alone = folder / "model", manifest.kind == "file"
-    whole = replace(span, start=0, stop=span.content.size)
-    with _plaintext(granted, whole, options) as views:
-        _write(root, views, None if alone else granted.name)
-    found = contents.of_one_file(root, manifest, granted.name, at.opened)
+    arrived = granted.arrived
+    at, alone = arrived.recorded, arrived.manifest.kind == "file"
+    root = staged.fetch(arrived, folder, options.advance)
+    found = contents.of_some_files(root, arrived.manifest, staged.names, at.opened)
     located = at.locate()
     final, _ = confirm(granted.judged, located, lambda: arrived.judge(found, located), anew=True)
     return root if alone else root / granted.name, final
@@ -362,15 +370,13 @@ def _plaintext(granted: _Granted, span: Span, options: Options) -> Iterator[Iter
         yield counted(views)
 
 
-def _write(path: Path, views: Iterator[memoryview], name: str | None = None) -> None:
-    """A new private file, or `name` below a new private folder; whoever may read new files may read
-    it once it is whole.
-    """
+def _write(path: Path, views: Iterator[memoryview]) -> None:
+    """A new private file; whoever may read new files may read it once it is whole."""
     from sovgate.stages.encrypt import Tree
 
     try:
-        tree = Tree(path, single=name is None)
-        descriptor = tree.create(name or path.name)
+        tree = Tree(path, single=True)
+        descriptor = tree.create(path.name)
         try:
             offset = 0
             for view in views:
@@ -380,19 +386,5 @@ def _write(path: Path, views: Iterator[memoryview], name: str | None = None) -> 
         finally:
             os.close(descriptor)
     except OSError as error:
-        told = disk_error(error, f"write the decrypted file below {os.fspath(path.parent)!r}")
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            told.fix = f"{told.fix}; where -o is -, TMPDIR names the place"
-        raise told from error
-
-
-def _slice(path: Path, span: Span) -> Iterator[memoryview]:
-    """The bytes of `span` from the file that holds its content."""
-    with path.open("rb") as file:
-        file.seek(span.start)
-        left = span.stop - span.start
-        while left and (block := file.read(min(left, _BLOCK))):
-            left -= len(block)
-            yield memoryview(block)
-    if left:
-        raise VerificationFailed(f"{path.name!r} became shorter", reason="changed-while-reading")
+        doing = f"write the decrypted file below {os.fspath(path.parent)!r}"
+        raise disk_error(error, doing) from error
