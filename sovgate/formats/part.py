@@ -234,10 +234,11 @@ def arrange(manifest: Manifest, parts: Sequence[Part]) -> tuple[Carried, ...]:
     if len(set(named)) != len(named) or not contents.keys() >= set(named):
         raise _not_whole("it reuses what the model has not, or one content twice")
     plan = Plan.of(manifest, without=frozenset(named))
+    # First: parts that overlap would name many times what the model has.
+    _check_ranges([part.units for part in ordered if part.units is not None], len(plan.units))
     carried = tuple(
         Carried(part=part, units=tuple(_placed(_units(part, plan, contents)))) for part in ordered
     )
-    _check_ranges([part.units for part in ordered if part.units is not None], len(plan.units))
     for one in carried:
         if sum(unit.chunks for unit in one.units) != one.part.chunks:
             raise _not_whole(

@@ -12,7 +12,7 @@ import hashlib
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -670,6 +670,35 @@ def test_a_push_that_ended_early_goes_on_and_the_next_one_uses_all_of_it(
     opens(work, "1.1.0")
     assert sent(work, "1.2.0") == (0, CHUNKS)
     opens(work, "1.2.0")
+
+
+def test_a_part_that_is_closed_beside_one_of_reused_chunks_is_not_read_again(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also its keys come into the ledger."""
+    monkeypatch.setattr(plan, "PART_SIZE", 3 * SIZE)
+    run(work, "1.0.0")
+    new = {f"w{at}_bin": random.Random(20 + at).randbytes(3 * SIZE + at) for at in range(1, 4)}
+    change(work, **new)
+    store = Counting(monkeypatch)
+    store.left = 9  # all of w1 and w2, which are a part each
+    with pytest.raises(StoreError):
+        run(work, "1.1.0")
+    store.left = 10_000
+    read: list[int] = []
+    real = os.preadv
+
+    def counted(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        read.append(real(descriptor, buffers, offset))
+        return read[-1]
+
+    with monkeypatch.context() as counting:
+        counting.setattr(os, "preadv", counted)
+        assert run(work, "1.1.0").written.resumed == 9
+    closed = len(new["w1_bin"]) + len(new["w2_bin"])
+    assert sum(read) == sum(map(len, tree(work.model).values())) - closed
+    opens(work, "1.1.0")
+    assert sent(work, "1.2.0") == (0, CHUNKS)
 
 
 @pytest.mark.parametrize("parts", [1, 2])

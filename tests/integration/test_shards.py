@@ -23,19 +23,24 @@ from sovgate.errors import (
     ConfigError,
     PolicyDenied,
     StoreError,
+    StoreUnfit,
     UsageError,
     VerificationFailed,
 )
 from sovgate.formats import chunk
 from sovgate.formats.partrecord import Found, PartRecord
+from sovgate.formats.plan import Plan
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.move.results import Pushed, Sharded
+from sovgate.pipeline.move.shards.folder import Expected, read_all
 from sovgate.pipeline.move.shards.join import Join, push_joined
 from sovgate.pipeline.move.shards.shard import push_shard
 from sovgate.pipeline.move.shards.share import Shard
+from sovgate.pipeline.project import open_project
 from sovgate.records import Options, Sized
+from sovgate.stages import inventory
 from sovgate.stages.trust import seal
 from sovgate.stores.file import FileStore
 from tests.crossing import Crossing, make_crossing, tree
@@ -750,3 +755,54 @@ def test_a_store_that_fails_leaves_no_part(work: Crossing, monkeypatch: pytest.M
     assert not parts(work).exists()
     done = shard(work, 1)
     assert done.resumed + done.size.objects == 4
+
+
+def test_chunks_under_a_key_that_the_store_names_no_longer_are_sent_anew(
+    joinable: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a shard that was done once could not be sent again, and would be asked for for ever."""
+    old = set(joinable.objects("chunks/"))
+
+    def require_key(_store: FileStore, name: str) -> None:
+        if name in old:
+            raise StoreUnfit("not under that key", fix="correct kms=", reason="not-under-key")
+
+    monkeypatch.setattr(FileStore, "require_key", require_key, raising=False)
+    with pytest.raises(StoreUnfit) as error:
+        join(joinable)
+    assert "--shard 1/3" in str(error.value.fix)
+    for number in (1, 2, 3):
+        assert not shard(joinable, number).part.already
+    join(joinable)
+    opens(joinable)
+
+
+def test_the_plan_of_a_model_is_made_once_for_all_parts(
+    joinable: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a model of many files it takes a second, and there are up to 256 parts."""
+    made: list[int] = []
+    real = Plan.of.__func__  # type: ignore[attr-defined]
+
+    def of(cls: type[Plan], *given: Any, **named: Any) -> Plan:
+        made.append(1)
+        return real(cls, *given, **named)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Plan, "of", classmethod(of))
+    expected = _expected(joinable)
+    made.clear()
+    read_all(parts(joinable), expected, open_project(joinable.base).trusted("home"))
+    assert len(made) == 3  # that of the parts; and two where the lists are held against it
+
+
+def _expected(work: Crossing) -> Expected:
+    said, _ = record(work, 1)
+    recipient = said.part.recipient
+    return Expected(
+        release=said.release,
+        manifest=inventory.take(work.model).manifest,
+        source=said.source,
+        destination=said.destination,
+        recipient=(recipient.key_id, recipient.algorithm),
+        of=3,
+    )

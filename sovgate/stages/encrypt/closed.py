@@ -97,10 +97,12 @@ def _read(folder: Folder, plan: Plan, number: int, signer: Signer) -> Closed:
     document = ClosedPart.parse(signed.payload)
     part, ranges = document.part, plan.parts()
     units = ranges[number - 1]
+    # What is used again of earlier releases is a part of its own, after those of the plan.
+    of = len(ranges) + (folder.course.reused is not None)
     chunks = sum(plan.units[place].chunks for place in units)
     if (
         document.course != folder.course
-        or (part.number, part.of) != (number, len(ranges))
+        or (part.number, part.of) != (number, of)
         or part.units != (units.start, len(units))
         or part.recipient.key_id != folder.course.key_id
         or part.chunks != chunks

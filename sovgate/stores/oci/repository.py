@@ -208,14 +208,15 @@ class Repository:
         rows: list[tuple[str | None, Sized]] = []
         start = f"/v2/{self.name}/referrers/{ociimage.digest(sha256)}"
         target: str | None = start
+        pages = 0
         while target is not None:
-            found = self._at.get(target, doing)
+            found, pages = self._at.get(target, doing), pages + 1
             if found.status == 404:
                 return None
             if found.status != 200:
                 self._at.refused(found, doing)
             rows += ociimage.read_referrers(found.data)
-            if len(rows) > ociimage.MAX_MANIFESTS:
+            if len(rows) > ociimage.MAX_MANIFESTS or pages > ociimage.MAX_MANIFESTS:
                 raise VerificationFailed(
                     f"more than {ociimage.MAX_MANIFESTS} documents are about a release of "
                     f"{self.uri}",

@@ -16,7 +16,7 @@ from sovgate.files import MAX_ENTRIES
 
 _Errors = Callable[[], contextlib.AbstractContextManager[None]]
 #: Pages without a key in a listing that goes on: more is a service that plays with us.
-_MAX_EMPTY = 100
+MAX_EMPTY = 100
 
 #: Times that a read goes on after a break before it gives up; a byte that came resets the count.
 _RESUMES = 4
@@ -119,7 +119,7 @@ def keys_below(fetch: Callable[..., Any], errors: _Errors, what: str) -> Iterato
                 fix="run it again; if the error stays, ask the service's operator",
                 reason="broken-off",
             )
-        if count > MAX_ENTRIES or (not ended and (following == token or empty > _MAX_EMPTY)):
+        if count > MAX_ENTRIES or (not ended and (following == token or empty > MAX_EMPTY)):
             raise VerificationFailed(
                 f"the listing of {what} does not end",
                 why=f"{count} objects so far; {MAX_ENTRIES} is the limit",

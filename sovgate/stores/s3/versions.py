@@ -13,6 +13,7 @@ from sovgate.clouds.aws import answers
 from sovgate.errors import StoreError, VerificationFailed
 from sovgate.files import MAX_ENTRIES
 from sovgate.stores._api import Entry
+from sovgate.stores.s3.reader import MAX_EMPTY
 
 if TYPE_CHECKING:
     from sovgate.stores.s3 import S3Store
@@ -35,18 +36,19 @@ def kept(store: S3Store) -> bool:
 
 def old(store: S3Store, prefix: str) -> Iterator[Entry]:
     """Each version that is no longer the object of its name, newest first of each name."""
-    cut, asked, count = len(store.key("")), dict[str, str](), 0
+    cut, asked, count, empty = len(store.key("")), dict[str, str](), 0, 0
     while True:
         with store.errors("list_object_versions"):
             page = store.call("list_object_versions", Prefix=store.key(prefix), **asked)
         found = page.get("Versions", ())
-        count += len(found) + len(page.get("DeleteMarkers", ()))
+        told = len(found) + len(page.get("DeleteMarkers", ()))
+        count, empty = count + told, empty + (not told)
         for one in found:
             key, written = str(one.get("Key") or ""), one.get("LastModified")
             if key.startswith(store.key(prefix)) and not one.get("IsLatest"):
                 when = written if isinstance(written, datetime) and written.tzinfo else None
                 yield Entry(name=key[cut:], size=int(one.get("Size") or 0), written=when)
-        if not page["IsTruncated"]:
+        if not page.get("IsTruncated"):
             return
         following = {
             "KeyMarker": str(page.get("NextKeyMarker") or ""),
@@ -59,7 +61,7 @@ def old(store: S3Store, prefix: str) -> Iterator[Entry]:
                 fix="run it again; if the error stays, ask the service's operator",
                 reason="broken-off",
             )
-        if count > MAX_ENTRIES or following == asked:
+        if count > MAX_ENTRIES or following == asked or empty > MAX_EMPTY:
             raise VerificationFailed(
                 f"the list of versions in {store.uri} does not end",
                 why=f"{count} versions so far; {MAX_ENTRIES} is the limit",

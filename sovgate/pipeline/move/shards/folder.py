@@ -13,10 +13,18 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import SovgateError, StoreError, UsageError, VerificationFailed, disk_error
+from sovgate.errors import (
+    SovgateError,
+    StoreError,
+    StoreUnfit,
+    UsageError,
+    VerificationFailed,
+    disk_error,
+)
 from sovgate.files import open_below, opened_dir, read_descriptor, replace_at
 from sovgate.formats.chunk import OVERHEAD
 from sovgate.formats.part import DIGEST_SIZE, Closed, Finished, read_list, read_lists
@@ -61,6 +69,15 @@ class Expected:
             of=of,
         )
 
+    @cached_property
+    def plan(self) -> Plan:
+        """Of a model of many files it takes its time, so it is made once for all parts."""
+        return Plan.of(self.manifest)
+
+    @cached_property
+    def _dealt(self) -> tuple[range, ...]:
+        return self.plan.deal(self.of)
+
     def again(self, number: int, folder: Path) -> str:
         """What to do about a part that cannot be used."""
         return (
@@ -86,8 +103,7 @@ class Expected:
         ):
             if there != wanted:
                 raise _unfit(f"{what} {there}, not {wanted}", "wrong-part")
-        plan = Plan.of(self.manifest)
-        units = plan.deal(self.of)[number - 1]
+        plan, units = self.plan, self._dealt[number - 1]
         if part.units != (units.start, len(units)):
             raise _unfit("it carries other files than the plan deals to that shard", "parts")
         chunks = sum(plan.units[place].chunks for place in units)
@@ -165,7 +181,7 @@ class Shared:
         """
         from sovgate.stages import transfer
 
-        plan = Plan.of(self.expected.manifest)
+        plan = self.expected.plan
         for one in self.parts:
             chunks, again = one.chunks(plan), self.expected.again(one.number, self.folder)
             try:
@@ -173,6 +189,9 @@ class Shared:
             except StoreError as error:
                 if error.reason == "damaged-object":
                     error.fix = f"remove that object, and {again}"
+                raise
+            except StoreUnfit as error:  # the store's URI names another key than it did
+                error.fix = f"{error.fix}; or {again}"
                 raise
             if not whole:
                 raise StoreError(

@@ -101,6 +101,7 @@ def _outgoing(
     beside: Folders, trusted: tuple[Trusted, ...], signature: Path | None
 ) -> outgoings.Outgoing:
     """The signed list of files and the evidence. Raises VerificationFailed, UsageError."""
+    from sovgate.stages.encrypt import require_no_git
     from sovgate.stages.verify import model_manifest, open_signature
 
     _, bundle = beside.read_signature(signature)
@@ -108,6 +109,7 @@ def _outgoing(
     manifest = model_manifest(bundle, trusted)
     if manifest is None:
         raise InternalError("a signature that tells sizes and SHA-256 gives no manifest")
+    require_no_git(manifest)
     raw = read_records(beside, manifest.digest)
     documents, left_behind = outgoings.select(raw, trusted, manifest.digest)
     return outgoings.Outgoing(

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sovgate.errors import InternalError, UsageError, VerificationFailed
+from sovgate.errors import InternalError, StoreUnfit, UsageError, VerificationFailed
 from sovgate.formats.chunk import OVERHEAD
 from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide import contents
@@ -194,7 +194,11 @@ def _found(asked: Asked, work: Work, signer: Signer) -> Kept | None:
     there = {item.sha256 for item in asked.outgoing.evidence}
     if found.record.facts != _facts(asked) or not there.issuperset(found.record.evidence):
         return None
-    return found if transfer.all_there(asked.store, found.chunks(work.plan)) else None
+    try:
+        whole = transfer.all_there(asked.store, found.chunks(work.plan))
+    except StoreUnfit:  # they lie under a key that the store's URI no longer names
+        whole = False
+    return found if whole else None
 
 
 class _Run(NamedTuple):
