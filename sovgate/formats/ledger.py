@@ -247,9 +247,10 @@ def joined(signed: Signed, body: bytes) -> bytes:
 
 def parted(data: bytes) -> tuple[Signed, bytes]:
     """Raises Malformed."""
-    line, found, body = data.partition(b"\n")
-    if not found:
+    end = data.find(b"\n", 0, 2 * MAX_DOCUMENT)
+    if end < 0:
         raise Malformed("a ledger has no header")
+    line, body = data[:end], data[end + 1 :]
     return Signed.parse(line), body
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from sovgate.formats import ociimage
+from sovgate.pipeline.look.keys import generate
 from sovgate.stores.oci.referrers import BUNDLE
 from sovgate.stores.registry import open_store
 from tests import components, servers
@@ -118,12 +119,23 @@ def test_a_name_that_no_tag_can_say_is_refused_before_the_first_byte(
     assert registry.heard == []
 
 
-def test_a_release_is_what_copies_take_along(tmp_path: Path, registry: Registry) -> None:
-    """The index and what it reaches is all that `skopeo copy --all` takes: nothing else is needed
-    to pull, though a release came before it."""
+@pytest.mark.parametrize("reuse", [False, True], ids=["anew", "reused"])
+def test_a_release_is_what_copies_take_along(
+    tmp_path: Path, registry: Registry, reuse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index and what it reaches is all that `skopeo copy --all` takes, and that a collection of
+    garbage leaves: nothing else is needed to pull, though a release came before it, whose chunks
+    it may use again."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     crossing, name = through(tmp_path, registry.host)
+    if reuse:
+        generate("encrypt", out=crossing.base / "keys/own.pem", algorithm="ec-p256")
+        crossing.edit("{sign: keys/home.pem}", "{sign: keys/home.pem, encrypt: keys/own.pem}")
+        uri = f'"oci://{registry.host}/{name}"'
+        crossing.edit(f"store: {uri}", f"store: {{uri: {uri}, reuse: true}}")
     crossing.push()
     pushed = crossing.push(release="churn/1.1.0")
+    assert [one["chunks"] for one in pushed["reused"]] == ([1] if reuse else [])
     from_, to = registry.repos[name], registry.repos.setdefault("mirror/churn", Repo())
     digest = from_.tags["churn-V1.1.0"]
     to.tags["churn-V1.1.0"] = digest

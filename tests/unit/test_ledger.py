@@ -17,7 +17,7 @@ from sovgate.errors import DiskError, KeyServiceError, Malformed, UsageError, Ve
 from sovgate.formats import ledger as form
 from sovgate.formats import wrap
 from sovgate.formats.ledger import Ledger, Origin, Row, Scope, Sheet, ZoneKey
-from sovgate.formats.resume import Signed, signed_bytes
+from sovgate.formats.resume import MAX_DOCUMENT, Signed, signed_bytes
 from sovgate.keys.registry import open_identity, open_recipient
 from sovgate.pipeline.look.keys import generate
 from sovgate.stages.encrypt import ledger as stage
@@ -200,6 +200,7 @@ PLANTED: dict[str, Callable[[bytes], bytes]] = {
     "longer": lambda data: data + b"\0",
     "of no line": lambda data: data.replace(b"\n", b""),
     "empty": lambda _: b"",
+    "of one long line": lambda data: b" " * 2 * MAX_DOCUMENT + data,
     "units changed": lambda data: data.replace(b'"chunks":2', b'"chunks":3'),
     "list changed": lambda data: flipped(data, len(data) - 28 - 4 * 32 - 10),
     "table changed": lambda data: flipped(data, len(data) - 1),
