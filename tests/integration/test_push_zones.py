@@ -28,7 +28,7 @@ from sovgate.pipeline.move.push import push_each
 from sovgate.pipeline.move.pushing import deliver
 from sovgate.pipeline.move.pushing.asked import Admitted, Asked
 from sovgate.pipeline.move.results import Pushed
-from sovgate.records import Options
+from sovgate.records import Options, Release
 from sovgate.stages import transfer
 from sovgate.stages.encrypt import close_part
 from sovgate.stores.file import FileStore
@@ -181,7 +181,7 @@ def puts(monkeypatch: pytest.MonkeyPatch) -> Puts:
 def test_each_byte_is_read_once_and_each_zone_opens_its_own(
     work: Crossing, read: list[int]
 ) -> None:
-    done = work.json("push", work.model, *WORDS)
+    done = work.json("push", work.model, *WORDS, "--heads", "heads")
     assert sum(read) == BYTES
     eu, ch = chunks(work, "eu"), chunks(work, "ch")
     assert len(eu) == len(ch) == CHUNKS
@@ -191,6 +191,7 @@ def test_each_byte_is_read_once_and_each_zone_opens_its_own(
     opens(work)
     heads = [word for zone in done["zones"] for word in ("--against", zone["audit-head"])]
     found = work.json("audit", "verify", *heads)
+    assert found == work.json("audit", "verify", "--heads", "heads")
     assert {log["zone"]: log["entries"] for log in found["logs"]} == {"home": 4, "eu": 2, "ch": 2}
 
 
@@ -221,6 +222,28 @@ def test_a_zone_that_has_the_release_takes_no_chunk_and_if_all_have_it_nothing_i
     assert all(one.written.already for one in run(work))
     assert sum(read) == 2 * BYTES
     opens(work)
+
+
+def test_zones_that_use_earlier_chunks_again_share_a_read(
+    work: Crossing, read: list[int], puts: Puts
+) -> None:
+    """What they have from earlier releases is read once too; what they lack is sent to each."""
+    generate("encrypt", out=work.base / "keys/own.pem", algorithm="ec-p256")
+    work.edit("keys: {sign: keys/home.pem}", "keys: {sign: keys/home.pem, encrypt: keys/own.pem}")
+    for zone in BOTH:
+        work.edit(f"store: {zone}-store", f"store: {{uri: {zone}-store, reuse: true}}")
+    run(work)
+    (work.model / "w1.bin").write_bytes(random.Random(9).randbytes(3 * SIZE + 1))
+    work.sign()
+    before = sum(read)
+    release = Release(model="churn", version="1.1.0")
+    options = Options(project=work.base)
+    push_each(work.model, release=release, zone="home", to=BOTH, options=options)
+    assert sum(read) - before == BYTES
+    assert (puts.count("eu"), puts.count("ch")) == (CHUNKS + 4, CHUNKS + 4)
+    for zone in BOTH:
+        work.json("pull", "churn/1.1.0", "--zone", zone, "-o", f"opened-{zone}")
+        assert tree(work.base / f"opened-{zone}") == tree(work.model)
 
 
 def test_a_model_that_is_one_file_goes_to_both(

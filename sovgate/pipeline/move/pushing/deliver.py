@@ -157,6 +157,8 @@ def _brought(
     """The chunks, in each zone that has not got the release."""
     if not zones:
         return {}
+    if call.refusals.several:  # those that have the release already take none
+        call.options.expect(total([one.admitted.asked.outgoing for one in zones.values()]))
     rows = _rows(zones, reusing, call)
     lanes = [
         Lane(asked=one.admitted.asked, kept=one.kept, reuse=reusing[to].found, row=rows.get(to))

@@ -124,8 +124,10 @@ class Keeping:
         return Bound(zone=self.zone, put=self._put, keys=self._remade)
 
     def forget(self, error: VerificationFailed) -> None:
-        """Destroy the keys of what turned out not to be what was signed. Raises DiskError."""
-        if self._keys is not None and self._plan is not None:
+        """Destroy the keys of what turned out not to be what was signed, unless that was said of
+        another zone. Raises DiskError."""
+        mine = self._refusals.concerns(self.zone, error)
+        if mine and self._keys is not None and self._plan is not None:
             self._keys.forget(_spoilt(self._plan, error))
 
     def closed(self, number: int) -> Closed | None:
