@@ -387,10 +387,12 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, zone: str, after: int = 0) -> No
 
 
 def test_a_key_that_cannot_be_opened_stops_both(work: Crossing) -> None:
-    (work.base / "keys/ch-enc.pub.pem").unlink()
-    found = work.json("push", work.model, *WORDS, code=3)
-    assert [one["zone"] for one in found["refused"]] == ["ch"]
-    nothing_was_sent(work)
+    for zones in (["ch"], ["eu", "ch"]):
+        (work.base / f"keys/{zones[0]}-enc.pub.pem").unlink()
+        found = work.json("push", work.model, *WORDS, code=3)
+        assert [one["zone"] for one in found["refused"]] == zones
+        nothing_was_sent(work)
+        assert logged(work) == [], "nothing was begun"
 
 
 def test_a_store_that_has_another_release_of_that_name_stops_both(work: Crossing) -> None:
@@ -604,6 +606,21 @@ def test_a_zone_that_fails_at_its_end_leaves_those_after_it_for_a_further_run(
     puts.fails = None
     assert [one.written.resumed for one in run(work)] == [CHUNKS, CHUNKS]
     opens(work)
+
+
+def test_the_log_of_a_zone_says_denied_where_that_zone_was(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one's run ended by it too, and was not denied."""
+
+    def confirmed(_admitted: Admitted) -> None:
+        raise PolicyDenied("policy has changed its mind")
+
+    monkeypatch.setattr(deliver, "confirmed", confirmed)
+    found = work.json("push", work.model, *WORDS, code=10)
+    ends = [entry for entry in logged(work) if entry[0] != "intent"]
+    assert ends == [("denied", "eu", 10), ("outcome", "ch", 10)]
+    work.json("audit", "verify", "--zone", "home", "--against", found["audit-head"])
 
 
 def test_rule_44_a_zone_that_is_denied_at_its_end_has_no_key_table_and_no_keys_are_kept(
