@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,8 @@ from sovgate.formats.resume import Signed
 from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.move.push import push, push_each
+from sovgate.pipeline.move.pushing import deliver
+from sovgate.pipeline.move.pushing.bring import Brought
 from sovgate.pipeline.move.pushing.resuming import own_key
 from sovgate.pipeline.move.results import Pushed
 from sovgate.pipeline.project import open_project
@@ -699,6 +702,26 @@ def test_a_part_that_is_closed_beside_one_of_reused_chunks_is_not_read_again(
     assert sum(read) == sum(map(len, tree(work.model).values())) - closed
     opens(work, "1.1.0")
     assert sent(work, "1.2.0") == (0, CHUNKS)
+
+
+def test_rule_29_no_key_that_the_ledger_is_to_have_shows_in_a_repr(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    real = deliver.bring
+
+    def spied(*given: Any) -> tuple[Brought, ...]:
+        done = real(*given)
+        for one in done:
+            keys = [key for _, _, keys in one.carried for key in keys]
+            assert len(keys) == CHUNKS
+            text = repr(one) + repr(given)
+            shown.extend(text for key in keys if repr(key) in text or key.hex() in text)
+        return done
+
+    monkeypatch.setattr(deliver, "bring", spied)
+    run(work, "1.0.0")
+    assert not shown
 
 
 @pytest.mark.parametrize("parts", [1, 2])

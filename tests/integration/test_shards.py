@@ -369,9 +369,10 @@ def test_each_machine_asks_policy_itself(work: Crossing) -> None:
 
 def test_rule_44_a_denial_when_they_are_joined_leaves_no_key_table(joinable: Crossing) -> None:
     joinable.edit("weights: {allow: [home -> eu]}", "weights: {allow: []}")
-    with pytest.raises(PolicyDenied):
+    with pytest.raises(PolicyDenied) as error:
         join(joinable)
     assert objects(joinable) == []
+    assert any("the parts in" in one and "remove them" in one for one in error.value.details)
     joinable.edit("weights: {allow: []}", "weights: {allow: [home -> eu]}")
     join(joinable)
     opens(joinable)

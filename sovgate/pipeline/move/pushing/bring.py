@@ -6,7 +6,7 @@ What makes the parts of them is handed back, and is called when policy has said 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class Brought:
 
     written: transfer.Written
     closed: Callable[[], Closed]
-    carried: Sequence[Carriable] = ()
+    carried: Sequence[Carriable] = field(default=(), repr=False)
 
 
 def bring(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import InternalError, UsageError
+from sovgate.errors import InternalError, PolicyDenied, ResidencyMismatch, UsageError
 from sovgate.formats.plan import MAX_PARTS
 from sovgate.pipeline.beside import read_records
 from sovgate.pipeline.deadline import in_time
@@ -82,7 +82,16 @@ def push_joined(
         shared = parts.read_all(join.folder, parts.Expected.of_asked(asked, join.count), trusted)
         shared.require_evidence(outgoing.evidence)
     asked = replace(asked, outgoing=replace(outgoing, shared=shared))
-    (done,) = carry_out({to: asked}, beside.folder, call)
+    try:
+        (done,) = carry_out({to: asked}, beside.folder, call)
+    except (PolicyDenied, ResidencyMismatch) as error:
+        # A push destroys its keys then. These are no longer ours to destroy: copies may be about.
+        error.details = (
+            *error.details,
+            f"the parts in {str(join.folder)!r} stay: with them zone {to} can open what is in its "
+            "store. If they are not to be joined, remove them, and every copy of them",
+        )
+        raise
     return done
 
 
