@@ -57,3 +57,16 @@ def test_a_model_crosses_and_its_record_verifies(crossing: Crossing) -> None:
     pinned = f"churn/1.1.0@sha256:{second['manifest']}"
     crossing.json("pull", pinned, "--zone", "eu", "-o", "newer")
     assert tree(crossing.base / "newer") == tree(crossing.model)
+
+
+def test_two_machines_send_one_release(crossing: Crossing) -> None:
+    """What each sent is asked for in the store before it is joined."""
+    crossing.edit(", reuse: true", "")
+    shards = ("--parts", "parts")
+    for shard in ("1/2", "2/2"):
+        assert crossing.push("--shard", shard, *shards)["already"] is False
+        assert crossing.push("--shard", shard, *shards)["already"] is True
+    pushed = crossing.push("--join", "2", *shards)
+    assert crossing.push("--join", "2", *shards)["already"] is True
+    crossing.pull(release=f"churn/1.0.0@sha256:{pushed['manifest']}")
+    assert tree(crossing.base / "pulled") == tree(crossing.model)
