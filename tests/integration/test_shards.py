@@ -32,6 +32,7 @@ from sovgate.formats.partrecord import Found, PartRecord
 from sovgate.formats.plan import Plan
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys import registry
+from sovgate.pipeline.decide import contents
 from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.move.results import Pushed, Sharded
 from sovgate.pipeline.move.shards.folder import Expected, read_all
@@ -265,7 +266,9 @@ def test_a_shard_that_is_whole_is_done_already(work: Crossing) -> None:
     assert not shard(work, 1, of=4).part.already
 
 
-@pytest.mark.parametrize("lost", ["chunk", "list", "table", "part", "foreign", "evidence"])
+@pytest.mark.parametrize(
+    "lost", ["chunk", "list", "table", "part", "foreign", "worker", "evidence", "facts"]
+)
 def test_rule_32_what_this_run_would_not_leave_is_not_done(work: Crossing, lost: str) -> None:
     """A part that lacks something, or that another key signed, is made anew."""
     shard(work, 1)
@@ -277,6 +280,13 @@ def test_rule_32_what_this_run_would_not_leave_is_not_done(work: Crossing, lost:
     elif lost == "foreign":
         made, path = record(work, 1)
         says(work, path, made, key="keys/eu.pem")
+    elif lost == "worker":
+        made, path = record(work, 1)
+        says(work, path, made, key=other_key(work, may="[part]", from_="home"))
+    elif lost == "facts":
+        made, path = record(work, 1)
+        worse = replace(made.facts, pickles=Found(count=1, first="w0.bin"))
+        says(work, path, replace(made, facts=worse))
     else:
         made, path = record(work, 1)
         says(work, path, replace(made, evidence=("0" * 64,)))
@@ -364,6 +374,27 @@ def test_each_machine_asks_policy_itself(work: Crossing) -> None:
     with pytest.raises(PolicyDenied):
         shard(work, 1)
     assert everything(work) == []
+    assert not parts(work).exists()
+
+
+def test_rule_44_a_denial_when_a_share_was_sent_leaves_no_part(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chunks are there, and their keys are gone."""
+    asked: list[contents.Contents] = []
+    real = contents.of_admitted
+
+    def found(*words: Any) -> contents.Contents:
+        asked.append(real(*words))
+        if len(asked) == 1:
+            return asked[0]
+        return contents.Contents({**asked[0].facts, "pickles": 1, "pickle": "w0.bin"})
+
+    monkeypatch.setattr(contents, "of_admitted", found)
+    with pytest.raises(PolicyDenied):
+        shard(work, 1)
+    assert len(work.objects("chunks/")) == 4
+    assert objects(work) == kept(work) == []
     assert not parts(work).exists()
 
 
