@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policy": ("decide", "Test and list the rules."),
     "encrypt": ("move", "Encrypt a signed model for one or more zones."),
     "decrypt": ("move", "Decrypt and verify a copy that was encrypted for this zone."),
-    "push": ("move", "Ask policy, encrypt a release, and upload it to a zone's store."),
+    "push": ("move", "Ask policy, encrypt a release, and upload it to the stores of zones."),
     "pull": ("move", "Fetch a release, verify it, decide, decrypt it, and sign a receipt."),
     "verify": ("move", "Verify a model against its signature."),
     "promote": ("roll out", "Commit a verified release to the zone's Git repository."),

@@ -125,7 +125,7 @@ def _kept(found: Diagnosis, state: Path | None) -> None:
     if state is None and default_state() is None:
         return
     there = kept(state=state)
-    where = "" if state is None else f" --state {shlex.quote(str(state))}"
+    where = "" if state is None else f"--state {shlex.quote(str(state))} "
     for one in there.found[:_MOST_KEPT]:
         told = "a push" if one.course is None else _told(one.course)
         detail = f"{told} keeps its keys in {str(there.state)!r}"
@@ -133,14 +133,14 @@ def _kept(found: Diagnosis, state: Path | None) -> None:
             found.say("kept keys", OK, f"{detail}, and is under way")
             continue
         days = there.age(one).days
-        which = "" if one.course is None else f" {one.course.release}"
+        which = "" if one.course is None else f"{one.course.release} "
         found.say(
             "kept keys",
             WARN,
             f"{detail}, since its release is not written yet"
             + (f"; nothing touched it for {days} day{'s' * (days != 1)}" if days else ""),
             "run it again, and it goes on; or give it up: "
-            f"sovgate keys kept{which}{where} --remove",
+            f"sovgate keys kept {which}{where}--remove",
         )
     _ledgers(found, there.state)
 
