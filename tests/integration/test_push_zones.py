@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,8 +34,10 @@ from sovgate.stages import transfer
 from sovgate.stages.encrypt import close_part
 from sovgate.stores.file import FileStore
 from sovgate.stores.registry import open_store
+from tests import servers
 from tests.crossing import Crossing, make_crossing, tree
 from tests.effort import some
+from tests.faultproxy import What, between
 from tests.kill import Done, Killer
 
 SIZE = 4096
@@ -569,6 +572,30 @@ def test_a_store_that_fails_while_the_model_is_read_ends_the_run_for_both(
     run(work)
     assert puts.count("eu") == puts.count("ch") == CHUNKS
     opens(work)
+
+
+def test_credentials_that_expire_in_one_bucket_cost_the_other_no_second_byte(
+    work: Crossing, seaweedfs: str
+) -> None:
+    """Two buckets of a real service, each behind a proxy of its own that counts."""
+    with between(seaweedfs) as eu, between(seaweedfs) as ch:
+        for zone, proxy, region in (("eu", eu, "eu-central-1"), ("ch", ch, "eu-central-2")):
+            name = f"s3://{servers.bucket(seaweedfs, region)}/{secrets.token_hex(8)}"
+            work.edit(f"store: {zone}-store", f'store: "{name}?endpoint={proxy.url}"')
+        work.edit("region: aws-eusc:eusc-de-east-1", "region: aws:eu-central-1")
+        ch.fault(What.EXPIRED, "PUT", "/chunks/", 10_000)
+        found = work.json("push", work.model, *WORDS, code=21)
+        assert (found["zone"], found["there"]) == ("ch", [])
+        first = len(eu.sent("/chunks/"))
+        for proxy in (eu, ch):
+            assert proxy.sent("/objects/") == proxy.sent("/releases/") == []
+            proxy.faults.clear()
+            proxy.heard.clear()
+        done = work.json("push", work.model, *WORDS)
+        assert [zone["resumed"] for zone in done["zones"]] == [first, 0]
+        assert len(eu.sent("/chunks/")) == CHUNKS - first
+        assert len(ch.sent("/chunks/")) == CHUNKS
+        opens(work)
 
 
 @pytest.mark.parametrize("kind", ["objects/", "releases/"])
