@@ -31,8 +31,9 @@ from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys import registry
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.look.keys import generate
-from sovgate.pipeline.move.partial import Wanted, pull_file
+from sovgate.pipeline.move.partial import pull_file
 from sovgate.pipeline.move.results import PulledFile
+from sovgate.pipeline.move.wanted import Wanted
 from sovgate.records import STREAM, Options, Release
 from sovgate.stages import attest, transfer
 from tests.crossing import Crossing, make_crossing, tree

@@ -382,6 +382,14 @@ def _flip(name: str) -> Callable[[Crossing, Path], None]:
     return change
 
 
+def _huge(name: str) -> Callable[[Crossing, Path], None]:
+    def change(_work: Crossing, state: Path) -> None:
+        with (state / name).open("ab") as file:
+            file.truncate(1 << 40)
+
+    return change
+
+
 def _as_the_second(_work: Crossing, state: Path) -> None:
     for name in CLOSED:
         (state / name).rename(state / name.replace("001", "002"))
@@ -391,12 +399,20 @@ def _as_the_second(_work: Crossing, state: Path) -> None:
     "plant",
     [
         *(_flip(name) for name in CLOSED),
+        *(_huge(name) for name in CLOSED),
         _as_the_second,
         _other,
         lambda _, state: (state / "table-001").unlink(),
         lambda _, state: (state / "part-001.json").write_bytes(b"{}"),
     ],
-    ids=[*CLOSED, "as the second", "of another release", "no table", "no document"],
+    ids=[
+        *CLOSED,
+        *(f"huge {name}" for name in CLOSED),
+        "as the second",
+        "of another release",
+        "no table",
+        "no document",
+    ],
 )
 def test_rule_31_a_closed_part_that_was_planted_is_made_anew(
     parted: Crossing, plant: Callable[[Crossing, Path], None]

@@ -134,6 +134,26 @@ def test_a_look_that_is_slow_is_the_step_that_is_named(
     assert f"the slowest step was {LOOK!r}, with 300.0 s" in str(caught.value.why)
 
 
+def test_the_look_into_one_file_is_a_step_too(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crossing.push()
+    clock = Alarm()
+    real = contents.of_some_files
+
+    def look(*words: Any) -> contents.Contents:
+        clock.now += 7.0
+        return real(*words)
+
+    monkeypatch.setattr(contents, "of_some_files", look)
+    monkeypatch.setattr(movement, "_seconds", clock)
+    done = crossing.json(
+        *("pull", "churn/1.0.0", "--zone", "eu", "--file", "model.bin", "-o", "one")
+    )
+    took = {step["step"]: step["seconds"] for step in done["steps"]}
+    assert {name: seconds for name, seconds in took.items() if seconds} == {LOOK: 7.0}
+
+
 def test_the_look_is_a_step_of_what_is_told_too(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

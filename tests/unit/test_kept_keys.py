@@ -23,7 +23,7 @@ from sovgate.keys.registry import open_identity, open_recipient
 from sovgate.pipeline.look.keys import generate
 from sovgate.stages.encrypt import kept
 from sovgate.stages.encrypt.kept import Folder, KeptKeys, OwnKey, open_keys
-from tests.effort import examples
+from tests.effort import examples, memory
 from tests.signers import KeySigner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,6 +193,18 @@ def test_rule_31_what_was_planted_is_replaced(tmp_path: Path, name: str) -> None
     with opened(tmp_path) as keys:
         assert keys.earlier == frozenset()
         assert not {send(keys, 0)[0]} & {key for key, _, _ in sent}
+
+
+@pytest.mark.parametrize("name", ["header.json", "outbox.key", "entries"])
+def test_rule_31_a_huge_file_is_not_read_and_is_replaced(tmp_path: Path, name: str) -> None:
+    with opened(tmp_path) as keys:
+        sent = send(keys, 0)
+    with file(tmp_path, name).open("ab") as huge:
+        huge.truncate(1 << 40)
+    with memory(megabytes=64), opened(tmp_path) as keys:
+        assert keys.earlier == frozenset()
+        assert send(keys, 0)[0] != sent[0]
+    assert file(tmp_path, name).stat().st_size < 4096
 
 
 @pytest.mark.parametrize("missing", ["header.json", "outbox.key", "entries"])

@@ -8,7 +8,7 @@ import pytest
 
 from sovgate.errors import UsageError
 from sovgate.formats.manifest import Manifest, Resource
-from sovgate.pipeline.move.partial import Wanted, resource_of, span_of
+from sovgate.pipeline.move.wanted import Wanted, resource_of, span_of
 
 FILES = {
     "config.json": 13,

@@ -23,7 +23,8 @@ def pull_one(
     form: str,
 ) -> Report:
     """`wanted`: a file's name and a range; `place`: the zone where this runs, and the output."""
-    from sovgate.pipeline.move.partial import Wanted, pull_file
+    from sovgate.pipeline.move.partial import pull_file
+    from sovgate.pipeline.move.wanted import Wanted
 
     (name, range_), (zone, output) = wanted, place
     streams = output == STREAM

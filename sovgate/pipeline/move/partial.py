@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,16 +19,16 @@ from typing import TYPE_CHECKING
 from sovgate import files
 from sovgate.errors import UsageError, VerificationFailed, disk_error
 from sovgate.formats.auditentry import PULL_FILE
-from sovgate.formats.manifest import FILE_NAME
 from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.judge import Judged, confirm
 from sovgate.pipeline.move.arrived import Arrived, arrive, find
-from sovgate.pipeline.move.movement import Timer, announced, keep, note, place, refuse
+from sovgate.pipeline.move.movement import LOOK, Timer, announced, keep, note, place, refuse
 from sovgate.pipeline.move.pull import CHECKS, open_keys
 from sovgate.pipeline.move.pushing import outgoing as outgoings
 from sovgate.pipeline.move.results import Moved, PulledFile
 from sovgate.pipeline.move.staged import Staged, slice_of
+from sovgate.pipeline.move.wanted import Wanted, resource_of, span_of
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
 from sovgate.pipeline.project import open_project
@@ -38,48 +37,23 @@ from sovgate.stages import audit
 from sovgate.staging import Staging, private, require_free, require_writable
 
 if TYPE_CHECKING:
-    from sovgate.formats.manifest import Manifest, Resource
     from sovgate.keys._api import Signer
     from sovgate.pipeline.decide.contents import Contents
     from sovgate.stages.audit import Run
     from sovgate.stages.encrypt import Span
 
-_RANGE = re.compile(r"(0|[1-9][0-9]{0,15})-(|0|[1-9][0-9]{0,15})", re.ASCII)
-#: Names that are looked through for one like the name that was asked for.
-_MAX_COMPARED = 2_000
-
-
+_GIVE = "give it out"
 #: Takes the bytes as they come, in order; a view is its until it returns.
 Write = Callable[[memoryview], None]
 Kept = Callable[[Judged], Judged]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A file by its name in the manifest; of it the bytes `first` to `last`, both counted from 0
-    and both given out. `last` is None up to the end.
-    """
+class _Goal:
+    """Where the bytes go: into a new file `output`, or to `write` instead."""
 
-    name: str
-    first: int = 0
-    last: int | None = None
-
-    @classmethod
-    def parse(cls, name: str, text: str | None) -> Wanted:
-        """`text` as HTTP writes it: "0-99" are a hundred bytes, "100-" is all after them. Raises
-        UsageError, reason "bad-range".
-        """
-        if text is None:
-            return cls(name=name)
-        match = _RANGE.fullmatch(text)
-        if match is None or (match[2] and int(match[2]) < int(match[1])):
-            raise UsageError(
-                f"--range {text[:80]!r} is no range of bytes",
-                fix="write START-END, both from 0 and both given out: 0-1023 is the first KiB, "
-                "and 1024- is all after it",
-                reason="bad-range",
-            )
-        return cls(name=name, first=int(match[1]), last=int(match[2]) if match[2] else None)
+    output: Path
+    write: Write | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +121,8 @@ def pull_file(
         known=known,
         judged=judged,
     )
-    with timer.step("decrypt and verify"):
-        judged, head = _run(granted, signer, output, write, options)
+    goal = _Goal(output=output, write=write)
+    judged, head = _run(granted, signer, goal, timer, options)
     source = opened.zone(recorded.record.transfer.source.zone)
     return PulledFile(
         moved=Moved(
@@ -182,61 +156,6 @@ def _require_place(output: Path) -> None:
     require_writable(output, f"write the file to {os.fspath(output)!r}")
 
 
-def resource_of(manifest: Manifest, name: str) -> Resource:
-    """By its exact name. Raises UsageError, reason "no-such-file", with the names most like it."""
-    for resource in manifest.resources:
-        if resource.name == name:
-            return resource
-    names = [resource.name for resource in manifest.resources]
-    if names == [FILE_NAME]:
-        fix = f"the model is one file: --file {FILE_NAME}"
-    elif near := _nearest(name, names):
-        fix = f"did you mean {' or '.join(repr(one[:160]) for one in near)}?"
-    else:
-        more = f", and {len(names) - 5} more" if len(names) > 5 else ""
-        fix = f"there are {', '.join(repr(one[:80]) for one in names[:5])}{more}"
-    raise UsageError(
-        f"the release has no file {name[:160]!r}",
-        why="a file is named as the signed manifest names it, from the model's folder on",
-        fix=fix,
-        reason="no-such-file",
-    )
-
-
-def _nearest(name: str, names: list[str]) -> list[str]:
-    """The file's own name elsewhere counts more than a name that is like it."""
-    from difflib import get_close_matches
-
-    folder, _, own = name.casefold().rpartition("/")
-    same = [one for one in names if one.rpartition("/")[2].casefold() == own]
-    beside = [one for one in names if one.rpartition("/")[0].casefold() == folder]
-    return same[:3] or get_close_matches(
-        name[:200], list(dict.fromkeys([*beside, *names]))[:_MAX_COMPARED], n=3
-    )
-
-
-def span_of(resource: Resource, wanted: Wanted) -> Span:
-    """Raises UsageError, reason "bad-range": less than was asked for is not given out as if it were
-    that."""
-    from sovgate.formats.plan import Content
-    from sovgate.stages.encrypt import Span
-
-    content = Content(digest=resource.digest, size=resource.size, name=resource.name)
-    last = resource.size - 1 if wanted.last is None else wanted.last
-    if wanted.last is None and wanted.first == 0:
-        return Span(content=content, start=0, stop=resource.size)
-    if wanted.first > last or last >= resource.size:
-        asked = f"{wanted.first}-{'' if wanted.last is None else wanted.last}"
-        all_of_it = f"its bytes are 0-{resource.size - 1}" if resource.size else "it is empty"
-        raise UsageError(
-            f"{resource.name[:160]!r} ends before the range {asked}",
-            why=f"it has {resource.size} bytes: {all_of_it}",
-            fix="ask for a range within it, or leave --range out",
-            reason="bad-range",
-        )
-    return Span(content=content, start=wanted.first, stop=last + 1)
-
-
 def _receipt(arrived: Arrived, signer: Signer) -> tuple[str | None, frozenset[str]]:
     """SHA-256 of this zone's own receipt for this very record, and the checks that passed. One that
     says nothing of pickles says nothing of secrets either: then the file itself is looked into.
@@ -265,7 +184,7 @@ def _receipt(arrived: Arrived, signer: Signer) -> tuple[str | None, frozenset[st
 
 
 def _run(
-    granted: _Granted, signer: Signer, output: Path, write: Write | None, options: Options
+    granted: _Granted, signer: Signer, goal: _Goal, timer: Timer, options: Options
 ) -> tuple[Judged, str]:
     """From the audit intent to the outcome: the decision that was acted on, and the last head."""
     at, judged = granted.arrived.recorded, granted.judged
@@ -274,7 +193,7 @@ def _run(
     refuse(judged, run, about, granted.refs(judged))
     give = partial(_from_staged, granted.staged) if granted.staged else _from_chunks
     with announced(run, about, granted.refs(judged)):
-        final = give(granted, partial(_keep, run), output, write, options)
+        final = give(granted, partial(_keep, run), goal, timer, options)
         end = note(run, "outcome", about, exit_code=0, refs=granted.refs(final))
     return final, end
 
@@ -287,65 +206,71 @@ def _keep(run: Run, judged: Judged) -> Judged:
 
 
 def _from_chunks(
-    granted: _Granted, kept: Kept, output: Path, write: Write | None, options: Options
+    granted: _Granted, kept: Kept, goal: _Goal, timer: Timer, options: Options
 ) -> Judged:
     """This zone opened all of it before: what is asked for is given out as its chunks verify."""
     at = granted.arrived.recorded
-    located = at.locate()
-    final, _ = confirm(
-        granted.judged,
-        located,
-        lambda: granted.arrived.judge(granted.known, located),
-    )
-    with _plaintext(granted, granted.span, options) as views:
+    with timer.step("decide once more"):
+        located = at.locate()
+        final, _ = confirm(
+            granted.judged,
+            located,
+            lambda: granted.arrived.judge(granted.known, located),
+        )
+    with (
+        timer.step("decrypt and verify"),
+        _plaintext(granted, granted.span, options) as views,
+    ):
         kept(final)
-        if write is not None:
+        if goal.write is not None:
             for view in views:
-                write(view)
+                goal.write(view)
             return final
-        with Staging(output) as staging:
+        with Staging(goal.output) as staging:
             _write(staging.path / "file", views)
             staging.commit("file")
     return final
 
 
 def _from_staged(
-    staged: Staged,
-    granted: _Granted,
-    kept: Kept,
-    output: Path,
-    write: Write | None,
-    options: Options,
+    staged: Staged, granted: _Granted, kept: Kept, goal: _Goal, timer: Timer, options: Options
 ) -> Judged:
     """The whole file first, where nobody else reads it: its signed digest, then policy."""
-    if write is not None:
+    if goal.write is not None:
         with private("pull-file") as folder:
-            path, final = _judged(staged, granted, folder, options)
-            kept(final)
-            for view in slice_of(path, granted.span):
-                write(view)
+            path, final = _judged(staged, granted, folder, timer, options)
+            with timer.step(_GIVE):
+                kept(final)
+                for view in slice_of(path, granted.span):
+                    goal.write(view)
         return final
-    with Staging(output) as staging:
-        path, final = _judged(staged, granted, staging.path, options)
-        kept(final)
-        if granted.span.whole:
-            staging.commit(str(path.relative_to(staging.path)))
-        else:
-            _write(staging.path / "range", slice_of(path, granted.span))
-            staging.commit("range")
+    with Staging(goal.output) as staging:
+        path, final = _judged(staged, granted, staging.path, timer, options)
+        with timer.step(_GIVE):
+            kept(final)
+            if granted.span.whole:
+                staging.commit(str(path.relative_to(staging.path)))
+            else:
+                _write(staging.path / "range", slice_of(path, granted.span))
+                staging.commit("range")
     return final
 
 
 def _judged(
-    staged: Staged, granted: _Granted, folder: Path, options: Options
+    staged: Staged, granted: _Granted, folder: Path, timer: Timer, options: Options
 ) -> tuple[Path, Judged]:
     """The file below a private folder, verified; and what policy says of it now that it is open."""
     arrived = granted.arrived
     at, alone = arrived.recorded, arrived.manifest.kind == "file"
-    root = staged.fetch(arrived, folder, options.advance)
-    found = contents.of_some_files(root, arrived.manifest, staged.names, at.opened)
-    located = at.locate()
-    final, _ = confirm(granted.judged, located, lambda: arrived.judge(found, located), anew=True)
+    with timer.step("decrypt and verify"):
+        root = staged.fetch(arrived, folder, options.advance)
+    with timer.step(LOOK):
+        found = contents.of_some_files(root, arrived.manifest, staged.names, at.opened)
+    with timer.step("decide once more"):
+        located = at.locate()
+        final, _ = confirm(
+            granted.judged, located, lambda: arrived.judge(found, located), anew=True
+        )
     return root if alone else root / granted.name, final
 
 
