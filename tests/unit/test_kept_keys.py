@@ -195,6 +195,28 @@ def test_rule_31_what_was_planted_is_replaced(tmp_path: Path, name: str) -> None
         assert not {send(keys, 0)[0]} & {key for key, _, _ in sent}
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(COURSE, release="churn/1.0.1"),
+        replace(COURSE, manifest="cd" * 32),
+        replace(COURSE, source="lab"),
+        replace(COURSE, zone="ch"),
+        replace(COURSE, key_id="55" * 32),
+        replace(COURSE, store="s3://churn-ch"),
+    ],
+    ids=["release", "manifest", "source", "zone", "key", "store"],
+)
+def test_rule_31_all_that_another_push_kept_is_not_this_ones(tmp_path: Path, other: Course) -> None:
+    """Whole and signed by this zone's key: but RULES 8 lets no two zones share a key."""
+    with opened(tmp_path, course=other) as keys:
+        sent = send(keys, 0)
+    shutil.move(tmp_path / other.name, tmp_path / COURSE.name)
+    with opened(tmp_path) as keys:
+        assert keys.earlier == frozenset()
+        assert send(keys, 0)[0] != sent[0]
+
+
 @pytest.mark.parametrize("name", ["header.json", "outbox.key", "entries"])
 def test_rule_31_a_huge_file_is_not_read_and_is_replaced(tmp_path: Path, name: str) -> None:
     with opened(tmp_path) as keys:

@@ -19,6 +19,7 @@ from sovgate.formats.part import Part
 from sovgate.formats.plan import Plan, Unit
 from sovgate.formats.wrap import Context, Wrapped, commit
 from sovgate.records import Sized
+from sovgate.stages.encrypt import Opened, open_parts
 from tests.unit.test_plan import digest_of, manifest_of
 
 RELEASE_KEY = bytes(range(32))
@@ -237,6 +238,43 @@ def test_a_key_that_stands_twice_is_refused_within_a_table_and_across():
     for keys in ([key, key], [bytes(16)]):
         with pytest.raises(InternalError):
             parts.seal_table(keys, RELEASE_KEY, b"")
+
+
+class Zone:
+    """An identity that opens whatever it is given to the release key."""
+
+    key_id, algorithm = WRAPPED.key_id, WRAPPED.algorithm
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        return RELEASE_KEY
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_rule_9_a_key_that_two_tables_have_opens_neither_part(shared: bool) -> None:
+    """Each table is whole and was signed: only side by side it shows."""
+    plan = Plan.of(manifest_of(("a", SIZE), ("b", SIZE)))
+    tables: dict[str, bytes] = {}
+    listed = []
+    for number in (1, 2):
+        part, data, table, _ = a_part(1, units=(number - 1, 1), number=number, of=2)
+        if shared:
+            ad = parts.table_ad(CONTEXT, number, 2, part.list.sha256)
+            table = parts.seal_table(digests(1, "one for both"), RELEASE_KEY, ad)
+            named = Sized(sha256=hashlib.sha256(table).hexdigest(), size=len(table))
+            part = replace(part, keytable=named)
+        tables[part.keytable.sha256] = table
+        units = (plan.units[number - 1],)
+        listed.append(parts.Listed(part=part, units=units, digests=(data,)))
+
+    def opened() -> tuple[Opened, ...]:
+        return open_parts(listed, CONTEXT, Zone(), lambda sized, _what: tables[sized.sha256])
+
+    if shared:
+        with pytest.raises(VerificationFailed) as error:
+            opened()
+        assert error.value.reason == "parts"
+    else:
+        assert len(opened()) == 2
 
 
 def test_no_secret_shows_in_an_error_or_a_repr():
