@@ -17,7 +17,8 @@ from sovgate.errors import DiskError, KeyServiceError, Malformed, UsageError, Ve
 from sovgate.formats import ledger as form
 from sovgate.formats import wrap
 from sovgate.formats.ledger import Ledger, Origin, Row, Scope, Sheet, ZoneKey
-from sovgate.formats.resume import MAX_DOCUMENT, Signed, signed_bytes
+from sovgate.formats.resume import MAX_DOCUMENT, Course, Signed, signed_bytes
+from sovgate.keys.awskms import encryption_context
 from sovgate.keys.registry import open_identity, open_recipient
 from sovgate.pipeline.look.keys import generate
 from sovgate.stages.encrypt import ledger as stage
@@ -378,6 +379,24 @@ def test_a_run_that_is_killed_while_it_writes_leaves_the_old_ledger(
 
 
 # -- the format
+
+
+def test_no_release_key_and_no_outbox_key_has_the_context_of_a_ledger_key() -> None:
+    """Nor in a key service, which takes its fields one by one."""
+    course = Course(
+        release="churn/1.0.0",
+        manifest="ab" * 32,
+        source=SCOPE.source,
+        zone=SCOPE.zone,
+        key_id=TODAY.key_id,
+        store=SCOPE.store,
+    )
+    release = wrap.Context(zone="eu", release="churn/1.0.0", manifest="ab" * 32)
+    contexts = [release.canonical(), course.context(), SCOPE.context()]
+    assert len({json.loads(one)["format"] for one in contexts}) == 3
+    assert len({tuple(sorted(encryption_context(one).items())) for one in contexts}) == 3
+    other = replace(SCOPE, store="s3://other")
+    assert encryption_context(other.context()) != encryption_context(SCOPE.context())
 
 
 def test_the_vector_is_ours_and_on_the_page(own: OwnKey) -> None:
