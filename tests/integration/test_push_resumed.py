@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,6 +31,7 @@ from sovgate.errors import (
 )
 from sovgate.formats import chunk, plan
 from sovgate.pipeline.move.push import push
+from sovgate.pipeline.move.pushing.resuming import Keeping
 from sovgate.pipeline.move.results import Pushed
 from sovgate.records import Options, Release
 from sovgate.stages import transfer
@@ -609,3 +611,18 @@ def test_an_error_says_it_to_programs_too(work: Crossing, monkeypatch: pytest.Mo
     store.fails = 10_000
     assert work.push()["resumed"] == 4
     assert json.dumps(work.push()["resumed"]) == "0"
+
+
+@pytest.mark.parametrize(
+    ("failed", "how"),
+    [(None, "were destroyed"), (OSError(errno.ENOSPC, "full"), "could not be kept")],
+)
+def test_keys_that_were_destroyed_are_not_told_as_those_of_a_full_disk(
+    failed: OSError | None, how: str
+) -> None:
+    """Those of a file that is not what was signed are destroyed on purpose."""
+    keys = SimpleNamespace(earlier=frozenset(), digests=frozenset({b"a"}), failed=failed)
+    kept = Keeping.__new__(Keeping)
+    there = {"_there": {b"a", b"b"}, "_closed": set(), "_keys": keys, "_plan": None, "_why": None}
+    vars(kept).update(there, _base=Path("/state"))
+    assert f"and 1 whose keys {how}" in str(kept._words(gone=False))

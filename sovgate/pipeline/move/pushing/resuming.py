@@ -292,7 +292,9 @@ class Keeping:
             again = "" if gone else "; the next run sends all of it anew"
             return f"{said}open for nobody: their keys are gone{why}{again}"
         lost = len(self._there - kept)
-        failed = f", and {lost} whose keys could not be kept" if lost else ""
+        full = self._keys is not None and self._keys.failed is not None
+        how = "could not be kept" if full else "were destroyed"
+        failed = f", and {lost} whose keys {how}" if lost else ""
         return (
             f"{said}open for nobody until the release is written; their keys are kept in "
             f"{str(self._base)!r}, and a run that has it sends only what is missing{failed}"
