@@ -473,6 +473,24 @@ def test_keys_are_not_kept_in_project_or_model(work: Crossing, inside: str) -> N
     assert not state.exists()
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_nor_in_the_store_beside_what_they_open(
+    work: Crossing, tmp_path: Path, linked: bool
+) -> None:
+    """A store that is a folder is carried away as a whole: on a disk, or by a backup."""
+    elsewhere = tmp_path / "store"
+    work.edit("store: eu-store", f"store: {elsewhere}")
+    elsewhere.mkdir()
+    state = elsewhere / "state"
+    if linked:
+        state = tmp_path / "state-of-mine"
+        state.symlink_to(elsewhere)
+    with pytest.raises(UsageError) as error:
+        run(work, state=state)
+    assert (error.value.reason, "lies in the store" in error.value.what) == ("state-inside", True)
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_nor_in_the_repository_around_it(work: Crossing) -> None:
     (work.base.parent / ".git").mkdir()
     with pytest.raises(UsageError, match="lies in the repository"):

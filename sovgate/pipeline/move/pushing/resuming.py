@@ -386,12 +386,14 @@ def inside(base: Path, asked: Asked) -> UsageError | None:
     """Why keys may not be kept there: whoever gets the model or the project would get them too."""
     project, real = asked.opened.base, Path(os.path.realpath(base))
     tree, root = work_tree(project), asked.outgoing.root
-    for what, folder in (("model", root), ("project", project), ("repository", tree)):
+    at = asked.store.uri.removeprefix("file://")
+    store = Path(at) if at.startswith("/") else None
+    held = {"model": root, "store": store, "project": project, "repository": tree}
+    for what, folder in held.items():
         if folder is not None and real.is_relative_to(os.path.realpath(folder)):
             return UsageError(
                 f"{str(base)!r} lies in the {what}",
-                why="keys that open what is in the store would be where the "
-                f"{what} is read, copied and kept",
+                why=f"keys to the store would be where the {what} is read, copied and kept",
                 fix="name a folder elsewhere with --state, e.g. --state /var/lib/sovgate",
                 reason="state-inside",
             )
