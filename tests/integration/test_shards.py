@@ -174,7 +174,7 @@ def refused(work: Crossing, reason: str, number: int | None, count: int = 3) -> 
 # -- as it should be
 
 
-@pytest.mark.parametrize("of", [1, 2, 5, 20])
+@pytest.mark.parametrize("of", [1, 2, 6])
 def test_any_number_of_machines_carry_one_release(work: Crossing, of: int) -> None:
     """In any order, more than there are units too: a shard may have nothing to send."""
     order = list(range(1, of + 1))
