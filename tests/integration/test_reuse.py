@@ -802,7 +802,7 @@ def test_a_push_whose_release_another_run_wrote_meanwhile_keeps_none_of_its_own_
 ZONES = ("eu", "ch", "no")
 
 
-def test_rule_8_zones_that_have_other_releases_are_sent_other_chunks(work: Crossing) -> None:
+def add_zones(work: Crossing) -> None:
     for name in ("ch", "no"):
         generate("encrypt", out=work.base / f"keys/{name}.pem", algorithm="ec-p256")
     more = "".join(
@@ -812,6 +812,10 @@ def test_rule_8_zones_that_have_other_releases_are_sent_other_chunks(work: Cross
     )
     work.edit("datasets:\n", f"{more}datasets:\n")
     work.edit("allow: [home -> eu]", "allow: [home -> eu, home -> ch, home -> no]")
+
+
+def test_rule_8_zones_that_have_other_releases_are_sent_other_chunks(work: Crossing) -> None:
+    add_zones(work)
     run(work, "1.0.0")
     change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
 
@@ -879,3 +883,36 @@ def test_a_model_that_is_one_file_is_used_again_as_a_whole(
     assert sent(work, "1.1.0") == (0, 4)
     work.pull(release="churn/1.1.0")
     assert (work.base / "pulled").read_bytes() == FILES["w3.bin"]
+
+
+def test_rule_8_a_chunk_of_another_zone_opens_in_no_release_of_this_one(work: Crossing) -> None:
+    """By whoever has the sender's keys, its ledgers, and can write to the store."""
+    add_zones(work)
+    release, options = Release(model="churn", version="1.0.0"), Options(project=work.base)
+    push_each(work.model, release=release, zone="home", to=("eu", "ch"), options=options)
+    opened = open_project(work.base)
+    signer, own = opened.signer("home"), own_key(opened, "home")
+    assert own is not None
+    eu, ch = (
+        Scope(source="home", zone=zone, store=opened.store(zone).uri) for zone in ("eu", "ch")
+    )
+    mine, theirs = (read_ledger(state(work), scope, signer) for scope in (eu, ch))
+    assert mine is not None
+    assert theirs is not None
+    first = mine.sheet.rows[0]
+    rows = [
+        replace(row, wrapped_for=first.wrapped_for, origin=first.origin)
+        for row in theirs.sheet.rows
+    ]
+    new = b"n" * 32
+    sheet = replace(mine.sheet, rows=tuple(rows))
+    header, body = form.sealed(sheet, open_keys(theirs, own), new, own.wrap(new, eu.context()))
+    signed = Signed(payload=header, signature=signer.sign(form.signed_bytes(header)))
+    (state(work) / eu.name / "ledger").write_bytes(form.joined(signed, body))
+    shutil.copytree(
+        work.base / "ch-store/chunks", work.base / "eu-store/chunks", dirs_exist_ok=True
+    )
+    assert sent(work, "1.1.0") == (0, CHUNKS)
+    error = work.pull(release="churn/1.1.0", code=11)["error"]
+    assert error["reason"] == "damaged"
+    assert not (work.base / "pulled").exists()
