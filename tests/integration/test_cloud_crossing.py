@@ -13,7 +13,7 @@ from sovgate.keys import registry
 from tests import servers
 from tests.conformance.keys import kms_key
 from tests.crossing import YAML, Crossing, make_crossing, tree
-from tests.faultproxy import FaultProxy, What, between
+from tests.faultproxy import Fault, FaultProxy, What, between
 
 CENTRAL = "aws:eu-central-1"
 
@@ -77,6 +77,45 @@ def test_a_bucket_elsewhere_is_12_and_nothing_is_written(
     bucket, _, prefix = uri.partition("/")
     left = servers.sdk("s3", moto).list_objects_v2(Bucket=bucket, Prefix=prefix)
     assert not left.get("Contents")
+
+
+def moves(proxy: FaultProxy, after: int) -> None:
+    """The bucket answers that it is in Virginia, once it was asked so often where it is."""
+    asked = 0
+
+    def again(method: str, path: str) -> bool:
+        nonlocal asked
+        asked += method == "GET" and path.endswith("?location")
+        return method == "GET" and path.endswith("?location") and asked > after
+
+    fault = Fault(What.EDIT_REPLY, again, times=1000)
+    fault.edit = lambda data: data.replace(b"eu-central-1", b"us-west-2")
+    proxy.faults.append(fault)
+
+
+def test_a_bucket_that_moves_during_a_push_or_a_pull_is_12(
+    tmp_path: Path, moto: str, ministack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was where it should be when the first byte left: then no key and no record follows; and
+    what was opened in a zone gets no name."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with between(moto) as proxy:
+        crossing = cloud(tmp_path, moto, ministack, through=proxy.url)
+        moves(proxy, after=1)
+        said = crossing.push(code=12)
+        assert said["error"]["reason"] == "store-elsewhere"
+        written = [path for method, path in proxy.seen if method == "PUT"]
+        assert [path for path in written if "/chunks/" in path]
+        assert not [path for path in written if "/objects/" in path or "/releases/" in path]
+        assert not list((tmp_path / "state").rglob("entries")), "keys that nobody is to have"
+        proxy.faults.clear()
+        pinned = f"churn/1.0.0@sha256:{crossing.push()['manifest']}"
+        moves(proxy, after=1)
+        assert crossing.pull(release=pinned, code=12)["error"]["reason"] == "store-elsewhere"
+        assert not (crossing.base / "pulled").exists()
+        proxy.faults.clear()
+        crossing.pull(release=pinned)
+        assert tree(crossing.base / "pulled") == tree(crossing.model)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
