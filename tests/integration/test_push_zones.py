@@ -554,6 +554,26 @@ def test_rule_9_a_file_that_is_not_what_was_signed_loses_its_keys_for_each_zone(
     opens(work)
 
 
+def test_a_store_that_was_tampered_with_destroys_no_key_of_another_zone(work: Crossing) -> None:
+    """What one zone's store does says nothing of the model, and costs the other no chunk."""
+    with pytest.raises(KeyboardInterrupt):
+        run(work, stop=Stop(8))
+    there = {zone: len(chunks(work, zone)) for zone in BOTH}
+    planted = work.base / "ch-store" / "chunks"
+    planted.rename(work.base / "aside")
+    planted.symlink_to(work.base / "aside")
+    with pytest.raises(VerificationFailed) as error:
+        run(work)
+    assert (error.value.reason, error.value.data["zone"]) == ("not-regular", "ch")
+    planted.unlink()
+    (work.base / "aside").rename(planted)
+    done = dict(zip(BOTH, run(work), strict=True))
+    for zone, one in done.items():
+        assert one.written.resumed >= there[zone] > 0
+        assert len(chunks(work, zone)) == CHUNKS
+    opens(work)
+
+
 # -- one zone fails, and the other does not
 
 

@@ -30,7 +30,7 @@ from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
 from sovgate.pipeline.move.push import push, push_each
 from sovgate.pipeline.move.pushing import deliver
-from sovgate.pipeline.move.pushing.bring import Brought
+from sovgate.pipeline.move.pushing.bring import Brought, bring
 from sovgate.pipeline.move.pushing.resuming import own_key
 from sovgate.pipeline.move.results import Pushed
 from sovgate.pipeline.project import open_project
@@ -704,11 +704,25 @@ def test_a_part_that_is_closed_beside_one_of_reused_chunks_is_not_read_again(
     assert sent(work, "1.2.0") == (0, CHUNKS)
 
 
+def test_a_ledger_that_is_full_counts_each_unit_once(
+    work: Crossing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a push used again stands there already, and leaves room for what it did not."""
+    before = (work.model / "w1.bin").read_bytes()
+    run(work, "1.0.0")
+    monkeypatch.setattr(stage, "MAX_CHUNKS", CHUNKS + 4)
+    change(work, w1_bin=random.Random(9).randbytes(3 * SIZE + 1))
+    assert sent(work, "1.1.0") == (4, CHUNKS - 4)
+    change(work, w1_bin=before)
+    assert sent(work, "1.2.0") == (0, CHUNKS)
+    opens(work, "1.2.0")
+
+
 def test_rule_29_no_key_that_the_ledger_is_to_have_shows_in_a_repr(
     work: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
-    real = deliver.bring
+    real = bring
 
     def spied(*given: Any) -> tuple[Brought, ...]:
         done = real(*given)

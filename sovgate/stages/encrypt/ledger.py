@@ -155,10 +155,11 @@ def _fitting(carried: Sequence[Carried], today: ZoneKey) -> Iterator[Carried]:
     chunks = size = 0
     for one in carried:
         row = one.row
+        if row.contents in seen or not row.wrapped_for <= {today}:
+            continue
         chunks += len(row.digests)
         size += form.row_size(row)
         if chunks > MAX_CHUNKS or size > form.MAX_UNITS_BYTES:
             return
-        if row.contents not in seen and row.wrapped_for <= {today}:
-            seen.add(row.contents)
-            yield one
+        seen.add(row.contents)
+        yield one

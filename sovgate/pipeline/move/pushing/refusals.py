@@ -83,6 +83,10 @@ class Refusals:
         nobodys = all(error is not one for one in self._said.values())
         return (*((own,) if own is not None else ()), *((error,) if nobodys else ()))
 
+    def is_word(self, zone: str, error: BaseException) -> bool:
+        """Whether that zone said it, and not what all have in common."""
+        return self._said.get(zone) is error
+
     def concerns(self, zone: str, error: BaseException) -> bool:
         return any(error is one for one in self.words(zone, error))
 

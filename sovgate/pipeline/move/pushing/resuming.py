@@ -123,6 +123,9 @@ class Keeping:
         self._remade = Remade(self._keys, plan, self._asked.store, within)
         return Bound(zone=self.zone, put=self._put, keys=self._remade)
 
+    def said(self, error: SovgateError) -> bool:
+        return self._refusals.is_word(self.zone, error)
+
     def forget(self, error: VerificationFailed) -> None:
         """Destroy the keys of what turned out not to be what was signed, unless that was said of
         another zone. Raises DiskError."""
@@ -260,7 +263,7 @@ class Keeping:
                 self._folder = folder
             folder.destroy()
         except (OSError, SovgateError) as error:
-            if _reason(error) != "in-use":
+            if getattr(error, "reason", None) != "in-use":
                 notices.note(f"remove {str(folder.path)!r}: keys that nobody needs are kept there")
 
     def tell(self, error: SovgateError | KeyboardInterrupt, *, gone: bool = False) -> None:
@@ -336,16 +339,14 @@ def keeping(
 
 @contextlib.contextmanager
 def forgetting(kept: Sequence[Keeping]) -> Iterator[None]:
-    """While a model is read: where a file turns out not to be what was signed, the keys of its
-    chunks are destroyed for each zone before it is said.
-
-    Raises what happens within, DiskError.
+    """While a model is read: of a file that is not what was signed the chunks' keys are destroyed
+    for each zone, before it is said; not for what a store did. Raises what is raised, DiskError.
     """
     try:
         yield
     except VerificationFailed as error:
         failed: list[SovgateError] = []
-        for one in kept:
+        for one in kept if not any(one.said(error) for one in kept) else ():
             try:
                 one.forget(error)
             except SovgateError as other:
@@ -357,11 +358,10 @@ def forgetting(kept: Sequence[Keeping]) -> Iterator[None]:
 
 def _denies(error: BaseException) -> bool:
     """Engines and stores that are away answer another time; this will not."""
-    return isinstance(error, PolicyDenied | ResidencyMismatch) or _reason(error) == "wrong-key"
-
-
-def _reason(error: BaseException) -> str | None:
-    return getattr(error, "reason", None)
+    return (
+        isinstance(error, PolicyDenied | ResidencyMismatch)
+        or getattr(error, "reason", None) == "wrong-key"
+    )
 
 
 def own_key(opened: Project, zone: str) -> OwnKey | None:
