@@ -18,6 +18,8 @@ import pytest
 from tests.workflows import wheels
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Of what an installation, and the image, may hold.
+LOCKS = ("base", "build", "aws", "gcp")
 
 
 def blocks(page: str) -> list[str]:
@@ -51,7 +53,7 @@ class Shell:
             "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
             "PIP_NO_INDEX": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIP_FIND_LINKS": " ".join(str(wheels(lock)) for lock in ("base", "build", "aws")),
+            "PIP_FIND_LINKS": " ".join(str(wheels(lock)) for lock in LOCKS),
         }
         (home / "bin").mkdir(parents=True)
         (home / "bin/python3").symlink_to(sys.executable)
