@@ -41,7 +41,9 @@ from sovgate.pipeline.move.shards.shard import push_shard
 from sovgate.pipeline.move.shards.share import Shard
 from sovgate.pipeline.project import open_project
 from sovgate.records import Options, Sized
+from sovgate.stages import encrypt as stage
 from sovgate.stages import inventory
+from sovgate.stages import sign as signing
 from sovgate.stages.trust import seal
 from sovgate.stores.file import FileStore
 from tests.crossing import Crossing, make_crossing, tree
@@ -838,3 +840,26 @@ def _expected(work: Crossing) -> Expected:
         recipient=(recipient.key_id, recipient.algorithm),
         of=3,
     )
+
+
+def test_rule_2_what_git_takes_for_its_own_is_not_joined_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machines refuse it; one that lies does not."""
+    monkeypatch.setattr(chunk, "SIZE", SIZE)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with monkeypatch.context() as signed_elsewhere:
+        for where in (signing, inventory):
+            signed_elsewhere.setattr(where, "refuse_git", lambda _names: None)
+        work = make_crossing(tmp_path / "project", FILES | {"sub/.gitattributes": b"* filter=x"})
+    with pytest.raises(VerificationFailed) as error:
+        shard(work, 1)
+    assert error.value.reason == "git-name"
+    with monkeypatch.context() as lying:
+        lying.setattr(stage, "require_no_git", lambda _manifest: None)
+        lying.setattr(inventory, "refuse_git", lambda _names: None)
+        for number in (1, 2, 3):
+            shard(work, number)
+    with pytest.raises(VerificationFailed) as error:
+        join(work)
+    assert (error.value.reason, objects(work)) == ("git-name", [])

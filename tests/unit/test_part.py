@@ -121,6 +121,20 @@ def test_a_unit_that_is_carried_twice_or_not_at_all_is_refused():
     assert "twice" in refused(MODEL, *overlap)
 
 
+def test_parts_that_overlap_are_refused_before_what_they_name_is_spread_out(monkeypatch):
+    """256 parts that each name all of a large model would fill the memory of whoever reads them."""
+    spread = []
+
+    def placed(groups):
+        spread.append(list(groups))
+        return iter(())
+
+    monkeypatch.setattr(parts, "_placed", placed)
+    every = [a_part(7, units=(0, 4), number=at, of=256)[0] for at in range(1, 257)]
+    assert "carry a file twice" in refused(MODEL, *every)
+    assert spread == []
+
+
 def test_a_list_of_another_length_than_the_files_demand_is_refused():
     assert "8 chunks; its files demand 7" in refused(MODEL, a_part(8, units=(0, 4))[0])
     assert "6 chunks; its files demand 7" in refused(MODEL, a_part(6, units=(0, 4))[0])
