@@ -19,6 +19,7 @@ OFFLINE = {
     "guard",
     "init",
     "keys generate",
+    "keys kept",
     "lint",
     "policy list",
     "policy test",
