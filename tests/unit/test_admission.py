@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from sovgate import strict
 from sovgate.errors import VerificationFailed
 from sovgate.formats import archives, secrets, standins
 from sovgate.formats.provenance import RecordedDataset, TrainingRecord
@@ -491,19 +492,28 @@ def test_a_public_key_and_a_certificate_are_no_secrets(crossing: Crossing) -> No
     crossing.json("sign", "model", "--key", "keys/home.pem")
 
 
-def test_rule_38_an_encrypted_copy_crosses_only_with_a_word_about_secrets(
+def test_rule_38_an_encrypted_copy_crosses_by_its_makers_word_about_secrets(
     crossing: Crossing,
 ) -> None:
-    """What nobody can look into any more is not called free of secrets."""
+    """Nobody can look into it any more: whoever encrypted it did, and signed what was found."""
     sign_elsewhere(crossing, crossing.model)
     release = ("--release", "churn/1.0.0")
-    crossing.json("encrypt", "model", "--to", "eu", *release, "-o", "bare")
-    push = ("--zone", "home", "--to", "eu")
-    said = crossing.json("push", "bare", *release, *push, code=10)["error"]
-    assert "whether it holds secrets" in json.dumps(said)
-    crossing.sbom()
-    crossing.json("encrypt", "model", "--to", "eu", *release, "-o", "listed")
-    crossing.json("push", "listed", *release, *push)
+    crossing.json("encrypt", "model", "--to", "eu", *release, "-o", "copy")
+    part = crossing.base / "copy" / "eu" / "part-1.json"
+    bundle = json.loads(part.read_bytes())
+    said = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    found = said["predicate"]["facts"]["secrets"]
+    assert found == {"count": 0, "first": None}
+    push = ("push", "copy", *release, "--zone", "home", "--to", "eu")
+    whole = part.read_bytes()
+    found.update(count=1, first="x")
+    told = base64.b64encode(strict.canonical(said)).decode()
+    bundle["dsseEnvelope"]["payload"] = told
+    part.chmod(0o644)
+    part.write_bytes(json.dumps(bundle).encode())
+    crossing.json(*push, code=11)  # its maker did not sign that
+    part.write_bytes(whole)
+    crossing.json(*push)
     crossing.pull()
 
 
