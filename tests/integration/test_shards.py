@@ -317,12 +317,15 @@ class Stop:
 def test_a_shard_that_was_interrupted_sends_only_what_is_missing(work: Crossing) -> None:
     """Its keys are kept by themselves: two shards on one machine do not take each other's."""
     shard(work, 3)
-    with pytest.raises(KeyboardInterrupt) as told:
+    with pytest.raises(KeyboardInterrupt) as stopped:
         shard(work, 1, progress=Stop(2))
     there = len(work.objects("chunks/")) - 4
     assert there > 0
-    assert f"{there} of 4 chunks are in the store" in " ".join(told.value.__notes__)
+    assert f"{there} of 4 chunks are in the store" in " ".join(stopped.value.__notes__)
     assert len(kept(work)) == 1
+    told = work.json("keys", "kept")["kept"]
+    assert [one["shard"] for one in told] == [{"number": 1, "of": 3}]
+    assert "churn/1.0.0, shard 1/3" in work.run("keys", "kept")[1]
     shard(work, 2)
     assert len(kept(work)) == 1
     done = shard(work, 1)

@@ -11,6 +11,7 @@ from sovgate.cli import _base
 from sovgate.cli._emit import Report
 
 if TYPE_CHECKING:
+    from sovgate.formats.resume import Course
     from sovgate.pipeline.move.pushing.waiting import Kept
     from sovgate.stages.encrypt.waiting import Waiting
 
@@ -93,7 +94,7 @@ def age(seconds: float) -> str:
 def _row(done: Kept, one: Waiting) -> tuple[str, ...]:
     course = one.course
     return (
-        "unknown" if course is None else course.release,
+        "unknown" if course is None else f"{course.release}{_shard(course)}",
         "" if course is None else course.source,
         "" if course is None else course.zone,
         "in use" if one.busy else age(done.age(one).total_seconds()),
@@ -101,6 +102,11 @@ def _row(done: Kept, one: Waiting) -> tuple[str, ...]:
         str(one.parts),
         one.path.name[:12],
     )
+
+
+def _shard(course: Course) -> str:
+    """Where a push is of one shard alone."""
+    return "" if course.shard is None else ", shard {}/{}".format(*course.shard)
 
 
 def _notes(done: Kept, remove: bool) -> tuple[str, ...]:
@@ -128,6 +134,9 @@ def _json(done: Kept, one: Waiting) -> dict[str, object]:
         "manifest": None if course is None else course.manifest,
         "from": None if course is None else course.source,
         "to": None if course is None else course.zone,
+        "shard": None
+        if course is None or course.shard is None
+        else {"number": course.shard[0], "of": course.shard[1]},
         "store": None if course is None else course.store,
         "seconds": int(done.age(one).total_seconds()),
         "chunks": one.keys,

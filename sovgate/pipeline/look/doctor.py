@@ -163,7 +163,8 @@ def _ledgers(found: Diagnosis, folder: Path) -> None:
 
 def _told(course: Course) -> str:
     """Nobody vouches for what a header says, so no more of it is shown than a line takes."""
-    return f"the push of {course.release[:160]} from {course.source} to {course.zone}"
+    shard = "" if course.shard is None else "shard {}/{} of ".format(*course.shard)
+    return f"the push of {shard}{course.release[:160]} from {course.source} to {course.zone}"
 
 
 def _importable(name: str) -> bool:
