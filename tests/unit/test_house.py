@@ -53,6 +53,14 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in done.stdout.split("\0") if name]
 
 
+def test_what_every_release_must_still_open_is_tracked_whole() -> None:
+    """Key files and logs ignore themselves in Git, and a fresh clone would lack them."""
+    here = ROOT / "tests" / "compat" / "v0"
+    there = {path for path in here.rglob("*") if path.is_file()}
+    assert len(there) > 50
+    assert there <= set(tracked())
+
+
 @pytest.mark.parametrize("module", MODULES, ids=relative)
 def test_each_module_is_short_and_says_what_it_is(module: Path) -> None:
     text = module.read_text(encoding="utf-8")
