@@ -866,3 +866,21 @@ def test_rule_2_what_git_takes_for_its_own_is_not_joined_either(
     with pytest.raises(VerificationFailed) as error:
         join(work)
     assert (error.value.reason, objects(work)) == ("git-name", [])
+
+
+def test_a_part_for_another_zone_is_not_written_over(joinable: Crossing) -> None:
+    """Its zone's chunks would be open for nobody, and all of that shard would be sent again."""
+    text = (joinable.base / "sovgate.yaml").read_text()
+    before = tree(parts(joinable))
+    project = joinable.base / "sovgate.yaml"
+    project.write_text(text.replace("  eu:", "  fr:").replace("-> eu", "-> fr"))
+    with pytest.raises(UsageError, match="holds the part of that shard for zone eu") as error:
+        push_shard(
+            Shard(model=joinable.model, number=1, of=3, folder=parts(joinable)),
+            release=joinable.release,
+            zone="home",
+            to="fr",
+            options=Options(project=joinable.base),
+        )
+    assert error.value.reason == "parts-of-zone" and "parts-fr" in str(error.value.fix)
+    assert tree(parts(joinable)) == before
