@@ -179,6 +179,25 @@ class PublicKey:
             )
 
 
+def hash_name(algorithm: str) -> str:
+    """What a signature by a key of this algorithm hashes with, "sha256", as hashlib has it."""
+    return _CURVES[algorithm].hash_name.lower()
+
+
+def from_raw(signature: bytes, algorithm: str) -> bytes:
+    """r ‖ s, each as long as the curve's order (RFC 7518, 3.4; PKCS#11), as DER.
+
+    Raises ValueError for another length.
+    """
+    from cryptography.hazmat.primitives.asymmetric import utils
+
+    size = (_CURVES[algorithm].order.bit_length() + 7) // 8
+    if len(signature) != 2 * size:
+        raise ValueError(f"{len(signature)} bytes, not {2 * size}")
+    r, s = int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
+    return utils.encode_dss_signature(r, s)
+
+
 def low_s(signature: bytes, algorithm: str) -> bytes:
     """The same DER signature with s in the lower half: for signers whose service may give any."""
     from cryptography.hazmat.primitives.asymmetric import utils

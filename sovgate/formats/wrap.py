@@ -111,18 +111,27 @@ def oaep() -> Any:
     return padding.OAEP(mgf=padding.MGF1(algorithm=digest), algorithm=digest, label=None)
 
 
+def bind(key: bytes, context: bytes) -> bytes:
+    """key ‖ SHA-256(context): for whatever has no associated data of its own (RULES 10).
+
+    Raises KeyServiceError for a key of another size.
+    """
+    check_key(key)
+    return key + hashlib.sha256(context).digest()
+
+
 def oaep_wrap(public: PublicKey, key: bytes, context: bytes) -> bytes:
-    """key ‖ SHA-256(context): OAEP has no associated data that services agree on."""
+    """OAEP has no associated data that services agree on, so the context is bound inside."""
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-    check_key(key)
+    bound = bind(key, context)
     loaded: Any = load_der_public_key(public.der)
-    wrapped: bytes = loaded.encrypt(key + hashlib.sha256(context).digest(), oaep())
+    wrapped: bytes = loaded.encrypt(bound, oaep())
     return wrapped
 
 
-def oaep_opened(opened: bytes, context: bytes) -> bytes:
-    """The key in what OAEP opened to. Raises VerificationFailed for another context."""
+def unbind(opened: bytes, context: bytes) -> bytes:
+    """The key in what `bind` made. Raises VerificationFailed for another context."""
     key, bound = opened[:KEY_SIZE], opened[KEY_SIZE:]
     if len(opened) != 2 * KEY_SIZE or not hmac.compare_digest(
         bound, hashlib.sha256(context).digest()

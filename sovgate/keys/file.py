@@ -1,8 +1,8 @@
 """Keys in PEM files: `file:PATH` and bare paths. Reads the file that the user named, writes none.
 
 Signing: EC P-256, P-384, P-521, with the key's certificates where they stand in its file. Wrapping:
-RSA 2048 to 4096 (OAEP) and EC P-256 (HPKE). A private key may be encrypted; its passphrase comes
-from SOVGATE_KEY_PASSPHRASE and from nowhere else.
+RSA 2048 to 4096 (OAEP) and EC P-256 (HPKE). A private key may be encrypted; its passphrase comes by
+`_secret`, under the name of SOVGATE_KEY_PASSPHRASE.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ from sovgate.errors import (
     disk_error,
 )
 from sovgate.formats import keyfile, wrap
+from sovgate.formats.spki import hash_name
+from sovgate.keys._crypto import Held, OaepIdentity, OaepRecipient, ServiceSigner
+from sovgate.keys._secret import secret, source
 from sovgate.links import may_own, mounted_secret, open_beneath
 from sovgate.uri import Uri
 
@@ -35,12 +39,6 @@ MAX_PEM = 64 * 1024
 HPKE_ALGORITHM = "hpke-p256-hkdf-sha256-aes256gcm"
 #: Of a private key alone.
 _WRITABLE = "key-permissions"
-
-_HASHES = {
-    "ecdsa-p256-sha256": "SHA256",
-    "ecdsa-p384-sha384": "SHA384",
-    "ecdsa-p521-sha512": "SHA512",
-}
 
 
 def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
@@ -65,7 +63,7 @@ def canonical(uri: Uri, base: Path, region: str | None = None) -> str:
     return f"file:{os.path.realpath(base / uri.rest)}"
 
 
-def signer(uri: Uri, base: Path, region: str | None = None) -> FileSigner:
+def signer(uri: Uri, base: Path, region: str | None = None) -> ServiceSigner:
     try:
         key, path, data = _private(uri, base, "sign")
     except UsageError as error:
@@ -78,62 +76,49 @@ def signer(uri: Uri, base: Path, region: str | None = None) -> FileSigner:
             )
         raise
     public = _public_half(key, path)
-    if public.algorithm not in _HASHES:
-        raise ConfigError(
-            f"{path} cannot sign",
-            why=f"it is a key of kind {public.algorithm}; signatures are made with EC P-256, "
-            "P-384 or P-521",
-            fix="name a signing key, or make one with: sovgate keys generate sign -o FILE",
-            reason="unsupported-key-use",
-        )
-    return FileSigner(key, public, path, _certificates(data, public, path))
+    held = Held(name=path, canonical=None, public=public)
+    return ServiceSigner(
+        held, partial(_signed, key, public), certificates=_certificates(data, public, path)
+    )
 
 
-def recipient(uri: Uri, base: Path, region: str | None = None) -> RsaRecipient | HpkeRecipient:
+def _signed(key: Any, public: PublicKey, digest: bytes) -> bytes:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    algorithm = getattr(hashes, hash_name(public.algorithm).upper())()
+    signature: bytes = key.sign(digest, ec.ECDSA(utils.Prehashed(algorithm)))
+    return signature
+
+
+def recipient(uri: Uri, base: Path, region: str | None = None) -> OaepRecipient | HpkeRecipient:
     public = public_key(uri, base)
     if _wrap_algorithm(public, uri.rest) == wrap.RSA_ALGORITHM:
-        return RsaRecipient(public)
+        return OaepRecipient(Held(name=uri.rest, canonical=None, public=public))
     return HpkeRecipient(public)
 
 
-def identity(uri: Uri, base: Path, region: str | None = None) -> RsaIdentity | HpkeIdentity:
+def identity(uri: Uri, base: Path, region: str | None = None) -> OaepIdentity | HpkeIdentity:
     key, path, _ = _private(uri, base, "decrypt")
     public = _public_half(key, path)
     if _wrap_algorithm(public, path) == wrap.RSA_ALGORITHM:
-        return RsaIdentity(key, public)
+        held = Held(name=path, canonical=None, public=public)
+        return OaepIdentity(held, partial(_decrypted, key))
     return HpkeIdentity(key, public)
 
 
-class FileSigner:
-    """ECDSA with a private key in this process's memory. Its repr shows the public half only."""
-
-    def __init__(
-        self, key: Any, public: PublicKey, path: str, certificates: tuple[bytes, ...]
-    ) -> None:
-        self._key = key
-        self._path = path
-        self.public_key = public
-        self.certificates = certificates
-
-    def __repr__(self) -> str:
-        return f"FileSigner({self._path!r}, key_id={self.public_key.key_id})"
-
-    def sign(self, message: bytes) -> bytes:
-        """DER, low S: of the two signatures (r, s) and (r, n-s) only one is ever ours."""
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        from sovgate.formats.spki import low_s
-
-        name = self.public_key.algorithm
-        signature = self._key.sign(message, ec.ECDSA(getattr(hashes, _HASHES[name])()))
-        return low_s(signature, name)
+def _decrypted(key: Any, wrapped: bytes) -> bytes:
+    try:
+        opened: bytes = key.decrypt(wrapped, wrap.oaep())
+    except ValueError as error:
+        raise wrap.damaged() from error
+    return opened
 
 
-class _Wrapping:
-    """What recipients and identities of a file share: their name."""
+class HpkeRecipient:
+    """HPKE base mode (RFC 9180): DHKEM(P-256), HKDF-SHA256, AES-256-GCM; info = the context."""
 
-    algorithm = ""
+    algorithm = HPKE_ALGORITHM
 
     def __init__(self, public: PublicKey) -> None:
         self._public = public
@@ -142,49 +127,24 @@ class _Wrapping:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.algorithm}, key_id={self.key_id})"
 
-
-class RsaRecipient(_Wrapping):
-    """RSA-OAEP, with the context's digest inside (`formats.wrap`)."""
-
-    algorithm = wrap.RSA_ALGORITHM
-
     def wrap(self, key: bytes, context: bytes) -> bytes:
-        return wrap.oaep_wrap(self._public, key, context)
+        from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-
-class RsaIdentity(_Wrapping):
-    algorithm = wrap.RSA_ALGORITHM
-
-    def __init__(self, key: Any, public: PublicKey) -> None:
-        super().__init__(public)
-        self._key = key
-
-    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        try:
-            opened: bytes = self._key.decrypt(wrapped, wrap.oaep())
-        except ValueError as error:
-            raise wrap.damaged() from error
-        return wrap.oaep_opened(opened, context)
-
-
-class HpkeRecipient(_Wrapping):
-    """HPKE base mode (RFC 9180): DHKEM(P-256), HKDF-SHA256, AES-256-GCM; info = the context."""
-
-    algorithm = HPKE_ALGORITHM
-
-    def wrap(self, key: bytes, context: bytes) -> bytes:
         wrap.check_key(key)
-        public: Any = _loaded(self._public)
+        public: Any = load_der_public_key(self._public.der)
         wrapped: bytes = _hpke().encrypt(key, public, context)
         return wrapped
 
 
-class HpkeIdentity(_Wrapping):
+class HpkeIdentity:
     algorithm = HPKE_ALGORITHM
 
     def __init__(self, key: Any, public: PublicKey) -> None:
-        super().__init__(public)
         self._key = key
+        self.key_id = public.key_id
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.algorithm}, key_id={self.key_id})"
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         from cryptography.exceptions import InvalidTag
@@ -216,12 +176,6 @@ def _wrap_algorithm(public: PublicKey, path: str) -> str:
         fix="make one with: sovgate keys generate encrypt -o FILE",
         reason="unsupported-key-use",
     )
-
-
-def _loaded(public: PublicKey) -> Any:
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-
-    return load_der_public_key(public.der)
 
 
 def _opened(path: Path) -> int:
@@ -332,14 +286,12 @@ def _load_private(data: bytes, path: str) -> Any:
 
     passphrase: bytes | None = None
     if b"ENCRYPTED" in data:
-        text = os.environ.get(PASSPHRASE)
-        if not text:
-            raise KeyServiceError(
-                f"the private key {path} is encrypted",
-                why=f"{PASSPHRASE} is not set",
-                fix=f"set the environment variable {PASSPHRASE} to its passphrase",
-                reason="passphrase-missing",
-            )
+        text = secret(
+            f"the passphrase of {path}",
+            PASSPHRASE,
+            why="the private key is encrypted",
+            reason="passphrase-missing",
+        )
         passphrase = os.fsencode(text)
     try:
         return load_pem_private_key(data, password=passphrase)
@@ -347,7 +299,7 @@ def _load_private(data: bytes, path: str) -> Any:
         if passphrase is not None:
             raise KeyServiceError(
                 f"the private key {path} does not open",
-                why=f"the passphrase in {PASSPHRASE} is wrong, or the file is damaged",
+                why=f"the passphrase of {source(PASSPHRASE)} is wrong, or the file is damaged",
                 fix=f"set {PASSPHRASE} to the passphrase of this key",
                 reason="passphrase-wrong",
             ) from error

@@ -265,3 +265,18 @@ def test_rule_29_no_secret_is_logged_or_told(
 def test_a_key_file_is_not_asked_where_it_lies(tmp_path: Path) -> None:
     generate("sign", out=tmp_path / "k.pem")
     registry.open_signer("k.pem", tmp_path, EUSC)
+
+
+def test_rule_36_an_endpoint_in_the_environment_that_differs_is_3(
+    ministack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = kms_key(ministack, "ECC_NIST_P256")
+    for name in ("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL"):
+        monkeypatch.setenv(name, ministack)
+        registry.open_signer(uri, Path(), CENTRAL)
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+        with pytest.raises(ConfigError) as caught:
+            registry.open_signer(uri, Path(), CENTRAL)
+        assert caught.value.reason == "address-elsewhere"
+        assert name in caught.value.what
+        monkeypatch.delenv(name)

@@ -22,7 +22,14 @@ from sovgate.cli._transport import transport_options
 from sovgate.errors import ExitCode
 
 #: Read beside the variables of options.
-_OTHERS = frozenset({"SOVGATE_KEY_PASSPHRASE", "SOVGATE_GIT_TOKEN", "SOVGATE_GIT_USER"})
+_OTHERS = frozenset(
+    {
+        "SOVGATE_KEY_PASSPHRASE",
+        "SOVGATE_KEY_PASSPHRASE_FILE",
+        "SOVGATE_GIT_TOKEN",
+        "SOVGATE_GIT_USER",
+    }
+)
 
 
 @declare(

@@ -137,7 +137,11 @@ def client(
             signature_version="s3v4" if service == "s3" else "v4",
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            # Who asks for keys tries again by itself, the same for every key service.
+            retries={
+                "mode": "standard",
+                "total_max_attempts": 1 if service == "kms" else ATTEMPTS,
+            },
             max_pool_connections=connections,
             ignore_configured_endpoint_urls=True,
             use_dualstack_endpoint=False,

@@ -5,15 +5,13 @@ RULES 10: later calls name the ARN, and the ARN of each answer is compared.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sovgate.clouds import endpoints
+from sovgate import key_settings
 from sovgate.clouds.aws import answers
 from sovgate.clouds.aws import client as aws
 from sovgate.clouds.aws.errors import explain
@@ -22,9 +20,18 @@ from sovgate.errors import (
     KeyServiceError,
     ResidencyMismatch,
     SovgateError,
-    VerificationFailed,
 )
-from sovgate.formats import wrap
+from sovgate.key_settings import refuse_other_address
+from sovgate.keys._answers import (
+    another,
+    cannot,
+    damaged,
+    disabled,
+    no_such_key,
+    patiently,
+    timed_out,
+)
+from sovgate.keys._crypto import Held, public_from
 from sovgate.records import GRADE
 from sovgate.regions import DECLARED, Region, all_regions, lookup
 from sovgate.uri import Uri, is_loopback, is_placeholder, placeholder_refusal
@@ -32,16 +39,18 @@ from sovgate.uri import Uri, is_loopback, is_placeholder, placeholder_refusal
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
 
-_OPTIONS = {**aws.OPTIONS, "region": endpoints.ANY}
 _ID = r"key/[A-Za-z0-9-]{1,64}|alias/[A-Za-z0-9/_-]{1,250}"
 _ARN = re.compile(
     rf"arn:(aws[a-z0-9-]{{0,20}}):kms:([a-z0-9-]{{1,40}}):([0-9]{{12}}):({_ID})", re.ASCII
 )
 _BARE = re.compile(r"(alias/[A-Za-z0-9/_-]{1,250})|((?:mrk-)?[0-9a-f-]{32,36})", re.ASCII)
+#: Variables by which AWS's own programs would ask KMS elsewhere.
+_ADDRESSES = ("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL")
+_TIMEOUTS = ("ReadTimeoutError", "ConnectTimeoutError")
 SIGNING = {
-    "ecdsa-p256-sha256": ("ECC_NIST_P256", "ECDSA_SHA_256", "sha256"),
-    "ecdsa-p384-sha384": ("ECC_NIST_P384", "ECDSA_SHA_384", "sha384"),
-    "ecdsa-p521-sha512": ("ECC_NIST_P521", "ECDSA_SHA_512", "sha512"),
+    "ecdsa-p256-sha256": ("ECC_NIST_P256", "ECDSA_SHA_256"),
+    "ecdsa-p384-sha384": ("ECC_NIST_P384", "ECDSA_SHA_384"),
+    "ecdsa-p521-sha512": ("ECC_NIST_P521", "ECDSA_SHA_512"),
 }
 
 
@@ -71,7 +80,7 @@ class Named:
 def parse_uri(uri: Uri, region: str | None) -> Named:
     if is_placeholder(uri.text):
         raise placeholder_refusal(uri.text)
-    rest, options = endpoints.split_options(uri.rest, _OPTIONS, what="key")
+    rest, options = key_settings.split(uri)
     host, slash, name = rest.partition("/")
     arn = _ARN.fullmatch(name)
     if not slash or host.startswith("arn:") or not (arn or _BARE.fullmatch(name)):
@@ -151,22 +160,30 @@ class Key:
     @classmethod
     def open(cls, uri: Uri, region: str | None) -> Key:
         named = parse_uri(uri, region)
-        with _errors("look up", "kms:DescribeKey", named.name):
-            sdk = _client(named.place, named.profile).sdk
-            facts = answers.ask(sdk, "describe_key", KeyId=named.name)["KeyMetadata"]
-        return cls(named, facts)
+        refuse_other_address(named.place.url, *_ADDRESSES, key=uri.text)
+        answer = _ask(named, named.name, "describe_key", "kms:DescribeKey", "look up")
+        return cls(named, answer["KeyMetadata"])
+
+    def held(self, public: PublicKey | None) -> Held:
+        return Held(
+            name=self.arn,
+            canonical=self.canonical,
+            public=public,
+            region=self.region,
+            grade=self.grade,
+        )
 
     def _check(self, facts: dict[str, Any]) -> None:
         named, arn = self._named, _ARN.fullmatch(self.arn)
         if arn is None or not arn.group(4).startswith("key/"):
-            raise _another(named.name, self.arn)
+            raise another(named.name, self.arn)
         row = named.row
         if (arn.group(1), arn.group(2)) != (row.partition, row.region):
             raise _outside(named.name, f"{arn.group(1)}:{arn.group(2)}", row.id)
         asked = named.name.rpartition(":")[2]
         same = asked.startswith("alias/") or asked.removeprefix("key/") == arn.group(4)[4:]
         if named.account not in (None, arn.group(3)) or not same:
-            raise _another(named.name, self.arn)
+            raise another(named.name, self.arn)
         configuration = facts.get("MultiRegionConfiguration") or {}
         copies = [configuration.get("PrimaryKey"), *(configuration.get("ReplicaKeys") or ())]
         if facts.get("MultiRegion") and copies == [None]:
@@ -181,77 +198,56 @@ class Key:
                     reason="key-elsewhere",
                 )
         if facts.get("KeyState") != "Enabled":
-            raise KeyServiceError(
-                f"{self.arn} cannot be used",
-                why=f"its state is {str(facts.get('KeyState'))[:40]}",
-                fix="enable it, or name another key",
-                reason="key-disabled",
-            )
+            raise disabled(self.arn, str(facts.get("KeyState")))
 
     def call(self, operation: str, permission: str, doing: str, **parameters: Any) -> Any:
         """One request about this key. Raises KeyServiceError; VerificationFailed on damage."""
-        with _errors(doing, permission, self.arn):
-            sdk = _client(self._named.place, self._named.profile).sdk
-            answer = answers.ask(sdk, operation, KeyId=self.arn, **parameters)
+        answer = _ask(self._named, self.arn, operation, permission, doing, **parameters)
         if answer.get("KeyId") != self.arn:
-            raise _another(self.arn, str(answer.get("KeyId")))
+            raise another(self.arn, str(answer.get("KeyId")))
         return answer
 
     @cached_property
     def public(self) -> PublicKey:
-        from sovgate.formats.spki import PublicKey
-
         answer = self.call("get_public_key", "kms:GetPublicKey", "get the public half of")
-        try:
-            public = PublicKey.from_der(bytes(answer["PublicKey"]))
-        except VerificationFailed as error:
-            raise KeyServiceError(
-                f"the public half of {self.arn} cannot be used",
-                why=error.why,
-                reason="bad-key",
-            ) from error
+        public = public_from(bytes(answer["PublicKey"]), self.arn)
         named = public.algorithm.upper().replace("-", "_")  # "rsa-4096" as KMS writes it
         if SIGNING.get(public.algorithm, (named,))[0] != self.spec:
-            raise _another(f"a key of kind {self.spec}", public.algorithm)
+            raise another(f"a key of kind {self.spec}", public.algorithm)
         return public
 
 
-@contextlib.contextmanager
-def _errors(doing: str, permission: str, key: str) -> Iterator[None]:
-    try:
-        yield
-    except SovgateError:
-        raise
-    except answers.failures() as error:
-        code = answers.code_of(error)
-        if code == "InvalidCiphertextException":
-            # The cause is left out: nothing of what was sent belongs into a trace.
-            raise wrap.damaged() from None
-        if code == "NotFoundException":
-            raise KeyServiceError(
-                f"there is no key {key} in that account and region",
-                fix="check the URI in sovgate.yaml",
-                reason="no-such-key",
+def _ask(
+    named: Named, name: str, operation: str, permission: str, doing: str, **parameters: Any
+) -> dict[str, Any]:
+    """One request, and some more where KMS is busy. The SDK's errors become ours."""
+
+    def once() -> dict[str, Any]:
+        try:
+            sdk = _client(named.place, named.profile).sdk
+            return answers.ask(sdk, operation, KeyId=name, **parameters)
+        except SovgateError:
+            raise
+        except answers.failures() as error:
+            code = answers.code_of(error)
+            if code == "InvalidCiphertextException":
+                # The cause is left out: nothing of what was sent belongs into a trace.
+                raise damaged() from None
+            if code == "NotFoundException":
+                raise no_such_key(name, "in that account and region") from error
+            if code in ("DisabledException", "KMSInvalidStateException"):
+                raise disabled(name, code) from error
+            if type(error).__name__ in _TIMEOUTS:
+                raise timed_out(name, doing, aws.READ_TIMEOUT) from None
+            raise explain(
+                error, f"{doing} {name}", KeyServiceError, permission=permission, resource=name
             ) from error
-        if code in ("DisabledException", "KMSInvalidStateException"):
-            raise KeyServiceError(
-                f"{key} cannot be used now",
-                why=code,
-                fix="enable it, or name another key",
-                reason="key-disabled",
-            ) from error
-        raise explain(
-            error, f"{doing} {key}", KeyServiceError, permission=permission, resource=key
-        ) from error
+
+    return patiently(once)
 
 
-def cannot(key: Key, why: str, fix: str = "name a key of another kind there") -> NoReturn:
-    raise ConfigError(
-        f"{key.arn} cannot do that",
-        why=f"{why}; it is {key.spec} for {key.usage}",
-        fix=fix,
-        reason="unsupported-key-use",
-    )
+def refuse(key: Key, why: str, fix: str = "name a key of another kind there") -> NoReturn:
+    raise cannot(key.arn, f"{why}; it is {key.spec} for {key.usage}", fix)
 
 
 def _outside(name: str, found: str, declared: str) -> ResidencyMismatch:
@@ -260,13 +256,4 @@ def _outside(name: str, found: str, declared: str) -> ResidencyMismatch:
         why=f"it was declared for {declared}",
         fix=f"name a key in {declared}, or correct the zone's region",
         reason="key-elsewhere",
-    )
-
-
-def _another(asked: str, answered: str) -> KeyServiceError:
-    return KeyServiceError(
-        f"another key answered for {asked[:200]}",
-        why=f"it was {answered[:200]}",
-        fix="find out which service answers at that endpoint, and for which account",
-        reason="wrong-key",
     )

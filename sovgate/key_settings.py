@@ -1,0 +1,174 @@
+"""What may stand beside a key: address, mount, namespace, … of the service that has it.
+
+Ground floor: no I/O but os.environ. A setting is an option of the key's URI (`?address=…&mount=…`),
+and sovgate.yaml takes it in a mapping too: `{key: URI, address: …, mount: …}`. RULES 36: what the
+environment says of an address is compared with it, and never used.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote
+
+from sovgate.errors import ConfigError
+from sovgate.uri import Uri, is_loopback, split_url
+
+#: Options of one URI. Nobody needs more.
+MAX_SETTINGS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """`pattern` fits the whole value; `form` says in words what it is, `says` what it is for."""
+
+    pattern: str
+    form: str
+    says: str
+
+
+_ADDRESS = Setting(
+    pattern=r"https?://[A-Za-z0-9.\[\]:_-]{1,253}/?",
+    form="https://HOST[:PORT]",
+    says="Where the service is. `http://` is for this machine alone.",
+)
+
+#: URI scheme -> the settings that its keys may have, in the order in which they are written.
+SETTINGS: dict[str, dict[str, Setting]] = {
+    "awskms": {
+        "region": Setting(
+            pattern=r"[a-z0-9-]{1,40}:[a-z0-9-]{1,64}",
+            form="PROVIDER:REGION",
+            says="Where the key is, if neither an ARN nor the zone says so.",
+        ),
+        "account": Setting(
+            pattern=r"[0-9]{12}", form="twelve digits", says="The account that has the key."
+        ),
+        "profile": Setting(
+            pattern=r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}",
+            form="a profile of ~/.aws/config",
+            says="Whose credentials are used.",
+        ),
+    },
+}
+
+
+def split(uri: Uri) -> tuple[str, dict[str, str]]:
+    """The rest of a key's URI before `?`, and its settings. Raises ConfigError, "bad-uri"."""
+    rest, mark, query = uri.rest.partition("?")
+    if not mark:
+        return rest, {}
+    known = SETTINGS.get(uri.scheme, {})
+    names = ", ".join(known) or "none"
+    try:
+        # A plus is a plus: only %20 is a space (RFC 3986).
+        pairs = parse_qsl(
+            (query or "?").replace("+", "%2B"), strict_parsing=True, max_num_fields=MAX_SETTINGS
+        )
+    except ValueError as error:
+        raise ConfigError(
+            "what follows ? in the key URI is not name=value",
+            fix=f"write ?NAME=VALUE; the settings of a {uri.scheme} key are {names}",
+            reason="bad-uri",
+        ) from error
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ConfigError(
+            "the key URI has a setting twice",
+            fix=f"the settings of a {uri.scheme} key are {names}, each once",
+            reason="bad-uri",
+        )
+    for name, value in pairs:
+        check(uri.scheme, name, value)
+    return rest, found
+
+
+def check(scheme: str, name: str, value: str) -> None:
+    """Raises ConfigError, "bad-uri": a setting that such a key lacks, or a value of another form.
+
+    The value is not repeated: it may be a secret that was put in the wrong place.
+    """
+    known = SETTINGS.get(scheme, {})
+    if name not in known:
+        names = ", ".join(known)
+        raise ConfigError(
+            f"a {scheme} key has no setting {name[:40]!r}",
+            fix=f"its settings are {names}" if names else "remove it; such a key has none",
+            reason="bad-uri",
+        )
+    if not re.fullmatch(known[name].pattern, value, re.ASCII):
+        raise ConfigError(
+            f"{name} of a {scheme} key is not {known[name].form}",
+            fix=f"write {name} as {known[name].form}",
+            reason="bad-uri",
+        )
+    if name == "address":
+        _check_address(value)
+
+
+def _check_address(value: str) -> None:
+    """That the network sees no plain text, and that what follows the host is nothing."""
+    found = split_url(value)
+    if found is None or not found[1]:
+        raise ConfigError(
+            f"address is not {_ADDRESS.form}", fix=f"write {_ADDRESS.form}", reason="bad-uri"
+        )
+    parts, host, _ = found
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigError(
+            "the address of the key's service begins with http://",
+            why="anyone on the way could read and change what is sent",
+            fix="write https://; http:// is for this machine alone",
+            reason="bad-uri",
+        )
+
+
+def joined(text: str, settings: Mapping[str, str]) -> str:
+    """The URI with these settings as its options. It says none of them itself."""
+    if not settings:
+        return text
+    written = "&".join(
+        f"{name}={quote(value, safe='/:@,._~-')}" for name, value in settings.items()
+    )
+    return f"{text}{'&' if '?' in text else '?'}{written}"
+
+
+def refuse_other_address(address: str, *variables: str, key: str) -> None:
+    """Raises ConfigError, "address-elsewhere": one of these environment variables names another.
+
+    The programs of that service would go there; a key is asked at the place that the project names
+    and at no other (RULES 36), and a person who set the variable learns that it is not used.
+    """
+    for name in variables:
+        said = os.environ.get(name, "").strip()
+        if said and _origin(said) != _origin(address):
+            raise _elsewhere(name, said, address, key)
+
+
+def refuse_other(value: str, *variables: str, key: str) -> None:
+    """The same for what is no address: a namespace, a universe."""
+    for name in variables:
+        said = os.environ.get(name, "").strip()
+        if said and said.strip("/") != value.strip("/"):
+            raise _elsewhere(name, said, value, key)
+
+
+def _elsewhere(name: str, said: str, value: str, key: str) -> ConfigError:
+    shown = repr(said[:120]) if "@" not in said and said.isprintable() else "something else"
+    return ConfigError(
+        f"{name} contradicts the key {key[:200]}",
+        why=f"it says {shown}, and the key is asked at {value[:200]!r}; the environment gives "
+        "credentials alone",
+        fix=f"unset {name}, or correct the key in sovgate.yaml",
+        reason="address-elsewhere",
+    )
+
+
+def _origin(text: str) -> tuple[str, str, int | None] | None:
+    found = split_url(text)
+    if found is None:
+        return None
+    parts, host, port = found
+    return parts.scheme, host, port or {"http": 80, "https": 443}.get(parts.scheme)
