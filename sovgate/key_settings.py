@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote
 
 from sovgate.errors import ConfigError
-from sovgate.uri import Uri, is_loopback, split_url
+from sovgate.uri import Uri, split_url
 
 #: Options of one URI. Nobody needs more.
 MAX_SETTINGS = 16
@@ -29,8 +29,14 @@ class Setting:
     says: str
 
 
-_ADDRESS = Setting(
-    pattern=r"https?://[A-Za-z0-9.\[\]:_-]{1,253}/?",
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
+_PORT = (
+    r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+)
+#: Plain text stays on this machine. What a loopback address is, `uri.is_loopback` says too.
+ADDRESS = Setting(
+    pattern=rf"(https://({_HOST}|\[[0-9a-f:]{{2,39}}\])|"
+    rf"http://(localhost|127(\.[0-9]{{1,3}}){{3}}|\[::1\])){_PORT}/?",
     form="https://HOST[:PORT]",
     says="Where the service is. `http://` is for this machine alone.",
 )
@@ -104,25 +110,8 @@ def check(scheme: str, name: str, value: str) -> None:
             fix=f"write {name} as {known[name].form}",
             reason="bad-uri",
         )
-    if name == "address":
-        _check_address(value)
-
-
-def _check_address(value: str) -> None:
-    """That the network sees no plain text, and that what follows the host is nothing."""
-    found = split_url(value)
-    if found is None or not found[1]:
-        raise ConfigError(
-            f"address is not {_ADDRESS.form}", fix=f"write {_ADDRESS.form}", reason="bad-uri"
-        )
-    parts, host, _ = found
-    if parts.scheme == "http" and not is_loopback(host):
-        raise ConfigError(
-            "the address of the key's service begins with http://",
-            why="anyone on the way could read and change what is sent",
-            fix="write https://; http:// is for this machine alone",
-            reason="bad-uri",
-        )
+    if name == "address" and split_url(value) is None:
+        raise ConfigError(f"{name} is not {ADDRESS.form}", fix="correct it", reason="bad-uri")
 
 
 def joined(text: str, settings: Mapping[str, str]) -> str:

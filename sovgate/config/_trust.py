@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from sovgate import uri
+from sovgate import key_settings, uri
 from sovgate.config._records import CertificateTrust, SetAside, TrustEntry, ZoneConfig
 from sovgate.errors import ConfigError, Malformed
 from sovgate.formats.sections import Section
@@ -20,8 +20,13 @@ _UNTIL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?"
 
 
 def key_uri(section: Section, key: str, what: str) -> str | None:
+    """A URI as text. A key may also be a mapping, `{key: URI, address: …}`: what stands beside it
+    becomes options of its URI (`key_settings`), so that a key has one form from here on.
+    """
     if not section.has(key):
         return None
+    if what == "key" and isinstance(section.value[key], dict):
+        return _with_settings(section.section(key))
     text = section.text(key)
     try:
         uri.parse(text, what=what)
@@ -31,6 +36,27 @@ def key_uri(section: Section, key: str, what: str) -> str | None:
             error.what, why=error.why, fix=error.fix, where=where, reason=error.reason
         ) from error
     return text
+
+
+def _with_settings(below: Section) -> str:
+    below.raw("key")
+    text = str(key_uri(below, "key", "a key's"))
+    scheme, found = uri.parse(text, what="key").scheme, {}
+    for name in key_settings.SETTINGS.get(scheme, {}):
+        if not below.has(name):
+            continue
+        found[name] = below.text(name)
+        try:
+            key_settings.check(scheme, name, found[name])
+        except ConfigError as error:
+            below.refuse(name, error.what, fix=error.fix)
+        if re.search(rf"[?&]{name}=", text):
+            below.refuse(name, f"{name} stands in the URI and beside it", fix="leave one of them")
+    below.done()
+    joined = key_settings.joined(text, found)
+    if len(joined) > uri.MAX_LENGTH:
+        below.refuse(None, f"the key with its settings is longer than {uri.MAX_LENGTH}")
+    return joined
 
 
 def trust_entry(section: Section, zones: Mapping[str, ZoneConfig]) -> TrustEntry:

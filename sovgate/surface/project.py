@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sovgate import regions
+from sovgate.key_settings import SETTINGS, Setting
 from sovgate.pipeline.look.scaffold import SCHEMA
 from sovgate.records import CLASSES, ROLES
 from sovgate.surface.reference import cell, header, table
@@ -34,7 +35,53 @@ def schema(text: str) -> str:
     }
     for name, values in lists.items():
         root["$defs"][name]["enum"] = values
+    root["$defs"]["key"] = _key()
+    root["$defs"]["key-settings"] = _key_settings()
     return _ARRAY.sub(_wrapped, json.dumps(root, indent=2, ensure_ascii=False)) + "\n"
+
+
+def _key() -> dict[str, Any]:
+    return {"anyOf": [{"$ref": "#/$defs/uri"}, {"$ref": "#/$defs/key-settings"}]}
+
+
+def _key_settings() -> dict[str, Any]:
+    """A key with what stands beside it, by `key_settings`: for each scheme its own names."""
+    properties: dict[str, Any] = {
+        "key": {"$ref": "#/$defs/uri", "description": "The key itself, as a URI."}
+    }
+    users: dict[str, list[str]] = {}
+    rules: list[dict[str, Any]] = []
+    for scheme, settings in SETTINGS.items():
+        for name, setting in settings.items():
+            users.setdefault(name, []).append(scheme)
+            says = f"{setting.says} For {', '.join(f'`{one}`' for one in users[name])}."
+            properties[name] = {"type": "string", "description": says}
+        rules.append(_only(f"^{scheme}:(?!\\\\)", settings))
+    schemes = "|".join(SETTINGS)
+    rules.append(_only(f"^(?!({schemes}):(?!\\\\))", {}))
+    return {
+        "title": "key with settings",
+        "description": "A key of a service, with what the service needs to be told beside it. Each "
+        "setting can be an option of the URI instead: `URI?NAME=VALUE&NAME=VALUE`. The environment "
+        "gives credentials alone.",
+        "type": "object",
+        "properties": properties,
+        "required": ["key"],
+        "additionalProperties": False,
+        "allOf": rules,
+    }
+
+
+def _only(pattern: str, settings: Mapping[str, Setting]) -> dict[str, Any]:
+    """Keys whose URI is like `pattern` have these settings and no others, none of them twice."""
+    then: dict[str, Any] = {"propertyNames": {"enum": ["key", *settings]}}
+    if settings:
+        then["properties"] = {n: {"pattern": f"^({one.pattern})$"} for n, one in settings.items()}
+        then["allOf"] = [
+            {"not": {"required": [n], "properties": {"key": {"pattern": f"[?&]{n}="}}}}
+            for n in settings
+        ]
+    return {"if": {"properties": {"key": {"pattern": pattern}}}, "then": then}
 
 
 def _wrapped(match: re.Match[str]) -> str:
@@ -94,6 +141,7 @@ _NOT_SAID = """## What the schema cannot say
 - a class in `border` that is neither standard nor under `classes`, if the file has `classes`;
 - a `gitops.repo` whose protocol, host or path cannot be used, or that holds credentials;
 - a `gitops.path` that no folder of a repository can have on each system, such as `a:b` or `.git/x`;
+- a setting beside a key that makes the key's URI too long, or an `address` whose host is none;
 - a mistake in the YAML itself: a key that stands twice, an anchor, a file that is too large.
 
 What is in other files (keys, manifests, rules) is checked when it is read, and by `sovgate lint`

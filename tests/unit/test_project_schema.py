@@ -45,7 +45,15 @@ WHOLE: dict[str, Any] = {
         "home": {
             "region": "aws:us-east-1",
             "store": {"uri": "file:/mnt/home", "reuse": True},
-            "keys": {"sign": "file:keys/sign.pem"},
+            "keys": {
+                "sign": "file:keys/sign.pem",
+                "encrypt": {
+                    "key": "awskms:///alias/x",
+                    "region": "aws:us-east-1",
+                    "account": "444455556666",
+                    "profile": "home",
+                },
+            },
         },
         "eu": {
             "region": "aws-eusc:eusc-de-east-1",
@@ -130,6 +138,9 @@ VALUES: list[Any] = [
     *(["home -> eu"], ["home -> eu", "home -> eu"], [1], [""], ["a\x00b"], [None], ["signature"]),
     *(["sign"], {"a": 1}, {"region": "aws:us-east-1"}, [{"name": "a"}], {"before": "deploy"}),
     *({"uri": "s3://b"}, {"uri": 1}, {"uri": "s3://b", "reuse": 1}, {"reuse": True}),
+    *({"key": "awskms:///alias/x"}, {"key": "awskms:x?account=1", "account": "444455556666"}),
+    *({"key": "keys/a.pem"}, {"key": "keys/a.pem", "account": "444455556666"}, {"account": "x"}),
+    *({"key": {"key": "a"}}, "444455556666", "aws:eu-central-1", "https://bao.eu:8200"),
     *({"zone": "eu"}, {"allow": ["home -> eu"]}, {"x": {"allow": []}}, {"weights": {"allow": []}}),
 ]
 
