@@ -1,13 +1,11 @@
 """Opens clients of AWS's SDK that cannot be led elsewhere.
 
-What keys and stores that speak AWS's protocols stand on. Imports boto3 inside its functions; each
+What keys and stores that speak AWS's protocols stand on. Imports the SDK inside its functions; each
 client goes to one endpoint, follows no redirect, and takes no endpoint from its surroundings.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
 import re
 import socket
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sovgate.clouds import endpoints
-from sovgate.clouds.aws import answers, credentials, environ
+from sovgate.clouds.aws import answers, credentials, environ, sdk
 from sovgate.clouds.aws.errors import explain
 from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
 from sovgate.records import GRADE
@@ -109,12 +107,10 @@ def client(
     Raises `kind`; ConfigError where the SDK's own settings would load code.
     """
     environ.refuse_leaks()
-    boto3, botocore = _sdk(service)
+    botocore = sdk.botocore(service)
     try:
         session = botocore.session.Session(profile=profile)
-        # boto3 puts a folder of its own into the loader it finds; the one that counts comes after.
-        opened = boto3.Session(botocore_session=session)
-        session.register_component("data_loader", _loader())
+        session.register_component("data_loader", sdk.loader())
         # Also for the clients that fetch credentials: they too ask one endpoint of that region.
         for name, value in {**_ONE_ENDPOINT, "region": place.region}.items():
             session.set_config_variable(name, value)
@@ -158,7 +154,7 @@ def client(
                 "payload_signing_enabled": False,
             },
         )
-        sdk = opened.client(
+        opened = session.create_client(
             service,
             region_name=place.region,
             endpoint_url=place.url,
@@ -177,10 +173,10 @@ def client(
         max_pool_connections=connections,
         socket_options=list(SOCKET_OPTIONS),
     )
-    sdk.meta.events.register_first(f"before-send.{service}", answers.bounded(http))
-    sdk.meta.events.register_first(f"needs-retry.{service}", _no_redirects(place))
+    opened.meta.events.register_first(f"before-send.{service}", answers.bounded(http))
+    opened.meta.events.register_first(f"needs-retry.{service}", _no_redirects(place))
     known = place.catalogued and not roots and not way
-    return Client(sdk=sdk, grade=GRADE["api" if known else "declared"])
+    return Client(sdk=opened, grade=GRADE["api" if known else "declared"])
 
 
 def _profile(session: Any) -> str | None:
@@ -215,34 +211,6 @@ def _unusable(error: Exception, place: Endpoint, kind: type[SovgateError]) -> So
         fix="correct ~/.aws/config and the AWS_… variables of the environment",
         reason="aws-config",
     )
-
-
-def _sdk(service: str) -> tuple[Any, Any]:
-    """boto3 and the botocore below it. Raises ConfigError, reason "missing-package"."""
-    try:
-        boto3 = importlib.import_module("boto3")
-        for name in ("config", "exceptions", "httpsession", "parsers", "session"):
-            importlib.import_module(f"botocore.{name}")
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{'an s3:// store' if service == 's3' else 'an awskms:// key'} needs a package that "
-            "is not installed",
-            why=str(error),
-            fix="pip install 'sovgate[aws]'",
-            reason="missing-package",
-        ) from error
-    return boto3, importlib.import_module("botocore")
-
-
-@functools.cache
-def _loader() -> Any:
-    """Service models of the installed package alone, read once a process.
-
-    AWS_DATA_PATH and ~/.aws/models could put others in their place.
-    """
-    loaders = importlib.import_module("botocore.loaders")
-    built_in = [loaders.Loader.BUILTIN_DATA_PATH]
-    return loaders.Loader(extra_search_paths=built_in, include_default_search_paths=False)
 
 
 def _no_redirects(place: Endpoint) -> Callable[..., None]:
