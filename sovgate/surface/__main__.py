@@ -1,8 +1,9 @@
 """`python -m sovgate.surface [--check] [--release-tree DIR]`: writes what is generated.
 
 Touches actions/, action.yml, tekton/tasks/, tekton/stepactions/, patterns/central/,
-patterns/hybrid/, docs/reference/, docs/exit-codes.md, docs/floor-plan.svg, schemas/project.json and
-a part of docs/stores.md in the checkout it lies in, or compares them and changes nothing.
+patterns/hybrid/, docs/reference/, docs/exit-codes.md, docs/floor-plan.svg, schemas/project.json,
+policies/vetted.json and a part of docs/stores.md in the checkout it lies in, or compares them and
+changes nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import functools
+import json
 import shutil
 import sys
 from pathlib import Path
 
+from sovgate.engines import shipped
+from sovgate.pipeline.decide.policies import shipped_sources
 from sovgate.surface import actions, patterns, project, reference, stores, tekton
 from sovgate.surface._verbs import commands, verbs
 from sovgate.surface.floor_plan import floor_plan
@@ -58,6 +62,8 @@ def _made() -> dict[str, str]:
         "docs/exit-codes.md": reference.exit_codes(),
         "docs/floor-plan.svg": floor_plan(ROOT),
     }
+    found = shipped.document(shipped.vet_anew(shipped_sources()))
+    made[f"{shipped.FOLDER}/{shipped.VETTED}"] = json.dumps(found, indent=1) + "\n"
     for verb in verbs():
         made[f"actions/{verb.path}/action.yml"] = actions.action(verb, "../..")
         made |= tekton.task_files(verb)

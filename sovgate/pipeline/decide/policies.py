@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import files, strict
+from sovgate.engines import shipped
 from sovgate.engines._api import Module, PolicySet, Rule, Source
 from sovgate.errors import ConfigError, SovgateError, UsageError, Where
 from sovgate.formats.decision import OWN_RULE
@@ -116,12 +116,13 @@ def own_rules(own: Own, *, whole: bool = True) -> tuple[tuple[Module, ...], tupl
     return modules, rules
 
 
-def _shipped() -> tuple[tuple[Module, ...], tuple[Rule, ...]]:
-    from sovgate.engines import regorus
-    from sovgate.engines.vet import vet
+def shipped_sources(*, tests: bool = False) -> list[Source]:
+    folder = files.resource_dir(shipped.FOLDER)
+    return read_sources(folder, prefix=f"{shipped.FOLDER}/", ours=True, tests=tests)
 
-    shipped = read_sources(files.resource_dir("policies"), prefix="policies/", ours=True)
-    return vet(shipped, json.loads(regorus.load(shipped).get_ast_as_json()))
+
+def _shipped() -> shipped.Vetted:
+    return shipped.vetted(shipped_sources())
 
 
 def _library() -> Source:
@@ -270,10 +271,7 @@ def run_tests(folder: Path | None) -> list[TestResult]:
             fix="check the path; a relative one starts in the current folder",
             reason="missing-path",
         )
-    shipped = read_sources(
-        files.resource_dir("policies"), prefix="policies/", ours=True, tests=folder is None
-    )
-    sources = shipped
+    sources = shipped_sources(tests=folder is None)
     if folder is not None and rulefiles.any_rules(folder):
         own = rulefiles.read_own(folder, prefix=f"{folder}/")
         own_rules(own, whole=False)  # a test may give a rule any input
