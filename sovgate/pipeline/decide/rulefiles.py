@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from sovgate import files
-from sovgate.engines import trees, vet
 from sovgate.engines._api import Module, Rule, Source
 from sovgate.errors import ConfigError, SovgateError, Where
 from sovgate.names import check_names
@@ -116,9 +115,11 @@ def split(
     With our library and its tree, every reference must resolve. Raises ConfigError on the first
     rule that may not be, and the first test that is none.
     """
+    from sovgate.engines.vet import vet
+
     count = len(own.rules)
     check_tests(own.tests, ast[count:])
-    return vet.vet(own.rules, ast[:count], library=library)
+    return vet(own.rules, ast[:count], library=library)
 
 
 def check_tests(tests: Sequence[Source], ast: JSON) -> None:
@@ -126,8 +127,10 @@ def check_tests(tests: Sequence[Source], ast: JSON) -> None:
 
     Raises ConfigError, reason "policy-test".
     """
+    from sovgate.engines.trees import outline
+
     for test, tree in zip(tests, ast, strict=True):
-        package, heads = trees.outline(tree)
+        package, heads = outline(tree)
         why = None
         if "deny" in heads:
             why = "it has a `deny`, which no decision would ask"
