@@ -1,4 +1,4 @@
-"""AWS's SDK is given a short list of partitions: its clients are the ones that the whole one gives."""
+"""The short list of partitions that the SDK is given makes the same clients as its whole one."""
 
 from __future__ import annotations
 
