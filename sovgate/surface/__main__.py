@@ -16,8 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sovgate.engines import shipped
-from sovgate.pipeline.decide.policies import shipped_sources
+from sovgate.pipeline.decide import policies
 from sovgate.surface import actions, patterns, project, reference, stores, tekton
 from sovgate.surface._verbs import commands, verbs
 from sovgate.surface.floor_plan import floor_plan
@@ -62,8 +61,8 @@ def _made() -> dict[str, str]:
         "docs/exit-codes.md": reference.exit_codes(),
         "docs/floor-plan.svg": floor_plan(ROOT),
     }
-    found = shipped.document(shipped.vet_anew(shipped_sources()))
-    made[f"{shipped.FOLDER}/{shipped.VETTED}"] = json.dumps(found, indent=1) + "\n"
+    found = policies.vetted_document(policies.vet_shipped(policies.shipped_sources()))
+    made[f"{policies.SHIPPED}/{policies.VETTED}"] = json.dumps(found, indent=1) + "\n"
     for verb in verbs():
         made[f"actions/{verb.path}/action.yml"] = actions.action(verb, "../..")
         made |= tekton.task_files(verb)

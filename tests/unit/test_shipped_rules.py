@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from sovgate import files
-from sovgate.engines import shipped, vet
+from sovgate.engines import vet
 from sovgate.errors import ConfigError
-from sovgate.pipeline.decide.policies import shipped_sources
+from sovgate.pipeline.decide import policies
 
 
 @pytest.fixture
@@ -39,30 +39,30 @@ def vetting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_what_is_written_down_is_what_vetting_says(folder: Path, vetting: list[int]) -> None:
-    read = shipped_sources()
-    assert shipped.vetted(read) == shipped.vet_anew(read)
+    read = policies.shipped_sources()
+    assert policies._shipped() == policies.vet_shipped(read)
     assert vetting == [len(read)]  # by the second of the two alone
 
 
 def test_a_rule_that_was_changed_is_vetted(folder: Path, vetting: list[int]) -> None:
     rule = folder / "classes.rego"
     rule.write_text(rule.read_text() + "\n# a word more\n")
-    found = shipped.vetted(shipped_sources())
+    found = policies._shipped()
     assert len(vetting) == 1
-    assert found == shipped.vet_anew(shipped_sources())
+    assert found == policies.vet_shipped(policies.shipped_sources())
     rule.write_text(rule.read_text() + '\ncalls if http.send({"method": "get", "url": "x"})\n')
     with pytest.raises(ConfigError):
-        shipped.vetted(shipped_sources())
+        policies._shipped()
 
 
 def test_a_rule_that_was_added_or_taken_away_has_all_of_them_vetted(
     folder: Path, vetting: list[int]
 ) -> None:
     (folder / "classes.rego").unlink()
-    shipped.vetted(shipped_sources())
+    policies._shipped()
     (folder / "another.rego").write_text("package user.another\n")
     with pytest.raises(ConfigError):
-        shipped.vetted(shipped_sources())
+        policies._shipped()
     assert len(vetting) == 2
 
 
@@ -80,7 +80,7 @@ def test_a_rule_that_was_added_or_taken_away_has_all_of_them_vetted(
 def test_without_what_is_written_down_they_are_vetted(
     folder: Path, vetting: list[int], harm: Any
 ) -> None:
-    harm(folder / shipped.VETTED)
-    read = shipped_sources()
-    assert shipped.vetted(read) == shipped.vet_anew(read)
+    harm(folder / policies.VETTED)
+    read = policies.shipped_sources()
+    assert policies._shipped() == policies.vet_shipped(read)
     assert len(vetting) == 2
