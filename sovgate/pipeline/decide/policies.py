@@ -146,8 +146,8 @@ def vetted_document(found: Vetted) -> dict[str, JSON]:
     modules, rules = found
     return {
         "format": _VETTED_FORMAT,
-        "generated": "Generated from sovgate/pipeline/decide/policies.py by `python -m sovgate.surface`; "
-        "do not edit.",
+        "generated": "Generated from sovgate/pipeline/decide/policies.py by "
+        "`python -m sovgate.surface`; do not edit.",
         "modules": [{"name": m.name, "sha256": m.sha256, "package": m.package} for m in modules],
         "rules": [
             {**{k: v for k, v in asdict(rule).items() if k != "module"}, "module": rule.module.name}
