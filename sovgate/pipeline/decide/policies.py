@@ -147,7 +147,7 @@ def vetted_document(found: Vetted) -> dict[str, JSON]:
     return {
         "format": _VETTED_FORMAT,
         "generated": "Generated from sovgate/pipeline/decide/policies.py by "
-        "`python -m sovgate.surface`; do not edit.",
+        "`python -m sovgate.surface`. Do not edit.",
         "modules": [{"name": m.name, "sha256": m.sha256, "package": m.package} for m in modules],
         "rules": [
             {**{k: v for k, v in asdict(rule).items() if k != "module"}, "module": rule.module.name}
