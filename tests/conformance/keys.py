@@ -5,14 +5,19 @@ Each makes real keys where it keeps them and names them by URI, as a project fil
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from sovgate.clouds.aws import client as aws
 from sovgate.pipeline.look.keys import generate
 from tests import components, servers
+from tests.conformance.troubles import BUSY, TROUBLES, Rotated, Trouble, silent, unused_port
+from tests.faultproxy import What, between
 
 REGION = "aws:eu-central-1"
 
@@ -24,6 +29,10 @@ class Keys:
     sign    by curve, "ec-p256" to "ec-p521"
     wrap    by kind: (recipient, identity), which may be one URI
     untagged kinds that a stand-in for the service encrypts without a tag, unlike the service
+    troubles by name (`troubles.TROUBLES` and "busy"): how to get the service into it
+    lacks    the others, each with why this kind of key has no such thing
+    rotated  a kind of `wrap` under a new version: what was wrapped before still opens
+    repointed a signing key of which another version or key becomes the one that a URI means
     """
 
     sign: dict[str, tuple[str, str]]
@@ -31,6 +40,10 @@ class Keys:
     base: Path
     region: str
     untagged: frozenset[str] = frozenset()
+    troubles: Mapping[str, Trouble]
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    rotated: Callable[[], Rotated] | None = None
+    repointed: Callable[[], Rotated] | None = None
 
 
 def file_keys(tmp: Path) -> Keys:
@@ -50,6 +63,8 @@ def file_keys(tmp: Path) -> Keys:
         },
         base=tmp,
         region=REGION,
+        troubles={"missing": partial(contextlib.nullcontext, "file:gone.pem")},
+        lacks=dict.fromkeys((*TROUBLES, BUSY), "no service is asked") | {"missing": ""},
     )
 
 
@@ -70,6 +85,10 @@ def kms_keys(server: Callable[[], str]) -> Callable[[Path], Keys]:
             base=tmp,
             region=REGION,
             untagged=frozenset({"symmetric"}),
+            troubles=_kms_troubles(url),
+            lacks={},
+            rotated=partial(_kms_rotated, url),
+            repointed=partial(_kms_repointed, url),
         )
 
     return keys
@@ -80,6 +99,75 @@ def kms_key(url: str, spec: str, region: str = "eu-central-1", **more: object) -
     usage = "SIGN_VERIFY" if spec.startswith("ECC") else "ENCRYPT_DECRYPT"
     made = servers.sdk("kms", url, region).create_key(KeySpec=spec, KeyUsage=usage, **more)
     return f"awskms://{url.removeprefix('http://')}/{made['KeyMetadata']['Arn']}"
+
+
+def _at(uri: str, port: int) -> str:
+    """The same key, asked for at another port."""
+    return f"awskms://127.0.0.1:{port}/{uri.removeprefix('awskms://').partition('/')[2]}"
+
+
+def _kms_troubles(url: str) -> dict[str, Trouble]:
+    key, other = (kms_key(url, "ECC_NIST_P256") for _ in range(2))
+    arns = [uri.removeprefix("awskms://").partition("/")[2] for uri in (key, other)]
+
+    @contextlib.contextmanager
+    def disabled() -> Iterator[str]:
+        uri = kms_key(url, "ECC_NIST_P256")
+        arn = uri.removeprefix("awskms://").partition("/")[2]
+        servers.sdk("kms", url).disable_key(KeyId=arn)
+        yield uri
+
+    @contextlib.contextmanager
+    def refusing(what: What, times: int = 1000) -> Iterator[str]:
+        with between(url) as proxy:
+            proxy.fault(what, "POST", "", times)
+            yield _at(key, proxy.server_port)
+
+    @contextlib.contextmanager
+    def slow() -> Iterator[str]:
+        with silent() as port, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(aws, "READ_TIMEOUT", 0.2)  # a person waits for sixty seconds
+            yield _at(key, port)
+
+    @contextlib.contextmanager
+    def another() -> Iterator[str]:
+        def swapped(answer: bytes) -> bytes:
+            if b'"Signature"' not in answer:
+                return answer
+            return answer.replace(arns[0].encode(), arns[1].encode())
+
+        with between(url) as proxy:
+            proxy.edits("POST", swapped)
+            yield _at(key, proxy.server_port)
+
+    return {
+        "missing": partial(contextlib.nullcontext, key[:-12] + "000000000000"),
+        "disabled": disabled,
+        "denied": partial(refusing, What.DENY),
+        "throttled": partial(refusing, What.BUSY),
+        "busy": partial(refusing, What.BUSY, 2),
+        "slow": slow,
+        "down": lambda: contextlib.nullcontext(_at(key, unused_port())),
+        "another": another,
+    }
+
+
+def _kms_rotated(url: str) -> Rotated:
+    uri = kms_key(url, "SYMMETRIC_DEFAULT")
+    arn = uri.removeprefix("awskms://").partition("/")[2]
+    rotate = partial(servers.sdk("kms", url).enable_key_rotation, KeyId=arn)
+    return Rotated(uri=uri, rotate=rotate)
+
+
+def _kms_repointed(url: str) -> Rotated:
+    """Asymmetric keys do not rotate: an alias gets another key."""
+    keys = [kms_key(url, "ECC_NIST_P256") for _ in range(2)]
+    arns = [uri.removeprefix("awskms://").partition("/")[2] for uri in keys]
+    name = f"alias/repointed-{arns[0][-12:]}"
+    sdk = servers.sdk("kms", url)
+    sdk.create_alias(AliasName=name, TargetKeyId=arns[0])
+    rotate = partial(sdk.update_alias, AliasName=name, TargetKeyId=arns[1])
+    return Rotated(uri=f"awskms://{url.removeprefix('http://')}/{name}", rotate=rotate)
 
 
 #: Name -> makes new keys; `tmp` is a folder for those that live in one.

@@ -1,0 +1,70 @@
+"""What can go wrong at a key service, and how each adapter says it: the same for all of them.
+
+An adapter of the suite gives, by name, how to get its service into each trouble; what its kind of
+key cannot get into it lists under `lacks`, with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from sovgate.errors import ExitCode, KeyServiceError, SovgateError
+
+#: Gives the URI of a key to sign with, EC P-256. While inside, it is in that trouble.
+Trouble = Callable[[], AbstractContextManager[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How it is told. `reasons`: any of these."""
+
+    kind: type[SovgateError]
+    reasons: tuple[str, ...]
+    code: ExitCode
+
+
+def _key(*reasons: str) -> Told:
+    return Told(kind=KeyServiceError, reasons=reasons, code=ExitCode.KEY)
+
+
+#: By name: what a person is told.
+TROUBLES: dict[str, Told] = {
+    "missing": _key("no-such-key"),
+    "disabled": _key("key-disabled"),
+    "denied": _key("access-denied"),
+    # Every request is refused so, however often it is asked again.
+    "throttled": _key("slow-down"),
+    # Somebody takes the connection and says nothing.
+    "slow": _key("timed-out"),
+    # Nobody takes the connection.
+    "down": _key("no-answer"),
+    # The service answers with what another key gave.
+    "another": _key("wrong-key", "bad-signature"),
+}
+#: The next two requests are refused as when it is throttled, and then it works: no error.
+BUSY = "busy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotated:
+    """A key that gets a new version, or a name that gets a new key, when `rotate` is called."""
+
+    uri: str
+    rotate: Callable[[], None]
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
+        yield server.getsockname()[1]
+
+
+def unused_port() -> int:
+    """One that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
