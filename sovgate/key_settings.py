@@ -41,6 +41,55 @@ ADDRESS = Setting(
     says="Where the service is. `http://` is for this machine alone.",
 )
 
+_TRANSIT = {
+    "address": _ADDRESS,
+    "mount": Setting(
+        pattern=r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,250}",
+        form="a path, as in transit or team/transit",
+        says="Where the transit engine is mounted. Default: transit.",
+    ),
+    "namespace": Setting(
+        pattern=r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,250}",
+        form="a path, as in team/ml",
+        says="The namespace of the key. Default: the root.",
+    ),
+    "version": Setting(
+        pattern=r"[1-9][0-9]{0,5}",
+        form="a number from 1",
+        says="The version of the key that signs and wraps. Default: the latest.",
+    ),
+    "login": Setting(
+        pattern=r"token|approle|kubernetes|jwt",
+        form="token, approle, kubernetes or jwt",
+        says="How one logs in where the environment holds no token.",
+    ),
+    "login-mount": Setting(
+        pattern=r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,250}",
+        form="a path, as in kubernetes",
+        says="Where that login is mounted. Default: its own name.",
+    ),
+    "login-namespace": Setting(
+        pattern=r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,250}",
+        form="a path, as in team",
+        says="The namespace of the login. Default: that of the key.",
+    ),
+    "role": Setting(
+        pattern=r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}",
+        form="a role's name",
+        says="The role of a login by Kubernetes or JWT.",
+    ),
+    "audience": Setting(
+        pattern=r"[!-~]{1,250}",
+        form="text without spaces",
+        says="For whom a job's own token is made. Default: the address.",
+    ),
+    "profile": Setting(
+        pattern=r"[A-Za-z][A-Za-z0-9_-]{0,31}",
+        form="a word, as in eu",
+        says="What stands before the variables with credentials: eu reads EU_BAO_TOKEN.",
+    ),
+}
+
 #: URI scheme -> the settings that its keys may have, in the order in which they are written.
 SETTINGS: dict[str, dict[str, Setting]] = {
     "awskms": {
@@ -58,6 +107,8 @@ SETTINGS: dict[str, dict[str, Setting]] = {
             says="Whose credentials are used.",
         ),
     },
+    "hashivault": _TRANSIT,
+    "openbao": _TRANSIT,
 }
 
 

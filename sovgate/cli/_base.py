@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sovgate import notices
+from sovgate import notices, runs
 from sovgate.cli._emit import FORM, FORMATS, QUIET, VERBOSE, Report, emit, note, warn
 from sovgate.cli._group import write_example
 from sovgate.cli._heads import kept
@@ -164,7 +164,7 @@ class Command(click.Command):
         FORM.set(form)
         listening = notices.listening(partial(warn, form=form), partial(note, form=form))
         with kept(ctx.meta.get(_HEADS), self.path):
-            with listening, _reaching(ctx):
+            with listening, _reaching(ctx), runs.run():
                 result = super().invoke(ctx)
             if isinstance(result, Report):
                 emit(result, form, artifact=self.artifact)

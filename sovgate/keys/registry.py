@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SCHEMES: dict[str, str] = {
     "file": "sovgate.keys.file",
     "awskms": "sovgate.keys.awskms",
+    "hashivault": "sovgate.keys.transit",
+    "openbao": "sovgate.keys.transit",
 }
 
 _USES = {

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from sovgate import runs
 from sovgate.errors import PolicyDenied, SovgateError, UsageError, disk_error
 from sovgate.library.answers import (
     AnyPath,
@@ -318,7 +319,8 @@ def _signing_in(project: Path, key: str | None) -> Path | None:
 def _errors() -> Iterator[None]:
     """The operating system's refusals as ours, as the command line has them."""
     try:
-        yield
+        with runs.run():
+            yield
     except SovgateError:
         raise
     except OSError as error:

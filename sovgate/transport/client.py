@@ -105,14 +105,18 @@ class Client:
         *,
         what: str = "store",
         wait: Callable[[float], object] = time.sleep,
+        attempts: int = ATTEMPTS,
     ) -> None:
-        """`url` as `origin` takes it. `wait` sleeps between two tries. Opens no connection."""
+        """`url` as `origin` takes it. `wait` sleeps between two tries. Opens no connection.
+
+        `attempts`: of one `ask` in all; 1 for a caller that tries again by itself.
+        """
         self.url = origin(url, what=what)
         parts = urlsplit(self.url)
         self._host = parts.hostname or ""
         self._tls = parts.scheme == "https"
         self._port = parts.port or (443 if self._tls else 80)
-        self._wait = wait
+        self._wait, self._attempts = wait, attempts
         self._lock = threading.Lock()
         self._idle: list[Wire] = []
 
@@ -138,8 +142,8 @@ class Client:
         """
         head = self._head(request)
         heard = False
-        for number in range(1, ATTEMPTS + 1):
-            last = number == ATTEMPTS
+        for number in range(1, self._attempts + 1):
+            last = number == self._attempts
             pause: float | None = None
             try:
                 answer = self._once(request, head)

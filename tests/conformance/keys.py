@@ -16,6 +16,7 @@ import pytest
 from sovgate.clouds.aws import client as aws
 from sovgate.pipeline.look.keys import generate
 from tests import components, servers
+from tests.conformance import transit
 from tests.conformance.troubles import BUSY, TROUBLES, Rotated, Trouble, silent, unused_port
 from tests.faultproxy import What, between
 
@@ -174,6 +175,8 @@ def _kms_repointed(url: str) -> Rotated:
 ADAPTERS: dict[str, Callable[[Path], Keys]] = {
     "file": file_keys,
     "awskms-ministack": kms_keys(servers.ministack),
+    "openbao": transit.keys("openbao"),
+    "hashivault-openbao": transit.keys("hashivault"),
 }
 
 _made: dict[str, Keys] = {}

@@ -124,6 +124,7 @@ PEERS = {
     "peer-opa": "opa",
     "peer-oras": "oras",
     "peer-seaweedfs": "seaweedfs",
+    "peer-openbao": "openbao",
 }
 
 
