@@ -42,7 +42,7 @@ ADDRESS = Setting(
 )
 
 _TRANSIT = {
-    "address": _ADDRESS,
+    "address": ADDRESS,
     "mount": Setting(
         pattern=r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,250}",
         form="a path, as in transit or team/transit",
