@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sovgate import notices, runs
+from sovgate import notices
 from sovgate.cli._emit import FORM, FORMATS, QUIET, VERBOSE, Report, emit, note, warn
 from sovgate.cli._group import write_example
 from sovgate.cli._heads import kept
 from sovgate.cli._places import PROJECT
 from sovgate.cli._remote import refuse_remote
+from sovgate.transport import runs
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

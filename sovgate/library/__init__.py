@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from sovgate import runs
 from sovgate.errors import PolicyDenied, SovgateError, UsageError, disk_error
 from sovgate.library.answers import (
     AnyPath,
@@ -24,6 +23,7 @@ from sovgate.library.answers import (
     Verified,
 )
 from sovgate.records import Action, Options, Release
+from sovgate.transport import runs
 
 if TYPE_CHECKING:
     from sovgate.pipeline.move import results

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sovgate import runs
 from sovgate.errors import ConfigError, SovgateError, VerificationFailed
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
+from sovgate.transport import runs
 from tests import commands, openbao, pace
 from tests.certificates import issue
 from tests.lyingbao import lying

@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sovgate import notices, runs, strict
+from sovgate import notices, strict
 from sovgate.clouds import github
 from sovgate.errors import KeyServiceError, Malformed, SovgateError, workflow_permissions
 from sovgate.keys import _secret
 from sovgate.keys.transit.place import PAGE, Login, Place
 from sovgate.keys.transit.server import Call, Said, Server
+from sovgate.transport import runs
 
 #: Where Kubernetes puts a service account's token, unless a variable names a projected one.
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
