@@ -25,17 +25,22 @@ TEXT = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
 def raised() -> dict[str, set[int]]:
     """reason -> the exit codes of the errors that are made with it, as far as that is plain."""
     found: dict[str, set[int]] = {}
+    shared: set[str] = set()  # by keys and stores, which say of what kind an error of it is
     for path in (ROOT / "sovgate").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 kind = getattr(errors, node.func.id, None)
-                if not (isinstance(kind, type) and issubclass(kind, SovgateError)):
+                known = isinstance(kind, type) and issubclass(kind, SovgateError)
+                if not known and node.func.id != "kind":
                     continue
                 given = [key.value for key in node.keywords if key.arg == "reason"]
                 for part in (part for value in given for part in ast.walk(value)):
                     if isinstance(part, ast.Constant):  # both arms of `x if y else z`
-                        found.setdefault(str(part.value), set()).add(int(kind.exit_code))
-    return found
+                        if not known:
+                            shared.add(str(part.value))
+                        else:
+                            found.setdefault(str(part.value), set()).add(int(kind.exit_code))
+    return {reason: codes for reason, codes in found.items() if reason not in shared}
 
 
 def test_every_exit_code_has_a_section() -> None:
