@@ -55,6 +55,12 @@ def model_signing() -> ModelSigning:
     return ModelSigning(python=scripts / "python", cli=scripts / "model_signing")
 
 
+def public_root() -> Path:
+    """The trusted root of the public Sigstore, as the package `sigstore` brings it."""
+    folder = Path(str(importlib.import_module("sigstore").__file__)).parent / "_store"
+    return next(folder.glob("*tuf-repo-cdn.sigstore.dev/trusted_root.json"))
+
+
 def opa() -> ModuleType:
     """The module `opa_bindings`: OPA itself, as a library (`OpaEngine`, `OpaError`)."""
     folder = str(peer("opa"))

@@ -104,8 +104,17 @@ class CertificateTrust:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeylessTrust:
+    """An identity that an issuer vouches for; `trusted_root` is a path, Sigstore's file."""
+
+    identity: str
+    issuer: str
+    trusted_root: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrustEntry:
-    """Who may say what. Exactly one of `key` and `certificate` is set.
+    """Who may say what. Exactly one of `key`, `certificate` and `keyless` is set.
 
     `until` is set for a former signer: only what is shown to be older than that is its word.
     """
@@ -116,6 +125,7 @@ class TrustEntry:
     may: frozenset[str]
     zone: str | None
     until: datetime | None = None
+    keyless: KeylessTrust | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

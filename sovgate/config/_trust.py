@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from sovgate import key_settings, uri
-from sovgate.config._records import CertificateTrust, SetAside, TrustEntry, ZoneConfig
+from sovgate.config._records import CertificateTrust, KeylessTrust, SetAside, TrustEntry, ZoneConfig
 from sovgate.errors import ConfigError, Malformed
 from sovgate.formats.sections import Section
 from sovgate.records import ROLES
@@ -15,6 +15,10 @@ from sovgate.strict import is_sha256, parse_time
 
 #: A reason is a sentence: every decision shows it.
 _REASON = re.compile(r"\S[^\x00]{8,298}\S")
+#: A name is compared letter by letter: no space, no control character, none of a pattern's signs.
+_NAME = re.compile(r"[^\s\x00-\x1f\x7f*^$\\]{1,1024}")
+_IDENTITY = "release@example.org, or a workflow's https://github.com/… address"
+_ISSUER = "https://token.actions.githubusercontent.com"
 _EXAMPLE = '"2026-11-01T00:00:00Z"'
 _UNTIL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?", re.ASCII)
 
@@ -64,8 +68,9 @@ def trust_entry(section: Section, zones: Mapping[str, ZoneConfig]) -> TrustEntry
         _certificate(section.section("certificate")) if section.has("certificate") else None
     )
     key = key_uri(section, "key", "key")
-    if (key is None) == (certificate is None):
-        section.refuse(None, "a trust entry has either key: or certificate:")
+    keyless = _keyless(section.section("keyless")) if section.has("keyless") else None
+    if [key, certificate, keyless].count(None) != 2:
+        section.refuse(None, "a trust entry has one of key:, certificate: and keyless:")
     made = TrustEntry(
         name=section.text("name"),
         key=key,
@@ -73,6 +78,7 @@ def trust_entry(section: Section, zones: Mapping[str, ZoneConfig]) -> TrustEntry
         may=frozenset(section.texts("may", ROLES)),
         zone=section.choice("from", list(zones)) if section.has("from") else None,
         until=_former(section),
+        keyless=keyless,
     )
     section.done()
     return made
@@ -120,6 +126,25 @@ def _opted_in(section: Section, key: str) -> bool:
     if section.raw(key) is not True:
         section.refuse(key, f"{section.title(key)} is not true", fix="write true, or leave it out")
     return True
+
+
+def _keyless(section: Section) -> KeylessTrust:
+    """Both names whole: what looks like a pattern is refused, since it would match nobody."""
+    for key, example in (("identity", _IDENTITY), ("issuer", _ISSUER)):
+        if not section.has(key):
+            section.refuse(
+                None,
+                f"the entry does not say which {key} it trusts",
+                fix=f"add {key}: as the signer's certificate has it, for example {example}; "
+                "`sovgate verify` of what it signed shows it",
+            )
+    made = KeylessTrust(
+        identity=section.text("identity", pattern=_NAME, example=_IDENTITY),
+        issuer=section.text("issuer", pattern=_NAME, example=_ISSUER),
+        trusted_root=section.text("trusted-root"),
+    )
+    section.done()
+    return made
 
 
 def _certificate(section: Section) -> CertificateTrust:

@@ -7,7 +7,7 @@ wrote ourselves has one spelling (RULES 43): `Bundle.parse` and `stages.trust` h
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sovgate import strict
 from sovgate.errors import Malformed, VerificationFailed
@@ -38,12 +38,15 @@ class Foreign:
     key     the public key that the bundle carries, PEM or DER; it counts for nothing (RULES 5)
     oddity  what only a model's signature may be like; empty if there is nothing of the kind
     keyless whether its certificate is of the kind that Sigstore issues for one signature
+    entries, timestamps  what shows its time, as it stands there: `keyless.proof` reads it
     """
 
     bundle: Bundle
     key: bytes = b""
     oddity: str = ""
     keyless: bool = False
+    entries: tuple[strict.JSON, ...] = ()
+    timestamps: strict.JSON = None
 
     def statement(self) -> Statement:
         """What the payload says. Raises Malformed; VerificationFailed as `Statement.parse`."""
@@ -65,6 +68,9 @@ class Foreign:
         else:
             top.exactly("mediaType", MEDIA_TYPE)
         material = _material(top.object("verificationMaterial"))
+        if oddity and material.entries and material.certificates:
+            # So Sigstore's tools wrote keyless bundles of any statement until 2024.
+            material, oddity = replace(material, keyless=True), ""
         payload, signature, null = _envelope(top.object("dsseEnvelope"))
         top.done()
         if null:
@@ -75,7 +81,14 @@ class Foreign:
             hint=material.hint,
             certificates=material.certificates,
         )
-        return cls(bundle=bundle, key=material.key, oddity=oddity, keyless=material.keyless)
+        return cls(
+            bundle=bundle,
+            key=material.key,
+            oddity=oddity,
+            keyless=material.keyless,
+            entries=material.entries,
+            timestamps=material.timestamps,
+        )
 
 
 def statement(data: bytes) -> Statement:
@@ -111,6 +124,8 @@ class _Material:
     key: bytes = b""
     certificates: tuple[bytes, ...] = ()
     keyless: bool = False
+    entries: tuple[strict.JSON, ...] = ()
+    timestamps: strict.JSON = None
 
 
 def _material(fields: strict.Fields) -> _Material:
@@ -124,8 +139,8 @@ def _material(fields: strict.Fields) -> _Material:
     holder = fields.object(kinds[0])
     found = _public_key(holder) if kinds[0] == "publicKey" else _certificates(holder, kinds[0])
     holder.done()
-    # Logs and timestamps prove a time. A check that needs one reads them itself; none is needed to
-    # know what was signed, so an attacker gains nothing by adding or dropping them.
+    # Logs and timestamps prove a time. `keyless.judge`, which needs one, reads them itself; nobody
+    # else does, so an attacker gains nothing by adding or dropping them.
     entries: list[strict.JSON] = []
     if fields.has("tlogEntries"):
         entries = fields.list("tlogEntries", most=MAX_SKIPPED)
@@ -134,13 +149,15 @@ def _material(fields: strict.Fields) -> _Material:
             "the bundle has a certificate of the kind that Sigstore issues, but no log entry",
             why="such a certificate is short-lived: without an entry in a transparency log nothing "
             "shows that it was valid when it signed",
-            fix="get the signature again from where it was made, or have it made with a "
-            "certificate chain",
+            fix="get the signature again from where it was made; where that writes to no log, as "
+            "GitHub for private repositories, have it signed with a key or a certificate chain",
+            reason="no-log-entry",
         )
+    stamps = None
     if fields.has("timestampVerificationData"):
-        fields.raw("timestampVerificationData")
+        stamps = fields.raw("timestampVerificationData")
     fields.done()
-    return found
+    return replace(found, entries=tuple(entries), timestamps=stamps)
 
 
 def _public_key(holder: strict.Fields) -> _Material:

@@ -5,10 +5,12 @@ No I/O. It is for error texts alone: what it says is not verified, and nothing m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from sovgate import strict
-from sovgate.errors import SovgateError
+from sovgate.errors import DOCS, SovgateError, VerificationFailed
 from sovgate.formats.foreign import Foreign
 from sovgate.formats.spki import PublicKey
 
@@ -23,12 +25,53 @@ class Stranger:
     who: str
     intact: bool | None = None
     keyless: bool = False
+    #: What to write under `trust`, for who is keyless.
+    entry: str = ""
+
+
+def refusal(found: Foreign, trusted: Sequence[str]) -> VerificationFailed:
+    """Tells an intact bundle of somebody else from one that was damaged. `trusted` for people."""
+    if is_oldest(found.bundle.payload):
+        return VerificationFailed(
+            "the model was signed in a format that is not read here",
+            why=f"its predicate type is {OLDEST!r}, of model_signing 0.2",
+            fix="sign it again with model_signing 1.0 or newer, or with sovgate",
+            reason="unknown-predicate",
+        )
+    by = describe(found)
+    if by.intact is False:
+        return VerificationFailed(
+            "the signature does not verify",
+            why=f"it claims to be by {by.who}, but does not match that signature: "
+            "it was changed since",
+            fix="get the file again from its source",
+            reason="bad-signature",
+        )
+    whole = (
+        f"the signature is intact, and was made by {by.who}; "
+        if by.intact
+        else f"it is by {by.who}; "
+    )
+    fix = "if you trust who signed it, add its public key under `trust` in sovgate.yaml"
+    if by.keyless:
+        fix = (
+            "if you trust who signed it, add to `trust` in sovgate.yaml: "
+            f"{by.entry or 'its identity and issuer'}"
+        )
+    return VerificationFailed(
+        "no trusted signer signed this",
+        why=whole + (f"trusted are {', '.join(trusted)}" if trusted else "no key is trusted here"),
+        fix=fix,
+        reason="wrong-signer",
+    )
 
 
 def describe(found: Foreign) -> Stranger:
     """Raises nothing: what cannot be read is said to be so."""
     if found.bundle.certificates:
-        return _certificate(found)
+        if found.keyless:
+            return _keyless(found)
+        return _by_certificate(found, "the certificate of")
     if found.key:
         try:
             read = PublicKey.from_pem if found.key.startswith(b"-----") else PublicKey.from_der
@@ -50,21 +93,37 @@ def is_oldest(payload: bytes) -> bool:
     return type(value) is dict and value.get("predicateType") == OLDEST
 
 
-def _certificate(found: Foreign) -> Stranger:
+def _by_certificate(found: Foreign, kind: str) -> Stranger:
     from sovgate.formats import x509
 
-    keyless = found.keyless
-    kind = "the keyless signer" if keyless else "the certificate of"
     try:
         name, issuer = x509.described(found.bundle.certificates[0])
     except SovgateError:
-        return Stranger(who="a certificate that cannot be read", keyless=keyless)
+        return Stranger(who="a certificate that cannot be read")
     who = f"{kind} {name[:160]!r}, issued by {issuer[:160]!r}"
     try:
         intact = _signed(found, x509.leaf_key(found.bundle.certificates))
     except SovgateError:
-        return Stranger(who=f"{who}, with a key of a kind that is not known here", keyless=keyless)
-    return Stranger(who=who, intact=intact, keyless=keyless)
+        return Stranger(who=f"{who}, with a key of a kind that is not known here")
+    return Stranger(who=who, intact=intact)
+
+
+def _keyless(found: Foreign) -> Stranger:
+    from sovgate.formats.keyless import certificate
+
+    try:
+        leaf = certificate.read(found.bundle.certificates[0])
+    except SovgateError as error:
+        odd = _by_certificate(found, "the keyless signer")
+        return replace(odd, who=f"{odd.who} ({error.why or error.what})", keyless=True)
+    identity, issuer = json.dumps(leaf.identity[:300]), json.dumps(leaf.issuer[:300])
+    return Stranger(
+        who=f"the keyless signer {leaf.identity[:160]!r}, of the issuer {leaf.issuer[:160]!r}",
+        intact=_signed(found, leaf.key),
+        keyless=True,
+        entry=f"{{name: NAME, may: [ROLE], keyless: {{identity: {identity}, issuer: {issuer}, "
+        f"trusted-root: FILE}}}} ({DOCS}/keyless.md)",
+    )
 
 
 def _signed(found: Foreign, key: PublicKey) -> bool | None:

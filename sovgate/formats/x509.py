@@ -64,12 +64,12 @@ def root_from_pem(data: bytes) -> tuple[bytes, PublicKey]:
             raise ValueError(f"it holds {blocks} PEM blocks")
         (certificate,) = x509.load_pem_x509_certificates(data)
         der = certificate.public_bytes(Encoding.DER)
-        _canonical(der)
+        canonical(der)
     except (ValueError, x509.InvalidVersion, Malformed) as error:
         raise Malformed(
             "not a PEM file with one certificate", why=str(error)[:200], reason="bad-certificate"
         ) from error
-    return der, _key(certificate)
+    return der, key_of(certificate)
 
 
 def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -> Admitted:
@@ -80,22 +80,22 @@ def signer_key(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -
     """
     if not 0 < len(chain) <= MAX_INTERMEDIATES + 2:
         _refuse(f"a chain of {len(chain)} certificates")
-    with _parsing():
+    with parsing():
         return _admitted(chain, rule, now)
 
 
 def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) -> Admitted:
     from cryptography import x509
 
-    leaf, *above = [_canonical(der) for der in chain]
-    root = _canonical(rule.root)
+    leaf, *above = [canonical(der) for der in chain]
+    root = canonical(rule.root)
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         _refuse(
             f"it was valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} "
             f"until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
         )
     unsafe = []
-    if _is_authority(leaf):
+    if is_authority(leaf):
         if not rule.authority_leaf:
             _refuse("it is marked as a certificate authority's")
         unsafe.append(AUTHORITY_LEAF)
@@ -112,7 +112,7 @@ def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) ->
             _refuse("it names nobody: it has no subject alternative name")
         if rule.san not in names:
             _refuse(f"it does not name {rule.san!r}")
-    return Admitted(key=_key(leaf), unsafe=tuple(unsafe))
+    return Admitted(key=key_of(leaf), unsafe=tuple(unsafe))
 
 
 def _check_alone(leaf: x509.Certificate) -> list[x509.Certificate]:
@@ -169,8 +169,8 @@ def own_path(chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """
     from cryptography.exceptions import InvalidSignature
 
-    with _parsing():
-        path = [_canonical(der) for der in chain]
+    with parsing():
+        path = [canonical(der) for der in chain]
         for lower, upper in itertools.pairwise(path):
             try:
                 lower.verify_directly_issued_by(upper)
@@ -187,8 +187,8 @@ def low_form(der: bytes) -> bytes:
 
     Both forms verify, and anybody can turn one into the other.
     """
-    with _parsing():
-        return _low(_canonical(der))
+    with parsing():
+        return _low(canonical(der))
 
 
 def _low(certificate: x509.Certificate) -> bytes:
@@ -226,14 +226,14 @@ def _tlv(tag: int, content: bytes) -> bytes:
 
 def leaf_key(chain: tuple[bytes, ...]) -> PublicKey:
     """The key of a chain's first certificate; nothing is said of its trust. Raises Malformed."""
-    with _parsing():
-        return _key(_canonical(chain[0]))
+    with parsing():
+        return key_of(canonical(chain[0]))
 
 
 def validity(chain: tuple[bytes, ...]) -> tuple[datetime, datetime]:
     """From when to when a chain's first certificate is valid. Raises Malformed."""
-    with _parsing():
-        leaf = _canonical(chain[0])
+    with parsing():
+        leaf = canonical(chain[0])
         return leaf.not_valid_before_utc, leaf.not_valid_after_utc
 
 
@@ -241,8 +241,8 @@ def described(der: bytes) -> tuple[str, str]:
     """Whom a certificate names and who issued it, for people. Raises Malformed."""
     from cryptography import x509
 
-    with _parsing():
-        certificate = _canonical(der)
+    with parsing():
+        certificate = canonical(der)
         try:
             names = _names(certificate)
         except x509.ExtensionNotFound:
@@ -251,7 +251,7 @@ def described(der: bytes) -> tuple[str, str]:
         return ", ".join(names) or subject or "nobody", certificate.issuer.rfc4514_string()
 
 
-def _canonical(der: bytes) -> x509.Certificate:
+def canonical(der: bytes) -> x509.Certificate:
     """The certificate, if `der` is its one spelling. Raises Malformed, ValueError.
 
     The issuer signs everything but the outermost bytes and its own signature. That one is a whole
@@ -269,7 +269,7 @@ def _canonical(der: bytes) -> x509.Certificate:
 
 
 @contextlib.contextmanager
-def _parsing() -> Iterator[None]:
+def parsing() -> Iterator[None]:
     """What the library says of malformed certificates: much of it only when a field is looked at,
     not all of it as ValueError, and what it still puts up with as warnings."""
     import warnings
@@ -301,7 +301,7 @@ def _may_sign(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> N
         raise ValueError(_MAY_NOT_SIGN)
 
 
-def _is_authority(leaf: x509.Certificate) -> bool:
+def is_authority(leaf: x509.Certificate) -> bool:
     from cryptography import x509
 
     try:
@@ -322,7 +322,7 @@ def _names(leaf: x509.Certificate) -> list[str]:
     return [name.value for name in names if isinstance(name, kinds)]
 
 
-def _key(certificate: x509.Certificate) -> PublicKey:
+def key_of(certificate: x509.Certificate) -> PublicKey:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 

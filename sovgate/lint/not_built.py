@@ -38,12 +38,20 @@ class Missing:
 
 
 _KEYLESS = Missing(
-    what="keyless signing and verifying (Sigstore)",
-    there="sovgate signs and verifies with key files, AWS KMS keys and certificates of a CA",
+    what="keyless signing (Sigstore)",
+    there="sovgate signs with keys and certificates; keyless signatures that others made it "
+    "verifies, of whom trust in sovgate.yaml names",
     today="make a key with: sovgate keys generate sign -o keys/sign.pem, sign with: "
-    "sovgate sign MODEL --key file:keys/sign.pem, and verify with: "
-    "sovgate verify MODEL --key keys/sign.pub.pem",
-    page="works-with.md#keys",
+    "sovgate sign MODEL --key file:keys/sign.pem, and to believe a keyless signer, write an entry "
+    "under trust",
+    page="keyless.md",
+)
+_IDENTITY = Missing(
+    what="to name a keyless signer on the command line",
+    there="who is believed stands in sovgate.yaml, whole and with the trusted root",
+    today="write under trust: - {name: NAME, may: [signature], keyless: {identity: IDENTITY, "
+    "issuer: ISSUER, trusted-root: FILE}}, and verify with: sovgate verify MODEL",
+    page="keyless.md",
 )
 _REPORT = Missing(
     what="a report as a page",
@@ -136,13 +144,24 @@ OPTIONS: dict[str, Missing] = {
         (
             "--keyless",
             "--sigstore",
-            "--identity",
             "--identity-token",
             "--oidc-issuer",
-            "--certificate-identity",
-            "--certificate-oidc-issuer",
         ),
         _KEYLESS,
+    ),
+    **dict.fromkeys(
+        (
+            "--identity",
+            "--identity-provider",
+            "--certificate-identity",
+            "--certificate-identity-regexp",
+            "--certificate-oidc-issuer",
+            "--certificate-oidc-issuer-regexp",
+            "--trusted-root",
+            "--trust-config",
+            "--custom-trusted-root",
+        ),
+        _IDENTITY,
     ),
     "--html": _REPORT,
     "--pdf": _REPORT,

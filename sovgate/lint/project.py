@@ -39,6 +39,8 @@ def missing_file(config: ProjectConfig) -> Iterator[Finding]:
             named.append((f"trust.{index}.key", entry.key))
         if entry.certificate is not None:
             named.append((f"trust.{index}.certificate.root", entry.certificate.root))
+        if entry.keyless is not None:
+            named.append((f"trust.{index}.keyless.trusted-root", entry.keyless.trusted_root))
     if config.policy.rules is not None:
         named.append(("policy.rules", config.policy.rules))
     for dotted, value in named:

@@ -20,9 +20,7 @@ from sovgate import notices
 from sovgate.config import (
     DEFAULT_ROLES,
     OWN_ROLES,
-    CertificateTrust,
     ProjectConfig,
-    TrustEntry,
     ZoneConfig,
 )
 from sovgate.errors import (
@@ -37,9 +35,9 @@ from sovgate.errors import (
 )
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
-from sovgate.formats.spki import MAX_PEM_BYTES
 from sovgate.links import mounted_secret, owned_by
 from sovgate.pipeline.named_keys import Unshared, require_half
+from sovgate.pipeline.named_roots import named_by_root
 from sovgate.stages.record import DatasetFacts, Demand, both_categories
 from sovgate.uri import is_placeholder, placeholder_refusal
 
@@ -299,10 +297,12 @@ class Project:
         for index, entry in enumerate(self.config.trust or ()):
             if (entry.until is not None) != former:
                 continue
-            if entry.certificate is not None:
-                found.append(
-                    self._certified(entry, entry.certificate, f"trust.{index}.certificate")
-                )
+            if entry.key is None:
+                try:
+                    found.append(named_by_root(entry, self.base))
+                except SovgateError as error:
+                    kind = "certificate" if entry.keyless is None else "keyless"
+                    raise self._placed(error, f"trust.{index}.{kind}") from error
                 continue
             if is_placeholder(str(entry.key)) and not former:
                 self._passed_over(f"the key of {entry.name}, under trust,")
@@ -311,20 +311,6 @@ class Project:
             key = self._public(str(entry.key), f"trust.{index}.key", region)
             found.append(Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone))
         return found
-
-    def _certified(self, entry: TrustEntry, said: CertificateTrust, dotted: str) -> Trusted:
-        from sovgate.formats.keyfile import decoded
-        from sovgate.formats.x509 import CertificateRule, root_from_pem
-        from sovgate.stages.verify import Trusted
-
-        path = self.base / said.root
-        try:
-            data = read_bounded(path, most=MAX_PEM_BYTES, what="root certificate")
-            root, key = root_from_pem(decoded(data))
-        except SovgateError as error:
-            raise self._placed(error, dotted) from error
-        rule = CertificateRule(root=root, san=said.san, authority_leaf=said.authority_leaf)
-        return Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone, certificate=rule)
 
     @property
     def set_aside(self) -> Mapping[str, tuple[str, str]]:

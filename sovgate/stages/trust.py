@@ -18,6 +18,7 @@ from sovgate.errors import ConfigError, KeyServiceError, Malformed, Verification
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.envelope import PAYLOAD_TYPE, pae
 from sovgate.formats.foreign import Foreign
+from sovgate.formats.keyless import KeylessRule, Logged
 from sovgate.formats.spki import PublicKey
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.records import ROLES
@@ -35,14 +36,23 @@ class Trusted:
     With `certificate`, `key` is that of the root, which signs certificates and no statements: the
     signers are those whose certificate the rule admits. Who signed comes back with their own key,
     and in `unsafe` the options of the rule by which they were admitted, and else would not be.
+    A keyless signer's key is of one signature: who it was, in which log and when, is in `logged`.
     """
 
     name: str
     key: PublicKey
     may: frozenset[str]
     zone: str | None = None
-    certificate: CertificateRule | None = None
+    certificate: CertificateRule | KeylessRule | None = None
     unsafe: tuple[str, ...] = ()
+    logged: Logged | None = None
+
+    @property
+    def identity(self) -> bytes:
+        """By what two statements are one signer's: the key, or issuer and identity (RULES 5)."""
+        if self.logged is None:
+            return self.key.der
+        return f"{self.logged.issuer}\0{self.logged.identity}".encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +159,8 @@ def open_statement(
     signers = _signers(found, trusted, now)
     key = signers[0].key
     statement = found.statement()
-    _check_spelling(bundle, data, statement, key)
+    if signers[0].logged is None:  # the log holds a keyless one's signature and certificate
+        _check_spelling(bundle, data, statement, key)
     said = statement.role
     if role is not None and said != role:
         raise VerificationFailed(
@@ -243,7 +254,7 @@ def _signers(found: Foreign, trusted: Sequence[Trusted], now: datetime | None) -
     for words about itself, whatever the file says of it.
     """
     bundle = found.bundle
-    # A keyless signer's certificate says nothing without its log, which is not looked at yet.
+    # A keyless signer's certificate says nothing without its log.
     chain = bundle.certificates and not found.keyless
     raw = [entry for entry in trusted if entry.certificate is None]
     for key in {entry.key.der: entry.key for entry in raw if entry.key.can_verify}.values():
@@ -257,6 +268,8 @@ def _signers(found: Foreign, trusted: Sequence[Trusted], now: datetime | None) -
         signers = _certified(bundle, trusted, now)
         if signers:
             return signers
+    if found.keyless and (signers := _logged(found, trusted)):
+        return signers
     named = [entry.name for entry in raw if bundle.hint and bundle.hint in entry.key.hints]
     if named:
         raise VerificationFailed(
@@ -266,44 +279,17 @@ def _signers(found: Foreign, trusted: Sequence[Trusted], now: datetime | None) -
             fix="get the file again from its source, or sign again",
             reason="bad-signature",
         )
-    raise _by_a_stranger(found, trusted)
-
-
-def _by_a_stranger(found: Foreign, trusted: Sequence[Trusted]) -> VerificationFailed:
-    """Tells an intact bundle of somebody else from one that was damaged."""
     from sovgate.formats import stranger
 
-    if stranger.is_oldest(found.bundle.payload):
-        return VerificationFailed(
-            "the model was signed in a format that is not read here",
-            why=f"its predicate type is {stranger.OLDEST!r}, of model_signing 0.2",
-            fix="sign it again with model_signing 1.0 or newer, or with sovgate",
-            reason="unknown-predicate",
-        )
-    by = stranger.describe(found)
-    if by.intact is False:
-        return VerificationFailed(
-            "the signature does not verify",
-            why=f"it claims to be by {by.who}, but does not match that signature: "
-            "it was changed since",
-            fix="get the file again from its source",
-            reason="bad-signature",
-        )
-    whole = (
-        f"the signature is intact, and was made by {by.who}; "
-        if by.intact
-        else f"it is by {by.who}; "
-    )
-    names = ", ".join(f"{t.name} ({t.key.key_id[:16]}…)" for t in trusted[:8])
-    fix = "if you trust who signed it, add its public key under `trust` in sovgate.yaml"
-    if by.keyless:
-        fix = "keyless signatures are not verified yet: sign it with a key or a certificate"
-    return VerificationFailed(
-        "no trusted signer signed this",
-        why=whole + (f"trusted are {names}" if trusted else "no key is trusted here"),
-        fix=fix,
-        reason="wrong-signer",
-    )
+    raise stranger.refusal(found, [_called(entry) for entry in trusted[:8]])
+
+
+def _called(entry: Trusted) -> str:
+    """Whom an entry trusts, for people."""
+    rule = entry.certificate
+    if isinstance(rule, KeylessRule):
+        return f"{entry.name} ({rule.identity} of {rule.issuer})"
+    return f"{entry.name} ({entry.key.key_id[:16]}…)"
 
 
 def _signed_by(bundle: Bundle, key: PublicKey) -> bool:
@@ -326,7 +312,7 @@ def certified(
     found: list[Trusted] = []
     refusals: list[VerificationFailed] = []
     for entry in trusted:
-        if entry.certificate is None:
+        if entry.certificate is None or isinstance(entry.certificate, KeylessRule):
             continue
         try:
             signer = signer_key(tuple(chain), entry.certificate, now or datetime.now(UTC))
@@ -343,6 +329,27 @@ def _certified(bundle: Bundle, trusted: Sequence[Trusted], now: datetime | None)
     """Of the entries that admit the bundle's chain, those whose signer made its signature."""
     found = certified(bundle.certificates, trusted, now)
     return [entry for entry in found if _signed_by(bundle, entry.key)]
+
+
+def _logged(found: Foreign, trusted: Sequence[Trusted]) -> list[Trusted]:
+    """Entries whose keyless rule admits the bundle; none where they pin other identities.
+
+    Raises VerificationFailed where the pinned identity's bundle does not verify.
+    """
+    from sovgate.formats.keyless.judge import admitted
+
+    rules = [(e, e.certificate) for e in trusted if isinstance(e.certificate, KeylessRule)]
+    signers, refusals = list[Trusted](), list[VerificationFailed]()
+    for entry, rule in rules:
+        try:
+            made = admitted(found, rule)
+        except VerificationFailed as error:
+            refusals.append(error)
+            continue
+        signers.append(replace(entry, key=made.key, certificate=None, logged=made.logged))
+    if not signers and (own := [e for e in refusals if e.reason != "wrong-signer"]):
+        raise own[0]
+    return [entry for entry in signers if _signed_by(found.bundle, entry.key)]
 
 
 def _check_spelling(bundle: Bundle, data: bytes, statement: Statement, key: PublicKey) -> None:

@@ -112,7 +112,9 @@ _NEVER = re.compile(
 )
 
 #: The packages that a URI's scheme needs beyond the base: requirements/<name>.txt.
-EXTRAS = {"awskms": "aws", "gs": "gcp", "s3": "aws"}
+EXTRAS = {"awskms": "aws", "gs": "gcp", "keyless": "sigstore", "s3": "aws"}
+#: What an entry of `trust` in the project file needs it by, which has no scheme.
+_KEYLESS = re.compile(r"""(?<![\w.-])["']?(keyless)["']?[ \t]*:(?!//)""")
 _SCHEME = re.compile(r"(?<![\w+.-])([a-z0-9]+)://")
 #: A line that is a comment names nothing; what stands behind a value is looked through with it.
 _COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
@@ -227,8 +229,10 @@ def _locks(command: str, options: Sequence[str], given: Mapping[str, str]) -> li
     prefix = f"SOVGATE_{command.upper()}_"
     texts = [value for name, value in given.items() if name.startswith(prefix)]
     named = [word.removeprefix(_PROJECT) for word in options if word.startswith(_PROJECT)]
-    texts += [*options, *_project(Path(named[-1] if named else "."))]
+    project = [*_project(Path(named[-1] if named else "."))]
+    texts += [*options, *project]
     schemes = {match for text in texts for match in _SCHEME.findall(text)}
+    schemes |= {match for text in project for match in _KEYLESS.findall(text)}
     locks = [ROOT / "requirements" / "base.txt"]
     for extra in sorted({EXTRAS[scheme] for scheme in schemes if scheme in EXTRAS}):
         lock = ROOT / "requirements" / f"{extra}.txt"

@@ -147,8 +147,9 @@ def test_a_folder_of_such_a_name_is_a_model(crossing: Crossing) -> None:
 #: What is typed -> what the answer names: what is not built, and what does the job.
 ASKED = [
     (("sign", "m", "--keyless"), "keyless", "sovgate sign MODEL --key file:keys/sign.pem"),
-    (("verify", "m", "--keyless"), "keyless", "sovgate verify MODEL --key keys/sign.pub.pem"),
-    (("verify", "m", "--certificate-identity=a@b.example"), "keyless", "sovgate verify MODEL"),
+    (("verify", "m", "--keyless"), "keyless", "write an entry under trust"),
+    (("verify", "m", "--certificate-identity=a@b.example"), "keyless", "keyless: {identity:"),
+    (("verify", "m", "--trusted-root", "root.json"), "keyless", "sovgate verify MODEL"),
     (("audit", "report", "churn/1.0.0"), "report", "sovgate audit show NAME/VERSION"),
     (("report", "-o", "x.html"), "report", "sovgate audit show NAME/VERSION"),
     (("audit", "show", "churn/1.0.0", "--html"), "report", "sovgate audit show"),

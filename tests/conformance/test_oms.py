@@ -34,6 +34,7 @@ HERE = at_hand()
 KEYLESS = [c for c in HERE if c.startswith("verify/") and CASES[c]["method"] == "sigstore"]
 VERIFY = [c for c in HERE if c.startswith("verify/") and CASES[c]["method"] != "sigstore"]
 ROUNDTRIP = [c for c in HERE if c.startswith("roundtrip/") and CASES[c]["method"] != "sigstore"]
+SIGNED_KEYLESS = [c for c in HERE if c.startswith("roundtrip/") and c not in ROUNDTRIP]
 SIGNED = [case for case in ROUNDTRIP if CASES[case]["expect"] == "pass"]
 
 
@@ -113,7 +114,7 @@ def test_a_bundle_of_the_suite_verifies_or_is_refused_for_its_reason(
 def test_a_keyless_bundle_is_believed_by_no_key_and_no_root(
     name: str, files: Files, tmp_path: Path
 ) -> None:
-    """Logs are not read yet: whatever else is trusted, even for any subject, lets none through."""
+    """Whatever else is trusted, even for any subject, lets none through."""
     case = case_of(name, files)
     model, bundle = files.model(case, tmp_path), tmp_path / "bundle.sig"
     shutil.copy(files.get(case["bundle"]), bundle)
@@ -124,6 +125,44 @@ def test_a_keyless_bundle_is_believed_by_no_key_and_no_root(
     for trust in (["--key", f"file:{key}"], ["--project", project(tmp_path, [root])]):
         code, said = verify(model, bundle, trust, case)
         assert (code, said["error"]["reason"]) == (11, "wrong-signer"), said
+
+
+@pytest.mark.parametrize("name", KEYLESS)
+def test_a_keyless_bundle_of_the_suite_verifies_for_its_identity_or_is_refused(
+    name: str, files: Files, tmp_path: Path
+) -> None:
+    """Public bundles, by the public instance's trusted root, from a file."""
+    case = case_of(name, files)
+    model, bundle = files.model(case, tmp_path), tmp_path / "bundle.sig"
+    shutil.copy(files.get(case["bundle"]), bundle)
+    who = case["identity"]
+    said_of = f"identity: {json.dumps(who['name'])}, issuer: {json.dumps(who['issuer'])}"
+    folder = project(tmp_path, [])
+    shutil.copy(components.public_root(), folder / "trusted_root.json")
+    with (folder / "sovgate.yaml").open("a") as file:
+        file.write(
+            "  - {name: vendor, may: [signature], keyless: "
+            f"{{{said_of}, trusted-root: trusted_root.json}}}}\n"
+        )
+    code, said = verify(model, bundle, ["--project", folder], case)
+    if case["expect"] == "pass":
+        assert code == 0, said
+        assert said["signer"]["keyless"]["identity"] == who["name"]
+        assert said["signer"]["keyless"]["url"] == "https://rekor.sigstore.dev"
+        assert sorted(case["signed"]) == sorted(names(bundle.read_bytes()))
+    else:
+        because = case.get("because") or ["wrong-signer"]
+        assert (code, said["error"]["reason"] in because) == (11, True), said["error"]
+
+
+@pytest.mark.parametrize("name", SIGNED_KEYLESS)
+def test_a_case_that_wants_a_keyless_signature_made_is_not_built_yet(
+    name: str, files: Files, tmp_path: Path
+) -> None:
+    """When this fails, have sovgate and model_signing sign and verify these cases both ways."""
+    model = files.model(case_of(name, files), tmp_path)
+    code, said = sovgate("sign", model, "--keyless")
+    assert (code, said["error"]["reason"]) == (2, "not-built")
 
 
 def test_the_vectors_of_the_specification_are_read_or_refused(files: Files, tmp_path: Path) -> None:

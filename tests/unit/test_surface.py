@@ -563,9 +563,28 @@ def test_an_extra_comes_with_the_scheme_that_needs_it(tmp_path: Path) -> None:
     assert [path.name for path in locks] == ["base.txt", "gcp.txt"]
 
 
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("trust:\n  - {name: a, may: [sbom], keyless: {identity: b}}\n", True),
+        ("trust:\n  - name: a\n    keyless:\n      identity: b\n", True),
+        ('trust: [{"name": "a", "keyless": {"identity": "b"}}]', True),
+        ("model: keyless\n", False),
+        ("# keyless: {identity: b}\n", False),
+        ("model: x-keyless: 1\n", False),
+    ],
+)
+def test_a_keyless_entry_of_trust_brings_its_library(
+    tmp_path: Path, text: str, needed: bool
+) -> None:
+    (tmp_path / "sovgate.yaml").write_text(text)
+    locks = launch._locks("verify", [f"--project={tmp_path}"], {})
+    assert ("sigstore.txt" in [path.name for path in locks]) == needed
+
+
 def test_each_scheme_of_an_extra_has_an_adapter_and_a_lock() -> None:
     """What has none is left to the command, whose error names the line in the project file."""
-    assert set(launch.EXTRAS) <= {*stores.SCHEMES, *keys.SCHEMES}
+    assert set(launch.EXTRAS) <= {*stores.SCHEMES, *keys.SCHEMES, "keyless"}
     assert set(launch.EXTRAS) == set(doctor.EXTRAS)
     assert all((ROOT / f"requirements/{name}.txt").is_file() for name in launch.EXTRAS.values())
     for scheme in uri.WITHOUT_ADAPTER:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sovgate.cli._base import (
     LocalPath,
@@ -19,6 +20,9 @@ from sovgate.cli._emit import Report
 from sovgate.cli._progress import human_bytes, progress
 from sovgate.cli._transport import transport_options
 from sovgate.records import Options
+
+if TYPE_CHECKING:
+    from sovgate.stages.trust import Trusted
 
 
 @declare(
@@ -98,7 +102,7 @@ def command(
                 project=project, evidence=evidence, follow_links=follow_links, progress=bar
             ),
         )
-    found, signer = verified.manifest, verified.signer
+    found, signer, logged = verified.manifest, verified.signer, verified.signer.logged
     left_out = leftovers.told(verified.left_out)
     return Report(
         command="verify",
@@ -107,7 +111,7 @@ def command(
             ("manifest", f"sha256:{found.digest}"),
             ("OMS root", f"sha256:{verified.oms_root}"),
             ("files", f"{len(found.resources)}, {human_bytes(found.total)}"),
-            ("signer", f"{signer.name}, key {signer.key.key_id[:16]}…"),
+            *_signer(signer),
             ("signature", str(path)),
         ),
         outputs={
@@ -127,12 +131,28 @@ def command(
                 "key-id": signer.key.key_id,
                 "zone": signer.zone,
                 "unsafe": list(signer.unsafe),
+                "keyless": None if logged is None else logged.json(),
             },
             "left-out": list(verified.left_out),
             "ignored-paths": list(paths),
             "ignored-unsigned-files": ignore_unsigned,
         },
         notes=(*_notes(paths, ignore_unsigned), *((left_out,) if left_out else ())),
+    )
+
+
+def _signer(signer: Trusted) -> tuple[tuple[str, str], ...]:
+    """Who signed; of a keyless one as its issuer knows it, and what shows when."""
+    logged = signer.logged
+    if logged is None:
+        return (("signer", f"{signer.name}, key {signer.key.key_id[:16]}…"),)
+    return (
+        ("signer", f"{signer.name}, keyless"),
+        ("identity", logged.identity),
+        ("issuer", logged.issuer),
+        ("signed at", f"{logged.time:%Y-%m-%d %H:%M:%S} UTC, told by {' and '.join(logged.by)}"),
+        ("log", f"entry {logged.index} of {logged.url or 'a log'}, id {logged.log[:16]}…"),
+        ("trusted root", f"sha256:{logged.root}"),
     )
 
 

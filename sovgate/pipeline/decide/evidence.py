@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sovgate import strict
-from sovgate.errors import Malformed, SovgateError, UsageError
+from sovgate.errors import ConfigError, Malformed, SovgateError, UsageError
 from sovgate.formats.case import Evidence, Rejected
 from sovgate.formats.decision import parse_decision
 from sovgate.records import Release
@@ -89,11 +89,13 @@ def sort_evidence(
     for raw in sorted(raws, key=lambda raw: raw.sha256 != signature):
         try:
             verified = open_statement(raw.data, trusted)
-            same = (verified.statement.payload(), verified.signer.key.der)
+            same = (verified.statement.payload(), verified.signer.identity)
             if same in seen and raw.sha256 != seen[same]:
                 duplicates.add(raw.sha256)
                 raise _Unfit(f"duplicate: it says what {seen[same]} says, in another spelling")
             found, read = _judge(verified, manifest, release, now, signature)
+        except ConfigError:  # it could not be looked at, which is no reason to leave it out
+            raise
         except (SovgateError, _Unfit) as error:
             why = str(error) if isinstance(error, _Unfit) else f"{error.reason}: {error.what}"
             rejected.append(Rejected(name=raw.name[:256], sha256=raw.sha256, reason=why[:1024]))

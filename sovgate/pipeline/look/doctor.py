@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from sovgate.formats.resume import Course
     from sovgate.pipeline.project import Project
 
-#: Scheme of a key or store -> (module that it needs, extra that brings it).
+#: Scheme of a key or store, or kind of signer -> (module that it needs, extra that brings it).
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "awskms": ("boto3", "aws"),
     "gs": ("google_crc32c", "gcp"),
+    # No scheme: entries of `trust` have it.
+    "keyless": ("sigstore", "sigstore"),
     "s3": ("boto3", "aws"),
 }
 #: What a scheme can do without, and at what price.
@@ -295,6 +297,8 @@ def _extras(found: Diagnosis, config: ProjectConfig) -> None:
         ):
             if text is not None:
                 schemes.add(uri.parse(text, what=what).scheme)
+    if any(entry.keyless is not None for entry in config.trust or ()):
+        schemes.add("keyless")
     for scheme in sorted(schemes & set(EXTRAS)):
         module, extra = EXTRAS[scheme]
         if _importable(module):

@@ -8,18 +8,19 @@ import contextlib
 import os
 import shlex
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import uri
-from sovgate.errors import ConfigError, SovgateError
+from sovgate.errors import ConfigError, InternalError, SovgateError
 from sovgate.links import mounted_secret
 from sovgate.pipeline.look.diagnosis import MISSING, OK, SKIPPED, WARN, Diagnosis
 from sovgate.pipeline.own_roles import LOGGED, only_files, require_zone_key
 from sovgate.stores._api import Keeping
 
 if TYPE_CHECKING:
-    from sovgate.config import GitOps
+    from sovgate.config import GitOps, TrustEntry
     from sovgate.pipeline.project import Project
     from sovgate.stores._api import Store
 
@@ -326,6 +327,21 @@ def _unignored(opened: Project, path: str) -> str:
     return f"echo {shlex.quote(pattern(name))} >> {shlex.quote(rules)}"
 
 
+def _keyless(entry: TrustEntry, base: Path) -> str:
+    """Whom it believes, and by which file: its digest tells two states of it apart."""
+    from sovgate.formats.keyless import KeylessRule
+    from sovgate.pipeline.named_roots import named_by_root
+
+    rule = named_by_root(entry, base).certificate
+    if not isinstance(rule, KeylessRule):
+        raise InternalError("a keyless entry without a keyless rule")
+    logs = sum(len(one.logs) for one in rule.root.instances)
+    return (
+        f"{rule.identity} of {rule.issuer}, by {logs} {'log' if logs == 1 else 'logs'} of the "
+        f"trusted root sha256:{rule.root.sha256}"
+    )
+
+
 def check_trust(found: Diagnosis, opened: Project) -> None:
     """Where `trust` says whom to believe: by public keys and root certificates alone."""
     entries = opened.config.trust
@@ -339,6 +355,8 @@ def check_trust(found: Diagnosis, opened: Project) -> None:
                 f"trusted by {' and '.join(entry.certificate.unsafe)}",
                 "name the signer with san:, or trust the signer's key: sovgate lint says where",
             )
+        if entry.keyless is not None:
+            found.run(f"trust: {entry.name}", partial(_keyless, entry, opened.base))
     if found.offline and any(_remote(entry.key, "key") for entry in entries):
         found.say("trust", SKIPPED, "some public keys are in a key service: needs the network")
         return

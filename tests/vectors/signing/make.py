@@ -266,7 +266,7 @@ def cases() -> dict[str, tuple[str, bytes, str]]:
                     verificationMaterial={"certificate": {"rawBytes": "AAAA"}, "tlogEntries": []}
                 ),
             ),
-            "malformed",
+            "no-log-entry",
         ),
         # RULES 1: the root names no names and no kind
         "renamed-file-same-root": ("renamed", good, "missing-file"),

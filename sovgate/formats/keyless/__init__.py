@@ -1,0 +1,47 @@
+"""Keyless signatures (Sigstore): whose certificate, in which log, at what time. No I/O, no network.
+
+The records that others hold. `judge.admitted` says whether a bundle is by the identity of a rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sovgate import strict
+
+if TYPE_CHECKING:
+    from sovgate.formats.keyless.root import TrustedRoot
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeylessRule:
+    """Signers whom `issuer` vouched for as `identity`, both compared whole, never as a pattern."""
+
+    identity: str
+    issuer: str
+    root: TrustedRoot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """What was shown of a keyless signature.
+
+    time    the earliest that was shown: the signature is not younger
+    log     id of the transparency log, lower-case hex; `index` is the entry's number in it
+    by      who told times: "the log", "a timestamp authority"; all of them are verified
+    root    SHA-256 of the trusted root file
+    """
+
+    identity: str
+    issuer: str
+    time: datetime
+    log: str
+    url: str
+    index: int
+    by: tuple[str, ...]
+    root: str
+
+    def json(self) -> dict[str, strict.JSON]:
+        return dict(vars(self)) | {"time": strict.format_time(self.time), "by": list(self.by)}
