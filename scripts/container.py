@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Extras that a key or a store may need, as far as there is a lock.
-CLOUDS = ("aws", "azure", "gcp", "hsm", "vault")
+EXTRAS = ("aws", "azure", "gcp", "hsm", "sigstore", "vault")
 #: Of Debian 12, the base's C library.
 GLIBC = 36
 _MARKER = re.compile(r"^(\S+==\S+) ;[^\\\n]*", re.MULTILINE)
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--python", default="3.13", help="version of the base image's Python")
     parser.add_argument("--machine", default=platform.machine(), help="x86_64 or aarch64")
     parser.add_argument(
-        "--lock", action="append", help="names in requirements/ (default: base, and each cloud's)"
+        "--lock", action="append", help="names in requirements/ (default: base, and each extra of keys and stores)"
     )
     asked = parser.parse_args()
     context: Path = asked.context
@@ -91,7 +91,7 @@ def main() -> None:
     shutil.rmtree(context, ignore_errors=True)
     wheels = context / "wheels"
     wheels.mkdir(parents=True)
-    clouds = [name for name in CLOUDS if (ROOT / "requirements" / f"{name}.txt").is_file()]
+    clouds = [name for name in EXTRAS if (ROOT / "requirements" / f"{name}.txt").is_file()]
     lock = locked(asked.lock or ["base", *clouds])
     download(lock, wheels, asked.python, asked.machine)
     (context / "requirements.txt").write_text(lock + own_wheel(wheels), encoding="utf-8")
