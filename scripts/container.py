@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--python", default="3.13", help="version of the base image's Python")
     parser.add_argument("--machine", default=platform.machine(), help="x86_64 or aarch64")
     parser.add_argument(
-        "--lock", action="append", help="names in requirements/ (default: base, and each extra of keys and stores)"
+        "--lock", action="append", help="names in requirements/ (default: base, and each extra)"
     )
     asked = parser.parse_args()
     context: Path = asked.context
