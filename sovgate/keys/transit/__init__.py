@@ -67,14 +67,14 @@ def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
 
 def signer(uri: Uri, base: Path, region: str | None = None) -> ServiceSigner:
     """Needs `read` on MOUNT/keys/NAME, and `update` on MOUNT/sign/NAME."""
-    key = Key.open(uri)
+    key = Key.open(uri, "sign")
     _one_of(key, tuple(SIGNING), "signatures are made with ecdsa-p256, ecdsa-p384 or ecdsa-p521")
     return ServiceSigner(_held(key), lambda digest: _sign(key, digest))
 
 
 def recipient(uri: Uri, base: Path, region: str | None = None) -> BoundRecipient | OaepRecipient:
     """Needs `read` on MOUNT/keys/NAME; of a symmetric key also `update` on MOUNT/encrypt/NAME."""
-    key = _wrapping(uri)
+    key = _wrapping(uri, "encrypt")
     if not key.symmetric:
         return OaepRecipient(_held(key))
     return BoundRecipient(_held(key), ALGORITHM, lambda plain, bound: _encrypt(key, plain, bound))
@@ -82,7 +82,7 @@ def recipient(uri: Uri, base: Path, region: str | None = None) -> BoundRecipient
 
 def identity(uri: Uri, base: Path, region: str | None = None) -> BoundIdentity | OaepIdentity:
     """Needs `read` on MOUNT/keys/NAME, and `update` on MOUNT/decrypt/NAME."""
-    key = _wrapping(uri)
+    key = _wrapping(uri, "decrypt")
     if not key.symmetric:
         return OaepIdentity(_held(key), lambda wrapped: _decrypt_rsa(key, wrapped))
     return BoundIdentity(
@@ -90,8 +90,8 @@ def identity(uri: Uri, base: Path, region: str | None = None) -> BoundIdentity |
     )
 
 
-def _wrapping(uri: Uri) -> Key:
-    key = Key.open(uri)
+def _wrapping(uri: Uri, operation: str) -> Key:
+    key = Key.open(uri, operation)
     _one_of(key, (SYMMETRIC, *RSA), f"keys are wrapped with {SYMMETRIC} or {', '.join(RSA)}")
     return key
 

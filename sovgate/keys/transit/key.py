@@ -58,8 +58,8 @@ class Policy:
 class Key:
     """One key, pinned to a version. `name` says which to people; no repr holds a secret."""
 
-    def __init__(self, at: Place) -> None:
-        self.at = at
+    def __init__(self, at: Place, operation: str | None) -> None:
+        self.at, self._operation = at, operation
         self._server, self._tokens = Server(at), _tokens(at.any_key)
         self.policy = self._read()
         self.version = self._version()
@@ -67,11 +67,13 @@ class Key:
         self.name = at.canonical if self.symmetric else f"{at.canonical}:v{self.version}"
 
     @classmethod
-    def open(cls, uri: Uri) -> Key:
-        """Needs `read` on MOUNT/keys/NAME. Raises ConfigError, KeyServiceError."""
+    def open(cls, uri: Uri, operation: str | None = None) -> Key:
+        """Needs `read` on MOUNT/keys/NAME. `operation` ("sign") is what it is opened for, and what
+        a policy is to allow beside that. Raises ConfigError, KeyServiceError.
+        """
         at = place(uri)
         refuse_elsewhere(at, uri)
-        return cls(at)
+        return cls(at, operation)
 
     @property
     def kind(self) -> str:
@@ -110,6 +112,10 @@ class Key:
 
     def _explained(self, denied: Denied, token: str) -> SovgateError:
         """A token that is not valid gets the same answer as one that may not do this: so ask."""
+        rules = [(denied.call.path, denied.call.needs)]
+        if denied.call.needs == "read" and self._operation is not None:
+            rules.append((self.at.path(self._operation), "update"))
+        denied.details = policy(self.at, *rules)
         look = Call(method="GET", path="auth/token/lookup-self", doing="look at the token for")
         try:
             data = self._server.once(look, token=token).get("data")
@@ -192,9 +198,6 @@ class Key:
             "again under a new version",
             reason="key-version",
         )
-
-    def rules(self, operation: str) -> tuple[str, ...]:
-        return policy(self.at, (self.at.path("keys"), "read"), (self.at.path(operation), "update"))
 
     def refused(self, said: Said, version: int) -> SovgateError | None:
         """What a server says of the key or of a version of it; None where it speaks of neither."""
