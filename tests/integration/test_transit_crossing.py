@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -182,20 +182,3 @@ def test_a_sender_that_may_not_sign_is_told_the_policy(tmp_path: Path) -> None:
             assert f'{rule} {{ capabilities = ["{capability}"] }}' in done.stderr
         # What was logged in for nothing is given back too.
         assert not [token for token in desk.tokens() if desk.home.bao.alive(token)]
-
-
-def test_a_key_of_another_namespace_is_not_taken_for_the_zones_own(tmp_path: Path) -> None:
-    """RULES 10: the public half that the project names is compared with what the server gives."""
-    upstream = openbao.here()
-    with lying(upstream.url) as server:
-        desk = _desk(tmp_path, server, "rsa-2048")
-        other = desk.eu.bao.key("ecdsa-p256")
-        zone = replace(desk.home, bao=desk.eu.bao, keys={"sign": other})
-        given = {f"US_{k}": v for k, v in zone.approle(("sign", "sign")).items()}
-        desk.crossing.edit(
-            f'openbao://{desk.home.keys["sign"]}", address: "{server.url}", namespace: '
-            f"{desk.home.bao.namespace}",
-            f'openbao://{other}", address: "{server.url}", namespace: {desk.eu.bao.namespace}',
-        )
-        done = desk.run("sign", desk.crossing.model, "--zone", "home", given=given, code=20)
-        assert "wrong-key" in done.stderr or "another key" in done.stderr

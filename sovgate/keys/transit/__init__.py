@@ -195,8 +195,11 @@ def _opened(key: Key, ciphertext: str, version: int, more: dict[str, str]) -> by
             meant=meant,
         )
     )
+    opened = data.get("plaintext")
     try:
-        return strict.b64decode(str(data.get("plaintext")))
+        if not isinstance(opened, str):
+            raise Malformed("no text")
+        return strict.b64decode(opened)
     except Malformed:
         # The cause is left out: it is what a secret was read from.
         raise _answers.bad_answer(key.name, "what it opened is no base64") from None
