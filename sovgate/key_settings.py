@@ -109,6 +109,19 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     },
     "hashivault": _TRANSIT,
     "openbao": _TRANSIT,
+    "gcpkms": {
+        "universe": Setting(
+            pattern=r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){1,5}",
+            form="a domain, such as s3nsapis.fr",
+            says="The universe of the key, if no zone says so.",
+        ),
+        "address": ADDRESS,
+        "protection": Setting(
+            pattern=r"hsm",
+            form="hsm",
+            says="How the service must keep the key: `hsm`, or it is refused.",
+        ),
+    },
 }
 
 

@@ -27,7 +27,6 @@ WITHOUT_ADAPTER = {
     "azblob": "Azure Blob Storage",
     "azurekms": "Azure Key Vault",
     "gcs": "Google Cloud Storage",
-    "gcpkms": "Google Cloud KMS",
     "https": "a web server",
     "k8s": "Kubernetes Secrets",
     "pkcs11": "an HSM",

@@ -22,6 +22,7 @@ SCHEMES: dict[str, str] = {
     "awskms": "sovgate.keys.awskms",
     "hashivault": "sovgate.keys.transit",
     "openbao": "sovgate.keys.transit",
+    "gcpkms": "sovgate.keys.gcpkms",
 }
 
 _USES = {

@@ -112,7 +112,7 @@ _NEVER = re.compile(
 )
 
 #: The packages that a URI's scheme needs beyond the base: requirements/<name>.txt.
-EXTRAS = {"awskms": "aws", "gs": "gcp", "keyless": "sigstore", "s3": "aws"}
+EXTRAS = {"awskms": "aws", "gcpkms": "gcp", "gs": "gcp", "keyless": "sigstore", "s3": "aws"}
 #: What an entry of `trust` in the project file needs it by, which has no scheme.
 _KEYLESS = re.compile(r"""(?<![\w.-])["']?(keyless)["']?[ \t]*:(?!//)""")
 _SCHEME = re.compile(r"(?<![\w+.-])([a-z0-9]+)://")

@@ -36,7 +36,7 @@ def crossing(tmp_path: Path) -> Crossing:
         ("store: eu-store", "store: s3://arn:aws:s3:x", "access point"),
         ("store: eu-store", "store: s3://bucket?endpoint=http://far.example", "http://"),
         ("store: eu-store", "store: s3://bucket?colour=red", "has an option 'colour'"),
-        ("sign: keys/eu.pem", "sign: gcpkms://projects/p", "no key adapter for gcpkms:"),
+        ("sign: keys/eu.pem", "sign: gcpkms://projects/p", "names no key of Google Cloud KMS"),
         ("sign: keys/eu.pem", "sign: azurekms://v/k", "no key adapter for azurekms:"),
         ("sign: keys/eu.pem", "sign: openbao://k", "does not say at which server"),
         ("sign: keys/eu.pem", "sign: openbao://k?address=http://bao.example", "is not https://"),

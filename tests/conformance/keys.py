@@ -5,21 +5,26 @@ Each makes real keys where it keeps them and names them by URI, as a project fil
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from sovgate.clouds.aws import client as aws
+from sovgate.keys.gcpkms import service as google
 from sovgate.pipeline.look.keys import generate
 from tests import components, servers
 from tests.conformance import transit
 from tests.conformance.troubles import BUSY, TROUBLES, Rotated, Trouble, silent, unused_port
 from tests.faultproxy import What, between
+from tests.googlekms import GoogleKms, RefusedError, google_kms
 
+T = TypeVar("T")
 REGION = "aws:eu-central-1"
 
 
@@ -171,12 +176,107 @@ def _kms_repointed(url: str) -> Rotated:
     return Rotated(uri=f"awskms://{url.removeprefix('http://')}/{name}", rotate=rotate)
 
 
+def google_keys(tmp: Path) -> Keys:
+    """At a server of ours that the vendor's client accepts. It lives as long as the tests do."""
+    kms = _lasting(google_kms())
+
+    def both(algorithm: str) -> tuple[str, str]:
+        names = (kms.make(algorithm), kms.make(algorithm, level="HSM"))
+        return (kms.uri(f"{names[0]}/cryptoKeyVersions/1"), kms.uri(names[1]))
+
+    symmetric, rsa = both("GOOGLE_SYMMETRIC_ENCRYPTION"), both("RSA_DECRYPT_OAEP_3072_SHA256")
+    return Keys(
+        sign={f"ec-p{size}": both(f"EC_SIGN_P{size}_SHA{size}") for size in (256, 384)},
+        wrap={
+            "symmetric": ((symmetric[0],) * 2, (symmetric[1],) * 2),
+            "rsa-3072": ((rsa[0],) * 2, (rsa[1],) * 2),
+        },
+        base=tmp,
+        region="gcp:europe-west3",
+        troubles=_google_troubles(kms),
+        rotated=partial(_google_rotated, kms, "GOOGLE_SYMMETRIC_ENCRYPTION"),
+        repointed=partial(_google_rotated, kms, "EC_SIGN_P256_SHA256"),
+    )
+
+
+def _lasting(made: contextlib.AbstractContextManager[T]) -> T:
+    """Entered, and left when the tests end."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(made)
+
+
+def _google_rotated(kms: GoogleKms, algorithm: str) -> Rotated:
+    name = kms.make(algorithm)
+    return Rotated(uri=kms.uri(name), rotate=kms.keys[name].add)
+
+
+def _google_troubles(kms: GoogleKms) -> dict[str, Trouble]:
+    name, other = (kms.make("EC_SIGN_P256_SHA256") for _ in range(2))
+    key = f"{name}/cryptoKeyVersions/1"
+
+    @contextlib.contextmanager
+    def disabled() -> Iterator[str]:
+        made = kms.make("EC_SIGN_P256_SHA256")
+        kms.keys[made].versions[0].state = kms.DISABLED
+        yield kms.uri(f"{made}/cryptoKeyVersions/1")
+
+    @contextlib.contextmanager
+    def refusing(status: str, said: str, times: int = 1000) -> Iterator[str]:
+        left = iter(range(times))
+
+        def refuses(_call: str, about: str) -> RefusedError | None:
+            return (
+                RefusedError(status, said)
+                if about == key and next(left, None) is not None
+                else None
+            )
+
+        kms.refuses = refuses
+        yield kms.uri(key)
+        kms.refuses = lambda *_: None
+
+    @contextlib.contextmanager
+    def slow() -> Iterator[str]:
+        with silent() as port, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(google, "TIMEOUT", 0.3)  # a person waits for twenty seconds
+            patch.setattr(google, "CONNECT_TIMEOUT", 0.3)
+            yield f"gcpkms://{key}?address=http://127.0.0.1:{port}"
+
+    @contextlib.contextmanager
+    def another() -> Iterator[str]:
+        def edits(call: str, answer: Any) -> Any:
+            if call == "AsymmetricSign":
+                answer.name = f"{other}/cryptoKeyVersions/1"
+            return answer
+
+        kms.edits = edits
+        yield kms.uri(key)
+        kms.edits = lambda _call, answer: answer
+
+    denied = f"Permission 'cloudkms.cryptoKeyVersions.useToSign' denied on resource '{key}'"
+    quota = "Quota exceeded for quota metric 'Cryptographic requests'"
+    return {
+        "missing": lambda: contextlib.nullcontext(kms.uri(f"{name}0/cryptoKeyVersions/1")),
+        "disabled": disabled,
+        "denied": partial(refusing, "PERMISSION_DENIED", denied),
+        "throttled": partial(refusing, "RESOURCE_EXHAUSTED", quota),
+        "busy": partial(refusing, "RESOURCE_EXHAUSTED", quota, 2),
+        "slow": slow,
+        "down": lambda: contextlib.nullcontext(
+            f"gcpkms://{key}?address=http://127.0.0.1:{unused_port()}"
+        ),
+        "another": another,
+    }
+
+
 #: Name -> makes new keys; `tmp` is a folder for those that live in one.
 ADAPTERS: dict[str, Callable[[Path], Keys]] = {
     "file": file_keys,
     "awskms-ministack": kms_keys(servers.ministack),
     "openbao": transit.keys("openbao"),
     "hashivault-openbao": transit.keys("hashivault"),
+    "gcpkms": google_keys,
 }
 
 _made: dict[str, Keys] = {}

@@ -79,7 +79,7 @@ class _File:
         universe = told.get("universe_domain") or GOOGLE
         if universe != self._universe:
             self._refuse(
-                f"these are credentials of {str(universe)[:80]!r}, and the store is in "
+                f"these are credentials of {str(universe)[:80]!r}, and what they are for is in "
                 f"{self._universe}",
                 f"name a file of credentials of {self._universe}",
             )

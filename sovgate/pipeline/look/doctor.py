@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 #: Scheme of a key or store, or kind of signer -> (module that it needs, extra that brings it).
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "awskms": ("boto3", "aws"),
+    "gcpkms": ("google.cloud.kms_v1", "gcp"),
     "gs": ("google_crc32c", "gcp"),
     # No scheme: entries of `trust` have it.
     "keyless": ("sigstore", "sigstore"),
