@@ -31,3 +31,16 @@ def oid(dotted: str) -> bytes:
 
 def set_of(tag: int, parts: list[bytes]) -> bytes:
     return tlv(tag, *sorted(parts))
+
+
+def parts(data: bytes) -> list[tuple[int, bytes]]:
+    """Tag and content of what stands one after the other in `data`."""
+    found = []
+    while data:
+        tag, size, start = data[0], data[1], 2
+        if size & 0x80:
+            start += size & 0x7F
+            size = int.from_bytes(data[2:start], "big")
+        found.append((tag, data[start : start + size]))
+        data = data[start + size :]
+    return found

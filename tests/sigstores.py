@@ -36,6 +36,7 @@ _SCT = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 _FULCIO = "1.3.6.1.4.1.57264.1."
 
 Key = ec.EllipticCurvePrivateKey
+PublicKey = ec.EllipticCurvePublicKey
 LogKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -272,22 +273,20 @@ class Sigstore:
         }
 
     def certificate(
-        self, key: Key, names: Names, begins: datetime, minutes: int = 10
+        self, key: PublicKey, names: Names, begins: datetime, minutes: int = 10
     ) -> x509.Certificate:
         ends = begins + timedelta(minutes=minutes)
         made = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
             .issuer_name(self.authority.certificate.subject)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(begins)
             .not_valid_after(ends)
             .add_extension(usage(False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([names.eku]), critical=False)
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.authority.key.public_key()),
                 critical=False,
@@ -381,7 +380,9 @@ class Sigstore:
         `begins` is when the certificate's ten minutes begin, by default a minute before `at`.
         """
         key = new_key()
-        leaf = self.certificate(key, names or Names(), begins or at - timedelta(minutes=1))
+        leaf = self.certificate(
+            key.public_key(), names or Names(), begins or at - timedelta(minutes=1)
+        )
         signature = key.sign(pae(PAYLOAD_TYPE, payload), ec.ECDSA(hashes.SHA256()))
         log = self.rekor1 if rekor == 1 else self.rekor2
         body = (entry1 if rekor == 1 else entry2)(payload, signature, leaf)

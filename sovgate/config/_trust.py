@@ -70,7 +70,11 @@ def trust_entry(section: Section, zones: Mapping[str, ZoneConfig]) -> TrustEntry
     key = key_uri(section, "key", "key")
     keyless = _keyless(section.section("keyless")) if section.has("keyless") else None
     if [key, certificate, keyless].count(None) != 2:
-        section.refuse(None, "a trust entry has one of key:, certificate: and keyless:")
+        section.refuse(
+            None,
+            "a trust entry has one of key:, certificate: and keyless:",
+            fix="say once how the signer is known, for example key: keys/signer.pub.pem",
+        )
     made = TrustEntry(
         name=section.text("name"),
         key=key,

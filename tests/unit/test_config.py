@@ -186,7 +186,7 @@ def test_null_is_unknown_and_empty_is_free(
         (("    store", "    require: apii\n    store"), 7, "not one of the choices", "'api'"),
         (("model: churn\n", "model: churn\nmodel: x\n"), 3, "twice", "remove"),
         (("border:", "trust: [{name: a, key: k, may: [sign]}]\nborder:"), 9, "'sign'", "signature"),
-        (("border:", "trust: [{name: a, may: []}]\nborder:"), 9, "one of key:, cert", None),
+        (("border:", "trust: [{name: a, may: []}]\nborder:"), 9, "one of key:, cert", "say once"),
         (("border:", "datasets: {a: {stays-in: [EUU]}}\nborder:"), 9, "'EUU'", "ISO 3166"),
         (("border:", "datasets: {a: {stays-in: EU}}\nborder:"), 9, "must be a list", "[a, b]"),
         (("border:", "gates: {acc: {at-least: high, before: deploy}}\nborder:"), 9, "number", None),

@@ -364,8 +364,7 @@ def test_an_entry_of_another_signature_is_refused(version: int) -> None:
         other = OURS.sign(payload, rekor=version)
         bundle["verificationMaterial"]["tlogEntries"] = other["verificationMaterial"]["tlogEntries"]
         assert reason(bundle) == "other-log-entry"
-    key = new_key()
-    stolen = OURS.certificate(key, Names(), WHEN - timedelta(minutes=1))
+    stolen = OURS.certificate(new_key().public_key(), Names(), WHEN - timedelta(minutes=1))
     bundle = changed(version, lambda b: None)
     signature = base64.b64decode(bundle["dsseEnvelope"]["signatures"][0]["sig"])
     if version == 1:

@@ -106,6 +106,15 @@ WHOLE: dict[str, Any] = {
             "former": True,
             "until": "2026-11-01T00:00:00Z",
         },
+        {
+            "name": "release",
+            "keyless": {
+                "identity": "release@bank.example",
+                "issuer": "https://accounts.bank.example",
+                "trusted-root": "keys/trusted_root.json",
+            },
+            "may": ["signature"],
+        },
     ],
     "set-aside": [{"record": "sha256:" + "ab" * 32, "reason": "the clock of gpu-7 was wrong"}],
     "gates": {

@@ -1,0 +1,219 @@
+"""What others signed keylessly, from their own clients to our commands, without a network.
+
+Signed by Sigstore's own Python client and by model_signing, at a Sigstore on loopback; that is gone
+when sovgate looks at it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sigstore._internal.fulcio.client import FulcioClientError
+from sigstore.dsse import StatementBuilder, Subject
+from sigstore.models import ClientTrustConfig
+from sigstore.oidc import IdentityToken
+from sigstore.sign import SigningContext
+
+from sovgate.stages import attest
+from tests.components import ModelSigning
+from tests.crossing import Crossing, make_crossing
+from tests.sigstores import Sigstore
+from tests.sigstoreserver import ISSUER, Served, serving
+
+IDENTITY = "release@firm.example"
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serving(Sigstore()) as found:
+        yield found
+
+
+@pytest.fixture
+def crossing(tmp_path: Path) -> Crossing:
+    return make_crossing(tmp_path)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs statements as IDENTITY by Sigstore's own client."""
+
+    served: Served
+    version: int = 1
+
+    def sign(self, predicate_type: str, predicate: dict[str, Any], manifest: str) -> str:
+        config = ClientTrustConfig.from_json(json.dumps(self.served.trust_config(self.version)))
+        said = (
+            StatementBuilder([Subject(name="churn", digest={"sha256": manifest})])
+            .predicate_type(predicate_type)
+            .predicate(predicate)
+            .build()
+        )
+        token = IdentityToken(self.served.token(IDENTITY))
+        with SigningContext.from_trust_config(config).signer(token) as signer:
+            text: str = signer.sign_dsse(said).to_json()
+        return text
+
+
+def trust(crossing: Crossing, instance: Sigstore, may: str = "sbom") -> None:
+    """Both zones' own keys for what `without trust` they may say, and the keyless signer."""
+    (crossing.base / "trusted_root.json").write_text(json.dumps(instance.trusted_root()))
+    every = "signature, sbom, provenance, gate, transfer, part, decision, receipt, audit, promotion"
+    who = f"identity: {IDENTITY}, issuer: '{ISSUER}', trusted-root: trusted_root.json"
+    crossing.edit(
+        "border:\n",
+        "trust:\n"
+        f"  - {{name: home, key: keys/home.pub.pem, from: home, may: [{every}]}}\n"
+        f"  - {{name: eu, key: keys/eu.pub.pem, from: eu, may: [{every}]}}\n"
+        f"  - name: release\n    may: [{may}]\n    keyless: {{{who}}}\n"
+        "border:\n",
+    )
+
+
+BOM = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": []}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_sigstore_s_own_client_signs_and_check_counts_it(
+    crossing: Crossing, served: Served, version: int
+) -> None:
+    trust(crossing, served.instance)
+    text = Signer(served, version).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
+    folder = attest.evidence_dir(crossing.model)
+    (folder / "sbom-keyless.sigstore.json").write_text(text)
+    said = crossing.json(
+        "check", crossing.model, "--action", "transfer", "--zone", "home", "--to", "eu"
+    )
+    assert said["rejected"] == []
+
+
+def test_it_crosses_and_the_zone_counts_it_too(crossing: Crossing, served: Served) -> None:
+    trust(crossing, served.instance)
+    text = Signer(served).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
+    path = attest.evidence_dir(crossing.model) / "sbom-keyless.sigstore.json"
+    path.write_text(text)
+    crossing.push()
+    crossing.json("pull", "churn/1.0.0", "--zone", "eu", "-o", crossing.base / "out")
+    arrived = attest.evidence_dir(crossing.base / "out")
+    texts = [one.read_text() for one in arrived.glob("sbom-*.sigstore.json")]
+    assert text in texts
+
+
+@pytest.mark.component
+@pytest.mark.parametrize("version", [1, 2])
+def test_model_signing_signs_keylessly_and_sovgate_verifies(
+    crossing: Crossing, served: Served, version: int, model_signing: ModelSigning
+) -> None:
+    trust(crossing, served.instance, "signature")
+    config = crossing.base / "trust-config.json"
+    config.write_text(json.dumps(served.trust_config(version)))
+    bundle = crossing.base / "churn.sig"
+    words = ["--signature", bundle, "--trust_config", config]
+    words += ["--identity_token", served.token(IDENTITY)]
+    done = subprocess.run(
+        [model_signing.cli, "sign", "sigstore", crossing.model, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = crossing.json("verify", crossing.model, "--signature", bundle)
+    keyless = found["signer"]["keyless"]
+    assert (found["signer"]["name"], keyless["identity"]) == ("release", IDENTITY)
+    assert keyless["issuer"] == ISSUER
+    assert keyless["by"] == (["the log"] if version == 1 else ["a timestamp authority"])
+    code, said = crossing.run("verify", crossing.model, "--signature", bundle)
+    assert code == 0
+    for told in (IDENTITY, ISSUER, "signed at", "entry 5 of https://", "trusted root"):
+        assert told in said, said
+
+
+def test_a_token_by_another_login_gets_no_certificate(
+    served: Served,
+) -> None:
+    """The Sigstore of these tests is one: it looks at who asks."""
+    with serving(Sigstore()) as other:
+        tokens = [other.token(IDENTITY), served.token(IDENTITY, iss="https://login.example")]
+    config = ClientTrustConfig.from_json(json.dumps(served.trust_config(1)))
+    said = StatementBuilder([Subject(name="m", digest={"sha256": "ab" * 32})])
+    statement = said.predicate_type("https://cyclonedx.org/bom").predicate(BOM).build()
+    for token in tokens:
+        with (
+            pytest.raises(FulcioClientError),
+            SigningContext.from_trust_config(config).signer(IdentityToken(token)) as signer,
+        ):
+            signer.sign_dsse(statement)
+    assert served.asked == ["/api/v2/signingCert"] * 2
+
+
+#: Ends a process that opens a connection or asks for a name; RULES: no network that was not named.
+_ALONE = """
+import sys
+def refuse(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.gethostbyname"):
+        print("NETWORK", event, args[1:] if event == "socket.connect" else args, file=sys.stderr)
+        import os
+        os._exit(99)
+sys.addaudithook(refuse)
+from sovgate.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_nothing_is_asked_of_any_network(crossing: Crossing, served: Served) -> None:
+    trust(crossing, served.instance, "sbom, signature")
+    for version in (1, 2):
+        text = Signer(served, version).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
+        folder = attest.evidence_dir(crossing.model)
+        (folder / f"sbom-keyless{version}.sigstore.json").write_text(text)
+    words = ["check", crossing.model, "--action", "transfer", "--zone", "home", "--to", "eu"]
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE, *words, "--format", "json"],
+        cwd=crossing.base,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(crossing.base / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (crossing.base / "home").exists()  # no cache of TUF is written either
+
+
+def test_without_the_library_it_says_what_to_install(
+    crossing: Crossing, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And does not pass over what it could not look at."""
+    trust(crossing, served.instance)
+    text = Signer(served).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
+    folder = attest.evidence_dir(crossing.model)
+    (folder / "sbom-keyless.sigstore.json").write_text(text)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sigstore"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sigstore", None)
+    for words in (
+        ("check", crossing.model, "--action", "transfer", "--zone", "home", "--to", "eu"),
+        ("push", crossing.model, "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"),
+    ):
+        said = crossing.json(*words, code=3)
+        assert said["error"]["reason"] == "missing-package"
+        assert said["error"]["fix"] == "pip install 'sovgate[sigstore]'"
+    assert crossing.objects("releases/") == []
+
+
+def test_doctor_says_whom_an_entry_believes_and_by_which_file(
+    crossing: Crossing, served: Served
+) -> None:
+    trust(crossing, served.instance)
+    code, said = crossing.run("doctor", "--zone", "home", "--offline")
+    assert f"{IDENTITY} of {ISSUER}, by 2 logs of the trusted root sha256:" in said, (code, said)
+    (crossing.base / "trusted_root.json").write_text("{}")
+    code, said = crossing.run("doctor", "--zone", "home", "--offline")
+    assert code == 3
+    assert "not a trusted root of Sigstore" in said

@@ -1,0 +1,208 @@
+"""The private Sigstore of `sigstores`, served on loopback to the signing clients of others.
+
+Fulcio looks at the identity token (signature, audience, time) and at the proof that the client has
+the key; Rekor at the signature. Opens one port of 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sovgate.formats.envelope import pae
+from tests.der import parts
+from tests.sigstores import Sigstore, canonical, entry1, named, new_key
+
+#: Who vouches for identities; it is nobody that a client knows.
+ISSUER = "https://login.firm.example"
+AUDIENCE = "sigstore"
+
+
+class RefusedError(Exception):
+    """What the service does not do."""
+
+
+@dataclass
+class Served:
+    """`address` is the base of all services. `asked` are the paths that were asked for."""
+
+    instance: Sigstore
+    address: str
+    login: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
+    asked: list[str] = field(default_factory=list)
+
+    def token(self, identity: str, **claims: Any) -> str:
+        now = int(datetime.now(UTC).timestamp())
+        said = {"iss": ISSUER, "sub": identity, "aud": AUDIENCE, "iat": now, "exp": now + 300}
+        return jwt.encode(said | claims, self.login, algorithm="ES256")
+
+    def trust_config(self, version: int) -> dict[str, Any]:
+        """Sigstore's ClientTrustConfig: where to sign, with Rekor of this version, and its root."""
+
+        def service(address: str, major: int = 1) -> list[dict[str, Any]]:
+            spans = {"start": "2020-01-01T00:00:00Z"}
+            one = {"url": address, "majorApiVersion": major, "validFor": spans, "operator": "us"}
+            return [one]
+
+        stamps = service(f"{self.address}/api/v1/timestamp") if version == 2 else []
+        signing = {
+            "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+            "caUrls": service(self.address),
+            "oidcUrls": service(self.address),
+            "rekorTlogUrls": service(self.address, version),
+            "rekorTlogConfig": {"selector": "ANY"},
+            "tsaUrls": stamps,
+            "tsaConfig": {"selector": "ANY"},
+        }
+        return {
+            "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
+            "trustedRoot": self.instance.trusted_root(),
+            "signingConfig": signing,
+        }
+
+    def answer(self, path: str, body: bytes, bearer: str) -> tuple[str, bytes]:
+        """Content type and body. Raises RefusedError."""
+        if path == "/api/v1/timestamp":
+            return "application/timestamp-reply", self._stamp(body)
+        said = json.loads(body)
+        if path == "/api/v2/signingCert":
+            made = self._certify(said, bearer)
+        elif path == "/api/v1/log/entries":
+            made = self._log1(said)
+        elif path == "/api/v2/log/entries":
+            made = self._log2(said)
+        else:
+            raise RefusedError(path)
+        return "application/json", json.dumps(made).encode()
+
+    def _certify(self, said: dict[str, Any], bearer: str) -> dict[str, Any]:
+        try:
+            claims = jwt.decode(bearer, self.login.public_key(), ["ES256"], audience=AUDIENCE)
+        except jwt.PyJWTError as error:
+            raise RefusedError(f"the token: {error}") from error
+        if claims["iss"] != ISSUER:
+            raise RefusedError(f"the issuer {claims['iss']}")
+        request = x509.load_pem_x509_csr(base64.b64decode(said["certificateSigningRequest"]))
+        key = request.public_key()
+        if not request.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
+            raise RefusedError("the request is not signed by its key")
+        now = datetime.now(UTC).replace(microsecond=0)
+        leaf = self.instance.certificate(key, named(claims["sub"], ISSUER), now)
+        pems = [leaf.public_bytes(Encoding.PEM).decode()]
+        for der in self.instance.authority.chain:
+            above = x509.load_der_x509_certificate(der)
+            pems.append(above.public_bytes(Encoding.PEM).decode())
+        return {"signedCertificateEmbeddedSct": {"chain": {"certificates": pems}}}
+
+    def _log1(self, said: dict[str, Any]) -> dict[str, Any]:
+        proposed = said["spec"]["proposedContent"]
+        envelope = json.loads(proposed["envelope"])
+        payload = base64.b64decode(envelope["payload"])
+        signature = base64.b64decode(envelope["signatures"][0]["sig"])
+        leaf = x509.load_pem_x509_certificate(base64.b64decode(proposed["verifiers"][0]))
+        _verify(leaf, signature, hashlib.sha256(pae(envelope["payloadType"], payload)).digest())
+        now = datetime.now(UTC)
+        entry = self.instance.rekor1.add(entry1(payload, signature, leaf), now)
+        proof = entry["inclusionProof"]
+        inclusion = {
+            "checkpoint": proof["checkpoint"]["envelope"],
+            "hashes": [base64.b64decode(one).hex() for one in proof["hashes"]],
+            "logIndex": int(proof["logIndex"]),
+            "rootHash": base64.b64decode(proof["rootHash"]).hex(),
+            "treeSize": int(proof["treeSize"]),
+        }
+        promise = entry["inclusionPromise"]["signedEntryTimestamp"]
+        answer = {
+            "body": entry["canonicalizedBody"],
+            "integratedTime": int(entry["integratedTime"]),
+            "logID": self.instance.rekor1.id.hex(),
+            "logIndex": int(entry["logIndex"]),
+            "verification": {"inclusionProof": inclusion, "signedEntryTimestamp": promise},
+        }
+        return {"0" * 80: answer}
+
+    def _log2(self, said: dict[str, Any]) -> dict[str, Any]:
+        asked = said["hashedRekordRequestV002"]
+        signed, digest = asked["signature"], asked["digest"]
+        der = signed["verifier"]["x509Certificate"]["rawBytes"]
+        leaf = x509.load_der_x509_certificate(base64.b64decode(der))
+        _verify(leaf, base64.b64decode(signed["content"]), base64.b64decode(digest))
+        data = {"algorithm": "SHA2_256", "digest": digest}
+        spec = {"hashedRekordV002": {"data": data, "signature": signed}}
+        body = canonical({"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": spec})
+        return self.instance.rekor2.add(body, datetime.now(UTC))
+
+    def _stamp(self, query: bytes) -> bytes:
+        fields = parts(parts(query)[0][1])
+        digest = parts(fields[1][1])[1][1]
+        nonce = next((int.from_bytes(body, "big") for tag, body in fields[2:] if tag == 2), None)
+        return self.instance.stamp_digest(digest, datetime.now(UTC), nonce)
+
+
+def _verify(leaf: x509.Certificate, signature: bytes, digest: bytes) -> None:
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+    key = leaf.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise RefusedError("another kind of key")
+    try:
+        key.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+    except InvalidSignature as error:
+        raise RefusedError("the signature is not by the certificate's key") from error
+
+
+@contextlib.contextmanager
+def serving(instance: Sigstore) -> Iterator[Served]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers.get("Content-Length", "0"))
+            body = self.rfile.read(length)
+            served.asked.append(self.path)
+            bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            try:
+                self._send(201, *served.answer(self.path, body, bearer))
+            except RefusedError as error:
+                self._send(400, "application/json", {"message": str(error)})
+
+        def do_GET(self) -> None:
+            """Where to log in, which model_signing wants to know even where it has a token."""
+            names = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
+            self._send(200, "application/json", dict.fromkeys(names, served.address))
+
+        def _send(self, code: int, kind: str, made: object) -> None:
+            data = made if isinstance(made, bytes) else json.dumps(made).encode()
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    served = Served(instance, f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
