@@ -16,7 +16,7 @@ INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-compile \
 	--require-hashes --only-binary :all: --no-deps
 WORKERS ?= auto
 RUN_TESTS := $(PY) scripts/run_tests.py --workers $(WORKERS)
-PEERS := model-signing ministack moto seaweedfs fake-gcs openbao azurite docker-registry skopeo oras opa age tekton-lint docs
+PEERS := model-signing ministack moto seaweedfs fake-gcs openbao azurite docker-registry softhsm nss skopeo oras opa age tekton-lint docs
 # What takes long to get, and few tests need: a container engine and a base image.
 ALL_PEERS := $(PEERS) podman
 

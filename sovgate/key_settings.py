@@ -122,6 +122,34 @@ SETTINGS: dict[str, dict[str, Setting]] = {
             says="How the service must keep the key: `hsm`, or it is refused.",
         ),
     },
+    # Of RFC 7512 module-path and pin-source; the rest is ours. `formats.pkcs11uri` reads them.
+    "pkcs11": {
+        "module-path": Setting(
+            pattern=r"/[^\x00-\x1f\x7f]{1,1023}",
+            form="an absolute path",
+            says="The PKCS#11 module of the HSM: native code, which gets the PIN.",
+        ),
+        "module-sha256": Setting(
+            pattern=r"[0-9a-f]{64}",
+            form="64 hex digits",
+            says="The module's SHA-256; another one is not loaded.",
+        ),
+        "module-variable": Setting(
+            pattern=r"[A-Za-z_][A-Za-z0-9_]{0,63}=[^\x00-\x1f\x7f]{1,1024}",
+            form="NAME=VALUE",
+            says="The one environment variable that the module gets, as its manual names it.",
+        ),
+        "pin-source": Setting(
+            pattern=r"file:/[^\x00-\x1f\x7f]{1,1023}",
+            form="file:/PATH",
+            says="The file that holds the PIN. Without it: SOVGATE_PIN.",
+        ),
+        "public-key": Setting(
+            pattern=r"[^\x00-\x1f\x7f]{1,1024}",
+            form="the path of a PEM file",
+            says="The key's public half, where the token does not have it; else it is compared.",
+        ),
+    },
 }
 
 
@@ -176,6 +204,26 @@ def check(scheme: str, name: str, value: str) -> None:
         )
     if name == "address" and split_url(value) is None:
         raise ConfigError(f"{name} is not {ADDRESS.form}", fix="correct it", reason="bad-uri")
+
+
+#: Schemes whose settings load code: only a project file may name it, and no argument or variable.
+LOADS_CODE = ("pkcs11",)
+_VOUCHED: dict[str, dict[str, None]] = {scheme: {} for scheme in LOADS_CODE}
+
+
+def vouch(uri: Uri) -> None:
+    """For each key that a project file names. Raises ConfigError, "bad-uri".
+
+    What such a URI says of code is believed from now on in this process, and no other code is.
+    """
+    if uri.scheme in LOADS_CODE:
+        split(uri)
+        _VOUCHED[uri.scheme][uri.text] = None
+
+
+def vouched(scheme: str) -> tuple[str, ...]:
+    """The URIs of keys that project files named, in the order in which they were read."""
+    return tuple(_VOUCHED[scheme])
 
 
 def joined(text: str, settings: Mapping[str, str]) -> str:

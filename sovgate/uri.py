@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]{1,31}):(?!\\)", re.ASCII)
 _ARN = re.compile(r"arn:[a-z-]{1,32}:(?:(kms):|s3:::(?=.))", re.ASCII)
+#: In a PKCS#11 URI, however its name is spelt: what is refused is not repeated in an error.
+_PIN = re.compile(r"pin[-_]?value|(?:^|[;?&])pin=", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAX_LENGTH = 2048
 #: Schemes that others use, or that docs name, and that no adapter of this version serves.
@@ -29,7 +31,6 @@ WITHOUT_ADAPTER = {
     "gcs": "Google Cloud Storage",
     "https": "a web server",
     "k8s": "Kubernetes Secrets",
-    "pkcs11": "an HSM",
     "vault": "HashiCorp Vault",
     "wasbs": "Azure Blob Storage",
 }
@@ -112,7 +113,7 @@ def parse(text: str, *, what: str) -> Uri:
             fix="remove them from the URI; set the service's own environment variables",
             reason="secret-in-uri",
         )
-    if scheme == "pkcs11" and "pin-value" in rest:
+    if scheme == "pkcs11" and _has_pin(rest):
         raise ConfigError(
             f"the {what} URI carries a PIN",
             fix="use pin-source=file:… instead of pin-value",
@@ -125,6 +126,12 @@ def parse(text: str, *, what: str) -> Uri:
             reason="bad-uri",
         )
     return Uri(scheme=scheme, rest=rest, text=text)
+
+
+def _has_pin(rest: str) -> bool:
+    from urllib.parse import unquote
+
+    return _PIN.search(unquote(rest)) is not None
 
 
 def unserved(scheme: str, *, what: str, known: Iterable[str], fix: str) -> ConfigError:

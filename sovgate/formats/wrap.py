@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
 
 RSA_ALGORITHM = "rsa-oaep-sha256"
+HPKE_ALGORITHM = "hpke-p256-hkdf-sha256-aes256gcm"
 KEY_SIZE = 32
 FORMAT = "sovgate.wrap/v0"
 _COMMIT = b"sovgate/commit"

@@ -5,7 +5,8 @@ folder that relative paths start from, and the zone's "provider:region" or None,
 ConfigError for what its URIs cannot do, ResidencyMismatch for a key that lies outside that region:
 `public_key`, `signer`, `recipient`, `identity`. Three more ask nobody: `check` raises what the URI
 alone tells, `canonical` has one spelling for all URIs of a key, and `is_private` tells a file with
-a private half. `registry` names the module by scheme.
+a private half. `facts` tells what the service says of how the key is kept. `registry` names the
+module by scheme.
 
 What a service opened has `canonical` too, an attribute: by the name that the service itself gives.
 """

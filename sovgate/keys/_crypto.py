@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: What a service may give as a signature. DER of P-521 has 139 bytes.
 _MAX_SIGNATURE = 1024
+_P256 = "ecdsa-p256-sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +153,46 @@ class OaepIdentity(_Oaep):
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         return wrap.unbind(self._decrypt(wrapped), context)
+
+
+class _Hpke(_Opened):
+    """As `_Oaep`, on P-256: named by the public key, as its PEM file is."""
+
+    algorithm = wrap.HPKE_ALGORITHM
+
+    def __init__(self, held: Held) -> None:
+        super().__init__(held)
+        if held.public is None or held.public.algorithm != _P256:
+            kind = held.public.algorithm if held.public else "symmetric"
+            raise cannot(
+                held.name,
+                f"it is a key of kind {kind}; keys are wrapped with RSA 2048, 3072 or 4096, or "
+                "with EC P-256",
+            )
+        self._public = held.public
+        self.key_id = held.public.key_id
+
+
+class HpkeRecipient(_Hpke):
+    """Wraps here, with the pinned public half, and asks nobody (`formats.hpke`)."""
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        from sovgate.formats import hpke
+
+        return hpke.wrapped(self._public, key, context)
+
+
+class HpkeIdentity(_Hpke):
+    """`ecdh` gives the x-coordinate, 32 bytes, for a point that was checked to be on P-256."""
+
+    def __init__(self, held: Held, ecdh: Callable[[bytes], bytes]) -> None:
+        super().__init__(held)
+        self._ecdh = ecdh
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        from sovgate.formats import hpke
+
+        return hpke.opened(wrapped, self._public, context, self._ecdh)
 
 
 class _Bound(_Opened):

@@ -26,7 +26,7 @@ from sovgate.errors import (
 )
 from sovgate.formats import keyfile, wrap
 from sovgate.formats.spki import hash_name
-from sovgate.keys._crypto import Held, OaepIdentity, OaepRecipient, ServiceSigner
+from sovgate.keys._crypto import Held, HpkeRecipient, OaepIdentity, OaepRecipient, ServiceSigner
 from sovgate.keys._secret import secret, source
 from sovgate.links import may_own, mounted_secret, open_beneath
 from sovgate.uri import Uri
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 PASSPHRASE = "SOVGATE_KEY_PASSPHRASE"  # noqa: S105 (the variable's name)
 MAX_PEM = 64 * 1024
-HPKE_ALGORITHM = "hpke-p256-hkdf-sha256-aes256gcm"
 #: Of a private key alone.
 _WRITABLE = "key-permissions"
 
@@ -93,9 +92,10 @@ def _signed(key: Any, public: PublicKey, digest: bytes) -> bytes:
 
 def recipient(uri: Uri, base: Path, region: str | None = None) -> OaepRecipient | HpkeRecipient:
     public = public_key(uri, base)
+    held = Held(name=uri.rest, canonical=None, public=public)
     if _wrap_algorithm(public, uri.rest) == wrap.RSA_ALGORITHM:
-        return OaepRecipient(Held(name=uri.rest, canonical=None, public=public))
-    return HpkeRecipient(public)
+        return OaepRecipient(held)
+    return HpkeRecipient(held)
 
 
 def identity(uri: Uri, base: Path, region: str | None = None) -> OaepIdentity | HpkeIdentity:
@@ -115,29 +115,8 @@ def _decrypted(key: Any, wrapped: bytes) -> bytes:
     return opened
 
 
-class HpkeRecipient:
-    """HPKE base mode (RFC 9180): DHKEM(P-256), HKDF-SHA256, AES-256-GCM; info = the context."""
-
-    algorithm = HPKE_ALGORITHM
-
-    def __init__(self, public: PublicKey) -> None:
-        self._public = public
-        self.key_id = public.key_id
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.algorithm}, key_id={self.key_id})"
-
-    def wrap(self, key: bytes, context: bytes) -> bytes:
-        from cryptography.hazmat.primitives.serialization import load_der_public_key
-
-        wrap.check_key(key)
-        public: Any = load_der_public_key(self._public.der)
-        wrapped: bytes = _hpke().encrypt(key, public, context)
-        return wrapped
-
-
 class HpkeIdentity:
-    algorithm = HPKE_ALGORITHM
+    algorithm = wrap.HPKE_ALGORITHM
 
     def __init__(self, key: Any, public: PublicKey) -> None:
         self._key = key
@@ -149,8 +128,10 @@ class HpkeIdentity:
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         from cryptography.exceptions import InvalidTag
 
+        from sovgate.formats import hpke
+
         try:
-            key: bytes = _hpke().decrypt(wrapped, self._key, context)
+            key: bytes = hpke.suite().decrypt(wrapped, self._key, context)
         except (InvalidTag, ValueError) as error:
             raise wrap.damaged() from error
         if len(key) != wrap.KEY_SIZE:
@@ -158,17 +139,11 @@ class HpkeIdentity:
         return key
 
 
-def _hpke() -> Any:
-    from cryptography.hazmat.primitives import hpke
-
-    return hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
-
-
 def _wrap_algorithm(public: PublicKey, path: str) -> str:
     if public.algorithm.startswith("rsa-"):
         return wrap.RSA_ALGORITHM
     if public.algorithm == "ecdsa-p256-sha256":
-        return HPKE_ALGORITHM
+        return wrap.HPKE_ALGORITHM
     raise ConfigError(
         f"{path} cannot wrap keys",
         why=f"it is a key of kind {public.algorithm}; keys are wrapped with RSA 2048, 3072 or "

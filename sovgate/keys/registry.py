@@ -23,6 +23,7 @@ SCHEMES: dict[str, str] = {
     "hashivault": "sovgate.keys.transit",
     "openbao": "sovgate.keys.transit",
     "gcpkms": "sovgate.keys.gcpkms",
+    "pkcs11": "sovgate.keys.pkcs11",
 }
 
 _USES = {
@@ -79,6 +80,19 @@ def canonical(uri_text: str, base: Path, region: str | None = None) -> str | Non
     adapter = importlib.import_module(SCHEMES[parsed.scheme])
     found: str | None = getattr(adapter, "canonical", lambda *_: None)(parsed, base, region)
     return found
+
+
+def facts(uri_text: str, base: Path, region: str | None = None) -> tuple[tuple[str, str], ...]:
+    """What the key's service says of how it is kept, name and value; it asks it.
+
+    Nothing for a file, and where no secret that opens the key is at hand.
+    """
+    parsed = uri.parse(uri_text, what="key")
+    adapter = importlib.import_module(SCHEMES[parsed.scheme])
+    told: tuple[tuple[str, str], ...] = getattr(adapter, "facts", lambda *_: ())(
+        parsed, base, region
+    )
+    return told
 
 
 def _suggestion(scheme: str) -> str:

@@ -90,6 +90,14 @@ SECRETS = (
         | GIT_VERBS,
     ),
     Secret(
+        name="pin",
+        variable="SOVGATE_PIN",
+        help="PIN of the token that holds a pkcs11: key.",
+        verbs=frozenset({"record", "sbom", "gate", "sign", "attest", "check"})
+        | {"decrypt", "push", "pull"}
+        | GIT_VERBS,
+    ),
+    Secret(
         name="git-token",
         variable="SOVGATE_GIT_TOKEN",
         help="Token that may push to the zone's Git repository over HTTPS.",

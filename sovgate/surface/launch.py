@@ -75,7 +75,7 @@ GIT_VERBS = frozenset({"promote", "rollback", "release"})
 GIT_CREDENTIALS = ("SOVGATE_GIT_TOKEN", "SOVGATE_GIT_USER", "SSH_AUTH_SOCK")
 
 #: Ours that are no option's. The action sets each at step level, to nothing where it has no input.
-OURS = ("SOVGATE_FORMAT", "SOVGATE_KEY_PASSPHRASE")
+OURS = ("SOVGATE_FORMAT", "SOVGATE_KEY_PASSPHRASE", "SOVGATE_PIN")
 
 #: What the runner itself says, and does not let a step overwrite.
 RUNNER = (
@@ -112,10 +112,18 @@ _NEVER = re.compile(
 )
 
 #: The packages that a URI's scheme needs beyond the base: requirements/<name>.txt.
-EXTRAS = {"awskms": "aws", "gcpkms": "gcp", "gs": "gcp", "keyless": "sigstore", "s3": "aws"}
+EXTRAS = {
+    "awskms": "aws",
+    "gcpkms": "gcp",
+    "gs": "gcp",
+    "keyless": "sigstore",
+    "pkcs11": "hsm",
+    "s3": "aws",
+}
 #: What an entry of `trust` in the project file needs it by, which has no scheme.
 _KEYLESS = re.compile(r"""(?<![\w.-])["']?(keyless)["']?[ \t]*:(?!//)""")
-_SCHEME = re.compile(r"(?<![\w+.-])([a-z0-9]+)://")
+#: RFC 7512 has no `//`.
+_SCHEME = re.compile(r"(?<![\w+.-])(pkcs11(?=:)|[a-z0-9]+(?=://))")
 #: A line that is a comment names nothing; what stands behind a value is looked through with it.
 _COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
 _PROJECT = "--project="

@@ -40,7 +40,7 @@ def crossing(tmp_path: Path) -> Crossing:
         ("sign: keys/eu.pem", "sign: azurekms://v/k", "no key adapter for azurekms:"),
         ("sign: keys/eu.pem", "sign: openbao://k", "does not say at which server"),
         ("sign: keys/eu.pem", "sign: openbao://k?address=http://bao.example", "is not https://"),
-        ("sign: keys/eu.pem", 'sign: "pkcs11:token=eu"', "no key adapter for pkcs11:"),
+        ("sign: keys/eu.pem", 'sign: "pkcs11:token=eu"', "names no key in its token"),
         ("sign: keys/eu.pem", 'sign: "awskms:///arn:nope"', "names no KMS key"),
         ("sign: keys/eu.pem", f'sign: "awskms:///{KMS}"', "is in aws:eu-central-1"),
     ],

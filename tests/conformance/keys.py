@@ -18,8 +18,8 @@ import pytest
 from sovgate.clouds.aws import client as aws
 from sovgate.keys.gcpkms import service as google
 from sovgate.pipeline.look.keys import generate
-from tests import components, servers
-from tests.conformance import transit
+from tests import components, servers, tokens
+from tests.conformance import token_keys, transit
 from tests.conformance.troubles import BUSY, TROUBLES, Rotated, Trouble, silent, unused_port
 from tests.faultproxy import What, between
 from tests.googlekms import GoogleKms, RefusedError, google_kms
@@ -270,6 +270,10 @@ def _google_troubles(kms: GoogleKms) -> dict[str, Trouble]:
     }
 
 
+def _in_tokens(make: Callable[[Path], tokens.Token], *wrapping: str) -> Callable[[Path], Keys]:
+    return lambda tmp: Keys(**token_keys.fields(make, wrapping, tmp), region=REGION)
+
+
 #: Name -> makes new keys; `tmp` is a folder for those that live in one.
 ADAPTERS: dict[str, Callable[[Path], Keys]] = {
     "file": file_keys,
@@ -277,6 +281,9 @@ ADAPTERS: dict[str, Callable[[Path], Keys]] = {
     "openbao": transit.keys("openbao"),
     "hashivault-openbao": transit.keys("hashivault"),
     "gcpkms": google_keys,
+    # Both: what one of them cannot do the other can, and they say things differently.
+    "pkcs11-nss": _in_tokens(tokens.nss, "rsa-2048"),
+    "pkcs11-softhsm": _in_tokens(tokens.softhsm),
 }
 
 _made: dict[str, Keys] = {}

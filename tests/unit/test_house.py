@@ -114,7 +114,7 @@ def test_a_lock_holds_what_pyproject_asks_for(lock: Path) -> None:
 
 
 #: Where each lock is installed: in the environment that runs this, or in one of a peer's own.
-HERE = ("aws", "base", "build", "demo", "gcp", "sigstore", "test")
+HERE = ("aws", "base", "build", "demo", "gcp", "hsm", "sigstore", "test")
 PEERS = {
     "docs": "docs",
     "peer-fake-gcs": "fake-gcs",
@@ -182,7 +182,7 @@ def test_a_lock_is_installed_as_it_is(path: str) -> None:
     assert all("--no-deps" in line for line in asking)
 
 
-@pytest.mark.parametrize("name", ["aws", "base", "demo", "build", "sigstore"])
+@pytest.mark.parametrize("name", ["aws", "base", "demo", "build", "hsm", "sigstore"])
 def test_locks_that_are_installed_together_agree(name: str) -> None:
     test = versions("test")
     differing = {n: v for n, v in versions(name).items() if n in test and v != test[n]}
@@ -192,7 +192,7 @@ def test_locks_that_are_installed_together_agree(name: str) -> None:
 def test_the_locked_extras_are_the_extras() -> None:
     groups, extras = PROJECT["dependency-groups"], PROJECT["project"]["optional-dependencies"]
     same = {name: groups[name] for name in groups if name in extras}
-    assert same == {name: extras[name] for name in ("aws", "gcp", "sigstore")}
+    assert same == {name: extras[name] for name in ("aws", "gcp", "hsm", "sigstore")}
 
 
 def test_each_extra_has_an_adapter_that_asks_for_it() -> None:

@@ -416,7 +416,7 @@ def test_a_public_half_is_written_once_and_another_stays(tmp_path: Path) -> None
     made = generate("sign", out=tmp_path / "a.pem")
     out = tmp_path / "exported.pub.pem"
     for _ in range(2):  # the same one may be there
-        export(show(f"file:{made.private}"), out)
+        export(show(f"file:{made.private}")[0], out)
         assert out.read_bytes() == made.public.read_bytes()
     other = generate("sign", out=tmp_path / "b.pem")
     with pytest.raises(UsageError) as caught:

@@ -18,6 +18,8 @@ from sovgate.pipeline.look.doctor import EXTRAS as NEEDED
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+#: A distribution whose module is called otherwise, or of which one module alone is wanted.
+IMPORTED = {"boto3": "botocore", "python_pkcs11": "pkcs11"}
 MODULES = sorted((ROOT / "sovgate").rglob("*.py"))
 #: Where a command begins: in backticks, after what introduces it, or as the whole text.
 _COMMAND = re.compile(r"(?:`|: |^|\bor |\brun |\bwith |\bby )sovgate ([a-z][^`\n;,()]*)")
@@ -132,8 +134,10 @@ def test_each_extra_has_code_that_needs_it(name: str) -> None:
         return
     packages = [re.split(r"[<>=~!;\[ ]", one)[0].replace("-", "_").lower() for one in EXTRAS[name]]
     code = "\n".join(path.read_text(encoding="utf-8") for path in MODULES)
-    for package in packages:
-        assert re.search(rf"(import {package}\b|import_module\(\s*\"{package}\b)", code), package
+    for package in (IMPORTED.get(package, package) for package in packages):
+        assert re.search(
+            rf"((import|from) {package}\b|(import_module|find_spec)\(\s*\"{package}\b)", code
+        ), package
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.stem)

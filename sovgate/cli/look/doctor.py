@@ -26,6 +26,8 @@ _OTHERS = frozenset(
     {
         "SOVGATE_KEY_PASSPHRASE",
         "SOVGATE_KEY_PASSPHRASE_FILE",
+        "SOVGATE_PIN",
+        "SOVGATE_PIN_FILE",
         "SOVGATE_GIT_TOKEN",
         "SOVGATE_GIT_USER",
     }

@@ -102,7 +102,7 @@ sovgate keys show awskms:///ARN -o keys/us-sign.pub.pem""",
 def _show(uri: str, output: Path | None, format_: str) -> Report:
     from sovgate.pipeline.look.keys import export, show
 
-    key = show(uri)
+    key, facts = show(uri)
     if output is not None:
         export(key, output)
     pem = key.pem.decode("ascii")
@@ -112,6 +112,7 @@ def _show(uri: str, output: Path | None, format_: str) -> Report:
         rows=(
             ("key id", key.key_id),
             ("OMS hint", key.oms_hint),
+            *facts,
             *(("public" if n == 0 else "", line) for n, line in enumerate(pem.splitlines())),
         ),
         outputs={"key-id": key.key_id},
@@ -120,6 +121,7 @@ def _show(uri: str, output: Path | None, format_: str) -> Report:
             "key-id": key.key_id,
             "oms-hint": key.oms_hint,
             "pem": pem,
+            "facts": dict(facts),
         },
     )
 

@@ -38,6 +38,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
     "gs": ("google_crc32c", "gcp"),
     # No scheme: entries of `trust` have it.
     "keyless": ("sigstore", "sigstore"),
+    "pkcs11": ("pkcs11", "hsm"),
     "s3": ("boto3", "aws"),
 }
 #: What a scheme can do without, and at what price.

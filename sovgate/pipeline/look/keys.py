@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sovgate import uri
 from sovgate.errors import UsageError
 from sovgate.files import create_only, read_bounded
+from sovgate.key_settings import LOADS_CODE
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -57,11 +59,20 @@ def generate(kind: str, *, out: Path, algorithm: str | None = None) -> Generated
     return Generated(private=out, public=public_path, key=key, algorithm=name)
 
 
-def show(uri: str) -> PublicKey:
-    """The public half of the key behind a URI. Raises ConfigError, UsageError, KeyServiceError."""
-    from sovgate.keys.registry import open_public
+def show(text: str) -> tuple[PublicKey, tuple[tuple[str, str], ...]]:
+    """The public half of the key behind a URI, and what its service says of how it is kept.
 
-    return open_public(uri, Path.cwd())
+    For a key whose module the project names, the project is looked for from this folder.
+    Raises ConfigError, UsageError, KeyServiceError.
+    """
+    from sovgate.keys.registry import facts, open_public
+
+    base = Path.cwd()
+    if uri.parse(text, what="key").scheme in LOADS_CODE:
+        from sovgate.pipeline.project import nearest_project
+
+        nearest_project(None)
+    return open_public(text, base), facts(text, base)
 
 
 def export(key: PublicKey, out: Path) -> None:

@@ -1,0 +1,246 @@
+"""Holds a PKCS#11 module in a process of its own, and asks it. A script; imports none of sovgate.
+
+Its one descriptor is a socket to the process that started it: requests and answers of JSON, each
+after its length. It opens what is not in its way: the module, and what that opens. It keeps one
+read-only session, and closes it and the module whichever way it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+#: A request holds a digest, a point, a wrapped key or a PIN.
+MAX_REQUEST = 32 * 1024
+#: Two are one too many; a few more are told so that a person finds the right one.
+MOST_FOUND = 8
+#: Attributes that are told of an object where it has them: name -> CKA_ name.
+BOOLEANS = (
+    "SIGN",
+    "DECRYPT",
+    "DERIVE",
+    "SENSITIVE",
+    "EXTRACTABLE",
+    "ALWAYS_SENSITIVE",
+    "NEVER_EXTRACTABLE",
+    "LOCAL",
+    "ALWAYS_AUTHENTICATE",
+)
+BYTES = ("ID", "EC_PARAMS", "EC_POINT", "MODULUS", "PUBLIC_EXPONENT", "VALUE")
+
+
+class Worker:
+    """`pkcs11`: the library; `held`: the module that it loaded."""
+
+    def __init__(self, pkcs11: Any, path: str) -> None:
+        self._p11 = pkcs11
+        self.held = pkcs11.lib(path)
+        self._session: Any = None
+        self._objects: list[Any] = []
+
+    def tokens(self) -> dict[str, Any]:
+        """What each slot holds, read anew: a token may come and go."""
+        found = []
+        for slot in self.held.get_slots(token_present=True):
+            with contextlib.suppress(
+                self._p11.exceptions.TokenNotPresent, self._p11.exceptions.TokenNotRecognised
+            ):
+                token = slot.get_token()
+                found.append(
+                    {
+                        "slot": slot.slot_id,
+                        "label": token.label,
+                        "serial": bytes(token.serial).decode("utf-8", "replace").rstrip("\0 "),
+                        "manufacturer": token.manufacturer_id,
+                        "model": token.model,
+                        "flags": int(token.flags),
+                    }
+                )
+        return {"tokens": found, "module": self.held.manufacturer_id}
+
+    def open(self, slot: int, pin: str | None, protected: bool) -> dict[str, Any]:
+        """A read-only session, logged in where there is a PIN or the token asks for it itself."""
+        self.close()
+        slots = self.held.get_slots(token_present=True)
+        found = next((one for one in slots if one.slot_id == slot), None)
+        if found is None:
+            raise self._p11.exceptions.TokenNotPresent
+        self._pin = self._p11.types.PROTECTED_AUTH if protected else pin
+        self._session = found.get_token().open(rw=False, user_pin=self._pin)
+        return {"mechanisms": sorted(int(one) for one in found.get_mechanisms())}
+
+    def find(self, kind: str, label: str | None, id: str | None) -> dict[str, Any]:  # noqa: A002
+        """Objects of a class by label and id, with what they tell of themselves."""
+        named = self._p11.Attribute
+        wanted: dict[Any, Any] = {named.CLASS: self._p11.ObjectClass[kind]}
+        if label is not None:
+            wanted[named.LABEL] = label
+        if id is not None:
+            wanted[named.ID] = bytes.fromhex(id)
+        told = []
+        for one in self._session.get_objects(wanted):
+            told.append({"at": len(self._objects), **self._facts(one)})
+            self._objects.append(one)
+            if len(told) == MOST_FOUND:
+                break
+        return {"objects": told}
+
+    def _facts(self, found: Any) -> dict[str, Any]:
+        facts: dict[str, Any] = {}
+        for name in BOOLEANS:
+            value = self._attribute(found, name)
+            facts[name] = None if value is None else bool(value)
+        for name in BYTES:
+            value = self._attribute(found, name)
+            facts[name] = None if value is None else _bytes(value).hex()
+        kind = self._attribute(found, "KEY_TYPE")
+        facts["KEY_TYPE"] = None if kind is None else int(kind)
+        facts["LABEL"] = self._attribute(found, "LABEL")
+        return facts
+
+    def _attribute(self, found: Any, name: str) -> Any:
+        """None where the object has none, or gives it to nobody. A private value is not asked for:
+        VALUE is of certificates alone."""
+        if name == "VALUE" and found.object_class != self._p11.ObjectClass.CERTIFICATE:
+            return None
+        try:
+            return found[self._p11.Attribute[name]]
+        except (self._p11.PKCS11Error, NotImplementedError, KeyError, ValueError):
+            return None
+
+    def sign(self, at: int, digest: str) -> dict[str, Any]:
+        """r and s of ECDSA over a digest, one after the other."""
+        key = self._objects[at]
+        made = key.sign(
+            bytes.fromhex(digest), mechanism=self._p11.Mechanism.ECDSA, pin=self._again(key)
+        )
+        return {"bytes": bytes(made).hex()}
+
+    def decrypt(self, at: int, wrapped: str) -> dict[str, Any]:
+        """RSA-OAEP, SHA-256 and MGF1 with SHA-256, no label."""
+        key = self._objects[at]
+        named = self._p11
+        opened = key.decrypt(
+            bytes.fromhex(wrapped),
+            mechanism=named.Mechanism.RSA_PKCS_OAEP,
+            mechanism_param=(named.Mechanism.SHA256, named.MGF.SHA256, None),
+            pin=self._again(key),
+        )
+        return {"bytes": bytes(opened).hex()}
+
+    def derive(self, at: int, point: str) -> dict[str, Any]:
+        """The x-coordinate that ECDH gives, 32 bytes: a session object, destroyed at once."""
+        named = self._p11
+        made = self._objects[at].derive_key(
+            named.KeyType.GENERIC_SECRET,
+            256,
+            mechanism=named.Mechanism.ECDH1_DERIVE,
+            mechanism_param=(named.KDF.NULL, None, bytes.fromhex(point)),
+            template={
+                named.Attribute.EXTRACTABLE: True,
+                named.Attribute.SENSITIVE: False,
+                named.Attribute.TOKEN: False,
+            },
+        )
+        try:
+            return {"bytes": bytes(made[named.Attribute.VALUE]).hex()}
+        finally:
+            made.destroy()
+
+    def _again(self, key: Any) -> str | None:
+        """The PIN, for a key that wants it at each use."""
+        wants = self._attribute(key, "ALWAYS_AUTHENTICATE")
+        return self._pin if wants and isinstance(self._pin, str) else None
+
+    def close(self) -> None:
+        session, self._session, self._objects, self._pin = self._session, None, [], None
+        if session is not None:
+            session.close()
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, int):  # some attributes are read as big-endian numbers
+        return value.to_bytes((value.bit_length() + 7) // 8, "big")
+    return bytes(value)
+
+
+def _requests(channel: socket.socket) -> Iterator[dict[str, Any]]:
+    while len(head := _take(channel, 4)) == 4:
+        length = int.from_bytes(head, "big")
+        body = _take(channel, length) if length <= MAX_REQUEST else b""
+        if len(body) != length:
+            return
+        yield json.loads(body)
+
+
+def _take(channel: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = channel.recv(count - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _answer(channel: socket.socket, told: dict[str, Any]) -> None:
+    body = json.dumps(told).encode()
+    channel.sendall(len(body).to_bytes(4, "big") + body)
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    """By the name of the return value; a library's own text is left out, it may hold anything."""
+    return {"error": type(error).__name__}
+
+
+def _serve(channel: socket.socket, path: str) -> None:
+    import pkcs11
+
+    try:
+        worker = Worker(pkcs11, path)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign library raises is an answer
+        load = type(error) is pkcs11.PKCS11Error  # the dynamic loader's own words
+        _answer(
+            channel, {"error": "NotLoaded", "said": str(error)[:400]} if load else _failed(error)
+        )
+        return
+    try:
+        _answer(channel, {})
+        for request in _requests(channel):
+            operation = request.pop("do")
+            try:
+                told = getattr(worker, operation)(**request)
+            except Exception as error:  # noqa: BLE001 - as above
+                told = _failed(error)
+            _answer(channel, told)
+    finally:
+        with contextlib.suppress(Exception):
+            worker.close()
+        with contextlib.suppress(Exception):
+            worker.held.finalize()
+
+
+def _alone() -> socket.socket:
+    """The socket, with streams that lead nowhere: a module that prints spoils no answer, and what
+    it prints may be a secret. No core is dumped, for it would hold the PIN."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    channel = socket.socket(fileno=os.dup(0))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    return channel
+
+
+if __name__ == "__main__":
+    path, packages = sys.argv[1:3]
+    connection = _alone()
+    sys.path.append(packages)
+    with contextlib.suppress(OSError):
+        _serve(connection, path)
