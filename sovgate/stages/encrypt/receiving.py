@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -103,18 +104,25 @@ def _write_empty(manifest: Manifest, tree: Tree) -> None:
 
 
 class _Files:
-    """The one or more files that hold one content, while it is written."""
+    """The one or more files that hold one content, while it is written.
+
+    One thread writes at a time: the system lets no two write to a file anyway, and has those that
+    wait for it turn on their cores, which then decrypt and hash nothing.
+    """
 
     def __init__(self, tree: Tree, names: Sequence[str]) -> None:
         self._tree, self.times = tree, len(names)
         self._descriptors: list[int] = []
+        self._lock = threading.Lock()
         for name in names[:MAX_OPEN_COPIES]:
             self._descriptors.append(tree.create(name))
 
     def write(self, view: memoryview, offset: int, *, last: bool) -> None:
-        for descriptor in self._descriptors:
-            files.write_at(descriptor, view, offset)
-            if not last:
+        with self._lock:
+            for descriptor in self._descriptors:
+                files.write_at(descriptor, view, offset)
+        if not last:
+            for descriptor in self._descriptors:
                 files.begin_sync(descriptor, offset, len(view))
 
     def finish(self) -> None:
