@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -29,6 +31,7 @@ class Bao:
     namespace: str = ""
     mount: str = "transit"
     token: str = servers.BAO_ROOT
+    ca: Path | None = None
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
         """The whole answer. Raises urllib.error.HTTPError."""
@@ -40,7 +43,8 @@ class Bao:
         )
         if self.namespace:
             asked.add_header("X-Vault-Namespace", self.namespace)
-        with urllib.request.urlopen(asked, timeout=A_TRY) as answer:  # noqa: S310 (loopback)
+        tls = ssl.create_default_context(cafile=self.ca) if self.ca else None
+        with urllib.request.urlopen(asked, timeout=A_TRY, context=tls) as answer:  # noqa: S310
             found: dict[str, Any] = json.loads(answer.read() or b"{}")
             return found
 
@@ -111,6 +115,14 @@ def here(**more: Any) -> Bao:
     from tests import components
 
     return Bao(url=components.found(servers.openbao), **more).mounted()
+
+
+def over_tls() -> Bao:
+    """Another server, whose certificate a CA of its own issued."""
+    from tests import components
+
+    url, ca = components.found(servers.openbao_tls)
+    return Bao(url=url, ca=ca).mounted()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ from tests import components
 from tests.pace import A_TRY, until
 
 _running: list[tuple[subprocess.Popen[bytes], Path]] = []
+_folders: list[Path] = []
 
 
 #: Below the ports that Linux gives to whoever connects or binds without naming one.
@@ -137,11 +138,24 @@ BAO_ROOT = secrets.token_hex(16)
 
 @functools.cache
 def openbao() -> str:
-    """A whole OpenBao in memory, unsealed, with the transit engine at transit/. The URL."""
+    """A whole OpenBao in memory, unsealed. The URL."""
+    return _openbao("-dev")
+
+
+@functools.cache
+def openbao_tls() -> tuple[str, Path]:
+    """Another, over TLS, and the certificate of its own CA."""
+    folder = Path(tempfile.mkdtemp(prefix="server-tls-"))
+    _folders.append(folder)
+    url = _openbao("-dev-tls", f"-dev-tls-cert-dir={folder}")
+    return url.replace("http://", "https://"), folder / "vault-ca.pem"
+
+
+def _openbao(*mode: str) -> str:
     program = components.openbao()
 
     def start(folder: Path, port: int) -> list[Any]:
-        options = ["-dev", f"-dev-root-token-id={BAO_ROOT}", "-dev-no-store-token"]
+        options = [*mode, f"-dev-root-token-id={BAO_ROOT}", "-dev-no-store-token"]
         options += [f"-dev-listen-address=127.0.0.1:{port}", "-log-level=error"]
         return ["env", f"HOME={folder}", program, "server", *options]
 
@@ -299,6 +313,8 @@ def _answers(process: subprocess.Popen[bytes], url: str) -> bool:
 
 
 def stop_all() -> None:
+    while _folders:
+        shutil.rmtree(_folders.pop(), ignore_errors=True)
     while _running:
         process, folder = _running.pop()
         process.kill()

@@ -28,6 +28,8 @@ VARIABLES = (
     "SSL_CERT_DIR",
     "GIT_SSL_CAINFO",
     "GIT_SSL_CAPATH",
+    "BAO_CACERT",
+    "VAULT_CACERT",
 )
 #: What a system's or an SDK's own roots may be at most; they are some 200 KB.
 _MAX_DEFAULT = 8 * 1024 * 1024

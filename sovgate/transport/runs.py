@@ -33,6 +33,10 @@ def run() -> Iterator[None]:
             end()
 
 
+def running() -> bool:
+    return _open > 0
+
+
 def at_end(do: Callable[[], None]) -> None:
     """Have `do` called once when the last run ends, however it ends. It raises nothing."""
     global _registered  # noqa: PLW0603

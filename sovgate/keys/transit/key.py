@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import KeyServiceError, SovgateError
 from sovgate.keys import _answers
+from sovgate.keys._api import Fact
 from sovgate.keys._crypto import public_from
 from sovgate.keys.transit.login import Tokens
 from sovgate.keys.transit.place import PAGE, Place, place, refuse_elsewhere
@@ -30,10 +31,10 @@ RSA = ("rsa-2048", "rsa-3072", "rsa-4096")
 SYMMETRIC = "aes256-gcm96"
 #: What the engine says of a key, and what that means for whoever relies on it.
 _FACTS = {
-    "exportable": ("its secret half can be read by whoever may export it", "it never leaves"),
-    "allow_plaintext_backup": ("it can be backed up in plain text", "no plain-text backup"),
-    "deletion_allowed": ("it may be deleted, and what it wrapped with it", "it cannot be deleted"),
-    "imported_key": ("it was made elsewhere, and brought here", "it was made there"),
+    "exportable": ("yes: whoever may export it can read its secret half", "no: it never leaves"),
+    "allow_plaintext_backup": ("yes: whoever may back it up can read its secret half", "no"),
+    "deletion_allowed": ("yes: what it wrapped would be lost with it", "no"),
+    "imported_key": ("yes: it was made elsewhere, where a copy may be", "no: it was made there"),
 }
 
 
@@ -83,17 +84,23 @@ class Key:
     def symmetric(self) -> bool:
         return self.policy.kind == SYMMETRIC
 
-    def told(self) -> tuple[tuple[str, str], ...]:
+    def told(self) -> tuple[Fact, ...]:
         """What a person should know of it."""
-        facts = (
-            (name, _FACTS[name][0 if value else 1]) for name, value in self.policy.facts.items()
-        )
+        policy = self.policy
+        said = {
+            "service": self.at.canonical,
+            "kind": self.kind,
+            "version": f"{self.version} of {policy.latest}, which is "
+            + ("pinned" if self.at.version else "the latest"),
+        }
+        if policy.kind == SYMMETRIC or policy.kind in RSA:
+            said["opens"] = f"what version {policy.least_decrypting} and later wrapped"
         return (
-            ("service", self.at.canonical),
-            ("kind", self.kind),
-            ("version", f"{self.version} of {self.policy.latest}"),
-            ("opens from", f"version {self.policy.least_decrypting}"),
-            *facts,
+            *(Fact(name=name, says=says) for name, says in said.items()),
+            *(
+                Fact(name=name.replace("_", " "), says=_FACTS[name][not value], doubtful=value)
+                for name, value in policy.facts.items()
+            ),
         )
 
     # -- asking

@@ -17,7 +17,13 @@ from typing import Any
 
 from sovgate import notices, strict
 from sovgate.clouds import github
-from sovgate.errors import KeyServiceError, Malformed, SovgateError, workflow_permissions
+from sovgate.errors import (
+    ConfigError,
+    KeyServiceError,
+    Malformed,
+    SovgateError,
+    workflow_permissions,
+)
 from sovgate.keys import _secret
 from sovgate.keys.transit.place import PAGE, Login, Place
 from sovgate.keys.transit.server import Call, Said, Server
@@ -29,6 +35,8 @@ _TOKEN = re.compile(r"[!-~]{1,16384}", re.ASCII)
 _JWT = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]*", re.ASCII)
 #: Seconds before its end in which a token begins nothing, and of one that says no end.
 _EARLY, _LIFE = 20.0, 3600.0
+#: The server that each variable's credential goes to in this run.
+_sent: dict[str, str] = {}
 #: For whom a wrapped secret id was made. A namespace may stand before it.
 _WRAPPED = re.compile(r"(?:[\w./-]+/)?auth/[\w./-]+/role/[\w.-]+/secret-id", re.ASCII)
 
@@ -78,11 +86,31 @@ class Tokens:
     # -- what the environment gives
 
     def _given(self, name: str, what: str) -> str | None:
+        """What a variable or its file holds. Raises ConfigError, "two-servers"."""
         for variable in self._login.variables(name):
             found = _secret.maybe(f"{what} for {self._server.at.address}", variable)
             if found is not None:
+                self._for_one_server(variable)
                 return found.strip()
         return None
+
+    def _for_one_server(self, variable: str) -> None:
+        """A credential shows who one is: the server that gets it could use it at another."""
+        address = self._server.at.address
+        if not runs.running():
+            return  # nobody says where it would end
+        if not _sent:
+            runs.at_end(_sent.clear)
+        other = _sent.setdefault(variable, address)
+        if other != address:
+            raise ConfigError(
+                f"{variable} would go to two servers, {other} and {address}",
+                why="each could use at the other what it gets here",
+                fix="write profile: NAME beside the keys of one of them, and set "
+                f"NAME_{variable.removeprefix(self._login.profile)} for it; where only a public "
+                "half is needed, name its file (sovgate keys show URI -o FILE)",
+                reason="two-servers",
+            )
 
     def _source(self, name: str) -> str:
         return next(
