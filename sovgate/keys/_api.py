@@ -8,25 +8,14 @@ alone tells, `canonical` has one spelling for all URIs of a key, and `is_private
 a private half. `facts` tells what the service says of how the key is kept. `registry` names the
 module by scheme.
 
-A key service has `facts` besides, if it can tell more of a key than its public half.
 What a service opened has `canonical` too, an attribute: by the name that the service itself gives.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from sovgate.formats.spki import PublicKey
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """What a service says of a key. `doubtful`: not what one wants of a key to rely on."""
-
-    name: str
-    says: str
-    doubtful: bool = False
 
 
 class Signer(Protocol):

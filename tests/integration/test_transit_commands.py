@@ -44,16 +44,15 @@ def test_keys_show_tells_what_the_engine_allows_with_a_key(bao: Bao, tmp_path: P
     shown = commands.run("keys", "show", bao.uri(safe), BAO_TOKEN=bao.token)
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"exportable +no: it never leaves", shown.stdout)
-    assert "→" not in shown.stdout + shown.stderr
     shown = commands.run("keys", "show", bao.uri(loose), BAO_TOKEN=bao.token)
     assert shown.returncode == 0, shown.stderr
-    assert "2 of 2, which is the latest" in shown.stdout
+    assert "2 of 2: the latest" in shown.stdout
     for name in ("exportable", "allow plaintext backup", "deletion allowed"):
-        assert f"→ {name}: yes" in shown.stdout + shown.stderr
+        assert re.search(rf"{name} +yes: ", shown.stdout)
     kept = commands.run(
         "keys", "show", bao.uri(loose), "-o", "k.pem", cwd=tmp_path, BAO_TOKEN=bao.token
     )
-    assert kept.returncode == 3
+    assert kept.returncode == 2
     assert not list(tmp_path.iterdir())
 
 

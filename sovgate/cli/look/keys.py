@@ -12,6 +12,7 @@ from sovgate.cli._group import Group
 from sovgate.cli._keyfile import KeyFile
 from sovgate.cli._transport import transport_options
 from sovgate.cli.look._kept import command as _kept
+from sovgate.errors import UsageError
 
 _KINDS = ("sign", "encrypt")
 _ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096")
@@ -103,6 +104,8 @@ def _show(uri: str, output: Path | None, format_: str) -> Report:
     from sovgate.pipeline.look.keys import export, show
 
     key, facts = show(uri)
+    if key is None:
+        return _show_symmetric(uri, dict(facts), output)
     if output is not None:
         export(key, output)
     pem = key.pem.decode("ascii")
@@ -123,6 +126,24 @@ def _show(uri: str, output: Path | None, format_: str) -> Report:
             "pem": pem,
             "facts": dict(facts),
         },
+    )
+
+
+def _show_symmetric(uri: str, facts: dict[str, str], output: Path | None) -> Report:
+    """What its service says of it is all that there is to show."""
+    if output is not None:
+        raise UsageError(
+            f"{uri[:200]} has no public half to write",
+            why="it is symmetric: whoever encrypts with it asks its service",
+            fix="leave out -o, or make an RSA key for senders without a login there",
+            reason="no-public-half",
+        )
+    return Report(
+        command="keys show",
+        headline="symmetric key",
+        rows=tuple(facts.items()),
+        outputs={"key-id": ""},
+        data={"algorithm": None, "key-id": None, "oms-hint": None, "pem": None, "facts": facts},
     )
 
 

@@ -14,7 +14,6 @@ from sovgate import strict
 from sovgate.errors import Malformed, SovgateError
 from sovgate.formats import wrap
 from sovgate.keys import _answers
-from sovgate.keys._api import Fact
 from sovgate.keys._crypto import (
     BoundIdentity,
     BoundRecipient,
@@ -48,7 +47,7 @@ def canonical(uri: Uri, base: Path, region: str | None = None) -> str:
     return place(uri).canonical
 
 
-def facts(uri: Uri, base: Path, region: str | None = None) -> tuple[Fact, ...]:
+def facts(uri: Uri, base: Path, region: str | None = None) -> tuple[tuple[str, str], ...]:
     """What the engine says of a key, for people. Needs `read` on MOUNT/keys/NAME."""
     return Key.open(uri).told()
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import KeyServiceError, SovgateError
 from sovgate.keys import _answers
-from sovgate.keys._api import Fact
 from sovgate.keys._crypto import public_from
 from sovgate.keys.transit.login import Tokens
 from sovgate.keys.transit.place import PAGE, Place, place, refuse_elsewhere
@@ -84,23 +83,17 @@ class Key:
     def symmetric(self) -> bool:
         return self.policy.kind == SYMMETRIC
 
-    def told(self) -> tuple[Fact, ...]:
+    def told(self) -> tuple[tuple[str, str], ...]:
         """What a person should know of it."""
         policy = self.policy
-        said = {
-            "service": self.at.canonical,
-            "kind": self.kind,
-            "version": f"{self.version} of {policy.latest}, which is "
-            + ("pinned" if self.at.version else "the latest"),
-        }
-        if policy.kind == SYMMETRIC or policy.kind in RSA:
-            said["opens"] = f"what version {policy.least_decrypting} and later wrapped"
+        which = "pinned" if self.at.version else "the latest"
+        opens = f"what version {policy.least_decrypting} and later wrapped"
         return (
-            *(Fact(name=name, says=says) for name, says in said.items()),
-            *(
-                Fact(name=name.replace("_", " "), says=_FACTS[name][not value], doubtful=value)
-                for name, value in policy.facts.items()
-            ),
+            ("service", self.at.canonical),
+            ("kind", self.kind),
+            ("version", f"{self.version} of {policy.latest}: {which}"),
+            *((("opens", opens),) if policy.kind in (SYMMETRIC, *RSA) else ()),
+            *((name.replace("_", " "), _FACTS[name][not on]) for name, on in policy.facts.items()),
         )
 
     # -- asking

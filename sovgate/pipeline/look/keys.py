@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sovgate import uri
-from sovgate.errors import UsageError
+from sovgate.errors import ConfigError, UsageError
 from sovgate.files import create_only, read_bounded
 from sovgate.key_settings import LOADS_CODE
 
@@ -59,9 +59,10 @@ def generate(kind: str, *, out: Path, algorithm: str | None = None) -> Generated
     return Generated(private=out, public=public_path, key=key, algorithm=name)
 
 
-def show(text: str) -> tuple[PublicKey, tuple[tuple[str, str], ...]]:
+def show(text: str) -> tuple[PublicKey | None, tuple[tuple[str, str], ...]]:
     """The public half of the key behind a URI, and what its service says of how it is kept.
 
+    A symmetric key has no public half; where its service says nothing either, that is ConfigError.
     For a key whose module the project names, the project is looked for from this folder.
     Raises ConfigError, UsageError, KeyServiceError.
     """
@@ -72,7 +73,13 @@ def show(text: str) -> tuple[PublicKey, tuple[tuple[str, str], ...]]:
         from sovgate.pipeline.project import nearest_project
 
         nearest_project(None)
-    return open_public(text, base), facts(text, base)
+    try:
+        return open_public(text, base), facts(text, base)
+    except ConfigError as error:
+        told = facts(text, base) if error.reason == "unsupported-key-use" else ()
+        if not told:
+            raise
+        return None, told
 
 
 def export(key: PublicKey, out: Path) -> None:
