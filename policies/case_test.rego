@@ -34,7 +34,7 @@ signature := evidence("signature", {})
 
 record := evidence("provenance", {})
 
-evidence(role, fields) := object.union({"role": role, "manifest": manifest, "release": null, "signer": "us-ci", "zone": "us-train", "gate": null, "result": null, "threshold": null, "dataset": null, "commitment": null, "about_zone": null, "sha256": "d4"}, fields)
+evidence(role, fields) := object.union({"role": role, "manifest": manifest, "release": null, "signer": "us-ci", "zone": "us-train", "gate": null, "result": null, "threshold": null, "dataset": null, "commitment": null, "about_zone": null, "identity": null, "issuer": null, "logged": null, "trusted_root": null, "sha256": "d4"}, fields)
 
 passes(gate, threshold) := evidence("gate", {"gate": gate, "result": "pass", "threshold": threshold})
 

@@ -142,6 +142,8 @@ class Evidence:
     zone        where its signer speaks from, None for no zone in particular (a legal department)
     gate …      of a gate: its name, "pass" | "fail" | "inconclusive", what it was held to
     dataset …   of a legal attestation: the data set, its commitment, and the zone it is about
+    identity …  of a keyless signer: who it is, by whose word, the time that a log or a timestamp
+                authority showed, and the SHA-256 of the trusted root that this was judged by
     """
 
     role: str
@@ -158,6 +160,22 @@ class Evidence:
     dataset: str | None = None
     commitment: str | None = None
     about_zone: str | None = None
+    identity: str | None = None
+    issuer: str | None = None
+    logged: str | None = None
+    trusted_root: str | None = None
+
+    @property
+    def keyless(self) -> JSON:
+        """Who signed it keylessly, and by what that was judged; None for any other signer."""
+        if self.identity is None:
+            return None
+        return {
+            "identity": self.identity,
+            "issuer": self.issuer,
+            "logged": self.logged,
+            "trustedRoot": self.trusted_root,
+        }
 
     def json(self) -> JSON:
         return dict(vars(self))

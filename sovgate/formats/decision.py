@@ -188,6 +188,11 @@ class Decision:
             "together": list(self.together),
             "rules": [rule.json() for rule in self.rules],
             "rejected": [item.json() for item in self.case.rejected],
+            "keyless": [
+                {"role": item.role, "signer": item.signer, "sha256": item.sha256} | item.keyless
+                for item in self.case.evidence
+                if item.keyless
+            ],
             "case": {"sha256": self.basis.case_sha256},
             "policy": {"sha256": self.basis.policy_sha256},
             "engine": self.basis.engine,
@@ -251,6 +256,7 @@ def decision_statement(decision: Decision) -> Statement:
             },
             "inputAttestations": [
                 {"uri": f"sovgate:{item.role}", "digest": {"sha256": item.sha256}}
+                | ({"annotations": item.keyless} if item.keyless else {})
                 for item in case.evidence
             ],
             "verificationResult": "PASSED" if decision.allowed else "FAILED",

@@ -314,9 +314,8 @@ def _with_evidence(old: JSON, **fields: JSON) -> JSON:
     from sovgate.formats.statement import PREDICATE_TYPES
 
     new = copy.deepcopy(old)
-    blank = dict.fromkeys(
-        ("release", "zone", "created", "threshold", "dataset", "commitment", "about_zone")
-    )
+    names = "release zone created threshold dataset commitment about_zone"
+    blank = dict.fromkeys(f"{names} identity issuer logged trusted_root".split())
     new["evidence"].append(
         {
             **blank,

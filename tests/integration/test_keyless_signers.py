@@ -6,6 +6,7 @@ when sovgate looks at it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sigstore.models import ClientTrustConfig
 from sigstore.oidc import IdentityToken
 from sigstore.sign import SigningContext
 
+from sovgate.formats.foreign import statement
 from sovgate.stages import attest
 from tests.components import ModelSigning
 from tests.crossing import Crossing, make_crossing
@@ -47,6 +49,7 @@ class Signer:
 
     served: Served
     version: int = 1
+    identity: str = IDENTITY
 
     def sign(self, predicate_type: str, predicate: dict[str, Any], manifest: str) -> str:
         config = ClientTrustConfig.from_json(json.dumps(self.served.trust_config(self.version)))
@@ -56,7 +59,7 @@ class Signer:
             .predicate(predicate)
             .build()
         )
-        token = IdentityToken(self.served.token(IDENTITY))
+        token = IdentityToken(self.served.token(self.identity))
         with SigningContext.from_trust_config(config).signer(token) as signer:
             text: str = signer.sign_dsse(said).to_json()
         return text
@@ -80,38 +83,110 @@ def trust(crossing: Crossing, instance: Sigstore, may: str = "sbom") -> None:
 BOM = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": []}
 
 
+CHECK = ("--action", "transfer", "--zone", "home", "--to", "eu")
+#: A project's own rule: what is in a model is for the release workflow to say.
+RULE = f"""# METADATA
+# title: the release workflow lists what is in a model
+# custom:
+#   id: release-lists
+#   severity: error
+package user.release
+
+import rego.v1
+
+deny contains "no SBOM by the release workflow" if {{
+    count([e |
+        some e in input.evidence
+        e.role == "sbom"
+        e.identity == "{IDENTITY}"
+        e.issuer == "{ISSUER}"
+        e.logged > "2026-01-01T00:00:00Z"
+    ]) == 0
+}}
+"""
+
+
+def lay(crossing: Crossing, text: str, role: str = "sbom") -> None:
+    folder = attest.evidence_dir(crossing.model)
+    (folder / f"{role}-keyless.sigstore.json").write_text(text)
+
+
 @pytest.mark.parametrize("version", [1, 2])
-def test_sigstore_s_own_client_signs_and_check_counts_it(
+def test_sigstore_s_own_client_signs_and_a_rule_asks_for_the_identity(
     crossing: Crossing, served: Served, version: int
 ) -> None:
     trust(crossing, served.instance)
+    crossing.edit("border:\n", "policy: {rules: policies}\nborder:\n")
+    (crossing.base / "policies").mkdir()
+    (crossing.base / "policies" / "release.rego").write_text(RULE)
+    crossing.json("sbom", crossing.model, "--key", "keys/home.pem")
+    denied = crossing.json("check", crossing.model, *CHECK, code=10)
+    assert [one["message"] for one in denied["denies"]] == ["no SBOM by the release workflow"]
     text = Signer(served, version).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
-    folder = attest.evidence_dir(crossing.model)
-    (folder / "sbom-keyless.sigstore.json").write_text(text)
-    said = crossing.json(
-        "check", crossing.model, "--action", "transfer", "--zone", "home", "--to", "eu"
-    )
+    lay(crossing, text)
+    said = crossing.json("check", crossing.model, *CHECK)
     assert said["rejected"] == []
+    (keyless,) = said["keyless"]
+    root = (crossing.base / "trusted_root.json").read_bytes()
+    assert (keyless["role"], keyless["signer"], keyless["identity"], keyless["issuer"]) == (
+        "sbom",
+        "release",
+        IDENTITY,
+        ISSUER,
+    )
+    assert keyless["trustedRoot"] == hashlib.sha256(root).hexdigest()
+    _, printed = crossing.run("check", crossing.model, *CHECK)
+    assert f"sbom by release: {IDENTITY} of {ISSUER}, signed at " in printed
 
 
-def test_it_crosses_and_the_zone_counts_it_too(crossing: Crossing, served: Served) -> None:
+def test_another_identity_of_the_same_instance_counts_for_nothing(
+    crossing: Crossing, served: Served
+) -> None:
+    trust(crossing, served.instance)
+    signer = Signer(served, identity=f"{IDENTITY}.org")
+    lay(crossing, signer.sign("https://cyclonedx.org/bom", BOM, crossing.manifest))
+    said = crossing.json("check", crossing.model, *CHECK)
+    (rejected,) = said["rejected"]
+    assert rejected["reason"].startswith("wrong-signer")
+    assert said["keyless"] == []
+
+
+def test_it_crosses_and_the_story_tells_who_it_was(crossing: Crossing, served: Served) -> None:
     trust(crossing, served.instance)
     text = Signer(served).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
-    path = attest.evidence_dir(crossing.model) / "sbom-keyless.sigstore.json"
-    path.write_text(text)
+    lay(crossing, text)
     crossing.push()
     crossing.json("pull", "churn/1.0.0", "--zone", "eu", "-o", crossing.base / "out")
     arrived = attest.evidence_dir(crossing.base / "out")
     texts = [one.read_text() for one in arrived.glob("sbom-*.sigstore.json")]
     assert text in texts
+    decisions = [*arrived.glob("decision-*.sigstore.json")]
+    assert decisions
+    for decision in decisions:
+        rows = statement(decision.read_bytes()).predicate["inputAttestations"]
+        (row,) = [one for one in rows if "annotations" in one]
+        assert row["annotations"]["identity"] == IDENTITY
+    _, story = crossing.run("audit", "show", "churn/1.0.0", "--zone", "eu", "-v")
+    assert f"release ({IDENTITY} of {ISSUER}, " in story, story
 
 
 @pytest.mark.component
-@pytest.mark.parametrize("version", [1, 2])
-def test_model_signing_signs_keylessly_and_sovgate_verifies(
-    crossing: Crossing, served: Served, version: int, model_signing: ModelSigning
+def test_a_model_that_another_tool_signed_keylessly_crosses(
+    crossing: Crossing, served: Served, model_signing: ModelSigning
 ) -> None:
+    """Its signature is the model's own, in place of a key's."""
     trust(crossing, served.instance, "signature")
+    signed = model_signed(crossing, served, model_signing, 2)
+    attest.signature_path(crossing.model).write_bytes(signed.read_bytes())
+    crossing.push()
+    crossing.json("pull", "churn/1.0.0", "--zone", "eu", "-o", crossing.base / "out")
+    found = crossing.json("verify", crossing.base / "out")
+    assert found["signer"]["keyless"]["identity"] == IDENTITY
+
+
+def model_signed(
+    crossing: Crossing, served: Served, model_signing: ModelSigning, version: int
+) -> Path:
     config = crossing.base / "trust-config.json"
     config.write_text(json.dumps(served.trust_config(version)))
     bundle = crossing.base / "churn.sig"
@@ -124,6 +199,16 @@ def test_model_signing_signs_keylessly_and_sovgate_verifies(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return bundle
+
+
+@pytest.mark.component
+@pytest.mark.parametrize("version", [1, 2])
+def test_model_signing_signs_keylessly_and_sovgate_verifies(
+    crossing: Crossing, served: Served, version: int, model_signing: ModelSigning
+) -> None:
+    trust(crossing, served.instance, "signature")
+    bundle = model_signed(crossing, served, model_signing, version)
     found = crossing.json("verify", crossing.model, "--signature", bundle)
     keyless = found["signer"]["keyless"]
     assert (found["signer"]["name"], keyless["identity"]) == ("release", IDENTITY)

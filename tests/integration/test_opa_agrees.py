@@ -147,6 +147,10 @@ def made_up(rng: random.Random) -> JSON:
             "dataset": rng.choice([None, *sets]),
             "commitment": rng.choice([None, "c3" * 32]),
             "about_zone": rng.choice([None, "eu", "us-train"]),
+            "identity": rng.choice([None, "a@b.example"]),
+            "issuer": rng.choice([None, "https://login.b.example"]),
+            "logged": rng.choice([None, "2026-06-01T12:00:00Z"]),
+            "trusted_root": rng.choice([None, "e5" * 32]),
         }
 
     def gate() -> JSON:

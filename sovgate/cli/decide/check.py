@@ -142,6 +142,7 @@ def _report(checked: Checked) -> Report:
         rows += _denial("denied by", deny)
     for deny in decision.warnings:
         rows += _denial("warned by", deny)
+    rows += _keyless(decision)
     rows += [("missing", line) for line in checked.seen]
     rows += _rejected(decision)
     rows.append(("project", str(checked.project)))
@@ -214,6 +215,19 @@ def _denial(label: str, deny: Denial) -> list[tuple[str, str]]:
     if deny.fix:
         rows.append(("", f"fix: {text_from_here(deny.fix)}"))
     return rows
+
+
+def _keyless(decision: Decision) -> list[tuple[str, str]]:
+    """Evidence that counts by an identity, and by which trusted root: nobody's key says it."""
+    return [
+        (
+            "keyless",
+            f"{item.role} by {item.signer}: {item.identity} of {item.issuer}, signed at "
+            f"{item.logged}, by the trusted root sha256:{item.trusted_root}",
+        )
+        for item in decision.case.evidence
+        if item.keyless
+    ]
 
 
 def _rejected(decision: Decision) -> list[tuple[str, str]]:

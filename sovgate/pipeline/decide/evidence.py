@@ -205,6 +205,14 @@ def _judge(
         raise _Unfit(f"other-release: it is about {named[:160]}")
     if created is not None and created.timestamp() > now + _SKEW:
         raise _Unfit("from-the-future: it was made " + strict.format_time(created))
+    logged = verified.signer.logged
+    if logged is not None:
+        fields |= {
+            "identity": logged.identity,
+            "issuer": logged.issuer,
+            "logged": strict.format_time(logged.time),
+            "trusted_root": logged.root,
+        }
     made = Evidence(
         role=role,
         predicate_type=statement.predicate_type,

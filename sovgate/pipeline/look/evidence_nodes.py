@@ -55,11 +55,19 @@ def _node(
         kind=verified.role,
         what=what,
         status=VERIFIED,
-        by=verified.signer.name,
+        by=by_name(verified.signer),
         when=None if moment is None else when(moment),
         sha256=verified.sha256,
         children=tuple(children),
     )
+
+
+def by_name(signer: Trusted) -> str:
+    """A keyless signer is more than the name that a project gives it."""
+    logged = signer.logged
+    if logged is None:
+        return signer.name
+    return f"{signer.name} ({logged.identity} of {logged.issuer}, {when(logged.time)})"
 
 
 def _plain(verified: Verified, _: Mapping[str, DatasetFacts]) -> Node:

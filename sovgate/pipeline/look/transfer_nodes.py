@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sovgate.errors import NotFound, VerificationFailed
-from sovgate.pipeline.look.evidence_nodes import evidence
+from sovgate.pipeline.look.evidence_nodes import by_name, evidence
 from sovgate.pipeline.look.node import MISSING, STATED, VERIFIED, Node, failed, when
 from sovgate.stages.trust import Trusted
 
@@ -70,7 +70,7 @@ def _signature(store: Store, told: Transfer, trusted: Sequence[Trusted]) -> Node
         kind="signature",
         what=f"of the model: {files}",
         status=VERIFIED,
-        by=signer.name,
+        by=by_name(signer),
         sha256=digest,
     )
 
