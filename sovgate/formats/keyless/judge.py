@@ -317,6 +317,7 @@ def _quiet() -> Iterator[None]:
 
 def _sdk(name: str) -> Any:
     try:
+        importlib.import_module("sigstore")  # which brings the others
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ConfigError(
