@@ -249,4 +249,6 @@ def main(args: list[str] | None = None) -> NoReturn:
         # Click answers a broken pipe by wrapping what broke and exit code 1: a defect in our table.
         broken = sys.stdout is not out
         code = render(BrokenPipeError() if broken else error, arguments)
+    if args is None:
+        gc.freeze()  # else the interpreter looks for cycles among all that it is about to drop
     sys.exit(code if isinstance(code, int) else 0)
