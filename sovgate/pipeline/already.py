@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import strict
 from sovgate.errors import SovgateError
+from sovgate.pipeline import key_option
 
 if TYPE_CHECKING:
     from sovgate.formats.provenance import RecordedDataset
@@ -38,13 +38,11 @@ class Already:
     @classmethod
     def of(cls, evidence: Folders, manifest: str, opened: Project, key: str) -> Already:
         """`key` is the URI of the key that would sign. Raises ConfigError, KeyServiceError."""
-        from sovgate.keys.registry import open_signer
-
         return cls(
             evidence=evidence,
             manifest=manifest,
             opened=opened,
-            signer=open_signer(key, Path.cwd()),
+            signer=key_option.signer(key, opened.base),
             trusted=opened.trusted(),
         )
 

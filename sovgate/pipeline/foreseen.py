@@ -9,10 +9,10 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import UsageError, VerificationFailed
+from sovgate.pipeline import key_option
 from sovgate.pipeline.drafted import drafts_beside
 from sovgate.pipeline.project import Project
 from sovgate.records import Release
@@ -72,9 +72,7 @@ class Planned:
 
     def signer(self) -> Signer:
         """Raises ConfigError, KeyServiceError."""
-        from sovgate.keys.registry import open_signer
-
-        return open_signer(self.key, Path.cwd())
+        return key_option.signer(self.key, self.opened.base)
 
     def record(self, datasets: Sequence[RecordedDataset]) -> None:
         """Raises PolicyDenied where the key speaks for a zone in which that data may not be."""

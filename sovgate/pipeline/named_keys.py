@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sovgate import uri
-from sovgate.errors import ConfigError, SovgateError
+from sovgate.errors import DOCS, ConfigError, KeyServiceError, SovgateError, Where
 
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
@@ -166,6 +166,20 @@ def require_half(dotted: str, text: str, base: Path) -> None:
 
     if dotted.endswith("-public") and is_private(text, base):
         raise _private_half(dotted, text, base)
+
+
+def require_pinned(told: PublicKey, pinned: PublicKey, zone: str, where: Where) -> None:
+    """That a service has the key whose public half the project names. Raises KeyServiceError."""
+    if told != pinned:
+        raise KeyServiceError(
+            f"the service of zones.{zone}.keys.sign has another key than sign-public",
+            why=f"its public half has the id {told.key_id}",
+            fix="if the key was replaced, give its new public half to all who verify, and name it "
+            f"there ({DOCS}/keys.md#replace-or-take-back-a-key); else find out which service "
+            "answers",
+            where=where,
+            reason="wrong-key",
+        )
 
 
 def _named(config: ProjectConfig) -> Iterator[_Named]:

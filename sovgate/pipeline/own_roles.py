@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import uri
 from sovgate.errors import DOCS, ConfigError, SovgateError, VerificationFailed
+from sovgate.pipeline import key_option
 from sovgate.stages.trust import certified
 
 if TYPE_CHECKING:
@@ -83,15 +84,11 @@ def require_release(
 
 def require_maker(opened: Project, zone: str, key: str | None, roles: Sequence[str]) -> None:
     """As `require_zone_key`, of what is signed beside the model, with `key` or the zone's own."""
-    from pathlib import Path
-
-    from sovgate.keys.registry import open_signer
-
     trusted = opened.trusted(zone)
     if key is None:
         require_zone_key(opened, trusted, zone, roles)
         return
-    own = _opened(f"the key {key[:160]!r}", lambda: open_signer(key, Path.cwd()), None)
+    own = _opened(f"the key {key[:160]!r}", lambda: key_option.signer(key, opened.base), None)
     refusal = refused(opened, trusted, own, roles) if own is not None else None
     if refusal is not None:
         raise refusal

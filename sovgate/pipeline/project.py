@@ -36,7 +36,7 @@ from sovgate.errors import (
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
 from sovgate.links import mounted_secret, owned_by
-from sovgate.pipeline.named_keys import Unshared, require_half
+from sovgate.pipeline.named_keys import Unshared, require_half, require_pinned
 from sovgate.pipeline.named_roots import named_by_root
 from sovgate.stages.record import DatasetFacts, Demand, both_categories
 from sovgate.uri import is_placeholder, placeholder_refusal
@@ -145,7 +145,14 @@ class Project:
         """The zone's `sign` key. Raises ConfigError, KeyServiceError."""
         from sovgate.keys.registry import open_signer
 
-        return self._opened(open_signer, zone, "sign", "sign")
+        signer = self._opened(open_signer, zone, "sign", "sign")
+        pinned = self.zone(zone).keys.sign_public
+        if pinned is None or getattr(signer, "canonical", None) is None:
+            return signer  # of files `own_roles` tells, and which to replace
+        dotted = f"zones.{zone}.keys.sign-public"
+        half = self._public(pinned, dotted, self.zone(zone).region)
+        require_pinned(signer.public_key, half, zone, self.config.where(dotted))
+        return signer
 
     def sign_uri(self, zone: str) -> str:
         """The URI of the zone's `sign` key, meaning the same from any folder."""

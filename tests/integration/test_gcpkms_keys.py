@@ -541,3 +541,35 @@ def test_a_project_with_its_keys_in_google_cloud_kms_signs_and_verifies(
     assert done.returncode == 0, done
     done = run("doctor", "--zone", "eu", *project)
     assert "gcpkms: google.cloud.kms_v1" in done.stdout
+
+
+def test_a_key_that_is_not_the_pinned_one_signs_nothing(kms: GoogleKms, tmp_path: Path) -> None:
+    """`sign-public` pins the half: a service that holds another key is found out before it signs.
+    And `--key` takes the address that stands beside the key in the project."""
+    name, other = kms.make(SIGN), kms.make(SIGN)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights.bin").write_bytes(b"weights")
+
+    def written(public: str) -> None:
+        half = registry.open_public(kms.uri(f"{public}/cryptoKeyVersions/1"), tmp_path, ZONE)
+        (tmp_path / "eu.pub.pem").write_bytes(half.pem)
+        (tmp_path / "sovgate.yaml").write_text(
+            "version: 1\nmodel: m\nzones:\n  eu:\n"
+            f"    region: {ZONE}\n    keys:\n      sign-public: eu.pub.pem\n      sign:\n"
+            f"        key: gcpkms://{name}/cryptoKeyVersions/1\n"
+            f"        address: http://127.0.0.1:{kms.port}\n"
+        )
+
+    written(other)
+    kms.seen.clear()
+    done = run("sign", model, "--zone", "eu", "--project", tmp_path)
+    assert done.returncode == 20, done
+    assert "has another key than sign-public" in done.stderr
+    assert "sovgate.yaml:7" in done.stderr
+    assert {call for call, _ in kms.seen} == {"GetPublicKey"}
+    assert not (tmp_path / "model.evidence").exists()
+    written(name)
+    done = run("sign", model, "--key", f"gcpkms://{name}/cryptoKeyVersions/1", cwd=tmp_path)
+    assert done.returncode == 0, done
+    assert run("verify", model, "--project", tmp_path).returncode == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError, UsageError
+from sovgate.pipeline import key_option
 from sovgate.pipeline.beside import read_records
 from sovgate.pipeline.decide.case import Known, KnownLocation, Question
 from sovgate.pipeline.decide.contents import look_into
@@ -112,9 +113,9 @@ def check(
         select(evidence, trusted, manifest)  # RULES 6: a push ends there, whatever the rules say
     saved = digest = None
     if key is not None or save:
-        from sovgate.keys.registry import open_signer
-
-        signer = opened.signer(question.source) if key is None else open_signer(key, Path.cwd())
+        signer = (
+            opened.signer(question.source) if key is None else key_option.signer(key, opened.base)
+        )
         document = judged.signed(signer).documents[0]
         saved, digest = attest.add(folders.folder, "decision", document.data), document.sha256
     return Checked(

@@ -6,12 +6,12 @@ Reads the project's facts, and the public keys that it names as files; opens no 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import uri
 from sovgate.errors import PolicyDenied, SovgateError
 from sovgate.links import mounted_secret
+from sovgate.pipeline import key_option
 
 if TYPE_CHECKING:
     from sovgate.config import ZoneConfig
@@ -56,7 +56,6 @@ def refuse_misplaced_records(opened: Project, statements: Iterable[Statement], k
     A base's data was not here, its weights were: whether those may be, gates can say too.
     """
     from sovgate.formats import provenance
-    from sovgate.keys.registry import open_signer
 
     for statement in statements:
         if statement.role != "provenance":
@@ -67,7 +66,7 @@ def refuse_misplaced_records(opened: Project, statements: Iterable[Statement], k
             for one in record.datasets
             if not record.base_models or not (one.name in declared and declared[one.name].lifts)
         ]
-        key_id = open_signer(key, Path.cwd()).public_key.key_id
+        key_id = key_option.signer(key, opened.base).public_key.key_id
         refuse_misplaced(opened, own, key=key, key_id=key_id)
 
 

@@ -10,6 +10,7 @@ from sovgate import uri
 from sovgate.errors import ConfigError, UsageError
 from sovgate.files import create_only, read_bounded
 from sovgate.key_settings import LOADS_CODE
+from sovgate.pipeline import key_option
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -63,7 +64,7 @@ def show(text: str) -> tuple[PublicKey | None, tuple[tuple[str, str], ...]]:
     """The public half of the key behind a URI, and what its service says of how it is kept.
 
     A symmetric key has no public half; where its service says nothing either, that is ConfigError.
-    For a key whose module the project names, the project is looked for from this folder.
+    The project is looked for from this folder: it may name the key's module, and its settings.
     Raises ConfigError, UsageError, KeyServiceError.
     """
     from sovgate.keys.registry import facts, open_public
@@ -73,6 +74,7 @@ def show(text: str) -> tuple[PublicKey | None, tuple[tuple[str, str], ...]]:
         from sovgate.pipeline.project import nearest_project
 
         nearest_project(None)
+    text = key_option.whole(text, None)
     try:
         return open_public(text, base), facts(text, base)
     except ConfigError as error:

@@ -22,6 +22,7 @@ from sovgate.errors import (
 )
 from sovgate.files import read_bounded
 from sovgate.formats.statement import PREDICATE_TYPES, STATEMENT_TYPE, Statement, role_of
+from sovgate.pipeline import key_option
 from sovgate.pipeline.beside import records_about
 from sovgate.pipeline.decide.admission import admit, refuse_told
 from sovgate.pipeline.decide.in_place import refuse_misplaced_records
@@ -127,7 +128,7 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
     for draft in found:
         _check(draft, about, wanted)
     refuse_misplaced_records(opened, [draft.statement for draft in found], key)
-    return _seal_all(folders, manifest, found, left, key)
+    return _seal_all(folders, manifest, found, left, key_option.signer(key, opened.base))
 
 
 @reads_model
@@ -170,7 +171,8 @@ def attest_legal(
     )
     draft = _Draft(source=f"{said.dataset} in {name}", statement=made)
     _check(draft, about, frozenset())
-    return _seal_all(evidence_of(model, options, opened), manifest, [draft], [], key)
+    signer = key_option.signer(key, opened.base)
+    return _seal_all(evidence_of(model, options, opened), manifest, [draft], [], signer)
 
 
 def _roles(names: Sequence[str]) -> frozenset[str]:
@@ -296,11 +298,8 @@ def _seal_all(
     manifest: str,
     drafts: Sequence[_Draft],
     left: list[Item],
-    key: str,
+    signer: Signer,
 ) -> Attested:
-    from sovgate.keys.registry import open_signer
-
-    signer = open_signer(key, Path.cwd())
     there = _signed_before(folders, signer)
     signed: list[Item] = []
     for draft in drafts:

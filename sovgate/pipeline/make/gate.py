@@ -22,6 +22,7 @@ from sovgate.formats.testresult import (
     TestResult,
 )
 from sovgate.gates.registry import open_gate
+from sovgate.pipeline import key_option
 from sovgate.pipeline.decide.admission import admit, refuse_told
 from sovgate.pipeline.decide.declared_gates import fatal, outside, pins
 from sovgate.pipeline.decide.evidence import decimal
@@ -144,9 +145,7 @@ def gate(
     if key is None:
         path = attest.add_unsigned(folder, "gate", statement.payload())
     else:
-        from sovgate.keys.registry import open_signer
-
-        signer = open_signer(key, Path.cwd())
+        signer = key_option.signer(key, options.project)
         signed_by = signer.public_key.key_id
         path = attest.add(folder, "gate", attest.seal(statement, signer))
     return Gated(

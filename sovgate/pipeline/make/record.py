@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.errors import Malformed, UsageError, VerificationFailed
 from sovgate.files import read_bounded
+from sovgate.pipeline import key_option
 from sovgate.pipeline.beside import records_about
 from sovgate.pipeline.decide.admission import admit, refuse_told
 from sovgate.pipeline.decide.in_place import refuse_misplaced
@@ -137,9 +138,7 @@ def record(
     if key is None:
         path = attest.add_unsigned(folder, "provenance", statement.payload())
     else:
-        from sovgate.keys.registry import open_signer
-
-        signer = open_signer(key, Path.cwd())
+        signer = key_option.signer(key, options.project)
         signed_by = signer.public_key.key_id
         refuse_misplaced(opened, own, key=key, key_id=signed_by)
         path = attest.add(folder, "provenance", attest.seal(statement, signer))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sovgate.errors import SovgateError, UsageError
+from sovgate.pipeline import key_option
 from sovgate.pipeline.decide.admission import admit, refuse_told
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import nearest_project
@@ -87,9 +88,7 @@ def sbom(
     )
     signer = None
     if key is not None:
-        from sovgate.keys.registry import open_signer
-
-        signer = open_signer(key, Path.cwd())
+        signer = key_option.signer(key, options.project)
     survey = inventory.survey(model)
     options.expect(survey.total)
     for path in (output, spdx):

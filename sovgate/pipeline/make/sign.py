@@ -11,6 +11,7 @@ from sovgate.files import atomic_write, read_bounded
 from sovgate.formats import foreign, leftovers
 from sovgate.formats.manifest import Manifest
 from sovgate.formats.oms import root_of
+from sovgate.pipeline import key_option
 from sovgate.pipeline.decide.admission import admit
 from sovgate.pipeline.places import evidence_of, reads_model
 from sovgate.pipeline.project import nearest_project
@@ -125,10 +126,7 @@ def _sized(data: bytes) -> Sized:
 
 def _signer(key: str | None, zone: str | None, project: Path | None) -> Signer:
     if key is not None:
-        from sovgate.keys.registry import open_signer
-
-        signer: Signer = open_signer(key, Path.cwd())
-        return signer
+        return key_option.signer(key, project)
     if zone is None:
         raise UsageError(
             "the key to sign with is not named",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import ConfigError, Malformed, UsageError, VerificationFailed
+from sovgate.pipeline import key_option
 from sovgate.pipeline.places import evidence_found, reads_model
 from sovgate.records import DEFAULTS, Options
 from sovgate.stages import attest, inventory
@@ -132,9 +133,7 @@ def _bundle(folders: attest.Folders, named: Path | None) -> tuple[Path, bytes]:
 def signers(key: str | None, project: Path | None) -> Sequence[Trusted]:
     """Who may have signed: the holder of `key` alone, else whom sovgate.yaml trusts."""
     if key is not None:
-        from sovgate.keys.registry import open_public
-
-        public = open_public(key, Path.cwd())
+        public = key_option.public(key, project)
         if not public.can_verify:
             raise UsageError(
                 f"{key!r} is a key of type {public.algorithm}, which signs no models",
