@@ -561,6 +561,23 @@ def test_an_extra_comes_with_the_scheme_that_needs_it(tmp_path: Path) -> None:
     (tmp_path / "sovgate.yaml").write_text("zones: {a: {store: gs://bucket}}\n")
     locks = launch._locks("sign", [f"--project={tmp_path}"], {})
     assert [path.name for path in locks] == ["base.txt", "gcp.txt"]
+    (tmp_path / "sovgate.yaml").write_text('zones: {a: {keys: {sign: "pkcs11:token=a"}}}\n')
+    locks = launch._locks("sign", [f"--project={tmp_path}"], {})
+    assert [path.name for path in locks] == ["base.txt", "hsm.txt"]
+
+
+def test_the_launcher_and_the_image_know_the_scheme_of_each_key_that_needs_a_package() -> None:
+    """A walk over the registry: an adapter that says `pip install sovgate[NAME]` gets NAME."""
+    for scheme, name in keys.SCHEMES.items():
+        module = ROOT / name.replace(".", "/")
+        files = list(module.rglob("*.py")) if module.is_dir() else [module.with_suffix(".py")]
+        text = "".join(path.read_text(encoding="utf-8") for path in files)
+        for extra in set(re.findall(r"pip install 'sovgate\[([a-z]+)\]'", text)):
+            assert launch.EXTRAS.get(scheme) == extra
+    image = (ROOT / "scripts" / "container.py").read_text(encoding="utf-8")
+    installed = re.search(r"^EXTRAS = \((.*?)\)$", image, re.MULTILINE | re.DOTALL)
+    assert installed is not None
+    assert set(launch.EXTRAS.values()) <= set(re.findall(r'"([a-z]+)"', installed[1]))
 
 
 @pytest.mark.parametrize(

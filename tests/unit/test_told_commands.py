@@ -19,7 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 #: A distribution whose module is called otherwise, or of which one module alone is wanted.
-IMPORTED = {"boto3": "botocore", "python_pkcs11": "pkcs11"}
+IMPORTED = {
+    "boto3": "botocore",
+    "google_cloud_kms": r"google\.cloud\.kms_v1",
+    "python_pkcs11": "pkcs11",
+}
 MODULES = sorted((ROOT / "sovgate").rglob("*.py"))
 #: Where a command begins: in backticks, after what introduces it, or as the whole text.
 _COMMAND = re.compile(r"(?:`|: |^|\bor |\brun |\bwith |\bby )sovgate ([a-z][^`\n;,()]*)")
@@ -136,7 +140,9 @@ def test_each_extra_has_code_that_needs_it(name: str) -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in MODULES)
     for package in (IMPORTED.get(package, package) for package in packages):
         assert re.search(
-            rf"((import|from) {package}\b|(import_module|find_spec)\(\s*\"{package}\b)", code
+            rf"((import|from) {package}\b|(import_module|find_spec)\(\s*\"{package}\b)"
+            rf"|\"{package}\.",
+            code,
         ), package
 
 

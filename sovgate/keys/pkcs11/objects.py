@@ -84,7 +84,7 @@ def private(token: Token, uri: Pkcs11Uri) -> Private:
             "that one",
             reason="bare-key",
         )
-    return Private(at=int(told["at"]), told=told)
+    return Private(at=told["at"], told=told)
 
 
 def _named_by_halves(token: Token, uri: Pkcs11Uri) -> bytes | None:
@@ -147,10 +147,12 @@ def _find(
     try:
         told = token.ask(
             "find", doing, kind=kind, label=label, id=number.hex() if number is not None else None
-        )["objects"]
+        ).get("objects")
     except FailedError as error:
         raise token.explained(error, doing, key) from None
-    if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
+    if not isinstance(told, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("at"), int) for one in told
+    ):
         raise bad_answer(key, "its module told no list of objects")
     return told
 

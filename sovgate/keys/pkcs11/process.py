@@ -25,6 +25,8 @@ from sovgate.keys._answers import timed_out
 
 #: Seconds for one answer. An HSM behind a network takes one; nothing here makes a key.
 TIMEOUT = 30.0
+#: The same, where a person types a PIN at the token's own keys.
+PATIENCE = 120.0
 #: Facts of eight objects; a certificate is the largest.
 MAX_ANSWER = 256 * 1024
 _ENDS = 2.0
@@ -79,8 +81,10 @@ class Process:
             self.end()
             raise
 
-    def ask(self, do: str, doing: str, **parameters: Any) -> dict[str, Any]:
-        """One answer. `doing` completes "could not … KEY".
+    def ask(
+        self, do: str, doing: str, *, seconds: float | None = None, **parameters: Any
+    ) -> dict[str, Any]:
+        """One answer. `doing` completes "could not … KEY"; `seconds` in place of TIMEOUT.
 
         Raises FailedError; KeyServiceError "timed-out", "no-answer" where the module hung or ended
         its process: then nothing more is asked of it.
@@ -93,7 +97,7 @@ class Process:
                 self._channel.settimeout(TIMEOUT)
                 self._channel.sendall(len(body).to_bytes(4, "big") + body)
             try:
-                return self._hear(doing)
+                return self._hear(doing, seconds)
             except FailedError:
                 raise
             except BaseException:  # an answer that nobody waited for would be taken for the next
@@ -108,9 +112,10 @@ class Process:
     def end(self) -> None:
         self._finish()
 
-    def _hear(self, doing: str) -> dict[str, Any]:
+    def _hear(self, doing: str, seconds: float | None = None) -> dict[str, Any]:
+        within = TIMEOUT if seconds is None else seconds
         try:
-            self._channel.settimeout(TIMEOUT)
+            self._channel.settimeout(within)
             length = int.from_bytes(self._take(4), "big")
             if length > MAX_ANSWER:
                 raise ValueError
@@ -118,7 +123,7 @@ class Process:
             if not isinstance(answer, dict):
                 raise ValueError
         except TimeoutError:
-            raise timed_out(self._key, doing, TIMEOUT) from None
+            raise timed_out(self._key, doing, within) from None
         except (OSError, EOFError, ValueError, Malformed):
             raise self._ended(doing) from None
         if "error" in answer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sovgate.formats.pkcs11uri import Pkcs11Uri, escape
 from sovgate.keys._answers import bad_answer, refused
 from sovgate.keys._secret import maybe, secret, source
 from sovgate.keys.pkcs11 import module
-from sovgate.keys.pkcs11.process import FailedError, Process
+from sovgate.keys.pkcs11.process import PATIENCE, FailedError, Process
 
 PIN = "SOVGATE_PIN"
 # CK_TOKEN_INFO's flags (PKCS#11 3.0, 3.2).
@@ -39,6 +39,15 @@ class Info:
     manufacturer: str
     model: str
     flags: int
+
+    @classmethod
+    def of(cls, told: object) -> Info | None:
+        """None unless it has just these fields, of these kinds."""
+        kinds = {"slot": int, "flags": int}
+        if not isinstance(told, dict) or set(told) != {one.name for one in fields(cls)}:
+            return None
+        right = all(isinstance(value, kinds.get(name, str)) for name, value in told.items())
+        return cls(**told) if right else None
 
     def __str__(self) -> str:
         return f"pkcs11:token={escape(self.label)};serial={escape(self.serial)}"
@@ -67,6 +76,7 @@ class Token:
             told = self._process.ask(
                 "open",
                 "log in for",
+                seconds=PATIENCE if protected else None,
                 slot=self.info.slot,
                 pin=pin,
                 protected=protected,
@@ -76,7 +86,10 @@ class Token:
                 by = f"the PIN file {self._uri.pin_source!r}" if self._uri.pin_source else None
                 raise _refused_pin(error.name, self.info, by or source(PIN)) from None
             raise explained(error, self.info, "log in for", self._uri.key) from None
-        self.mechanisms = frozenset(one for one in told["mechanisms"] if isinstance(one, int))
+        listed = told.get("mechanisms")
+        if not isinstance(listed, list):
+            raise bad_answer(self._uri.key, "its module told no list of mechanisms")
+        self.mechanisms = frozenset(one for one in listed if isinstance(one, int))
         self.logged_in = pin is not None or protected
 
     def ask(self, do: str, doing: str, **parameters: Any) -> dict[str, Any]:
@@ -129,11 +142,13 @@ def _opened(uri: Pkcs11Uri, path: str, *, private: bool) -> Token:
 
 def _found(process: Process, uri: Pkcs11Uri, path: str, *, private: bool) -> Token:
     try:
-        tokens = [Info(**one) for one in process.ask("tokens", "look for the token of")["tokens"]]
+        told = process.ask("tokens", "look for the token of").get("tokens")
     except FailedError as error:
         raise _not_loaded(path, error) from None
-    except (KeyError, TypeError):
-        raise bad_answer(uri.key, "its module told no list of tokens") from None
+    listed = told if isinstance(told, list) else [None]
+    tokens = [one for one in map(Info.of, listed) if one is not None]
+    if len(tokens) != len(listed):
+        raise bad_answer(uri.key, "its module told no list of tokens")
     info = _one(tokens, uri)
     token = Token(process, info, uri)
     named = (path, info.label, info.serial)

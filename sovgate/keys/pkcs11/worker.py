@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-#: A request holds a digest, a point, a wrapped key or a PIN.
-MAX_REQUEST = 32 * 1024
+#: A request holds a digest, a point, a wrapped key or a PIN, which may be escaped sixfold.
+MAX_REQUEST = 128 * 1024
 #: Two are one too many; a few more are told so that a person finds the right one.
 MOST_FOUND = 8
 #: Attributes that are told of an object where it has them: name -> CKA_ name.
