@@ -136,7 +136,8 @@ class Lists:
                         command += Path(f"/proc/{number}/environ").read_bytes()
                 except OSError:
                     continue
-                self.seen.add(command)
+                if b"softhsm2-util" not in command:  # another test makes its token
+                    self.seen.add(command)
 
 
 @pytest.fixture
