@@ -111,6 +111,17 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return made
 
 
+@pytest.fixture(scope="module")
+def release(desk: Desk) -> str:
+    """One that lies in the destination's store."""
+    desk.run("sign", desk.crossing.model, "--zone", "home")
+    desk.run("record", desk.crossing.model, "--zone", "home", "--dataset", "public")
+    name = "churn/0.9.0"
+    push = ("push", desk.crossing.model, "--release", name, "--zone", "home", "--to", "eu")
+    desk.run(*push)
+    return name
+
+
 class Lists:
     """What processes are called with, and what modules find in their environment, meanwhile."""
 
@@ -204,14 +215,16 @@ def test_a_wrong_pin_leaves_no_signature_and_is_tried_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("fault", ["crash-sign", "crash-derive", "exit-initialize"])
-def test_a_module_that_crashes_ends_no_command_half_way(desk: Desk, fault: str) -> None:
+def test_a_module_that_crashes_ends_no_command_half_way(
+    desk: Desk, release: str, fault: str
+) -> None:
     base = desk.crossing.base
     path = base / "sovgate.yaml"
     before = path.read_text()
     path.write_text(before.replace("SHIM=none", f"SHIM={fault}"))
     had = {name for name in tree(base) if not name.startswith(("eu-store/", ".sovgate/"))}
     try:
-        desk.run("pull", "churn/1.0.0", "--zone", "eu", "-o", "crashed", code=20)
+        desk.run("pull", release, "--zone", "eu", "-o", "crashed", code=20)
     finally:
         path.write_text(before)
     left = {name for name in tree(base) if not name.startswith(("eu-store/", ".sovgate/"))}
