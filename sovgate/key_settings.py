@@ -90,6 +90,10 @@ _TRANSIT = {
     ),
 }
 
+PROTECTION = Setting(
+    pattern=r"hsm", form="hsm", says="How the service must keep the key: `hsm`, or it is refused."
+)
+
 #: URI scheme -> the settings that its keys may have, in the order in which they are written.
 SETTINGS: dict[str, dict[str, Setting]] = {
     "awskms": {
@@ -109,6 +113,15 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     },
     "hashivault": _TRANSIT,
     "openbao": _TRANSIT,
+    "azurekms": {
+        "address": ADDRESS,
+        "suffix": Setting(
+            pattern=r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){1,7}",
+            form="a domain, such as vault.local.azurestack.external",
+            says="The domain of the vaults of a cloud that the catalogue lacks.",
+        ),
+        "protection": PROTECTION,
+    },
     "gcpkms": {
         "universe": Setting(
             pattern=r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){1,5}",
@@ -116,11 +129,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
             says="The universe of the key, if no zone says so.",
         ),
         "address": ADDRESS,
-        "protection": Setting(
-            pattern=r"hsm",
-            form="hsm",
-            says="How the service must keep the key: `hsm`, or it is refused.",
-        ),
+        "protection": PROTECTION,
     },
     # Of RFC 7512 module-path and pin-source; the rest is ours. `formats.pkcs11uri` reads them.
     "pkcs11": {

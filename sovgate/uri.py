@@ -27,7 +27,6 @@ WITHOUT_ADAPTER = {
     "abfs": "Azure Data Lake Storage",
     "abfss": "Azure Data Lake Storage",
     "azblob": "Azure Blob Storage",
-    "azurekms": "Azure Key Vault",
     "gcs": "Google Cloud Storage",
     "https": "a web server",
     "k8s": "Kubernetes Secrets",

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 HOST = "services.bank.invalid"
 #: As Private Service Connect names a firm's own way to Google's KMS: tokens of Google's go there.
 GOOGLE_HOST = "cloudkms-bank.p.googleapis.com"
+VAULT_HOST = "bank-keys.vault.azure.net"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def issue(
     if not ca:
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         names = x509.SubjectAlternativeName(
-            [address, x509.DNSName(HOST), x509.DNSName(GOOGLE_HOST)]
+            [address, x509.DNSName(HOST), x509.DNSName(GOOGLE_HOST), x509.DNSName(VAULT_HOST)]
         )
         builder = builder.add_extension(names, critical=False)
     return builder.sign(by, hashes.SHA256())

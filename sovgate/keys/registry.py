@@ -22,6 +22,7 @@ SCHEMES: dict[str, str] = {
     "awskms": "sovgate.keys.awskms",
     "hashivault": "sovgate.keys.transit",
     "openbao": "sovgate.keys.transit",
+    "azurekms": "sovgate.keys.azurekms",
     "gcpkms": "sovgate.keys.gcpkms",
     "pkcs11": "sovgate.keys.pkcs11",
 }

@@ -37,7 +37,7 @@ def crossing(tmp_path: Path) -> Crossing:
         ("store: eu-store", "store: s3://bucket?endpoint=http://far.example", "http://"),
         ("store: eu-store", "store: s3://bucket?colour=red", "has an option 'colour'"),
         ("sign: keys/eu.pem", "sign: gcpkms://projects/p", "names no key of Google Cloud KMS"),
-        ("sign: keys/eu.pem", "sign: azurekms://v/k", "no key adapter for azurekms:"),
+        ("sign: keys/eu.pem", "sign: azurekms://v/k", "names no key of Azure Key Vault"),
         ("sign: keys/eu.pem", "sign: openbao://k", "does not say at which server"),
         ("sign: keys/eu.pem", "sign: openbao://k?address=http://bao.example", "is not https://"),
         ("sign: keys/eu.pem", 'sign: "pkcs11:token=eu"', "names no key in its token"),

@@ -18,7 +18,10 @@ import pytest
 from sovgate.clouds.aws import client as aws
 from sovgate.keys.gcpkms import service as google
 from sovgate.pipeline.look.keys import generate
+from sovgate.transport import wire
 from tests import components, servers, tokens
+from tests.azurevault import HOST as VAULT_HOST
+from tests.azurevault import Refusal, Vault, azure_vault
 from tests.conformance import token_keys, transit
 from tests.conformance.troubles import BUSY, TROUBLES, Rotated, Trouble, silent, unused_port
 from tests.faultproxy import What, between
@@ -274,6 +277,82 @@ def _in_tokens(make: Callable[[Path], tokens.Token], *wrapping: str) -> Callable
     return lambda tmp: Keys(**token_keys.fields(make, wrapping, tmp), region=REGION)
 
 
+def azure_keys(tmp: Path) -> Keys:
+    """At a server of ours that the vendor's client accepts. It lives as long as the tests do."""
+    vault = _lasting(azure_vault())
+
+    def both(kind: str, size: str) -> tuple[str, str]:
+        names = [vault.make(kind, size), vault.make(f"{kind}-HSM", size)]
+        return (vault.pinned(names[0]), vault.uri(names[1]))
+
+    rsa = {f"rsa-{size}": both("RSA", str(size)) for size in (2048, 3072)}
+    return Keys(
+        sign={f"ec-p{size}": both("EC", f"P-{size}") for size in (256, 384, 521)},
+        wrap={kind: ((one,) * 2, (two,) * 2) for kind, (one, two) in rsa.items()},
+        base=tmp,
+        region="azure:germanywestcentral",
+        troubles=_azure_troubles(vault),
+        repointed=partial(_azure_repointed, vault),
+    )
+
+
+def _azure_repointed(vault: Vault) -> Rotated:
+    """A vault has asymmetric keys, and what was wrapped for a version opens with that alone."""
+    name = vault.make("EC", "P-256")
+    return Rotated(uri=vault.uri(name), rotate=vault.keys[name].add)
+
+
+def _azure_troubles(vault: Vault) -> dict[str, Trouble]:
+    name, other = (vault.make("EC", "P-256") for _ in range(2))
+    path = f"{name}/{vault.keys[name].current}"
+
+    def at(port: int) -> str:
+        return f"azurekms://{VAULT_HOST}/{path}?address=http://127.0.0.1:{port}"
+
+    @contextlib.contextmanager
+    def disabled() -> Iterator[str]:
+        made = vault.make("EC", "P-256")
+        vault.keys[made].enabled = False
+        yield vault.pinned(made)
+
+    @contextlib.contextmanager
+    def refusing(refusal: Refusal, times: int = 1000) -> Iterator[str]:
+        left = iter(range(times))
+
+        def refuses(_verb: str, about: str) -> Refusal | None:
+            return refusal if about == name and next(left, None) is not None else None
+
+        vault.refuses = refuses
+        yield vault.pinned(name)
+        vault.refuses = lambda *_: None
+
+    @contextlib.contextmanager
+    def slow() -> Iterator[str]:
+        with silent() as port, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(wire, "READ_TIMEOUT", 0.2)  # a person waits for sixty seconds
+            yield at(port)
+
+    @contextlib.contextmanager
+    def another() -> Iterator[str]:
+        kid = f"https://{VAULT_HOST}/keys/{other}/{vault.keys[other].current}"
+        vault.edits = lambda verb, answer: answer | {"kid": kid} if verb == "sign" else answer
+        yield vault.pinned(name)
+        vault.edits = lambda _verb, answer: answer
+
+    denied = Refusal(status=403, code="Forbidden", inner="ForbiddenByRbac")
+    throttled = Refusal(status=429, code="Throttled")
+    return {
+        "missing": lambda: contextlib.nullcontext(vault.uri(f"{name}0/{1:032x}")),
+        "disabled": disabled,
+        "denied": partial(refusing, denied),
+        "throttled": partial(refusing, throttled),
+        "busy": partial(refusing, throttled, 2),
+        "slow": slow,
+        "down": lambda: contextlib.nullcontext(at(unused_port())),
+        "another": another,
+    }
+
+
 #: Name -> makes new keys; `tmp` is a folder for those that live in one.
 ADAPTERS: dict[str, Callable[[Path], Keys]] = {
     "file": file_keys,
@@ -281,6 +360,7 @@ ADAPTERS: dict[str, Callable[[Path], Keys]] = {
     "openbao": transit.keys("openbao"),
     "hashivault-openbao": transit.keys("hashivault"),
     "gcpkms": google_keys,
+    "azurekms": azure_keys,
     # Both: what one of them cannot do the other can, and they say things differently.
     "pkcs11-nss": _in_tokens(tokens.nss, "rsa-2048"),
     "pkcs11-softhsm": _in_tokens(tokens.softhsm),
