@@ -30,7 +30,6 @@ WITHOUT_ADAPTER = {
     "gcs": "Google Cloud Storage",
     "https": "a web server",
     "k8s": "Kubernetes Secrets",
-    "vault": "HashiCorp Vault",
     "wasbs": "Azure Blob Storage",
 }
 

@@ -142,6 +142,11 @@ def openbao() -> str:
     return _openbao("-dev")
 
 
+def another_openbao() -> str:
+    """One that a test may seal. The URL."""
+    return _openbao("-dev")
+
+
 @functools.cache
 def openbao_tls() -> tuple[str, Path]:
     """Another, over TLS, and the certificate of its own CA."""

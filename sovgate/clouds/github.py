@@ -6,7 +6,7 @@ import os
 from urllib.parse import quote, urlsplit
 
 from sovgate.clouds.tokens import json_object
-from sovgate.errors import KeyServiceError
+from sovgate.errors import SovgateError
 from sovgate.transport.client import Client, Request
 from sovgate.transport.wire import Failure, explain
 
@@ -15,15 +15,15 @@ _WORKLOADS = ".actions.githubusercontent.com"
 _MAX_ANSWER = 256 * 1024
 
 
-def job_token(audience: str) -> str | None:
-    """A JWT; None where this is no job that may have one. Raises KeyServiceError."""
+def job_token(audience: str, kind: type[SovgateError]) -> str | None:
+    """A JWT; None where this is no job that may have one. Raises `kind`, "credentials"."""
     url, bearer = (os.environ.get(name, "").strip() for name in VARIABLES)
     if not url or not bearer:
         return None
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme != "https" or not host.endswith(_WORKLOADS):
-        raise _refused(f"it would be asked of {host[:100]!r}")
+        raise _refused(kind, f"it would be asked of {host[:100]!r}")
     query = f"{parts.query}&" if parts.query else ""
     request = Request(
         method="GET",
@@ -34,17 +34,18 @@ def job_token(audience: str) -> str | None:
         with Client(f"https://{host}", what="credentials") as client, client.ask(request) as answer:
             found = json_object(answer.read(_MAX_ANSWER))
     except Failure as failure:
-        raise explain(failure, "get the job's token of GitHub", KeyServiceError) from None
+        raise explain(failure, "get the job's token of GitHub", kind) from None
     token = (found or {}).get("value")
     if answer.status != 200 or not isinstance(token, str):
-        raise _refused(f"GitHub answered {answer.status}")
+        raise _refused(kind, f"GitHub answered {answer.status}")
     return token
 
 
-def _refused(why: str) -> KeyServiceError:
-    return KeyServiceError(
+def _refused(kind: type[SovgateError], why: str) -> SovgateError:
+    return kind(
         "could not get the job's token of GitHub",
         why=why,
-        fix="let the job have permissions: id-token: write, and run it again",
+        fix="let the job have permissions: id-token: write, and run it again; elsewhere name the "
+        "file of the workload's token",
         reason="credentials",
     )

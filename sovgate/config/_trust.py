@@ -49,7 +49,8 @@ def _with_settings(below: Section) -> str:
     for name in key_settings.SETTINGS.get(scheme, {}):
         if not below.has(name):
             continue
-        found[name] = below.text(name)
+        value = below.raw(name)  # a number needs no quotes; what it may be, its pattern says
+        found[name] = str(value) if type(value) is int else below.text(name)
         try:
             key_settings.check(scheme, name, found[name])
         except ConfigError as error:

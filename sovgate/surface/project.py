@@ -55,7 +55,9 @@ def _key_settings() -> dict[str, Any]:
         for name, setting in settings.items():
             users.setdefault(name, []).append(scheme)
             says = f"{setting.says} For {', '.join(f'`{one}`' for one in users[name])}."
-            properties[name] = {"type": "string", "description": says}
+            number = [{"type": "integer", "minimum": 1}] if setting.pattern[0:5] == "[1-9]" else []
+            kind = {"anyOf": [{"type": "string"}, *number]} if number else {"type": "string"}
+            properties[name] = {**kind, "description": says}
         rules.append(_only(f"^{scheme}:(?!\\\\)", settings))
     schemes = "|".join(SETTINGS)
     rules.append(_only(f"^(?!({schemes}):(?!\\\\))", {}))
@@ -195,9 +197,12 @@ def _kind(full: Schema, root: Schema) -> str:
         return f"names, each with a [{below['title']}](#{_anchor(below['title'])})"
     if kind == "boolean":
         return "`true` or `false`"
-    return {"null": "null", "number": "a number", "string": "a URI" if name == "uri" else "text"}[
-        str(kind)
-    ]
+    return {
+        "null": "null",
+        "number": "a number",
+        "integer": "a number",
+        "string": "a URI" if name == "uri" else "text",
+    }[str(kind)]
 
 
 def _plural(items: Schema, root: Schema) -> str:

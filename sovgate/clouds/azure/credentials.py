@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode
 
+from sovgate.clouds import github
 from sovgate.clouds.tokens import MAX_TOKEN, Token, Tokens, json_object
 from sovgate.errors import DOCS, SovgateError, workflow_permissions
 from sovgate.files import read_bounded
@@ -39,8 +40,6 @@ _MANAGEMENT, _LOGIN_BY = "MANAGEMENT_TOKEN", ("TENANT_ID", "CLIENT_ID")
 _MAX_FILE, _MAX_ANSWER, _LIFE = 64 * 1024, 256 * 1024, 3600
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,127}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
-_GITHUB = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-_WORKLOADS = ".actions.githubusercontent.com"
 
 
 def prefix_of(provider: str) -> str:
@@ -126,7 +125,7 @@ class _Login:
         """Raises where what is set cannot be enough."""
         tenant, client = self._given("TENANT_ID"), self._given("CLIENT_ID")
         proof = self._given("CLIENT_SECRET") or self._given("FEDERATED_TOKEN_FILE")
-        github = all(os.environ.get(name) for name in _GITHUB)
+        job = all(os.environ.get(name) for name in github.VARIABLES)
         if not tenant and not client and not proof:
             raise self._kind(
                 f"there are no credentials for {self._host}",
@@ -144,7 +143,7 @@ class _Login:
                     f"{self._prefix}_{name} is {'not set' if not value else 'no id'}",
                     "set it to the id that the directory shows",
                 )
-        if not proof and not github:
+        if not proof and not job:
             self._refuse(
                 "nothing proves who this is",
                 f"set {self._prefix}_FEDERATED_TOKEN_FILE or {self._prefix}_CLIENT_SECRET",
@@ -195,24 +194,7 @@ class _Login:
             except SovgateError as error:
                 self._refuse(error.what, "see that the token is written there")
             return self._token(data.decode("utf-8", "replace").strip(), "the token file")
-        url, bearer = (os.environ.get(name, "").strip() for name in _GITHUB)
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if parts.scheme != "https" or not host.endswith(_WORKLOADS):
-            self._refuse(
-                f"the job's token would be asked of {host[:100]!r}",
-                f"set {self._prefix}_FEDERATED_TOKEN_FILE",
-            )
-        query = f"{parts.query}&" if parts.query else ""
-        answer = self._ask(
-            f"https://{host}",
-            Request(
-                method="GET",
-                target=f"{parts.path}?{query}audience={quote(self._audience, safe='')}",
-                headers={"Authorization": f"bearer {bearer}"},
-            ),
-        )
-        return self._token(answer.get("value"), "GitHub")
+        return self._token(github.job_token(self._audience, self._kind), "GitHub")
 
     def _ask(self, service: str, request: Request) -> dict[str, Any]:
         try:

@@ -23,7 +23,7 @@ from sovgate.keys._crypto import (
     ServiceSigner,
 )
 from sovgate.keys.transit.key import RSA, SIGNING, SYMMETRIC, Key
-from sovgate.keys.transit.place import place
+from sovgate.keys.transit.place import located
 from sovgate.keys.transit.server import Call, Said
 from sovgate.uri import Uri
 
@@ -39,12 +39,12 @@ _CIPHERTEXT = 12 + 2 * wrap.KEY_SIZE + 16
 
 def check(uri: Uri, base: Path, region: str | None = None) -> None:
     """Asks nobody. Raises ConfigError."""
-    place(uri)
+    located(uri)
 
 
 def canonical(uri: Uri, base: Path, region: str | None = None) -> str:
     """Asks nobody; all versions of a key are one key, by whichever of the two schemes."""
-    return place(uri).canonical
+    return located(uri).canonical
 
 
 def facts(uri: Uri, base: Path, region: str | None = None) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,7 @@ from sovgate.errors import KeyServiceError, SovgateError
 from sovgate.keys import _answers
 from sovgate.keys._crypto import public_from
 from sovgate.keys.transit.login import Tokens
-from sovgate.keys.transit.place import PAGE, Place, place, refuse_elsewhere
+from sovgate.keys.transit.place import PAGE, Place, located, refuse_elsewhere
 from sovgate.keys.transit.server import Call, Denied, Said, Server, policy
 from sovgate.uri import Uri
 
@@ -71,7 +71,7 @@ class Key:
         """Needs `read` on MOUNT/keys/NAME. `operation` ("sign") is what it is opened for, and what
         a policy is to allow beside that. Raises ConfigError, KeyServiceError.
         """
-        at = place(uri)
+        at = located(uri)
         refuse_elsewhere(at, uri)
         return cls(at, operation)
 

@@ -159,7 +159,7 @@ class Tokens:
         if token is None and how == "kubernetes" and SERVICE_ACCOUNT.exists():
             token = _secret.secret("the service account's token", "", file=SERVICE_ACCOUNT)
         if token is None and how == "jwt":
-            token = github.job_token(self._login.audience)
+            token = github.job_token(self._login.audience, KeyServiceError)
         if token is None:
             variable = self._login.variables("JWT")[0]
             error = _lacking(

@@ -83,7 +83,7 @@ class Place:
         return f"{self.mount}/{operation}/{self.key}"
 
 
-def place(uri: Uri) -> Place:
+def located(uri: Uri) -> Place:
     """Raises ConfigError, "bad-uri", "no-address", "bad-endpoint"."""
     name, said = key_settings.split(uri)
     if not _NAME.fullmatch(name):
