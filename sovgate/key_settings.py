@@ -22,11 +22,15 @@ MAX_SETTINGS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """`pattern` fits the whole value; `form` says in words what it is, `says` what it is for."""
+    """`pattern` fits the whole value; `form` says in words what it is, `says` what it is for.
+
+    `number`: sovgate.yaml takes it without quotes too.
+    """
 
     pattern: str
     form: str
     says: str
+    number: bool = False
 
 
 _HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
@@ -57,6 +61,7 @@ _TRANSIT = {
         pattern=r"[1-9][0-9]{0,5}",
         form="a number from 1",
         says="The version of the key that signs and wraps. Default: the latest.",
+        number=True,
     ),
     "login": Setting(
         pattern=r"token|approle|kubernetes|jwt",

@@ -46,11 +46,12 @@ def _with_settings(below: Section) -> str:
     below.raw("key")
     text = str(key_uri(below, "key", "a key's"))
     scheme, found = uri.parse(text, what="key").scheme, {}
-    for name in key_settings.SETTINGS.get(scheme, {}):
+    for name, setting in key_settings.SETTINGS.get(scheme, {}).items():
         if not below.has(name):
             continue
-        value = below.raw(name)  # a number needs no quotes; what it may be, its pattern says
-        found[name] = str(value) if type(value) is int else below.text(name)
+        value = below.raw(name)
+        number = setting.number and type(value) is int
+        found[name] = str(value) if number else below.text(name)
         try:
             key_settings.check(scheme, name, found[name])
         except ConfigError as error:

@@ -55,8 +55,9 @@ def _key_settings() -> dict[str, Any]:
         for name, setting in settings.items():
             users.setdefault(name, []).append(scheme)
             says = f"{setting.says} For {', '.join(f'`{one}`' for one in users[name])}."
-            number = [{"type": "integer", "minimum": 1}] if setting.pattern[0:5] == "[1-9]" else []
-            kind = {"anyOf": [{"type": "string"}, *number]} if number else {"type": "string"}
+            kind: dict[str, Any] = {"type": "string"}
+            if setting.number:
+                kind = {"anyOf": [kind, {"type": "integer", "minimum": 1, "maximum": 999_999}]}
             properties[name] = {**kind, "description": says}
         rules.append(_only(f"^{scheme}:(?!\\\\)", settings))
     schemes = "|".join(SETTINGS)
