@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
 from sovgate.errors import ConfigError
@@ -222,22 +223,28 @@ def check(scheme: str, name: str, value: str) -> None:
 
 #: Schemes whose settings load code: only a project file may name it, and no argument or variable.
 LOADS_CODE = ("pkcs11",)
-_VOUCHED: dict[str, dict[str, None]] = {scheme: {} for scheme in LOADS_CODE}
+_VOUCHED: dict[str, dict[str, Path]] = {scheme: {} for scheme in LOADS_CODE}
 
 
-def vouch(uri: Uri) -> None:
-    """For each key that a project file names. Raises ConfigError, "bad-uri".
+def require_readable(uri: Uri) -> None:
+    """Of such a URI, its settings, while the line is at hand that it stands in. ConfigError."""
+    if uri.scheme in LOADS_CODE:
+        split(uri)
+
+
+def vouch(uri: Uri, folder: Path) -> None:
+    """For each key that the project file in `folder` names.
 
     What such a URI says of code is believed from now on in this process, and no other code is.
     """
     if uri.scheme in LOADS_CODE:
-        split(uri)
-        _VOUCHED[uri.scheme][uri.text] = None
+        _VOUCHED[uri.scheme][uri.text] = folder.absolute()
 
 
-def vouched(scheme: str) -> tuple[str, ...]:
-    """The URIs of keys that project files named, in the order in which they were read."""
-    return tuple(_VOUCHED[scheme])
+def vouched(scheme: str) -> dict[str, Path]:
+    """URIs of keys that project files named, in the order in which they were read -> the folder of
+    that file."""
+    return dict(_VOUCHED[scheme])
 
 
 def joined(text: str, settings: Mapping[str, str]) -> str:

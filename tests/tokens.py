@@ -49,7 +49,8 @@ class Token:
 
     def uri(self, name: str, fault: str = "none", **more: str) -> str:
         said = f"pkcs11:token={escape(self.label)};object={name}{self.settings(fault, **more)}"
-        vouch(uri.parse(said, what="key"))  # as the reader of sovgate.yaml does
+        # As the reader of sovgate.yaml does.
+        vouch(uri.parse(said, what="key"), Path("/etc"))
         return said
 
     def calls(self) -> list[str]:
@@ -127,11 +128,18 @@ def nss(folder: Path) -> Token:
     )
     return Token(
         module=shim(folder),
-        real=_libraries("nss") / "libsoftokn3.so",
+        real=_outside(_libraries("nss"), folder / "lib") / "libsoftokn3.so",
         setting=f"configdir='sql:{database}' certPrefix='' keyPrefix='' secmod='' flags=",
         label="NSS Certificate DB",
         log=folder / "calls.log",
     )
+
+
+def _outside(libraries: Path, folder: Path) -> Path:
+    """The same libraries out of the checkout: what lies in a repository is not loaded."""
+    if not folder.exists():
+        shutil.copytree(libraries, folder)
+    return folder
 
 
 def _libraries(name: str) -> Path:

@@ -10,9 +10,10 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 
-from sovgate import notices, regions
+from sovgate import key_settings, notices, regions, uri
 from sovgate.config._commit import read_commit
 from sovgate.config._found import FILE_NAME, MAX_BYTES, at, content, find, may_name, meant, there
 from sovgate.config._gates import gate
@@ -92,7 +93,18 @@ def read(path: Path) -> ProjectConfig:
     """Read and check a project file. Raises ConfigError with the line; DiskError."""
     data = content(path)
     notices.project_read(str(path))
-    return parse(data, path)
+    config = parse(data, path)
+    _vouch(config)
+    return config
+
+
+def _vouch(config: ProjectConfig) -> None:
+    """For the keys that it names: whom to trust with code is said by such a file alone."""
+    named = [text for zone in config.zones.values() for text in astuple(zone.keys)]
+    named += [entry.key for entry in config.trust or ()]
+    for text in named:
+        if text is not None:
+            key_settings.vouch(uri.parse(text, what="key"), config.path.parent)
 
 
 def parse(data: bytes, path: Path) -> ProjectConfig:

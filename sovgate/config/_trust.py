@@ -33,7 +33,7 @@ def key_uri(section: Section, key: str, what: str) -> str | None:
         return _with_settings(section.section(key))
     text = section.text(key)
     try:
-        key_settings.vouch(uri.parse(text, what=what))
+        key_settings.require_readable(uri.parse(text, what=what))
     except ConfigError as error:
         where = section.document.where((*section.path, key))
         raise ConfigError(
@@ -62,7 +62,6 @@ def _with_settings(below: Section) -> str:
     joined = key_settings.joined(text, found)
     if len(joined) > uri.MAX_LENGTH:
         below.refuse(None, f"the key with its settings is longer than {uri.MAX_LENGTH}")
-    key_settings.vouch(uri.parse(joined, what="key"))
     return joined
 
 

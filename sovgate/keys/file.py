@@ -22,13 +22,13 @@ from sovgate.errors import (
     SovgateError,
     UsageError,
     VerificationFailed,
-    disk_error,
 )
 from sovgate.formats import keyfile, wrap
 from sovgate.formats.spki import hash_name
 from sovgate.keys._crypto import Held, HpkeRecipient, OaepIdentity, OaepRecipient, ServiceSigner
+from sovgate.keys._opened import opened
 from sovgate.keys._secret import secret, source
-from sovgate.links import may_own, mounted_secret, open_beneath
+from sovgate.links import may_own, mounted_secret
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
@@ -153,30 +153,10 @@ def _wrap_algorithm(public: PublicKey, path: str) -> str:
     )
 
 
-def _opened(path: Path) -> int:
-    """Raises ConfigError for a link that leads out of the key's folder; UsageError, DiskError."""
-    try:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return open_beneath(folder, path.name)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        error.filename = os.fspath(path)
-        raise disk_error(error, f"read the key {os.fspath(path)!r}") from error
-    except VerificationFailed as error:
-        raise ConfigError(
-            f"the key {os.fspath(path)!r} is a link that is not followed",
-            why=error.why,
-            fix=f"name the file itself: file:{os.path.realpath(path)}",
-            reason="unsafe-link",
-        ) from error
-
-
 def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
     """The file's bytes and its path. Links are followed as Kubernetes mounts secrets (RULES 40)."""
     path = base / uri.rest
-    descriptor = _opened(path)
+    descriptor = opened(path)
     mode = os.fstat(descriptor).st_mode
     if not may_own(os.fstat(descriptor)):
         os.close(descriptor)

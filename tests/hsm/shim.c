@@ -37,7 +37,7 @@ static RV trouble(const char *doing) {
         if (!is(name)) continue;
         if (kind == 0) abort();
         if (kind == 1) _exit(0);
-        if (kind == 2) for (;;) pause();
+        if (kind == 2) { note("hangs"); for (;;) pause(); }
         return kind == 3 ? DEVICE_REMOVED : FUNCTION_FAILED;
     }
     return 0;

@@ -9,7 +9,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from sovgate.keys import registry
 from sovgate.keys.pkcs11 import process
 from sovgate.uri import parse
 from tests import components, tokens
+from tests.pace import until
 from tests.tokens import PIN, Token
 
 CONTEXT = Context(zone="eu", release="kyc/1.0.0", manifest="ab" * 32).canonical()
@@ -78,7 +82,7 @@ def refusal(open_it: Callable[[], object]) -> SovgateError:
 
 
 def named(text: str) -> str:
-    vouch(parse(text, what="key"))
+    vouch(parse(text, what="key"), Path("/etc"))
     return text
 
 
@@ -374,6 +378,20 @@ def test_a_module_that_hangs_is_ended(
     assert (error.reason, error.exit_code) == ("timed-out", 20)
 
 
+def test_a_module_that_hangs_does_not_outlive_who_asked_it(softhsm: Token) -> None:
+    """A killed command ends nothing itself: the module's own process sees that nobody is left."""
+    ours, theirs = socket.socketpair()
+    name, _, value = softhsm.variable("hang-initialize").partition("=")
+    script = Path(process.__file__).with_name("worker.py")
+    command = [sys.executable, "-I", "-S", str(script), str(softhsm.module), process._packages()]
+    softhsm.log.unlink(missing_ok=True)
+    with subprocess.Popen(command, stdin=theirs.fileno(), env={name: value}) as hung:
+        theirs.close()
+        until(lambda: "hangs" in softhsm.calls(), "the module to hang")
+        ours.close()
+        until(lambda: hung.poll() is not None, "the process of the module to end")
+
+
 # --- which module ----------------------------------------------------------------------------
 
 
@@ -430,6 +448,43 @@ def test_a_module_in_a_repository_is_not_loaded(
     assert registry.open_signer(uri, base)
     (tmp_path / "checkout" / ".git").mkdir()
     error = refusal(lambda: registry.open_signer(uri, base))
+    assert (error.reason, error.exit_code) == ("module-in-project", 3)
+
+
+def test_a_modules_settings_in_the_project_or_a_repository_load_nothing(
+    softhsm: Token, base: Path, tmp_path: Path
+) -> None:
+    """p11-kit's and OpenSC's settings name further code, so a branch must not bring them."""
+    for place in (base / "settings", tmp_path / "checkout" / "settings"):
+        place.mkdir(parents=True)
+        (tmp_path / "checkout" / ".git").mkdir(parents=True, exist_ok=True)
+        uri = named(softhsm.uri("sign").replace("SOFTHSM2_CONF", f"X%3D{place}%7CSOFTHSM2_CONF"))
+        error = refusal(lambda u=uri: registry.open_signer(u, base))
+        assert (error.reason, error.exit_code) == ("module-in-project", 3)
+        assert "module-variable" in error.what
+
+
+def test_settings_that_others_can_write_load_nothing(
+    softhsm: Token, base: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "settings"
+    place.touch(mode=0o600)
+    uri = named(softhsm.uri("sign").replace("SOFTHSM2_CONF", f"X%3D{place}%7CSOFTHSM2_CONF"))
+    place.chmod(0o666)
+    error = refusal(lambda: registry.open_signer(uri, base))
+    assert (error.reason, error.exit_code) == ("module-owner", 3)
+
+
+def test_the_module_of_one_project_does_not_lie_in_another(
+    base: Path, tmp_path: Path, softhsm: Token
+) -> None:
+    """A key may be typed in any folder: what counts is where the file is that names the module."""
+    place = tmp_path / "elsewhere" / "module.so"
+    place.parent.mkdir()
+    place.write_bytes(softhsm.module.read_bytes())
+    text = softhsm.uri("sign").replace(str(softhsm.module), str(place))
+    vouch(parse(text, what="key"), tmp_path / "elsewhere")
+    error = refusal(lambda: registry.open_signer(text, base))
     assert (error.reason, error.exit_code) == ("module-in-project", 3)
 
 

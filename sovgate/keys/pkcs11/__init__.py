@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate.errors import KeyServiceError, SovgateError
-from sovgate.files import read_bounded
+from sovgate.files import read_descriptor
 from sovgate.formats import hpke, pkcs11uri, wrap
 from sovgate.formats.pkcs11uri import Pkcs11Uri
 from sovgate.keys._answers import another, bad_answer, cannot
@@ -25,6 +25,7 @@ from sovgate.keys._crypto import (
     ServiceSigner,
     public_from,
 )
+from sovgate.keys._opened import opened as opened_file
 from sovgate.keys.pkcs11 import module, objects, token
 from sovgate.keys.pkcs11.process import FailedError
 from sovgate.uri import Uri
@@ -118,10 +119,11 @@ def _held(key: _Key) -> Held:
 
 
 def _pinned(uri: Pkcs11Uri, base: Path) -> PublicKey | None:
-    """The public half that stands beside the key. Raises KeyServiceError, UsageError, DiskError."""
+    """The public half that stands beside the key. Raises KeyServiceError, ConfigError."""
     if uri.public_key is None:
         return None
-    data = read_bounded(base / uri.public_key, most=_MAX_PEM, what="public key")
+    path = base / uri.public_key
+    data = read_descriptor(opened_file(path), most=_MAX_PEM, what=f"public key {str(path)!r}")
     return public_from(data, uri.public_key)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,8 @@ from sovgate.links import is_ours
 #: The largest modules that vendors ship, with their libraries inside, have some tens of MiB.
 MAX_BYTES = 512 * 1024 * 1024
 _SETTING = "module-path"
+#: What looks like an absolute path in the value of a variable.
+_PATH = re.compile(r"/[^\s'\":;|,=]*")
 
 
 def named(text: str) -> Pkcs11Uri:
@@ -68,21 +71,24 @@ def _known() -> Iterator[Pkcs11Uri]:
 
 
 def checked(module: Module, base: Path) -> str:
-    """Its path, links followed, of a key that `named` gave. `base`: the project's folder.
+    """Its path, links followed, of a key that `named` gave. `base`: the folder of the key's paths.
 
     Raises ConfigError: "no-module" (not there), "module-owner", "module-in-project";
     VerificationFailed: "module-digest"; DiskError.
     """
     path = Path(os.path.realpath(module.path))
+    what = f"the PKCS#11 module {module.path!r}"
+    folders = _projects(base)
     try:
-        for way in (Path(module.path), path):
-            for one in (way, *way.parents):
-                _require_ours(one, module.path)
-        _require_foreign(path, base)
+        _require_trusted(Path(module.path), what, folders)
         if not stat.S_ISREG(path.stat().st_mode):
             raise _missing(module.path, "it is no file")
         if module.sha256 is not None:
             _require_digest(path, module.sha256)
+        for named_there in _PATH.findall(module.variable[1] if module.variable else ""):
+            if os.path.lexists(named_there):
+                # Modules load more code by such files: p11-kit's and OpenSC's settings name some.
+                _require_trusted(Path(named_there), f"{named_there!r} of module-variable", folders)
     except OSError as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise _missing(module.path, "there is no such file") from error
@@ -90,7 +96,29 @@ def checked(module: Module, base: Path) -> str:
     return os.fspath(path)
 
 
-def _require_ours(path: Path, module: str) -> None:
+def _projects(base: Path) -> tuple[Path, ...]:
+    """What a branch may bring: the folder of each project file that names a module, and `base`."""
+    return tuple({Path(os.path.realpath(one)) for one in (base, *vouched("pkcs11").values())})
+
+
+def _require_trusted(path: Path, what: str, projects: tuple[Path, ...]) -> None:
+    real = Path(os.path.realpath(path))
+    for way in (path, real):
+        for one in (way, *way.parents):
+            _require_ours(one, what)
+    inside = next((one for one in projects if one in (real, *real.parents)), None)
+    tree = next((one for one in (real, *real.parents) if (one / ".git").exists()), None)
+    if inside or tree:
+        raise ConfigError(
+            f"{what} lies in {str(inside or tree)!r}",
+            why="it is, or leads to, native code that gets the PIN, and whoever may write to a "
+            "project or its repository could put it there",
+            fix="install it outside of the project, as root",
+            reason="module-in-project",
+        )
+
+
+def _require_ours(path: Path, what: str) -> None:
     """Root's or this user's, and nobody else's to change: each link, each folder, the file."""
     state = path.lstat()
     why = None
@@ -103,30 +131,11 @@ def _require_ours(path: Path, module: str) -> None:
             why = f"{path} can be written by others (mode {stat.S_IMODE(state.st_mode):04o})"
     if why is not None:
         raise ConfigError(
-            f"the PKCS#11 module {module!r} could be replaced by others",
+            f"{what} could be replaced by others",
             why=why,
             fix=f"install it as root, or, if you trust what is there: chmod go-w {path}",
             reason="module-owner",
         )
-
-
-def _require_foreign(path: Path, base: Path) -> None:
-    """Nothing that came with the project is loaded: who wrote a branch could write it."""
-    project = Path(os.path.realpath(base))
-    inside = project if project in path.parents else None
-    tree = next((one for one in _above(path) if (one / ".git").exists()), None)
-    if inside or tree:
-        raise ConfigError(
-            f"the PKCS#11 module {str(path)!r} lies in {str(inside or tree)!r}",
-            why="a module is native code, and whoever may write to a project or its repository "
-            "could put it there",
-            fix="install the module outside of the project, as root",
-            reason="module-in-project",
-        )
-
-
-def _above(path: Path) -> Iterator[Path]:
-    yield from path.parents
 
 
 def _require_digest(path: Path, expected: str) -> None:

@@ -10,13 +10,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 #: A request holds a digest, a point, a wrapped key or a PIN, which may be escaped sixfold.
 MAX_REQUEST = 128 * 1024
+#: Seconds to close the session and the module in, once nobody asks any more.
+GRACE = 2.0
 #: Two are one too many; a few more are told so that a person finds the right one.
 MOST_FOUND = 8
 #: Attributes that are told of an object where it has them: name -> CKA_ name.
@@ -225,6 +230,15 @@ def _serve(channel: socket.socket, path: str) -> None:
             worker.held.finalize()
 
 
+def _watch(channel: socket.socket) -> None:
+    """End this process when nobody is left to answer to, even where the module never returns."""
+    hung_up = select.poll()
+    hung_up.register(channel, 0)  # POLLHUP is told in any case
+    hung_up.poll()
+    time.sleep(GRACE)
+    os._exit(1)
+
+
 def _alone() -> socket.socket:
     """The socket, with streams that lead nowhere: a module that prints spoils no answer, and what
     it prints may be a secret. No core is dumped, for it would hold the PIN."""
@@ -241,6 +255,7 @@ def _alone() -> socket.socket:
 if __name__ == "__main__":
     path, packages = sys.argv[1:3]
     connection = _alone()
+    threading.Thread(target=_watch, args=(connection,), daemon=True).start()
     sys.path.append(packages)
     with contextlib.suppress(OSError):
         _serve(connection, path)
