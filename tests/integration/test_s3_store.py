@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import io
 import ipaddress
 import secrets
+import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -282,7 +286,7 @@ def test_a_body_is_hashed_once_and_sent_as_it_lies_in_memory(
     class Session:
         def send(self, request: Any) -> Any:
             sent.update({name.lower(): str(value) for name, value in request.headers.items()})
-            bodies.append(request.body)
+            bodies.append(list(request.body))
             raise StoreError("not sent", reason="a test")
 
     bounded = answers.bounded
@@ -293,7 +297,8 @@ def test_a_body_is_hashed_once_and_sent_as_it_lies_in_memory(
     view, told = memoryview(data)[: 2 * MIB], base64.b64encode(bytes(32)).decode()
     with pytest.raises(StoreError, match="not sent"):
         sdk.put_object(Bucket="b", Key="k", Body=Body(view), ChecksumSHA256=told, IfNoneMatch="*")
-    assert [body is view for body in bodies] == [True]
+    assert [b"".join(body) == view for body in bodies] == [True]
+    assert {piece.obj is data for piece in bodies[0]} == {True}, "nothing is copied"
     assert sent["content-length"] == str(2 * MIB)
     assert "expect" not in sent, "the SDK would wait for an answer before each chunk"
     assert sent["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
@@ -580,3 +585,40 @@ def test_missing_package_is_a_configuration_error(missing: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "missing-package pip install 'sovgate[aws]'\n"
     assert ConfigError.exit_code == ExitCode.CONFIG
+
+
+def test_a_link_may_be_slow_for_longer_than_connecting_may_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over 100 Mbit/s six chunks at once take eight seconds, and each has some byte on its way."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    monkeypatch.setattr(client, "CONNECT_TIMEOUT", 0.1)
+    size, connections = 16 * MIB, []
+
+    def serve() -> None:
+        for _ in range(client.ATTEMPTS):
+            connection, _ = server.accept()
+            connections.append(connection)
+            with connection, connection.makefile("rb") as got, contextlib.suppress(OSError):
+                while got.readline() != b"\r\n":
+                    pass
+                time.sleep(3 * client.CONNECT_TIMEOUT)
+                if len(got.read(size)) == size:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        place = client.Endpoint(
+            url=f"http://127.0.0.1:{server.getsockname()[1]}",
+            region="eu-central-1",
+            declared=None,
+            catalogued=False,
+        )
+        sdk = client.client("s3", place, kind=StoreError).sdk
+        sdk.put_object(Bucket="b", Key="k", Body=Body(memoryview(bytes(size))), IfNoneMatch="*")
+        thread.join()
+    assert len(connections) == 1, "each further try would send all of it again"

@@ -1,6 +1,7 @@
 """What a request carries: a buffer that the SDK takes for a stream, and that is sent as it is.
 
 The SDK knows no memoryview; it would have the caller copy each, or read a stream in small blocks.
+A time limit is one for each slice: a slow link is no hanging one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+#: A body is sent in such slices, so that each has the whole time limit. None is copied.
+SLICE = 256 * 1024
 
 
 class Body(io.RawIOBase):
@@ -39,9 +43,20 @@ class Body(io.RawIOBase):
         return len(part)
 
 
+class _Slices:
+    """For each try the same slices."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for start in range(0, len(self._view), SLICE):
+            yield self._view[start : start + SLICE]
+
+
 @contextmanager
 def as_it_is(request: Any) -> Iterator[None]:
-    """While a request is sent, its body is the buffer itself: one call for all of it.
+    """While a request is sent, its body is slices of the buffer itself.
 
     Without a wait for "100 Continue", which the SDK asks for before each stream.
     """
@@ -50,8 +65,24 @@ def as_it_is(request: Any) -> Iterator[None]:
         yield
         return
     request.headers.pop("Expect", None)
-    request.body = body.view
+    request.body = _Slices(body.view)
     try:
         yield
     finally:
         request.body = body  # before another try the SDK rewinds it
+
+
+def patient(session: Any, seconds: float) -> None:
+    """Each slice of a body may take this long. The SDK allows it what connecting may take, since
+    its HTTP library knows a time to connect and one to read, and none to write."""
+    pools = session._pool_classes_by_scheme
+    for scheme, pool in list(pools.items()):
+        plain = pool.ConnectionCls
+
+        def send(self: Any, data: Any, plain: Any = plain) -> None:
+            if self.sock is not None:
+                self.sock.settimeout(seconds)
+            plain.send(self, data)
+
+        connection = type(plain.__name__, (plain,), {"send": send})
+        pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})

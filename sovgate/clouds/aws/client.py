@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sovgate.clouds import endpoints
-from sovgate.clouds.aws import answers, credentials, environ, sdk
+from sovgate.clouds.aws import answers, body, credentials, environ, sdk
 from sovgate.clouds.aws.errors import explain
 from sovgate.errors import ConfigError, ResidencyMismatch, SovgateError
 from sovgate.records import GRADE
@@ -173,6 +173,7 @@ def client(
         max_pool_connections=connections,
         socket_options=list(SOCKET_OPTIONS),
     )
+    body.patient(http, READ_TIMEOUT)
     opened.meta.events.register_first(f"before-send.{service}", answers.bounded(http))
     opened.meta.events.register_first(f"needs-retry.{service}", _no_redirects(place))
     known = place.catalogued and not roots and not way
