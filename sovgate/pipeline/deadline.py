@@ -96,8 +96,9 @@ class Deadline:
         return Inconclusive(
             f"{self.command} did not end within {self.text}",
             why=why,
-            fix="run it again, with more time (--within) or once that step is faster: nothing half "
-            "is left, and what is done already stays done",
+            fix="run it again, with more time (--within)"
+            + (" or once that step is faster" if slow else "")
+            + ": nothing half is left, and what is done already stays done",
             reason="out-of-time",
             details=(f"steps: {took}",) if steps else (),
             data={

@@ -170,3 +170,14 @@ def test_what_to_type_after_a_kill_is_given_whole(crossing: Crossing) -> None:
     words = shlex.split(strict["fix"][strict["fix"].index("sovgate audit verify") :])
     assert "--strict" in words and words.count("--against") == 2
     assert crossing.run(*words[1:])[0] == 0
+
+
+def test_a_log_by_a_zone_whose_signing_key_the_project_does_not_name_says_where_to_name_it(
+    crossing: Crossing,
+) -> None:
+    crossing.edit("sign: keys/eu.pem, ", "")
+    error = crossing.json("audit", "verify", code=11)["error"]
+    assert error["reason"] == "wrong-signer"
+    assert "sign-public under zones.eu.keys" in error["fix"]
+    crossing.edit("encrypt-public:", "sign-public: keys/eu.pub.pem, encrypt-public:")
+    assert crossing.run("audit", "verify")[0] == 0

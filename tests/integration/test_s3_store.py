@@ -594,7 +594,8 @@ def test_a_link_may_be_slow_for_longer_than_connecting_may_take(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
     monkeypatch.setattr(client, "CONNECT_TIMEOUT", 0.1)
-    size, connections = 16 * MIB, []
+    size = 16 * MIB
+    connections: list[socket.socket] = []
 
     def serve() -> None:
         for _ in range(client.ATTEMPTS):

@@ -107,7 +107,7 @@ def verify(
     logs = []
     for name, store in stores.items():
         trusted = opened.trusted(name)
-        with _of_a_key_before():
+        with _of_a_key_before(opened, name):
             found = audit.verify(
                 store,
                 trusted,
@@ -133,8 +133,10 @@ def verify(
 
 
 @contextlib.contextmanager
-def _of_a_key_before() -> Iterator[None]:
+def _of_a_key_before(opened: Project, zone: str) -> Iterator[None]:
     """An entry whose signer is not believed is often one of a key of the zone's, now or before."""
+    keys = opened.zone(zone).keys
+    unknown = opened.config.trust is None and (keys.sign_public or keys.sign) is None
     try:
         yield
     except VerificationFailed as error:
@@ -142,6 +144,12 @@ def _of_a_key_before() -> Iterator[None]:
             error.fix = (
                 "the key is trusted, but not for audit: if it is a key of this zone, or was one, "
                 f"add audit to `may` of its entry under trust; else {error.fix}"
+            )
+        elif error.reason == "wrong-signer" and unknown:
+            error.fix = (
+                f"this project names no key that zone {zone} signs with: ask the zone for its "
+                f"public half, and name it as sign-public under zones.{zone}.keys; or look at the "
+                "log of a zone whose key is named (--zone)"
             )
         elif error.reason == "wrong-signer":
             error.fix = (
