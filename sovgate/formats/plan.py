@@ -180,12 +180,14 @@ class Plan:
     def deal(self, shards: int) -> tuple[range, ...]:
         """The units of each of `shards` shards, as ranges of their places among `units`.
 
-        Each unit belongs to one shard, by the place of its first chunk; a shard may have none.
+        Each unit belongs to one shard, by the place of its middle; a shard may have none. By its
+        first chunk, the last unit of a shard would weigh nothing: of two files on two machines, one
+        would get both wherever the second is the larger.
         """
         if not 1 <= shards <= MAX_PARTS:
             raise InternalError("a plan is dealt out to too many shards, or to none")
         total = max(1, self.chunks)
-        owners = [first * shards // total for first in self._firsts]
+        owners = [(unit.first + unit.after) * shards // (2 * total) for unit in self.units]
         return tuple(
             range(bisect.bisect_left(owners, shard), bisect.bisect_right(owners, shard))
             for shard in range(shards)

@@ -128,6 +128,30 @@ def test_too_large_a_model_is_refused_and_the_largest_is_planned():
     assert refused.value.reason == "limits"
 
 
+@pytest.mark.parametrize(
+    ("chunks", "shards", "dealt"),
+    [
+        ([3, 5], 2, [1, 1]),
+        ([1, 290, 310], 2, [2, 1]),
+        ([250, 280, 300, 320], 4, [1, 1, 1, 1]),
+        ([9], 2, [0, 1]),
+        ([1, 1, 1], 2, [1, 2]),
+        ([0], 3, [0, 0, 0]),
+    ],
+)
+def test_as_many_machines_as_files_of_about_one_size_get_one_each(chunks, shards, dealt):
+    plan = Plan.of(manifest_of(*(count * SIZE for count in chunks)))
+    assert [len(places) for places in plan.deal(shards)] == dealt
+
+
+@given(files=FILES, shards=st.integers(1, 8))
+def test_no_shard_has_more_than_its_share_and_one_unit(files, shards):
+    plan = Plan.of(manifest_of(*consistent(files)))
+    most = max((unit.chunks for unit in plan.units), default=0)
+    for places in plan.deal(shards):
+        assert sum(plan.units[at].chunks for at in places) <= plan.chunks / shards + most
+
+
 def test_a_plan_has_no_chunk_beyond_its_last_and_no_more_shards_than_parts():
     plan = Plan.of(manifest_of(SIZE + 1))
     for at in (-1, 2):
