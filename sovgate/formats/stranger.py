@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sovgate import strict
 from sovgate.errors import DOCS, SovgateError, VerificationFailed
 from sovgate.formats.foreign import Foreign
 from sovgate.formats.spki import PublicKey
+
+if TYPE_CHECKING:
+    from sovgate.formats.keyless import KeylessRule
 
 #: What model_signing 0.2 wrote; its signatures cover other bytes than those of DSSE.
 OLDEST = "https://model_signing/Digests/v0.1"
@@ -27,6 +31,12 @@ class Stranger:
     keyless: bool = False
     #: What to write under `trust`, for who is keyless.
     entry: str = ""
+
+
+def called(name: str, key_id: str, rule: KeylessRule | None) -> str:
+    """Whom an entry of `trust` believes, for people."""
+    who = f"{key_id[:16]}…" if rule is None else f"{rule.identity} of {rule.issuer}"
+    return f"{name} ({who})"
 
 
 def refusal(found: Foreign, trusted: Sequence[str]) -> VerificationFailed:

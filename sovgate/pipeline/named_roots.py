@@ -49,6 +49,7 @@ def _keyless(said: KeylessTrust, base: Path) -> tuple[KeylessRule, PublicKey]:
 
     data = read_bounded(base / said.trusted_root, most=root.MAX_BYTES, what="trusted root")
     read = root.parse(data)
+    root.require_readable(read)
     # The keys of authorities sign certificates, and no statements.
     key = x509.leaf_key(read.instances[0].issuers[0].chain[-1:])
     return KeylessRule(identity=said.identity, issuer=said.issuer, root=read), key

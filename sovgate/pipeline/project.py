@@ -37,7 +37,6 @@ from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
 from sovgate.links import mounted_secret, owned_by
 from sovgate.pipeline.named_keys import Unshared, require_half, require_pinned
-from sovgate.pipeline.named_roots import named_by_root
 from sovgate.stages.record import DatasetFacts, Demand, both_categories
 from sovgate.uri import is_placeholder, placeholder_refusal
 
@@ -305,6 +304,8 @@ class Project:
             if (entry.until is not None) != former:
                 continue
             if entry.key is None:
+                from sovgate.pipeline.named_roots import named_by_root
+
                 try:
                     found.append(named_by_root(entry, self.base))
                 except SovgateError as error:

@@ -18,13 +18,13 @@ from sovgate.errors import ConfigError, KeyServiceError, Malformed, Verification
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.envelope import PAYLOAD_TYPE, pae
 from sovgate.formats.foreign import Foreign
-from sovgate.formats.keyless import KeylessRule, Logged
 from sovgate.formats.spki import PublicKey
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.records import ROLES
 from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
+    from sovgate.formats.keyless import KeylessRule, Logged
     from sovgate.formats.x509 import CertificateRule
     from sovgate.keys._api import Signer
 
@@ -281,15 +281,16 @@ def _signers(found: Foreign, trusted: Sequence[Trusted], now: datetime | None) -
         )
     from sovgate.formats import stranger
 
-    raise stranger.refusal(found, [_called(entry) for entry in trusted[:8]])
+    rows = [(one.name, one.key.key_id, _keyless(one)) for one in trusted[:8]]
+    raise stranger.refusal(found, [stranger.called(*row) for row in rows])
 
 
-def _called(entry: Trusted) -> str:
-    """Whom an entry trusts, for people."""
-    rule = entry.certificate
-    if isinstance(rule, KeylessRule):
-        return f"{entry.name} ({rule.identity} of {rule.issuer})"
-    return f"{entry.name} ({entry.key.key_id[:16]}…)"
+def _keyless(entry: Trusted) -> KeylessRule | None:
+    if entry.certificate is None:
+        return None
+    from sovgate.formats.keyless import KeylessRule
+
+    return entry.certificate if isinstance(entry.certificate, KeylessRule) else None
 
 
 def _signed_by(bundle: Bundle, key: PublicKey) -> bool:
@@ -307,15 +308,16 @@ def certified(
 
     Raises VerificationFailed "untrusted-certificate" where rules there are, but none admits it.
     """
+    from sovgate.formats.keyless import KeylessRule
     from sovgate.formats.x509 import signer_key
 
-    found: list[Trusted] = []
-    refusals: list[VerificationFailed] = []
+    found, refusals = list[Trusted](), list[VerificationFailed]()
     for entry in trusted:
-        if entry.certificate is None or isinstance(entry.certificate, KeylessRule):
+        rule = entry.certificate
+        if rule is None or isinstance(rule, KeylessRule):
             continue
         try:
-            signer = signer_key(tuple(chain), entry.certificate, now or datetime.now(UTC))
+            signer = signer_key(tuple(chain), rule, now or datetime.now(UTC))
         except VerificationFailed as error:
             refusals.append(error)
             continue
@@ -338,15 +340,14 @@ def _logged(found: Foreign, trusted: Sequence[Trusted]) -> list[Trusted]:
     """
     from sovgate.formats.keyless.judge import admitted
 
-    rules = [(e, e.certificate) for e in trusted if isinstance(e.certificate, KeylessRule)]
+    rules = [(entry, rule) for entry in trusted if (rule := _keyless(entry)) is not None]
     signers, refusals = list[Trusted](), list[VerificationFailed]()
     for entry, rule in rules:
         try:
             made = admitted(found, rule)
+            signers.append(replace(entry, key=made.key, certificate=None, logged=made.logged))
         except VerificationFailed as error:
             refusals.append(error)
-            continue
-        signers.append(replace(entry, key=made.key, certificate=None, logged=made.logged))
     if not signers and (own := [e for e in refusals if e.reason != "wrong-signer"]):
         raise own[0]
     return [entry for entry in signers if _signed_by(found.bundle, entry.key)]

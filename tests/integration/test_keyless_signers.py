@@ -151,6 +151,29 @@ def test_another_identity_of_the_same_instance_counts_for_nothing(
     assert said["keyless"] == []
 
 
+def test_rule_7_a_record_of_before_counts_by_the_time_that_the_log_shows(
+    crossing: Crossing, served: Served
+) -> None:
+    """Nothing else dates it: no decision, no transfer, no receipt."""
+    folder = attest.evidence_dir(crossing.model)
+    (record,) = folder.glob("provenance-*.sigstore.json")
+    said = statement(record.read_bytes())
+    record.unlink()
+    lay(
+        crossing,
+        Signer(served).sign(said.predicate_type, said.predicate, crossing.manifest),
+        "provenance",
+    )
+    trust(crossing, served.instance, "provenance")
+    assert crossing.json("check", crossing.model, *CHECK)["allowed"]
+    crossing.edit("    may: [provenance]\n", "    may: [provenance]\n    UNTIL\n")
+    crossing.edit("UNTIL", 'former: true\n    until: "2099-01-01T00:00:00Z"')
+    assert crossing.json("check", crossing.model, *CHECK)["allowed"]
+    crossing.edit("2099-", "2026-")
+    denied = crossing.json("check", crossing.model, *CHECK, code=10)
+    assert any(one["reason"].startswith("former-signer") for one in denied["rejected"])
+
+
 def test_it_crosses_and_the_story_tells_who_it_was(crossing: Crossing, served: Served) -> None:
     trust(crossing, served.instance)
     text = Signer(served).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)

@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from sovgate.errors import Malformed, VerificationFailed
 from sovgate.formats.keyless import KeylessRule, root
 from sovgate.stages.trust import Trusted, Verified, open_statement
+from tests.effort import some
 from tests.signers import KeySigner
 from tests.sigstores import (
     IDENTITY,
@@ -534,6 +535,49 @@ def test_no_byte_of_a_proof_can_be_changed() -> None:
             if version == 2 and path[-1] == "integratedTime":
                 continue  # Rekor v2 tells no time; nothing rests on this one
             assert reason(bundle), path
+
+
+DERS = {
+    "the certificate": (1, ("certificate", "rawBytes")),
+    "the promise": (1, ("tlogEntries", 0, "inclusionPromise", "signedEntryTimestamp")),
+    "what the log holds": (2, ("tlogEntries", 0, "canonicalizedBody")),
+    "the timestamp": (
+        2,
+        ("timestampVerificationData", "rfc3161Timestamps", 0, "signedTimestamp"),
+    ),
+}
+
+
+#: In the timestamp: the version numbers of CMS and the name of the signer's algorithm. Nobody signs
+#: them, and nothing rests on them.
+UNSIGNED = 20
+
+
+@pytest.mark.parametrize(("version", "path"), DERS.values(), ids=DERS)
+def test_no_byte_below_the_base64_can_be_changed_or_cut(
+    version: int, path: tuple[Any, ...]
+) -> None:
+    """Each is a refusal of ours, never an error of a library: whatever the bytes have become."""
+    bundle = changed(version, lambda b: None)
+    at: Any = bundle["verificationMaterial"]
+    for key in path[:-1]:
+        at = at[key]
+    data = base64.b64decode(at[path[-1]])
+    taken = []
+    for place in some(range(len(data))):
+        for made in (
+            data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :],
+            data[:place] + b"\xff" + data[place + 1 :],
+            data[:place],
+        ):
+            at[path[-1]] = b64(made)
+            try:
+                found = opened(bundle)
+            except VerificationFailed:
+                continue
+            assert found.signer.logged == opened(GOOD[version]).signer.logged
+            taken += [place] if made != data else []
+    assert len(taken) <= (UNSIGNED if "timestampVerificationData" in path else 0), taken
 
 
 def test_the_mock_of_an_authority_is_one() -> None:

@@ -123,6 +123,18 @@ def test_a_file_that_is_often_taken_for_it_is_told_apart(said: Root, told: str) 
     assert told in str(refused(json.dumps(said).encode()).fix)
 
 
+@pytest.mark.parametrize("part", ["tlogs", "ctlogs", "certificateAuthorities"])
+def test_a_key_or_certificate_that_cannot_be_read_is_found_at_once(
+    tmp_path: Path, part: str
+) -> None:
+    changed = copy.deepcopy(OURS)
+    one = changed[part][-1]
+    where = one["publicKey"] if "publicKey" in one else one["certChain"]["certificates"][0]
+    where["rawBytes"] = b64(b"0\x03\x02\x01\x00")
+    (tmp_path / "r.json").write_text(json.dumps(changed))
+    assert opened(tmp_path, f"{{{WHO}, trusted-root: r.json}}").reason == "bad-trusted-root"
+
+
 def opened(folder: Path, keyless: str) -> ConfigError:
     (folder / "sovgate.yaml").write_text(
         "version: 1\nmodel: m\nzones:\n  home: {region: 'aws:us-east-1'}\n"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -276,7 +277,9 @@ def _library_errors(reason: str, what: str) -> Iterator[None]:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a library still puts up with
+            yield
     except VerificationFailed:
         raise
     except (

@@ -115,6 +115,30 @@ def parse(data: bytes) -> TrustedRoot:
     return TrustedRoot(instances=instances, sha256=hashlib.sha256(data).hexdigest())
 
 
+def require_readable(root: TrustedRoot) -> None:
+    """That its certificates and keys are some: one that cannot be read would vouch for nothing, and
+    be found when something is verified. Raises Malformed, reason "bad-trusted-root"."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    from sovgate.formats import x509
+
+    for instance in root.instances:
+        try:
+            for authority in (*instance.issuers, *instance.timestampers):
+                for der in authority.chain:
+                    x509.validity((der,))
+            for log in (*instance.logs, *instance.certificate_logs):
+                load_der_public_key(log.key)
+        except (Malformed, ValueError, UnsupportedAlgorithm) as error:
+            raise Malformed(
+                "not a trusted root of Sigstore",
+                why=f"a certificate or a key in it cannot be read: {error}"[:300],
+                fix=f"get the file again from whoever runs the instance ({DOCS}/keyless.md)",
+                reason="bad-trusted-root",
+            ) from error
+
+
 def _documents(data: bytes) -> list[strict.JSON]:
     lines = [line for line in data.splitlines() if line.strip()]
     if len(lines) < 2 or not all(line.strip().startswith(b'{"') for line in lines):

@@ -189,9 +189,10 @@ def _shown(
     for entry, until in entries:
         said = _opened(raw, [entry], None) or _opened(raw, [entry], dated)
         if said is not None and said.role == "provenance":
-            name, end = entry.name, until
-            if dated is not None and dated < until:
-                return _counted(raw, [entry], dated, about)
+            name, end, logged = entry.name, until, said.signer.logged
+            shown = min(filter(None, (dated, logged.time if logged else None)), default=until)
+            if shown < until:
+                return _counted(raw, [entry], shown, about)
     if end is not None:
         return f"former-signer: nothing shows that {name} signed it before {end:%Y-%m-%d}"
     if dated is not None and _opened(raw, trusted, None) is None:
