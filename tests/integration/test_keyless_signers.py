@@ -10,7 +10,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,14 @@ from sovgate.stages import attest
 from tests.components import ModelSigning
 from tests.crossing import Crossing, make_crossing
 from tests.sigstores import Sigstore
-from tests.sigstoreserver import ISSUER, Served, serving
+from tests.sigstoreserver import ISSUER, serving
 
 IDENTITY = "release@firm.example"
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
-    with serving(Sigstore()) as found:
-        yield found
+def instance() -> Sigstore:
+    return Sigstore()
 
 
 @pytest.fixture
@@ -47,21 +45,22 @@ def crossing(tmp_path: Path) -> Crossing:
 class Signer:
     """Signs statements as IDENTITY by Sigstore's own client."""
 
-    served: Served
+    instance: Sigstore
     version: int = 1
     identity: str = IDENTITY
 
     def sign(self, predicate_type: str, predicate: dict[str, Any], manifest: str) -> str:
-        config = ClientTrustConfig.from_json(json.dumps(self.served.trust_config(self.version)))
         said = (
             StatementBuilder([Subject(name="churn", digest={"sha256": manifest})])
             .predicate_type(predicate_type)
             .predicate(predicate)
             .build()
         )
-        token = IdentityToken(self.served.token(self.identity))
-        with SigningContext.from_trust_config(config).signer(token) as signer:
-            text: str = signer.sign_dsse(said).to_json()
+        with serving(self.instance) as served:
+            config = ClientTrustConfig.from_json(json.dumps(served.trust_config(self.version)))
+            token = IdentityToken(served.token(self.identity))
+            with SigningContext.from_trust_config(config).signer(token) as signer:
+                text: str = signer.sign_dsse(said).to_json()
         return text
 
 
@@ -113,16 +112,16 @@ def lay(crossing: Crossing, text: str, role: str = "sbom") -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_sigstore_s_own_client_signs_and_a_rule_asks_for_the_identity(
-    crossing: Crossing, served: Served, version: int
+    crossing: Crossing, instance: Sigstore, version: int
 ) -> None:
-    trust(crossing, served.instance)
+    trust(crossing, instance)
     crossing.edit("border:\n", "policy: {rules: policies}\nborder:\n")
     (crossing.base / "policies").mkdir()
     (crossing.base / "policies" / "release.rego").write_text(RULE)
     crossing.json("sbom", crossing.model, "--key", "keys/home.pem")
     denied = crossing.json("check", crossing.model, *CHECK, code=10)
     assert [one["message"] for one in denied["denies"]] == ["no SBOM by the release workflow"]
-    text = Signer(served, version).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
+    text = Signer(instance, version).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
     lay(crossing, text)
     said = crossing.json("check", crossing.model, *CHECK)
     assert said["rejected"] == []
@@ -140,10 +139,10 @@ def test_sigstore_s_own_client_signs_and_a_rule_asks_for_the_identity(
 
 
 def test_another_identity_of_the_same_instance_counts_for_nothing(
-    crossing: Crossing, served: Served
+    crossing: Crossing, instance: Sigstore
 ) -> None:
-    trust(crossing, served.instance)
-    signer = Signer(served, identity=f"{IDENTITY}.org")
+    trust(crossing, instance)
+    signer = Signer(instance, identity=f"{IDENTITY}.org")
     lay(crossing, signer.sign("https://cyclonedx.org/bom", BOM, crossing.manifest))
     said = crossing.json("check", crossing.model, *CHECK)
     (rejected,) = said["rejected"]
@@ -152,7 +151,7 @@ def test_another_identity_of_the_same_instance_counts_for_nothing(
 
 
 def test_rule_7_a_record_of_before_counts_by_the_time_that_the_log_shows(
-    crossing: Crossing, served: Served
+    crossing: Crossing, instance: Sigstore
 ) -> None:
     """Nothing else dates it: no decision, no transfer, no receipt."""
     folder = attest.evidence_dir(crossing.model)
@@ -161,10 +160,10 @@ def test_rule_7_a_record_of_before_counts_by_the_time_that_the_log_shows(
     record.unlink()
     lay(
         crossing,
-        Signer(served).sign(said.predicate_type, said.predicate, crossing.manifest),
+        Signer(instance).sign(said.predicate_type, said.predicate, crossing.manifest),
         "provenance",
     )
-    trust(crossing, served.instance, "provenance")
+    trust(crossing, instance, "provenance")
     assert crossing.json("check", crossing.model, *CHECK)["allowed"]
     crossing.edit("    may: [provenance]\n", "    may: [provenance]\n    UNTIL\n")
     crossing.edit("UNTIL", 'former: true\n    until: "2099-01-01T00:00:00Z"')
@@ -174,9 +173,9 @@ def test_rule_7_a_record_of_before_counts_by_the_time_that_the_log_shows(
     assert any(one["reason"].startswith("former-signer") for one in denied["rejected"])
 
 
-def test_it_crosses_and_the_story_tells_who_it_was(crossing: Crossing, served: Served) -> None:
-    trust(crossing, served.instance)
-    text = Signer(served).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
+def test_it_crosses_and_the_story_tells_who_it_was(crossing: Crossing, instance: Sigstore) -> None:
+    trust(crossing, instance)
+    text = Signer(instance).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
     lay(crossing, text)
     crossing.push()
     crossing.json("pull", "churn/1.0.0", "--zone", "eu", "-o", crossing.base / "out")
@@ -195,11 +194,11 @@ def test_it_crosses_and_the_story_tells_who_it_was(crossing: Crossing, served: S
 
 @pytest.mark.component
 def test_a_model_that_another_tool_signed_keylessly_crosses(
-    crossing: Crossing, served: Served, model_signing: ModelSigning
+    crossing: Crossing, instance: Sigstore, model_signing: ModelSigning
 ) -> None:
     """Its signature is the model's own, in place of a key's."""
-    trust(crossing, served.instance, "signature")
-    signed = model_signed(crossing, served, model_signing, 2)
+    trust(crossing, instance, "signature")
+    signed = model_signed(crossing, instance, model_signing, 2)
     attest.signature_path(crossing.model).write_bytes(signed.read_bytes())
     crossing.push()
     crossing.json("pull", "churn/1.0.0", "--zone", "eu", "-o", crossing.base / "out")
@@ -208,19 +207,19 @@ def test_a_model_that_another_tool_signed_keylessly_crosses(
 
 
 def model_signed(
-    crossing: Crossing, served: Served, model_signing: ModelSigning, version: int
+    crossing: Crossing, instance: Sigstore, model_signing: ModelSigning, version: int
 ) -> Path:
-    config = crossing.base / "trust-config.json"
-    config.write_text(json.dumps(served.trust_config(version)))
-    bundle = crossing.base / "churn.sig"
-    words = ["--signature", bundle, "--trust_config", config]
-    words += ["--identity_token", served.token(IDENTITY)]
-    done = subprocess.run(
-        [model_signing.cli, "sign", "sigstore", crossing.model, *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    config, bundle = crossing.base / "trust-config.json", crossing.base / "churn.sig"
+    with serving(instance) as served:
+        config.write_text(json.dumps(served.trust_config(version)))
+        words = ["--signature", bundle, "--trust_config", config]
+        words += ["--identity_token", served.token(IDENTITY)]
+        done = subprocess.run(
+            [model_signing.cli, "sign", "sigstore", crossing.model, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     return bundle
 
@@ -228,10 +227,10 @@ def model_signed(
 @pytest.mark.component
 @pytest.mark.parametrize("version", [1, 2])
 def test_model_signing_signs_keylessly_and_sovgate_verifies(
-    crossing: Crossing, served: Served, version: int, model_signing: ModelSigning
+    crossing: Crossing, instance: Sigstore, version: int, model_signing: ModelSigning
 ) -> None:
-    trust(crossing, served.instance, "signature")
-    bundle = model_signed(crossing, served, model_signing, version)
+    trust(crossing, instance, "signature")
+    bundle = model_signed(crossing, instance, model_signing, version)
     found = crossing.json("verify", crossing.model, "--signature", bundle)
     keyless = found["signer"]["keyless"]
     assert (found["signer"]["name"], keyless["identity"]) == ("release", IDENTITY)
@@ -243,21 +242,19 @@ def test_model_signing_signs_keylessly_and_sovgate_verifies(
         assert told in said, said
 
 
-def test_a_token_by_another_login_gets_no_certificate(
-    served: Served,
-) -> None:
+def test_a_token_by_another_login_gets_no_certificate() -> None:
     """The Sigstore of these tests is one: it looks at who asks."""
-    with serving(Sigstore()) as other:
-        tokens = [other.token(IDENTITY), served.token(IDENTITY, iss="https://login.example")]
-    config = ClientTrustConfig.from_json(json.dumps(served.trust_config(1)))
     said = StatementBuilder([Subject(name="m", digest={"sha256": "ab" * 32})])
     statement = said.predicate_type("https://cyclonedx.org/bom").predicate(BOM).build()
-    for token in tokens:
-        with (
-            pytest.raises(FulcioClientError),
-            SigningContext.from_trust_config(config).signer(IdentityToken(token)) as signer,
-        ):
-            signer.sign_dsse(statement)
+    with serving(Sigstore()) as other, serving(Sigstore()) as served:
+        tokens = [other.token(IDENTITY), served.token(IDENTITY, iss="https://login.example")]
+        config = ClientTrustConfig.from_json(json.dumps(served.trust_config(1)))
+        for token in tokens:
+            with (
+                pytest.raises(FulcioClientError),
+                SigningContext.from_trust_config(config).signer(IdentityToken(token)) as signer,
+            ):
+                signer.sign_dsse(statement)
     assert served.asked == ["/api/v2/signingCert"] * 2
 
 
@@ -275,10 +272,10 @@ main(sys.argv[1:])
 """
 
 
-def test_nothing_is_asked_of_any_network(crossing: Crossing, served: Served) -> None:
-    trust(crossing, served.instance, "sbom, signature")
+def test_nothing_is_asked_of_any_network(crossing: Crossing, instance: Sigstore) -> None:
+    trust(crossing, instance, "sbom, signature")
     for version in (1, 2):
-        text = Signer(served, version).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
+        text = Signer(instance, version).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
         folder = attest.evidence_dir(crossing.model)
         (folder / f"sbom-keyless{version}.sigstore.json").write_text(text)
     words = ["check", crossing.model, "--action", "transfer", "--zone", "home", "--to", "eu"]
@@ -295,11 +292,11 @@ def test_nothing_is_asked_of_any_network(crossing: Crossing, served: Served) -> 
 
 
 def test_without_the_library_it_says_what_to_install(
-    crossing: Crossing, served: Served, monkeypatch: pytest.MonkeyPatch
+    crossing: Crossing, instance: Sigstore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And does not pass over what it could not look at."""
-    trust(crossing, served.instance)
-    text = Signer(served).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
+    trust(crossing, instance)
+    text = Signer(instance).sign("https://cyclonedx.org/bom", BOM, crossing.manifest)
     folder = attest.evidence_dir(crossing.model)
     (folder / "sbom-keyless.sigstore.json").write_text(text)
     for name in [name for name in sys.modules if name.partition(".")[0] == "sigstore"]:
@@ -316,9 +313,9 @@ def test_without_the_library_it_says_what_to_install(
 
 
 def test_doctor_says_whom_an_entry_believes_and_by_which_file(
-    crossing: Crossing, served: Served
+    crossing: Crossing, instance: Sigstore
 ) -> None:
-    trust(crossing, served.instance)
+    trust(crossing, instance)
     code, said = crossing.run("doctor", "--zone", "home", "--offline")
     assert f"{IDENTITY} of {ISSUER}, by 2 logs of the trusted root sha256:" in said, (code, said)
     (crossing.base / "trusted_root.json").write_text("{}")
