@@ -307,6 +307,11 @@ def test_what_was_wrapped_before_a_rotation_opens_until_its_version_is_shut(
     identity = registry.open_identity(bao.uri(name, **pinned), BASE)
     assert identity.key_id == old.key_id
     assert identity.unwrap(wrapped, CONTEXT) == KEY
+    bao.configure(name, min_encryption_version=2)  # which shuts it for wrapping alone
+    shut = registry.open_identity(bao.uri(name, version=1), BASE)
+    assert shut.unwrap(wrapped, CONTEXT) == KEY
+    unwrapping = _refused(bao.uri(name, version=1), lambda uri: registry.open_recipient(uri, BASE))
+    assert unwrapping.reason == "key-version"
     bao.configure(name, min_decryption_version=2)
     error = _refused("", lambda _: identity.unwrap(wrapped, CONTEXT))
     assert (error.reason, int(error.exit_code)) == ("key-version", 20)
@@ -413,7 +418,7 @@ def test_a_wrapped_secret_id_opens_once_and_one_that_was_opened_raises_alarm(
     monkeypatch.setenv("BAO_WRAPPED_SECRET_ID", wrapped(f"auth/approle/role/{role}/secret-id"))
     with runs.run():
         _signs(bao.uri(name))
-        _signs(bao.uri(name))
+        _signs(bao.uri(name, login="approle"))  # another login, with the same secret id
     error = _refused(bao.uri(name))  # in a later run, or by somebody else
     assert (error.reason, int(error.exit_code)) == ("wrapping-token", 20)
     assert "somebody else has the secret id" in str(error.why)

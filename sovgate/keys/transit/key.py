@@ -158,7 +158,11 @@ class Key:
     def _version(self) -> int:
         """The version that signs and wraps: the pinned one, or the latest, found once."""
         policy, version = self.policy, self.at.version or self.policy.latest
-        least = max(policy.least_encrypting, policy.least_decrypting)
+        least = policy.least_decrypting
+        if self._operation not in (None, "decrypt"):
+            least = max(least, policy.least_encrypting)
+        elif self.symmetric:
+            least = 0  # a ciphertext says by which version it opens
         if version > policy.latest:
             raise self.wrong_version(
                 f"there is no version {version}: the latest is {policy.latest}"

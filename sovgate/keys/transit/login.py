@@ -37,6 +37,8 @@ _JWT = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]*", re.ASCII)
 _EARLY, _LIFE = 20.0, 3600.0
 #: The server that each variable's credential goes to in this run.
 _sent: dict[str, str] = {}
+#: Wrapping tokens that this run opened, and what was in them: they open once.
+_unwrapped: dict[str, str] = {}
 #: For whom a wrapped secret id was made. A namespace may stand before it.
 _WRAPPED = re.compile(r"(?:[\w./-]+/)?auth/[\w./-]+/role/[\w.-]+/secret-id", re.ASCII)
 
@@ -48,7 +50,7 @@ class Tokens:
         self._server, self._clock = server, clock
         self._login: Login = server.at.login
         self._lock = threading.Lock()
-        self._token, self._unwrapped = "", ""
+        self._token = ""
         self._ends = 0.0
         self._uses: int | None = None
         self._typed = self._batch = False
@@ -140,7 +142,7 @@ class Tokens:
         if role is None:
             variable = self._login.variables("ROLE_ID")[0]
             raise _lacking(self._server.at, f"{variable} is not set", f"set {variable}")
-        secret = self._unwrapped or self._given("SECRET_ID", "the AppRole's secret id")
+        secret = self._given("SECRET_ID", "the AppRole's secret id")
         if secret is None:
             wrapping = self._given("WRAPPED_SECRET_ID", "the wrapped secret id")
             if wrapping is None:
@@ -151,12 +153,15 @@ class Tokens:
                     f"set {variable}, or {self._login.variables('WRAPPED_SECRET_ID')[0]} to a "
                     "wrapping token that holds it",
                 )
-            secret = self._unwrapped = self._unwrap(_checked(wrapping, "the wrapping token"))
+            if wrapping not in _unwrapped:
+                _unwrapped[wrapping] = self._unwrap(_checked(wrapping, "the wrapping token"))
+            secret = _unwrapped[wrapping]
         return {"role_id": role, "secret_id": secret}
 
     def _with_jwt(self, how: str) -> dict[str, str]:
         token = self._given("JWT", "the workload's token")
         if token is None and how == "kubernetes" and SERVICE_ACCOUNT.exists():
+            self._for_one_server(self._login.variables("JWT")[0])
             token = _secret.secret("the service account's token", "", file=SERVICE_ACCOUNT)
         if token is None and how == "jwt":
             token = github.job_token(self._login.audience, KeyServiceError)
@@ -296,7 +301,7 @@ class Tokens:
     def _end(self) -> None:
         with self._lock:
             self._give_back()
-            self._unwrapped = ""
+            _unwrapped.clear()
 
     def _give_back(self) -> None:
         """It is forgotten whatever the server says; what is not revoked ends by itself."""
