@@ -182,3 +182,20 @@ def test_a_sender_that_may_not_sign_is_told_the_policy(tmp_path: Path) -> None:
             assert f'{rule} {{ capabilities = ["{capability}"] }}' in done.stderr
         # What was logged in for nothing is given back too.
         assert not [token for token in desk.tokens() if desk.home.bao.alive(token)]
+
+
+def test_rule_10_a_rotated_key_signs_only_once_its_public_half_is_the_pinned_one(
+    tmp_path: Path,
+) -> None:
+    """A new version is another key, and whoever trusts the zone does not know it yet."""
+    upstream = openbao.here()
+    with lying(upstream.url) as server:
+        desk = _desk(tmp_path, server, "rsa-2048")
+        given = {f"US_{k}": v for k, v in desk.home.approle(("sign", "sign")).items()}
+        sign = ("sign", desk.crossing.model, "--zone", "home")
+        desk.run(*sign, given=given)
+        desk.home.bao.rotate(desk.home.keys["sign"])
+        done = desk.run(*sign, given=given, code=20)
+        assert "sign-public" in done.stderr
+        desk.crossing.edit("profile: us", "profile: us, version: 1")
+        desk.run(*sign, given=given)
