@@ -100,6 +100,8 @@ def test_a_signature_that_is_none_is_20(vault: Vault, value: object) -> None:
         ("x", None, "bad-answer"),
         ("key_ops", ["verify"], "unsupported-key-use"),
         ("key_ops", "sign", "unsupported-key-use"),
+        ("key_ops", 7, "unsupported-key-use"),
+        ("kty", 7, "unsupported-key-use"),
     ],
 )
 def test_a_public_half_that_is_none_is_refused(
@@ -384,3 +386,10 @@ def test_a_project_with_its_keys_in_a_vault_signs_and_verifies(
     ):
         done = run(*words)
         assert done.returncode == 0, done
+
+
+def test_keys_show_says_how_a_key_is_kept(vault: Vault) -> None:
+    done = run("keys", "show", vault.uri(vault.make("EC-HSM", "P-256")))
+    assert done.returncode == 0, done
+    assert f"Azure Key Vault {HOST}" in done.stdout
+    assert "EC-HSM, for sign, verify" in done.stdout

@@ -194,6 +194,29 @@ def test_an_answer_from_another_protection_level_is_20(
     assert caught.value.reason == "wrong-key"
 
 
+@pytest.mark.parametrize(
+    ("call", "field", "reason"),
+    [
+        ("GetPublicKey", "algorithm", "unsupported-key-use"),
+        ("AsymmetricSign", "protection_level", "wrong-key"),
+    ],
+)
+def test_a_word_that_the_library_is_too_old_to_know_is_refused(
+    kms: GoogleKms, call: str, field: str, reason: str
+) -> None:
+    uri = pinned(kms)
+
+    def edits(made: str, answer: Any) -> Any:
+        if made == call:
+            setattr(answer, field, 999)
+        return answer
+
+    kms.edits = edits
+    with pytest.raises((KeyServiceError, ConfigError)) as caught:
+        registry.open_signer(uri, Path(), ZONE).sign(b"message")
+    assert caught.value.reason == reason
+
+
 def test_a_key_that_must_be_in_an_hsm_is_or_is_refused(kms: GoogleKms) -> None:
     for algorithm in (SIGN, WRAP, RSA):
         soft, hard = (kms.make(algorithm, level=level) for level in ("SOFTWARE", "HSM"))
@@ -573,3 +596,13 @@ def test_a_key_that_is_not_the_pinned_one_signs_nothing(kms: GoogleKms, tmp_path
     done = run("sign", model, "--key", f"gcpkms://{name}/cryptoKeyVersions/1", cwd=tmp_path)
     assert done.returncode == 0, done
     assert run("verify", model, "--project", tmp_path).returncode == 0
+
+
+def test_keys_show_says_how_a_key_is_kept(kms: GoogleKms) -> None:
+    for algorithm in (SIGN, WRAP, RSA):
+        name = kms.make(algorithm, level="HSM")
+        done = run("keys", "show", kms.uri(f"{name}/cryptoKeyVersions/1"))
+        assert done.returncode == 0, done
+        assert "Google Cloud KMS in gcp:europe-west3" in done.stdout
+        assert "HSM" in done.stdout
+    assert "GetCryptoKey" not in {call for call, name in kms.seen if name.endswith("key-0")}

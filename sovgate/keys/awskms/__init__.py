@@ -51,6 +51,17 @@ def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     return key.public
 
 
+def facts(uri: Uri, base: Path, region: str | None = None) -> tuple[tuple[str, str], ...]:
+    """What KMS says of the key. Needs kms:DescribeKey."""
+    key = Key.open(uri, region)
+    return (
+        ("service", f"AWS KMS in {key.region}"),
+        ("key", key.arn),
+        ("kind", f"{key.spec} for {key.usage}"),
+        ("origin", key.origin),
+    )
+
+
 def signer(uri: Uri, base: Path, region: str | None = None) -> ServiceSigner:
     """Needs kms:DescribeKey, kms:GetPublicKey and kms:Sign."""
     key = Key.open(uri, region)

@@ -150,6 +150,7 @@ class Key:
         self.arn = str(facts.get("Arn", ""))
         self.spec = str(facts.get("KeySpec", ""))
         self.usage = str(facts.get("KeyUsage", ""))
+        self.origin = str(facts.get("Origin") or "not told")[:40]
         self.canonical = replace(named, name=self.arn).canonical
         self.region = named.row.id
         self.grade = _client(named.place, named.profile).grade

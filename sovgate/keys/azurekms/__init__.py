@@ -49,6 +49,17 @@ def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     return _Key.open(parse_uri(uri, region)).public
 
 
+def facts(uri: Uri, base: Path, region: str | None = None) -> tuple[tuple[str, str], ...]:
+    """What the vault says of the key. Needs Microsoft.KeyVault/vaults/keys/read."""
+    named = parse_uri(uri, region)
+    key = _Key.open(named)
+    return (
+        ("service", f"Azure Key Vault {named.host}"),
+        ("version", key.held.name),
+        ("type", key.kept),
+    )
+
+
 def signer(uri: Uri, base: Path, region: str | None = None) -> ServiceSigner:
     """Needs Microsoft.KeyVault/vaults/keys/read and Microsoft.KeyVault/vaults/keys/sign/action."""
     key = _Key.open(parse_uri(uri, region), "sign")
@@ -69,8 +80,10 @@ def identity(uri: Uri, base: Path, region: str | None = None) -> OaepIdentity:
 class _Key:
     """One version of a key, pinned: later calls name it, and each answer's `kid` is compared."""
 
-    def __init__(self, named: Named, vault: Vault, version: str, public: PublicKey) -> None:
-        self._named, self._vault, self.public = named, vault, public
+    def __init__(self, vault: Vault, version: str, public: PublicKey, kept: str) -> None:
+        """`kept`: its type, and what it is for, as the vault says it."""
+        named = vault.named
+        self._vault, self.public, self.kept = vault, public, kept
         self._path = f"{named.key}/{version}"
         self._kid = f"https://{named.host}/keys/{self._path}"
         self.held = Held(
@@ -91,6 +104,7 @@ class _Key:
         if state.get("enabled") is not True:
             raise _answers.disabled(name, "disabled")
         kind, operations = str(told.get("kty"))[:40], told.get("key_ops")
+        operations = operations if isinstance(operations, list) else []
         if named.protected and not kind.endswith("-HSM"):
             raise KeyServiceError(
                 f"{name} is not kept in an HSM",
@@ -98,19 +112,16 @@ class _Key:
                 fix="make a key of type EC-HSM or RSA-HSM, or remove protection from sovgate.yaml",
                 reason="protection-level",
             )
+        shown = f"{kind}, for {', '.join(map(str, operations))[:120] or 'nothing'}"
         fits = kind.removesuffix("-HSM") == ("EC" if use == "sign" else "RSA")
-        if use and not (fits and isinstance(operations, list) and use in operations):
-            shown = ", ".join(map(str, operations or ()))[:120]
-            raise _answers.cannot(
-                name, f"{_WANTED[use]}; it is of type {kind}, for {shown or 'nothing'}"
-            )
-        key = cls(named, vault, version, _public(told, name))
+        if use and not (fits and use in operations):
+            raise _answers.cannot(name, f"{_WANTED[use]}; it is of type {shown}")
         if named.version is None and use == "sign":
             notices.note(
                 f"{named.text} names no version: {version} is used, the current one; to stay with "
                 f"it, add /{version}"
             )
-        return key
+        return cls(vault, version, _public(told, name), shown)
 
     def sign(self, digest: bytes) -> bytes:
         algorithm = SIGNING[self.public.algorithm][1]

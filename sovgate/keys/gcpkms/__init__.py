@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sovgate import notices
+from sovgate.errors import ConfigError
 from sovgate.keys import _answers
 from sovgate.keys._crypto import (
     BoundIdentity,
@@ -54,6 +55,23 @@ def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     cloudkms.cryptoKeyVersions.list."""
     named = parse_uri(uri, region)
     return _Version.open(named, {**SIGNING, **OPENING}).public
+
+
+def facts(uri: Uri, base: Path, region: str | None = None) -> tuple[tuple[str, str], ...]:
+    """What KMS says of the key. Needs what `public_key` needs; of a symmetric key
+    cloudkms.cryptoKeys.get."""
+    named = parse_uri(uri, region)
+    service = ("service", f"Google Cloud KMS in {named.row.id}, {named.service.place.url}")
+    try:
+        version = _Version.open(named, {**SIGNING, **OPENING})
+    except ConfigError as error:
+        if error.reason != "unsupported-key-use":
+            raise
+        symmetric = _Symmetric.found(named)
+        if symmetric is None:
+            raise
+        return service, ("kind", SYMMETRIC), ("protection level", symmetric.protection)
+    return service, ("version", version.name), ("protection level", version.protection)
 
 
 def signer(uri: Uri, base: Path, region: str | None = None) -> ServiceSigner:
@@ -98,7 +116,7 @@ class _Version:
         permission = "cloudkms.cryptoKeyVersions.viewPublicKey"
         found = named.ask("get_public_key", "get the public half of", permission, name=name)
         _compare(name, found.name)
-        algorithm = found.algorithm.name
+        algorithm = _word(found, "algorithm")
         if algorithm not in kinds:
             raise _answers.cannot(name, f"it is a key for {algorithm}; {_wanted(kinds)}")
         pem = found.pem.encode()
@@ -106,7 +124,7 @@ class _Version:
         public = public_from(pem, name)
         if public.algorithm != kinds[algorithm]:
             raise _answers.another(f"a key for {algorithm}", public.algorithm)
-        protection = named.protection_of(found.protection_level.name)
+        protection = named.protection_of(_word(found, "protection_level"))
         return cls(named, name, public, protection)
 
     def sign(self, digest: bytes) -> bytes:
@@ -138,7 +156,7 @@ class _Version:
         return self.named.whole(answer.plaintext, answer.plaintext_crc32c)
 
     def _same(self, answer: Any) -> None:
-        _compare_protection(self.name, self.protection, answer.protection_level.name)
+        _compare_protection(self.name, self.protection, _word(answer, "protection_level"))
 
 
 class _Symmetric:
@@ -154,15 +172,15 @@ class _Symmetric:
         permission = "cloudkms.cryptoKeys.get"
         found = named.ask("get_crypto_key", "look up", permission, name=named.key)
         _compare(named.key, found.name)
-        purpose = found.purpose.name
+        purpose = _word(found, "purpose")
         if purpose == "ASYMMETRIC_DECRYPT":
             return None
         if purpose != "ENCRYPT_DECRYPT":
             raise _answers.cannot(named.key, f"its purpose is {purpose}; {_wanted(OPENING)}")
         primary = found.primary
-        if named.version is None and primary.state.name != "ENABLED":
-            raise _answers.disabled(named.key, f"{primary.state.name} (its primary version)")
-        return cls(named, named.protection_of(found.version_template.protection_level.name))
+        if named.version is None and _word(primary, "state") != "ENABLED":
+            raise _answers.disabled(named.key, f"{_word(primary, 'state')} (its primary version)")
+        return cls(named, named.protection_of(_word(found.version_template, "protection_level")))
 
     def encrypt(self, key: bytes, context: bytes) -> bytes:
         named = self.named
@@ -178,7 +196,7 @@ class _Symmetric:
         )
         named.heard(answer.verified_plaintext_crc32c)
         named.heard(answer.verified_additional_authenticated_data_crc32c)
-        _compare_protection(named.key, self.protection, answer.protection_level.name)
+        _compare_protection(named.key, self.protection, _word(answer, "protection_level"))
         _compare(named.version or named.key, answer.name, version=named.version is None)
         return named.whole(answer.ciphertext, answer.ciphertext_crc32c)
 
@@ -194,7 +212,7 @@ class _Symmetric:
             additional_authenticated_data=context,
             additional_authenticated_data_crc32c=named.sum(context),
         )
-        _compare_protection(named.key, self.protection, answer.protection_level.name)
+        _compare_protection(named.key, self.protection, _word(answer, "protection_level"))
         return named.whole(answer.plaintext, answer.plaintext_crc32c)
 
 
@@ -212,7 +230,7 @@ def _newest(named: Named, kinds: dict[str, str]) -> str:
     enabled = {}
     for version in page.crypto_key_versions:
         _compare(named.key, version.name, version=True)
-        if version.state.name == "ENABLED":
+        if _word(version, "state") == "ENABLED":
             enabled[int(version.name.rpartition("/")[2])] = version
     if not enabled:
         raise _answers.disabled(named.key, "without an enabled version")
@@ -223,14 +241,22 @@ def _newest(named: Named, kinds: dict[str, str]) -> str:
             f"write {named.text}/cryptoKeyVersions/N",
         )
     number = max(enabled)
-    if enabled[number].algorithm.name not in kinds:
-        algorithm = enabled[number].algorithm.name
+    if _word(enabled[number], "algorithm") not in kinds:
+        algorithm = _word(enabled[number], "algorithm")
         raise _answers.cannot(named.key, f"it is a key for {algorithm}; {_wanted(kinds)}")
     notices.note(
         f"{named.text} names no version: {number} is used, the newest that is enabled; to stay "
         f"with it, add /cryptoKeyVersions/{number}"
     )
     return f"{named.key}/cryptoKeyVersions/{number}"
+
+
+def _word(answer: Any, field: str) -> str:
+    """The name of an enumeration's value; one that the library is too old to know is a number."""
+    raw = type(answer).pb(answer)
+    number = getattr(raw, field)
+    known = raw.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number.get(number)
+    return str(number if known is None else known.name)
 
 
 def _wanted(kinds: dict[str, str]) -> str:
