@@ -1,7 +1,8 @@
-"""HPKE base mode (RFC 9180) on P-256: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. No I/O.
+"""HPKE base mode (RFC 9180) with HKDF-SHA256 and AES-256-GCM, by two KEMs. No I/O.
 
-What is wrapped is enc (65 bytes), then ciphertext and tag. `cryptography` wraps, and opens with a
-key that is at hand; `opened` is for a private half elsewhere, which only does ECDH.
+DHKEM(P-256, HKDF-SHA256), and the hybrid MLKEM768-X25519. What is wrapped is enc (65 or 1,120
+bytes), then ciphertext and tag. `cryptography` wraps, and opens with a key that is at hand;
+`opened` is for a private half on P-256 elsewhere, which only does ECDH.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import hmac
 from collections.abc import Callable
 from typing import Any
 
-from sovgate.formats import wrap
+from sovgate.formats import wrap, xwing
 from sovgate.formats.spki import PublicKey
 
 #: The one curve, as `spki` names it.
 CURVE = "ecdsa-p256-sha256"
+#: Kind of key -> algorithm. The name pins the KEM: 0x0010 and 0x647a.
+ALGORITHMS = {CURVE: wrap.HPKE_ALGORITHM, xwing.NAME: wrap.HYBRID_ALGORITHM}
 #: Uncompressed point (RFC 9180, 4.1: Nenc, Npk), and the x-coordinate that ECDH gives (Ndh).
 POINT_SIZE, SHARED_SIZE = 65, 32
 _TAG_SIZE, _NONCE_SIZE, _HASH_SIZE = 16, 12, 32
@@ -24,11 +27,12 @@ _SUITE = b"HPKE" + b"".join(number.to_bytes(2, "big") for number in (0x0010, 0x0
 _BASE = b"\x00"
 
 
-def suite() -> Any:
-    """The same in `cryptography`, for keys that are at hand."""
+def suite(kind: str = CURVE) -> Any:
+    """The same in `cryptography`, for keys of that kind that are at hand."""
     from cryptography.hazmat.primitives import hpke
 
-    return hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+    kem = hpke.KEM.MLKEM768_X25519 if kind == xwing.NAME else hpke.KEM.P256
+    return hpke.Suite(kem, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
 
 def wrapped(public: PublicKey, key: bytes, context: bytes) -> bytes:
@@ -36,7 +40,9 @@ def wrapped(public: PublicKey, key: bytes, context: bytes) -> bytes:
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
     wrap.check_key(key)
-    made: bytes = suite().encrypt(key, load_der_public_key(public.der), context)
+    hybrid = public.algorithm == xwing.NAME
+    loaded = xwing.loaded(public.der) if hybrid else load_der_public_key(public.der)
+    made: bytes = suite(public.algorithm).encrypt(key, loaded, context)
     return made
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 from sovgate.errors import Malformed, VerificationFailed
+from sovgate.formats import xwing
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -77,7 +78,7 @@ class PublicKey:
     """`pem` and `der` are canonical.
 
     `algorithm` is "ecdsa-p256-sha256", "ecdsa-p384-sha384", "ecdsa-p521-sha512", or, for wrapping
-    only, "rsa-2048", "rsa-3072", "rsa-4096".
+    only, "rsa-2048", "rsa-3072", "rsa-4096", and "ml-kem-768-x25519".
     """
 
     pem: bytes
@@ -128,7 +129,9 @@ class PublicKey:
         points that are not on their curve."""
         data = bytes(data)
         algorithm = next((a for a, c in _CURVES.items() if data.startswith(c.spki_prefix)), None)
-        if algorithm is None:
+        if data.startswith(xwing.SPKI_PREFIX):
+            algorithm = _hybrid(data)
+        elif algorithm is None:
             algorithm = _rsa_algorithm(data)
         else:
             curve = _CURVES[algorithm]
@@ -229,6 +232,15 @@ def _load_point(curve: _Curve, der: bytes) -> EllipticCurvePublicKey:
         return ec.EllipticCurvePublicKey.from_encoded_point(getattr(ec, curve.attribute)(), point)
     except ValueError:
         _refuse("its point is not on its curve")
+
+
+def _hybrid(der: bytes) -> str:
+    """Raises Malformed where either of its two keys cannot be one."""
+    try:
+        xwing.loaded(der)
+    except ValueError:
+        _refuse("it is no public key of ML-KEM-768 and X25519")
+    return xwing.NAME
 
 
 def _rsa_algorithm(der: bytes) -> str:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 RSA_ALGORITHM = "rsa-oaep-sha256"
 HPKE_ALGORITHM = "hpke-p256-hkdf-sha256-aes256gcm"
+HYBRID_ALGORITHM = "hpke-mlkem768-x25519-hkdf-sha256-aes256gcm"
 KEY_SIZE = 32
 FORMAT = "sovgate.wrap/v0"
 _COMMIT = b"sovgate/commit"
-#: A wrapped key: RSA-4096 gives 512 bytes, HPKE 113; services add their own framing.
+#: A wrapped key: RSA-4096 gives 512 bytes, HPKE 113 or
+#: 1168; services add their own framing.
 MAX_WRAPPED = 6144
 _KEY_ID = re.compile(r"[\x21-\x7e]{1,2048}", re.ASCII)
 _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)

@@ -44,7 +44,7 @@ class Recipient(Protocol):
 
     @property
     def algorithm(self) -> str:
-        """ "rsa-oaep-sha256", "hpke-p256-hkdf-sha256-aes256gcm", or the service's own name."""
+        """Of `formats.wrap`, "rsa-oaep-sha256" for example, or the service's own name."""
         ...
 
     def wrap(self, key: bytes, context: bytes) -> bytes:

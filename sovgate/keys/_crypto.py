@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sovgate.errors import KeyServiceError, SovgateError, VerificationFailed
-from sovgate.formats import wrap
+from sovgate.formats import hpke, wrap, xwing
 from sovgate.keys._answers import cannot
 from sovgate.records import GRADE
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 #: What a service may give as a signature. DER of P-521 has 139 bytes.
 _MAX_SIGNATURE = 1024
-_P256 = "ecdsa-p256-sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,19 +155,18 @@ class OaepIdentity(_Oaep):
 
 
 class _Hpke(_Opened):
-    """As `_Oaep`, on P-256: named by the public key, as its PEM file is."""
-
-    algorithm = wrap.HPKE_ALGORITHM
+    """As `_Oaep`, on P-256 or the hybrid: named by the public key, as its PEM file is."""
 
     def __init__(self, held: Held) -> None:
         super().__init__(held)
-        if held.public is None or held.public.algorithm != _P256:
+        if held.public is None or held.public.algorithm not in hpke.ALGORITHMS:
             kind = held.public.algorithm if held.public else "symmetric"
             raise cannot(
                 held.name,
-                f"it is a key of kind {kind}; keys are wrapped with RSA 2048, 3072 or 4096, or "
-                "with EC P-256",
+                f"it is a key of kind {kind}; keys are wrapped with RSA 2048, 3072 or 4096, "
+                f"with EC P-256, or with {xwing.NAME}",
             )
+        self.algorithm = hpke.ALGORITHMS[held.public.algorithm]
         self._public = held.public
         self.key_id = held.public.key_id
 
@@ -177,8 +175,6 @@ class HpkeRecipient(_Hpke):
     """Wraps here, with the pinned public half, and asks nobody (`formats.hpke`)."""
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
-        from sovgate.formats import hpke
-
         return hpke.wrapped(self._public, key, context)
 
 
@@ -190,8 +186,6 @@ class HpkeIdentity(_Hpke):
         self._ecdh = ecdh
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        from sovgate.formats import hpke
-
         return hpke.opened(wrapped, self._public, context, self._ecdh)
 
 

@@ -1,8 +1,8 @@
 """Keys in PEM files: `file:PATH` and bare paths. Reads the file that the user named, writes none.
 
 Signing: EC P-256, P-384, P-521, with the key's certificates where they stand in its file. Wrapping:
-RSA 2048 to 4096 (OAEP) and EC P-256 (HPKE). A private key may be encrypted; its passphrase comes by
-`_secret`, under the name of SOVGATE_KEY_PASSPHRASE.
+RSA 2048 to 4096 (OAEP), EC P-256 and ML-KEM-768 with X25519 (HPKE). A private key may be encrypted;
+its passphrase comes by `_secret`, under the name of SOVGATE_KEY_PASSPHRASE.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sovgate.errors import (
     UsageError,
     VerificationFailed,
 )
-from sovgate.formats import keyfile, wrap
+from sovgate.formats import hpke, keyfile, wrap, xwing
 from sovgate.formats.spki import hash_name
 from sovgate.keys._crypto import Held, HpkeRecipient, OaepIdentity, OaepRecipient, ServiceSigner
 from sovgate.keys._opened import opened
@@ -116,11 +116,10 @@ def _decrypted(key: Any, wrapped: bytes) -> bytes:
 
 
 class HpkeIdentity:
-    algorithm = wrap.HPKE_ALGORITHM
-
     def __init__(self, key: Any, public: PublicKey) -> None:
-        self._key = key
-        self.key_id = public.key_id
+        self._key = key.loaded() if isinstance(key, xwing.Private) else key
+        self._kind, self.key_id = public.algorithm, public.key_id
+        self.algorithm = hpke.ALGORITHMS[public.algorithm]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.algorithm}, key_id={self.key_id})"
@@ -128,10 +127,8 @@ class HpkeIdentity:
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         from cryptography.exceptions import InvalidTag
 
-        from sovgate.formats import hpke
-
         try:
-            key: bytes = hpke.suite().decrypt(wrapped, self._key, context)
+            key: bytes = hpke.suite(self._kind).decrypt(wrapped, self._key, context)
         except (InvalidTag, ValueError) as error:
             raise wrap.damaged() from error
         if len(key) != wrap.KEY_SIZE:
@@ -142,12 +139,12 @@ class HpkeIdentity:
 def _wrap_algorithm(public: PublicKey, path: str) -> str:
     if public.algorithm.startswith("rsa-"):
         return wrap.RSA_ALGORITHM
-    if public.algorithm == "ecdsa-p256-sha256":
-        return wrap.HPKE_ALGORITHM
+    if public.algorithm in hpke.ALGORITHMS:
+        return hpke.ALGORITHMS[public.algorithm]
     raise ConfigError(
         f"{path} cannot wrap keys",
         why=f"it is a key of kind {public.algorithm}; keys are wrapped with RSA 2048, 3072 or "
-        "4096, or with EC P-256",
+        f"4096, with EC P-256, or with {xwing.NAME}",
         fix="make one with: sovgate keys generate encrypt -o FILE",
         reason="unsupported-key-use",
     )
@@ -239,6 +236,9 @@ def _load_private(data: bytes, path: str) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    hybrid = xwing.Private.from_pem(data)
+    if hybrid is not None:
+        return hybrid
     passphrase: bytes | None = None
     if b"ENCRYPTED" in data:
         text = secret(
@@ -266,9 +266,12 @@ def _public_half(key: Any, path: str) -> PublicKey:
 
     from sovgate.formats.spki import PublicKey
 
-    der = key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    if isinstance(key, xwing.Private):
+        der = key.public_der()
+    else:
+        der = key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
     try:
         return PublicKey.from_der(der)
     except SovgateError as error:

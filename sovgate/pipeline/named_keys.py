@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sovgate import uri
 from sovgate.errors import DOCS, ConfigError, KeyServiceError, SovgateError, Where
+from sovgate.formats import xwing
 
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
@@ -26,7 +27,7 @@ K = TypeVar("K", "Recipient", "Identity")
 _STOPS = ("unsupported-key-use", "shared-key", "private-half")
 _KINDS = {
     "sign": ("ecdsa-p256-sha256", "ecdsa-p384-sha384", "ecdsa-p521-sha512"),
-    "encrypt": ("rsa-", "ecdsa-p256-sha256"),
+    "encrypt": ("rsa-", "ecdsa-p256-sha256", xwing.NAME),
 }
 _CANNOT = {
     "sign": "signatures are made with EC P-256, P-384 or P-521",

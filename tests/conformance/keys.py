@@ -68,7 +68,7 @@ def file_keys(tmp: Path) -> Keys:
         },
         wrap={
             name: (made("encrypt", name, 1), made("encrypt", name, 2))
-            for name in ("rsa-3072", "ec-p256")
+            for name in ("rsa-3072", "ec-p256", "ml-kem-768-x25519")
         },
         base=tmp,
         region=REGION,

@@ -15,7 +15,7 @@ from sovgate.cli.look._kept import command as _kept
 from sovgate.errors import UsageError
 
 _KINDS = ("sign", "encrypt")
-_ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096")
+_ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096", "ml-kem-768-x25519")
 
 
 @click.group(
@@ -51,7 +51,7 @@ sovgate keys generate encrypt -o keys/eu.pem""",
     type=click.Choice(_ALGORITHMS),
     metavar="NAME",
     help="sign: ec-p256 (default), ec-p384, ec-p521; "
-    "encrypt: rsa-3072 (default), rsa-4096, ec-p256.",
+    "encrypt: rsa-3072 (default), rsa-4096, ec-p256, ml-kem-768-x25519 (hybrid).",
 )
 @_base.output_options
 def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> Report:

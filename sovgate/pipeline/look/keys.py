@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sovgate import uri
 from sovgate.errors import ConfigError, UsageError
 from sovgate.files import create_only, read_bounded
+from sovgate.formats import xwing
 from sovgate.key_settings import LOADS_CODE
 from sovgate.pipeline import key_option
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
     "sign": ("ec-p256", "ec-p384", "ec-p521"),
-    "encrypt": ("rsa-3072", "rsa-4096", "ec-p256"),
+    "encrypt": ("rsa-3072", "rsa-4096", "ec-p256", xwing.NAME),
 }
 MAX_PEM = 64 * 1024
 _CURVES = {"ec-p256": "SECP256R1", "ec-p384": "SECP384R1", "ec-p521": "SECP521R1"}
@@ -98,6 +99,9 @@ def _made(name: str) -> tuple[bytes, bytes]:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
     key: Any
+    if name == xwing.NAME:
+        hybrid = xwing.Private.generate()
+        return hybrid.pem(), hybrid.public_der()
     if name in _CURVES:
         key = ec.generate_private_key(getattr(ec, _CURVES[name])())
     else:
