@@ -16,8 +16,6 @@ from sovgate.formats.spki import PublicKey
 
 #: The one curve, as `spki` names it.
 CURVE = "ecdsa-p256-sha256"
-#: Kind of key -> algorithm. The name pins the KEM: 0x0010 and 0x647a.
-ALGORITHMS = {CURVE: wrap.HPKE_ALGORITHM, xwing.NAME: wrap.HYBRID_ALGORITHM}
 #: Uncompressed point (RFC 9180, 4.1: Nenc, Npk), and the x-coordinate that ECDH gives (Ndh).
 POINT_SIZE, SHARED_SIZE = 65, 32
 _TAG_SIZE, _NONCE_SIZE, _HASH_SIZE = 16, 12, 32

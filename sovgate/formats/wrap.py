@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 RSA_ALGORITHM = "rsa-oaep-sha256"
 HPKE_ALGORITHM = "hpke-p256-hkdf-sha256-aes256gcm"
 HYBRID_ALGORITHM = "hpke-mlkem768-x25519-hkdf-sha256-aes256gcm"
+#: Kind of key -> what HPKE with it is called. The name pins the KEM: 0x0010 and 0x647a.
+HPKE = {"ecdsa-p256-sha256": HPKE_ALGORITHM, "ml-kem-768-x25519": HYBRID_ALGORITHM}
 KEY_SIZE = 32
 FORMAT = "sovgate.wrap/v0"
 _COMMIT = b"sovgate/commit"

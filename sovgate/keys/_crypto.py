@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sovgate.errors import KeyServiceError, SovgateError, VerificationFailed
-from sovgate.formats import hpke, wrap, xwing
+from sovgate.formats import wrap, xwing
 from sovgate.keys._answers import cannot
 from sovgate.records import GRADE
 
@@ -159,14 +159,14 @@ class _Hpke(_Opened):
 
     def __init__(self, held: Held) -> None:
         super().__init__(held)
-        if held.public is None or held.public.algorithm not in hpke.ALGORITHMS:
+        if held.public is None or held.public.algorithm not in wrap.HPKE:
             kind = held.public.algorithm if held.public else "symmetric"
             raise cannot(
                 held.name,
                 f"it is a key of kind {kind}; keys are wrapped with RSA 2048, 3072 or 4096, "
                 f"with EC P-256, or with {xwing.NAME}",
             )
-        self.algorithm = hpke.ALGORITHMS[held.public.algorithm]
+        self.algorithm = wrap.HPKE[held.public.algorithm]
         self._public = held.public
         self.key_id = held.public.key_id
 
@@ -175,6 +175,8 @@ class HpkeRecipient(_Hpke):
     """Wraps here, with the pinned public half, and asks nobody (`formats.hpke`)."""
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
+        from sovgate.formats import hpke
+
         return hpke.wrapped(self._public, key, context)
 
 
@@ -186,6 +188,8 @@ class HpkeIdentity(_Hpke):
         self._ecdh = ecdh
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        from sovgate.formats import hpke
+
         return hpke.opened(wrapped, self._public, context, self._ecdh)
 
 

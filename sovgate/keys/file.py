@@ -23,7 +23,7 @@ from sovgate.errors import (
     UsageError,
     VerificationFailed,
 )
-from sovgate.formats import hpke, keyfile, wrap, xwing
+from sovgate.formats import keyfile, wrap, xwing
 from sovgate.formats.spki import hash_name
 from sovgate.keys._crypto import Held, HpkeRecipient, OaepIdentity, OaepRecipient, ServiceSigner
 from sovgate.keys._opened import opened
@@ -119,13 +119,15 @@ class HpkeIdentity:
     def __init__(self, key: Any, public: PublicKey) -> None:
         self._key = key.loaded() if isinstance(key, xwing.Private) else key
         self._kind, self.key_id = public.algorithm, public.key_id
-        self.algorithm = hpke.ALGORITHMS[public.algorithm]
+        self.algorithm = wrap.HPKE[public.algorithm]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.algorithm}, key_id={self.key_id})"
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         from cryptography.exceptions import InvalidTag
+
+        from sovgate.formats import hpke
 
         try:
             key: bytes = hpke.suite(self._kind).decrypt(wrapped, self._key, context)
@@ -139,8 +141,8 @@ class HpkeIdentity:
 def _wrap_algorithm(public: PublicKey, path: str) -> str:
     if public.algorithm.startswith("rsa-"):
         return wrap.RSA_ALGORITHM
-    if public.algorithm in hpke.ALGORITHMS:
-        return hpke.ALGORITHMS[public.algorithm]
+    if public.algorithm in wrap.HPKE:
+        return wrap.HPKE[public.algorithm]
     raise ConfigError(
         f"{path} cannot wrap keys",
         why=f"it is a key of kind {public.algorithm}; keys are wrapped with RSA 2048, 3072 or "

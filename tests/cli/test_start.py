@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (["--help"], 100, ("cryptography", "json", "pathlib", "yaml")),
         (["verify", "--help"], 140, ("cryptography", "yaml")),
-        (["verify", "churn", "--key", "sign.pub.pem"], 225, ("yaml",)),
+        (["verify", "churn", "--key", "sign.pub.pem"], 230, ("yaml",)),
         (["verify", "churn"], 265, ()),
     ],
     ids=["help", "help of a command", "verify by key", "verify by project"],
