@@ -111,8 +111,8 @@ def _special(name: str, mode: int) -> VerificationFailed:
         if told(mode):
             return VerificationFailed(
                 f"{name[:160]!r} is not a regular file: it is {what}",
-                why="a model holds files and folders alone",
-                fix="remove it from the model's folder",
+                why="only files and folders are read",
+                fix="remove it from that folder",
                 reason="not-regular",
             )
     return _link(name)
@@ -204,7 +204,9 @@ def read_descriptor(descriptor: int, *, most: int, what: str) -> bytes:
     with open(descriptor, "rb") as file:
         if state.st_size > most:
             raise VerificationFailed(
-                f"the {what} is larger than {most} bytes", why=f"{state.st_size}", reason="limits"
+                f"the {what} is larger than {most} bytes",
+                why=f"it has {state.st_size}",
+                reason="limits",
             )
         data = file.read(most + 1)
     if len(data) > most:

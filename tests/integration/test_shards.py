@@ -588,8 +588,11 @@ def test_units_that_overlap_or_leave_a_gap_are_refused(joinable: Crossing) -> No
 
 def test_more_or_fewer_parts_than_are_joined_are_refused(joinable: Crossing) -> None:
     assert "--join 2" not in str(refused(joinable, "parts", None, count=2).fix)
-    error = refused(joinable, "part-missing", 4, count=5)
-    assert "parts 4, 5 of 5" in error.what
+    assert "--join 3; or run each shard again" in str(refused(joinable, "parts", None, count=5).fix)
+    for number in (1, 2):
+        (parts(joinable) / f"part-{number}.json").unlink()
+    error = refused(joinable, "part-missing", 1)
+    assert "parts 1, 2 of 3" in error.what
 
 
 @pytest.mark.parametrize("name", ["part-2.json", "list-2", "table-2"])
@@ -691,6 +694,18 @@ def test_parts_of_another_model_are_refused(joinable: Crossing) -> None:
     refused(joinable, "wrong-part", 1)
 
 
+def test_a_part_of_a_release_that_is_not_joined_yet_is_not_written_over(
+    joinable: Crossing,
+) -> None:
+    before = tree(parts(joinable))
+    words = ("--shard", "1/3", "--parts", str(parts(joinable)))
+    error = joinable.push(*words, release="churn/1.1.0", code=2)["error"]
+    assert error["reason"] == "parts-of-release" and "parts-1.1.0" in error["fix"]
+    assert tree(parts(joinable)) == before
+    join(joinable)
+    joinable.push(*words, release="churn/1.1.0")
+
+
 # -- calls that make no sense
 
 
@@ -708,6 +723,8 @@ def test_parts_of_another_model_are_refused(joinable: Crossing) -> None:
         (("--shard", "+1/3", "--parts", "p"), "bad-shard"),
         (("--shard", "1/3", "--parts", "model/p"), "parts-inside"),
         (("--shard", "1/3", "--parts", "eu-store/p"), "parts-inside"),
+        (("--shard", "1/3", "--parts", "../p", "--state", "../p"), "state-inside"),
+        (("--shard", "1/3", "--parts", "../p", "--state", "../p/s"), "state-inside"),
     ],
 )
 def test_words_that_do_not_fit(work: Crossing, words: tuple[str, ...], reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,9 +164,11 @@ def told(done: Sharded) -> Report:
     if done.resumed:
         notes.append(f"{done.resumed} chunks were there already, and not sent again")
     if not dry_run:
+        there = "its part is there" if part.of == 1 else f"all {part.of} parts are there"
         notes.append(
-            f"when all {part.of} parts are there: sovgate push MODEL --release {moved.release} "
-            f"--zone {moved.source.zone} --to {target.zone} --join {part.of} --parts {part.folder}"
+            f"when {there}: sovgate push MODEL --release {moved.release} "
+            f"--zone {moved.source.zone} --to {target.zone} --join {part.of} "
+            f"--parts {shlex.quote(str(part.folder))}"
         )
     return Report(
         command="push",

@@ -256,7 +256,10 @@ def existing(
     for field in ("manifest", "source", "destination", "policy", "recipient"):
         old, new = getattr(there, field), getattr(wanted, field)
         if old != new:
-            raise _taken(store, wanted.release, f"its {field} is {old}, not {new}")
+            taken = _taken(store, wanted.release, f"its {field} is {old}, not {new}")
+            if field == "destination":  # two zones have one store, under two URIs
+                taken.fix = f"name another bucket, folder or prefix as the store of zone {new}"
+            raise taken
     _check_whole(store, found.transfer, read=read)
     late = len(wanted.records - _records(store, found.transfer)) if wanted.records else 0
     if late:

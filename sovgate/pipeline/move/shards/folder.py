@@ -21,7 +21,6 @@ from sovgate.errors import (
     SovgateError,
     StoreError,
     StoreUnfit,
-    UsageError,
     VerificationFailed,
     disk_error,
 )
@@ -216,6 +215,7 @@ def read_all(folder: Path, expected: Expected, trusted: Sequence[Trusted]) -> Sh
         _refuse_more(there, expected, folder)
         missing = [number for number in numbers if number not in there]
         if missing:
+            _refuse_other_count(handle, min(there, default=0), expected, trusted)
             raise _missing(missing, expected, folder)
         parts = tuple(_told(folder, handle, number, expected, trusted) for number in numbers)
     _refuse_twice(parts, expected, folder)
@@ -247,6 +247,25 @@ def _refuse_more(there: set[int], expected: Expected, folder: Path) -> None:
             f"{str(folder)!r} holds part {more[0]}, and {expected.of} are to be joined",
             why="it is left from a run with more shards, or the number to --join is wrong",
             fix=f"join as many as there were shards, or remove {DOCUMENT.format(more[0])}",
+            reason="parts",
+        )
+
+
+def _refuse_other_count(
+    handle: int, number: int, expected: Expected, trusted: Sequence[Trusted]
+) -> None:
+    """Where a part says that there are fewer, none is missing: the number is wrong."""
+    try:
+        data = _read(handle, DOCUMENT.format(number), MAX_BYTES)
+        record = open_part(data, expected.source.zone, trusted)
+    except (OSError, VerificationFailed):
+        return
+    if record.release == expected.release and record.part.of != expected.of:
+        raise VerificationFailed(
+            f"part {number} there is one of {record.part.of}, and {expected.of} are to be joined",
+            why="the number to --join is wrong, or it is left from a run with fewer shards",
+            fix=f"join as many as there were shards: --join {record.part.of}; or run each shard "
+            f"again as one of {expected.of}",
             reason="parts",
         )
 
@@ -376,25 +395,3 @@ def write(folder: Path, finished: Finished, data: bytes) -> None:
                 replace_at(handle, name.format(number), content)
     except OSError as error:
         raise disk_error(error, f"write part {number} in {str(folder)!r}") from error
-
-
-def require_apart(folder: Path, model: Path, store: Store) -> None:
-    """Key tables do not lie where the model is read, nor in the store before policy's last word.
-
-    Raises UsageError, reason "parts-inside".
-    """
-    real = Path(os.path.realpath(folder))
-    held = {"model": model}
-    if store.uri.startswith("file://"):
-        held["store of the destination"] = Path(store.uri.removeprefix("file://"))
-    for what, root in held.items():
-        if real.is_relative_to(os.path.realpath(root)):
-            raise UsageError(
-                f"{str(folder)!r} lies in the {what}",
-                why="the model would no longer be what was signed"
-                if what == "model"
-                else "key tables would be there before policy has decided about the whole model "
-                "(rule 44)",
-                fix="name a folder elsewhere with --parts",
-                reason="parts-inside",
-            )

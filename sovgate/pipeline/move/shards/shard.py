@@ -6,7 +6,6 @@ a signed part in a folder that the machines share. Opens the project's keys and 
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sovgate.errors import (
     InternalError,
-    SovgateError,
     StoreUnfit,
     UsageError,
     VerificationFailed,
 )
-from sovgate.files import read_bounded
 from sovgate.formats.chunk import OVERHEAD
-from sovgate.formats.partrecord import DOCUMENT, MAX_BYTES
 from sovgate.pipeline.deadline import in_time
 from sovgate.pipeline.decide import contents
 from sovgate.pipeline.decide.admission import admit_unsigned
@@ -36,6 +32,7 @@ from sovgate.pipeline.move.pushing.resuming import Keeping, forgetting, keeping
 from sovgate.pipeline.move.results import Moved, Part, Sharded, Size
 from sovgate.pipeline.move.shards import facts
 from sovgate.pipeline.move.shards import folder as parts
+from sovgate.pipeline.move.shards.apart import refuse_others, require_apart
 from sovgate.pipeline.move.shards.share import Shard, Work, refuse_reuse
 from sovgate.pipeline.named_keys import refuse_misused
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
@@ -82,8 +79,8 @@ def push_shard(
     outgoing = replace(outgoing, shard=(shard.number, shard.of))
     asked = ask(opened, release, zone, to, trusted, outgoing)
     refuse_reuse(asked)
-    parts.require_apart(shard.folder, beside.model, asked.store)
-    _refuse_other_zone(shard, asked)
+    require_apart(shard.folder, beside.model, asked, options.state)
+    refuse_others(shard, asked)
     with call.timer.step(LOOK):
         seen = contents.look_into(_root(outgoing), outgoing.manifest, opened, outgoing.names)
     drafts = drafts_beside(beside, outgoing.manifest.digest, options)
@@ -137,26 +134,6 @@ def require_told(bundle: bytes, trusted: tuple[Trusted, ...]) -> None:
             why="each machine reads only its own share of the model",
             fix="sign the model with sovgate, or push it from one machine",
             reason="unsupported",
-        )
-
-
-def _refuse_other_zone(shard: Shard, asked: Asked) -> None:
-    """A part of this release for another zone is not written over: what it carries would have to be
-    sent again. Raises UsageError, reason "parts-of-zone".
-    """
-    path = shard.folder / DOCUMENT.format(shard.number)
-    try:
-        data = read_bounded(path, most=MAX_BYTES, what="part")
-        there = parts.open_part(data, asked.zone.name, asked.trusted)
-    except SovgateError:
-        return  # none, or none that anybody could join
-    if there.release == asked.release and there.destination.zone != asked.to.name:
-        zone, to = there.destination.zone, asked.to.name
-        raise UsageError(
-            f"{str(shard.folder)!r} holds the part of that shard for zone {zone}",
-            why="zones share no key, so each has parts of its own, of the same names",
-            fix=f"name a folder for each zone: --parts {shlex.quote(str(shard.folder))}-{to}",
-            reason="parts-of-zone",
         )
 
 
