@@ -135,6 +135,24 @@ def nss(folder: Path) -> Token:
     )
 
 
+def certified(folder: Path, name: str, *kind: str) -> None:
+    """A key in the NSS database of `nss(folder)`, as certutil makes it: its certificate alone bears
+    the name, and there is no public key object. `kind`: certutil's options."""
+    noise = folder / "noise"
+    noise.write_bytes(os.urandom(64))
+    subprocess.run(
+        [
+            str(peer("nss") / "usr/bin/certutil"),
+            *("-S", "-x", "-d", f"sql:{folder / 'nssdb'}", "-f", str(folder / "nss.pin")),
+            *("-z", str(noise), "-n", name, "-s", f"CN={name}", "-t", "u,u,u", *kind),
+        ],
+        env={"LD_LIBRARY_PATH": str(_libraries("nss"))},
+        stdin=subprocess.DEVNULL,
+        check=True,
+        capture_output=True,
+    )
+
+
 def _outside(libraries: Path, folder: Path) -> Path:
     """The same libraries out of the checkout: what lies in a repository is not loaded."""
     if not folder.exists():

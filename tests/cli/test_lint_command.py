@@ -118,7 +118,7 @@ def test_a_rule_that_could_fetch_or_allow_is_a_finding(project: Path) -> None:
 def test_a_key_or_store_without_an_adapter_is_found_before_it_is_opened(project: Path) -> None:
     text = (project / "sovgate.yaml").read_text()
     text = text.replace("s3://kyc-eu", "swift://kyc-eu").replace(
-        "key: keys/eu-signing.pem", "key: gcpkms://eu"
+        "key: keys/eu-signing.pem", "key: k8s://eu"
     )
     (project / "sovgate.yaml").write_text(text)
     code, document, _ = lint(project)

@@ -149,6 +149,24 @@ def test_a_public_half_beside_the_key_is_compared_with_the_tokens(token: Token, 
         assert (error.reason, error.exit_code) == ("wrong-key", 20)
 
 
+def test_a_key_that_only_its_certificate_names_is_found(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NSS's own tools make them."""
+    folder = tmp_path / "nss"
+    mine = components.found(tokens.nss, folder)
+    tokens.certified(folder, "by-certificate", "-k", "ec", "-q", "nistp256")
+    tokens.certified(folder, "wraps", "-k", "rsa", "-g", "2048")
+    signer = registry.open_signer(mine.uri("by-certificate"), base)
+    signer.public_key.verify(b"m", signer.sign(b"m"))
+    recipient = registry.open_recipient(mine.uri("wraps"), base)
+    identity = registry.open_identity(mine.uri("wraps"), base)
+    assert identity.unwrap(recipient.wrap(KEY, CONTEXT), CONTEXT) == KEY
+    monkeypatch.delenv("SOVGATE_PIN")  # certificates are there for all to see
+    del signer, recipient, identity
+    assert registry.open_public(mine.uri("wraps"), base).algorithm == "rsa-2048"
+
+
 # --- what each token can do ------------------------------------------------------------------
 
 
@@ -272,6 +290,16 @@ def test_rule_29_the_pin_is_in_no_argument_and_no_environment_of_the_modules_pro
             assert environment.count(b"\0") <= 1
     assert found
     assert signer
+
+
+def test_a_key_that_wants_the_pin_at_each_use_gets_it(softhsm: Token, base: Path) -> None:
+    softhsm.make(
+        {"label": "always", "kind": "ec-p256", "private": {"ALWAYS_AUTHENTICATE": True}},
+    )
+    signer = registry.open_signer(softhsm.uri("always"), base)
+    for message in (b"one", b"two"):
+        signer.public_key.verify(message, signer.sign(message))
+    assert softhsm.calls().count("login") == 3
 
 
 # --- sessions --------------------------------------------------------------------------------
