@@ -282,6 +282,27 @@ def unsafe_trust(config: ProjectConfig) -> Iterator[Finding]:
             )
 
 
+def keyless_identity(config: ProjectConfig) -> Iterator[Finding]:
+    """A keyless entry that fits nobody, or whoever opens a pull request (RULES 23)."""
+    for index, entry in enumerate(config.trust or ()):
+        said = entry.keyless
+        if said is None or said.issuer != _GITHUB:
+            continue
+        workflow, at, ref = said.identity.partition("@")
+        if at and not ref.startswith("refs/pull/"):
+            continue
+        yield Finding(
+            rule="keyless-identity",
+            severity="error",
+            where=config.where(f"trust.{index}.keyless.identity"),
+            message=f"{entry.name} is whoever opens a pull request: such a run takes the workflow "
+            "from the request"
+            if at
+            else f"{entry.name} is nobody: a workflow's identity ends with its ref",
+            fix=f"name the workflow on a protected branch or tag: {workflow}@refs/heads/main",
+        )
+
+
 Overlay = tuple[tuple[str, str], str, str]
 
 
@@ -334,6 +355,7 @@ def one_overlay_for_two_projects(config: ProjectConfig, other: ProjectConfig) ->
             )
 
 
+_GITHUB = "https://token.actions.githubusercontent.com"
 _UNSAFE = {
     "unsafe-any-subject": "name the signer: san: ADDRESS; or trust the signer's key by key:",
     "unsafe-authority-leaf": "have a certificate issued that is no authority's, or trust the "
@@ -353,6 +375,7 @@ RULES: tuple[Rule, ...] = (
     unknown_residence,
     trust_without_legal,
     unsafe_trust,
+    keyless_identity,
     lift_without_gate,
     one_overlay_for_two_zones,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -85,6 +86,33 @@ def test_all_that_cannot_work_is_found_at_once(project: Path) -> None:
         ("border-without-store", "sovgate.yaml", 9),
         ("missing-file", "sovgate.yaml", 14),
     ]
+
+
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [
+        ("https://github.com/a/b/.github/workflows/c.yml", "is nobody"),
+        ("https://github.com/a/b/.github/workflows/c.yml@refs/pull/7/merge", "pull request"),
+        ("https://github.com/a/b/.github/workflows/c.yml@refs/tags/v1", None),
+    ],
+)
+def test_rule_23_a_keyless_entry_names_a_workflow_on_a_ref_of_its_own(
+    project: Path, identity: str, said: str | None
+) -> None:
+    text = (project / "sovgate.yaml").read_text()
+    issuer = "https://token.actions.githubusercontent.com"
+    entry = f"{{identity: {identity!r}, issuer: {issuer!r}, trusted-root: keys/root.json}}"
+    entries = f"  - {{name: ci, may: [sbom], keyless: {entry}}}\n"
+    changed, count = re.subn(r"(?m)^trust:.*\n", lambda m: m[0] + entries, text)
+    assert count == 1
+    (project / "sovgate.yaml").write_text(changed)
+    (project / "keys" / "root.json").write_text("{}")
+    code, document, _ = lint(project)
+    findings = [f for f in document["findings"] if f["rule"] == "keyless-identity"]  # type: ignore[attr-defined]
+    assert (code == 3) == bool(findings) == (said is not None), document
+    assert said is None or said in findings[0]["message"]
+    (project / "keys" / "root.json").unlink()
+    assert "missing-file" in [one[0] for one in found(lint(project)[1])]
 
 
 @pytest.mark.parametrize(

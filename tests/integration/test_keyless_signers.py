@@ -318,6 +318,7 @@ def test_doctor_says_whom_an_entry_believes_and_by_which_file(
     trust(crossing, instance)
     code, said = crossing.run("doctor", "--zone", "home", "--offline")
     assert f"{IDENTITY} of {ISSUER}, by 2 logs of the trusted root sha256:" in said, (code, said)
+    assert "keyless: sigstore" in said
     (crossing.base / "trusted_root.json").write_text("{}")
     code, said = crossing.run("doctor", "--zone", "home", "--offline")
     assert code == 3
