@@ -381,3 +381,27 @@ def test_a_token_that_is_none_is_sent_nowhere(
         assert (error.reason, int(error.exit_code)) == ("bad-credentials", 20)
         assert token not in f"{error.what}{error.why}{error.fix}"
     assert not server.seen
+
+
+def test_nothing_is_asked_of_a_server_that_only_openbao_says(bao: Bao, server: LyingBao) -> None:
+    """HashiCorp's own engine describes keys in the same words, and in fewer."""
+    added = ("soft_deleted", "min_available_version", "imported_key", "auto_rotate_period")
+
+    def fewer(asked: Asked, told: Told) -> Told:
+        if "/keys/" in asked.path:
+            keys = told.json["data"]["keys"]
+            for one in keys.values():
+                if isinstance(one, dict):
+                    one.pop("certificate_chain", None)
+            return told.with_data(keys=keys, **dict.fromkeys(added))
+        return told.with_data(key_version=None)
+
+    server.lie = fewer
+    for kind in ("ecdsa-p256", "aes256-gcm96", "rsa-2048"):
+        _use(_uri(bao, server, bao.key(kind)))
+
+
+def test_a_refused_token_is_told_in_hashicorps_words_too(bao: Bao, server: LyingBao) -> None:
+    said = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"
+    server.lie = lambda _, __: refusal(403, said)
+    assert _refused(_uri(bao, server, bao.key("ecdsa-p256"))).reason == "bad-credentials"
