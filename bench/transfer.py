@@ -141,7 +141,7 @@ def _crossed(command: list[str]) -> int:
 
 
 def memory(sizes: tuple[int, ...]) -> list[list[str]]:
-    """Peak of one push a size, and of the lists and keys of a model of 2 TB."""
+    """Peak of one push a size, of the lists and keys of a model of 2 TB, and of a pull."""
     rows = []
     with made(keep=False) as bench:
         for mib in sizes:
@@ -153,6 +153,12 @@ def memory(sizes: tuple[int, ...]) -> list[list[str]]:
             shutil.rmtree(bench.work / "churn.evidence")
         lists = once([sys.executable, "-m", "bench._large", str(bench.work / "keys")])
         rows.append(["lists and keys of 2 TB, made and read", f"{lists.peak_mib:.0f} MiB"])
+    with made(keep=True) as bench:
+        mib = sizes[0]
+        model, out = one_file(bench.work / "churn", mib), bench.work / "out"
+        quietly(pushes(bench, model)["sovgate"])
+        pull = pulls(bench, model, out)["sovgate"]
+        rows.append([f"pull of {mib} MiB", f"{once(pull).peak_mib:.0f} MiB"])
     return rows
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sovgate.formats.manifest import Manifest
     from sovgate.formats.plan import Content, Unit
 
-#: 192 MiB at any size of model.
-SEALED_BUFFERS = PLAIN_BUFFERS = 6
+#: 160 MiB at any size of model.
+SEALED_BUFFERS = PLAIN_BUFFERS = 5
 THREADS = SEALED_BUFFERS + 2
 #: Files of one content that are written while it is decrypted; more of them are copied afterwards,
 #: since a process may have only so many files open.

@@ -18,6 +18,8 @@ _Errors = Callable[[], contextlib.AbstractContextManager[None]]
 #: Pages without a key in a listing that goes on: more is a service that plays with us.
 MAX_EMPTY = 100
 
+#: The SDK makes a copy of what it reads, which need not be as large as what is read into.
+_READ = 1024 * 1024
 #: Times that a read goes on after a break before it gives up; a byte that came resets the count.
 _RESUMES = 4
 
@@ -53,7 +55,7 @@ class Reader(io.RawIOBase):
         while self._offset < self.size and len(view):
             with self._errors():
                 try:
-                    data = self._body.read(min(len(view), self.size - self._offset))
+                    data = self._body.read(min(len(view), _READ, self.size - self._offset))
                 except answers.failures():
                     data = b""
                 if data:
