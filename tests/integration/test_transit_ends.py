@@ -157,7 +157,22 @@ def _open(uri: str) -> object:
     return registry.open_signer(uri, Path())
 
 
-@pytest.mark.parametrize("told", [refusal(500, "x"), Told(status=200, body=b'{"auth": 5}')])
+@pytest.mark.parametrize(
+    "told",
+    [
+        refusal(500, "x"),
+        refusal(400, "error validating token: invalid audience (aud) claim"),
+        refusal(400, "invalid expiration time (exp) claim: token is expired"),
+        refusal(403, "invalid role name"),
+        refusal(404),
+        refusal(404, "namespace not found"),
+        refusal(418, "teapot"),
+        Told(status=204, body=b""),
+        Told(status=200, body=b'{"auth": 5}'),
+        Told(status=200, body=b'{"auth": {"client_token": "two words"}}'),
+        Told(status=200, body=b'{"auth": {"client_token": ["s.x"], "lease_duration": -1}}'),
+    ],
+)
 def test_a_login_that_is_answered_with_nonsense_is_an_error(
     bao: Bao, server: LyingBao, monkeypatch: pytest.MonkeyPatch, told: Told
 ) -> None:

@@ -265,29 +265,27 @@ class Tokens:
         where = f"auth/{login.mount}" + (
             f" of the namespace {login.namespace}" if login.namespace else ""
         )
-        if said.status not in (400, 401, 403, 500) or "namespace not found" in said.text:
+        if said.status not in (400, 401, 403, 404, 500) or "namespace not found" in said.text:
             return None
         why, fix = said.shown, "see that role, credentials and login-mount belong together"
         if how == "approle" and "invalid role or secret id" in said.text:
             why = "the server knows no such pair of role id and secret id, or not any more"
             fix = f"make a new one: {at.tool} write -f auth/{login.mount}/role/ROLE/secret-id"
-        elif "audience" in said.text or "(aud)" in said.text:
+        elif "jwt" in body and ("audience" in said.text or "(aud)" in said.text):
             why = f"the workload's token is for {_audiences(body['jwt'])}, and the role for another"
             fix = (
                 f"let the token be made for the audience that the role {login.role} is bound to"
                 if how == "kubernetes"
                 else f"write audience beside the key, or bound_audiences into the role {login.role}"
             )
-        elif "is expired" in said.text or "(exp)" in said.text:
+        elif "jwt" in body and ("is expired" in said.text or "(exp)" in said.text):
             why = "the workload's token has run out"
             fix = "have it written anew, and check this machine's clock"
-        elif "role" in said.text and (
-            "could not be found" in said.text or "invalid role" in said.text
-        ):
+        elif login.role and ("could not be found" in said.text or "invalid role" in said.text):
             why = f"there is no role {login.role!r} at {where}"
             fix = "correct role beside the key, or make it"
-        elif said.status == 403:
-            why = f"permission denied at {where}: nothing is mounted there, or it lets nobody in so"
+        elif said.status in (403, 404):
+            why = f"refused at {where}: nothing is mounted there, or it lets nobody in so"
             fix = "correct login-mount and namespace beside the key, and see whom the role lets in"
         return KeyServiceError(
             f"could not log in to {at.address} by {how}",
