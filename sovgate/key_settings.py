@@ -178,7 +178,11 @@ def split(uri: Uri) -> tuple[str, dict[str, str]]:
     try:
         # A plus is a plus: only %20 is a space (RFC 3986).
         pairs = parse_qsl(
-            (query or "?").replace("+", "%2B"), strict_parsing=True, max_num_fields=MAX_SETTINGS
+            (query or "?").replace("+", "%2B"),
+            # An empty value is refused by its form: `protection=` is not "no protection asked for".
+            keep_blank_values=True,
+            strict_parsing=True,
+            max_num_fields=MAX_SETTINGS,
         )
     except ValueError as error:
         raise ConfigError(

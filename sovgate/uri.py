@@ -20,6 +20,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+-]{1,31}):(?!\\)", re.ASCII)
 _ARN = re.compile(r"arn:[a-z-]{1,32}:(?:(kms):|s3:::(?=.))", re.ASCII)
 #: In a PKCS#11 URI, however its name is spelt: what is refused is not repeated in an error.
 _PIN = re.compile(r"pin[-_]?value|(?:^|[;?&])pin=", re.IGNORECASE)
+_PKCS11 = re.compile(r"pkcs11:", re.IGNORECASE | re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAX_LENGTH = 2048
 #: Schemes that others use, or that docs name, and that no adapter of this version serves.
@@ -92,6 +93,14 @@ def parse(text: str, *, what: str) -> Uri:
             reason="bad-uri",
         )
     match = _SCHEME.match(text)
+    if match is None and _PKCS11.match(text):
+        # What follows may be a PIN, and as the path of a file it would be shown.
+        raise ConfigError(
+            f"the {what} URI has pkcs11: in capital letters",
+            why="a scheme has small letters only",
+            fix="write pkcs11:token=LABEL;object=LABEL; ./PATH for a file whose name begins so",
+            reason="bad-uri",
+        )
     if match is None and "://" in text and not text.startswith("./"):
         # A slip in the scheme must not make a folder of that name on this machine.
         raise ConfigError(

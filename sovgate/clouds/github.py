@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from sovgate.clouds.tokens import json_object
 from sovgate.errors import SovgateError
 from sovgate.transport.client import Client, Request
 from sovgate.transport.wire import Failure, explain
+from sovgate.uri import split_url
 
 VARIABLES = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 _WORKLOADS = ".actions.githubusercontent.com"
@@ -20,10 +21,14 @@ def job_token(audience: str, kind: type[SovgateError]) -> str | None:
     url, bearer = (os.environ.get(name, "").strip() for name in VARIABLES)
     if not url or not bearer:
         return None
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    found_url = split_url(url)
+    if found_url is None:
+        raise _refused(kind, f"{VARIABLES[0]} is no URL")
+    parts, host, _ = found_url
     if parts.scheme != "https" or not host.endswith(_WORKLOADS):
         raise _refused(kind, f"it would be asked of {host[:100]!r}")
+    if not (f"{parts.path}{parts.query}{bearer}").isprintable() or " " in url or " " in bearer:
+        raise _refused(kind, f"what {' and '.join(VARIABLES)} say cannot be sent by HTTP")
     query = f"{parts.query}&" if parts.query else ""
     request = Request(
         method="GET",

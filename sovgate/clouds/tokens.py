@@ -43,6 +43,8 @@ def json_object(data: bytes) -> dict[str, Any] | None:
     """What a service or a file of a vendor's says; None where it is no object of JSON."""
     try:
         found = json.loads(data)
+        # Half a character can be sent to nobody, and looked for nowhere.
+        json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -490,6 +491,34 @@ def test_a_modules_settings_in_the_project_or_a_repository_load_nothing(
         error = refusal(lambda u=uri: registry.open_signer(u, base))
         assert (error.reason, error.exit_code) == ("module-in-project", 3)
         assert "module-variable" in error.what
+
+
+@pytest.mark.parametrize("name", ["set tings", "a,b", "a=b", "settings"])
+@pytest.mark.parametrize("relative", [True, False])
+def test_no_spelling_hides_settings_in_the_project(
+    softhsm: Token, base: Path, name: str, relative: bool
+) -> None:
+    """What may end a path may be a part of it, and a module runs in /."""
+    place = base / name
+    place.mkdir()
+    written = quote(str(place)[relative:], safe="/")
+    uri = named(softhsm.uri("sign").replace("SOFTHSM2_CONF", f"X%3D{written}%7CSOFTHSM2_CONF"))
+    error = refusal(lambda: registry.open_signer(uri, base))
+    assert (error.reason, error.exit_code) == ("module-in-project", 3)
+
+
+def test_a_link_between_two_links_is_on_the_way_too(
+    base: Path, tmp_path: Path, copied: Callable[[Path], str]
+) -> None:
+    copied(tmp_path / "real" / "module.so")
+    uri = copied(tmp_path / "links" / "module.so")
+    (tmp_path / "links" / "module.so").unlink()
+    (tmp_path / "links" / "module.so").symlink_to(tmp_path / "between" / "module.so")
+    (tmp_path / "between").mkdir()
+    (tmp_path / "between" / "module.so").symlink_to("../real/module.so")
+    assert registry.open_signer(uri, base)
+    (tmp_path / "between").chmod(0o777)
+    assert refusal(lambda: registry.open_signer(uri, base)).reason == "module-owner"
 
 
 def test_settings_that_others_can_write_load_nothing(

@@ -20,7 +20,17 @@ def test_settings_come_back_as_they_were_joined() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "x", "colour=red", "account=1", "account=111122223333&account=111122223333", "&"]
+    "query",
+    [
+        "",
+        "x",
+        "colour=red",
+        "account=1",
+        "account=111122223333&account=111122223333",
+        "&",
+        "account=",
+        "account=111122223333&account=",
+    ],
 )
 def test_what_is_no_setting_of_that_key_is_refused(query: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -191,3 +191,12 @@ def test_nothing_but_a_key_or_a_refusal_comes_of_any_text(text: str) -> None:
 def test_an_id_is_bytes_of_any_kind(number: bytes) -> None:
     if number:
         assert parse(f"pkcs11:token=eu;id={escape(number)}").id == number
+
+
+@pytest.mark.parametrize("scheme", ["PKCS11", "Pkcs11", "pkCS11"])
+def test_rule_29_a_pin_after_a_scheme_in_capital_letters_is_no_path_to_show(scheme: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        uris.parse(f"{scheme}:token=x;object=y?pin-value=CANARY", what="key")
+    assert "CANARY" not in f"{caught.value.what}{caught.value.why}{caught.value.fix}"
+    named = uris.parse(f"./{scheme}:token=x", what="key")
+    assert named.scheme == "file"

@@ -15,13 +15,14 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from sovgate.clouds.tokens import MAX_TOKEN, Token, Tokens, json_object
 from sovgate.errors import DOCS, SovgateError, workflow_permissions
 from sovgate.files import read_bounded
 from sovgate.transport.client import Client, Request
 from sovgate.transport.wire import Failure, explain
+from sovgate.uri import split_url
 
 #: Google's own universe; others name themselves in the credential and are compared.
 GOOGLE = "googleapis.com"
@@ -32,6 +33,8 @@ _LIFE = 3600
 _WORKLOADS = ".actions.githubusercontent.com"
 _ACCOUNT = re.compile(r"[A-Za-z0-9._@-]{1,200}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
+#: A header's name and value, a line each.
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}\n[ -~]{0,16384}", re.ASCII)
 
 
 def tokens(provider: str, universe: str, kind: type[SovgateError]) -> Tokens:
@@ -220,6 +223,8 @@ class _File:
         if not isinstance(source, dict):
             self._refuse("it has no credential_source", "make the file anew")
         if isinstance(source.get("file"), str):
+            if "\0" in source["file"]:
+                self._refuse("its credential_source.file is no path", "correct it")
             try:
                 data = read_bounded(Path(source["file"]), most=_MAX_FILE, what="token file")
             except SovgateError as error:
@@ -243,9 +248,11 @@ class _File:
         return self._token(text.strip(), "the workload's issuer")
 
     def _github(self, source: Mapping[str, Any]) -> bytes:
-        parts = urlsplit(str(source["url"]))
+        found = split_url(str(source["url"]))
+        if found is None:
+            self._refuse("its credential_source.url is no URL", "make the file anew")
+        parts, host, _ = found
         headers = source.get("headers") or {}
-        host = parts.hostname or ""
         if (
             parts.scheme != "https"
             or not host.endswith(_WORKLOADS)
@@ -255,8 +262,11 @@ class _File:
                 f"it would fetch its token from {host[:100]!r}",
                 "let the workload write its token to a file, and name that as credential_source",
             )
-        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         asked = {str(name): str(value) for name, value in headers.items()}
+        sendable = all(_HEADER.fullmatch(f"{name}\n{value}") for name, value in asked.items())
+        if not _TOKEN.fullmatch(target) or not sendable:
+            self._refuse("its credential_source cannot be sent by HTTP", "make the file anew")
         return json.dumps(
             self._ask(f"https://{host}", Request(method="GET", target=target, headers=asked))
         ).encode()

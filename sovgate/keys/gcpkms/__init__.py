@@ -271,7 +271,8 @@ def _compare(asked: str, answered: str, *, version: bool = False) -> None:
     """RULES 10. `version`: the answer names a version of what was asked."""
     if version:
         key, _, number = str(answered).rpartition("/cryptoKeyVersions/")
-        if key == asked and number.isascii() and number.isdigit():
+        # Google numbers versions in 32 bits or so; int() refuses thousands of digits.
+        if key == asked and number.isascii() and number.isdigit() and len(number) <= 10:
             return
     elif answered == asked:
         return

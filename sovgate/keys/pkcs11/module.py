@@ -7,6 +7,7 @@ project that brings its own, would run their code with the PIN in hand.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -23,8 +24,9 @@ from sovgate.links import is_ours
 #: The largest modules that vendors ship, with their libraries inside, have some tens of MiB.
 MAX_BYTES = 512 * 1024 * 1024
 _SETTING = "module-path"
-#: What looks like an absolute path in the value of a variable.
-_PATH = re.compile(r"/[^\s'\":;|,=]*")
+#: What may stand before or after a path in the value of a variable, or be a part of one.
+_BETWEEN = re.compile(r"[\s'\":;|,=]")
+_MAX_LINKS = 40
 
 
 def named(text: str) -> Pkcs11Uri:
@@ -85,15 +87,53 @@ def checked(module: Module, base: Path) -> str:
             raise _missing(module.path, "it is no file")
         if module.sha256 is not None:
             _require_digest(path, module.sha256)
-        for named_there in _PATH.findall(module.variable[1] if module.variable else ""):
-            if os.path.lexists(named_there):
-                # Modules load more code by such files: p11-kit's and OpenSC's settings name some.
-                _require_trusted(Path(named_there), f"{named_there!r} of module-variable", folders)
+        for there in _paths_in(module.variable[1] if module.variable else ""):
+            # Modules load more code by such files: p11-kit's and OpenSC's settings name some.
+            _require_trusted(there, f"{str(there)!r} of module-variable", folders)
     except OSError as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise _missing(module.path, "there is no such file") from error
         raise disk_error(error, f"look at the PKCS#11 module {module.path!r}") from error
     return os.fspath(path)
+
+
+def _paths_in(value: str) -> list[Path]:
+    """What the value of a variable may name, and is there.
+
+    Where a path ends is for the module to say: what may end one may be a part of it, and one that
+    does not begin with / is from /, where modules run.
+    """
+    found = set()
+    for text in {value, value.replace("\\", "")}:
+        marks = [match.start() for match in _BETWEEN.finditer(text)]
+        for start in (0, *(mark + 1 for mark in marks)):
+            for end in (*marks, len(text)):
+                part = text[start:end]
+                if "/" in part and os.path.lexists(f"/{part}"):
+                    found.add(Path("/", part))
+    return sorted(found)
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """Each folder and link on the way to an absolute path, those between two links too, and it."""
+    at, steps, links = Path("/"), list(path.parts[1:]), 0
+    yield at
+    while steps:
+        step = steps.pop(0)
+        if step == "..":
+            at = at.parent
+            continue
+        here = at / step
+        yield here
+        if not here.is_symlink():
+            at = here
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
+        target = here.readlink()
+        at = Path("/") if target.is_absolute() else at
+        steps = [*target.parts[target.is_absolute() :], *steps]
 
 
 def _projects(base: Path) -> tuple[Path, ...]:
@@ -103,9 +143,8 @@ def _projects(base: Path) -> tuple[Path, ...]:
 
 def _require_trusted(path: Path, what: str, projects: tuple[Path, ...]) -> None:
     real = Path(os.path.realpath(path))
-    for way in (path, real):
-        for one in (way, *way.parents):
-            _require_ours(one, what)
+    for one in _way(path):
+        _require_ours(one, what)
     inside = next((one for one in projects if one in (real, *real.parents)), None)
     tree = next((one for one in (real, *real.parents) if (one / ".git").exists()), None)
     if inside or tree:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sovgate.errors import ConfigError, KeyServiceError, SovgateError
+from sovgate.errors import ConfigError, KeyServiceError
 from sovgate.formats.pkcs11uri import Pkcs11Uri, escape
 from sovgate.keys._answers import bad_answer, no_such_key
 from sovgate.keys._crypto import public_from
@@ -171,10 +171,11 @@ def _half(told: dict[str, Any], key: str) -> PublicKey | None:
 
 def _of_certificate(der: bytes, key: str) -> PublicKey:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
         loaded = x509.load_der_x509_certificate(der).public_key()
-    except (ValueError, TypeError, SovgateError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise bad_answer(key, "its certificate in the token cannot be read") from error
     return _spki(loaded, key)
 
