@@ -19,7 +19,7 @@ from tests.workflows import wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Of what an installation, and the image, may hold.
-LOCKS = ("base", "build", "aws", "gcp", "hsm")
+LOCKS = ("base", "build", "aws", "gcp", "hsm", "sigstore")
 
 
 def blocks(page: str) -> list[str]:
