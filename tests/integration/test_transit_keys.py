@@ -153,6 +153,8 @@ def test_without_credentials_it_says_how_one_logs_in(bao: Bao) -> None:
     [
         ("BAO_ADDR", "https://bao.example.us:8200"),
         ("VAULT_ADDR", "https://bao.example.us:8200"),
+        ("BAO_AGENT_ADDR", "https://bao.example.us:8200"),
+        ("VAULT_AGENT_ADDR", "http://127.0.0.1:8100"),
         ("BAO_NAMESPACE", "other"),
         ("VAULT_NAMESPACE", "other/"),
         ("TRANSIT_SECRET_ENGINE_PATH", "other"),

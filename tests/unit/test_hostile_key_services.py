@@ -18,7 +18,7 @@ from sovgate.clouds import github
 from sovgate.clouds.google import credentials
 from sovgate.errors import KeyServiceError
 from sovgate.keys import gcpkms
-from sovgate.keys.pkcs11 import objects
+from sovgate.keys.pkcs11 import objects, process
 
 FEDERATED = {
     "type": "external_account",
@@ -96,3 +96,26 @@ def test_a_certificate_of_a_key_that_nobody_knows_is_told(old: str, new: str) ->
     with pytest.raises(KeyServiceError) as caught:
         objects._of_certificate(made.replace(bytes.fromhex(old), bytes.fromhex(new)), "pkcs11:x")
     assert caught.value.reason == "bad-answer"
+
+
+def test_an_answer_that_comes_byte_by_byte_is_not_waited_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A module that hangs in small steps hangs."""
+    now = 0.0
+
+    class Slow:
+        def settimeout(self, seconds: float) -> None:
+            assert seconds > 0
+
+        def recv(self, _: int) -> bytes:
+            nonlocal now
+            now += process.TIMEOUT / 3
+            return b"\0"
+
+    monkeypatch.setattr(process.time, "monotonic", lambda: now)
+    held = process.Process.__new__(process.Process)
+    held._channel, held._key = Slow(), "pkcs11:x"  # type: ignore[assignment]
+    with pytest.raises(KeyServiceError) as caught:
+        held._hear("sign with")
+    assert caught.value.reason == "timed-out"

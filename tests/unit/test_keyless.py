@@ -358,6 +358,20 @@ def test_a_proof_that_does_not_hold_is_refused(
 
 
 @pytest.mark.parametrize("version", [1, 2])
+def test_a_promise_that_nobody_verified_tells_no_number_of_an_entry(version: int) -> None:
+    def forge(bundle: Bundle) -> None:
+        one, material = entry(bundle), bundle["verificationMaterial"]
+        one.pop("integratedTime", None)
+        one["inclusionPromise"] = {"signedEntryTimestamp": b64(b"nobody's")}
+        signature = base64.b64decode(bundle["dsseEnvelope"]["signatures"][0]["sig"])
+        stamp = {"signedTimestamp": b64(OURS.stamp(signature, WHEN))}
+        material["timestampVerificationData"] = {"rfc3161Timestamps": [stamp]}
+        one["logIndex"] = one["logIndex"] if version == 2 else "424242"
+
+    assert reason(changed(version, forge)) == "bad-log-entry"
+
+
+@pytest.mark.parametrize("version", [1, 2])
 def test_an_entry_of_another_signature_is_refused(version: int) -> None:
     """Of another statement, of the same one signed again, and by another certificate."""
     for payload in (statement("cd" * 32), statement()):

@@ -195,7 +195,15 @@ def _in_use(authority: Authority, times: Sequence[datetime]) -> bool:
 
 
 def _check_checkpoint(entry: Entry) -> None:
-    """The library compares the root that the log signed, and not the size of its tree."""
+    """The library compares the root that the log signed, and not the size of its tree; and passes
+    over a promise without a time, by which the entry's number is told."""
+    if entry.promise and not entry.integrated:
+        _refuse(
+            "the log's promise does not say when the log took the entry",
+            "it has no integratedTime, so the promise cannot be verified",
+            "get the signature again from where it was made",
+            "bad-log-entry",
+        )
     lines = entry.inclusion.checkpoint.split("\n")
     if len(lines) < 4 or lines[1] != str(entry.inclusion.size):
         _refuse(

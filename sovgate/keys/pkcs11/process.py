@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -115,11 +116,11 @@ class Process:
     def _hear(self, doing: str, seconds: float | None = None) -> dict[str, Any]:
         within = TIMEOUT if seconds is None else seconds
         try:
-            self._channel.settimeout(within)
-            length = int.from_bytes(self._take(4), "big")
+            ends = time.monotonic() + within
+            length = int.from_bytes(self._take(4, ends), "big")
             if length > MAX_ANSWER:
                 raise ValueError
-            answer = strict.loads(self._take(length))
+            answer = strict.loads(self._take(length, ends))
             if not isinstance(answer, dict):
                 raise ValueError
         except TimeoutError:
@@ -131,9 +132,14 @@ class Process:
             raise FailedError(str(name)[:60], str(said)[:400])
         return answer
 
-    def _take(self, count: int) -> bytes:
+    def _take(self, count: int, ends: float) -> bytes:
+        """One that comes byte by byte is not waited for longer: `ends` is of the whole answer."""
         data = b""
         while len(data) < count:
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._channel.settimeout(left)
             more = self._channel.recv(count - len(data))
             if not more:
                 raise EOFError

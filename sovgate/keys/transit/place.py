@@ -183,6 +183,8 @@ def refuse_elsewhere(at: Place, uri: Uri) -> None:
     login = at.login
     for name, value, refuse in (
         ("ADDR", at.address, key_settings.refuse_other_address),
+        # Before ADDR: where their programs find a local agent.
+        ("AGENT_ADDR", at.address, key_settings.refuse_other_address),
         ("NAMESPACE", at.namespace or "root", _refuse_other_namespace),
     ):
         refuse(value, *_tools(name, login.scheme, login.profile), key=uri.text)
