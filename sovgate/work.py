@@ -18,6 +18,26 @@ Step = Callable[[], None]
 
 _LARGE_PAGE = 2 * 1024 * 1024
 
+#: Of each thread the workers that it is one of.
+_here = threading.local()
+
+
+class BrokenOff(BaseException):
+    """Whoever waits for this step has ended: it shall, too. No `except Exception` of a library on
+    the way keeps it, and `check` tells the error that came first."""
+
+
+def go_on() -> None:
+    """Asked by what takes long within a step, such as a chunk on a slow link, each time it goes on.
+
+    Raises BrokenOff after a signal, the end of the time, or an error of another step.
+    """
+    workers: Workers | None = getattr(_here, "workers", None)
+    while workers is not None:
+        if workers.failed:
+            raise BrokenOff
+        workers = workers.within
+
 
 def cores() -> int:
     """How many this process may use."""
@@ -37,6 +57,8 @@ class Workers:
         self.changed = threading.Condition()
         self._error: BaseException | None = None
         self._open = 0
+        #: The workers that these are a step of.
+        self.within: Workers | None = getattr(_here, "workers", None)
 
     def __enter__(self) -> Workers:
         return self
@@ -90,6 +112,7 @@ class Workers:
         self._threads.submit(self._run, step)
 
     def _run(self, step: Step) -> None:
+        _here.workers = self
         try:
             if not self.failed:
                 step()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from sovgate import work
 from sovgate.errors import ConfigError, InternalError, ResidencyMismatch
 from sovgate.transport import authority, proxies
 from sovgate.transport.wire import Failure, Wire, connect
@@ -210,6 +211,7 @@ class Client:
             for piece in pieces:
                 view = memoryview(piece).cast("B")
                 for start in range(0, len(view), _SLICE):
+                    work.go_on()
                     wire.send(view[start : start + _SLICE])
 
     def _checked(self, request: Request, answer: Response) -> Response:

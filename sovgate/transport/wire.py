@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from sovgate import work
 from sovgate.errors import ConfigError, SovgateError
 from sovgate.transport import authority, proxies
 from sovgate.uri import is_loopback
@@ -180,6 +181,7 @@ class _Limited(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         if self.held:
             return None
+        work.go_on()
         if self.left <= 0:
             raise Failure("too-large", "its answer is larger than any that is expected", heard=True)
         left = self.timeout + self.got / FLOOR - self.waited

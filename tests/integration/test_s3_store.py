@@ -41,6 +41,8 @@ from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 from sovgate.stores.s3 import S3Store
 from sovgate.transport import authority
+from sovgate.transport.client import Client, Request
+from sovgate.work import Workers
 from tests import servers
 from tests.conformance.stores import put
 from tests.faultproxy import FaultProxy, What, between
@@ -622,3 +624,45 @@ def test_a_link_may_be_slow_for_longer_than_connecting_may_take(
         sdk.put_object(Bucket="b", Key="k", Body=Body(memoryview(bytes(size))), IfNoneMatch="*")
         thread.join()
     assert len(connections) == 1, "each further try would send all of it again"
+
+
+@pytest.mark.parametrize("kind", ["sdk", "wire"])
+def test_a_chunk_on_a_slow_link_ends_when_the_run_does(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """After Ctrl-C, or when the time of --within is over, nobody waits for minutes."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    size, came, told = 64 * MIB, [0], threading.Event()
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            came[0] += len(connection.recv(MIB))
+            told.set()
+            ended.wait()
+            while part := connection.recv(MIB):
+                came[0] += len(part)
+
+    def send() -> None:
+        body = memoryview(bytes(size))
+        if kind == "wire":
+            Client(url).ask(Request(method="PUT", target="/k", body=(body,)))
+        else:
+            place = client.Endpoint(url=url, region="eu-central-1", declared=None, catalogued=False)
+            sdk = client.client("s3", place, kind=StoreError).sdk
+            sdk.put_object(Bucket="b", Key="k", Body=Body(body))
+
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt), Workers(1) as workers:
+            workers.submit(send)
+            assert told.wait(60)
+            workers.fail(KeyboardInterrupt())
+            ended.set()
+        thread.join()
+    assert came[0] < size

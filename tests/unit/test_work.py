@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from sovgate.errors import Terminated
-from sovgate.work import Buffers, Ordered, Workers, cores
+from sovgate.work import BrokenOff, Buffers, Ordered, Workers, cores, go_on
 
 
 def test_steps_run_in_order_whatever_order_they_come_in():
@@ -164,3 +164,28 @@ def test_a_step_that_goes_on_after_an_error_is_waited_for_and_starts_no_other(
         running.wait()
         raise KeyError("mine")
     assert ran == ["to its end"]
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_what_takes_long_is_told_that_nobody_waits_for_it(inner):
+    """Also where the step that takes long is one of workers that a step started."""
+    begun = threading.Event()
+
+    def long() -> None:
+        begun.set()
+        while True:
+            go_on()
+
+    def around() -> None:
+        with Workers(1) as workers:
+            workers.submit(long)
+
+    with pytest.raises(Terminated), Workers(2) as outer:
+        outer.submit(around if inner else long)
+        begun.wait()
+        raise Terminated
+
+
+def test_whoever_is_no_step_goes_on_and_no_library_keeps_the_word_back():
+    go_on()
+    assert not issubclass(BrokenOff, Exception)

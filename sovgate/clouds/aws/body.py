@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sovgate import work
+
 #: A body is sent in such slices, so that each has the whole time limit. None is copied.
 SLICE = 256 * 1024
 
@@ -51,6 +53,7 @@ class _Slices:
 
     def __iter__(self) -> Iterator[memoryview]:
         for start in range(0, len(self._view), SLICE):
+            work.go_on()
             yield self._view[start : start + SLICE]
 
 

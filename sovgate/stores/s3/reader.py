@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sovgate import work
 from sovgate.clouds.aws import answers
 from sovgate.errors import StoreError, VerificationFailed
 from sovgate.files import MAX_ENTRIES
@@ -22,6 +23,8 @@ MAX_EMPTY = 100
 _READ = 1024 * 1024
 #: Times that a read goes on after a break before it gives up; a byte that came resets the count.
 _RESUMES = 4
+#: Bytes that are read before it is asked whether anybody still waits for them.
+_SLICE = 1024 * 1024
 
 
 class Reader(io.RawIOBase):
@@ -78,7 +81,8 @@ class Reader(io.RawIOBase):
     def fill(self, into: memoryview) -> None:
         """The next `len(into)` bytes, which must be there. Raises StoreError, "broken-off"."""
         while into:
-            into = into[self.readinto(into) :]
+            work.go_on()
+            into = into[self.readinto(into[:_SLICE]) :]
 
     def _again(self) -> None:
         self._body.close()
