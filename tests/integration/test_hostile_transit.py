@@ -354,6 +354,28 @@ def test_rule_29_what_a_server_repeats_of_our_secrets_is_not_shown(
         assert not path.is_file() or b"CANARY" not in path.read_bytes()
 
 
+@pytest.mark.parametrize("where", ["name", "type", "policies", "location"])
+def test_rule_29_a_token_that_comes_back_as_a_name_is_not_shown(
+    bao: Bao, server: LyingBao, where: str
+) -> None:
+    token = bao.token
+
+    def lie(asked: Asked, told: Told) -> Told:
+        if where == "location":
+            return Told(status=307, body=b"", headers=(("Location", f"https://{token}/v1"),))
+        if where != "policies":
+            return told.with_data(**{where: token})
+        if "lookup-self" in asked.path:
+            return told.with_data(policies=[token])
+        return refusal(403, "permission denied")
+
+    uri = _uri(bao, server, bao.key("ecdsa-p256"))
+    server.lie = lie
+    with pytest.raises(SovgateError) as caught:
+        registry.open_signer(uri, BASE)
+    assert token not in f"{caught.value}{vars(caught.value)}"
+
+
 def _clean() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("BAO_", "VAULT_"))}
 

@@ -15,7 +15,7 @@ from sovgate.keys import _answers
 from sovgate.keys._crypto import public_from
 from sovgate.keys.transit.login import Tokens
 from sovgate.keys.transit.place import PAGE, Place, located, refuse_elsewhere
-from sovgate.keys.transit.server import Call, Denied, Said, Server, policy
+from sovgate.keys.transit.server import Call, Denied, Said, Server, policy, words
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Key:
             denied.reason = "bad-credentials"
             denied.fix = f"log in again; if the token is good, give it this policy ({PAGE})"
             return denied
-        names = [str(p)[:40] for p in policies[:8]] if isinstance(policies, list) else []
+        names = [words(str(p))[:40] for p in policies[:8]] if isinstance(policies, list) else []
         denied.why = f"the token is good, and its policies ({', '.join(names)}) do not allow it"
         return denied
 
@@ -140,7 +140,7 @@ class Key:
         )
         data = self.call(call)
         if data.get("name") != self.at.key:
-            raise _answers.another(self.at.key, str(data.get("name")))
+            raise _answers.another(self.at.key, words(str(data.get("name"))))
         read = _policy(data)
         if read is None:
             raise _answers.bad_answer(self.at.canonical, "it does not describe a transit key")
@@ -239,7 +239,7 @@ def _policy(data: Mapping[str, Any]) -> Policy | None:
     if not latest:
         return None
     return Policy(
-        kind=kind[:40],
+        kind=words(kind)[:40],
         latest=latest,
         least_decrypting=decrypting,
         least_encrypting=encrypting,

@@ -26,6 +26,13 @@ MAX_ANSWER = 2 * 1024 * 1024
 _MAX_SAID = 200
 #: Tokens, ids of secrets, keys and ciphertexts are such words; those of errors are not.
 _MAY_BE_SECRET = re.compile(r"[A-Za-z0-9+/=_.~-]{16,}")
+#: A name as engines, policies and hosts have them: no capital letters, no long run with a digit in
+#: it, and no UUID, as tokens were once.
+_PLAIN = re.compile(
+    r"(?!.*(?:(?=[a-z]*[0-9])[a-z0-9]{16}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}))"
+    r"[a-z0-9.:\[\]/_-]{1,253}",
+    re.ASCII,
+)
 _POLICY = 'path "{}" {{ capabilities = ["{}"] }}'
 
 
@@ -163,7 +170,7 @@ class Server:
             host = urlsplit(location).netloc
         except ValueError:
             host = ""
-        if re.fullmatch(r"[A-Za-z0-9.\[\]:-]{1,253}", host):
+        if _PLAIN.fullmatch(host[:254]):
             there = f", to {host}"
         return ResidencyMismatch(
             f"{self.at.address} redirects to another place",
@@ -202,6 +209,12 @@ def policy(at: Place, *rules: tuple[str, str]) -> tuple[str, ...]:
     """Lines to paste into a policy, each a path and a capability."""
     where = f"in the namespace {at.namespace}" if at.namespace else "of the token"
     return (f"policy {where}:", *("  " + _POLICY.format(*rule) for rule in rules))
+
+
+def words(text: str) -> str:
+    """A name that a server tells, to be shown: without what might be a secret that it repeats."""
+    text = text[:253]  # the pattern looks ahead, which costs the square of the length
+    return text if _PLAIN.fullmatch(text) else _MAY_BE_SECRET.sub("…", text)
 
 
 def _error(what: str, *, fix: str, reason: str, why: str | None = None) -> KeyServiceError:
