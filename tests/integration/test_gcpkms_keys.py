@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sovgate import notices
+from sovgate.clouds.google.credentials import GOOGLE
 from sovgate.errors import ConfigError, KeyServiceError, ResidencyMismatch, VerificationFailed
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
@@ -335,6 +336,9 @@ def test_what_was_wrapped_with_an_exported_key_opens_in_kms(kms: GoogleKms, tmp_
         (f"gcpkms://{RING}/k".replace("europe-west3", "global"), ZONE, "global of googleapis.com"),
         (f"gcpkms://{RING}/k".replace("europe-west3", "europe"), ZONE, "europe of googleapis.com"),
         (f"gcpkms://{RING}/k?address=https://cloudkms.s3nsapis.fr", ZONE, "s3ns:u-france-east1"),
+        (f"gcpkms://{RING}/k?address=https://cloudkms.us-east1.rep.{GOOGLE}", ZONE, "us-east1, by"),
+        (f"gcpkms://{RING}/k?address=https://us-east1-cloudkms.{GOOGLE}", ZONE, "us-east1, by"),
+        (f"gcpkms://{RING}/k?address=https://US-East1-CloudKMS.{GOOGLE}:443", ZONE, "us-east1, by"),
     ],
 )
 def test_a_key_of_another_place_or_universe_is_12(uri: str, region: str, told: str) -> None:
@@ -345,6 +349,20 @@ def test_a_key_of_another_place_or_universe_is_12(uri: str, region: str, told: s
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        f"https://cloudkms.{GOOGLE}",
+        f"https://cloudkms.europe-west3.rep.{GOOGLE}",
+        f"https://europe-west3-cloudkms.{GOOGLE}",
+        f"https://{GOOGLE_HOST}",
+        "https://kms.bank.example",
+    ],
+)
+def test_an_address_of_the_keys_own_place_is_taken(address: str) -> None:
+    registry.check(f"gcpkms://{RING}/k?address={address}", Path(), ZONE)
+
+
+@pytest.mark.parametrize(
     ("rest", "reason"),
     [
         ("projects/p", "bad-uri"),
@@ -352,6 +370,9 @@ def test_a_key_of_another_place_or_universe_is_12(uri: str, region: str, told: s
         (f"{RING}/k/cryptoKeyVersions/latest", "bad-uri"),
         (f"{RING}/../k", "bad-uri"),
         (f"{RING}/k?address=http://kms.example", "bad-uri"),
+        (f"{RING}/k?address=https://evil.{GOOGLE}", "bad-address"),
+        (f"{RING}/k?address=https://storage.{GOOGLE}", "bad-address"),
+        (f"{RING}/k?address=https://cloudkms.{GOOGLE}.evil.{GOOGLE}", "bad-address"),
         (f"{RING}/k?protection=software", "bad-uri"),
         (f"{RING}/k?endpoint=x", "bad-uri"),
         (f"{RING}/k".replace("europe-west3", "global"), "unknown-region"),

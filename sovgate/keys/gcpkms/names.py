@@ -10,6 +10,7 @@ import importlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from sovgate import key_settings
 from sovgate.clouds import endpoints
@@ -32,6 +33,11 @@ _NAME = re.compile(
 )
 #: By which Google's own programs would go elsewhere.
 _ADDRESS, _UNIVERSE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS", "GOOGLE_CLOUD_UNIVERSE_DOMAIN"
+#: Hosts of a KMS below its universe: for all regions, for one (two spellings), and of one's own.
+_HOST = re.compile(
+    r"cloudkms|cloudkms\.([a-z0-9-]{1,40})\.rep|([a-z0-9-]{1,40})-cloudkms|cloudkms-[a-z0-9-]{1,63}\.p",
+    re.ASCII,
+)
 #: Keys that a partner keeps outside of Google.
 _EXTERNAL = ("EXTERNAL", "EXTERNAL_VPC")
 
@@ -139,6 +145,7 @@ def parse_uri(uri: Uri, region: str | None) -> Named:
     other = place.other("kms")
     if other is not None:
         raise _outside(key, other.id, row.id)
+    _refuse_other_host(place.url, universe, key, row)
     key_settings.refuse_other_address(place.url, _ADDRESS, key=uri.text)
     return Named(
         text=f"gcpkms://{key}",
@@ -148,6 +155,28 @@ def parse_uri(uri: Uri, region: str | None) -> Named:
         service=Service(place=place, universe=universe),
         wanted=settings["protection"].upper() if "protection" in settings else None,
     )
+
+
+def _refuse_other_host(url: str, universe: str, key: str, row: Region) -> None:
+    """Below a universe's domain, where its credentials go, are many hosts beside those of its KMS,
+    and a KMS has one in each region.
+
+    Raises ResidencyMismatch; ConfigError, "bad-address".
+    """
+    host = (urlsplit(url).hostname or "").lower()
+    if not host.endswith(f".{universe}"):
+        return
+    found = _HOST.fullmatch(host.removesuffix(f".{universe}"))
+    if found is None:
+        raise ConfigError(
+            f"{host[:253]} is no address of Cloud KMS",
+            fix=f"leave address out for cloudkms.{universe}; Private Service Connect's is "
+            f"cloudkms-NAME.p.{universe}",
+            reason="bad-address",
+        )
+    there = found[1] or found[2]
+    if there is not None and there != row.region:
+        raise _outside(key, f"{there}, by its address", row.id)
 
 
 def _outside(name: str, found: str, declared: str) -> ResidencyMismatch:
