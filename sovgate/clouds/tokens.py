@@ -39,10 +39,18 @@ class Tokens:
             return self._token.text
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key twice")
+    return found
+
+
 def json_object(data: bytes) -> dict[str, Any] | None:
-    """What a service or a file of a vendor's says; None where it is no object of JSON."""
+    """What a service or a file of a vendor's says; None where it is no object of JSON, or says
+    something twice (RULES 3)."""
     try:
-        found = json.loads(data)
+        found = json.loads(data, object_pairs_hook=_once)
         # Half a character can be sent to nobody, and looked for nowhere.
         json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):

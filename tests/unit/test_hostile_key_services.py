@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from sovgate.clouds import github
 from sovgate.clouds.google import credentials
+from sovgate.clouds.tokens import json_object
 from sovgate.errors import KeyServiceError
 from sovgate.keys import gcpkms
 from sovgate.keys.pkcs11 import objects, process
@@ -113,9 +114,23 @@ def test_an_answer_that_comes_byte_by_byte_is_not_waited_for_longer(
             now += process.TIMEOUT / 3
             return b"\0"
 
-    monkeypatch.setattr(process.time, "monotonic", lambda: now)
+    monkeypatch.setattr(process, "_clock", lambda: now)
     held = process.Process.__new__(process.Process)
     held._channel, held._key = Slow(), "pkcs11:x"  # type: ignore[assignment]
     with pytest.raises(KeyServiceError) as caught:
         held._hear("sign with")
     assert caught.value.reason == "timed-out"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"type": "authorized_user", "type": "external_account"}',
+        b'{"credential_source": {"url": "https://a.example", "url": "https://b.example"}}',
+        b"[]",
+        b"{" * 100_000,
+    ],
+)
+def test_rule_3_what_says_something_twice_says_nothing(data: bytes) -> None:
+    assert json_object(data) is None
+    assert json_object(b'{"a": {"b": 1}, "b": 2}') == {"a": {"b": 1}, "b": 2}

@@ -16,11 +16,13 @@ from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
 
 #: draft-connolly-cfrg-xwing-kem-10, appendix D: the seed 00 01 … 1f.
-PRIVATE = b"""-----BEGIN PRIVATE KEY-----
-MDQCAQAwDQYLKwYBBAGD5i2ByHoEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZ
+BODY = b"""MDQCAQAwDQYLKwYBBAGD5i2ByHoEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZ
 GhscHR4f
------END PRIVATE KEY-----
 """
+PRIVATE = b"-----BEGIN %(label)s-----\n%(body)s-----END %(label)s-----\n" % {
+    b"label": b"PRIVATE KEY",
+    b"body": BODY,
+}
 #: Beginning and end of that public half, as the draft prints it.
 PUBLIC_START = b"MIIE1DANBgsrBgEEAYPmLYHIegOCBMEAb1QJigoOZBFGYUtpYLpg2GA9YvRH+atJ"
 PUBLIC_END = b"+vfx+9B12rNE6dfRRmRygfu6ezxWyv1YM7epMOxCBufDptd2T+gdeg=="

@@ -24,6 +24,7 @@ from sovgate import strict
 from sovgate.errors import ConfigError, KeyServiceError, Malformed
 from sovgate.keys._answers import timed_out
 
+_clock = time.monotonic
 #: Seconds for one answer. An HSM behind a network takes one; nothing here makes a key.
 TIMEOUT = 30.0
 #: The same, where a person types a PIN at the token's own keys.
@@ -116,7 +117,7 @@ class Process:
     def _hear(self, doing: str, seconds: float | None = None) -> dict[str, Any]:
         within = TIMEOUT if seconds is None else seconds
         try:
-            ends = time.monotonic() + within
+            ends = _clock() + within
             length = int.from_bytes(self._take(4, ends), "big")
             if length > MAX_ANSWER:
                 raise ValueError
@@ -136,7 +137,7 @@ class Process:
         """One that comes byte by byte is not waited for longer: `ends` is of the whole answer."""
         data = b""
         while len(data) < count:
-            left = ends - time.monotonic()
+            left = ends - _clock()
             if left <= 0:
                 raise TimeoutError
             self._channel.settimeout(left)
