@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,9 @@ from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
 
 #: draft-connolly-cfrg-xwing-kem-10, appendix D: the seed 00 01 … 1f.
-BODY = b"""MDQCAQAwDQYLKwYBBAGD5i2ByHoEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZ
-GhscHR4f
-"""
-PRIVATE = b"-----BEGIN %(label)s-----\n%(body)s-----END %(label)s-----\n" % {
-    b"label": b"PRIVATE KEY",
-    b"body": BODY,
-}
+VECTORS = Path(__file__).parents[1] / "vectors/encryption.json"
+(VECTOR,) = (one for one in json.loads(VECTORS.read_text())["wraps"] if one["name"] == "hybrid")
+PRIVATE = VECTOR["private"].encode()
 #: Beginning and end of that public half, as the draft prints it.
 PUBLIC_START = b"MIIE1DANBgsrBgEEAYPmLYHIegOCBMEAb1QJigoOZBFGYUtpYLpg2GA9YvRH+atJ"
 PUBLIC_END = b"+vfx+9B12rNE6dfRRmRygfu6ezxWyv1YM7epMOxCBufDptd2T+gdeg=="
