@@ -12,7 +12,8 @@ import pytest
 from tests.integration.test_init import sovgate, tree
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/keys.md").read_text(encoding="utf-8")
-TRUST, KEYS = re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)
+REPLACED = PAGE.split("## Replace or take back a key")[1]
+TRUST, KEYS = re.findall(r"(?ms)^```yaml\n(.*?)^```", REPLACED)
 NEXT = ("--release", "churn/1.1.0", "--zone", "us-train", "--to", "eu")
 DATA = ("--dataset", "public-train")
 

@@ -215,15 +215,16 @@ class S3Store:
 
     def fetch(self, name: str, *, most: int) -> bytes:
         with self._reader(name) as reader:
-            data = reader.read(most + 1) if reader.size <= most else b"x" * (most + 1)
-        if len(data) > most:
-            raise VerificationFailed(
-                f"object {name} of {self.uri} is larger than {most} bytes",
-                why="no object of this kind is that large, so it is not read",
-                fix="find out who wrote it there",
-                reason="limits",
-            )
-        return data
+            if reader.size > most:
+                raise VerificationFailed(
+                    f"object {name} of {self.uri} is larger than {most} bytes",
+                    why="no object of this kind is that large, so it is not read",
+                    fix="find out who wrote it there",
+                    reason="limits",
+                )
+            data = bytearray(reader.size)
+            reader.fill(memoryview(data))
+        return bytes(data)
 
     def get_into(self, name: str, into: memoryview) -> int:
         check_name(name)
