@@ -278,6 +278,15 @@ def pushes(bench: Bench, model: Path) -> dict[str, list[str]]:
         found["verify; age; aws s3 cp"] = shell(whole)
         found["the same, tuned"] = shell(tuned + whole)
         found["tuned and piped"] = shell(f"{tuned}{verify}; {read} | {seal} | {send}")
+        if one is None:
+            # What a store of objects is for: each file one, as many at once as there are cores.
+            folder = bench.work / "copies"
+            files = f"find {model} -type f -printf '%P\\0'"
+            each = f"xargs -0 -P {os.cpu_count()} -I NAME {seal} -o {folder}/NAME.age {model}/NAME"
+            sent = f"{tools.aws} s3 cp --quiet --recursive {folder} s3://models/churn"
+            cleared = f"rm -rf {folder}; mkdir {folder}"
+            steps = f"{cleared}; {verify}; {files} | {each}; {sent}"
+            found["tuned, each file an object"] = shell(tuned + steps)
         if tools.gpg is not None:
             plain, sealed = one or bench.work / "copy.tar", bench.work / "copy.gpg"
             sign = f"{tools.gpg} -o {sealed}.sig -b {plain}"
