@@ -6,12 +6,11 @@ A service is a subclass that makes requests and reads answers. Opens no connecti
 from __future__ import annotations
 
 import hashlib
-import io
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 from sovgate.clouds import refusals
 from sovgate.errors import (
@@ -23,18 +22,16 @@ from sovgate.errors import (
 )
 from sovgate.files import MAX_ENTRIES
 from sovgate.stores._api import Bytes, Entry, Stat, check_name
+from sovgate.stores._reading import Objects
 from sovgate.stores._sums import md5
 from sovgate.transport.client import Client, Request, Response
 from sovgate.transport.objects import Answer, Reader, whole
 from sovgate.transport.wire import Failure, explain
 
-#: Everything goes in one request: chunks, and documents, none of which is larger.
-MAX_WHOLE = 64 * 1024 * 1024
 #: Bytes of one answer that is no object. A page of a thousand names has at most four MiB.
 MAX_ANSWER = 16 * 1024 * 1024
 #: Pages in a row without a name that a service may send.
 _MAX_EMPTY = 100
-_CHUNK = 1024 * 1024
 _PROBE = ".probe/create-only"
 
 
@@ -56,11 +53,12 @@ class Page:
     following: str
 
 
-class ObjectStore:
+class ObjectStore(Objects):
     """`Store` over one client; what differs between services raises NotImplementedError here."""
 
     def __init__(self, client: Client, prefix: str) -> None:
-        self._client, self._prefix = client, prefix
+        super().__init__(prefix)
+        self._client = client
         self._probed = False
         #: For what is fetched once, by whichever thread is first.
         self.lock = threading.Lock()
@@ -69,10 +67,6 @@ class ObjectStore:
         return f"{type(self).__name__}({self.uri!r})"
 
     # -- what a service says of itself
-
-    @property
-    def uri(self) -> str:
-        raise NotImplementedError
 
     def signed(self, request: Request) -> Mapping[str, str]:
         """The headers that show who asks."""
@@ -136,7 +130,7 @@ class ObjectStore:
             if self._created(_PROBE, first):
                 if self._created(_PROBE, first + b"!"):
                     raise self._not_create_only("a second write of one name did not fail")
-                if self._fetch(_PROBE, most=1024) != first:
+                if self.fetch(_PROBE, most=1024) != first:
                     raise self._not_create_only("a second write failed, and yet replaced the first")
         self._probed = True
 
@@ -148,14 +142,7 @@ class ObjectStore:
         return True
 
     def put(self, name: str, data: Bytes, *, sha256: str) -> None:
-        check_name(name)
-        if len(data) > MAX_WHOLE:
-            raise StoreError(
-                f"{name} is too large to be written in one request",
-                why=f"it has {len(data)} bytes; nothing that sovgate writes has more than "
-                f"{MAX_WHOLE}",
-                reason="limits",
-            )
+        self.fits(name, data)
         self._put(name, memoryview(data).cast("B"), sha256)
 
     def _put(self, name: str, data: memoryview, sha256: str) -> None:
@@ -174,8 +161,8 @@ class ObjectStore:
         if self.is_taken(answer):
             # Taken by an earlier try of ours, whose answer was lost, it is not taken (RULES 13).
             if not answer.retried:
-                raise self._taken(name)
-            self._settle(name, data, sha256, self._taken(name))
+                raise self.taken(name)
+            self._settle(name, data, sha256, self.taken(name))
         elif answer.status >= 500:
             self._settle(name, data, sha256, self._refused(answer, doing, "create"))
         elif answer.status not in (200, 201):
@@ -186,23 +173,12 @@ class ObjectStore:
     def _settle(self, name: str, data: memoryview, sha256: str, error: SovgateError) -> None:
         """After a write without a good answer: returns where our very bytes are there."""
         try:
-            same = self._holds(name, len(data), sha256)
+            same = self.holds(name, len(data), sha256)
         except SovgateError:
             raise error from None
         if not same:
-            raise self._taken(name) from error
+            raise self.taken(name) from error
         self.require_key(name)
-
-    def _holds(self, name: str, size: int, sha256: str) -> bool:
-        """Whether exactly these bytes lie under `name`, by reading them. Raises NotFound."""
-        digest = hashlib.sha256()
-        with self._reader(name) as reader:
-            if reader.size != size:
-                return False
-            buffer = memoryview(bytearray(_CHUNK))
-            while count := reader.readinto(buffer):
-                digest.update(buffer[:count])
-        return digest.hexdigest() == sha256
 
     # -- reading
 
@@ -216,35 +192,7 @@ class ObjectStore:
             return None
         return Stat(size=size_of(answer), sha256=None)
 
-    def get(self, name: str, *, most: int) -> bytes:
-        check_name(name)
-        return self._fetch(name, most=most)
-
-    def _fetch(self, name: str, *, most: int) -> bytes:
-        with self._reader(name) as reader:
-            if reader.size > most:
-                raise VerificationFailed(
-                    f"object {name} of {self.uri} is larger than {most} bytes",
-                    why="no object of this kind is that large, so it is not read",
-                    fix="find out who wrote it there",
-                    reason="limits",
-                )
-            data = bytearray(reader.size)
-            reader.fill(memoryview(data))
-        return bytes(data)
-
-    def get_into(self, name: str, into: memoryview) -> int:
-        check_name(name)
-        with self._reader(name) as reader:
-            if reader.size == len(into):
-                reader.fill(into)
-            return reader.size
-
-    def open(self, name: str) -> BinaryIO:
-        check_name(name)
-        return io.BufferedReader(self._reader(name), _CHUNK)
-
-    def _reader(self, name: str) -> Reader:
+    def reader(self, name: str) -> Reader:
         what = f"object {name} of {self.uri}"
 
         def fetch(start: int, tag: str | None) -> Response:
@@ -262,31 +210,10 @@ class ObjectStore:
 
         return Reader(fetch, self.tag, what)
 
-    def list(self, prefix: str) -> Iterator[str]:
-        for entry in self.entries(prefix):
-            yield entry.name
-
-    def entries(self, prefix: str) -> Iterator[Entry]:
-        check_name(prefix.removesuffix("/"))
-        below, cut = self.key(prefix), len(self.key(""))
-        found: list[Entry] = []
-        for entry in self._entries(below, f"{prefix} of {self.uri}"):
-            key = entry.name
-            if not key.startswith(below):
-                raise VerificationFailed(
-                    f"the listing of {prefix} of {self.uri} holds {key[:160]!r}",
-                    why="that is not below what was asked for",
-                    fix="find out which service answers at that endpoint",
-                    reason="unsafe-name",
-                )
-            check_name(key[cut:])
-            found.append(replace(entry, name=key[cut:]))
-        yield from sorted(found, key=lambda entry: entry.name)
-
-    def _entries(self, below: str, what: str) -> Iterator[Entry]:
+    def below(self, prefix: str, what: str) -> Iterator[Entry]:
         token, count, empty = "", 0, 0
         while True:
-            request, read = self.page(below, token)
+            request, read = self.page(prefix, token)
             found = read(self.ask(request, f"list {what}", "list"))
             count, empty = count + len(found.entries), empty + (not found.entries)
             if count > MAX_ENTRIES or (
@@ -301,9 +228,6 @@ class ObjectStore:
             if not found.following:
                 return
             token = found.following
-
-    def key(self, name: str) -> str:
-        return f"{self._prefix}/{name}" if self._prefix else name
 
     # -- asking
 
@@ -353,12 +277,6 @@ class ObjectStore:
             unknown=code in self.wrong_caller,
         )
         return refusals.explain(told, StoreError)
-
-    def _taken(self, name: str) -> AlreadyExists:
-        return AlreadyExists(
-            f"{self.uri} has {name} already",
-            why="a store's names are written once; the old bytes stay",
-        )
 
     def _damaged(self, name: str, why: str) -> StoreError:
         return StoreError(

@@ -38,8 +38,18 @@ def whole(response: Response, most: int) -> Answer:
     )
 
 
-class Reader(io.RawIOBase):
-    """A raw stream over one object. `size` is what the service said of it first.
+class ObjectReader(io.RawIOBase):
+    """A raw stream over one object, on after a break. `size` is what the service said first."""
+
+    size: int
+
+    def fill(self, into: memoryview) -> None:
+        """The next `len(into)` bytes, which must be there. Raises StoreError, "broken-off"."""
+        raise NotImplementedError
+
+
+class Reader(ObjectReader):
+    """An object over one client.
 
     It is one and the same object throughout: after a break it goes on with the object's tag.
     """
@@ -59,7 +69,7 @@ class Reader(io.RawIOBase):
         if self._body.length is None or self._body.status != 200:
             self.close()
             raise self._broken("the service does not say how long it is")
-        self.size: int = self._body.length
+        self.size = self._body.length
 
     def readable(self) -> bool:
         return True

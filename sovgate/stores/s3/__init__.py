@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
-import io
 import re
 import threading
 import time
@@ -18,7 +16,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sovgate.clouds import endpoints
 from sovgate.clouds.aws import answers
@@ -26,14 +24,13 @@ from sovgate.clouds.aws import client as aws
 from sovgate.clouds.aws.body import Body
 from sovgate.clouds.aws.profiles import OTHER, Profile, profile
 from sovgate.errors import (
-    AlreadyExists,
     ConfigError,
     NotFound,
     SovgateError,
     StoreError,
-    VerificationFailed,
 )
 from sovgate.stores._api import Bytes, Entry, Location, Stat, check_name, prefix_of
+from sovgate.stores._reading import Objects
 from sovgate.stores.s3 import errors, lock, place, probing, versions
 from sovgate.stores.s3.kms import Encryption, encryption
 from sovgate.stores.s3.reader import Reader, keys_below
@@ -46,9 +43,6 @@ _NO_BUCKET = ("-s3alias", "--ol-s3", "--op-s3", "--x-s3", "--xa-s3", "--table-s3
 _OPTIONS = {**aws.OPTIONS, **dict.fromkeys(("endpoint", "kms", "lock"), endpoints.ANY)}
 #: What is locked by the very PUT that writes it: the record, and nothing that it names.
 _RECORDS = "releases/"
-_CHUNK = 1024 * 1024
-#: Everything goes in one request: chunks, and documents, none of which is larger.
-MAX_WHOLE = 64 * 1024 * 1024
 #: As many requests at once as anything here makes.
 CONNECTIONS = 16
 #: Seconds to wait while the service says that another conditional write is under way.
@@ -91,7 +85,7 @@ def store(uri: Uri, base: Path, region: str | None = None) -> S3Store:
     return made
 
 
-class S3Store:
+class S3Store(Objects):
     """`Store` on a bucket.
 
     Needs s3:GetBucketLocation, s3:ListBucket, s3:GetObject; to write s3:PutObject. With kms= it
@@ -109,7 +103,8 @@ class S3Store:
         profile: str | None = None,
         account: str | None = None,
     ) -> None:
-        self.bucket, self._prefix, self.where = bucket, prefix, where
+        super().__init__(prefix)
+        self.bucket, self.where = bucket, where
         self._profile, self.account = profile, account
         self.encryption: Encryption | None = None
         self.retention: lock.Retention | None = None
@@ -148,9 +143,6 @@ class S3Store:
         if self.account is not None:
             parameters["ExpectedBucketOwner"] = self.account
         return answers.ask(self._client.sdk, operation, Bucket=self.bucket, **parameters)
-
-    def key(self, name: str) -> str:
-        return f"{self._prefix}/{name}" if self._prefix else name
 
     # -- where it lies
 
@@ -209,79 +201,31 @@ class S3Store:
             return None
         return raw.hex() if len(raw) == 32 else None
 
-    def get(self, name: str, *, most: int) -> bytes:
-        check_name(name)
-        return self.fetch(name, most=most)
-
-    def fetch(self, name: str, *, most: int) -> bytes:
-        with self._reader(name) as reader:
-            if reader.size > most:
-                raise VerificationFailed(
-                    f"object {name} of {self.uri} is larger than {most} bytes",
-                    why="no object of this kind is that large, so it is not read",
-                    fix="find out who wrote it there",
-                    reason="limits",
-                )
-            data = bytearray(reader.size)
-            reader.fill(memoryview(data))
-        return bytes(data)
-
-    def get_into(self, name: str, into: memoryview) -> int:
-        check_name(name)
-        with self._reader(name) as reader:
-            if reader.size == len(into):
-                reader.fill(into)
-            return reader.size
-
-    def open(self, name: str) -> BinaryIO:
-        check_name(name)
-        return io.BufferedReader(self._reader(name), _CHUNK)
-
-    def _reader(self, name: str) -> Reader:
+    def reader(self, name: str) -> Reader:
         return Reader(
             lambda **more: self.call("get_object", Key=self.key(name), **more),
             lambda: self.errors("get_object", name),
             f"object {name} of {self.uri}",
         )
 
-    def list(self, prefix: str) -> Iterator[str]:
-        for entry in self.entries(prefix):
-            yield entry.name
-
-    def entries(self, prefix: str) -> Iterator[Entry]:
-        check_name(prefix.removesuffix("/"))
-        cut = len(self.key(""))
-        found: list[Entry] = []
+    def below(self, prefix: str, what: str) -> Iterator[Entry]:
         for item in keys_below(
-            lambda **more: self.call("list_objects_v2", Prefix=self.key(prefix), **more),
+            lambda **more: self.call("list_objects_v2", Prefix=prefix, **more),
             lambda: self.errors("list_objects_v2"),
-            f"{prefix} of {self.uri}",
+            what,
         ):
-            key = str(item.get("Key") or "")
-            if not key.startswith(self.key(prefix)):
-                raise VerificationFailed(
-                    f"the listing of {prefix} of {self.uri} holds {key[:160]!r}",
-                    why="that is not below what was asked for",
-                    fix="find out which service answers at that endpoint",
-                    reason="unsafe-name",
-                )
-            check_name(key[cut:])
             written = item.get("LastModified")
-            when = written if isinstance(written, datetime) and written.tzinfo else None
-            found.append(Entry(name=key[cut:], size=int(item.get("Size") or 0), written=when))
-        yield from sorted(found, key=lambda entry: entry.name)  # not every service lists by bytes
+            yield Entry(
+                name=str(item.get("Key") or ""),
+                size=int(item.get("Size") or 0),
+                written=written if isinstance(written, datetime) and written.tzinfo else None,
+            )
 
     # -- writing
 
     def put(self, name: str, data: Bytes, *, sha256: str) -> None:
         """One PUT with the SHA-256 of the bytes: the service compares it, or we read again."""
-        check_name(name)
-        if len(data) > MAX_WHOLE:
-            raise StoreError(
-                f"{name} is too large to be written in one request",
-                why=f"it has {len(data)} bytes, and no more than {MAX_WHOLE} are ever written",
-                reason="limits",
-            )
+        self.fits(name, data)
         checked = self.checks_sums
         locked = self.retention if name.startswith(_RECORDS) else None
         with self.errors("put_object", name):
@@ -349,17 +293,6 @@ class S3Store:
                 head = self.call("head_object", Key=self.key(name))
             self.encrypted_as_asked(head)
 
-    def holds(self, name: str, size: int, sha256: str) -> bool:
-        """Whether exactly these bytes lie under `name`, by reading them. Raises NotFound."""
-        digest, left = hashlib.sha256(), size
-        with self._reader(name) as reader:
-            if reader.size != size:
-                return False
-            while left >= 0 and (chunk := reader.read(min(_CHUNK, left + 1))):
-                digest.update(chunk)
-                left -= len(chunk)
-        return left == 0 and digest.hexdigest() == sha256
-
     # -- kept
 
     @property
@@ -389,12 +322,6 @@ class S3Store:
     def errors(self, operation: str, name: str = "") -> AbstractContextManager[None]:
         """The SDK's errors in our words, with the permission that is missing."""
         return errors.told(self, operation, name)
-
-    def taken(self, name: str) -> AlreadyExists:
-        return AlreadyExists(
-            f"{self.uri} has {name} already",
-            why="a store's names are written once; the old bytes stay",
-        )
 
     def damaged(self, name: str) -> StoreError:
         return errors.damaged(self.uri, name)

@@ -6,7 +6,6 @@ Makes the requests that it is given, GetObject and ListObjectsV2.
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from sovgate import work
 from sovgate.clouds.aws import answers
 from sovgate.errors import StoreError, VerificationFailed
 from sovgate.files import MAX_ENTRIES
+from sovgate.transport.objects import ObjectReader
 
 _Errors = Callable[[], contextlib.AbstractContextManager[None]]
 #: Pages without a key in a listing that goes on: more is a service that plays with us.
@@ -27,8 +27,8 @@ _RESUMES = 4
 _SLICE = 1024 * 1024
 
 
-class Reader(io.RawIOBase):
-    """A raw stream over one object. `size` is what the service said of it first.
+class Reader(ObjectReader):
+    """An object by GetObject.
 
     It is one and the same object throughout: after a break it goes on with If-Match.
     """
