@@ -39,7 +39,6 @@ _folders: list[Path] = []
 
 #: Below the ports that Linux gives to whoever connects or binds without naming one.
 _PORTS = range(20_000, 32_000)
-_claims: list[Any] = []
 
 
 def free_port() -> int:
@@ -49,16 +48,15 @@ def free_port() -> int:
     folder.mkdir(mode=0o700, exist_ok=True)
     while True:
         port = secrets.choice(_PORTS)
-        claim = (folder / str(port)).open("w")
+        claim = os.open(folder / str(port), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
         except OSError:
-            claim.close()
+            os.close(claim)
             continue
-        _claims.append(claim)  # open, and so locked, as long as this process lives
-        return port
+        return port  # the file stays open, and so locked, as long as this process lives
 
 
 @functools.cache
