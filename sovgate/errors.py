@@ -8,6 +8,7 @@ be checked" are different types; both block.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -80,6 +81,27 @@ class Where:
         return ":".join(str(part) for part in parts if part is not None)
 
 
+#: Characters of one word that a message repeats, and of one that is to be copied: a URI may be
+#: that long. Of all of a message so many, or twice the length of such a word.
+MAX_WORD, MAX_COPIED, MAX_MESSAGE = 400, 2100, 3000
+
+
+def bounded(text: str, most: int = MAX_WORD) -> str:
+    """A message without the middle of what is too long in it: whatever somebody wrote where a name
+    belongs, an error repeats as much as tells which one it is. `most`: MAX_WORD or MAX_COPIED.
+    """
+    if len(text) <= most:
+        return text
+
+    def cut(found: re.Match[str]) -> str:
+        word = found.group()
+        return f"{word[: most // 2]}…({len(word)} characters)…{word[-most // 4 :]}"
+
+    text = re.sub(rf"\S{{{most + 1},}}", cut, text)
+    most = max(MAX_MESSAGE, 2 * most)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 class SovgateError(Exception):
     """Base of all errors that a user may see.
 
@@ -107,13 +129,13 @@ class SovgateError(Exception):
         details: tuple[str, ...] = (),
         data: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(what)
-        self.what = what
-        self.why = why
-        self.fix = fix
+        super().__init__(bounded(what))
+        self.what = bounded(what)
+        self.why = why and bounded(why)
+        self.fix = fix and bounded(fix, MAX_COPIED)
         self.where = where
         self.reason = reason or self.default_reason
-        self.details = details
+        self.details = tuple(bounded(line, MAX_COPIED) for line in details)
         self.data = data or {}
         self.signed: tuple[bytes, ...] = ()
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
 
+from sovgate.errors import MAX_COPIED, bounded
+
 Listener = Callable[[str], None]
 
 _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
@@ -55,7 +57,7 @@ def listening(listener: Listener, noted: Listener | None = None) -> Iterator[Non
 
 
 def unsafe(text: str) -> None:
-    listener = _LISTENER.get()
+    text, listener = bounded(text, MAX_COPIED), _LISTENER.get()
     if listener is None:
         warnings.warn(text, UnsafeWarning, stacklevel=2)
     else:
@@ -64,7 +66,7 @@ def unsafe(text: str) -> None:
 
 def note(text: str) -> None:
     """Something was left out that the reader may have counted on. It weakens nothing."""
-    listener = _NOTED.get()
+    text, listener = bounded(text, MAX_COPIED), _NOTED.get()
     if listener is None:
         warnings.warn(text, UserWarning, stacklevel=2)
     else:

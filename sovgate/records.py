@@ -13,6 +13,9 @@ from sovgate.errors import SovgateError, UsageError
 
 # RULES 26. One pattern for model names and versions.
 RELEASE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
+RELEASE_FORM = (
+    "a name of at most 128 small letters, digits, ., _ and -, a letter or digit before the others"
+)
 _PIN = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 #: What elsewhere names now one thing, now another: tags of images, branches, environments.
 _MOVING = re.compile(
@@ -113,8 +116,8 @@ class Release:
         if not good or (at and not _PIN.fullmatch(pin)):
             raise UsageError(
                 f"{text[:160]!r} is not a release",
-                why="a release is NAME/VERSION or NAME/VERSION@sha256:DIGEST; each part matches "
-                + RELEASE_PART.pattern,
+                why="a release is NAME/VERSION or NAME/VERSION@sha256:DIGEST; each part is "
+                + RELEASE_FORM,
                 fix=_spelt(model, version, pin if at else None),
                 reason="bad-release",
             )

@@ -23,7 +23,7 @@ def issue(
     ca: bool = False,
     digital_signature: bool = True,
     key_usage: bool = True,
-    san: str | None = "dpo@bank.example",
+    san: str | x509.GeneralName | None = "dpo@bank.example",
     signs: bool = False,
     age: datetime.timedelta = datetime.timedelta(),
     high_s: bool = False,
@@ -71,7 +71,8 @@ def issue(
         code = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
         builder = builder.add_extension(code, critical=False)
         if san is not None:
-            names = x509.SubjectAlternativeName([x509.RFC822Name(san)])
+            named = x509.RFC822Name(san) if isinstance(san, str) else san
+            names = x509.SubjectAlternativeName([named])
             builder = builder.add_extension(names, critical=False)
     made = builder.sign(issuer_key.private, hashes.SHA256())
     low = low_form(made.public_bytes(Encoding.DER))

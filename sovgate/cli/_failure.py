@@ -25,6 +25,7 @@ from sovgate.cli._streams import NO_OUTPUT, say, write_json
 from sovgate.errors import (
     BROKEN_PIPE,
     INTERRUPTED,
+    MAX_COPIED,
     TERMINATED,
     DiskError,
     ExitCode,
@@ -32,6 +33,7 @@ from sovgate.errors import (
     SovgateError,
     Terminated,
     UsageError,
+    bounded,
     disk_error,
 )
 
@@ -155,7 +157,7 @@ def _trace(error: BaseException, form: str) -> None:
     from sovgate.formats.disclosed import shown
 
     text = shown("".join(traceback.format_exception(error)))
-    say("".join(f"{escape(line)}\n" for line in text.split("\n") if line))
+    say("".join(f"{escape(bounded(line))}\n" for line in text.split("\n") if line))
 
 
 def render(error: BaseException, arguments: list[str]) -> int:
@@ -192,12 +194,14 @@ def _exit_code(code: int) -> int:
 
 
 def _hide(error: SovgateError) -> None:
-    """RULES 29: whatever a message quotes, it shows no password and no token."""
+    """RULES 29: whatever a message quotes, it shows no password and no token; nor all of what is
+    endless, though it was added to the message later."""
     from sovgate.formats.disclosed import shown
 
-    error.what = shown(error.what)
-    error.why, error.fix = (text and shown(text) for text in (error.why, error.fix))
-    error.details = tuple(shown(text) for text in error.details)
+    error.what = bounded(shown(error.what))
+    error.why = error.why and bounded(shown(error.why))
+    error.fix = error.fix and bounded(shown(error.fix), MAX_COPIED)
+    error.details = tuple(bounded(shown(text), MAX_COPIED) for text in error.details)
 
 
 def _render(error: BaseException, arguments: list[str]) -> int:

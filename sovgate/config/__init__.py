@@ -42,7 +42,7 @@ from sovgate.formats.sections import Section, did_you_mean
 from sovgate.formats.yaml12 import load
 from sovgate.git.url import check_branch, parse_remote
 from sovgate.names import check_name
-from sovgate.records import CLASSES, RELEASE_PART, ROLES, ZONE_NAME
+from sovgate.records import CLASSES, RELEASE_FORM, RELEASE_PART, ROLES, ZONE_NAME
 
 __all__ = [
     "DEFAULT_ROLES",
@@ -124,7 +124,7 @@ def parse(data: bytes, path: Path) -> ProjectConfig:
     if top.has("evidence"):
         top.text("evidence")
     config = ProjectConfig(
-        model=top.text("model", pattern=RELEASE_PART),
+        model=top.text("model", pattern=RELEASE_PART, form=RELEASE_FORM),
         pattern=top.choice("pattern", ("central", "federated", "hybrid"))
         if top.has("pattern")
         else None,
@@ -340,4 +340,4 @@ def _keep(section: Section) -> str | None:
         return None
     meant = _TIME.fullmatch(str(section.value["keep"]))
     example = f"{meant[1]}{(meant[2] or 'y').lower()}" if meant else "7y"
-    return section.text("keep", pattern=_KEEP, example=example)
+    return section.text("keep", pattern=_KEEP, form="a span of time", example=example)

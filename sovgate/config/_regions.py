@@ -20,6 +20,7 @@ MAX_SITES = 64
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,200}")
 _SOURCE = "the contract of 2026"
+_LINE = "one line of at most 200 characters"
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -77,8 +78,11 @@ def _site(name: str, section: Section) -> Region:
     _refuse_known(name, section)
     country = _country(section, "country")
     controlled = _country(section, "controlled-from")
-    operator = section.text("operator", pattern=_TEXT, example="Bank GmbH")
-    source, date = section.text("source", pattern=_TEXT, example=_SOURCE), _date(section)
+    operator = section.text("operator", pattern=_TEXT, form=_LINE, example="Bank GmbH")
+    source, date = (
+        section.text("source", pattern=_TEXT, form=_LINE, example=_SOURCE),
+        _date(section),
+    )
     section.done()
     return Region(
         id=f"{DECLARED}:{name}",
@@ -133,7 +137,7 @@ def _country(section: Section, key: str) -> str:
 
 
 def _date(section: Section) -> str:
-    text = section.text("date", pattern=_DATE, example="2026-11-01")
+    text = section.text("date", pattern=_DATE, form="a date", example="2026-11-01")
     try:
         datetime.date.fromisoformat(text)
     except ValueError:

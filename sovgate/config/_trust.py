@@ -17,6 +17,7 @@ from sovgate.strict import is_sha256, parse_time
 _REASON = re.compile(r"\S[^\x00]{8,298}\S")
 #: A name is compared letter by letter: no space, no control character, none of a pattern's signs.
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f*^$\\]{1,1024}")
+_WHOLE = "one whole name, without spaces, line breaks and the signs of a pattern"
 _IDENTITY = "release@example.org, or a workflow's https://github.com/… address"
 _ISSUER = "https://token.actions.githubusercontent.com"
 _EXAMPLE = '"2026-11-01T00:00:00Z"'
@@ -96,7 +97,7 @@ def _former(section: Section) -> datetime | None:
         if section.has("until"):
             section.refuse("until", "until: is the end of a former signer", fix="add former: true")
         return None
-    text = section.text("until", pattern=_UNTIL, example=_EXAMPLE)
+    text = section.text("until", pattern=_UNTIL, form="a time", example=_EXAMPLE)
     try:
         return parse_time(text if "T" in text else f"{text}T00:00:00Z")
     except Malformed:
@@ -145,10 +146,18 @@ def _keyless(section: Section) -> KeylessTrust:
                 "`sovgate verify` of what it signed shows it",
             )
     made = KeylessTrust(
-        identity=section.text("identity", pattern=_NAME, example=_IDENTITY),
-        issuer=section.text("issuer", pattern=_NAME, example=_ISSUER),
+        identity=section.text("identity", pattern=_NAME, form=_WHOLE, example=_IDENTITY),
+        issuer=section.text("issuer", pattern=_NAME, form=_WHOLE, example=_ISSUER),
         trusted_root=section.text("trusted-root"),
     )
+    from sovgate.formats.keyless import kind_of
+
+    if kind_of(made.identity) is None:
+        section.refuse(
+            "identity",
+            f"{section.title('identity')} is no URI, no e-mail address and no user name",
+            fix=f"write it whole, as the signer's certificate has it: {_IDENTITY}",
+        )
     section.done()
     return made
 

@@ -12,12 +12,13 @@ from sovgate import regions
 from sovgate.errors import ConfigError, Where
 from sovgate.formats.sections import Section
 from sovgate.formats.yaml12 import load
-from sovgate.records import RELEASE_PART
+from sovgate.records import RELEASE_FORM, RELEASE_PART
 
 MAX_BYTES = 1024 * 1024
 SCHEME = "hmac-sha256/v0"
 
 _HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_DIGEST = "64 small hexadecimal digits"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _POINTER = re.compile(r"[a-z][a-z0-9+.-]*:\S+", re.ASCII)
 
@@ -71,7 +72,7 @@ def parse(data: bytes, name: str) -> DatasetManifest:
         stays_in = top.texts("stays-in")
         for place in stays_in:
             regions.group(place, where=top.document.where((*top.path, "stays-in")))
-    pointer = top.text("pointer", pattern=_POINTER, example="s3://bucket/folder/")
+    pointer = top.text("pointer", pattern=_POINTER, form="a URI", example="s3://bucket/folder/")
     if _opens(pointer):
         raise ConfigError(
             "the pointer carries a password or a token",
@@ -81,7 +82,7 @@ def parse(data: bytes, name: str) -> DatasetManifest:
             reason="secret-in-uri",
         )
     made = DatasetManifest(
-        id=top.text("id", pattern=RELEASE_PART),
+        id=top.text("id", pattern=RELEASE_PART, form=RELEASE_FORM),
         category=top.text("category"),
         pointer=pointer,
         stays_in=stays_in,
@@ -91,7 +92,9 @@ def parse(data: bytes, name: str) -> DatasetManifest:
         schema_sha256=_schema(top),
         origin=Origin(
             source=top.optional_text("source"),
-            date=top.text("date", pattern=_DATE, example="2026-11-01") if top.has("date") else None,
+            date=top.text("date", pattern=_DATE, form="a date", example="2026-11-01")
+            if top.has("date")
+            else None,
         ),
         where=top.document.where(("stays-in",)),
     )
@@ -115,7 +118,7 @@ def _commitment(top: Section) -> Commitment | None:
     made = Commitment(
         scheme=section.choice("scheme", (SCHEME,)),
         epoch=section.text("epoch"),
-        value=section.text("value", pattern=_HEX64),
+        value=section.text("value", pattern=_HEX64, form=_DIGEST),
     )
     section.done()
     return made
@@ -125,6 +128,6 @@ def _schema(top: Section) -> str | None:
     if not top.has("schema") or top.value["schema"] is None:
         return None
     section = top.section("schema")
-    value = section.text("sha256", pattern=_HEX64)
+    value = section.text("sha256", pattern=_HEX64, form=_DIGEST)
     section.done()
     return value

@@ -81,9 +81,15 @@ class Section:
             )
 
     def text(
-        self, key: str, *, pattern: re.Pattern[str] | None = None, example: str | None = None
+        self,
+        key: str,
+        *,
+        pattern: re.Pattern[str] | None = None,
+        form: str = "of its form",
+        example: str | None = None,
     ) -> str:
-        """`example` is one that fits the pattern, as it is written in YAML."""
+        """`form` says the pattern in words: a person is shown no pattern. `example` is one that
+        fits it, as it is written in YAML."""
         value = self.raw(key)
         if type(value) is not str or not value or len(value) > MAX_TEXT:
             self.refuse(
@@ -96,7 +102,7 @@ class Section:
         if pattern is not None and not pattern.fullmatch(value):
             self.refuse(
                 key,
-                f"{self.title(key)}: {value[:80]!r} does not match {pattern.pattern}",
+                f"{self.title(key)}: {value[:80]!r} is not {form}",
                 fix=_nearest(key, value, pattern)
                 or (f"write it as in {key}: {example}" if example else None),
             )

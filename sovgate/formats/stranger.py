@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: What model_signing 0.2 wrote; its signatures cover other bytes than those of DSSE.
 OLDEST = "https://model_signing/Digests/v0.1"
 
+_ADD = "if you trust who signed it, add to `trust` in sovgate.yaml: "
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stranger:
@@ -29,8 +31,8 @@ class Stranger:
     who: str
     intact: bool | None = None
     keyless: bool = False
-    #: What to write under `trust`, for who is keyless.
-    entry: str = ""
+    #: What to do if one trusts who is keyless.
+    fix: str = ""
 
 
 def called(name: str, key_id: str, rule: KeylessRule | None) -> str:
@@ -64,10 +66,7 @@ def refusal(found: Foreign, trusted: Sequence[str]) -> VerificationFailed:
     )
     fix = "if you trust who signed it, add its public key under `trust` in sovgate.yaml"
     if by.keyless:
-        fix = (
-            "if you trust who signed it, add to `trust` in sovgate.yaml: "
-            f"{by.entry or 'its identity and issuer'}"
-        )
+        fix = by.fix or f"{_ADD}its identity and issuer"
     return VerificationFailed(
         "no trusted signer signed this",
         why=whole + (f"trusted are {', '.join(trusted)}" if trusted else "no key is trusted here"),
@@ -119,21 +118,26 @@ def _by_certificate(found: Foreign, kind: str) -> Stranger:
 
 
 def _keyless(found: Foreign) -> Stranger:
-    from sovgate.formats.keyless import certificate
+    from sovgate.formats.keyless import certificate, kind_of
 
     try:
         leaf = certificate.read(found.bundle.certificates[0])
     except SovgateError as error:
         odd = _by_certificate(found, "the keyless signer")
         return replace(odd, who=f"{odd.who} ({error.why or error.what})", keyless=True)
+    who = f"the keyless signer {leaf.identity[:160]!r}, of the issuer {leaf.issuer[:160]!r}"
     identity, issuer = json.dumps(leaf.identity[:300]), json.dumps(leaf.issuer[:300])
-    return Stranger(
-        who=f"the keyless signer {leaf.identity[:160]!r}, of the issuer {leaf.issuer[:160]!r}",
-        intact=_signed(found, leaf.key),
-        keyless=True,
-        entry=f"{{name: NAME, may: [ROLE], keyless: {{identity: {identity}, issuer: {issuer}, "
-        f"trusted-root: FILE}}}} ({DOCS}/keyless.md)",
+    fix = (
+        f"{_ADD}{{name: NAME, may: [ROLE], keyless: {{identity: {identity}, issuer: {issuer}, "
+        f"trusted-root: FILE}}}} ({DOCS}/keyless.md)"
     )
+    if kind_of(leaf.identity) != leaf.kind:
+        who += f", whose certificate has that name as one of the kind {leaf.kind}"
+        fix = (
+            "trust nobody by that name, which reads like one of another kind: no entry of `trust` "
+            "believes it"
+        )
+    return Stranger(who=who, intact=_signed(found, leaf.key), keyless=True, fix=fix)
 
 
 def _signed(found: Foreign, key: PublicKey) -> bool | None:

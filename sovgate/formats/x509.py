@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.x509.verification import Policy
 
+#: What a URI begins with (RFC 3986, 3.1), and no e-mail address, host or user name.
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
 #: Certificates between leaf and root.
 MAX_INTERMEDIATES = 4
 #: What the names of ECDSA signatures begin with; of which curve one is, its size tells.
@@ -32,7 +35,8 @@ class CertificateRule:
     """Signers whose certificate leads to `root` (DER) and names `san`.
 
     san             a subject alternative name as it stands there: an e-mail address, URI or DNS
-                    name. None is `unsafe-any-subject`: whoever has a certificate may sign
+                    name, and of the kind that it is written as. None is `unsafe-any-subject`:
+                    whoever has a certificate may sign
     authority_leaf  `unsafe-authority-leaf`: a signer's certificate may be marked as an authority's
     """
 
@@ -107,11 +111,11 @@ def _admitted(chain: tuple[bytes, ...], rule: CertificateRule, now: datetime) ->
         unsafe.append(ANY_SUBJECT)
     else:
         try:
-            names = _names(leaf)
+            names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
             _refuse("it names nobody: it has no subject alternative name")
-        if rule.san not in names:
-            _refuse(f"it does not name {rule.san!r}")
+        if rule.san not in _of_its_kind(names, rule.san):
+            _refuse(f"it does not name {rule.san[:200]!r}")
     return Admitted(key=key_of(leaf), unsafe=tuple(unsafe))
 
 
@@ -244,7 +248,7 @@ def described(der: bytes) -> tuple[str, str]:
     with parsing():
         certificate = canonical(der)
         try:
-            names = _names(certificate)
+            names = _written(certificate)
         except x509.ExtensionNotFound:
             names = []
         subject = certificate.subject.rfc4514_string()
@@ -310,7 +314,7 @@ def is_authority(leaf: x509.Certificate) -> bool:
         return False
 
 
-def _names(leaf: x509.Certificate) -> list[str]:
+def _written(leaf: x509.Certificate) -> list[str]:
     from cryptography import x509
 
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -320,6 +324,18 @@ def _names(leaf: x509.Certificate) -> list[str]:
         x509.DNSName,
     )
     return [name.value for name in names if isinstance(name, kinds)]
+
+
+def _of_its_kind(names: x509.SubjectAlternativeName, san: str) -> list[str]:
+    """The names that are of the kind that `san` is written as: an authority that lets people choose
+    an e-mail address gives nobody another's URI by it."""
+    from cryptography import x509
+
+    if SCHEME.match(san):
+        return names.get_values_for_type(x509.UniformResourceIdentifier)
+    if "@" in san:
+        return names.get_values_for_type(x509.RFC822Name)
+    return names.get_values_for_type(x509.DNSName)
 
 
 def key_of(certificate: x509.Certificate) -> PublicKey:

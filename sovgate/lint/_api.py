@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sovgate.errors import SovgateError, Where
+from sovgate.errors import MAX_COPIED, SovgateError, Where, bounded
 
 Severity = Literal["error", "warning"]
 
@@ -19,6 +19,10 @@ class Finding:
     where: Where
     message: str
     fix: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", bounded(self.message))
+        object.__setattr__(self, "fix", self.fix and bounded(self.fix, MAX_COPIED))
 
     @classmethod
     def of(cls, error: SovgateError, fallback: str) -> Finding:

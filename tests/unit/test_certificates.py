@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sovgate.errors import ConfigError, Malformed, VerificationFailed
@@ -157,6 +159,25 @@ def test_a_signer_is_known_by_root_and_name_and_comes_back_with_the_own_key() ->
 def test_names_are_compared_whole() -> None:
     for san in ("dpo@bank.example.evil", "bank.example", "DPO@bank.example", ""):
         assert reason(word(LEAF), rule(san)) == "untrusted-certificate"
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("spiffe://bank.example/release", x509.UniformResourceIdentifier),
+        ("dpo@bank.example", x509.RFC822Name),
+        ("ci.bank.example", x509.DNSName),
+    ],
+)
+def test_a_name_of_another_kind_that_reads_the_same_is_somebody_else(
+    written: str, kind: Callable[[str], x509.GeneralName]
+) -> None:
+    for made in (x509.UniformResourceIdentifier, x509.RFC822Name, x509.DNSName):
+        leaf = word(issue("leaf", LEAF_KEY, "root", ROOT_KEY, san=made(written)))
+        if made is kind:
+            assert open_statement(leaf, [rule(written)]).signer.name == "legal"
+        else:
+            assert reason(leaf, rule(written)) == "untrusted-certificate"
 
 
 def test_another_root_with_the_same_name_is_not_the_root() -> None:

@@ -144,6 +144,46 @@ def test_an_identity_is_compared_whole_and_is_no_pattern(identity: str, issuer: 
     assert reason(GOOD[1], rule(None, identity, issuer)) == "wrong-signer"
 
 
+_USER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.7")
+
+
+def _user(name: str) -> x509.OtherName:
+    return x509.OtherName(_USER, b"\x0c" + bytes([len(name)]) + name.encode())
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        (IDENTITY, x509.UniformResourceIdentifier),
+        ("spiffe://bank.example/ns/ci/sa/release@1", x509.UniformResourceIdentifier),
+        ("mailto:dpo@bank.example", x509.UniformResourceIdentifier),
+        ("dpo@bank.example", x509.RFC822Name),
+        ("dpo!ml@bank.example", x509.RFC822Name),
+        ("dpo!bank.example", _user),
+    ],
+)
+def test_a_name_of_another_kind_that_reads_the_same_is_somebody_else(
+    written: str, kind: Callable[[str], x509.GeneralName]
+) -> None:
+    """An instance that lets people choose their user name or address gives nobody a workflow's."""
+    for made in (x509.UniformResourceIdentifier, x509.RFC822Name, _user):
+        bundle = OURS.sign(statement(), names=Names(sans=(made(written),)))
+        if made is kind:
+            assert opened(bundle, rule(None, written)).signer.name == "release-ci"
+            continue
+        with pytest.raises(VerificationFailed) as caught:
+            opened(bundle, rule(None, written))
+        assert caught.value.reason == "wrong-signer"
+        assert "reads like one of another kind" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("nobody", [".*", "bank.example", "github.com/example/churn"])
+def test_a_name_of_no_kind_is_nobodys(nobody: str) -> None:
+    for made in (x509.UniformResourceIdentifier, x509.RFC822Name, _user):
+        bundle = OURS.sign(statement(), names=Names(sans=(made(nobody),)))
+        assert reason(bundle, rule(None, nobody)) == "wrong-signer"
+
+
 def test_whoever_is_refused_is_told_as_an_entry_to_write() -> None:
     with pytest.raises(VerificationFailed) as caught:
         opened(GOOD[1], rule(None, "a@b.example"))

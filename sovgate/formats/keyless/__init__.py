@@ -10,14 +10,37 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sovgate import strict
+from sovgate.formats.x509 import SCHEME
 
 if TYPE_CHECKING:
     from sovgate.formats.keyless.root import TrustedRoot
 
 
+#: The kinds of names that a certificate may have for its holder, as a person calls them.
+URI, EMAIL, USER = "URI", "e-mail address", "user name"
+
+
+def kind_of(identity: str) -> str | None:
+    """Which kind of name a written identity is; None: none that an instance gives.
+
+    What begins with a scheme is a URI, even with `@` in it, as a workflow's address has. Of the
+    others one with `@` is an e-mail address, and one with `!` a user name, `name!domain`: Fulcio
+    takes no user name with `@`.
+    """
+    if SCHEME.match(identity):
+        return URI
+    if "@" in identity:
+        return EMAIL
+    return USER if "!" in identity else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class KeylessRule:
-    """Signers whom `issuer` vouched for as `identity`, both compared whole, never as a pattern."""
+    """Signers whom `issuer` vouched for as `identity`, both compared whole, never as a pattern.
+
+    The certificate's name is of the kind that `identity` is written as (`kind_of`): an e-mail
+    address that reads like a workflow's URI is somebody else.
+    """
 
     identity: str
     issuer: str

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sovgate.errors import Malformed, VerificationFailed
 from sovgate.formats import x509 as certificates
+from sovgate.formats.keyless import EMAIL, URI, USER
 from sovgate.formats.spki import PublicKey
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ ALGORITHM = "ecdsa-p256-sha256"
 class Leaf:
     """`identity` is the one subject alternative name, `issuer` the issuer of identities.
 
-    `receipt` is (log id, time) of the signed certificate timestamp; None where there is none.
+    `kind` is which kind of name it is: `keyless.URI`, EMAIL or USER. `receipt` is (log id, time) of
+    the signed certificate timestamp; None where there is none.
     """
 
     identity: str
+    kind: str
     issuer: str
     key: PublicKey
     start: datetime
@@ -50,8 +53,10 @@ def read(der: bytes) -> Leaf:
     with certificates.parsing():
         leaf = certificates.canonical(der)
         _check_use(leaf)
+        identity, kind = _identity(leaf)
         return Leaf(
-            identity=_identity(leaf),
+            identity=identity,
+            kind=kind,
             issuer=_issuer(leaf),
             key=_key(leaf),
             start=leaf.not_valid_before_utc,
@@ -76,7 +81,8 @@ def _check_use(leaf: x509.Certificate) -> None:
         _refuse("it is not for signing code")
 
 
-def _identity(leaf: x509.Certificate) -> str:
+def _identity(leaf: x509.Certificate) -> tuple[str, str]:
+    """The name and its kind: as mere texts two kinds of names can be one."""
     from cryptography import x509
 
     try:
@@ -87,10 +93,12 @@ def _identity(leaf: x509.Certificate) -> str:
         _refuse(f"it has {len(names)} subject alternative names, not one")
     (name,) = names
     if isinstance(name, x509.OtherName) and name.type_id.dotted_string == _OTHER_NAME:
-        return _text(name.value)
-    if not isinstance(name, (x509.RFC822Name, x509.UniformResourceIdentifier)):
+        return _text(name.value), USER
+    if isinstance(name, x509.UniformResourceIdentifier):
+        return str(name.value), URI
+    if not isinstance(name, x509.RFC822Name):
         _refuse("its subject alternative name is no e-mail address, URI or user name")
-    return str(name.value)
+    return str(name.value), EMAIL
 
 
 def _issuer(leaf: x509.Certificate) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from sovgate.errors import ConfigError, VerificationFailed
 from sovgate.formats import x509 as certificates
 from sovgate.formats.foreign import Foreign
-from sovgate.formats.keyless import KeylessRule, Logged, body
+from sovgate.formats.keyless import KeylessRule, Logged, body, kind_of
 from sovgate.formats.keyless.certificate import Leaf, read
 from sovgate.formats.keyless.proof import Entry, Proof, spelled
 from sovgate.formats.keyless.root import Authority, Instance, named
@@ -50,7 +50,8 @@ def admitted(found: Foreign, rule: KeylessRule) -> Admitted:
     "missing-package".
     """
     leaf = read(found.bundle.certificates[0])
-    if (leaf.identity, leaf.issuer) != (rule.identity, rule.issuer):
+    signer = (leaf.identity, leaf.kind, leaf.issuer)
+    if signer != (rule.identity, kind_of(rule.identity), rule.issuer):
         raise _another(leaf, rule)
     proof = Proof.parse(found)
     body.check(proof.entry, found, leaf)
@@ -355,8 +356,8 @@ def _sdk(name: str) -> Any:
 def _another(leaf: Leaf, rule: KeylessRule) -> VerificationFailed:
     return VerificationFailed(
         "another identity signed this",
-        why=f"it is by {leaf.identity[:200]!r}, of the issuer {leaf.issuer[:200]!r}; trusted is "
-        f"{rule.identity[:200]!r} of {rule.issuer[:200]!r}",
+        why=f"it is by the {leaf.kind} {leaf.identity[:200]!r}, of the issuer "
+        f"{leaf.issuer[:200]!r}; trusted is {rule.identity[:200]!r} of {rule.issuer[:200]!r}",
         fix="if you trust who signed it, write that identity and issuer under trust in "
         "sovgate.yaml, letter by letter",
         reason="wrong-signer",
