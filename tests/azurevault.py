@@ -36,7 +36,10 @@ _CURVES = {
     "P-384": (ec.SECP384R1(), "ES384", hashes.SHA384()),
     "P-521": (ec.SECP521R1(), "ES512", hashes.SHA512()),
 }
-_PATH = re.compile(r"/keys/([\w-]+)(?:/([0-9a-f]{32}))?(?:/(sign|unwrapkey))?/?")
+_PATH = re.compile(
+    r"/keys/([\w-]+)(?:/([0-9a-f]{32}))?(?:/(sign|unwrapkey|create|rotationpolicy))?/?"
+)
+_NEEDS = {"sign": "sign", "unwrapkey": "unwrapKey"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,9 @@ class Key:
     operations: list[str]
     versions: dict[str, Any] = field(default_factory=dict)
     enabled: bool = True
+    #: More attributes, as `exp`; and when a version is replaced, as "P90D" after it was made.
+    attributes: dict[str, Any] = field(default_factory=dict)
+    rotates: str | None = None
 
     def add(self) -> None:
         made: Any
@@ -86,6 +92,8 @@ class Vault(ThreadingHTTPServer):
         self.token, self.challenge = token, CHALLENGE
         self.seen: list[tuple[str, str]] = []
         self.tokens: list[str | None] = []
+        #: Of requests to make a key.
+        self.bodies: list[dict[str, Any]] = []
         self.refuses: Callable[[str, str], Refusal | None] = lambda _verb, _name: None
         self.edits: Callable[[str, dict[str, Any]], Any] = lambda _verb, answer: answer
         #: A status and headers in place of any answer.
@@ -155,24 +163,34 @@ class _Handler(BaseHTTPRequestHandler):
         if refused is not None:
             self._refuse(refused)
             return
+        if verb == "create":
+            self._create(name, body)
+            verb = None
         answer = self._do(vault.keys[name], name, version, verb, body)
         if isinstance(answer, Refusal):
             self._refuse(answer)
         else:
             self._answer(200, vault.edits(verb or "get", answer))
 
+    def _create(self, name: str, body: dict[str, Any]) -> None:
+        """As the service does it: of a name that is there, another version."""
+        vault = self.server
+        vault.bodies.append(body)
+        size = str(body.get("crv") or body.get("key_size"))
+        made = Key(kind=body["kty"], size=size, operations=body["key_ops"])
+        vault.keys.setdefault(name, made).add()
+
     def _missing(self, name: str, version: str | None, verb: str | None) -> Refusal | None:
         key = self.server.keys.get(name)
+        if verb == "create":
+            return None
         if key is None or (version is not None and version not in key.versions):
             said = f"A key with (name/id) {name} was not found in this key vault."
             return Refusal(status=404, code="KeyNotFound", message=said)
-        if not key.enabled and verb is not None:
+        if not key.enabled and verb in _NEEDS:
             said = f"Operation {verb} is not allowed on a disabled key."
             return Refusal(status=403, code="Forbidden", message=said, inner="KeyDisabled")
-        if (
-            verb is not None
-            and {"sign": "sign", "unwrapkey": "unwrapKey"}[verb] not in key.operations
-        ):
+        if verb in _NEEDS and _NEEDS[str(verb)] not in key.operations:
             said = f"Operation {verb} is not permitted on this key."
             return Refusal(
                 status=403, code="Forbidden", message=said, inner="KeyOperationForbidden"
@@ -196,8 +214,22 @@ class _Handler(BaseHTTPRequestHandler):
                 }
             else:
                 told |= {"n": _number(numbers.n), "e": _number(numbers.e)}
-            state = {"enabled": key.enabled, "created": 1700000000, "updated": 1700000000}
-            return {"key": told, "attributes": {**state, "recoveryLevel": "Recoverable"}}
+            state: dict[str, Any] = {
+                "enabled": key.enabled,
+                "created": 1760000000,
+                "updated": 1760000000,
+            }
+            if "api-version=7.5" in self.path:
+                state |= {"hsmPlatform": "2" if key.kind.endswith("-HSM") else "0"}
+            state |= {"exportable": False, "recoveryLevel": "Recoverable", **key.attributes}
+            return {"key": told, "attributes": state}
+        if verb == "rotationpolicy":
+            soon = {"timeBeforeExpiry": "P30D"}
+            actions: list[Any] = [{"action": {"type": "Notify"}, "trigger": soon}]
+            if key.rotates is not None:
+                rotate = {"action": {"type": "Rotate"}, "trigger": {"timeAfterCreate": key.rotates}}
+                actions.append(rotate)
+            return {"lifetimeActions": actions, "attributes": {}}
         value = base64.urlsafe_b64decode(body["value"] + "==")
         bad = Refusal(status=400, code="BadParameter", message="The parameter is incorrect.")
         if verb == "sign":

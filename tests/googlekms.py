@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before it is imported
@@ -43,6 +44,8 @@ _RPC = {
         service.ListCryptoKeyVersionsRequest,
         service.ListCryptoKeyVersionsResponse,
     ),
+    "GetCryptoKeyVersion": (service.GetCryptoKeyVersionRequest, resources.CryptoKeyVersion),
+    "CreateCryptoKey": (service.CreateCryptoKeyRequest, resources.CryptoKey),
     "GetPublicKey": (service.GetPublicKeyRequest, resources.PublicKey),
     "AsymmetricSign": (service.AsymmetricSignRequest, service.AsymmetricSignResponse),
     "AsymmetricDecrypt": (service.AsymmetricDecryptRequest, service.AsymmetricDecryptResponse),
@@ -61,8 +64,12 @@ class RefusedError(Exception):
 
 @dataclass
 class Version:
+    """`made`: seconds since 1970; `job`: the import job that brought it, if one did."""
+
     secret: Any
     state: Any = _STATE.ENABLED
+    made: int = 1_760_000_000
+    job: str = ""
 
 
 @dataclass
@@ -72,6 +79,8 @@ class CryptoKey:
     algorithm: str
     level: str = "SOFTWARE"
     versions: list[Version] = field(default_factory=list)
+    #: Seconds: of one rotation to the next, and when that is.
+    rotates: tuple[int, int] | None = None
 
     def add(self) -> None:
         kind = self.algorithm
@@ -157,20 +166,50 @@ class GoogleKms:
         found = resources.CryptoKey(name=request.name, purpose=key.purpose)
         found.version_template.protection_level = _LEVEL[key.level]
         found.version_template.algorithm = _ALGORITHM[key.algorithm]
-        if key.purpose == _PURPOSE.ENCRYPT_DECRYPT:
-            found.primary.name = f"{request.name}/cryptoKeyVersions/{len(key.versions)}"
-            found.primary.state = key.versions[-1].state
+        found.create_time = _moment(1_750_000_000)
+        if key.rotates is not None:
+            found.rotation_period = timedelta(seconds=key.rotates[0])
+            found.next_rotation_time = _moment(key.rotates[1])
+        if key.purpose == _PURPOSE.ENCRYPT_DECRYPT and key.versions:
+            found.primary = self._described(request.name, len(key.versions))
         return found
+
+    def _GetCryptoKeyVersion(self, request: Any) -> Any:
+        parent, _, number = request.name.partition("/cryptoKeyVersions/")
+        if int(number) > len(self._key(parent).versions):
+            raise RefusedError("NOT_FOUND", f"CryptoKeyVersion {request.name} not found.")
+        return self._described(parent, int(number))
+
+    def _described(self, name: str, number: int) -> Any:
+        key = self.keys[name]
+        version = key.versions[number - 1]
+        return resources.CryptoKeyVersion(
+            name=f"{name}/cryptoKeyVersions/{number}",
+            state=version.state,
+            algorithm=_ALGORITHM[key.algorithm],
+            protection_level=_LEVEL[key.level],
+            create_time=_moment(version.made),
+            import_job=version.job,
+        )
+
+    def _CreateCryptoKey(self, request: Any) -> Any:
+        name = f"{request.parent}/cryptoKeys/{request.crypto_key_id}"
+        template = request.crypto_key.version_template
+        if name in self.keys:
+            raise RefusedError("ALREADY_EXISTS", f"CryptoKey {name} already exists.")
+        if request.parent != RING.removesuffix("/cryptoKeys"):
+            raise RefusedError("NOT_FOUND", f"KeyRing {request.parent} not found.")
+        made = CryptoKey(algorithm=template.algorithm.name, level=template.protection_level.name)
+        if made.purpose != request.crypto_key.purpose:
+            raise RefusedError("INVALID_ARGUMENT", "the algorithm is not for that purpose")
+        made.add()
+        self.keys[name] = made
+        return self._GetCryptoKey(service.GetCryptoKeyRequest(name=name))
 
     def _ListCryptoKeyVersions(self, request: Any) -> Any:
         key = self._key(request.parent)
         listed = [
-            resources.CryptoKeyVersion(
-                name=f"{request.parent}/cryptoKeyVersions/{number}",
-                state=version.state,
-                algorithm=_ALGORITHM[key.algorithm],
-                protection_level=_LEVEL[key.level],
-            )
+            self._described(request.parent, number)
             for number, version in enumerate(key.versions, 1)
             if request.filter != "state=ENABLED" or version.state == _STATE.ENABLED
         ]
@@ -268,6 +307,10 @@ class GoogleKms:
             used_primary=number == len(key.versions),
             protection_level=_LEVEL[key.level],
         )
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _compared(said: int | None, data: bytes, name: str) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from sovgate import notices
 from sovgate.errors import DOCS, ConfigError, KeyServiceError, SovgateError, VerificationFailed
 from sovgate.formats import wrap
 
@@ -36,6 +37,20 @@ def patiently(ask: Callable[[], T]) -> T:
                 raise
         time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 (no secret)
     return ask()
+
+
+def as_far_as_allowed(what: str, ask: Callable[[], T]) -> T | None:
+    """What `ask` gives; None, and a note of what is not told, where these credentials may not ask.
+
+    Whatever else is wrong is raised: a service that does not answer is no pass.
+    """
+    try:
+        return ask()
+    except KeyServiceError as error:
+        if error.reason not in ("access-denied", "service"):
+            raise
+        notices.note(f"{what} is not told: {error.what}: {error.why}")
+        return None
 
 
 def no_such_key(name: str, place: str = "there") -> SovgateError:

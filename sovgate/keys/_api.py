@@ -5,17 +5,97 @@ folder that relative paths start from, and the zone's "provider:region" or None,
 ConfigError for what its URIs cannot do, ResidencyMismatch for a key that lies outside that region:
 `public_key`, `signer`, `recipient`, `identity`. Three more ask nobody: `check` raises what the URI
 alone tells, `canonical` has one spelling for all URIs of a key, and `is_private` tells a file with
-a private half. `facts` tells what the service says of how the key is kept. `registry` names the
-module by scheme.
+a private half. `facts` tells what the service says of how the key is kept, for people, and
+`describe` the same for programs, of a key that cannot be used too. `registry` names the module by
+scheme.
 
 What a service opened has `canonical` too, an attribute: by the name that the service itself gives.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from sovgate.formats.spki import PublicKey
+
+State = Literal[
+    "enabled",
+    "disabled",
+    "not-yet-valid",
+    "expired",
+    "pending-deletion",
+    "deleted",
+    "unavailable",
+]
+#: Made by the service itself, brought there from elsewhere, or kept elsewhere by its owner.
+Origin = Literal["service", "imported", "external"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protection:
+    """How the secret half is kept. None: the service does not tell it, and nobody guesses.
+
+    hsm         in hardware made for keys, or in software
+    told        the same in the service's own words, "EC-HSM, HSM platform 2 (FIPS 140-3 level 3)"
+    exportable  whether someone may have the secret half out of the service
+    """
+
+    hsm: bool | None = None
+    told: str | None = None
+    exportable: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Where a key comes from, and when what happens to it. Times are seconds since 1970, UTC.
+
+    created  of the key; `since`: of the version that is used, which is what a rotation makes young
+    version  as the service counts them
+    rotates  whether the service makes new versions itself; `next`: when
+    ends     when it expires, or will be destroyed
+    """
+
+    origin: Origin | None = None
+    created: int | None = None
+    version: str | None = None
+    since: int | None = None
+    rotates: bool | None = None
+    next: int | None = None
+    ends: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lies:
+    """`region`: "provider:region"; `grade`: how well that is known (records.GRADE, 0 for unknown).
+
+    `replicas`: regions of its other copies, () for none; None where that is not told.
+    """
+
+    region: str | None = None
+    grade: int = 0
+    replicas: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFacts:
+    """What the service of a key says of it. None: not told.
+
+    service   which it is, "AWS KMS"; `name`: as it names the key itself
+    uses      of "sign" and "encrypt" what it is for, as the service has it
+    algorithm of our signing or wrapping, or the service's own word
+    public    None of a symmetric key too
+    """
+
+    service: str
+    name: str
+    state: State | None
+    uses: tuple[str, ...] | None
+    algorithm: str | None
+    protection: Protection
+    history: History
+    lies: Lies
+    public: PublicKey | None
 
 
 class Signer(Protocol):

@@ -25,6 +25,7 @@ from sovgate.errors import (
 )
 from sovgate.formats import keyfile, wrap, xwing
 from sovgate.formats.spki import hash_name
+from sovgate.keys._api import History, KeyFacts, Lies, Protection
 from sovgate.keys._crypto import Held, HpkeRecipient, OaepIdentity, OaepRecipient, ServiceSigner
 from sovgate.keys._opened import opened
 from sovgate.keys._secret import secret, source
@@ -60,6 +61,46 @@ def is_private(uri: Uri, base: Path) -> bool:
 def canonical(uri: Uri, base: Path, region: str | None = None) -> str:
     """By its path, links followed; a copy has another."""
     return f"file:{os.path.realpath(base / uri.rest)}"
+
+
+def describe(uri: Uri, base: Path, region: str | None = None) -> KeyFacts:
+    """What a key's file tells: nothing of its age. An encrypted one is not opened for it."""
+    mounted = mounted_secret(uri.rest, base)
+    if mounted is not None:
+        uri = Uri(scheme=uri.scheme, rest=os.fspath(mounted), text=uri.text)
+    data, path = _read(uri, base)
+    _refuse_foreign(data, path)
+    private, locked = _is_private(data), b"ENCRYPTED" in data
+    public: PublicKey | None = None
+    if not private:
+        public = _load_public(data, path)
+    elif not locked:
+        public = _public_half(_load_private(data, path), path)
+    mode = stat.S_IMODE(os.stat(base / uri.rest).st_mode)  # noqa: PTH116 (Path's raises otherwise)
+    half = "private" if private else "public"
+    encrypted = ", encrypted with a passphrase" if locked else ""
+    kind = public.algorithm if public is not None else None
+    return KeyFacts(
+        service="file",
+        name=path,
+        state="enabled",
+        uses=_uses(kind) if kind is not None else None,
+        algorithm=kind,
+        protection=Protection(
+            hsm=False,
+            told=f"software, a {half} key file of mode {mode:04o}{encrypted}",
+            exportable=private,
+        ),
+        history=History(),
+        lies=Lies(),
+        public=public,
+    )
+
+
+def _uses(kind: str) -> tuple[str, ...]:
+    """On P-256 it does both."""
+    signs, wraps = kind.startswith("ecdsa-"), kind.startswith("rsa-") or kind in wrap.HPKE
+    return tuple(use for use, does in (("sign", signs), ("encrypt", wraps)) if does)
 
 
 def signer(uri: Uri, base: Path, region: str | None = None) -> ServiceSigner:

@@ -14,7 +14,7 @@ from sovgate.errors import ConfigError
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
-    from sovgate.keys._api import Identity, Recipient, Signer
+    from sovgate.keys._api import Identity, KeyFacts, Recipient, Signer
 
 #: URI scheme -> module. A bare path is `file`.
 SCHEMES: dict[str, str] = {
@@ -32,6 +32,7 @@ _USES = {
     "signer": "sign",
     "recipient": "encrypt to a zone",
     "identity": "decrypt for a zone",
+    "describe": "be described",
 }
 
 
@@ -94,6 +95,15 @@ def facts(uri_text: str, base: Path, region: str | None = None) -> tuple[tuple[s
         parsed, base, region
     )
     return told
+
+
+def describe(uri_text: str, base: Path, region: str | None = None) -> KeyFacts:
+    """What the key's service says of it, for programs; of a key that cannot be used too.
+
+    Raises ConfigError, UsageError, KeyServiceError, ResidencyMismatch.
+    """
+    found: KeyFacts = _open(uri_text, base, "describe", region)
+    return found
 
 
 def _suggestion(scheme: str) -> str:

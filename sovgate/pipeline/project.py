@@ -92,7 +92,8 @@ class Project:
         return self.config.zone(name)
 
     @contextlib.contextmanager
-    def _own_keys(self) -> Iterator[None]:
+    def own_keys(self) -> Iterator[None]:
+        """Within it, keys have to be ours too if the project was found above this folder."""
         with owned_by() if self.above else contextlib.nullcontext():
             yield
 
@@ -130,7 +131,7 @@ class Project:
     def _opened(self, opening: Callable[..., T], zone: str, *key: str) -> T:
         uri, dotted = self._key(zone, *key), f"zones.{zone}.keys.{key[0].replace('_', '-')}"
         try:
-            with self._own_keys():
+            with self.own_keys():
                 require_half(dotted, uri, self.base)
                 return opening(uri, self.base, self.zone(zone).region)
         except SovgateError as error:
@@ -149,7 +150,7 @@ class Project:
         if pinned is None or getattr(signer, "canonical", None) is None:
             return signer  # of files `own_roles` tells, and which to replace
         dotted = f"zones.{zone}.keys.sign-public"
-        half = self._public(pinned, dotted, self.zone(zone).region)
+        half = self.pinned(pinned, dotted, self.zone(zone).region)
         require_pinned(signer.public_key, half, zone, self.config.where(dotted))
         return signer
 
@@ -212,11 +213,12 @@ class Project:
                 reason="not-regular",
             )
 
-    def _public(self, uri: str, dotted: str, region: str | None) -> PublicKey:
+    def pinned(self, uri: str, dotted: str, region: str | None) -> PublicKey:
+        """The public half that the file names at `dotted`; a private one is refused there."""
         from sovgate.keys.registry import open_public
 
         try:
-            with self._own_keys():
+            with self.own_keys():
                 require_half(dotted, uri, self.base)
                 return open_public(uri, self.base, region)
         except SovgateError as error:
@@ -229,7 +231,7 @@ class Project:
         if uri is None:
             return None
         which = "sign-public" if zone.keys.sign_public else "sign"
-        key = self._public(uri, f"zones.{zone.name}.keys.{which}", zone.region)
+        key = self.pinned(uri, f"zones.{zone.name}.keys.{which}", zone.region)
         return Trusted(name=f"zone {zone.name}", key=key, may=may, zone=zone.name)
 
     def trusted(self, zone: str | None = None) -> tuple[Trusted, ...]:
@@ -316,7 +318,7 @@ class Project:
                 self._passed_over(f"the key of {entry.name}, under trust,")
                 continue
             region = self.zone(entry.zone).region if entry.zone else None
-            key = self._public(str(entry.key), f"trust.{index}.key", region)
+            key = self.pinned(str(entry.key), f"trust.{index}.key", region)
             found.append(Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone))
         return found
 

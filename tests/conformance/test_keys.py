@@ -192,3 +192,38 @@ def test_rule_29_a_repr_tells_no_secret(keys: Keys) -> None:
         identity = registry.open_identity(pairs[0][1], keys.base, keys.region)
         assert "PRIVATE" not in repr(identity)
         assert len(repr(identity)) < 300
+
+
+def test_what_a_service_says_of_its_keys_is_told_in_the_same_words_by_all(keys: Keys) -> None:
+    """For whoever demands `hsm` or a state by rule: each fact has one form, or is None."""
+    for use, uri in (
+        ("sign", keys.sign["ec-p256"][0]),
+        *(("encrypt", pairs[0][1]) for pairs in keys.wrap.values()),
+    ):
+        facts = registry.describe(uri, keys.base, keys.region)
+        assert facts.state == "enabled"
+        assert facts.uses is not None and use in facts.uses
+        assert facts.service and facts.name and facts.protection.told
+        assert facts.history.origin in (None, "service", "imported", "external")
+        assert facts.lies.region in (None, keys.region)
+        assert (facts.lies.region is None) == (facts.lies.grade == 0)
+        if use == "sign":
+            assert facts.public == registry.open_public(uri, keys.base, keys.region)
+            assert facts.algorithm == "ecdsa-p256-sha256"
+
+
+@pytest.mark.parametrize("name", ["missing", "slow", "down"])
+def test_a_service_that_does_not_answer_tells_no_facts(keys: Keys, name: str) -> None:
+    if name not in keys.troubles or (
+        name != "missing" and "PKCS#11" in "".join(keys.lacks.values())
+    ):
+        return  # a token that hangs or crashes while it signs tells its facts before
+    with keys.troubles[name]() as uri, pytest.raises(SovgateError) as caught:
+        registry.describe(uri, keys.base, keys.region)
+    assert caught.value.fix
+
+
+def test_a_disabled_key_is_described_as_one(keys: Keys) -> None:
+    if "disabled" in keys.troubles:
+        with keys.troubles["disabled"]() as uri:
+            assert registry.describe(uri, keys.base, keys.region).state == "disabled"

@@ -18,7 +18,7 @@ from sovgate.clouds import github
 from sovgate.clouds.google import credentials
 from sovgate.clouds.tokens import json_object
 from sovgate.errors import KeyServiceError
-from sovgate.keys import gcpkms
+from sovgate.keys.gcpkms import version as gcpkms
 from sovgate.keys.pkcs11 import objects, process
 
 FEDERATED = {
@@ -69,7 +69,7 @@ def test_a_job_asks_nobody_but_github_for_its_token(
 
 def test_a_version_of_thousands_of_digits_is_another_key() -> None:
     with pytest.raises(KeyServiceError) as caught:
-        gcpkms._compare("k", f"k/cryptoKeyVersions/{'1' * 5000}", version=True)
+        gcpkms.compare("k", f"k/cryptoKeyVersions/{'1' * 5000}", version=True)
     assert caught.value.reason == "wrong-key"
 
 

@@ -1,4 +1,4 @@
-"""`sovgate keys generate` and `sovgate keys show`; `kept` is beside it."""
+"""`sovgate keys generate` and `sovgate keys show`; `check` and `kept` are beside it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sovgate.cli._group import Group
 from sovgate.cli._keyfile import KeyFile
 from sovgate.cli._transport import transport_options
 from sovgate.cli.look._kept import command as _kept
+from sovgate.cli.look._key_check import command as _check
 from sovgate.errors import UsageError
 
 _KINDS = ("sign", "encrypt")
@@ -23,10 +24,11 @@ _ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096", "ml-kem-
     cls=Group,
     example="""
 sovgate keys generate sign -o keys/us.pem
-sovgate keys show file:keys/us.pem""",
+sovgate keys show file:keys/us.pem
+sovgate keys check""",
 )
 def command() -> None:
-    """Make key files, and show public keys."""
+    """Make keys, show public keys, and ask their services about them."""
 
 
 @_base.command(
@@ -149,4 +151,5 @@ def _show_symmetric(uri: str, facts: dict[str, str], output: Path | None) -> Rep
 
 command.add_command(_generate)
 command.add_command(_show)
+command.add_command(_check)
 command.add_command(_kept)

@@ -19,6 +19,7 @@ from sovgate.keys._crypto import (
     OaepRecipient,
     ServiceSigner,
 )
+from sovgate.keys.awskms.description import describe as describe
 from sovgate.keys.awskms.key import SIGNING, Key, parse_uri, refuse
 from sovgate.uri import Uri
 

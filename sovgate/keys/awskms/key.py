@@ -145,8 +145,8 @@ class Key:
     region, grade   where the key lies, "provider:region", and how well that is known
     """
 
-    def __init__(self, named: Named, facts: dict[str, Any]) -> None:
-        self._named = named
+    def __init__(self, named: Named, facts: dict[str, Any], *, usable: bool) -> None:
+        self._named, self.facts = named, facts
         self.arn = str(facts.get("Arn", ""))
         self.spec = str(facts.get("KeySpec", ""))
         self.usage = str(facts.get("KeyUsage", ""))
@@ -156,14 +156,17 @@ class Key:
         self.grade = _client(named.place, named.profile).grade
         if facts.get("Origin") == "EXTERNAL_KEY_STORE":  # it lies wherever its owner keeps it
             self.grade = min(self.grade, GRADE["declared"])
-        self._check(facts)
+        self._require_asked()
+        if usable:
+            self._require_usable()
 
     @classmethod
-    def open(cls, uri: Uri, region: str | None) -> Key:
+    def open(cls, uri: Uri, region: str | None, *, usable: bool = True) -> Key:
+        """`usable`: that it is enabled, and has no copy outside of its region."""
         named = parse_uri(uri, region)
         refuse_other_address(named.place.url, *_ADDRESSES, key=uri.text)
         answer = _ask(named, named.name, "describe_key", "kms:DescribeKey", "look up")
-        return cls(named, answer["KeyMetadata"])
+        return cls(named, answer["KeyMetadata"], usable=usable)
 
     def held(self, public: PublicKey | None) -> Held:
         return Held(
@@ -174,7 +177,7 @@ class Key:
             grade=self.grade,
         )
 
-    def _check(self, facts: dict[str, Any]) -> None:
+    def _require_asked(self) -> None:
         named, arn = self._named, _ARN.fullmatch(self.arn)
         if arn is None or not arn.group(4).startswith("key/"):
             raise another(named.name, self.arn)
@@ -185,28 +188,39 @@ class Key:
         same = asked.startswith("alias/") or asked.removeprefix("key/") == arn.group(4)[4:]
         if named.account not in (None, arn.group(3)) or not same:
             raise another(named.name, self.arn)
-        configuration = facts.get("MultiRegionConfiguration") or {}
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """Regions of its copies elsewhere; one that the service does not name is "?"."""
+        configuration = self.facts.get("MultiRegionConfiguration") or {}
         copies = [configuration.get("PrimaryKey"), *(configuration.get("ReplicaKeys") or ())]
-        if facts.get("MultiRegion") and copies == [None]:
+        if self.facts.get("MultiRegion") and copies == [None]:
             copies = [{}]  # it has copies, and the service does not say where
-        for copy in copies:
-            if copy is not None and copy.get("Region") != row.region:
-                there = str(copy.get("Region") or "a region that is not named")[:80]
-                raise ResidencyMismatch(
-                    f"{self.arn} has a copy outside its zone",
-                    why=f"it is a multi-Region key, and one copy is in {there}",
-                    fix="use a key of one region, or delete that replica",
-                    reason="key-elsewhere",
-                )
-        if facts.get("KeyState") != "Enabled":
-            raise disabled(self.arn, str(facts.get("KeyState")))
+        found = (str(copy.get("Region") or "?")[:80] for copy in copies if copy is not None)
+        return tuple(sorted({one for one in found if one != self._named.row.region}))
+
+    def _require_usable(self) -> None:
+        if self.copies:
+            there = self.copies[0].replace("?", "a region that is not named")
+            raise ResidencyMismatch(
+                f"{self.arn} has a copy outside its zone",
+                why=f"it is a multi-Region key, and one copy is in {there}",
+                fix="use a key of one region, or delete that replica",
+                reason="key-elsewhere",
+            )
+        if self.facts.get("KeyState") != "Enabled":
+            raise disabled(self.arn, str(self.facts.get("KeyState")))
 
     def call(self, operation: str, permission: str, doing: str, **parameters: Any) -> Any:
         """One request about this key. Raises KeyServiceError; VerificationFailed on damage."""
-        answer = _ask(self._named, self.arn, operation, permission, doing, **parameters)
+        answer = self.ask(operation, permission, doing, **parameters)
         if answer.get("KeyId") != self.arn:
             raise another(self.arn, str(answer.get("KeyId")))
         return answer
+
+    def ask(self, operation: str, permission: str, doing: str, **parameters: Any) -> Any:
+        """The same of what answers without the key's name."""
+        return _ask(self._named, self.arn, operation, permission, doing, **parameters)
 
     @cached_property
     def public(self) -> PublicKey:

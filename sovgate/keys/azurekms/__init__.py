@@ -9,30 +9,16 @@ Microsoft.KeyVault/managedHsm in place of vaults.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sovgate import notices
-from sovgate.errors import KeyServiceError
-from sovgate.keys import _answers
-from sovgate.keys._crypto import Held, OaepIdentity, OaepRecipient, ServiceSigner, public_from
-from sovgate.keys.azurekms.names import Named, parse_uri
-from sovgate.keys.azurekms.vault import Vault, decoded, encoded
+from sovgate.keys._crypto import OaepIdentity, OaepRecipient, ServiceSigner
+from sovgate.keys.azurekms.description import describe as describe
+from sovgate.keys.azurekms.key import Key
+from sovgate.keys.azurekms.names import parse_uri
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
-
-SIGNING = {
-    "ecdsa-p256-sha256": ("P-256", "ES256"),
-    "ecdsa-p384-sha384": ("P-384", "ES384"),
-    "ecdsa-p521-sha512": ("P-521", "ES512"),
-}
-_ACTIONS = "Microsoft.KeyVault/vaults/keys"
-_WANTED = {
-    "sign": "signatures are made with EC keys on P-256, P-384 or P-521 whose operations have sign",
-    "unwrapKey": "keys are wrapped with RSA keys of 2048, 3072 or 4096 bits whose operations have "
-    "unwrapKey",
-}
 
 
 def check(uri: Uri, base: Path, region: str | None = None) -> None:
@@ -46,13 +32,13 @@ def canonical(uri: Uri, base: Path, region: str | None = None) -> str:
 
 def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     """Needs Microsoft.KeyVault/vaults/keys/read."""
-    return _Key.open(parse_uri(uri, region)).public
+    return Key.open(parse_uri(uri, region)).public
 
 
 def facts(uri: Uri, base: Path, region: str | None = None) -> tuple[tuple[str, str], ...]:
     """What the vault says of the key. Needs Microsoft.KeyVault/vaults/keys/read."""
     named = parse_uri(uri, region)
-    key = _Key.open(named)
+    key = Key.open(named)
     return (
         ("service", f"Azure Key Vault {named.host}"),
         ("version", key.held.name),
@@ -62,114 +48,16 @@ def facts(uri: Uri, base: Path, region: str | None = None) -> tuple[tuple[str, s
 
 def signer(uri: Uri, base: Path, region: str | None = None) -> ServiceSigner:
     """Needs Microsoft.KeyVault/vaults/keys/read and Microsoft.KeyVault/vaults/keys/sign/action."""
-    key = _Key.open(parse_uri(uri, region), "sign")
+    key = Key.open(parse_uri(uri, region), "sign")
     return ServiceSigner(key.held, key.sign, raw=True)
 
 
 def recipient(uri: Uri, base: Path, region: str | None = None) -> OaepRecipient:
     """Needs Microsoft.KeyVault/vaults/keys/read."""
-    return OaepRecipient(_Key.open(parse_uri(uri, region), "unwrapKey").held)
+    return OaepRecipient(Key.open(parse_uri(uri, region), "unwrapKey").held)
 
 
 def identity(uri: Uri, base: Path, region: str | None = None) -> OaepIdentity:
     """Needs Microsoft.KeyVault/vaults/keys/read and …/keys/unwrap/action."""
-    key = _Key.open(parse_uri(uri, region), "unwrapKey")
+    key = Key.open(parse_uri(uri, region), "unwrapKey")
     return OaepIdentity(key.held, key.unwrap)
-
-
-class _Key:
-    """One version of a key, pinned: later calls name it, and each answer's `kid` is compared."""
-
-    def __init__(self, vault: Vault, version: str, public: PublicKey, kept: str) -> None:
-        """`kept`: its type, and what it is for, as the vault says it."""
-        named = vault.named
-        self._vault, self.public, self.kept = vault, public, kept
-        self._path = f"{named.key}/{version}"
-        self._kid = f"https://{named.host}/keys/{self._path}"
-        self.held = Held(
-            name=self._kid, canonical=named.canonical, public=public, region=named.region
-        )
-
-    @classmethod
-    def open(cls, named: Named, use: str | None = None) -> _Key:
-        """`use`: an operation that it must have, and that its kind can do for us."""
-        vault = Vault(named)
-        path = f"{named.key}/{named.version}" if named.version else named.key
-        answer = vault.ask(path, "look up", f"{_ACTIONS}/read")
-        told, state = answer.get("key"), answer.get("attributes")
-        if not isinstance(told, dict) or not isinstance(state, dict):
-            raise _answers.bad_answer(named.host, "it describes no key")
-        version = _version(named, told.get("kid"))
-        name = f"{named.host}/{named.key}/{version}"
-        if state.get("enabled") is not True:
-            raise _answers.disabled(name, "disabled")
-        kind, operations = str(told.get("kty"))[:40], told.get("key_ops")
-        operations = operations if isinstance(operations, list) else []
-        if named.protected and not kind.endswith("-HSM"):
-            raise KeyServiceError(
-                f"{name} is not kept in an HSM",
-                why=f"it is of type {kind}, and protection: hsm is asked for beside the key",
-                fix="make a key of type EC-HSM or RSA-HSM, or remove protection from sovgate.yaml",
-                reason="protection-level",
-            )
-        shown = f"{kind}, for {', '.join(map(str, operations))[:120] or 'nothing'}"
-        fits = kind.removesuffix("-HSM") == ("EC" if use == "sign" else "RSA")
-        if use and not (fits and use in operations):
-            raise _answers.cannot(name, f"{_WANTED[use]}; it is of type {shown}")
-        if named.version is None and use == "sign":
-            notices.note(
-                f"{named.text} names no version: {version} is used, the current one; to stay with "
-                f"it, add /{version}"
-            )
-        return cls(vault, version, _public(told, name), shown)
-
-    def sign(self, digest: bytes) -> bytes:
-        algorithm = SIGNING[self.public.algorithm][1]
-        return self._do("sign", "sign with", f"{_ACTIONS}/sign/action", algorithm, digest)
-
-    def unwrap(self, wrapped: bytes) -> bytes:
-        action = f"{_ACTIONS}/unwrap/action"
-        return self._do("unwrapkey", "unwrap a key with", action, "RSA-OAEP-256", wrapped)
-
-    def _do(self, verb: str, doing: str, action: str, algorithm: str, data: bytes) -> bytes:
-        body = {"alg": algorithm, "value": encoded(data)}
-        answer = self._vault.ask(f"{self._path}/{verb}", doing, action, body)
-        if str(answer.get("kid")).casefold() != self._kid.casefold():
-            raise _answers.another(self._kid, str(answer.get("kid") or ""))
-        return decoded(answer.get("value"), self._kid)
-
-
-def _version(named: Named, kid: object) -> str:
-    """Of the key that answered, which has to be the one that was asked (RULES 10)."""
-    head, _, version = str(kid).rpartition("/")
-    same = head.casefold() == f"https://{named.host}/keys/{named.key}".casefold()
-    hexadecimal = len(version) == 32 and set(version) <= set("0123456789abcdef")
-    if not same or not hexadecimal or named.version not in (None, version):
-        raise _answers.another(f"{named.text}/{named.version or ''}".rstrip("/"), str(kid))
-    return version
-
-
-def _public(told: dict[str, Any], name: str) -> PublicKey:
-    """The public half of a JSON Web Key (RFC 7518, 6). Raises KeyServiceError, "bad-key"."""
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    kind, curve = str(told.get("kty")).removesuffix("-HSM"), told.get("crv")
-    curves = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
-    if kind not in ("EC", "RSA") or (kind == "EC" and curve not in curves):
-        shown = str(curve or kind)[:40]
-        raise _answers.cannot(name, f"{'; '.join(_WANTED.values())}; it is {shown}")
-
-    def number(field: str) -> int:
-        return int.from_bytes(decoded(told.get(field), name))
-
-    made: Any
-    try:
-        if kind == "EC":
-            made = ec.EllipticCurvePublicNumbers(number("x"), number("y"), curves[str(curve)])
-        else:
-            made = rsa.RSAPublicNumbers(number("e"), number("n"))
-        der = made.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except ValueError:
-        der = b""  # no key: told below
-    return public_from(der, name)

@@ -58,16 +58,24 @@ class Vault:
         return f"Vault({self.named.host!r})"
 
     def ask(
-        self, path: str, doing: str, permission: str, body: dict[str, str] | None = None
+        self,
+        path: str,
+        doing: str,
+        permission: str,
+        body: dict[str, Any] | None = None,
+        *,
+        api: str = API,
     ) -> dict[str, Any]:
         """`path` below /keys/; `permission` is the data action that it needs.
 
         Raises KeyServiceError, ResidencyMismatch; VerificationFailed where it does not open.
         """
-        return _answers.patiently(lambda: self._once(path, doing, permission, body))
+        return _answers.patiently(
+            lambda: self._once(f"{path}?api-version={api}", doing, permission, body)
+        )
 
     def _once(
-        self, path: str, doing: str, permission: str, body: dict[str, str] | None
+        self, path: str, doing: str, permission: str, body: dict[str, Any] | None
     ) -> dict[str, Any]:
         token: str | None = None
         if self.named.official:
@@ -111,7 +119,7 @@ class Vault:
         self._challenged = True
 
     def _send(
-        self, path: str, doing: str, body: dict[str, str] | None, token: str | None
+        self, path: str, doing: str, body: dict[str, Any] | None, token: str | None
     ) -> tuple[int, bytes]:
         with self._asked(path, doing, body, token) as answer:
             try:
@@ -120,7 +128,7 @@ class Vault:
                 raise self._failed(failure, doing) from None
 
     def _asked(
-        self, path: str, doing: str, body: dict[str, str] | None, token: str | None
+        self, path: str, doing: str, body: dict[str, Any] | None, token: str | None
     ) -> Response:
         headers = {"Accept": "application/json"}
         if token is not None:
@@ -129,7 +137,7 @@ class Vault:
             headers["Content-Type"] = "application/json"
         request = Request(
             method="GET" if body is None else "POST",
-            target=f"/keys/{path}?api-version={API}",
+            target=f"/keys/{path}",
             headers=headers,
             body=() if body is None else (json.dumps(body).encode(),),
             again=False,

@@ -27,11 +27,13 @@ from sovgate.keys._crypto import (
 )
 from sovgate.keys._opened import opened as opened_file
 from sovgate.keys.pkcs11 import module, objects, token
+from sovgate.keys.pkcs11.description import described
 from sovgate.keys.pkcs11.process import FailedError
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
+    from sovgate.keys._api import KeyFacts
     from sovgate.keys.pkcs11.objects import Private
     from sovgate.keys.pkcs11.token import Token
 
@@ -107,6 +109,13 @@ def facts(uri: Uri, base: Path, region: str | None = None) -> tuple[tuple[str, s
         ("token", f"{info}, {info.manufacturer} {info.model}"),
         *(key.private.facts if key.private is not None else ()),
     )
+
+
+def describe(uri: Uri, base: Path, region: str | None = None) -> KeyFacts:
+    """What the token says of the key. Needs the PIN."""
+    key = _Key.open(module.named(uri.text), base)
+    assert key.private is not None  # noqa: S101 - `open` looked
+    return described(key.uri.key, key.token.info, key.private, key.public_half)
 
 
 def _is_rsa(held: Held) -> bool:

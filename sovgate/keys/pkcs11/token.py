@@ -31,7 +31,7 @@ _OPENING = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """What a slot's token says of itself."""
+    """What a slot's token says of itself; `hardware`: what the slot says (CKF_HW_SLOT)."""
 
     slot: int
     label: str
@@ -39,11 +39,12 @@ class Info:
     manufacturer: str
     model: str
     flags: int
+    hardware: bool
 
     @classmethod
     def of(cls, told: object) -> Info | None:
         """None unless it has just these fields, of these kinds."""
-        kinds = {"slot": int, "flags": int}
+        kinds = {"slot": int, "flags": int, "hardware": bool}
         if not isinstance(told, dict) or set(told) != {one.name for one in fields(cls)}:
             return None
         right = all(isinstance(value, kinds.get(name, str)) for name, value in told.items())

@@ -36,6 +36,7 @@ BOOLEANS = (
     "LOCAL",
     "ALWAYS_AUTHENTICATE",
 )
+DATES = ("START_DATE", "END_DATE")
 BYTES = ("ID", "EC_PARAMS", "EC_POINT", "MODULUS", "PUBLIC_EXPONENT", "VALUE")
 
 
@@ -64,6 +65,7 @@ class Worker:
                         "manufacturer": token.manufacturer_id,
                         "model": token.model,
                         "flags": int(token.flags),
+                        "hardware": bool(slot.flags & self._p11.SlotFlag.HW_SLOT),
                     }
                 )
         return {"tokens": found, "module": self.held.manufacturer_id}
@@ -106,6 +108,8 @@ class Worker:
         kind = self._attribute(found, "KEY_TYPE")
         facts["KEY_TYPE"] = None if kind is None else int(kind)
         facts["LABEL"] = self._attribute(found, "LABEL")
+        for name in DATES:
+            facts[name] = self._date(found, name)
         return facts
 
     def _attribute(self, found: Any, name: str) -> Any:
@@ -117,6 +121,11 @@ class Worker:
             return found[self._p11.Attribute[name]]
         except (self._p11.PKCS11Error, NotImplementedError, KeyError, ValueError):
             return None
+
+    def _date(self, found: Any, name: str) -> str | None:
+        """As ISO 8601; None where the object has none. Most have an empty one."""
+        value = self._attribute(found, name)
+        return value.isoformat() if hasattr(value, "isoformat") else None
 
     def sign(self, at: int, digest: str) -> dict[str, Any]:
         """r and s of ECDSA over a digest, one after the other."""

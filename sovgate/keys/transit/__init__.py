@@ -22,6 +22,7 @@ from sovgate.keys._crypto import (
     OaepRecipient,
     ServiceSigner,
 )
+from sovgate.keys.transit.description import describe as describe
 from sovgate.keys.transit.key import RSA, SIGNING, SYMMETRIC, Key
 from sovgate.keys.transit.place import located
 from sovgate.keys.transit.server import Call, Said

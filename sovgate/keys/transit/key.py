@@ -58,22 +58,26 @@ class Policy:
 class Key:
     """One key, pinned to a version. `name` says which to people; no repr holds a secret."""
 
-    def __init__(self, at: Place, operation: str | None) -> None:
+    def __init__(self, at: Place, operation: str | None, *, usable: bool = True) -> None:
         self.at, self._operation = at, operation
         self._server, self._tokens = Server(at), _tokens(at.any_key)
-        self.policy = self._read()
-        self.version = self._version()
+        self.data = self._read()
+        self.policy = self._understood()
+        if usable:
+            self._require_usable()
+        self.version = self._version() if usable else at.version or self.policy.latest
         self.canonical = at.canonical
         self.name = at.canonical if self.symmetric else f"{at.canonical}:v{self.version}"
 
     @classmethod
-    def open(cls, uri: Uri, operation: str | None = None) -> Key:
+    def open(cls, uri: Uri, operation: str | None = None, *, usable: bool = True) -> Key:
         """Needs `read` on MOUNT/keys/NAME. `operation` ("sign") is what it is opened for, and what
-        a policy is to allow beside that. Raises ConfigError, KeyServiceError.
+        a policy is to allow beside that; `usable`: that it can do anything at all.
+        Raises ConfigError, KeyServiceError.
         """
         at = located(uri)
         refuse_elsewhere(at, uri)
-        return cls(at, operation)
+        return cls(at, operation, usable=usable)
 
     @property
     def kind(self) -> str:
@@ -134,16 +138,23 @@ class Key:
         denied.why = f"the token is good, and its policies ({', '.join(names)}) do not allow it"
         return denied
 
-    def _read(self) -> Policy:
+    def _read(self) -> dict[str, Any]:
         call = Call(
             method="GET", path=self.at.path("keys"), doing="look up", needs="read", body=None
         )
         data = self.call(call)
         if data.get("name") != self.at.key:
             raise _answers.another(self.at.key, words(str(data.get("name"))))
-        read = _policy(data)
+        return data
+
+    def _understood(self) -> Policy:
+        read = _policy(self.data)
         if read is None:
             raise _answers.bad_answer(self.at.canonical, "it does not describe a transit key")
+        return read
+
+    def _require_usable(self) -> None:
+        data = self.data
         if data.get("soft_deleted"):
             raise _answers.disabled(self.at.canonical, "soft-deleted")
         if data.get("derived") or data.get("convergent_encryption"):
@@ -151,9 +162,8 @@ class Key:
                 self.at.canonical,
                 "it derives another key for each context, so it has no one secret of its own",
                 f"make one that does not: {self.at.tool} write {self.at.mount}/keys/NAME "
-                f"type={read.kind}",
+                f"type={self.kind}",
             )
-        return read
 
     def _version(self) -> int:
         """The version that signs and wraps: the pinned one, or the latest, found once."""
