@@ -48,10 +48,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         port = int(self.path.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port)) as upstream:
-            back = threading.Thread(target=_relay, args=(upstream, self.connection), daemon=True)
-            back.start()
-            _relay(self.connection, upstream)
-            back.join()
+            relayed(self.connection, upstream)
+
+
+def relayed(one: socket.socket, other: socket.socket) -> None:
+    """Hands on what each says, until both have ended."""
+    back = threading.Thread(target=_relay, args=(other, one), daemon=True)
+    back.start()
+    _relay(one, other)
+    back.join()
 
 
 def _relay(source: socket.socket, target: socket.socket) -> None:

@@ -1,14 +1,16 @@
 """A vendor's whole cloud on loopback: a proxy that answers, over TLS, for whatever host is named.
 
-Behind `--proxy` and `--ca` the product speaks to its real host names. Each request is kept.
+Behind `--proxy` and `--ca` the product speaks to its real host names. Each request is kept, but for
+hosts whose own server stands at a port of this machine.
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 from sovgate.transport import authority, proxies
 from tests import pace
 from tests.integration.test_cloud_connections import tls_for
+from tests.tunnel import relayed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,12 @@ class Vendor(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Way)
         self.tls, self.answers = tls, answers
         self.seen: list[Asked] = []
+        #: Hosts that a server of their own answers for, at a port of this machine, by its own TLS.
+        self.leads: Mapping[str, int] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass  # a client that goes away is part of the play
@@ -60,8 +69,13 @@ class _Way(BaseHTTPRequestHandler):
         self.close_connection = True
         self.send_response_only(200)
         self.end_headers()
+        host = self.path.rpartition(":")[0]
+        if host in self.server.leads:
+            with socket.create_connection(("127.0.0.1", self.server.leads[host])) as upstream:
+                relayed(self.connection, upstream)
+            return
         with self.server.tls.wrap_socket(self.connection, server_side=True) as inner:
-            made = type("_Inner", (_Inner,), {"host": self.path.rpartition(":")[0]})
+            made = type("_Inner", (_Inner,), {"host": host})
             made(inner, self.client_address, self.server)
 
 
@@ -93,15 +107,24 @@ class _Inner(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def vendor(folder: Path, hosts: list[str], answers: Answers) -> Iterator[Vendor]:
-    """Within it these hosts answer so."""
+    """Within it these hosts answer so, to this process."""
     context, root = tls_for(*hosts, folder=folder)
-    server = Vendor(context, answers)
+    with (
+        standing(context, answers) as server,
+        authority.trusting(root),
+        proxies.through(server.url),
+    ):
+        yield server
+
+
+@contextlib.contextmanager
+def standing(tls: ssl.SSLContext, answers: Answers) -> Iterator[Vendor]:
+    """The proxy alone, for processes that are told of it."""
+    server = Vendor(tls, answers)
     thread = threading.Thread(target=server.serve_forever, args=(pace.SOON,), daemon=True)
     thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
     try:
-        with authority.trusting(root), proxies.through(url):
-            yield server
+        yield server
     finally:
         server.shutdown()
         server.server_close()

@@ -14,11 +14,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sovgate.surface import launch
 from tests.components import ROOT
 
 WHEELS = ROOT / ".cache" / "wheels"
@@ -109,6 +111,19 @@ def wheels(of: str = "base") -> Path:
     return folder
 
 
+def every_wheel() -> Path:
+    """One folder of the wheels of every lock that an action may need."""
+    folder = WHEELS / "every"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for lock in ("base", *sorted(set(launch.EXTRAS.values()))):
+            for wheel in wheels(lock).glob("*.whl"):
+                if not (folder / wheel.name).exists():
+                    os.link(wheel, folder / wheel.name)
+    return folder
+
+
 class Act:
     """act, a tree that stands for a repository of ours, and a folder to work in."""
 
@@ -116,11 +131,17 @@ class Act:
         self.program, self.tree, self.folder = program, tree, folder
 
     def run(
-        self, workflow: dict[str, Any] | str, repository: Path, *, docker: str | None = None
+        self,
+        workflow: dict[str, Any] | str,
+        repository: Path,
+        *,
+        docker: str | None = None,
+        others: Mapping[str, Path] | None = None,
     ) -> Log:
         """Run a workflow (all of it, or the steps' jobs) in a repository's folder.
 
         With `docker` (a DOCKER_HOST) each job runs in the container that it names, offline.
+        `others`: actions of others, "OWNER/REPOSITORY@REF" -> the folder that stands for one.
         """
         text = workflow if isinstance(workflow, str) else yaml.safe_dump(workflow, sort_keys=False)
         path = repository / ".github" / "workflows" / "ci.yml"
@@ -164,6 +185,11 @@ class Act:
                 *where,
                 "--local-repository",
                 f"org/sovgate@v1={self.tree}",
+                *(
+                    word
+                    for name, folder in (others or {}).items()
+                    for word in ("--local-repository", f"{name}={folder}")
+                ),
             ],
             cwd=repository,
             env=environment,

@@ -80,22 +80,23 @@ class Secret:
     verbs: frozenset[str]
 
 
+#: Those that open a zone's private key.
+WITH_PRIVATE_KEY = GIT_VERBS | frozenset(
+    ("record", "sbom", "gate", "attest", "sign", "check", "encrypt", "decrypt", "push", "pull")
+)
+
 SECRETS = (
     Secret(
         name="key-passphrase",
         variable="SOVGATE_KEY_PASSPHRASE",
         help="Passphrase of a private key file that has one.",
-        verbs=frozenset({"record", "sbom", "gate", "sign", "attest", "check"})
-        | {"decrypt", "push", "pull"}
-        | GIT_VERBS,
+        verbs=WITH_PRIVATE_KEY,
     ),
     Secret(
         name="pin",
         variable="SOVGATE_PIN",
         help="PIN of the token that holds a pkcs11: key.",
-        verbs=frozenset({"record", "sbom", "gate", "sign", "attest", "check"})
-        | {"decrypt", "push", "pull"}
-        | GIT_VERBS,
+        verbs=WITH_PRIVATE_KEY,
     ),
     Secret(
         name="git-token",

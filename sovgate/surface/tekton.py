@@ -14,6 +14,7 @@ from sovgate.cli._emit import ARTIFACT_RESULT
 from sovgate.surface._verbs import TASK_VERSION, Input, Verb
 from sovgate.surface._yaml import Block, dump
 from sovgate.surface.actions import header
+from sovgate.surface.launch import CREDENTIALS
 from sovgate.surface.reference import cell, table
 from sovgate.surface.reference import header as page_header
 
@@ -29,6 +30,18 @@ SOURCE_HELP = "Holds the model and, if there is one, sovgate.yaml. Paths in para
 KEYS_HELP = "Key files, where keys are files: mounted at /keys, e.g. key: file:/keys/sign.pem."
 
 CA_HELP = "Certificates of a CA of your own, for TLS alone: mounted at /ca, e.g. ca: /ca/ca.crt."
+HSM_HELP = (
+    "An HSM's client, where keys are in one: its PKCS#11 module, settings and files, mounted at "
+    "/hsm, e.g. module-path: /hsm/module.so in sovgate.yaml."
+)
+
+#: Credentials that a Secret may hold, each under its own name. Not those that name files or an
+#: identity: a cloud's webhook for workloads sets them only where the container has no such name.
+SECRET_CREDENTIALS = tuple(
+    name
+    for name in CREDENTIALS
+    if name.startswith(("AWS_", "BAO_", "VAULT_")) or name == "AZURE_CLIENT_SECRET"
+)
 
 LOCKED_DOWN = {
     "allowPrivilegeEscalation": False,
@@ -84,7 +97,7 @@ def task(verb: Verb) -> dict[str, Any]:
                 "readOnly": True,
                 "mountPath": "/keys",
             },
-            *_ca(verb),
+            *_of_services(verb),
         ],
     }
     if verb.outputs:
@@ -99,12 +112,21 @@ def task(verb: Verb) -> dict[str, Any]:
     }
 
 
-def _ca(verb: Verb) -> list[dict[str, Any]]:
-    """The workspace for what `ca` names: a ConfigMap or a Secret."""
-    if not any(item.name == "ca" for item in verb.inputs):
-        return []
-    workspace = {"name": "ca", "description": CA_HELP, "optional": True, "readOnly": True}
-    return [workspace | {"mountPath": "/ca"}]
+def _of_services(verb: Verb) -> list[dict[str, Any]]:
+    """Workspaces for what `ca` names, a ConfigMap or a Secret, and for an HSM's client, a claim."""
+    asks = any(item.name == "ca" for item in verb.inputs)
+    there = {"ca": CA_HELP if asks else "", "hsm": HSM_HELP if verb.secrets else ""}
+    return [
+        {
+            "name": name,
+            "description": text,
+            "optional": True,
+            "readOnly": True,
+            "mountPath": f"/{name}",
+        }
+        for name, text in there.items()
+        if text
+    ]
 
 
 def stepaction(verb: Verb) -> dict[str, Any]:
@@ -178,9 +200,16 @@ def _params(verb: Verb) -> list[dict[str, Any]]:
     return [*found, image]
 
 
+def _from_secret(verb: Verb) -> dict[str, str]:
+    """Variables that a Secret sets, and its keys; none where no private key is used."""
+    found = {secret.variable: secret.name for secret in verb.secrets}
+    return found | {name: name for name in SECRET_CREDENTIALS if found}
+
+
 def _secret_help(verb: Verb) -> str:
-    keys = " ".join(f"{secret.name}: {secret.help}" for secret in verb.secrets)
-    return f"Name of a Secret, of which each key may be missing. {keys}"
+    keys = [f"{secret.name}: {secret.help}" for secret in verb.secrets]
+    keys.append(f"Credentials of services, each by its name: {', '.join(SECRET_CREDENTIALS)}.")
+    return f"Name of a Secret, of which each key may be missing. {' '.join(keys)}"
 
 
 def _required(verb: Verb, item: Input) -> bool:
@@ -212,9 +241,9 @@ def _env(verb: Verb) -> list[dict[str, Any]]:
         for item in verb.inputs
     ]
     env.append({"name": "SOVGATE_FORMAT", "value": "tekton"})
-    for secret in verb.secrets:
-        place = {"name": "$(params.secret)", "key": secret.name, "optional": True}
-        env.append({"name": secret.variable, "valueFrom": {"secretKeyRef": place}})
+    for variable, key in _from_secret(verb).items():
+        place = {"name": "$(params.secret)", "key": key, "optional": True}
+        env.append({"name": variable, "valueFrom": {"secretKeyRef": place}})
     # The root file system cannot be written.
     env += [{"name": "HOME", "value": "/tmp"}, {"name": "TMPDIR", "value": "/tmp"}]  # noqa: S108
     return env
@@ -305,7 +334,10 @@ def _readme(verb: Verb) -> str:
             [
                 ("`source`", SOURCE_HELP),
                 ("`keys`", f"Optional, read-only. {KEYS_HELP}"),
-                *(("`ca`", f"Optional, read-only. {CA_HELP}") for _ in _ca(verb)),
+                *(
+                    (f"`{one['name']}`", f"Optional, read-only. {one['description']}")
+                    for one in _of_services(verb)
+                ),
             ],
         )
         + "\n## What it runs as\n\n"

@@ -54,6 +54,10 @@ def test_it_gives_each_task_what_it_wants_and_reads_what_it_has(path: Path) -> N
             assert given[one] in (f"$(params.{one})", [f"$(params.{one})"])
         if "keys" in bound:
             assert given["secret"] in ("$(params.secret)", ["$(params.secret)"])
+            assert "hsm" in bound
+        else:  # it uses no private key, and gets no credential that could
+            assert "hsm" not in bound
+            assert "secret" not in wanted or given["secret"] == "sovgate-look"
         assert {w["workspace"] for w in entry["workspaces"]} <= {
             w["name"] for w in spec["workspaces"]
         }
@@ -95,7 +99,8 @@ def test_its_sample_gives_what_it_wants_and_each_duty_its_account(path: Path) ->
     for name, value in given.items():
         assert isinstance(value, list) == (wanted[name]["type"] == "array")
     spaces = {w["name"] for w in spec["workspaces"]}
-    assert {w["name"] for w in run["workspaces"]} == spaces - {"ca"}, "not every cluster has a CA"
+    some = {"ca", "hsm"}  # not every cluster has one of its own
+    assert {w["name"] for w in run["workspaces"]} == spaces - some
     text = (path.parent / "samples/accounts.yaml").read_text()
     accounts = {a["metadata"]["name"]: a for a in yaml.safe_load_all(text)}
     assert not any(a["automountServiceAccountToken"] for a in accounts.values())
@@ -122,7 +127,7 @@ def test_each_pipeline_may_be_given_a_project_a_ca_a_proxy_and_a_secret() -> Non
         names = {param["name"]: param for param in spec["params"]}
         assert {names[name]["default"] for name in ("project", "ca", "proxy")} == {""}
         assert names["secret"]["default"] == "sovgate"
-        assert [w["name"] for w in spec["workspaces"]] == ["source", "keys", "ca"]
+        assert [w["name"] for w in spec["workspaces"]] == ["source", "keys", "ca", "hsm"]
         assert all(w["optional"] for w in spec["workspaces"][1:])
 
 
