@@ -221,8 +221,12 @@ def check(scheme: str, name: str, value: str) -> None:
             fix=f"write {name} as {known[name].form}",
             reason="bad-uri",
         )
-    if name == "address" and split_url(value) is None:
-        raise ConfigError(f"{name} is not {ADDRESS.form}", fix="correct it", reason="bad-uri")
+    if known[name] is ADDRESS and split_url(value) is None:
+        raise ConfigError(
+            f"{name} is not {ADDRESS.form}",
+            fix="write the host by its name, or its address whole: 10.0.0.1, [2001:db8::1]",
+            reason="bad-uri",
+        )
 
 
 #: Schemes whose settings load code: only a project file may name it, and no argument or variable.

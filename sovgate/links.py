@@ -149,14 +149,19 @@ def is_ours(state: os.stat_result, *others: int) -> bool:
     return state.st_uid in (os.getuid(), 0, *others)
 
 
+def others_write(state: os.stat_result) -> bool:
+    """Whether its mode lets others write: everyone, or a group other than root's and our own."""
+    group = state.st_mode & stat.S_IWGRP and state.st_gid not in (0, os.getegid())
+    return bool(state.st_mode & stat.S_IWOTH or group)
+
+
 def _require_ours(state: os.stat_result, handle: int, name: str) -> None:
     """A folder in which nobody else can put another link in the place of this one."""
     if not is_ours(state):
         raise _unsafe(name, "a folder on its way belongs to another user")
-    shared = state.st_mode & stat.S_IWOTH or (
-        state.st_mode & stat.S_IWGRP and state.st_gid not in (0, os.getegid())
-    )
-    if not shared or state.st_mode & stat.S_ISVTX:  # with the sticky bit only owners may rename
+    if (
+        not others_write(state) or state.st_mode & stat.S_ISVTX
+    ):  # with the sticky bit only owners may rename
         return
     if not os.fstatvfs(handle).f_flag & os.ST_RDONLY:
         raise _unsafe(name, "others can write to a folder on its way")

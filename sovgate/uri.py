@@ -16,13 +16,16 @@ from sovgate.errors import ConfigError
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-_SCHEME = re.compile(r"([a-z][a-z0-9+-]{1,31}):(?!\\)", re.ASCII)
+#: In capital letters it is none that is served, and no beginning of a path either.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+-]{1,31}):(?!\\)", re.ASCII)
 _ARN = re.compile(r"arn:[a-z-]{1,32}:(?:(kms):|s3:::(?=.))", re.ASCII)
 #: In a PKCS#11 URI, however its name is spelt: what is refused is not repeated in an error.
 _PIN = re.compile(r"pin[-_]?value|(?:^|[;?&])pin=", re.IGNORECASE)
-_PKCS11 = re.compile(r"pkcs11:", re.IGNORECASE | re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAX_LENGTH = 2048
+#: Of a host: a name, and the last part of what a resolver takes for an address.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 #: Schemes that others use, or that docs name, and that no adapter of this version serves.
 WITHOUT_ADAPTER = {
     "abfs": "Azure Data Lake Storage",
@@ -93,14 +96,6 @@ def parse(text: str, *, what: str) -> Uri:
             reason="bad-uri",
         )
     match = _SCHEME.match(text)
-    if match is None and _PKCS11.match(text):
-        # What follows may be a PIN, and as the path of a file it would be shown.
-        raise ConfigError(
-            f"the {what} URI has pkcs11: in capital letters",
-            why="a scheme has small letters only",
-            fix="write pkcs11:token=LABEL;object=LABEL; ./PATH for a file whose name begins so",
-            reason="bad-uri",
-        )
     if match is None and "://" in text and not text.startswith("./"):
         # A slip in the scheme must not make a folder of that name on this machine.
         raise ConfigError(
@@ -112,15 +107,15 @@ def parse(text: str, *, what: str) -> Uri:
     if match is None:
         return Uri(scheme="file", rest=text, text=text)
     scheme, rest = match.group(1), text[match.end() :].removeprefix("//")
-    authority = rest.split("/", 1)[0]
-    if scheme != "file" and scheme != "pkcs11" and "@" in authority:
+    authority, folded = rest.split("/", 1)[0], scheme.lower()
+    if folded != "file" and folded != "pkcs11" and "@" in authority:
         raise ConfigError(
             f"the {what} URI carries credentials",
             why=f"{scheme}://…@… would leak into logs",
             fix="remove them from the URI; set the service's own environment variables",
             reason="secret-in-uri",
         )
-    if scheme == "pkcs11" and _has_pin(rest):
+    if folded == "pkcs11" and _has_pin(rest):
         raise ConfigError(
             f"the {what} URI carries a PIN",
             fix="use pin-source=file:… instead of pin-value",
@@ -173,7 +168,7 @@ def is_loopback(host: str) -> bool:
 
 
 def split_url(text: str) -> tuple[SplitResult, str, int | None] | None:
-    """A URL, its host in small letters, and its port; None where it is no URL.
+    """A URL, its host in its one spelling, and its port; None where it is no URL.
 
     The library's own error quotes what may be a password, and -v would show it (RULES 29).
     """
@@ -181,6 +176,29 @@ def split_url(text: str) -> tuple[SplitResult, str, int | None] | None:
 
     try:
         parts = urlsplit(text)
-        return parts, (parts.hostname or "").lower(), parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         return None
+    spelt = one_host(host) if host else ""
+    return None if spelt is None else (parts, spelt, port)
+
+
+def one_host(host: str) -> str | None:
+    """The one spelling of a host: small letters, IPv6 in its short form without brackets.
+
+    None for what is none, and for an IPv4 address written in another way than as four decimal
+    numbers (`127.1`, `0x7f.1`, `017700000001`): readers differ on which machine that is.
+    """
+    import ipaddress
+
+    folded = host.lower()
+    try:
+        if ":" in folded:
+            found = ipaddress.IPv6Address(folded)
+            mapped = found.ipv4_mapped is not None or found.scope_id is not None
+            return None if mapped else found.compressed
+        if _NUMBER.fullmatch(folded.rpartition(".")[2]):
+            return str(ipaddress.IPv4Address(folded))
+    except ValueError:
+        return None
+    return folded if len(folded) <= 253 and _NAME.fullmatch(folded) else None

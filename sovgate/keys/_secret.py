@@ -7,12 +7,15 @@ names, or a prompt on a terminal; never from an argument or a URI (RULES 29). Re
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
 
+from sovgate import notices
 from sovgate.errors import KeyServiceError, SovgateError
 from sovgate.files import read_descriptor
+from sovgate.links import others_write
 
 MAX_SECRET = 16 * 1024
 
@@ -81,13 +84,16 @@ def _read(what: str, path: Path, named_by: str) -> str:
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or "it is no path"
         raise refuse(said, "name a file that holds the secret and nothing else") from None
-    mode = os.fstat(descriptor).st_mode
-    if mode & stat.S_IWOTH and stat.S_ISREG(mode):
+    state = os.fstat(descriptor)
+    command = f"chmod 600 {shlex.quote(os.fspath(path))}"
+    if others_write(state) and stat.S_ISREG(state.st_mode):
         os.close(descriptor)
         raise refuse(
-            "everyone here can write it, so anyone could have put it there",
-            "chmod 600 the file, if you trust what is in it",
+            f"its mode is {stat.S_IMODE(state.st_mode):04o}: others can write it, and could have "
+            "put it there",
+            f"{command}, if you trust what is in it",
         )
+    open_to_all = _lies_open(state, descriptor)
     try:
         data = read_descriptor(descriptor, most=MAX_SECRET, what="secret")
         text = data.decode("utf-8")
@@ -99,7 +105,17 @@ def _read(what: str, path: Path, named_by: str) -> str:
     text = text.removesuffix("\n").removesuffix("\r")
     if not text or "\0" in text:
         raise refuse("it is empty, or no text", "write the secret into it")
+    if open_to_all and what:
+        notices.note(f"others here can read the file that holds {what}: {command}")
     return text
+
+
+def _lies_open(state: os.stat_result, descriptor: int) -> bool:
+    """Whether others can read it and whoever runs us can change that. A mounted Secret is root's,
+    on a file system that is read-only, and in its container nobody else is."""
+    readable = state.st_mode & (stat.S_IRGRP | stat.S_IROTH) and stat.S_ISREG(state.st_mode)
+    mounted = os.fstatvfs(descriptor).f_flag & os.ST_RDONLY
+    return bool(readable and state.st_uid == os.geteuid() and not mounted)
 
 
 def _person() -> bool:

@@ -29,7 +29,7 @@ from sovgate.keys._api import History, KeyFacts, Lies, Protection
 from sovgate.keys._crypto import Held, HpkeRecipient, OaepIdentity, OaepRecipient, ServiceSigner
 from sovgate.keys._opened import opened
 from sovgate.keys._secret import secret, source
-from sovgate.links import may_own, mounted_secret
+from sovgate.links import may_own, mounted_secret, others_write
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
     """The file's bytes and its path. Links are followed as Kubernetes mounts secrets (RULES 40)."""
     path = base / uri.rest
     descriptor = opened(path)
-    mode = os.fstat(descriptor).st_mode
-    if not may_own(os.fstat(descriptor)):
+    state = os.fstat(descriptor)
+    if not may_own(state):
         os.close(descriptor)
         raise ConfigError(
             f"the key {os.fspath(path)!r} belongs to another user",
@@ -211,11 +211,11 @@ def _read(uri: Uri, base: Path) -> tuple[bytes, str]:
     except VerificationFailed as error:
         raise _bad_file(str(path), error) from error
     data = keyfile.decoded(data)
-    if _is_private(data) and mode & stat.S_IWOTH:
-        # Readable by a group or by all is how containers mount secrets; writable by all never is.
+    if _is_private(data) and others_write(state):
+        # Readable by a group or by all is how containers mount secrets; writable never is.
         raise DiskError(
-            f"the private key {os.fspath(path)!r} can be written by everyone",
-            why=f"its mode is {stat.S_IMODE(mode):04o}, so anyone here could have put it there",
+            f"the private key {os.fspath(path)!r} can be written by others",
+            why=f"its mode is {stat.S_IMODE(state.st_mode):04o}, so they could have put it there",
             fix=f"make a new key; if you trust this one: chmod 600 {path}",
             reason=_WRITABLE,
         )

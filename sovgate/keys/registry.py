@@ -109,7 +109,7 @@ def describe(uri_text: str, base: Path, region: str | None = None) -> KeyFacts:
 def _suggestion(scheme: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(scheme, SCHEMES, n=1)
+    close = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
     return "write file:PATH, or ./PATH for a file whose name holds a colon"

@@ -30,6 +30,7 @@ def fields(make: Callable[[Path], tokens.Token], wrapping: tuple[str, ...], tmp:
     base.mkdir()
     pin = tmp / "pin"
     pin.write_text(f"{token.pin}\n")
+    pin.chmod(0o600)
     more = {"pin-source": f"file:{pin}"}
     names = [f"{kind}-{count}" for kind in (*CURVES, *wrapping) for count in (1, 2)]
     derive = {"DERIVE": True, "SIGN": False}

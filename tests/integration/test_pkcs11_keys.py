@@ -261,6 +261,7 @@ def test_without_a_pin_only_public_halves_are_told(
     assert "login" not in token.calls()
     pin = tmp_path / "pin"
     pin.write_text(f"{PIN}\n")
+    pin.chmod(0o600)
     assert registry.open_signer(token.uri("sign", **{"pin-source": f"file:{pin}"}), base)
 
 

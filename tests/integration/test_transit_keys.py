@@ -124,6 +124,7 @@ def test_each_scheme_reads_the_variables_of_its_own_tools(
     monkeypatch.delenv("BAO_TOKEN")
     monkeypatch.delenv("VAULT_TOKEN")
     (tmp_path / "token").write_text(f"{bao.token}\n")
+    (tmp_path / "token").chmod(0o600)
     monkeypatch.setenv("BAO_TOKEN_FILE", str(tmp_path / "token"))
     _signs(bao.uri(name, "openbao"))
     assert _refused(bao.uri(name, "hashivault")).reason == "no-credentials"
@@ -474,6 +475,7 @@ def test_a_job_logs_in_with_its_platforms_token(
     uri = bao.uri(name, login="jwt", role=role)
     assert "neither BAO_JWT nor BAO_JWT_FILE is set" in str(_refused(uri).why)
     (tmp_path / "jwt").write_text(issuer.token("repo:bank/churn", bao.url))
+    (tmp_path / "jwt").chmod(0o600)
     monkeypatch.setenv("BAO_JWT_FILE", str(tmp_path / "jwt"))
     with runs.run():
         _signs(uri)
@@ -594,6 +596,7 @@ def test_a_pod_logs_in_with_its_service_account(
         uri = team.uri(name, login="kubernetes", role="gate")
         assert "serviceaccount/token" in str(_refused(uri).why)
         (tmp_path / "token").write_text(token("bao"))
+        (tmp_path / "token").chmod(0o600)
         monkeypatch.setenv("BAO_JWT_FILE", str(tmp_path / "token"))
         with runs.run():
             _signs(uri)

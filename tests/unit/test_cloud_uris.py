@@ -132,9 +132,7 @@ def test_rule_15_a_proxy_is_declared_at_a_catalogued_endpoint_too() -> None:
         assert key.grade == GRADE["declared"]
 
 
-@pytest.mark.parametrize(
-    "text", ["S3://kyc-eu", "AWSKMS:///alias/x", " s3://kyc-eu", "://x", "x y://z"]
-)
+@pytest.mark.parametrize("text", [" s3://kyc-eu", "://x", "x y://z"])
 def test_a_slip_in_the_scheme_makes_no_folder(text: str) -> None:
     for what in ("key", "store"):
         with pytest.raises(ConfigError) as caught:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sovgate import key_settings, uri
 from sovgate.errors import ConfigError
+from sovgate.keys import registry
+from sovgate.stores import registry as stores
+from sovgate.transport import client
+from tests.commands import run
 
 KEY = "awskms:///alias/x"
 
@@ -73,6 +79,64 @@ def test_rule_36_an_address_of_the_environment_is_compared_and_never_used(
     assert caught.value.exit_code == 3
     assert "SOME_ADDR" in caught.value.what
     assert "canary" not in str(caught.value.why)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("a..b", ".a.b", "a.b.", "a-.b", "-a.b", f"{'a' * 64}.b", f"{'a.' * 127}b", "bäo.example"),
+        # What a resolver takes for an address of this machine, or of another.
+        *("0x7f.1", "0x7f000001", "127.1", "2130706433", "0177.0.0.1", "127.0.0.01", "1.2.3.4.5"),
+        *("bao.0x10", "10.0.0.256", "[::ffff:7f00:1]", "[fe80::1%25eth0]", "[::1", "[1:2]"),
+    ],
+)
+def test_a_host_that_is_none_or_has_two_spellings_is_refused(host: str) -> None:
+    for scheme in ("openbao", "azurekms", "gcpkms"):
+        with pytest.raises(ConfigError) as caught:
+            key_settings.check(scheme, "address", f"https://{host}")
+        assert caught.value.reason == "bad-uri"
+    with pytest.raises(ConfigError):
+        client.origin(f"https://{host}", what="store")
+
+
+@pytest.mark.parametrize(
+    ("written", "spelt"),
+    [
+        ("https://[0:0:0:0:0:0:0:1]", "https://[::1]"),
+        ("http://[0::1]:80", "http://[::1]:80"),
+        ("https://[2001:DB8::A]:8200", "https://[2001:db8::a]:8200"),
+        ("https://BAO.Example", "https://bao.example"),
+        ("https://10.0.0.1/", "https://10.0.0.1"),
+        ("https://xn--bo-yja.example", "https://xn--bo-yja.example"),
+    ],
+)
+def test_an_address_has_one_spelling(written: str, spelt: str) -> None:
+    assert client.origin(written, what="store") == spelt
+
+
+@pytest.mark.parametrize(
+    "scheme", ["AWSKMS", "OpenBao", "Hashivault", "AzureKMS", "GcpKms", "FILE"]
+)
+def test_a_scheme_in_capital_letters_is_no_path(scheme: str, tmp_path: Path) -> None:
+    """Nor does a folder by that name make it one."""
+    (tmp_path / f"{scheme}:x").write_text("no key")
+    for text in (f"{scheme}://x", f"{scheme}:x"):
+        with pytest.raises(ConfigError) as caught:
+            registry.open_public(text, tmp_path)
+    assert caught.value.reason == "unknown-scheme"
+    assert f"did you mean {scheme.lower()!r}" in str(caught.value.fix)
+    assert all(f"{known}:" in str(caught.value.why) for known in registry.SCHEMES)
+    with pytest.raises(ConfigError) as caught:
+        stores.open_store("S3://x", tmp_path)
+    assert caught.value.reason == "unknown-scheme"
+    (tmp_path / "sovgate.yaml").write_text(
+        "version: 1\nmodel: m\nzones:\n  eu:\n    region: aws:eu-central-1\n"
+        f"    keys: {{sign: '{scheme}:x'}}\n"
+    )
+    done = run("lint", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "scheme-without-adapter" in done.stdout
+    assert "openbao:" in done.stdout
 
 
 def test_what_is_no_address_is_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,5 +198,6 @@ def test_rule_29_a_pin_after_a_scheme_in_capital_letters_is_no_path_to_show(sche
     with pytest.raises(ConfigError) as caught:
         uris.parse(f"{scheme}:token=x;object=y?pin-value=CANARY", what="key")
     assert "CANARY" not in f"{caught.value.what}{caught.value.why}{caught.value.fix}"
+    assert uris.parse(f"{scheme}:token=x", what="key").scheme == scheme  # which nobody serves
     named = uris.parse(f"./{scheme}:token=x", what="key")
     assert named.scheme == "file"

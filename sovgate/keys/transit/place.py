@@ -20,7 +20,7 @@ from sovgate.uri import Uri
 PAGE = f"{DOCS}/vault.md"
 #: As Vault and OpenBao take a key's name, and cosign's URIs with them.
 _NAME = re.compile(r"\w([\w.-]{0,126}\w)?", re.ASCII)
-#: Mounts that are no transit engine's, and what would lead out of the path.
+#: Mounts that are no transit engine's, below any namespace, and no name of a namespace.
 _NOT_MOUNTS = frozenset({"sys", "auth", "identity", "cubbyhole"})
 #: How one logs in, and where that is mounted if nothing else is said.
 LOGINS = {"token": "", "approle": "approle", "kubernetes": "kubernetes", "jwt": "jwt"}
@@ -135,7 +135,8 @@ def _path(setting: str, text: str, uri: Uri) -> str:
     """Segments that lead where they say. The settings' own pattern bounds their characters."""
     segments = text.strip("/").split("/") if text.strip("/") else []
     wrong = any(segment in ("", ".", "..") for segment in segments)
-    if setting == "mount" and segments and segments[0] in _NOT_MOUNTS:
+    # The beginning of a mount may be a namespace, and its engines have these names too.
+    if setting != "login-mount" and not _NOT_MOUNTS.isdisjoint(segments):
         wrong = True
     if wrong or (setting == "mount" and not segments):
         raise ConfigError(
