@@ -443,7 +443,7 @@ def test_where_a_key_of_an_external_store_lies_is_only_declared(origin: str, gra
         "Origin": origin,
         "MultiRegion": False,
     }
-    assert Key(named(f"awskms:///{KEY}"), facts).grade == GRADE[grade]
+    assert Key(named(f"awskms:///{KEY}"), facts, usable=True).grade == GRADE[grade]
 
 
 @pytest.mark.parametrize("name", ["AWS_EUSC_ACCESS_KEY_ID", "AWS_EUSC_SECRET_ACCESS_KEY"])
