@@ -255,6 +255,22 @@ def vouched(scheme: str) -> dict[str, Path]:
     return dict(_VOUCHED[scheme])
 
 
+#: Settings by which a key is another key; the others say how one gets at it.
+_WHERE = frozenset(
+    ("account", "address", "mount", "namespace", "region", "suffix", "universe", "version")
+)
+
+
+def placed(uri: Uri) -> str:
+    """The URI with what says where the key is, and without how one logs in there, for others to
+    read. Raises ConfigError, "bad-uri"."""
+    if uri.scheme == "file":
+        return f"file:{uri.rest}"
+    _, settings = split(uri)
+    kept = {name: value for name, value in settings.items() if name in _WHERE}
+    return joined(uri.text.partition("?")[0], kept)
+
+
 def joined(text: str, settings: Mapping[str, str]) -> str:
     """The URI with these settings as its options. It says none of them itself."""
     if not settings:

@@ -56,6 +56,7 @@ ROLES = (
     "part",
     "receipt",
     "promotion",
+    "public-key",
     "audit",
     "legal",
     "waiver",

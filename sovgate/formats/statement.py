@@ -28,6 +28,7 @@ PREDICATE_TYPES: dict[str, str] = {
     "part": "https://sovgate.dev/part/v0",
     "receipt": "https://sovgate.dev/receipt/v0",
     "promotion": "https://sovgate.dev/promotion/v0",
+    "public-key": "https://sovgate.dev/public-key/v0",
     "audit": "https://sovgate.dev/audit/v0",
     "legal": "https://sovgate.dev/legal/v0",
     "waiver": "https://sovgate.dev/waiver/v0",

@@ -31,12 +31,14 @@ class Held:
     canonical  one spelling for all URIs of the key, by the name that the service gives; None for
                a file, which is compared before it is opened
     public     None for a symmetric key
+    version    as the service calls it; None where it has none
     region     "provider:region", where it is known; grade: how well (records.GRADE)
     """
 
     name: str
     canonical: str | None
     public: PublicKey | None
+    version: str | None = None
     region: str | None = None
     grade: int = GRADE["declared"]
 
@@ -46,7 +48,7 @@ class _Opened:
 
     def __init__(self, held: Held) -> None:
         self.name = held.name
-        self.canonical = held.canonical
+        self.canonical, self.version = held.canonical, held.version
         self.region, self.grade = held.region, held.grade
 
     def __repr__(self) -> str:
@@ -129,7 +131,7 @@ class _Oaep(_Opened):
                 held.name,
                 f"it is a key of kind {kind}; RSA-OAEP needs RSA 2048, 3072 or 4096",
             )
-        self._public = held.public
+        self.public_key = held.public
         self.key_id = held.public.key_id
 
 
@@ -137,7 +139,7 @@ class OaepRecipient(_Oaep):
     """Wraps here, with the pinned public half, and asks nobody (`formats.wrap`)."""
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
-        return wrap.oaep_wrap(self._public, key, context)
+        return wrap.oaep_wrap(self.public_key, key, context)
 
 
 class OaepIdentity(_Oaep):
@@ -167,7 +169,7 @@ class _Hpke(_Opened):
                 f"with EC P-256, or with {xwing.NAME}",
             )
         self.algorithm = wrap.HPKE[held.public.algorithm]
-        self._public = held.public
+        self.public_key = held.public
         self.key_id = held.public.key_id
 
 
@@ -177,7 +179,7 @@ class HpkeRecipient(_Hpke):
     def wrap(self, key: bytes, context: bytes) -> bytes:
         from sovgate.formats import hpke
 
-        return hpke.wrapped(self._public, key, context)
+        return hpke.wrapped(self.public_key, key, context)
 
 
 class HpkeIdentity(_Hpke):
@@ -190,7 +192,7 @@ class HpkeIdentity(_Hpke):
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         from sovgate.formats import hpke
 
-        return hpke.opened(wrapped, self._public, context, self._ecdh)
+        return hpke.opened(wrapped, self.public_key, context, self._ecdh)
 
 
 class _Bound(_Opened):

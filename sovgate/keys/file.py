@@ -23,7 +23,8 @@ from sovgate.errors import (
     UsageError,
     VerificationFailed,
 )
-from sovgate.formats import keyfile, wrap, xwing
+from sovgate.formats import keyfile, publickey, wrap, xwing
+from sovgate.formats.publickey import UnbelievedKeyError
 from sovgate.formats.spki import hash_name
 from sovgate.keys._api import History, KeyFacts, Lies, Protection
 from sovgate.keys._crypto import Held, HpkeRecipient, OaepIdentity, OaepRecipient, ServiceSigner
@@ -33,6 +34,8 @@ from sovgate.links import may_own, mounted_secret, others_write
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
+    from sovgate.formats.bundle import Bundle
+    from sovgate.formats.publickey import ZonePublicKey
     from sovgate.formats.spki import PublicKey
 
 PASSPHRASE = "SOVGATE_KEY_PASSPHRASE"  # noqa: S105 (the variable's name)
@@ -42,12 +45,56 @@ _WRITABLE = "key-permissions"
 
 
 def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
-    """The public half of a public or a private key file."""
+    """The public half of a public or a private key file, or that of an exported key to sign."""
     data, path = _read(uri, base)
+    exported = _exported(data, path)
+    if exported is not None:
+        return _signed_by_itself(*exported, path)
     _refuse_foreign(data, path)
     if _is_private(data):
         return _public_half(_load_private(data, path), path)
     return _load_public(data, path)
+
+
+def exported(uri: Uri, base: Path) -> tuple[bytes, ZonePublicKey] | None:
+    """What `keys export` wrote there: its bytes, whose signature is not verified yet, and what they
+    say. None for another file. Raises UnbelievedKeyError."""
+    data, path = _read(uri, base)
+    found = _exported(data, path)
+    return None if found is None else (data, found[1])
+
+
+def _exported(data: bytes, path: str) -> tuple[Bundle, ZonePublicKey] | None:
+    if not publickey.looks_like(data):
+        return None
+    try:
+        found = publickey.read(data)
+    except VerificationFailed as error:
+        raise UnbelievedKeyError(
+            f"{path} is not what `sovgate keys export` writes",
+            why=f"{error.what}{f': {error.why}' if error.why else ''}",
+            fix="get the file again from its zone",
+            reason=error.reason,
+        ) from error
+    if found is None:
+        raise UnbelievedKeyError(
+            f"{path} is a signed statement, and not one about a key",
+            fix="name a file that `sovgate keys export` made, or a public PEM file",
+            reason="wrong-role",
+        )
+    return found
+
+
+def _signed_by_itself(bundle: Bundle, found: ZonePublicKey, path: str) -> PublicKey:
+    if found.use != "sign":
+        raise ConfigError(
+            f"{path} is the public half of a key to encrypt for zone {found.zone}",
+            why="it verifies no signature, and whoever encrypts looks who signed it",
+            fix="name it as encrypt-public: of that zone in sovgate.yaml",
+            reason="unsupported-key-use",
+        )
+    publickey.require_own_signature(bundle, found)
+    return found.key
 
 
 def is_private(uri: Uri, base: Path) -> bool:
@@ -69,10 +116,14 @@ def describe(uri: Uri, base: Path, region: str | None = None) -> KeyFacts:
     if mounted is not None:
         uri = Uri(scheme=uri.scheme, rest=os.fspath(mounted), text=uri.text)
     data, path = _read(uri, base)
-    _refuse_foreign(data, path)
+    exported = _exported(data, path)
+    if exported is None:
+        _refuse_foreign(data, path)
     private, locked = _is_private(data), b"ENCRYPTED" in data
     public: PublicKey | None = None
-    if not private:
+    if exported is not None:
+        public = exported[1].key
+    elif not private:
         public = _load_public(data, path)
     elif not locked:
         public = _public_half(_load_private(data, path), path)
@@ -132,9 +183,13 @@ def _signed(key: Any, public: PublicKey, digest: bytes) -> bytes:
 
 
 def recipient(uri: Uri, base: Path, region: str | None = None) -> OaepRecipient | HpkeRecipient:
-    public = public_key(uri, base)
-    held = Held(name=uri.rest, canonical=None, public=public)
-    if _wrap_algorithm(public, uri.rest) == wrap.RSA_ALGORITHM:
+    return recipient_of(public_key(uri, base), uri.rest)
+
+
+def recipient_of(public: PublicKey, name: str) -> OaepRecipient | HpkeRecipient:
+    """Wraps for a public half that is at hand. Raises ConfigError for one that is none for that."""
+    held = Held(name=name, canonical=None, public=public)
+    if _wrap_algorithm(public, name) == wrap.RSA_ALGORITHM:
         return OaepRecipient(held)
     return HpkeRecipient(held)
 

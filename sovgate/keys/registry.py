@@ -13,6 +13,7 @@ from sovgate import uri
 from sovgate.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sovgate.formats.publickey import ZonePublicKey
     from sovgate.formats.spki import PublicKey
     from sovgate.keys._api import Identity, KeyFacts, Recipient, Signer
 
@@ -82,6 +83,23 @@ def canonical(uri_text: str, base: Path, region: str | None = None) -> str | Non
     adapter = importlib.import_module(SCHEMES[parsed.scheme])
     found: str | None = getattr(adapter, "canonical", lambda *_: None)(parsed, base, region)
     return found
+
+
+def exported(uri_text: str, base: Path) -> tuple[bytes, ZonePublicKey] | None:
+    """What `keys export` wrote into the file that is named: its bytes, and what they say. Nobody
+    looked yet who signed it. None for any other key. Raises UnbelievedKeyError, UsageError, …"""
+    parsed = uri.parse(uri_text, what="key")
+    if parsed.scheme != "file":
+        return None
+    adapter = importlib.import_module(SCHEMES["file"])
+    found: tuple[bytes, ZonePublicKey] | None = adapter.exported(parsed, base)
+    return found
+
+
+def recipient_of(key: PublicKey, name: str) -> Recipient:
+    """What wraps for a public half that is at hand. Raises ConfigError."""
+    made: Recipient = importlib.import_module(SCHEMES["file"]).recipient_of(key, name)
+    return made
 
 
 def facts(uri_text: str, base: Path, region: str | None = None) -> tuple[tuple[str, str], ...]:

@@ -183,6 +183,31 @@ def require_pinned(told: PublicKey, pinned: PublicKey, zone: str, where: Where) 
         )
 
 
+def require_own_half(config: ProjectConfig, zone: str, key_id: str) -> None:
+    """That the key which a zone decrypts with is the one whose public half its project names.
+
+    A file that is not there says nothing: whoever decrypts needs it for nothing else. Raises
+    KeyServiceError, "wrong-key".
+    """
+    dotted = f"zones.{zone}.keys.encrypt-public"
+    named = next((one for one in _named(config) if one.dotted == dotted), None)
+    if named is None:
+        return
+    pinned = None
+    with contextlib.suppress(SovgateError):  # whoever encrypts with it says what is wrong with it
+        pinned = _opened(named, config.path.parent)
+    if pinned is not None and pinned.key_id != key_id:
+        raise KeyServiceError(
+            f"zones.{zone}.keys.encrypt does not belong to {named.text}",
+            why="that is its encrypt-public, and what others encrypt with it (id "
+            f"{pinned.key_id[:16]}…) does not open with this key ({key_id[:120]})",
+            fix="name the key that belongs to it; or, if this one is right, its own public half: "
+            f"sovgate keys export encrypt --zone {zone} -o FILE, and give that to all who send",
+            where=config.where(dotted),
+            reason="wrong-key",
+        )
+
+
 def _named(config: ProjectConfig) -> Iterator[_Named]:
     """Each name of a key, public halves first."""
     for name, zone in config.zones.items():
@@ -218,12 +243,14 @@ def _named(config: ProjectConfig) -> Iterator[_Named]:
 
 def _opened(named: _Named, base: Path) -> PublicKey | None:
     """The public half where it is a file that may be read. Raises ConfigError, UsageError, …"""
-    from sovgate.keys.registry import open_public
+    from sovgate.keys.registry import exported, open_public
 
     if not named.opens or uri.parse(named.text, what="key").scheme != "file":
         return None
     require_half(named.dotted, named.text, base)
-    return open_public(named.text, base)
+    # What is compared here is which key it is; who signed an exported one is seen before its use.
+    found = exported(named.text, base) if named.use == "encrypt" else None
+    return open_public(named.text, base) if found is None else found[1].key
 
 
 def _names(named: _Named, key: PublicKey | None, base: Path) -> set[str]:

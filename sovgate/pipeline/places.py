@@ -1,7 +1,8 @@
 """Where a command reads a model and its evidence: as it was told, as the project says, or beside
 the model.
 
-Evidence beside the model is read in any case: naming another folder must not make a model free.
+Evidence beside the model is read in any case: naming another folder must not make a model free. And
+a release that is named belongs to the project that was found.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sovgate.config import may_name
 from sovgate.errors import ConfigError, UsageError
 from sovgate.links import followed
 from sovgate.pipeline.project import nearest_project
-from sovgate.records import Options
+from sovgate.records import Options, Release
 from sovgate.stages.attest import Folders, folders_of
 
 if TYPE_CHECKING:
@@ -72,3 +73,16 @@ def evidence_of_output(output: Path, options: Options, opened: Project) -> Path:
     if options.evidence is not None:
         return options.evidence
     return beside if opened.evidence is None else opened.evidence / beside.name
+
+
+def require_own(opened: Project, release: Release, *, option: str = "--release") -> None:
+    """That the release is one of the project's model. Raises UsageError, reason "wrong-model"."""
+    model = opened.config.model
+    if release.model != model:
+        raise UsageError(
+            f"{str(release)[:160]!r} is not a release of this project's model",
+            why=f"{opened.config.path} is the project of {model!r}",
+            fix=f"if you mean {release.model!r}, name the folder of its project with --project; "
+            f"if you mean this one, write {option} {model}/{release.version}",
+            reason="wrong-model",
+        )

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,38 +29,24 @@ from sovgate.errors import (
     KeyServiceError,
     ResidencyMismatch,
     SovgateError,
-    UsageError,
     VerificationFailed,
     Where,
 )
 from sovgate.files import read_bounded
 from sovgate.formats import dataset as datasets
+from sovgate.formats.publickey import UnbelievedKeyError
 from sovgate.links import mounted_secret, owned_by
-from sovgate.pipeline.named_keys import Unshared, require_half, require_pinned
+from sovgate.pipeline.named_keys import Unshared, require_half, require_own_half, require_pinned
 from sovgate.stages.record import DatasetFacts, Demand, both_categories
 from sovgate.uri import is_placeholder, placeholder_refusal
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
     from sovgate.keys._api import Identity, Recipient, Signer
-    from sovgate.records import Release
     from sovgate.stages.verify import Trusted
     from sovgate.stores._api import Store
 
 T = TypeVar("T")
-
-
-def require_own(opened: Project, release: Release, *, option: str = "--release") -> None:
-    """That the release is one of the project's model. Raises UsageError, reason "wrong-model"."""
-    model = opened.config.model
-    if release.model != model:
-        raise UsageError(
-            f"{str(release)[:160]!r} is not a release of this project's model",
-            why=f"{opened.config.path} is the project of {model!r}",
-            fix=f"if you mean {release.model!r}, name the folder of its project with --project; "
-            f"if you mean this one, write {option} {model}/{release.version}",
-            reason="wrong-model",
-        )
 
 
 @dataclass(frozen=True)
@@ -111,7 +97,7 @@ class Project:
 
     def _placed(self, error: SovgateError, dotted: str) -> SovgateError:
         """A missing path is 2 on the command line, but 3 where the project file named it."""
-        if isinstance(error, (KeyServiceError, ResidencyMismatch, DiskError)):
+        if isinstance(error, (KeyServiceError, ResidencyMismatch, DiskError, UnbelievedKeyError)):
             error.where = error.where or self.config.where(dotted)
             return error
         where = error.where or self.config.where(dotted)
@@ -150,7 +136,7 @@ class Project:
         if pinned is None or getattr(signer, "canonical", None) is None:
             return signer  # of files `own_roles` tells, and which to replace
         dotted = f"zones.{zone}.keys.sign-public"
-        half = self.pinned(pinned, dotted, self.zone(zone).region)
+        half = self.pinned(pinned, dotted, zone)
         require_pinned(signer.public_key, half, zone, self.config.where(dotted))
         return signer
 
@@ -167,16 +153,26 @@ class Project:
 
     def recipient(self, zone: str) -> Recipient:
         """The zone's public encryption key: `encrypt-public`, else what `encrypt` gives."""
+        from sovgate.pipeline import exported
+
+        if self.zone(zone).keys.encrypt_public is None:
+            return self._unshared(zone, self.own_recipient(zone))
+        opening = partial(exported.open_recipient, self, zone)
+        return self._unshared(zone, self._opened(opening, zone, "encrypt_public", "encrypt for it"))
+
+    def own_recipient(self, zone: str) -> Recipient:
+        """The same by the zone's `encrypt` key, whatever public half is named beside it."""
         from sovgate.keys.registry import open_recipient
 
-        name = "encrypt_public" if self.zone(zone).keys.encrypt_public else "encrypt"
-        return self._unshared(zone, self._opened(open_recipient, zone, name, "encrypt for it"))
+        return self._opened(open_recipient, zone, "encrypt", "encrypt for it")
 
     def identity(self, zone: str) -> Identity:
         """The zone's secret decryption key. Raises ConfigError, KeyServiceError."""
         from sovgate.keys.registry import open_identity
 
-        return self._unshared(zone, self._opened(open_identity, zone, "encrypt", "decrypt"))
+        made = self._unshared(zone, self._opened(open_identity, zone, "encrypt", "decrypt"))
+        require_own_half(self.config, zone, made.key_id)
+        return made
 
     def store(self, zone: str) -> Store:
         from sovgate.stores.registry import open_store
@@ -213,14 +209,17 @@ class Project:
                 reason="not-regular",
             )
 
-    def pinned(self, uri: str, dotted: str, region: str | None) -> PublicKey:
+    def pinned(self, uri: str, dotted: str, zone: str | None) -> PublicKey:
         """The public half that the file names at `dotted`; a private one is refused there."""
         from sovgate.keys.registry import open_public
+        from sovgate.pipeline import exported
 
         try:
             with self.own_keys():
                 require_half(dotted, uri, self.base)
-                return open_public(uri, self.base, region)
+                half = exported.believed(self, zone, uri, dotted)
+                region = self.zone(zone).region if zone is not None else None
+                return open_public(uri, self.base, region) if half is None else half
         except SovgateError as error:
             raise self._placed(error, dotted) from error
 
@@ -231,7 +230,7 @@ class Project:
         if uri is None:
             return None
         which = "sign-public" if zone.keys.sign_public else "sign"
-        key = self.pinned(uri, f"zones.{zone.name}.keys.{which}", zone.region)
+        key = self.pinned(uri, f"zones.{zone.name}.keys.{which}", zone.name)
         return Trusted(name=f"zone {zone.name}", key=key, may=may, zone=zone.name)
 
     def trusted(self, zone: str | None = None) -> tuple[Trusted, ...]:
@@ -259,6 +258,12 @@ class Project:
         keys = self.zone(zone).keys
         own = keys.sign_public or keys.sign
         return self.trusted(None if own is not None and is_placeholder(own) else zone)
+
+    def speaking_for(self, zone: str) -> tuple[Trusted, ...]:
+        """Who may say what `zone` alone can say, and perhaps others; opens no other zone's key."""
+        if self.config.trust is not None:
+            return self.trusted()
+        return tuple(filter(None, [self._own(self.zone(zone), DEFAULT_ROLES)]))
 
     def require_sources(self, zone: str) -> None:
         """That some zone from which weights may come to `zone` has a key that is filled in.
@@ -317,8 +322,7 @@ class Project:
             if is_placeholder(str(entry.key)) and not former:
                 self._passed_over(f"the key of {entry.name}, under trust,")
                 continue
-            region = self.zone(entry.zone).region if entry.zone else None
-            key = self.pinned(str(entry.key), f"trust.{index}.key", region)
+            key = self.pinned(str(entry.key), f"trust.{index}.key", entry.zone)
             found.append(Trusted(name=entry.name, key=key, may=entry.may, zone=entry.zone))
         return found
 

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from sovgate import notices
-from sovgate.errors import ConfigError, KeyServiceError, SovgateError, VerificationFailed
+from sovgate.config import parse
+from sovgate.errors import (
+    ConfigError,
+    KeyServiceError,
+    SovgateError,
+    UsageError,
+    VerificationFailed,
+)
 from sovgate.formats.spki import _CURVES
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
+from sovgate.pipeline.exported import export
+from sovgate.pipeline.project import Project
 from tests.conformance.keys import ADAPTERS, Keys, keys_of
 from tests.conformance.troubles import BUSY, TROUBLES
 
 KEY = bytes(range(32))
 CONTEXT = Context(zone="eu", release="kyc/1.0.0", manifest="ab" * 32).canonical()
+_PROJECT = """\
+version: 1
+model: kyc
+zones:
+  eu: {region: "%s", keys: {sign: "%s", encrypt: "%s"}}
+"""
 CURVES = ("ec-p256", "ec-p384", "ec-p521")
 
 
@@ -168,6 +185,30 @@ def test_rule_10_a_signer_stays_with_the_key_that_it_was_opened_with(keys: Keys)
     before.verify(b"message", signer.sign(b"message"))
     after = registry.open_public(repointed.uri, keys.base, keys.region)
     assert after != before
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_public_half_is_exported_and_believed(keys: Keys, which: int, tmp_path: Path) -> None:
+    kind = sorted(keys.wrap)[which]
+    sign, encrypt = keys.sign["ec-p256"][0], keys.wrap[kind][0][1]
+    project = Project(
+        parse((_PROJECT % (keys.region, sign, encrypt)).encode(), keys.base / "sovgate.yaml")
+    )
+    out = tmp_path / "eu.json"
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    identity = registry.open_identity(encrypt, keys.base, keys.region)
+    if getattr(identity, "public_key", None) is None and not encrypt.startswith("file:"):
+        with pytest.raises(UsageError) as caught:
+            export(project, "eu", "encrypt", out, now=now)
+        assert caught.value.reason == "no-public-half"
+        return
+    made = export(project, "eu", "encrypt", out, now=now).said
+    assert made.key.key_id == identity.key_id
+    assert made.algorithm == identity.algorithm
+    named = _PROJECT % (keys.region, sign, f'{encrypt}", encrypt-public: "{out}')
+    sender = Project(parse(named.encode(), keys.base / "sovgate.yaml"))
+    wrapped = sender.recipient("eu").wrap(KEY, CONTEXT)
+    assert identity.unwrap(wrapped, CONTEXT) == KEY
 
 
 def test_only_release_keys_are_wrapped(keys: Keys) -> None:

@@ -19,6 +19,7 @@ from sovgate.formats import transfer
 from sovgate.formats.auditentry import Entry, object_name, parse_object_name
 from sovgate.formats.partrecord import PartRecord
 from sovgate.formats.promotion import Promotion
+from sovgate.formats.publickey import ZonePublicKey
 from sovgate.formats.receipt import Receipt
 from sovgate.formats.transfer import Claim, Transfer, chunk_name, record_name, sequence_name
 from sovgate.records import Release
@@ -29,6 +30,7 @@ FORMATS: dict[str, Any] = {
     "part": PartRecord,
     "receipt": Receipt,
     "promotion": Promotion,
+    "public-key": ZonePublicKey,
     "audit": Entry,
 }
 #: Fields that earlier versions did not write.

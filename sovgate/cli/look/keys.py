@@ -1,4 +1,4 @@
-"""`sovgate keys generate` and `sovgate keys show`; `check` and `kept` are beside it."""
+"""`sovgate keys generate` and `sovgate keys show`; the others are beside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sovgate.cli._emit import Report
 from sovgate.cli._group import Group
 from sovgate.cli._keyfile import KeyFile
 from sovgate.cli._transport import transport_options
+from sovgate.cli.look._export import command as _export
 from sovgate.cli.look._kept import command as _kept
 from sovgate.cli.look._key_check import command as _check
 from sovgate.errors import UsageError
@@ -152,4 +153,5 @@ def _show_symmetric(uri: str, facts: dict[str, str], output: Path | None) -> Rep
 command.add_command(_generate)
 command.add_command(_show)
 command.add_command(_check)
+command.add_command(_export)
 command.add_command(_kept)

@@ -40,7 +40,11 @@ class Key:
         self._path = f"{named.key}/{version}"
         self._kid = f"https://{named.host}/keys/{self._path}"
         self.held = Held(
-            name=self._kid, canonical=named.canonical, public=public, region=named.region
+            name=self._kid,
+            canonical=named.canonical,
+            public=public,
+            version=version,
+            region=named.region,
         )
 
     @classmethod

@@ -67,6 +67,7 @@ class Named:
             name=name,
             canonical=self.canonical,
             public=public,
+            version=name.partition("/cryptoKeyVersions/")[2] or None,
             region=self.row.id,
             # A key that is kept elsewhere lies wherever its keeper has it.
             grade=GRADE["api" if sure and protection not in _EXTERNAL else "declared"],

@@ -108,9 +108,9 @@ def _one_of(key: Key, kinds: tuple[str, ...], why: str) -> None:
 
 
 def _held(key: Key) -> Held:
-    return Held(
-        name=key.name, canonical=key.canonical, public=None if key.symmetric else key.public
-    )
+    if key.symmetric:
+        return Held(name=key.name, canonical=key.canonical, public=None)
+    return Held(name=key.name, canonical=key.canonical, public=key.public, version=str(key.version))
 
 
 def _sign(key: Key, digest: bytes) -> bytes:

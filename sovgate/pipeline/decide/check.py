@@ -20,8 +20,8 @@ from sovgate.pipeline.decide.case import Known, KnownLocation, Question
 from sovgate.pipeline.decide.contents import look_into
 from sovgate.pipeline.decide.judge import judge
 from sovgate.pipeline.drafted import drafts_beside
-from sovgate.pipeline.places import evidence_of, reads_model
-from sovgate.pipeline.project import Project, open_project, require_own
+from sovgate.pipeline.places import evidence_of, reads_model, require_own
+from sovgate.pipeline.project import Project, open_project
 from sovgate.records import ACTIONS, CLASSES, DEFAULTS, Advance, Options, Release
 
 if TYPE_CHECKING:

@@ -68,9 +68,12 @@ def show(text: str) -> tuple[PublicKey | None, tuple[tuple[str, str], ...]]:
     The project is looked for from this folder: it may name the key's module, and its settings.
     Raises ConfigError, UsageError, KeyServiceError.
     """
-    from sovgate.keys.registry import facts, open_public
+    from sovgate.keys.registry import exported, facts, open_public
 
     base = Path.cwd()
+    found = exported(text, base)
+    if found is not None:
+        return found[1].key, found[1].told
     if uri.parse(text, what="key").scheme in LOADS_CODE:
         from sovgate.pipeline.project import nearest_project
 

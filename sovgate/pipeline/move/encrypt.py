@@ -21,8 +21,8 @@ from sovgate.pipeline.decide.contents import Seen, look_into
 from sovgate.pipeline.move.copies import folder_store, tidy, write_copy
 from sovgate.pipeline.move.movement import told_moving
 from sovgate.pipeline.named_keys import refuse_misused
-from sovgate.pipeline.places import evidence_of, reads_model
-from sovgate.pipeline.project import Project, open_project, require_own
+from sovgate.pipeline.places import evidence_of, reads_model, require_own
+from sovgate.pipeline.project import Project, open_project
 from sovgate.records import DEFAULTS, Advance, Options, Release, Sized
 from sovgate.stages.audit import utc_now
 from sovgate.staging import Staging, require_free

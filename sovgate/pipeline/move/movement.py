@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sovgate import notices, regions
 from sovgate.errors import PolicyDenied, SovgateError, VerificationFailed, exit_of
 from sovgate.formats.auditentry import PUSH_SHARD, About, Ref
-from sovgate.pipeline.project import Project, require_own
+from sovgate.pipeline.places import require_own
+from sovgate.pipeline.project import Project
 
 if TYPE_CHECKING:
     from sovgate.config import ZoneConfig

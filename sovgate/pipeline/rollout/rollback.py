@@ -20,7 +20,8 @@ from sovgate.errors import (
 from sovgate.formats.promotion import REASON, Promotion
 from sovgate.pipeline.decide.admission import refuse_text
 from sovgate.pipeline.own_roles import LOGGED, require_zone_key
-from sovgate.pipeline.project import Project, open_project, require_own
+from sovgate.pipeline.places import require_own
+from sovgate.pipeline.project import Project, open_project
 from sovgate.pipeline.rollout.agreement import plan
 from sovgate.pipeline.rollout.promotion_decision import check_decision
 from sovgate.pipeline.rollout.results import Committed, RolledBack, RolledRelease

@@ -247,7 +247,7 @@ def _not_pinned(opened: Project | None, place: Place, facts: KeyFacts) -> Iterat
     """RULES 10: what the project pins is what the service has."""
     if opened is None or place.pinned is None or facts.public is None:
         return
-    pinned = opened.pinned(place.pinned, f"{place.dotted}-public", place.region)
+    pinned = opened.pinned(place.pinned, f"{place.dotted}-public", place.zone)
     if pinned != facts.public:
         yield KeyServiceError(
             f"{facts.name[:200]} has another public half than {place.dotted}-public",
