@@ -59,7 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("look", "Write a project to start from, without overwriting any file."),
     "doctor": ("look", "Say what is missing for a run, and how to get it."),
     "audit": ("look", "Verify the audit log, and tell the story of a release."),
-    "keys": ("look", "Make key files, and show public keys."),
+    "keys": ("look", "Make keys, show and export public keys, and ask services about them."),
     "data": ("look", "Commit to regulated data without moving it."),
     "regions": ("look", "List and show the regions that sovgate knows."),
 }

@@ -29,7 +29,7 @@ sovgate keys show file:keys/us.pem
 sovgate keys check""",
 )
 def command() -> None:
-    """Make keys, show public keys, and ask their services about them."""
+    """Make keys, show and export public keys, and ask services about them."""
 
 
 @_base.command(
