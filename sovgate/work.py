@@ -10,6 +10,7 @@ import contextlib
 import mmap
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -17,6 +18,8 @@ from types import TracebackType
 Step = Callable[[], None]
 
 _LARGE_PAGE = 2 * 1024 * 1024
+#: Seconds that whoever waits for a server lets pass before asking whether anybody waits for that.
+LOOK = 0.5
 
 #: Of each thread the workers that it is one of.
 _here = threading.local()
@@ -37,6 +40,15 @@ def go_on() -> None:
         if workers.failed:
             raise BrokenOff
         workers = workers.within
+
+
+def pause(seconds: float) -> None:
+    """Sleeps, and no longer than anybody waits for it. Raises BrokenOff, as `go_on` does."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        go_on()
+        time.sleep(min(left, LOOK))
+    go_on()
 
 
 def cores() -> int:

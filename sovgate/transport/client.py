@@ -11,7 +11,6 @@ import http.client
 import random
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -104,7 +103,7 @@ class Client:
         url: str,
         *,
         what: str = "store",
-        wait: Callable[[float], object] = time.sleep,
+        wait: Callable[[float], object] = work.pause,
         attempts: int = ATTEMPTS,
     ) -> None:
         """`url` as `origin` takes it. `wait` sleeps between two tries. Opens no connection.

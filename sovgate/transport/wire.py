@@ -157,6 +157,23 @@ def _kind(error: BaseException) -> str:
     return type(error).__name__
 
 
+def _unbroken(step: Callable[[], int], connection: socket.socket, seconds: float) -> int:
+    """One receiving or sending, which may wait so long, and not longer than anybody waits for it.
+
+    In short waits: TLS goes on after one as a plain socket does. Raises TimeoutError, BrokenOff.
+    """
+    while True:
+        wait = min(work.LOOK, seconds)
+        connection.settimeout(wait)
+        try:
+            return step()
+        except TimeoutError:
+            seconds -= wait
+            if seconds <= 0:
+                raise
+        work.go_on()
+
+
 class _Reader(io.BufferedReader):
     """One reader a connection: HTTPResponse closes what it reads from after each answer."""
 
@@ -187,10 +204,13 @@ class _Limited(io.RawIOBase):
         left = self.timeout + self.got / FLOOR - self.waited
         if left <= 0:
             raise TimeoutError
-        self.connection.settimeout(min(left, self.timeout))
         begun = self._clock()
         try:
-            count = self.connection.recv_into(memoryview(buffer)[: self.left])
+            count = _unbroken(
+                lambda: self.connection.recv_into(memoryview(buffer)[: self.left]),
+                self.connection,
+                min(left, self.timeout),
+            )
         finally:
             self.waited += self._clock() - begun
         self.got += count
@@ -226,7 +246,6 @@ class Wire:
     def sending(self) -> Iterator[None]:
         """Within it one request is sent. Ends quietly where the other side hung up: an answer may
         have come before that, and whoever reads finds it or fails."""
-        self._connection.settimeout(READ_TIMEOUT)
         try:
             yield
         except TimeoutError:
@@ -236,7 +255,12 @@ class Wire:
             self._limited.timeout = _LAST_WORDS
 
     def send(self, data: memoryview) -> None:
-        self._connection.sendall(data)
+        """Each piece that the network takes may take as long as an answer."""
+        sent = 0
+        while sent < len(data):
+            rest = data[sent:]
+            send = functools.partial(self._connection.send, rest)
+            sent += _unbroken(send, self._connection, READ_TIMEOUT)
 
     @contextlib.contextmanager
     def reading(self, *, most: int = 0, head: bool = False) -> Iterator[None]:

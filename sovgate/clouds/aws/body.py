@@ -7,6 +7,7 @@ A time limit is one for each slice: a slow link is no hanging one.
 from __future__ import annotations
 
 import io
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -76,8 +77,9 @@ def as_it_is(request: Any) -> Iterator[None]:
 
 
 def patient(session: Any, seconds: float) -> None:
-    """Each slice of a body may take this long. The SDK allows it what connecting may take, since
-    its HTTP library knows a time to connect and one to read, and none to write."""
+    """Each slice of a body, and an answer's first byte, may take this long, and no longer than
+    anybody waits for it. The SDK allows a body what connecting may take, since its HTTP library
+    knows a time to connect and one to read, and none to write."""
     pools = session._pool_classes_by_scheme
     for scheme, pool in list(pools.items()):
         plain = pool.ConnectionCls
@@ -87,5 +89,20 @@ def patient(session: Any, seconds: float) -> None:
                 self.sock.settimeout(seconds)
             plain.send(self, data)
 
-        connection = type(plain.__name__, (plain,), {"send": send})
+        def getresponse(self: Any, plain: Any = plain) -> Any:
+            _await(self.sock, seconds)
+            return plain.getresponse(self)
+
+        connection = type(plain.__name__, (plain,), {"send": send, "getresponse": getresponse})
         pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+
+def _await(connection: Any, seconds: float) -> None:
+    """Until something comes, or the time is over, which whoever reads then finds out."""
+    if connection is None or getattr(connection, "pending", lambda: 0)():
+        return
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    while seconds > 0 and not poll.poll(work.LOOK * 1000):
+        work.go_on()
+        seconds -= work.LOOK
