@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from sovgate import notices
-from sovgate.errors import DOCS, ConfigError, KeyServiceError, SovgateError, VerificationFailed
+from sovgate.errors import (
+    DOCS,
+    ConfigError,
+    KeyServiceError,
+    SovgateError,
+    UsageError,
+    VerificationFailed,
+)
 from sovgate.formats import wrap
+from sovgate.keys._api import Wanted
 
 T = TypeVar("T")
 
@@ -123,6 +131,43 @@ def refused(name: str, doing: str, said: str) -> SovgateError:
         fix="run it again; if the error stays, ask the service's operator",
         reason="service",
     )
+
+
+def taken(name: str) -> UsageError:
+    """Of a key that was to be made: one is there, and is left as it is."""
+    return UsageError(
+        f"there is a key {name[:200]} already",
+        why="a key is never overwritten, and no version is added to it",
+        fix="name another one; or keep it: sovgate keys check tells what it is, and sovgate keys "
+        "show URI -o FILE writes its public half",
+        reason="output-exists",
+    )
+
+
+def not_known(name: str, error: SovgateError) -> SovgateError:
+    """The service was asked once to make a key, and no answer came."""
+    if error.reason in ("no-answer", "timed-out", "bad-answer"):
+        error.fix = (
+            f"look whether {name[:200]} was made (sovgate keys check), and run it again: a key "
+            "that is there stays as it is"
+        )
+    return error
+
+
+def chosen(wanted: Wanted, kinds: Mapping[str, Mapping[str, T]], service: str) -> tuple[str, T]:
+    """The kind that is asked for, or the first for that use; and what the service calls it.
+
+    Raises UsageError, "bad-algorithm".
+    """
+    known = kinds[wanted.use]
+    kind = wanted.kind or next(iter(known))
+    if kind not in known:
+        raise UsageError(
+            f"{service} makes no key to {wanted.use} of kind {kind!r}",
+            fix=f"choose one of {', '.join(known)}",
+            reason="bad-algorithm",
+        )
+    return kind, known[kind]
 
 
 def bad_answer(name: str, why: str) -> SovgateError:

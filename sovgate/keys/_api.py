@@ -6,8 +6,8 @@ ConfigError for what its URIs cannot do, ResidencyMismatch for a key that lies o
 `public_key`, `signer`, `recipient`, `identity`. Three more ask nobody: `check` raises what the URI
 alone tells, `canonical` has one spelling for all URIs of a key, and `is_private` tells a file with
 a private half. `facts` tells what the service says of how the key is kept, for people, and
-`describe` the same for programs, of a key that cannot be used too. `registry` names the module by
-scheme.
+`describe` the same for programs, of a key that cannot be used too. `generate` makes a key there.
+`registry` names the module by scheme.
 
 What a service opened has `canonical` too, an attribute: by the name that the service itself gives.
 """
@@ -95,6 +95,25 @@ class KeyFacts:
     protection: Protection
     history: History
     lies: Lies
+    public: PublicKey | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A key to be made: `use` is "sign" or "encrypt"; `kind` one of the adapter's, None for its
+    first; `hsm`: in hardware, or not at all."""
+
+    use: str
+    kind: str | None = None
+    hsm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """`uri` is how a project names the key from now on, with the settings that it was asked by."""
+
+    uri: str
+    name: str
     public: PublicKey | None
 
 

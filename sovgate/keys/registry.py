@@ -15,7 +15,7 @@ from sovgate.errors import ConfigError
 if TYPE_CHECKING:
     from sovgate.formats.publickey import ZonePublicKey
     from sovgate.formats.spki import PublicKey
-    from sovgate.keys._api import Identity, KeyFacts, Recipient, Signer
+    from sovgate.keys._api import Identity, KeyFacts, Made, Recipient, Signer, Wanted
 
 #: URI scheme -> module. A bare path is `file`.
 SCHEMES: dict[str, str] = {
@@ -34,10 +34,11 @@ _USES = {
     "recipient": "encrypt to a zone",
     "identity": "decrypt for a zone",
     "describe": "be described",
+    "generate": "be made by a URI",
 }
 
 
-def _open(uri_text: str, base: Path, use: str, region: str | None) -> Any:
+def _open(uri_text: str, base: Path, use: str, region: str | None, *more: object) -> Any:
     parsed = uri.parse(uri_text, what="key")
     module = SCHEMES.get(parsed.scheme)
     if module is None:
@@ -49,7 +50,7 @@ def _open(uri_text: str, base: Path, use: str, region: str | None) -> Any:
             fix="name a key of another kind there",
             reason="unsupported-key-use",
         )
-    return adapter(parsed, base, region)
+    return adapter(parsed, base, region, *more)
 
 
 def check(uri_text: str, base: Path, region: str | None = None) -> None:
@@ -122,6 +123,16 @@ def describe(uri_text: str, base: Path, region: str | None = None) -> KeyFacts:
     """
     found: KeyFacts = _open(uri_text, base, "describe", region)
     return found
+
+
+def generate(uri_text: str, base: Path, region: str | None, wanted: Wanted) -> Made:
+    """Make a key in a service: it never gives its secret half away. One that is there stays as it
+    is: UsageError, "output-exists".
+
+    Raises ConfigError, KeyServiceError, ResidencyMismatch.
+    """
+    made: Made = _open(uri_text, base, "generate", region, wanted)
+    return made
 
 
 def _suggestion(scheme: str) -> str:

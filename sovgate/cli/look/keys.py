@@ -1,4 +1,4 @@
-"""`sovgate keys generate` and `sovgate keys show`; the others are beside it."""
+"""`sovgate keys show`; the others are beside it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from sovgate.cli._transport import transport_options
 from sovgate.cli.look._export import command as _export
 from sovgate.cli.look._kept import command as _kept
 from sovgate.cli.look._key_check import command as _check
+from sovgate.cli.look._key_generate import command as _generate
 from sovgate.errors import UsageError
-
-_KINDS = ("sign", "encrypt")
-_ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-3072", "rsa-4096", "ml-kem-768-x25519")
 
 
 @click.group(
@@ -30,59 +28,6 @@ sovgate keys check""",
 )
 def command() -> None:
     """Make keys, show and export public keys, and ask services about them."""
-
-
-@_base.command(
-    "generate",
-    path="keys generate",
-    help="Make a private key file, with its public half beside it. It never overwrites a file.",
-    example="""
-sovgate keys generate sign -o keys/us.pem
-sovgate keys generate encrypt -o keys/eu.pem""",
-)
-@_base.argument("kind", type=click.Choice(_KINDS), metavar="KIND", help="sign or encrypt.")
-@_base.option(
-    "-o",
-    "--output",
-    type=KeyFile(),
-    required=True,
-    metavar="FILE",
-    help="Where to write the private key (mode 0600). The public half goes beside it.",
-)
-@_base.option(
-    "--algorithm",
-    type=click.Choice(_ALGORITHMS),
-    metavar="NAME",
-    help="sign: ec-p256 (default), ec-p384, ec-p521; "
-    "encrypt: rsa-3072 (default), rsa-4096, ec-p256, ml-kem-768-x25519 (hybrid).",
-)
-@_base.output_options
-def _generate(kind: str, output: Path, algorithm: str | None, format_: str) -> Report:
-    from sovgate.git.ignored import keep_out
-    from sovgate.pipeline.look.keys import generate
-
-    made = generate(kind, out=output, algorithm=algorithm)
-    left = keep_out(made.private)
-    return Report(
-        command="keys generate",
-        headline=f"made a key to {kind}: {made.algorithm}",
-        rows=(
-            ("private", f"{made.private}  (keep it in this zone)"),
-            ("public", f"{made.public}  (give it to the others)"),
-            ("key id", made.key.key_id),
-        ),
-        outputs={"key-id": made.key.key_id, "public-key": str(made.public)},
-        data={
-            "private": str(made.private),
-            "public": str(made.public),
-            "key-id": made.key.key_id,
-            "algorithm": made.key.algorithm,
-        },
-        notes=(
-            f"the private key is not encrypted; keep {made.private} out of Git",
-            *([left] if left else []),
-        ),
-    )
 
 
 @_base.command(

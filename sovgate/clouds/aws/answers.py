@@ -26,6 +26,7 @@ _NEEDED = {
     "list_objects_v2": ("IsTruncated",),
     "list_object_versions": ("IsTruncated",),
     "describe_key": ("KeyMetadata",),
+    "create_key": ("KeyMetadata",),
     "get_public_key": ("PublicKey",),
     "sign": ("Signature",),
     "encrypt": ("CiphertextBlob",),

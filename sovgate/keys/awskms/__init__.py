@@ -20,6 +20,7 @@ from sovgate.keys._crypto import (
     ServiceSigner,
 )
 from sovgate.keys.awskms.description import describe as describe
+from sovgate.keys.awskms.generation import generate as generate
 from sovgate.keys.awskms.key import SIGNING, Key, parse_uri, refuse
 from sovgate.uri import Uri
 

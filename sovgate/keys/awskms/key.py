@@ -29,6 +29,7 @@ from sovgate.keys._answers import (
     disabled,
     no_such_key,
     patiently,
+    taken,
     timed_out,
 )
 from sovgate.keys._crypto import Held, public_from
@@ -165,7 +166,12 @@ class Key:
         """`usable`: that it is enabled, and has no copy outside of its region."""
         named = parse_uri(uri, region)
         refuse_other_address(named.place.url, *_ADDRESSES, key=uri.text)
-        answer = _ask(named, named.name, "describe_key", "kms:DescribeKey", "look up")
+        return cls.named(named, usable=usable)
+
+    @classmethod
+    def named(cls, named: Named, *, usable: bool = True) -> Key:
+        doing = "look up"
+        answer = ask_service(named, "describe_key", "kms:DescribeKey", doing, KeyId=named.name)
         return cls(named, answer["KeyMetadata"], usable=usable)
 
     def held(self, public: PublicKey | None) -> Held:
@@ -220,7 +226,7 @@ class Key:
 
     def ask(self, operation: str, permission: str, doing: str, **parameters: Any) -> Any:
         """The same of what answers without the key's name."""
-        return _ask(self._named, self.arn, operation, permission, doing, **parameters)
+        return ask_service(self._named, operation, permission, doing, KeyId=self.arn, **parameters)
 
     @cached_property
     def public(self) -> PublicKey:
@@ -232,15 +238,17 @@ class Key:
         return public
 
 
-def _ask(
-    named: Named, name: str, operation: str, permission: str, doing: str, **parameters: Any
+def ask_service(
+    named: Named, operation: str, permission: str, doing: str, *, again: bool = True, **sent: Any
 ) -> dict[str, Any]:
-    """One request, and some more where KMS is busy. The SDK's errors become ours."""
+    """One request, and some more where KMS is busy; `again=False`: none. The SDK's errors become
+    ours."""
+    name = str(sent.get("KeyId") or named.name)
 
     def once() -> dict[str, Any]:
         try:
             sdk = _client(named.place, named.profile).sdk
-            return answers.ask(sdk, operation, KeyId=name, **parameters)
+            return answers.ask(sdk, operation, **sent)
         except SovgateError:
             raise
         except answers.failures() as error:
@@ -250,6 +258,8 @@ def _ask(
                 raise damaged() from None
             if code == "NotFoundException":
                 raise no_such_key(name, "in that account and region") from error
+            if code == "AlreadyExistsException":
+                raise taken(name) from error
             if code in ("DisabledException", "KMSInvalidStateException"):
                 raise disabled(name, code) from error
             if type(error).__name__ in _TIMEOUTS:
@@ -258,7 +268,7 @@ def _ask(
                 error, f"{doing} {name}", KeyServiceError, permission=permission, resource=name
             ) from error
 
-    return patiently(once)
+    return patiently(once) if again else once()
 
 
 def refuse(key: Key, why: str, fix: str = "name a key of another kind there") -> NoReturn:

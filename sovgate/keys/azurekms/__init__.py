@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.keys._crypto import OaepIdentity, OaepRecipient, ServiceSigner
 from sovgate.keys.azurekms.description import describe as describe
+from sovgate.keys.azurekms.generation import generate as generate
 from sovgate.keys.azurekms.key import Key
 from sovgate.keys.azurekms.names import parse_uri
 from sovgate.uri import Uri

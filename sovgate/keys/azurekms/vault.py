@@ -65,14 +65,17 @@ class Vault:
         body: dict[str, Any] | None = None,
         *,
         api: str = API,
+        again: bool = True,
     ) -> dict[str, Any]:
-        """`path` below /keys/; `permission` is the data action that it needs.
+        """`path` below /keys/; `permission` is the data action that it needs; `again`: whether it
+        is asked once more where the vault is busy.
 
         Raises KeyServiceError, ResidencyMismatch; VerificationFailed where it does not open.
         """
-        return _answers.patiently(
-            lambda: self._once(f"{path}?api-version={api}", doing, permission, body)
-        )
+        target = f"{path}?api-version={api}"
+        if not again:
+            return self._once(target, doing, permission, body)
+        return _answers.patiently(lambda: self._once(target, doing, permission, body))
 
     def _once(
         self, path: str, doing: str, permission: str, body: dict[str, Any] | None
@@ -166,6 +169,14 @@ class Vault:
         )
         said = f"{code[:60]}: {str(error.get('message') or '')[:200]}"
         name = self._name
+        if status == 409 and doing == "make":
+            return KeyServiceError(
+                f"a deleted key {name[:200]} is still kept",
+                why=said,
+                fix="name another key; or have that one recovered, or purged: az keyvault key "
+                "recover|purge",
+                reason="output-exists",
+            )
         if status == 404:
             return _answers.no_such_key(name, "in that vault")
         if status == 401:

@@ -22,6 +22,7 @@ from sovgate.keys._crypto import (
     ServiceSigner,
 )
 from sovgate.keys.gcpkms.description import describe as describe
+from sovgate.keys.gcpkms.generation import generate as generate
 from sovgate.keys.gcpkms.names import Named, parse_uri
 from sovgate.keys.gcpkms.version import (
     OPENING,

@@ -65,7 +65,8 @@ class Service:
     def ask(
         self, operation: str, name: str, doing: str, permission: str, /, **request: object
     ) -> Any:
-        """One request, and some more where KMS is busy. `name`: the key, for errors.
+        """One request, and some more where KMS is busy; one alone where it makes something.
+        `name`: the key, for errors.
 
         Raises KeyServiceError; VerificationFailed where it says that the bytes do not open.
         """
@@ -82,7 +83,7 @@ class Service:
                 # The cause is left out: it may quote what was sent.
                 raise _explained(error, operation, name, doing, permission) from None
 
-        return _answers.patiently(once)
+        return once() if operation.startswith("create_") else _answers.patiently(once)
 
     def _token(self) -> str | None:
         if not self._official:
@@ -196,6 +197,8 @@ def _explained(
             fix="check the address, if the key has one beside it in sovgate.yaml",
             reason="redirected",
         )
+    if code == "ALREADY_EXISTS":
+        return _answers.taken(name)
     if code == "NOT_FOUND":
         return _answers.no_such_key(name)
     if code == "PERMISSION_DENIED":

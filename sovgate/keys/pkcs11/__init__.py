@@ -8,6 +8,7 @@ of the key CKA_SIGN, CKA_DECRYPT or CKA_DERIVE.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from sovgate.files import read_descriptor
 from sovgate.formats import hpke, pkcs11uri, wrap
 from sovgate.formats.pkcs11uri import Pkcs11Uri
 from sovgate.keys._answers import another, bad_answer, cannot
+from sovgate.keys._api import Made
 from sovgate.keys._crypto import (
     Held,
     HpkeIdentity,
@@ -28,12 +30,13 @@ from sovgate.keys._crypto import (
 from sovgate.keys._opened import opened as opened_file
 from sovgate.keys.pkcs11 import module, objects, token
 from sovgate.keys.pkcs11.description import described
+from sovgate.keys.pkcs11.generation import make
 from sovgate.keys.pkcs11.process import FailedError
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
-    from sovgate.keys._api import KeyFacts
+    from sovgate.keys._api import KeyFacts, Wanted
     from sovgate.keys.pkcs11.objects import Private
     from sovgate.keys.pkcs11.token import Token
 
@@ -116,6 +119,14 @@ def describe(uri: Uri, base: Path, region: str | None = None) -> KeyFacts:
     key = _Key.open(module.named(uri.text), base)
     assert key.private is not None  # noqa: S101 - `open` looked
     return described(key.uri.key, key.token.info, key.private, key.public_half)
+
+
+def generate(uri: Uri, base: Path, region: str | None, wanted: Wanted) -> Made:
+    """Needs the PIN, and CKM_EC_KEY_PAIR_GEN or CKM_RSA_PKCS_KEY_PAIR_GEN."""
+    named = replace(module.named(uri.text), public_key=None)
+    make(named, base, wanted)
+    key = _Key.open(named, base)
+    return Made(uri=uri.text, name=named.key, public=key.public_half)
 
 
 def _is_rsa(held: Held) -> bool:

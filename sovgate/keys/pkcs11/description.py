@@ -20,7 +20,8 @@ def described(name: str, info: Info, key: Private, public: PublicKey) -> KeyFact
     """`name`: the key's URI without settings."""
     starts, ends = _at(key.told.get("START_DATE")), _at(key.told.get("END_DATE"), last=True)
     uses = (("sign", key.may("SIGN")), ("encrypt", key.may("DECRYPT") or key.may("DERIVE")))
-    origin: dict[object, Origin] = {True: "service", False: "imported"}
+    # NSS says no of keys that it made itself, so that no tells nothing.
+    origin: Origin | None = "service" if key.told.get("LOCAL") is True else None
     exportable = key.told.get("EXTRACTABLE")
     maker = " ".join(f"{info.manufacturer} {info.model}".split())[:80]
     slot = "a hardware slot" if info.hardware else "no hardware slot"
@@ -35,7 +36,7 @@ def described(name: str, info: Info, key: Private, public: PublicKey) -> KeyFact
             told=f"{maker}: {slot}, as its module says",
             exportable=exportable if isinstance(exportable, bool) else None,
         ),
-        history=History(origin=origin.get(key.told.get("LOCAL")), ends=ends),
+        history=History(origin=origin, ends=ends),
         lies=Lies(),
         public=public,
     )

@@ -87,6 +87,17 @@ def private(token: Token, uri: Pkcs11Uri) -> Private:
     return Private(at=told["at"], told=told)
 
 
+def there(token: Token, uri: Pkcs11Uri) -> bool:
+    """Whether anything bears the key's label or id: either would be taken for the other."""
+    wanted = [(uri.label, None), (None, uri.id)]
+    return any(
+        _find(token, kind, label, number, uri.key)
+        for label, number in wanted
+        if label is not None or number is not None
+        for kind in ("PRIVATE_KEY", "PUBLIC_KEY", "CERTIFICATE")
+    )
+
+
 def _named_by_halves(token: Token, uri: Pkcs11Uri) -> bytes | None:
     """The CKA_ID of what bears the label where the private half bears none: in NSS, which names a
     key by its certificate. None where that is nothing, or several."""

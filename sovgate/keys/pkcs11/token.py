@@ -69,7 +69,7 @@ class Token:
     def __repr__(self) -> str:
         return f"Token({self._uri.key[:200]!r})"
 
-    def login(self, pin: str | None, *, private: bool) -> None:
+    def login(self, pin: str | None, *, private: bool, writing: bool = False) -> None:
         """Open the session, logged in where there is a PIN, or where the token asks for it."""
         wants = self.info.flags & (_PROTECTED_PATH | _LOGIN_REQUIRED)
         protected = pin is None and private and wants == _PROTECTED_PATH | _LOGIN_REQUIRED
@@ -81,6 +81,7 @@ class Token:
                 slot=self.info.slot,
                 pin=pin,
                 protected=protected,
+                writing=writing,
             )
         except FailedError as error:
             if error.name in _PINS:
@@ -129,19 +130,25 @@ def opened(uri: Pkcs11Uri, base: Path, *, private: bool) -> Token:
         return token
 
 
-def _opened(uri: Pkcs11Uri, path: str, *, private: bool) -> Token:
+def opened_to_write(uri: Pkcs11Uri, base: Path) -> Token:
+    """The same with a session that may make keys, which nobody else gets. Raises as `opened`."""
+    assert uri.module is not None  # noqa: S101 - `module.named` looked
+    return _opened(uri, module.checked(uri.module, base), private=True, writing=True)
+
+
+def _opened(uri: Pkcs11Uri, path: str, *, private: bool, writing: bool = False) -> Token:
     try:
         process = Process(path, uri.module.variable if uri.module else None, uri.key)
     except FailedError as error:
         raise _not_loaded(path, error) from None
     try:
-        return _found(process, uri, path, private=private)
+        return _found(process, uri, path, private=private, writing=writing)
     except BaseException:  # whoever keeps the error keeps no session open
         process.end()
         raise
 
 
-def _found(process: Process, uri: Pkcs11Uri, path: str, *, private: bool) -> Token:
+def _found(process: Process, uri: Pkcs11Uri, path: str, *, private: bool, writing: bool) -> Token:
     try:
         told = process.ask("tokens", "look for the token of").get("tokens")
     except FailedError as error:
@@ -155,7 +162,7 @@ def _found(process: Process, uri: Pkcs11Uri, path: str, *, private: bool) -> Tok
     named = (path, info.label, info.serial)
     try:
         pin = _pin(info, uri, wrong=named in _WRONG) if private else None
-        token.login(pin, private=private)
+        token.login(pin, private=private, writing=writing)
     except KeyServiceError as error:
         if error.reason == "pin-wrong":
             _WRONG.add(named)

@@ -37,6 +37,12 @@ BOOLEANS = (
     "ALWAYS_AUTHENTICATE",
 )
 DATES = ("START_DATE", "END_DATE")
+#: Named curves, in DER.
+CURVES = {
+    "ec-p256": "06082a8648ce3d030107",
+    "ec-p384": "06052b81040022",
+    "ec-p521": "06052b81040023",
+}
 BYTES = ("ID", "EC_PARAMS", "EC_POINT", "MODULUS", "PUBLIC_EXPONENT", "VALUE")
 
 
@@ -70,15 +76,18 @@ class Worker:
                 )
         return {"tokens": found, "module": self.held.manufacturer_id}
 
-    def open(self, slot: int, pin: str | None, protected: bool) -> dict[str, Any]:
-        """A read-only session, logged in where there is a PIN or the token asks for it itself."""
+    def open(
+        self, slot: int, pin: str | None, protected: bool, writing: bool = False
+    ) -> dict[str, Any]:
+        """A session, logged in where there is a PIN or the token asks for it itself; read-only,
+        but for who makes a key."""
         self.close()
         slots = self.held.get_slots(token_present=True)
         found = next((one for one in slots if one.slot_id == slot), None)
         if found is None:
             raise self._p11.exceptions.TokenNotPresent
         self._pin = self._p11.types.PROTECTED_AUTH if protected else pin
-        self._session = found.get_token().open(rw=False, user_pin=self._pin)
+        self._session = found.get_token().open(rw=writing, user_pin=self._pin)
         return {"mechanisms": sorted(int(one) for one in found.get_mechanisms())}
 
     def find(self, kind: str, label: str | None, id: str | None) -> dict[str, Any]:  # noqa: A002
@@ -126,6 +135,30 @@ class Worker:
         """As ISO 8601; None where the object has none. Most have an empty one."""
         value = self._attribute(found, name)
         return value.isoformat() if hasattr(value, "isoformat") else None
+
+    def make(self, kind: str, use: str, label: str, id: str) -> dict[str, Any]:  # noqa: A002
+        """A pair of keys in one call; the private half is sensitive and never to be had."""
+        named = self._p11.Attribute
+        does = {"sign": "SIGN", "encrypt": "DECRYPT" if kind.startswith("rsa-") else "DERIVE"}
+        can = {named[name]: name == does[use] for name in ("SIGN", "DECRYPT", "DERIVE")}
+        private = {named.SENSITIVE: True, named.EXTRACTABLE: False, named.PRIVATE: True}
+        private |= {named.UNWRAP: False, **can}
+        more = {"id": bytes.fromhex(id), "label": label, "store": True}
+        if kind.startswith("rsa-"):
+            public = {named.VERIFY: False, named.ENCRYPT: True, named.WRAP: False}
+            self._session.generate_keypair(
+                self._p11.KeyType.RSA,
+                int(kind.removeprefix("rsa-")),
+                public_template=public,
+                private_template=private,
+                **more,
+            )
+            return {}
+        curve = {named.EC_PARAMS: bytes.fromhex(CURVES[kind])}
+        parameters = self._session.create_domain_parameters(self._p11.KeyType.EC, curve, local=True)
+        public = {named.VERIFY: use == "sign"}
+        parameters.generate_keypair(public_template=public, private_template=private, **more)
+        return {}
 
     def sign(self, at: int, digest: str) -> dict[str, Any]:
         """r and s of ECDSA over a digest, one after the other."""

@@ -23,6 +23,7 @@ from sovgate.keys._crypto import (
     ServiceSigner,
 )
 from sovgate.keys.transit.description import describe as describe
+from sovgate.keys.transit.generation import generate as generate
 from sovgate.keys.transit.key import RSA, SIGNING, SYMMETRIC, Key
 from sovgate.keys.transit.place import located
 from sovgate.keys.transit.server import Call, Said

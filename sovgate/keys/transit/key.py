@@ -6,7 +6,7 @@ RULES 10: each answer's name and version are compared with what was asked.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,12 +55,63 @@ class Policy:
     facts: Mapping[str, bool]
 
 
-class Key:
+class Asker:
+    """Asks about one key, which need not be there."""
+
+    def __init__(self, at: Place, operation: str | None) -> None:
+        self.at, self._operation = at, operation
+        self._server, self._tokens = Server(at), _tokens(at.any_key)
+
+    def call(self, call: Call) -> dict[str, Any]:
+        """`data` of the answer. Raises KeyServiceError, ResidencyMismatch."""
+        data = self._asked(call, self._server.ask).get("data")
+        if not isinstance(data, dict):
+            raise _answers.bad_answer(self.at.canonical, "it has no data")
+        return data
+
+    def make(self, kind: str) -> None:
+        """Asked once. Of a name that is taken, the engine does nothing and says nothing."""
+        body = {"type": kind, "exportable": False, "allow_plaintext_backup": False}
+        call = Call(method="POST", path=self.at.path("keys"), doing="make", body=body)
+        self._asked(call, self._server.once)
+
+    def _asked(self, call: Call, ask: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+        token = self._tokens()
+        try:
+            return ask(call, token=token)
+        except Denied as denied:
+            raise self._explained(denied, token) from None
+
+    def _explained(self, denied: Denied, token: str) -> SovgateError:
+        """A token that is not valid gets the same answer as one that may not do this: so ask."""
+        rules = [(denied.call.path, denied.call.needs)]
+        if denied.call.needs == "read" and self._operation is not None:
+            rules.append((self.at.path(self._operation), "update"))
+        denied.details = policy(self.at, *rules)
+        look = Call(method="GET", path="auth/token/lookup-self", doing="look at the token for")
+        try:
+            data = self._server.once(look, token=token).get("data")
+            policies = data.get("policies") if isinstance(data, dict) else None
+        except SovgateError:
+            if self._tokens.ours(token):
+                return denied
+            denied.why = (
+                "permission denied: the token ran out, was revoked, is of another server or "
+                "namespace, or lacks this policy"
+            )
+            denied.reason = "bad-credentials"
+            denied.fix = f"log in again; if the token is good, give it this policy ({PAGE})"
+            return denied
+        names = [words(str(p))[:40] for p in policies[:8]] if isinstance(policies, list) else []
+        denied.why = f"the token is good, and its policies ({', '.join(names)}) do not allow it"
+        return denied
+
+
+class Key(Asker):
     """One key, pinned to a version. `name` says which to people; no repr holds a secret."""
 
     def __init__(self, at: Place, operation: str | None, *, usable: bool = True) -> None:
-        self.at, self._operation = at, operation
-        self._server, self._tokens = Server(at), _tokens(at.any_key)
+        super().__init__(at, operation)
         self.data = self._read()
         self.policy = self._understood()
         if usable:
@@ -99,44 +150,6 @@ class Key:
             *((("opens", opens),) if policy.kind in (SYMMETRIC, *RSA) else ()),
             *((name.replace("_", " "), _FACTS[name][not on]) for name, on in policy.facts.items()),
         )
-
-    # -- asking
-
-    def call(self, call: Call) -> dict[str, Any]:
-        """`data` of the answer. Raises KeyServiceError, ResidencyMismatch."""
-        token = self._tokens()
-        try:
-            answer = self._server.ask(call, token=token)
-        except Denied as denied:
-            raise self._explained(denied, token) from None
-        data = answer.get("data")
-        if not isinstance(data, dict):
-            raise _answers.bad_answer(self.at.canonical, "it has no data")
-        return data
-
-    def _explained(self, denied: Denied, token: str) -> SovgateError:
-        """A token that is not valid gets the same answer as one that may not do this: so ask."""
-        rules = [(denied.call.path, denied.call.needs)]
-        if denied.call.needs == "read" and self._operation is not None:
-            rules.append((self.at.path(self._operation), "update"))
-        denied.details = policy(self.at, *rules)
-        look = Call(method="GET", path="auth/token/lookup-self", doing="look at the token for")
-        try:
-            data = self._server.once(look, token=token).get("data")
-            policies = data.get("policies") if isinstance(data, dict) else None
-        except SovgateError:
-            if self._tokens.ours(token):
-                return denied
-            denied.why = (
-                "permission denied: the token ran out, was revoked, is of another server or "
-                "namespace, or lacks this policy"
-            )
-            denied.reason = "bad-credentials"
-            denied.fix = f"log in again; if the token is good, give it this policy ({PAGE})"
-            return denied
-        names = [words(str(p))[:40] for p in policies[:8]] if isinstance(policies, list) else []
-        denied.why = f"the token is good, and its policies ({', '.join(names)}) do not allow it"
-        return denied
 
     def _read(self) -> dict[str, Any]:
         call = Call(
