@@ -18,7 +18,6 @@ OFFLINE = {
     "data key",
     "guard",
     "init",
-    "keys generate",
     "keys kept",
     "lint",
     "policy list",
