@@ -103,7 +103,8 @@ def generate(text: str, opened: Project | None, asked: Asked, wanted: Wanted) ->
 
 
 def _pinned_file(opened: Project, text: str | None) -> Path | None:
-    if text is None or uri.parse(text, what="key").scheme != "file":
+    """None for what `keys export` makes, which the zone signs once it has a key to sign with."""
+    if text is None or uri.parse(text, what="key").scheme != "file" or text.endswith(".json"):
         return None
     return opened.base / uri.parse(text, what="key").rest
 
