@@ -22,8 +22,8 @@ from sovgate.transport import wire
 from tests import components, servers, tokens
 from tests.azurevault import HOST as VAULT_HOST
 from tests.azurevault import Refusal, Vault, azure_vault
-from tests.conformance import token_keys, transit
-from tests.conformance.troubles import BUSY, TROUBLES, Rotated, Trouble, silent, unused_port
+from tests.conformance import moto_keys, token_keys, transit
+from tests.conformance.troubles import BUSY, TROUBLES, Rotated, Trouble, Wrong, silent, unused_port
 from tests.faultproxy import What, between
 from tests.googlekms import GoogleKms, RefusedError, google_kms
 
@@ -41,6 +41,8 @@ class Keys:
     troubles by name (`troubles.TROUBLES` and "busy"): how to get the service into it
     lacks    the others, each with why this kind of key has no such thing
     rotated  a kind of `wrap` under a new version: what was wrapped before still opens
+    wrong    what a stand-in does otherwise than its service; what rests on it is not asked of it:
+             "sign", "wrap-2" (a second kind), "other-key" (that one is told from damage)
     repointed a signing key of which another version or key becomes the one that a URI means
     """
 
@@ -51,6 +53,7 @@ class Keys:
     untagged: frozenset[str] = frozenset()
     troubles: Mapping[str, Trouble]
     lacks: Mapping[str, str] = field(default_factory=dict)
+    wrong: Mapping[str, Wrong] = field(default_factory=dict)
     rotated: Callable[[], Rotated] | None = None
     repointed: Callable[[], Rotated] | None = None
 
@@ -77,12 +80,12 @@ def file_keys(tmp: Path) -> Keys:
     )
 
 
-def kms_keys(server: Callable[[], str]) -> Callable[[Path], Keys]:
+def kms_keys(server: Callable[[], str], region: str = REGION) -> Callable[[Path], Keys]:
     def keys(tmp: Path) -> Keys:
-        url = components.found(server)
+        url, there = components.found(server), region.partition(":")[2]
 
         def both(spec: str) -> tuple[str, str]:
-            return (kms_key(url, spec), kms_key(url, spec))
+            return (kms_key(url, spec, there), kms_key(url, spec, there))
 
         symmetric, rsa = both("SYMMETRIC_DEFAULT"), both("RSA_4096")
         return Keys(
@@ -92,11 +95,11 @@ def kms_keys(server: Callable[[], str]) -> Callable[[Path], Keys]:
                 "rsa-4096": ((rsa[0],) * 2, (rsa[1],) * 2),
             },
             base=tmp,
-            region=REGION,
+            region=region,
             untagged=frozenset({"symmetric"}),
-            troubles=_kms_troubles(url),
+            troubles=_kms_troubles(url, there),
             lacks={},
-            rotated=partial(_kms_rotated, url),
+            rotated=partial(_kms_rotated, url, there),
             repointed=partial(_kms_repointed, url),
         )
 
@@ -115,15 +118,14 @@ def _at(uri: str, port: int) -> str:
     return f"awskms://127.0.0.1:{port}/{uri.removeprefix('awskms://').partition('/')[2]}"
 
 
-def _kms_troubles(url: str) -> dict[str, Trouble]:
-    key, other = (kms_key(url, "ECC_NIST_P256") for _ in range(2))
+def _kms_troubles(url: str, region: str) -> dict[str, Trouble]:
+    key, other = (kms_key(url, "ECC_NIST_P256", region) for _ in range(2))
     arns = [uri.removeprefix("awskms://").partition("/")[2] for uri in (key, other)]
 
     @contextlib.contextmanager
     def disabled() -> Iterator[str]:
-        uri = kms_key(url, "ECC_NIST_P256")
-        arn = uri.removeprefix("awskms://").partition("/")[2]
-        servers.sdk("kms", url).disable_key(KeyId=arn)
+        uri = kms_key(url, "ECC_NIST_P256", region)
+        servers.sdk("kms", url, region).disable_key(KeyId=uri.rpartition("/")[2])
         yield uri
 
     @contextlib.contextmanager
@@ -161,10 +163,10 @@ def _kms_troubles(url: str) -> dict[str, Trouble]:
     }
 
 
-def _kms_rotated(url: str) -> Rotated:
-    uri = kms_key(url, "SYMMETRIC_DEFAULT")
+def _kms_rotated(url: str, region: str) -> Rotated:
+    uri = kms_key(url, "SYMMETRIC_DEFAULT", region)
     arn = uri.removeprefix("awskms://").partition("/")[2]
-    rotate = partial(servers.sdk("kms", url).enable_key_rotation, KeyId=arn)
+    rotate = partial(servers.sdk("kms", url, region).enable_key_rotation, KeyId=arn)
     return Rotated(uri=uri, rotate=rotate)
 
 
@@ -357,6 +359,8 @@ def _azure_troubles(vault: Vault) -> dict[str, Trouble]:
 ADAPTERS: dict[str, Callable[[Path], Keys]] = {
     "file": file_keys,
     "awskms-ministack": kms_keys(servers.ministack),
+    # AWS's other partitions, and a second opinion where both do as KMS does.
+    "awskms-moto": moto_keys.keys,
     "openbao": transit.keys("openbao"),
     "hashivault-openbao": transit.keys("hashivault"),
     "gcpkms": google_keys,

@@ -50,9 +50,17 @@ def notes() -> Iterator[list[str]]:
         yield said
 
 
+def test_what_a_stand_in_does_wrongly_is_found_out(keys: Keys) -> None:
+    """And nothing else is left out of its tests: where it is mended this fails."""
+    for wrong in keys.wrong.values():
+        with pytest.raises(SovgateError) as caught:
+            wrong.do()
+        assert caught.value.reason == wrong.reason, wrong.why
+
+
 @pytest.mark.parametrize("curve", CURVES)
 def test_a_signature_verifies_by_the_public_half_and_by_no_other(keys: Keys, curve: str) -> None:
-    if curve not in keys.sign:  # not every service has each of them
+    if curve not in keys.sign or "sign" in keys.wrong:  # not every service has each of them
         return
     mine, other = keys.sign[curve]
     signer = registry.open_signer(mine, keys.base, keys.region)
@@ -68,7 +76,7 @@ def test_a_signature_verifies_by_the_public_half_and_by_no_other(keys: Keys, cur
 
 @pytest.mark.parametrize("curve", CURVES)
 def test_signatures_have_a_low_s(keys: Keys, curve: str) -> None:
-    if curve not in keys.sign:
+    if curve not in keys.sign or "sign" in keys.wrong:
         return
     signer = registry.open_signer(keys.sign[curve][0], keys.base, keys.region)
     order = _CURVES[signer.public_key.algorithm].order
@@ -78,14 +86,22 @@ def test_signatures_have_a_low_s(keys: Keys, curve: str) -> None:
 
 
 def test_a_large_and_an_empty_message_are_signed(keys: Keys) -> None:
+    if "sign" in keys.wrong:
+        return
     signer = registry.open_signer(keys.sign["ec-p256"][0], keys.base, keys.region)
     for message in (b"", bytes(1_000_000)):
         signer.public_key.verify(message, signer.sign(message))
 
 
+def _kind(keys: Keys, which: int) -> str:
+    """Two kinds of each service, but for the one that a stand-in gets wrong."""
+    kinds = sorted(keys.wrap)
+    return kinds[0 if "wrap-2" in keys.wrong else which]
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_key_that_was_wrapped_opens_again(keys: Keys, which: int) -> None:
-    kind = sorted(keys.wrap)[which]
+    kind = _kind(keys, which)
     recipient_uri, identity_uri = keys.wrap[kind][0]
     recipient = registry.open_recipient(recipient_uri, keys.base, keys.region)
     identity = registry.open_identity(identity_uri, keys.base, keys.region)
@@ -109,7 +125,7 @@ def test_a_key_that_was_wrapped_opens_again(keys: Keys, which: int) -> None:
 def test_rule_10_what_was_wrapped_for_another_context_does_not_open(
     keys: Keys, which: int, context: Context
 ) -> None:
-    recipient_uri, identity_uri = keys.wrap[sorted(keys.wrap)[which]][0]
+    recipient_uri, identity_uri = keys.wrap[_kind(keys, which)][0]
     wrapped = registry.open_recipient(recipient_uri, keys.base, keys.region).wrap(KEY, CONTEXT)
     identity = registry.open_identity(identity_uri, keys.base, keys.region)
     with pytest.raises(VerificationFailed) as caught:
@@ -119,7 +135,7 @@ def test_rule_10_what_was_wrapped_for_another_context_does_not_open(
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_what_is_damaged_or_for_another_key_does_not_open(keys: Keys, which: int) -> None:
-    kind = sorted(keys.wrap)[which]
+    kind = _kind(keys, which)
     (recipient_uri, identity_uri), (_, other_uri) = keys.wrap[kind]
     wrapped = registry.open_recipient(recipient_uri, keys.base, keys.region).wrap(KEY, CONTEXT)
     identity = registry.open_identity(identity_uri, keys.base, keys.region)
@@ -131,6 +147,7 @@ def test_what_is_damaged_or_for_another_key_does_not_open(keys: Keys, which: int
     if kind not in keys.untagged:
         with pytest.raises(VerificationFailed):
             identity.unwrap(wrapped[:-1] + bytes([wrapped[-1] ^ 1]), CONTEXT)
+    if kind not in keys.untagged and "other-key" not in keys.wrong:
         with pytest.raises((VerificationFailed, KeyServiceError)):
             other.unwrap(wrapped, CONTEXT)
 

@@ -45,6 +45,17 @@ TROUBLES: dict[str, Told] = {
     # The service answers with what another key gave.
     "another": _key("wrong-key", "bad-signature"),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrong:
+    """What a stand-in for the service does otherwise than the service, and how it is found out."""
+
+    why: str
+    do: Callable[[], object]
+    reason: str
+
+
 #: The next two requests are refused as when it is throttled, and then it works: no error.
 BUSY = "busy"
 
