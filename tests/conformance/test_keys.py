@@ -206,7 +206,7 @@ def test_rule_10_a_signer_stays_with_the_key_that_it_was_opened_with(keys: Keys)
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_public_half_is_exported_and_believed(keys: Keys, which: int, tmp_path: Path) -> None:
-    kind = sorted(keys.wrap)[which]
+    kind = _kind(keys, which)
     sign, encrypt = keys.sign["ec-p256"][0], keys.wrap[kind][0][1]
     project = Project(
         parse((_PROJECT % (keys.region, sign, encrypt)).encode(), keys.base / "sovgate.yaml")
