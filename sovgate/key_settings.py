@@ -38,6 +38,7 @@ _HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 _PORT = (
     r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 )
+_PATH = r"[^\x00-\x1f\x7f]{1,1024}"
 #: Plain text stays on this machine. What a loopback address is, `uri.is_loopback` says too.
 ADDRESS = Setting(
     pattern=rf"(https://({_HOST}|\[[0-9a-f:]{{2,39}}\])|"
@@ -167,13 +168,44 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     },
 }
 
+#: Of what signs and is no key: it has a new one each time. No project file names it as one.
+OPTIONS: dict[str, dict[str, Setting]] = SETTINGS | {
+    "sigstore": {
+        "trusted-root": Setting(
+            pattern=_PATH,
+            form="the path of a file",
+            says="The instance's trusted root, by which its answers are verified.",
+        ),
+        "login": Setting(
+            pattern=r"token|github|gcp",
+            form="token, github or gcp",
+            says="Who gives the identity token, where it is in no file.",
+        ),
+        "token-file": Setting(
+            pattern=_PATH,
+            form="the path of a file",
+            says="The file in which another program keeps the identity token.",
+        ),
+        "audience": Setting(
+            pattern=r"[!-~]{1,250}",
+            form="text without spaces",
+            says="For whom the identity token is. Default: sigstore.",
+        ),
+        "identity": Setting(
+            pattern=r"[^\x00-\x1f\x7f]{1,512}",
+            form="the certificate's name",
+            says="The name in the certificate, where the instance makes one of its own.",
+        ),
+    }
+}
+
 
 def split(uri: Uri) -> tuple[str, dict[str, str]]:
     """The rest of a key's URI before `?`, and its settings. Raises ConfigError, "bad-uri"."""
     rest, mark, query = uri.rest.partition("?")
     if not mark:
         return rest, {}
-    known = SETTINGS.get(uri.scheme, {})
+    known = OPTIONS.get(uri.scheme, {})
     names = ", ".join(known) or "none"
     try:
         # A plus is a plus: only %20 is a space (RFC 3986).
@@ -207,7 +239,7 @@ def check(scheme: str, name: str, value: str) -> None:
 
     The value is not repeated: it may be a secret that was put in the wrong place.
     """
-    known = SETTINGS.get(scheme, {})
+    known = OPTIONS.get(scheme, {})
     if name not in known:
         names = ", ".join(known)
         raise ConfigError(
@@ -226,6 +258,18 @@ def check(scheme: str, name: str, value: str) -> None:
             f"{name} is not {ADDRESS.form}",
             fix="write the host by its name, or its address whole: 10.0.0.1, [2001:db8::1]",
             reason="bad-uri",
+        )
+
+
+def require_lasting(uri: Uri) -> None:
+    """A project file names keys that stay. Raises ConfigError, "unsupported-key-use"."""
+    if uri.scheme == "sigstore":
+        raise ConfigError(
+            "a keyless signer cannot stand where a key belongs",
+            why="it has a new key each time, and what a zone says of itself is verified by one key",
+            fix="name a key here, and the keyless signer with --key for what is signed beside a "
+            "model; to believe one, write keyless: under its entry of trust",
+            reason="unsupported-key-use",
         )
 
 

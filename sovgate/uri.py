@@ -26,6 +26,8 @@ MAX_LENGTH = 2048
 #: Of a host: a name, and the last part of what a resolver takes for an address.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+#: Schemes that name a file or a token's object, where `@` is a letter like others.
+_PATHS = ("file", "pkcs11", "sigstore")
 #: Schemes that others use, or that docs name, and that no adapter of this version serves.
 WITHOUT_ADAPTER = {
     "abfs": "Azure Data Lake Storage",
@@ -108,7 +110,7 @@ def parse(text: str, *, what: str) -> Uri:
         return Uri(scheme="file", rest=text, text=text)
     scheme, rest = match.group(1), text[match.end() :].removeprefix("//")
     authority, folded = rest.split("/", 1)[0], scheme.lower()
-    if folded != "file" and folded != "pkcs11" and "@" in authority:
+    if folded not in _PATHS and "@" in authority:
         raise ConfigError(
             f"the {what} URI carries credentials",
             why=f"{scheme}://…@… would leak into logs",
@@ -153,6 +155,10 @@ def unserved(scheme: str, *, what: str, known: Iterable[str], fix: str) -> Confi
         fix=f"name a {what} of one of these",
         reason="no-adapter",
     )
+
+
+#: Where clouds tell a machine of itself: no router passes this address on.
+METADATA = "169.254.169.254"
 
 
 def is_loopback(host: str) -> bool:

@@ -12,10 +12,11 @@ import gc
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -32,20 +33,37 @@ from tests.sigstores import Sigstore, canonical, entry1, named, new_key
 #: Who vouches for identities; it is nobody that a client knows.
 ISSUER = "https://login.firm.example"
 AUDIENCE = "sigstore"
+#: Who signs, where nothing else is said.
+IDENTITY = "release@firm.example"
 
 
 class RefusedError(Exception):
     """What the service does not do."""
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An answer of HTTP in the place of the service's own."""
+
+    status: int
+    data: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass
 class Served:
-    """`address` is the base of all services. `asked` are the paths that were asked for."""
+    """`address` is the base of all services. `asked` are the paths that were asked for, `heard` the
+    bearers of them.
+
+    lies  by path: gets the request's body and the honest answer, and gives another, or a Reply
+    """
 
     instance: Sigstore
     address: str
     login: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
     asked: list[str] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    lies: dict[str, Callable[[bytes, Any], Any]] = field(default_factory=dict)
 
     def token(self, identity: str, **claims: Any) -> str:
         now = int(datetime.now(UTC).timestamp())
@@ -54,6 +72,14 @@ class Served:
 
     def trust_config(self, version: int) -> dict[str, Any]:
         """Sigstore's ClientTrustConfig: where to sign, with Rekor of this version, and its root."""
+        return {
+            "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
+            "trustedRoot": self.instance.trusted_root(),
+            "signingConfig": self.signing_config(version),
+        }
+
+    def signing_config(self, version: int) -> dict[str, Any]:
+        """Sigstore's SigningConfig: where to sign, with Rekor of this version."""
 
         def service(address: str, major: int = 1) -> list[dict[str, Any]]:
             spans = {"start": "2020-01-01T00:00:00Z"}
@@ -61,7 +87,7 @@ class Served:
             return [one]
 
         stamps = service(f"{self.address}/api/v1/timestamp") if version == 2 else []
-        signing = {
+        return {
             "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
             "caUrls": service(self.address),
             "oidcUrls": service(self.address),
@@ -70,16 +96,12 @@ class Served:
             "tsaUrls": stamps,
             "tsaConfig": {"selector": "ANY"},
         }
-        return {
-            "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
-            "trustedRoot": self.instance.trusted_root(),
-            "signingConfig": signing,
-        }
 
-    def answer(self, path: str, body: bytes, bearer: str) -> tuple[str, bytes]:
+    def answer(self, path: str, body: bytes, bearer: str) -> tuple[str, bytes | Reply]:
         """Content type and body. Raises RefusedError."""
+        lie = self.lies.get(path, lambda _, made: made)
         if path == "/api/v1/timestamp":
-            return "application/timestamp-reply", self._stamp(body)
+            return "application/timestamp-reply", lie(body, self._stamp(body))
         said = json.loads(body)
         if path == "/api/v2/signingCert":
             made = self._certify(said, bearer)
@@ -89,7 +111,8 @@ class Served:
             made = self._log2(said)
         else:
             raise RefusedError(path)
-        return "application/json", json.dumps(made).encode()
+        made = lie(body, made)
+        return "application/json", made if isinstance(made, Reply) else json.dumps(made).encode()
 
     def _certify(self, said: dict[str, Any], bearer: str) -> dict[str, Any]:
         try:
@@ -175,8 +198,13 @@ def serving(instance: Sigstore) -> Iterator[Served]:
             body = self.rfile.read(length)
             served.asked.append(self.path)
             bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            served.heard.append(bearer)
             try:
-                self._send(201, *served.answer(self.path, body, bearer))
+                kind, made = served.answer(self.path, body, bearer)
+                if isinstance(made, Reply):
+                    self._send(made.status, kind, made.data, *made.headers)
+                else:
+                    self._send(201, kind, made)
             except RefusedError as error:
                 self._send(400, "application/json", {"message": str(error)})
 
@@ -185,9 +213,11 @@ def serving(instance: Sigstore) -> Iterator[Served]:
             names = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
             self._send(200, "application/json", dict.fromkeys(names, served.address))
 
-        def _send(self, code: int, kind: str, made: object) -> None:
+        def _send(self, code: int, kind: str, made: object, *more: tuple[str, str]) -> None:
             data = made if isinstance(made, bytes) else json.dumps(made).encode()
             self.send_response(code)
+            for header in more:
+                self.send_header(*header)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -208,3 +238,12 @@ def serving(instance: Sigstore) -> Iterator[Served]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def laid(folder: Path, served: Served, version: int = 2, *, token: str = "", more: str = "") -> str:
+    """The two files of the instance and a token, in a folder; and the key that names them."""
+    (folder / "signing.json").write_text(json.dumps(served.signing_config(version)))
+    (folder / "trusted_root.json").write_text(json.dumps(served.instance.trusted_root()))
+    (folder / "token").write_text(token or served.token(IDENTITY))
+    (folder / "token").chmod(0o600)
+    return f"sigstore:signing.json?trusted-root=trusted_root.json&token-file=token{more}"

@@ -34,7 +34,9 @@ def key_uri(section: Section, key: str, what: str) -> str | None:
         return _with_settings(section.section(key))
     text = section.text(key)
     try:
-        key_settings.require_readable(uri.parse(text, what=what))
+        parsed = uri.parse(text, what=what)
+        key_settings.require_readable(parsed)
+        key_settings.require_lasting(parsed)
     except ConfigError as error:
         where = section.document.where((*section.path, key))
         raise ConfigError(

@@ -15,9 +15,12 @@ What a service opened has `canonical` too, an attribute: by the name that the se
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from sovgate.formats.spki import PublicKey
+
+if TYPE_CHECKING:
+    from sovgate.formats.keyless import KeylessRule
 
 State = Literal[
     "enabled",
@@ -130,6 +133,25 @@ class Signer(Protocol):
 
     def sign(self, message: bytes) -> bytes:
         """ECDSA over `message`, hashed as the curve demands; DER, low S. Raises KeyServiceError."""
+        ...
+
+
+@runtime_checkable
+class Sealer(Signer, Protocol):
+    """A signer whose signature is nothing without what a log says of it: it makes the bundle.
+
+    Its `public_key` is of this run alone; `rules` say by which names it is known.
+    """
+
+    @property
+    def rules(self) -> tuple[KeylessRule, ...]: ...
+
+    def prepare(self) -> None:
+        """Ask for what a signature needs before there is one. Raises KeyServiceError."""
+        ...
+
+    def seal(self, payload: bytes) -> bytes:
+        """The bundle of a statement's payload, verified. Raises KeyServiceError."""
         ...
 
 

@@ -28,6 +28,9 @@ SCHEMES: dict[str, str] = {
     "pkcs11": "sovgate.keys.pkcs11",
 }
 
+#: What signs, and has no key that stays: it opens as a signer alone, and is no zone's key.
+SIGNERS: dict[str, str] = {"sigstore": "sovgate.keys.sigstore"}
+
 _USES = {
     "public_key": "tell a public key",
     "signer": "sign",
@@ -40,9 +43,10 @@ _USES = {
 
 def _open(uri_text: str, base: Path, use: str, region: str | None, *more: object) -> Any:
     parsed = uri.parse(uri_text, what="key")
-    module = SCHEMES.get(parsed.scheme)
+    module = SCHEMES.get(parsed.scheme) or SIGNERS.get(parsed.scheme)
     if module is None:
-        raise uri.unserved(parsed.scheme, what="key", known=SCHEMES, fix=_suggestion(parsed.scheme))
+        known = (*SCHEMES, *SIGNERS)
+        raise uri.unserved(parsed.scheme, what="key", known=known, fix=_suggestion(parsed.scheme))
     adapter = getattr(importlib.import_module(module), use, None)
     if adapter is None:
         raise ConfigError(
@@ -109,7 +113,7 @@ def facts(uri_text: str, base: Path, region: str | None = None) -> tuple[tuple[s
     Nothing for a file, and where no secret that opens the key is at hand.
     """
     parsed = uri.parse(uri_text, what="key")
-    adapter = importlib.import_module(SCHEMES[parsed.scheme])
+    adapter = importlib.import_module(SCHEMES.get(parsed.scheme) or SIGNERS[parsed.scheme])
     told: tuple[tuple[str, str], ...] = getattr(adapter, "facts", lambda *_: ())(
         parsed, base, region
     )
@@ -138,7 +142,7 @@ def generate(uri_text: str, base: Path, region: str | None, wanted: Wanted) -> M
 def _suggestion(scheme: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1)
+    close = difflib.get_close_matches(scheme.lower(), (*SCHEMES, *SIGNERS), n=1)
     if close:
         return f"did you mean {close[0]!r}?"
     return "write file:PATH, or ./PATH for a file whose name holds a colon"

@@ -38,13 +38,12 @@ class Missing:
 
 
 _KEYLESS = Missing(
-    what="keyless signing (Sigstore)",
-    there="sovgate signs with keys and certificates; keyless signatures that others made it "
-    "verifies, of whom trust in sovgate.yaml names",
-    today="make a key with: sovgate keys generate sign -o keys/sign.pem, sign with: "
-    "sovgate sign MODEL --key file:keys/sign.pem, and to believe a keyless signer, write an entry "
-    "under trust",
-    page="keyless.md",
+    what="an option for keyless signing (Sigstore)",
+    there="the instance, its trusted root and the identity token are told by the key's URI, and no "
+    "instance is the default",
+    today="sign with: sovgate sign MODEL --key 'sigstore:SIGNING_CONFIG?trusted-root=FILE', and to "
+    "believe a keyless signer, write an entry under trust",
+    page="keyless.md#sign",
 )
 _IDENTITY = Missing(
     what="to name a keyless signer on the command line",

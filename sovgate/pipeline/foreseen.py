@@ -78,8 +78,7 @@ class Planned:
         """Raises PolicyDenied where the key speaks for a zone in which that data may not be."""
         from sovgate.pipeline.decide.in_place import refuse_misplaced
 
-        key_id = self.signer().public_key.key_id
-        refuse_misplaced(self.opened, datasets, key=self.key, key_id=key_id)
+        refuse_misplaced(self.opened, datasets, key=self.key, signer=self.signer())
         self.roles.append("provenance")
         self.datasets = tuple(datasets)
 
@@ -87,7 +86,7 @@ class Planned:
         """The statements as a case would have them; those alone for which the key is trusted."""
         from sovgate.formats.case import Evidence
         from sovgate.formats.statement import PREDICATE_TYPES
-        from sovgate.stages.trust import certified
+        from sovgate.stages.trust import certified, keyless_of
 
         signer, trusted = self.signer(), list(self.opened.trusted(zone))
         if signer.certificates:
@@ -95,6 +94,7 @@ class Planned:
                 trusted += certified(signer.certificates, trusted)
         key = signer.public_key.der
         mine = [one for one in trusted if one.certificate is None and one.key.der == key]
+        mine += keyless_of(signer, trusted)
         found = {role: [one for one in mine if role in one.may] for role in self.roles}
         return tuple(
             Evidence(

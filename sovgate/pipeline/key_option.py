@@ -5,12 +5,13 @@ Reads the project's file where a key may have settings and the option has none.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
-from sovgate import uri
+from sovgate import notices, uri
 from sovgate.errors import ConfigError, SovgateError
 from sovgate.key_settings import SETTINGS
 
@@ -24,7 +25,28 @@ def signer(key: str, project: Path | None) -> Signer:
     """`project`: the folder that was named, or None for the nearest. Raises as `open_signer`."""
     from sovgate.keys.registry import open_signer
 
-    return open_signer(whole(key, project), Path.cwd())
+    opened = open_signer(whole(key, project), Path.cwd())
+    if rules := getattr(opened, "rules", ()):
+        _tell_unknown(opened, rules[0].identity, rules[0].issuer, project)
+    return opened
+
+
+def _tell_unknown(opened: Signer, identity: str, issuer: str, project: Path | None) -> None:
+    """That the project believes nobody of these names. It may sign all the same: for others."""
+    from sovgate.pipeline.project import nearest_project
+    from sovgate.stages.trust import keyless_of
+
+    with contextlib.suppress(SovgateError):  # whoever needs the project says what is wrong
+        here = nearest_project(project)
+        if here is None or keyless_of(opened, here.trusted()):
+            return
+        entry = (("identity", identity), ("issuer", issuer))
+        words = ", ".join(f'{name}: "{value[:300]}"' for name, value in entry)
+        notices.note(
+            f"{here.config.document.name} trusts nobody of this name, so what is signed counts "
+            "for nothing there until an entry of trust has "
+            f"keyless: {{{words}, trusted-root: FILE}}"
+        )
 
 
 def public(key: str, project: Path | None) -> PublicKey:

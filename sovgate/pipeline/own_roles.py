@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sovgate import uri
 from sovgate.errors import DOCS, ConfigError, SovgateError, VerificationFailed
 from sovgate.pipeline import key_option
-from sovgate.stages.trust import certified
+from sovgate.stages.trust import certified, keyless_of
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
@@ -34,6 +34,7 @@ class OwnKey:
     key: PublicKey
     zone: str | None
     certificates: tuple[bytes, ...] = ()
+    keyless: Signer | None = None
 
 
 def require_zone_key(
@@ -64,7 +65,10 @@ def _opened(called: str, opening: Callable[[], Signer], zone: str | None) -> Own
     except SovgateError:
         return None
     path = tuple(signer.certificates)
-    return OwnKey(called=called, key=signer.public_key, zone=zone, certificates=path)
+    keyless = signer if getattr(signer, "rules", ()) else None
+    return OwnKey(
+        called=called, key=signer.public_key, zone=zone, certificates=path, keyless=keyless
+    )
 
 
 def require_release(
@@ -111,6 +115,7 @@ def refused(
         with contextlib.suppress(VerificationFailed):  # then by its key alone
             entries += certified(own.certificates, trusted)
     its = [entry for entry in entries if entry.key.der == own.key.der]
+    its += keyless_of(own.keyless, trusted) if own.keyless is not None else []
     able = [e for e in its if own.zone is None or e.zone in (None, own.zone)]
     lacks = [role for role in roles if not any(role in entry.may for entry in able)]
     if lacks:
@@ -159,8 +164,8 @@ def _lacking(
         return ConfigError(
             what,
             why="no entry under trust has this key, so nobody could check what it signs",
-            fix=f"add an entry with its public half and may: [{may}]{for_zone}: "
-            f"{DOCS}/keys.md#replace-or-take-back-a-key",
+            fix=f"add an entry with {_half(own)} and may: [{may}]{for_zone}: "
+            f"{DOCS}/{'keyless' if own.keyless else 'keys'}.md",
             where=config.where("trust"),
             reason="own-role",
         )
@@ -172,6 +177,14 @@ def _lacking(
         where=config.where(f"trust.{named[entry.name]}"),
         reason="own-role",
     )
+
+
+def _half(own: OwnKey) -> str:
+    """By what an entry of trust believes it."""
+    rules = getattr(own.keyless, "rules", ())
+    if not rules:
+        return "its public half"
+    return f'keyless: {{identity: "{rules[0].identity}", issuer: "{rules[0].issuer}", …}}'
 
 
 # -- by the files that lie here, for `lint` and `doctor`

@@ -91,13 +91,18 @@ def seal(statement: Statement, signer: Signer) -> bytes:
 
     Raises KeyServiceError; VerificationFailed "limits" where the bundle would be too large to read.
     """
+    from sovgate.keys._api import Sealer
+
     payload = statement.payload()
-    data = Bundle(
-        payload=payload,
-        signature=checked_signature(signer, pae(PAYLOAD_TYPE, payload)),
-        hint=signer.public_key.oms_hint,
-        certificates=_path(signer),
-    ).emit()
+    if isinstance(signer, Sealer):
+        data = signer.seal(payload)
+    else:
+        data = Bundle(
+            payload=payload,
+            signature=checked_signature(signer, pae(PAYLOAD_TYPE, payload)),
+            hint=signer.public_key.oms_hint,
+            certificates=_path(signer),
+        ).emit()
     if len(data) > MAX_BYTES:
         raise VerificationFailed(
             f"the statement is larger than {MAX_BYTES} bytes",
@@ -216,11 +221,12 @@ def said_by(
     """What `signer` itself said in a bundle; None where another identity signed it (RULES 32).
 
     A key is known by itself; a certificate by its subject and issuer, since keys are renewed, if
-    one of `trusted` admits it.
+    one of `trusted` admits it; who is keyless by identity and issuer.
     """
     own = Trusted(name="this key", key=signer.public_key, may=frozenset(ROLES))
+    mine = [replace(own, certificate=rule) for rule in getattr(signer, "rules", ())] or [own]
     with contextlib.suppress(VerificationFailed):
-        return open_statement(data, [own], role=role).statement
+        return open_statement(data, mine, role=role).statement
     if not signer.certificates:
         return None
     from sovgate.formats.x509 import described
@@ -230,6 +236,13 @@ def said_by(
         if chain and described(chain[0]) == described(signer.certificates[0]):
             return open_statement(data, trusted, role=role).statement
     return None
+
+
+def keyless_of(signer: Signer, trusted: Sequence[Trusted]) -> list[Trusted]:
+    """Entries that believe a keyless signer, by all the names that it may have."""
+    names = {(rule.identity, rule.issuer) for rule in getattr(signer, "rules", ())}
+    rules = [(entry, rule) for entry in trusted if (rule := _keyless(entry)) is not None]
+    return [entry for entry, rule in rules if (rule.identity, rule.issuer) in names]
 
 
 def _own_zones(signers: Sequence[Trusted], role: str) -> Iterator[str]:

@@ -66,6 +66,7 @@ CREDENTIALS = (
     "BAO_SECRET_ID",
     "BAO_WRAPPED_SECRET_ID",
     "BAO_JWT",
+    "SIGSTORE_ID_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_URL",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 )
@@ -119,11 +120,12 @@ EXTRAS = {
     "keyless": "sigstore",
     "pkcs11": "hsm",
     "s3": "aws",
+    "sigstore": "sigstore",
 }
 #: What an entry of `trust` in the project file needs it by, which has no scheme.
 _KEYLESS = re.compile(r"""(?<![\w.-])["']?(keyless)["']?[ \t]*:(?!//)""")
-#: RFC 7512 has no `//`.
-_SCHEME = re.compile(r"(?<![\w+.-])(pkcs11(?=:)|[a-z0-9]+(?=://))")
+#: RFC 7512 has no `//`, nor need the path of a signing config.
+_SCHEME = re.compile(r"(?<![\w+.-])((?:pkcs11|sigstore)(?=:)|[a-z0-9]+(?=://))")
 #: A line that is a comment names nothing; what stands behind a value is looked through with it.
 _COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
 _PROJECT = "--project="

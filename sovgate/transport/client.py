@@ -20,7 +20,7 @@ from sovgate import work
 from sovgate.errors import ConfigError, InternalError, ResidencyMismatch
 from sovgate.transport import authority, proxies
 from sovgate.transport.wire import Failure, Wire, connect
-from sovgate.uri import is_loopback, split_url
+from sovgate.uri import METADATA, is_loopback, split_url
 
 Bytes = bytes | bytearray | memoryview
 
@@ -61,10 +61,10 @@ class Request:
         return self.method in ("GET", "HEAD") if self.again is None else self.again
 
 
-def origin(url: str, *, what: str) -> str:
+def origin(url: str, *, what: str, link_local: bool = False) -> str:
     """`https://host[:port]` that a person or a file wrote, in its one spelling. ConfigError.
 
-    RULES 15: `http://` only to this machine.
+    RULES 15: `http://` only to this machine; `link_local`: and to its own metadata service.
     """
 
     def refuse(why: str) -> NoReturn:
@@ -90,7 +90,8 @@ def origin(url: str, *, what: str) -> str:
         refuse("it is not a URL of a host only")
     if parts.scheme not in ("https", "http"):
         refuse("it begins with neither https:// nor http://")
-    if parts.scheme == "http" and not is_loopback(host):
+    own = is_loopback(host) or (link_local and host == METADATA)
+    if parts.scheme == "http" and not own:
         refuse("http:// can be read and changed by anyone on the way")
     return f"{parts.scheme}://{written}" + (f":{port}" if port is not None else "")
 
@@ -105,12 +106,13 @@ class Client:
         what: str = "store",
         wait: Callable[[float], object] = work.pause,
         attempts: int = ATTEMPTS,
+        link_local: bool = False,
     ) -> None:
         """`url` as `origin` takes it. `wait` sleeps between two tries. Opens no connection.
 
         `attempts`: of one `ask` in all; 1 for a caller that tries again by itself.
         """
-        self.url = origin(url, what=what)
+        self.url = origin(url, what=what, link_local=link_local)
         parts = urlsplit(self.url)
         self._host = parts.hostname or ""
         self._tls = parts.scheme == "https"

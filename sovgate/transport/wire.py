@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from sovgate import work
 from sovgate.errors import ConfigError, SovgateError
 from sovgate.transport import authority, proxies
-from sovgate.uri import is_loopback
+from sovgate.uri import METADATA, is_loopback
 
 #: Seconds to connect to one address, and without a byte.
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 60.0
@@ -68,7 +68,7 @@ def explain(failure: Failure, doing: str, kind: type[SovgateError]) -> SovgateEr
 
 def connect(host: str, port: int, *, tls: bool) -> Wire:
     """A connection to a host, straight or through the proxy of this run. Raises Failure."""
-    way = None if is_loopback(host) else proxies.named()
+    way = None if is_loopback(host) or host == METADATA else proxies.named()
     there = (host, port)
     if way is not None:
         parts = urlsplit(way)

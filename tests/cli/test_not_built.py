@@ -146,7 +146,7 @@ def test_a_folder_of_such_a_name_is_a_model(crossing: Crossing) -> None:
 
 #: What is typed -> what the answer names: what is not built, and what does the job.
 ASKED = [
-    (("sign", "m", "--keyless"), "keyless", "sovgate sign MODEL --key file:keys/sign.pem"),
+    (("sign", "m", "--keyless"), "keyless", "--key 'sigstore:SIGNING_CONFIG?trusted-root=FILE'"),
     (("verify", "m", "--keyless"), "keyless", "write an entry under trust"),
     (("verify", "m", "--certificate-identity=a@b.example"), "keyless", "keyless: {identity:"),
     (("verify", "m", "--trusted-root", "root.json"), "keyless", "sovgate verify MODEL"),

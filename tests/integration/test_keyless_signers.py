@@ -26,9 +26,7 @@ from sovgate.stages import attest
 from tests.components import ModelSigning
 from tests.crossing import Crossing, make_crossing
 from tests.sigstores import Sigstore
-from tests.sigstoreserver import ISSUER, serving
-
-IDENTITY = "release@firm.example"
+from tests.sigstoreserver import IDENTITY, ISSUER, serving
 
 
 @pytest.fixture

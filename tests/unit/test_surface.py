@@ -620,7 +620,7 @@ def test_a_keyless_entry_of_trust_brings_its_library(
 
 def test_each_scheme_of_an_extra_has_an_adapter_and_a_lock() -> None:
     """What has none is left to the command, whose error names the line in the project file."""
-    assert set(launch.EXTRAS) <= {*stores.SCHEMES, *keys.SCHEMES, "keyless"}
+    assert set(launch.EXTRAS) <= {*stores.SCHEMES, *keys.SCHEMES, *keys.SIGNERS, "keyless"}
     assert set(launch.EXTRAS) == set(doctor.EXTRAS)
     assert all((ROOT / f"requirements/{name}.txt").is_file() for name in launch.EXTRAS.values())
     for scheme in uri.WITHOUT_ADAPTER:

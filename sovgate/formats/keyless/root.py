@@ -196,7 +196,7 @@ def _log(fields: strict.Fields) -> Log:
         key=key.base64("rawBytes", max_bytes=MAX_KEY_BYTES),
         details=key.text("keyDetails", pattern=_DETAILS),
         url=url,
-        span=_span(key),
+        span=parse_span(key),
     )
     for name in ("checkpointKeyId", "operator"):
         if fields.has(name):
@@ -215,7 +215,7 @@ def _authority(fields: strict.Fields) -> Authority:
     for one in holder.objects("certificates", most=MAX_CERTIFICATES):
         chain.append(one.base64("rawBytes", max_bytes=MAX_CERTIFICATE_BYTES))
         one.done()
-    made = Authority(chain=tuple(chain), span=_span(fields))
+    made = Authority(chain=tuple(chain), span=parse_span(fields))
     holder.done()
     fields.done()
     if not made.chain:
@@ -223,7 +223,8 @@ def _authority(fields: strict.Fields) -> Authority:
     return made
 
 
-def _span(fields: strict.Fields) -> Span:
+def parse_span(fields: strict.Fields) -> Span:
+    """Its `validFor`. Raises Malformed."""
     span = fields.object("validFor")
     made = Span(
         start=_time(span.text("start", max_length=40)),

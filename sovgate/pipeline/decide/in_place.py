@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from sovgate.config import ZoneConfig
     from sovgate.formats.provenance import RecordedDataset
     from sovgate.formats.statement import Statement
+    from sovgate.keys._api import Signer
     from sovgate.pipeline.project import Project
 
 REASON = "data-not-here"
 
 
 def refuse_misplaced(
-    opened: Project, datasets: Iterable[RecordedDataset], *, key: str, key_id: str
+    opened: Project, datasets: Iterable[RecordedDataset], *, key: str, signer: Signer
 ) -> None:
     """Raises PolicyDenied where the key speaks for zones in none of which the data may be.
 
     A key that speaks for no zone in particular is not held to any.
     """
-    zones = _zones(opened, key, key_id)
+    zones = _zones(opened, key, signer)
     if not zones:
         return
     for dataset in datasets:
@@ -66,8 +67,7 @@ def refuse_misplaced_records(opened: Project, statements: Iterable[Statement], k
             for one in record.datasets
             if not record.base_models or not (one.name in declared and declared[one.name].lifts)
         ]
-        key_id = key_option.signer(key, opened.base).public_key.key_id
-        refuse_misplaced(opened, own, key=key, key_id=key_id)
+        refuse_misplaced(opened, own, key=key, signer=key_option.signer(key, opened.base))
 
 
 def _may_be(opened: Project, dataset: RecordedDataset, zone: str) -> bool:
@@ -75,9 +75,14 @@ def _may_be(opened: Project, dataset: RecordedDataset, zone: str) -> bool:
     return all(groups.intersection(demand) for demand in dataset.stays_in or ())
 
 
-def _zones(opened: Project, key: str, key_id: str) -> Sequence[str]:
+def _zones(opened: Project, key: str, signer: Signer) -> Sequence[str]:
     """The zones that a key speaks for, by the zones' own keys and by `trust`."""
-    found = []
+    from sovgate.stages.trust import keyless_of
+
+    if getattr(signer, "rules", ()):
+        speaks = [entry.zone for entry in keyless_of(signer, opened.trusted())]
+        return list(dict.fromkeys(zone for zone in speaks if zone is not None))
+    key_id, found = signer.public_key.key_id, []
     for name, zone in opened.config.zones.items():
         texts = (zone.keys.sign, zone.keys.sign_public)
         if key in texts or key_id in _ids(opened, texts) or key_id == _mounted_id(opened, zone):

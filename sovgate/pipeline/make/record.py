@@ -140,7 +140,7 @@ def record(
     else:
         signer = key_option.signer(key, options.project)
         signed_by = signer.public_key.key_id
-        refuse_misplaced(opened, own, key=key, key_id=signed_by)
+        refuse_misplaced(opened, own, key=key, signer=signer)
         path = attest.add(folder, "provenance", attest.seal(statement, signer))
     return Recorded(
         model=model,

@@ -63,11 +63,15 @@ def sign(
     PolicyDenied (a secret in it),
     KeyServiceError, DiskError. Nothing is written unless all went well.
     """
+    from sovgate.keys._api import Sealer
+
     options.refuse_dry_run("sign")
     signer = _signer(key, zone, options.project)
     opened = nearest_project(options.project)
     folders = evidence_of(model, options, opened)
     path = folders.folder / attest.SIGNATURE if signature is None else signature
+    if isinstance(signer, Sealer):
+        signer.prepare()
     replaced = _older_bundle(path)
     inspected = admit(model, opened, signature=path)
     taken = inventory.take(

@@ -1,0 +1,219 @@
+"""sovgate signs through a Sigstore on loopback, that looks at tokens and requests as a real one
+does; model_signing verifies it, and so does sovgate, when that Sigstore is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sovgate.stages import attest
+from tests.components import ModelSigning
+from tests.crossing import Crossing, make_crossing
+from tests.sigstores import Sigstore
+from tests.sigstoreserver import IDENTITY, ISSUER, Served, laid, serving
+
+TRUSTED = f"keyless: {{identity: {IDENTITY}, issuer: '{ISSUER}', trusted-root: trusted_root.json}}"
+EVERY = "signature, sbom, provenance, gate, transfer, part, decision, receipt, audit, promotion"
+
+
+@pytest.fixture
+def instance() -> Sigstore:
+    return Sigstore()
+
+
+@pytest.fixture
+def crossing(tmp_path: Path) -> Crossing:
+    return make_crossing(tmp_path)
+
+
+def trust(crossing: Crossing, may: str = "signature, sbom, provenance", more: str = "") -> None:
+    crossing.edit(
+        "border:\n",
+        "trust:\n"
+        f"  - {{name: home, key: keys/home.pub.pem, from: home, may: [{EVERY}]}}\n"
+        f"  - {{name: eu, key: keys/eu.pub.pem, from: eu, may: [{EVERY}]}}\n"
+        f"  - {{name: release, may: [{may}], {TRUSTED}{more}}}\n"
+        "border:\n",
+    )
+
+
+@pytest.mark.component
+@pytest.mark.parametrize("version", [1, 2])
+def test_it_signs_and_model_signing_verifies_and_the_model_crosses(
+    crossing: Crossing, instance: Sigstore, version: int, model_signing: ModelSigning
+) -> None:
+    """With Rekor v1 the log tells the time, beside Rekor v2 the timestamp authority does."""
+    with serving(instance) as served:
+        key = laid(crossing.base, served, version)
+        trust(crossing)
+        said = crossing.json("sign", crossing.model, "--key", key)
+        crossing.json("sbom", crossing.model, "--key", key)
+        paths = ["/api/v2/signingCert"]
+        paths += ["/api/v1/timestamp"] if version == 2 else []
+        assert served.asked == [*paths, f"/api/v{version}/log/entries"] * 2
+        assert [bearer != "" for bearer in served.heard] == [
+            "signingCert" in path for path in served.asked
+        ]
+        config = crossing.base / "trust-config.json"
+        config.write_text(json.dumps(served.trust_config(version)))
+    # From here on no Sigstore is there.
+    found = crossing.json("verify", crossing.model)
+    assert found["manifest"] == said["manifest"]
+    keyless = found["signer"]["keyless"]
+    assert (found["signer"]["name"], keyless["identity"]) == ("release", IDENTITY)
+    assert keyless["by"] == (["the log"] if version == 1 else ["a timestamp authority"])
+    done = subprocess.run(
+        [
+            *(model_signing.cli, "verify", "sigstore", crossing.model),
+            *("--signature", attest.signature_path(crossing.model), "--trust_config", config),
+            *("--identity", IDENTITY, "--identity_provider", ISSUER),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    crossing.push()
+    crossing.json("pull", "churn/1.0.0", "--zone", "eu", "-o", crossing.base / "out")
+    assert crossing.json("verify", crossing.base / "out")["signer"]["keyless"] == keyless
+
+
+def test_signed_again_by_the_same_identity_the_older_signature_is_no_one_else_s(
+    crossing: Crossing, instance: Sigstore
+) -> None:
+    """RULES 32: its key is another each time, and it is the same signer."""
+    trust(crossing)
+    folder = attest.evidence_dir(crossing.model)
+    with serving(instance) as served:
+        key = laid(crossing.base, served)
+        crossing.json("sign", crossing.model, "--key", key)
+        before = sorted(path.name for path in folder.iterdir())
+        crossing.json("sign", crossing.model, "--key", key)
+        assert sorted(path.name for path in folder.iterdir()) == before
+        laid(crossing.base, served, token=served.token("other@firm.example"))
+        crossing.json("sign", crossing.model, "--key", key)
+        assert len(sorted(folder.iterdir())) == len(before) + 1
+
+
+def test_a_name_that_the_project_does_not_trust_is_told_with_the_entry_to_write(
+    crossing: Crossing, instance: Sigstore
+) -> None:
+    with serving(instance) as served:
+        key = laid(crossing.base, served)
+        _, said = crossing.run("sign", crossing.model, "--key", key)
+        assert f'keyless: {{identity: "{IDENTITY}", issuer: "{ISSUER}"' in said, said
+        code, said = crossing.run("verify", crossing.model)
+        assert code == 11
+        trust(crossing)
+        code, said = crossing.run("sign", crossing.model, "--key", key)
+        assert (code, "trusts nobody" in said) == (0, False), said
+
+
+def test_a_record_of_data_that_may_not_be_where_the_identity_speaks_for_is_not_signed(
+    crossing: Crossing, instance: Sigstore
+) -> None:
+    """An entry with `from: eu` speaks for eu, whichever key it has today."""
+    trust(crossing, "provenance", ", from: eu")
+    with serving(instance) as served:
+        key = laid(crossing.base, served)
+        words = ("record", crossing.model, "--dataset", "kyc", "--key", key)
+        said = crossing.json(*words, code=10)
+        assert said["error"]["reason"] == "data-not-here"
+        assert "eu" in said["error"]["what"]
+        assert served.asked == []
+
+
+def test_a_zone_has_a_key_that_stays(crossing: Crossing) -> None:
+    crossing.edit("keys/home.pem", '"sigstore:signing.json?trusted-root=trusted_root.json"')
+    said = crossing.json("sign", crossing.model, "--zone", "home", code=3)
+    assert said["error"]["reason"] == "unsupported-key-use"
+    assert "--key" in said["error"]["fix"]
+    assert said["error"]["where"]["line"] == 6
+
+
+def test_no_key_is_shown_of_who_has_a_new_one_each_time(crossing: Crossing) -> None:
+    for word in ("show", "check"):
+        said = crossing.json("keys", word, "sigstore:signing.json?trusted-root=r.json", code=3)
+        assert "unsupported-key-use" in str(said), said
+
+
+#: Ends a process that connects to another place than the one that was named, or asks for a name.
+_NAMED = """
+import sys
+def refuse(event, args):
+    named = event == "socket.connect" and args[1] == ("127.0.0.1", {port})
+    sockets = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.gethostbyname")
+    local = event == "socket.getaddrinfo" and args[0] == "127.0.0.1"
+    if event in sockets and not named and not local:
+        print("NETWORK", event, args[1:] if event == "socket.connect" else args, file=sys.stderr)
+        import os
+        os._exit(99)
+sys.addaudithook(refuse)
+from sovgate.cli import main
+main(sys.argv[1:])
+"""
+
+
+def alone(
+    served: Served, folder: Path, *words: object, **env: str
+) -> subprocess.CompletedProcess[str]:
+    port = served.address.rpartition(":")[2]
+    return subprocess.run(
+        [sys.executable, "-c", _NAMED.format(port=port), *map(str, words)],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_no_service_is_asked_but_those_of_the_signing_config(
+    crossing: Crossing, instance: Sigstore, version: int
+) -> None:
+    """Whatever the environment says of proxies, CAs, logs and TUF; and nothing is cached."""
+    with serving(instance) as served:
+        key = laid(crossing.base, served, version)
+        elsewhere = "http://127.0.0.1:1"
+        named = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "SIGSTORE_REKOR_URL", "TUF_ROOT")
+        named += ("SIGSTORE_FULCIO_URL", "SIGSTORE_TSA_URL", "GCE_METADATA_HOST", "REKOR_SERVER")
+        done = alone(
+            served,
+            crossing.base,
+            *("sign", crossing.model, "--key", key, "--format", "json"),
+            **dict.fromkeys(named, elsewhere),
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert served.asked
+    assert not (crossing.base / "home").exists()
+
+
+def test_a_token_is_in_nothing_that_is_written(crossing: Crossing, instance: Sigstore) -> None:
+    """Planted in each place that it may come from; refused ones are told in no error either."""
+    with serving(instance) as served:
+        key = laid(crossing.base, served)
+        good = served.token(IDENTITY)
+        (crossing.base / "token").write_text(good)
+        bare = key.replace("&token-file=token", "")
+        foreign = served.token(IDENTITY, aud="https://bao.bank.example")
+        late = served.token(IDENTITY, exp=1)
+        text, run = "", []
+        run.append((alone(served, crossing.base, "sign", crossing.model, "--key", key, "-v"), 0))
+        for token, code in ((good, 0), (foreign, 20), (late, 20), (good[:-9], 20), ("x.y", 20)):
+            words = ("sign", crossing.model, "--key", bare, "-v")
+            run.append((alone(served, crossing.base, *words, SIGSTORE_ID_TOKEN=token), code))
+        for done, code in run:
+            assert done.returncode == code, done.stdout + done.stderr
+            text += done.stdout + done.stderr
+        assert set(served.heard) <= {"", good, good[:-9]}
+    written = [p for p in crossing.base.rglob("*") if p.is_file() and p.name != "token"]
+    text += "".join(path.read_bytes().decode("latin-1") for path in written)
+    for token in (good, foreign, late):
+        for part in token.split("."):
+            assert part[5:] not in text.replace(token.split(".")[0], "")
