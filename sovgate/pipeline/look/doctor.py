@@ -40,6 +40,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
     "keyless": ("sigstore", "sigstore"),
     "pkcs11": ("pkcs11", "hsm"),
     "s3": ("boto3", "aws"),
+    "sigstore": ("sigstore", "sigstore"),
 }
 #: What a scheme can do without, and at what price.
 SLOWER = {"gs": "each chunk costs 15 times the CPU for the sum that the service compares"}
