@@ -32,7 +32,6 @@ IMAGE = "localhost/sovgate"
 BASE = "localhost/debian-python"
 #: What the Tasks ask of Kubernetes, in podman's words (`LOCKED_DOWN` in sovgate/surface/tekton.py).
 LOCKED_DOWN = (
-    "--network=none",
     "--read-only",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
@@ -104,9 +103,13 @@ class Podman:
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         entrypoint: Sequence[str] = (),
+        network: str = "none",
     ) -> subprocess.CompletedProcess[str]:
-        """A container as locked down as the Tasks are; `mounts`: a folder -> "/place[:ro]"."""
-        options = [*LOCKED_DOWN]
+        """A container as locked down as the Tasks are; `mounts`: a folder -> "/place[:ro]".
+
+        `network`: "host" is this machine's own, with what listens on its loopback.
+        """
+        options = [f"--network={network}", *LOCKED_DOWN]
         options += [f"--volume={folder}:{place}" for folder, place in (mounts or {}).items()]
         options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         options += [f"--workdir={workdir}"] if workdir else []

@@ -55,9 +55,13 @@ def expanded(text: str, env: Mapping[str, str]) -> str:
 
 
 def step(
-    document: Mapping[str, Any], given: Mapping[str, str], *, results: str = "/tekton/results"
+    document: Mapping[str, Any],
+    given: Mapping[str, str],
+    *,
+    results: str = "/tekton/results",
+    secrets: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Step:
-    """Parameters put in and `$(NAME)` expanded. There is no Secret: each key of it is optional."""
+    """Parameters put in, `$(NAME)` expanded. `secrets`: name -> key -> text; any may be missing."""
     spec = document["spec"]
     found = spec["steps"][0] if document["kind"] == "Task" else spec
     params = {p["name"]: given.get(p["name"], p.get("default")) for p in spec["params"]}
@@ -73,4 +77,10 @@ def step(
     for entry in found["env"]:
         if "valueFrom" not in entry:
             env[entry["name"]] = expanded(put(entry["value"]), env)
+            continue
+        place = entry["valueFrom"]["secretKeyRef"]
+        assert place["optional"]
+        text = (secrets or {}).get(put(place["name"]), {}).get(place["key"])
+        if text is not None:
+            env[entry["name"]] = text
     return Step(script=found["script"], env=env)

@@ -67,6 +67,7 @@ class Place:
     values: dict[str, str] = field(default_factory=dict)
     canaries: set[str] = field(default_factory=set)
     opened: Callable[[], None] = lambda: None
+    subject: str = "repo:bank/churn:environment:eu"
     issuer: openbao.Issuer = field(default_factory=openbao.Issuer.new)
     hsm: Path | None = None
 
@@ -86,14 +87,14 @@ class Place:
             text["regions"] = {"here": here}
         (self.repository / "sovgate.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
 
+    def token(self, audience: str) -> str:
+        """Of the job, or of the pod's service account."""
+        return self.secret(self.issuer.token(self.subject, audience))
+
     def secret(self, text: str = "") -> str:
         made = text or f"canary-{secrets.token_hex(16)}"
         self.canaries.add(made)
         return made
-
-
-def _job_token(place: Place, audience: str) -> str:
-    return place.secret(place.issuer.token("repo:bank/churn:environment:eu", audience))
 
 
 def _answers(place: Place, logged_in: dict[str, str]) -> Callable[[Asked], Said]:
@@ -110,7 +111,7 @@ def _answers(place: Place, logged_in: dict[str, str]) -> Callable[[Asked], Said]
         if asked.host == GITHUB:
             assert asked.headers["authorization"] == f"bearer {JOB[list(JOB)[1]]}"
             (audience,) = parse_qs(asked.path.partition("?")[2])["audience"]
-            return said(value=_job_token(place, audience))
+            return said(value=place.token(audience))
         if asked.host == AWS_STS:
             assert form_of["WebIdentityToken"] in place.canaries
             return _assumed(place)
@@ -265,7 +266,7 @@ def _openbao(place: Place) -> Iterator[None]:
     bao.mounted("jwt", at, under="sys/auth")
     bao.ask("POST", f"auth/{at}/config", {"jwt_validation_pubkeys": [place.issuer.pem]})
     role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": [audience]}
-    role |= {"bound_subject": "repo:bank/churn:environment:eu", "token_ttl": "60"}
+    role |= {"bound_subject": place.subject, "token_ttl": "60"}
     role["token_policies"] = [place.values["the policy"]]
     bao.ask("POST", f"auth/{at}/role/churn-eu", role)
     yield
