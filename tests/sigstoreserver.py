@@ -52,8 +52,8 @@ class Reply:
 
 @dataclass
 class Served:
-    """`address` is the base of all services. `asked` are the paths that were asked for, `heard` the
-    bearers of them.
+    """`address` is the base of all services, `issuers` whose tokens it takes. `asked` are the paths
+    that were asked for, `heard` the bearers of them.
 
     lies  by path: gets the request's body and the honest answer, and gives another, or a Reply
     """
@@ -63,6 +63,7 @@ class Served:
     login: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
     asked: list[str] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
+    issuers: set[str] = field(default_factory=lambda: {ISSUER})
     lies: dict[str, Callable[[bytes, Any], Any]] = field(default_factory=dict)
 
     def token(self, identity: str, **claims: Any) -> str:
@@ -119,14 +120,14 @@ class Served:
             claims = jwt.decode(bearer, self.login.public_key(), ["ES256"], audience=AUDIENCE)
         except jwt.PyJWTError as error:
             raise RefusedError(f"the token: {error}") from error
-        if claims["iss"] != ISSUER:
+        if claims["iss"] not in self.issuers:
             raise RefusedError(f"the issuer {claims['iss']}")
         request = x509.load_pem_x509_csr(base64.b64decode(said["certificateSigningRequest"]))
         key = request.public_key()
         if not request.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
             raise RefusedError("the request is not signed by its key")
         now = datetime.now(UTC).replace(microsecond=0)
-        leaf = self.instance.certificate(key, named(claims["sub"], ISSUER), now)
+        leaf = self.instance.certificate(key, named(_name(claims), claims["iss"]), now)
         pems = [leaf.public_bytes(Encoding.PEM).decode()]
         for der in self.instance.authority.chain:
             above = x509.load_der_x509_certificate(der)
@@ -176,6 +177,18 @@ class Served:
         digest = parts(fields[1][1])[1][1]
         nonce = next((int.from_bytes(body, "big") for tag, body in fields[2:] if tag == 2), None)
         return self.instance.stamp_digest(digest, datetime.now(UTC), nonce)
+
+
+def _name(claims: dict[str, Any]) -> str:
+    """As Fulcio names whom a token is for, by the kind of its issuer."""
+    if "job_workflow_ref" in claims:
+        return f"https://github.com/{claims['job_workflow_ref']}"
+    if "ci_config_ref_uri" in claims:
+        return f"https://{claims['ci_config_ref_uri']}"
+    if "kubernetes.io" in claims:
+        space, account = (claims["kubernetes.io"][key] for key in ("namespace", "serviceaccount"))
+        return f"https://kubernetes.io/namespaces/{space}/serviceaccounts/{account['name']}"
+    return str(claims.get("email", claims["sub"]))
 
 
 def _verify(leaf: x509.Certificate, signature: bytes, digest: bytes) -> None:
