@@ -29,6 +29,8 @@ from tests.faultproxy import between
 from tests.forked import SOVGATE
 from tests.googlekms import RING, CryptoKey, google_kms
 from tests.integration.test_cloud_connections import tls_for
+from tests.sigstores import Sigstore
+from tests.sigstoreserver import IDENTITY, ISSUER, serving
 from tests.vendor import Asked, Said, Vendor, standing
 
 GITHUB, ENTRA = "run.actions.githubusercontent.com", "login.microsoftonline.com"
@@ -53,6 +55,7 @@ class Place:
     repository  a checkout with sovgate.yaml, public keys and a model at build/churn
     ca, proxy   of the services' certificates, and the way to them
     values      what a page names -> what it is here: "secrets.EU_PIN", "vars.EU_ROLE", or a text
+    more        what sovgate.yaml has besides its zone
     canaries    secrets, which may stand in no log and no result
     opened      raises where the service was asked by nobody who had logged in
     hsm         folder of an HSM's client, as a volume of a pod would have it
@@ -63,6 +66,7 @@ class Place:
     ca: Path
     vendor: Vendor
     keys: dict[str, object] = field(default_factory=dict)
+    more: dict[str, object] = field(default_factory=dict)
     region: str = "declared:here"
     values: dict[str, str] = field(default_factory=dict)
     canaries: set[str] = field(default_factory=set)
@@ -79,8 +83,8 @@ class Place:
         """sovgate.yaml as it stands by now."""
         keys = {**self.keys, "sign-public": "keys/eu-sign.pub.pem"}
         keys["encrypt-public"] = "keys/eu.pub.pem"
-        zone = {"region": self.region, "keys": keys}
-        text = {"version": 1, "model": "churn", "zones": {"eu": zone}}
+        zone = {"region": self.region, **({"keys": keys} if self.keys else {})}
+        text = {"version": 1, "model": "churn", "zones": {"eu": zone}, **self.more}
         here = {"country": "DE", "operator": "Bank", "controlled-from": "DE"}
         here |= {"source": "https://bank.example", "date": "2026-11-01"}
         if self.region == "declared:here":
@@ -89,7 +93,10 @@ class Place:
 
     def token(self, audience: str) -> str:
         """Of the job, or of the pod's service account."""
-        return self.secret(self.issuer.token(self.subject, audience))
+        return self.secret(self.vouch(audience))
+
+    def vouch(self, audience: str) -> str:
+        return self.issuer.token(self.subject, audience)
 
     def secret(self, text: str = "") -> str:
         made = text or f"canary-{secrets.token_hex(16)}"
@@ -310,11 +317,31 @@ def _pkcs11(place: Place) -> Iterator[None]:
     yield
 
 
+@contextlib.contextmanager
+def _sigstore(place: Place) -> Iterator[None]:
+    """Keyless: who signs is whom a job's, or a pod's, token names. It is no zone's key."""
+    with serving(Sigstore()) as served:
+        files = {"signing_config": served.signing_config(2)}
+        files["trusted_root"] = served.instance.trusted_root()
+        for name, told in files.items():
+            (place.repository / "keys" / f"{name}.json").write_text(json.dumps(told))
+        who = {"identity": IDENTITY, "issuer": ISSUER, "trusted-root": "keys/trusted_root.json"}
+        place.more["trust"] = [{"name": "release", "may": ["signature"], "keyless": who}]
+        place.vouch = lambda audience: served.token(IDENTITY, aud=audience)  # type: ignore[method-assign]
+
+        def opened() -> None:
+            assert {one for one in served.heard if one} <= place.canaries
+            assert served.asked[-1] == "/api/v2/log/entries"
+
+        place.opened = opened
+        yield
+
+
 def _public(use: str) -> str:
     return "eu-sign" if use == "sign" else "eu"
 
 
-#: By scheme, and what tells two ways of one scheme apart.
+#: By scheme of the registry, and what tells two ways of one scheme apart.
 WAYS = {
     "file": _file,
     "file, encrypted": _encrypted_file,
@@ -324,6 +351,7 @@ WAYS = {
     "openbao": _openbao,
     "hashivault": _hashivault,
     "pkcs11": _pkcs11,
+    "sigstore": _sigstore,
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sovgate.keys.registry import SCHEMES
+from sovgate.keys.registry import SCHEMES, SIGNERS
 from sovgate.surface import launch
 from tests import effort, ways
 from tests.components import ROOT
@@ -29,6 +29,7 @@ BLOCKS = {
     "openbao": ("OpenBao and Vault", 0),
     "hashivault": ("OpenBao and Vault", 1),
     "pkcs11": ("HSMs and tokens", 0),
+    "sigstore": ("Keyless", 0),
 }
 AWS_LOGIN = """\
 name: what gives the credentials of a role; the test puts them where its outputs are read
@@ -117,7 +118,7 @@ def behind(sign: dict[str, Any]) -> list[dict[str, Any]]:
 def job(way: str, place: ways.Place) -> list[dict[str, Any]]:
     steps = filled(block(way), place)
     (sign,) = (step for step in steps if step.get("id") == "sign")
-    whole = way in effort.some(list(ways.WAYS))
+    whole = place.keys and way in effort.some(list(ways.WAYS))
     for step in behind(sign) if whole else behind(sign)[:1]:
         (verb, *_) = step
         steps.append({"id": verb, "uses": f"org/sovgate/{verb}@v1", "with": step.pop(verb), **step})
@@ -149,12 +150,14 @@ def others(steps: list[dict[str, Any]], folder: Path) -> dict[str, Path]:
 
 def test_every_scheme_has_a_way_and_every_way_stands_on_the_page() -> None:
     schemes = {way.partition(",")[0] for way in ways.WAYS}
-    assert schemes == set(SCHEMES), "give the new scheme a way in tests/ways.py, and a block"
+    assert schemes == {*SCHEMES, *SIGNERS}, (
+        "give the new scheme a way in tests/ways.py, and a block"
+    )
     assert set(BLOCKS) == set(ways.WAYS)
     written = {(heading, number) for heading, number in BLOCKS.values()}
     there = re.findall(r"^### |^```yaml$", section(), re.M)
     assert there.count("```yaml") == len(written), "a block that no test runs"
-    for scheme in SCHEMES:
+    for scheme in schemes:
         assert f"`{scheme}:" in section()
 
 
