@@ -35,6 +35,7 @@ from tests.vendor import Asked, Said, Vendor, standing
 
 GITHUB, ENTRA = "run.actions.githubusercontent.com", "login.microsoftonline.com"
 STS, IAM = "sts.googleapis.com", "iamcredentials.googleapis.com"
+OAUTH = "oauth2.googleapis.com"
 AWS, AWS_STS, GOOGLE = (
     "kms.eu-central-1.amazonaws.com",
     "sts.eu-central-1.amazonaws.com",
@@ -125,8 +126,14 @@ def _answers(place: Place, logged_in: dict[str, str]) -> Callable[[Asked], Said]
         if asked.host == IAM:
             assert asked.headers["authorization"] == f"Bearer {logged_in[STS]}"
             return said(accessToken=logged_in[IAM], expireTime="2999-01-01T00:00:00Z")
-        shown = form_of.get("client_assertion") or form_of.get("subject_token", "")
-        assert shown in place.canaries, "whoever logs in shows what the issuer made"
+        shown = [
+            form_of.get(name) for name in ("client_assertion", "subject_token", "client_secret")
+        ]
+        if asked.host == OAUTH:  # where an account's own key has signed
+            place.secret(form_of["assertion"])
+            shown.append(form_of["assertion"])
+        known = place.canaries.intersection(filter(None, shown))
+        assert known, "whoever logs in shows what the issuer made, or what only it knows"
         return said(access_token=logged_in[asked.host], expires_in=3600, token_type="Bearer")
 
     return answer
@@ -207,7 +214,8 @@ def _gcpkms(place: Place) -> Iterator[None]:
     tls = ((place.folder / "server.pem").read_bytes(), place.ca.read_bytes())
     with google_kms(token, tls) as kms:
         place.vendor.leads = {GOOGLE: kms.port}
-        place.vendor.answers = _answers(place, {STS: place.secret(), IAM: token})
+        place.vendor.answers = _answers(place, {STS: place.secret(), IAM: token, OAUTH: token})
+        place.values["the token"] = token
         for use, kind in (
             ("sign", "EC_SIGN_P256_SHA256"),
             ("encrypt", "RSA_DECRYPT_OAEP_2048_SHA256"),
@@ -232,6 +240,7 @@ def _azurekms(place: Place) -> Iterator[None]:
     with azure_vault(token, place.vendor.tls) as vault:
         place.vendor.leads = {VAULT: vault.server_port}
         place.vendor.answers = _answers(place, {ENTRA: token})
+        place.values["the token"] = token
         for use, kind, size in (("sign", "EC-HSM", "P-256"), ("encrypt", "RSA-HSM", "2048")):
             operations = ["sign"] if use == "sign" else ["unwrapKey"]
             key = vault.keys[use] = Key(kind=kind, size=size, operations=operations)
@@ -288,6 +297,7 @@ def _hashivault(place: Place) -> Iterator[None]:
     role = {"token_policies": [place.values["the policy"]], "token_ttl": "60"}
     bao.ask("POST", there, role)
     place.values |= {
+        "the role": there,
         "secrets.VAULT_ROLE_ID": bao.ask("GET", f"{there}/role-id")["data"]["role_id"],
         "secrets.VAULT_SECRET_ID": place.secret(
             bao.ask("POST", f"{there}/secret-id", {})["data"]["secret_id"]
@@ -363,7 +373,7 @@ def set_up(name: str, folder: Path) -> Iterator[Place]:
     for part in ("keys", "build/churn"):
         (repository / part).mkdir(parents=True)
     (repository / "build/churn/weights.bin").write_bytes(b"weights" * 100)
-    hosts = (GITHUB, ENTRA, STS, IAM, AWS, AWS_STS, GOOGLE, VAULT)
+    hosts = (GITHUB, ENTRA, STS, IAM, OAUTH, AWS, AWS_STS, GOOGLE, VAULT)
     context, root = tls_for(*hosts, folder=ca)
     with standing(context, lambda _: (404, {}, b"")) as vendor:
         place = Place(repository=repository, folder=ca, ca=root, vendor=vendor)
