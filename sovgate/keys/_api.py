@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from sovgate.formats.spki import PublicKey
 
 if TYPE_CHECKING:
-    from sovgate.formats.keyless import KeylessRule
+    from sovgate.formats.keyless import KeylessRule, Logged
 
 State = Literal[
     "enabled",
@@ -140,8 +140,11 @@ class Signer(Protocol):
 class Sealer(Signer, Protocol):
     """A signer whose signature is nothing without what a log says of it: it makes the bundle.
 
-    Its `public_key` is of this run alone; `rules` say by which names it is known.
+    Its `public_key` is of this run alone; `rules` say by which names it is known, and `logged` what
+    was shown of the last that it sealed.
     """
+
+    logged: Logged | None
 
     @property
     def rules(self) -> tuple[KeylessRule, ...]: ...

@@ -65,6 +65,7 @@ def test_it_signs_and_model_signing_verifies_and_the_model_crosses(
     found = crossing.json("verify", crossing.model)
     assert found["manifest"] == said["manifest"]
     keyless = found["signer"]["keyless"]
+    assert said["keyless"] == keyless
     assert (found["signer"]["name"], keyless["identity"]) == ("release", IDENTITY)
     assert keyless["by"] == (["the log"] if version == 1 else ["a timestamp authority"])
     done = subprocess.run(

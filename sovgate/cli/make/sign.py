@@ -109,6 +109,7 @@ def command(
             "left-out": list(made.left_out),
             "moved": list(made.moved.away),
             "moved-back": list(made.moved.back),
+            "keyless": made.keyless.json() if made.keyless is not None else None,
         },
         notes=tuple(notes),
     )

@@ -73,6 +73,7 @@ class KeylessSigner:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._leaf: certificate.Leaf | None = None
         self._der = b""
+        self.logged: Logged | None = None
         self.public_key = PublicKey.from_der(
             self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         )
@@ -150,6 +151,7 @@ class KeylessSigner:
             self._lied(
                 ": ".join(text for text in (error.what, error.why) if text), error.reason, error
             )
+        self.logged = made.logged
         _tell(made.logged)
         return sealed
 

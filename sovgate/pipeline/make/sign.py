@@ -22,6 +22,7 @@ from sovgate.stages.sign import sign as sign_inventory
 from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
+    from sovgate.formats.keyless import Logged
     from sovgate.keys._api import Signer
 
 
@@ -31,6 +32,8 @@ class Signed:
 
     `left_out` are leftovers of tools in the model's folder, which are no part of it.
     `moved`: evidence of what the model was before, and of what it is again.
+
+    `keyless` is what was shown of a signature without a key that stays.
 
     `oms_root` is what other OMS tools know the signature by; it identifies no model (RULES 1).
     """
@@ -45,6 +48,7 @@ class Signed:
     replaced: bool
     left_out: tuple[str, ...] = ()
     moved: Moved = NOTHING
+    keyless: Logged | None = None
 
 
 @reads_model
@@ -105,6 +109,7 @@ def sign(
         replaced=replaced,
         left_out=tuple(name for name in taken.ignored if leftovers.lies_in(name)),
         moved=former.Moved(away=moved, back=back),
+        keyless=getattr(signer, "logged", None),
     )
 
 
