@@ -16,6 +16,7 @@ from sovgate.errors import (
     DOCS,
     ConfigError,
     KeyServiceError,
+    ResidencyMismatch,
     SovgateError,
     UsageError,
     VerificationFailed,
@@ -186,6 +187,33 @@ def another(asked: str, answered: str) -> SovgateError:
         why=f"it was {answered[:200] or 'one that is not named'}",
         fix="find out which service answers there, and for which account",
         reason="wrong-key",
+    )
+
+
+def elsewhere(what: str, declared: str, kind: str = "key") -> ResidencyMismatch:
+    """`what` says which key it is, and where: "the key arn:… is in aws:us-east-1"."""
+    return ResidencyMismatch(
+        what,
+        why=f"it was declared for {declared}",
+        fix=f"name a {kind} in {declared}, or correct the zone's region",
+        reason="key-elsewhere",
+    )
+
+
+def not_in_hsm(name: str, why: str, make: str) -> SovgateError:
+    """Where `protection: hsm` stands beside the key. `make` completes "make a key …"."""
+    return KeyServiceError(
+        f"{name[:200]} is not kept in an HSM",
+        why=f"{why}, and protection: hsm is asked for beside the key",
+        fix=f"make a key {make}, or remove protection from sovgate.yaml",
+        reason="protection-level",
+    )
+
+
+def tell_version(text: str, version: str, which: str, segment: str) -> None:
+    """Of a signing key whose URI names no version: it signs what others verify."""
+    notices.note(
+        f"{text[:200]} names no version: {version} is used, {which}; to stay with it, add {segment}"
     )
 
 

@@ -27,6 +27,7 @@ from sovgate.keys._answers import (
     cannot,
     damaged,
     disabled,
+    elsewhere,
     no_such_key,
     patiently,
     taken,
@@ -276,9 +277,4 @@ def refuse(key: Key, why: str, fix: str = "name a key of another kind there") ->
 
 
 def _outside(name: str, found: str, declared: str) -> ResidencyMismatch:
-    return ResidencyMismatch(
-        f"the key {name[:200]} is in {found[:80]}",
-        why=f"it was declared for {declared}",
-        fix=f"name a key in {declared}, or correct the zone's region",
-        reason="key-elsewhere",
-    )
+    return elsewhere(f"the key {name[:200]} is in {found[:80]}", declared)

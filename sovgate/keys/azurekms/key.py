@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sovgate import notices
-from sovgate.errors import KeyServiceError
 from sovgate.keys import _answers
 from sovgate.keys._crypto import Held, public_from
 from sovgate.keys.azurekms.names import Named
@@ -63,21 +61,14 @@ class Key:
         kind, operations = str(told.get("kty"))[:40], told.get("key_ops")
         operations = operations if isinstance(operations, list) else []
         if named.protected and not kind.endswith("-HSM"):
-            raise KeyServiceError(
-                f"{name} is not kept in an HSM",
-                why=f"it is of type {kind}, and protection: hsm is asked for beside the key",
-                fix="make a key of type EC-HSM or RSA-HSM, or remove protection from sovgate.yaml",
-                reason="protection-level",
-            )
+            why = f"it is of type {kind}"
+            raise _answers.not_in_hsm(name, why, "of type EC-HSM or RSA-HSM")
         shown = f"{kind}, for {', '.join(map(str, operations))[:120] or 'nothing'}"
         fits = kind.removesuffix("-HSM") == ("EC" if use == "sign" else "RSA")
         if use and not (fits and use in operations):
             raise _answers.cannot(name, f"{_WANTED[use]}; it is of type {shown}")
         if named.version is None and use == "sign":
-            notices.note(
-                f"{named.text} names no version: {version} is used, the current one; to stay with "
-                f"it, add /{version}"
-            )
+            _answers.tell_version(named.text, version, "the current one", f"/{version}")
         return cls(vault, version, public_half(told, name), shown)
 
     def sign(self, digest: bytes) -> bytes:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from sovgate import key_settings
 from sovgate.clouds.azure.credentials import LOGIN
-from sovgate.errors import ConfigError, ResidencyMismatch
+from sovgate.errors import ConfigError
+from sovgate.keys import _answers
 from sovgate.regions import DECLARED, all_regions, lookup
 from sovgate.uri import Uri
 
@@ -138,9 +139,5 @@ def _compare(host: str, partition: str | None, region: str | None) -> None:
     if partition is None and (zone is None or zone.endpoint("keyvault") is not None):
         return
     if zone is None or zone.partition != partition:
-        raise ResidencyMismatch(
-            f"the vault {host} is one of {partition or 'a cloud of your own'}",
-            why=f"it was declared for {region}",
-            fix=f"name a vault in {region}, or correct the zone's region",
-            reason="key-elsewhere",
-        )
+        cloud = partition or "a cloud of your own"
+        raise _answers.elsewhere(f"the vault {host} is one of {cloud}", region, "vault")

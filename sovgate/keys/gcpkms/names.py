@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from sovgate import key_settings
 from sovgate.clouds import endpoints
 from sovgate.clouds.google.credentials import GOOGLE
-from sovgate.errors import ConfigError, KeyServiceError, ResidencyMismatch
+from sovgate.errors import ConfigError, ResidencyMismatch
 from sovgate.keys import _answers
 from sovgate.keys._crypto import Held
 from sovgate.keys.gcpkms.service import Service
@@ -79,13 +79,8 @@ class Named:
     def protection_of(self, level: str) -> str:
         """The level, if it may be. Raises KeyServiceError, "protection-level"."""
         if self.wanted is not None and level != self.wanted:
-            raise KeyServiceError(
-                f"{self.key} is not kept in an HSM",
-                why=f"its protection level is {level[:40]}, and {self.wanted} is asked for beside "
-                "the key",
-                fix="make a key with that level, or remove protection from sovgate.yaml",
-                reason="protection-level",
-            )
+            why = f"its protection level is {level[:40]}"
+            raise _answers.not_in_hsm(self.key, why, f"with the level {self.wanted}")
         return level
 
     # -- CRC32C, as Google asks for it: data integrity from end to end
@@ -181,9 +176,4 @@ def _refuse_other_host(url: str, universe: str, key: str, row: Region) -> None:
 
 
 def _outside(name: str, found: str, declared: str) -> ResidencyMismatch:
-    return ResidencyMismatch(
-        f"the key {name[:200]} is in {found[:80]}",
-        why=f"it was declared for {declared}",
-        fix=f"name a key in {declared}, or correct the zone's region",
-        reason="key-elsewhere",
-    )
+    return _answers.elsewhere(f"the key {name[:200]} is in {found[:80]}", declared)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sovgate import notices
 from sovgate.keys import _answers
 from sovgate.keys._crypto import public_from
 from sovgate.keys.gcpkms.names import Named
@@ -122,11 +121,9 @@ def newest(named: Named, kinds: dict[str, str]) -> str:
     number, algorithm = number_of(version), word(version, "algorithm")
     if algorithm not in kinds:
         raise _answers.cannot(named.key, f"it is a key for {algorithm}; {wanted(kinds)}")
-    notices.note(
-        f"{named.text} names no version: {number} is used, the newest that is enabled; to stay "
-        f"with it, add /cryptoKeyVersions/{number}"
-    )
-    return f"{named.key}/cryptoKeyVersions/{number}"
+    segment = f"/cryptoKeyVersions/{number}"
+    _answers.tell_version(named.text, str(number), "the newest that is enabled", segment)
+    return f"{named.key}{segment}"
 
 
 def word(answer: Any, field: str) -> str:
