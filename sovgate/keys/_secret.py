@@ -41,10 +41,19 @@ def secret(
             f"{what} is not there",
             why=f"{why + '; ' if why else ''}neither {variable} nor {variable}_FILE is set",
             fix=f"set the environment variable {variable} to it, or {variable}_FILE to the path of "
-            "a file that holds it",
+            f"a file that holds it{_in_pipelines(variable)}",
             reason=reason,
         )
     return found
+
+
+def _in_pipelines(variable: str) -> str:
+    """An Action sets our own variables by its inputs, and what a step before it set counts for
+    nothing; services' credentials keep their names there."""
+    if not variable.startswith("SOVGATE_"):
+        return ""
+    name = variable.removeprefix("SOVGATE_").lower().replace("_", "-")
+    return f"; in an Action, fill the input {name}; in a Task, the key {name} of its Secret"
 
 
 def maybe(what: str, variable: str, *, file: Path | None = None) -> str | None:

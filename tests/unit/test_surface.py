@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from sovgate import uri
-from sovgate.errors import MEANING
+from sovgate.errors import MEANING, KeyServiceError
+from sovgate.keys import _secret
 from sovgate.keys import registry as keys
 from sovgate.pipeline.look import doctor
 from sovgate.stores import registry as stores
@@ -162,6 +163,17 @@ def test_a_secret_reaches_the_commands_that_need_it_and_no_other() -> None:
             value = f"${{{{ inputs.{secret.name} }}}}" if wanted and here else ""
             assert env[secret.variable] == value
     assert {secret.variable for secret in SECRETS} <= {*launch.OURS, *launch.GIT_CREDENTIALS}
+
+
+def test_who_lacks_a_secret_is_told_the_input_that_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In an Action a variable would be of no use: its own environment sets it anew."""
+    monkeypatch.setenv("CI", "true")
+    for secret in SECRETS:
+        with pytest.raises(KeyServiceError) as caught:
+            _secret.secret("it", secret.variable)
+        assert f"the input {secret.name};" in str(caught.value.fix)
 
 
 def test_a_task_leaves_to_a_clouds_webhook_what_that_sets() -> None:
