@@ -58,7 +58,7 @@ def asked(method: str, path: str) -> tuple[str, str]:
 
 
 def test_every_policy_is_json_of_one_partition() -> None:
-    assert len(BLOCKS) == 8
+    assert len(BLOCKS) == 9
     assert "s3:DeleteObject" not in json.dumps(role("**Whoever pushes**"))
     assert "s3:DeleteObject" not in json.dumps(role("**Whoever pulls"))
 
