@@ -19,9 +19,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sovgate.errors import SovgateError
+from sovgate.keys import registry
+from sovgate.keys._api import Sealer
 from tests.crossing import Crossing
 from tests.sigstores import Log, Names, Sigstore, b64, entry2, named, new_key, sha256
 from tests.sigstoreserver import IDENTITY, ISSUER, Reply, Served, laid, serving
+from tests.vendor import Asked, Said, vendor
 
 FULCIO, STAMP = "/api/v2/signingCert", "/api/v1/timestamp"
 REKOR = {1: "/api/v1/log/entries", 2: "/api/v2/log/entries"}
@@ -170,6 +174,22 @@ def test_a_fulcio_that_lies(crossing: Crossing, lie: Lie, code: int, reason: str
         assert (REKOR[2] in served.asked) == logged
 
 
+def test_what_a_service_repeats_of_a_token_is_in_the_error_of_no_library_call(
+    crossing: Crossing,
+) -> None:
+    """The command line hides such words once more; a program that uses the library does not."""
+    with serving(Sigstore()) as served:
+        key = laid(crossing.base, served)
+        served.lies[FULCIO] = lambda body, made: repeats_the_token(served, body, made)
+        with pytest.raises(SovgateError) as caught:
+            signer = registry.open_signer(key, crossing.base)
+            assert isinstance(signer, Sealer)
+            signer.prepare()
+    assert caught.value.reason == "token-refused"
+    for part in (crossing.base / "token").read_text().split("."):
+        assert part not in repr(vars(caught.value))
+
+
 # --- Rekor
 
 
@@ -294,6 +314,46 @@ def test_a_certificate_that_ran_out_is_made_valid_by_no_forged_time(crossing: Cr
         assert refused(crossing, key)["reason"] == "outside-validity"
 
 
+def test_a_certificate_that_lives_long_signs_at_no_time_but_now(crossing: Crossing) -> None:
+    """Within its life any time verifies for ever after, and a policy may ask for one."""
+
+    def long_lived(body: bytes, made: Any) -> Any:
+        key, names = requested(body), named(IDENTITY, ISSUER)
+        begins = now() - timedelta(days=1)
+        return answered(made, served.instance.certificate(key, names, begins, minutes=2 * 24 * 60))
+
+    with serving(Sigstore()) as served:
+        key = laid(crossing.base, served, 1)
+        served.lies[FULCIO] = long_lived
+        served.lies[REKOR[1]] = lambda body, made: of_long_ago(served, body, made)
+        error = refused(crossing, key)
+        assert (error["reason"], "not the one of this signature" in error["why"]) == (
+            "outside-validity",
+            True,
+        )
+
+
+def test_the_public_instance_is_asked_where_it_is_named(crossing: Crossing, tmp_path: Path) -> None:
+    """By the files of the package; what is not the public one's is believed in no way."""
+    with serving(Sigstore()) as served:
+        key = laid(crossing.base, served)
+
+        def answers(heard: Asked) -> Said:
+            bearer = heard.headers.get("authorization", "").removeprefix("Bearer ")
+            kind, body = served.answer(heard.path, heard.body, bearer)
+            assert isinstance(body, bytes)
+            return 201, {"content-type": kind}, body
+
+        hosts = ["fulcio.sigstore.dev", "rekor.sigstore.dev", "timestamp.sigstore.dev"]
+        with vendor(tmp_path, hosts, answers) as cloud:
+            public = "sigstore:public-good-instance?" + key.partition("&")[2]
+            code, said = crossing.run("sign", crossing.model, "--key", public)
+            assert (code, "in a public log for ever" in said) == (20, True), said
+            assert "trusted root" in said
+            assert set(cloud.hosts()) == set(hosts)
+    assert not (crossing.base / "model.evidence").exists()
+
+
 # --- the timestamp authority
 
 
@@ -410,6 +470,13 @@ def test_the_public_log_is_asked_only_in_words(crossing: Crossing) -> None:
             assert error["reason"] == "public-log"
             assert "sigstore:public-good-instance" in error["fix"]
         assert served.asked == []
+
+
+def test_two_ways_to_log_in_are_one_too_many(crossing: Crossing) -> None:
+    with serving(Sigstore()) as served:
+        key = laid(crossing.base, served, more="&login=gcp")
+        assert refused(crossing, key, 3)["reason"] == "bad-uri"
+        assert refused(crossing, "sigstore:signing.json", 3)["reason"] == "no-trusted-root"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,41 @@ def test_signed_again_by_the_same_identity_the_older_signature_is_no_one_else_s(
         assert len(sorted(folder.iterdir())) == len(before) + 1
 
 
+def test_beside_rekor_v1_an_authority_tells_the_time_too(
+    crossing: Crossing, instance: Sigstore
+) -> None:
+    """As the public instance has it."""
+    trust(crossing)
+    with serving(instance) as served:
+        key = laid(crossing.base, served, 1)
+        config = served.signing_config(1) | {"tsaUrls": served.signing_config(2)["tsaUrls"]}
+        (crossing.base / "signing.json").write_text(json.dumps(config))
+        crossing.json("sign", crossing.model, "--key", key)
+    keyless = crossing.json("verify", crossing.model)["signer"]["keyless"]
+    assert keyless["by"] == ["the log", "a timestamp authority"]
+
+
+def test_a_release_is_signed_by_nobody_whom_the_zone_does_not_believe(
+    crossing: Crossing, instance: Sigstore
+) -> None:
+    """And is signed, and found signed already, by an identity whom it does."""
+    trust(crossing, "sbom")
+    words = ["release", crossing.model, "--release", "churn/1.0.0", "--zone", "home", "--to", "eu"]
+    with serving(instance) as served:
+        key = laid(crossing.base, served)
+        words += ["--key", key, "--through", "push"]
+        attest.signature_path(crossing.model).unlink()
+        error = crossing.json(*words, code=3)["error"]
+        assert (error["reason"], served.asked) == ("own-role", [])
+        assert "signature" in error["fix"]
+        crossing.edit("may: [sbom]", "may: [signature, sbom]")
+        done = {step["name"]: step["outcome"] for step in crossing.json(*words)["steps"]}
+        assert (done["sign"], done["sbom"]) == ("done", "done")
+        asked = len(served.asked)
+        done = {step["name"]: step["outcome"] for step in crossing.json(*words)["steps"]}
+        assert (done["verify"], done["sbom"], len(served.asked)) == ("already", "already", asked)
+
+
 def test_a_name_that_the_project_does_not_trust_is_told_with_the_entry_to_write(
     crossing: Crossing, instance: Sigstore
 ) -> None:
@@ -130,11 +165,13 @@ def test_a_record_of_data_that_may_not_be_where_the_identity_speaks_for_is_not_s
 
 
 def test_a_zone_has_a_key_that_stays(crossing: Crossing) -> None:
+    """However a command comes by the zone's key, and before anybody is asked."""
     crossing.edit("keys/home.pem", '"sigstore:signing.json?trusted-root=trusted_root.json"')
-    said = crossing.json("sign", crossing.model, "--zone", "home", code=3)
-    assert said["error"]["reason"] == "unsupported-key-use"
-    assert "--key" in said["error"]["fix"]
-    assert said["error"]["where"]["line"] == 6
+    for words in (("sign", crossing.model), ("sbom", crossing.model)):
+        said = crossing.json(*words, "--zone", "home", code=3)
+        assert said["error"]["reason"] == "unsupported-key-use"
+        assert "--key" in said["error"]["fix"]
+        assert said["error"]["where"]["line"] == 6
 
 
 def test_no_key_is_shown_of_who_has_a_new_one_each_time(crossing: Crossing) -> None:

@@ -29,7 +29,7 @@ from sovgate.formats.keyless.token import EARLY, SKEW, IdentityToken
 from sovgate.formats.spki import PublicKey, low_s
 from sovgate.keys import _answers
 from sovgate.keys.sigstore import login
-from sovgate.keys.sigstore.place import Place, located, require_library, told
+from sovgate.keys.sigstore.place import Place, located, require_library
 from sovgate.keys.sigstore.service import Services
 from sovgate.uri import Uri
 
@@ -66,7 +66,7 @@ class KeylessSigner:
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
         self._place = place
-        self._services = Services(public=told(place))
+        self._services = Services(public=place.public)
         self._chosen = services.chosen(place.config, _now())
         self._services.require_addresses(self._chosen.all)
         self._token = login.token(place)

@@ -28,12 +28,14 @@ _STORE = "_store/https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"
 class Place:
     """`config` and `root` are read and not verified: what they name is what the user named.
 
+    public      whether it is Sigstore's public instance, which was asked for in words
     login       "github", "gcp", "token" (a variable or its file); None: not said
     token_file  the file of a token that another program keeps fresh there
     identity    the certificate's name, where the claims do not tell it
     """
 
     name: str
+    public: bool
     config: services.SigningConfig
     root: root.TrustedRoot
     audience: str
@@ -54,6 +56,13 @@ def located(uri: Uri, base: Path) -> Place:
             fix=f"write ?trusted-root=FILE after it ({PAGE})",
             reason="no-trusted-root",
         )
+    if "token-file" in said and "login" in said:
+        raise ConfigError(
+            f"the signer {uri.text[:200]!r} names a token-file and a login",
+            why="which of them says who signs is not guessed",
+            fix="leave one of them",
+            reason="bad-uri",
+        )
     config = _shipped("signing_config.v0.2.json") if public else base / name
     if "trusted-root" in said:
         trusted = base / said["trusted-root"]
@@ -61,6 +70,7 @@ def located(uri: Uri, base: Path) -> Place:
         trusted = _shipped("trusted_root.json")
     place = Place(
         name=uri.text.partition("?")[0],
+        public=public,
         config=services.parse(
             read_bounded(config, most=services.MAX_BYTES, what="signing config of Sigstore")
         ),
@@ -71,6 +81,11 @@ def located(uri: Uri, base: Path) -> Place:
         identity=said.get("identity"),
     )
     root.require_readable(place.root)
+    if public:
+        notices.note(
+            "this is Sigstore's public instance: who signs, what digest and when will stand in a "
+            "public log for ever"
+        )
     return place
 
 
@@ -95,17 +110,6 @@ def address(service: services.Service, *, public: bool) -> tuple[str, str]:
             reason="public-log",
         )
     return there, parts.path
-
-
-def told(place: Place) -> bool:
-    """Whether it is the public instance; then it is said."""
-    public = place.name.removeprefix("sigstore:").removeprefix("//") == PUBLIC
-    if public:
-        notices.note(
-            "this is Sigstore's public instance: who signs, what digest and when will stand in a "
-            "public log for ever"
-        )
-    return public
 
 
 def _shipped(name: str) -> Path:
