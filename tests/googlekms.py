@@ -336,7 +336,7 @@ def google_kms(
             response_serializer=answer.serialize,
         )
 
-    server = grpc.server(futures.ThreadPoolExecutor(4))
+    server = grpc.server(futures.ThreadPoolExecutor(16))
     calls = {name: handler(name) for name in _RPC}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, calls),))
     if tls is None:

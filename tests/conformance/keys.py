@@ -23,7 +23,16 @@ from tests import components, servers, tokens
 from tests.azurevault import HOST as VAULT_HOST
 from tests.azurevault import Refusal, Vault, azure_vault
 from tests.conformance import moto_keys, token_keys, transit
-from tests.conformance.troubles import BUSY, TROUBLES, Rotated, Trouble, Wrong, silent, unused_port
+from tests.conformance.troubles import (
+    BUSY,
+    TROUBLES,
+    Crowd,
+    Rotated,
+    Trouble,
+    Wrong,
+    silent,
+    unused_port,
+)
 from tests.faultproxy import What, between
 from tests.googlekms import GoogleKms, RefusedError, google_kms
 
@@ -44,6 +53,7 @@ class Keys:
     wrong    what a stand-in does otherwise than its service; what rests on it is not asked of it:
              "sign", "wrap-2" (a second kind), "other-key" (that one is told from damage)
     repointed a signing key of which another version or key becomes the one that a URI means
+    crowded  a key of `wrap` at a service that asks the crowd; None: it has no service to crowd
     """
 
     sign: dict[str, tuple[str, str]]
@@ -56,6 +66,7 @@ class Keys:
     wrong: Mapping[str, Wrong] = field(default_factory=dict)
     rotated: Callable[[], Rotated] | None = None
     repointed: Callable[[], Rotated] | None = None
+    crowded: Callable[[Crowd], contextlib.AbstractContextManager[str]] | None = None
 
 
 def file_keys(tmp: Path) -> Keys:
@@ -101,6 +112,7 @@ def kms_keys(server: Callable[[], str], region: str = REGION) -> Callable[[Path]
             lacks={},
             rotated=partial(_kms_rotated, url, there),
             repointed=partial(_kms_repointed, url),
+            crowded=partial(_kms_crowded, url, symmetric[0]),
         )
 
     return keys
@@ -163,6 +175,13 @@ def _kms_troubles(url: str, region: str) -> dict[str, Trouble]:
     }
 
 
+@contextlib.contextmanager
+def _kms_crowded(url: str, key: str, crowd: Crowd) -> Iterator[str]:
+    with between(url) as proxy:
+        proxy.chooses = lambda *_: What.BUSY if crowd.refuses() else None
+        yield _at(key, proxy.server_port)
+
+
 def _kms_rotated(url: str, region: str) -> Rotated:
     uri = kms_key(url, "SYMMETRIC_DEFAULT", region)
     arn = uri.removeprefix("awskms://").partition("/")[2]
@@ -201,6 +220,7 @@ def google_keys(tmp: Path) -> Keys:
         troubles=_google_troubles(kms),
         rotated=partial(_google_rotated, kms, "GOOGLE_SYMMETRIC_ENCRYPTION"),
         repointed=partial(_google_rotated, kms, "EC_SIGN_P256_SHA256"),
+        crowded=partial(_google_crowded, kms, rsa[0]),
     )
 
 
@@ -214,6 +234,14 @@ def _lasting(made: contextlib.AbstractContextManager[T]) -> T:
 def _google_rotated(kms: GoogleKms, algorithm: str) -> Rotated:
     name = kms.make(algorithm)
     return Rotated(uri=kms.uri(name), rotate=kms.keys[name].add)
+
+
+@contextlib.contextmanager
+def _google_crowded(kms: GoogleKms, key: str, crowd: Crowd) -> Iterator[str]:
+    busy = RefusedError("RESOURCE_EXHAUSTED", "Quota exceeded")
+    kms.refuses = lambda *_: busy if crowd.refuses() else None
+    yield key
+    kms.refuses = lambda *_: None
 
 
 def _google_troubles(kms: GoogleKms) -> dict[str, Trouble]:
@@ -295,7 +323,16 @@ def azure_keys(tmp: Path) -> Keys:
         region="azure:germanywestcentral",
         troubles=_azure_troubles(vault),
         repointed=partial(_azure_repointed, vault),
+        crowded=partial(_azure_crowded, vault, rsa["rsa-2048"][0]),
     )
+
+
+@contextlib.contextmanager
+def _azure_crowded(vault: Vault, key: str, crowd: Crowd) -> Iterator[str]:
+    busy = Refusal(status=429, code="Throttled")
+    vault.refuses = lambda *_: busy if crowd.refuses() else None
+    yield key
+    vault.refuses = lambda *_: None
 
 
 def _azure_repointed(vault: Vault) -> Rotated:

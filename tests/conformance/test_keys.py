@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,10 +23,12 @@ from sovgate.errors import (
 from sovgate.formats.spki import _CURVES
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
+from sovgate.keys._api import Identity
 from sovgate.pipeline.exported import export
 from sovgate.pipeline.project import Project
+from tests import pace
 from tests.conformance.keys import ADAPTERS, Keys, keys_of
-from tests.conformance.troubles import BUSY, TROUBLES
+from tests.conformance.troubles import BUSY, CROWD, TROUBLES, Crowd
 
 KEY = bytes(range(32))
 CONTEXT = Context(zone="eu", release="kyc/1.0.0", manifest="ab" * 32).canonical()
@@ -176,6 +180,41 @@ def test_a_service_in_trouble_is_told_the_same_by_all(keys: Keys, name: str) -> 
     assert error.reason in told.reasons
     assert error.exit_code == told.code
     assert error.fix
+
+
+def unwrapped_at_once(identity: Identity, wrapped: list[bytes]) -> list[bytes]:
+    start = threading.Barrier(len(wrapped), timeout=pace.HANG)
+
+    def ask(one: bytes) -> bytes:
+        start.wait()
+        return identity.unwrap(one, CONTEXT)
+
+    with ThreadPoolExecutor(len(wrapped)) as threads:
+        return list(threads.map(ask, wrapped))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_eight_at_once_get_each_its_own_answer(keys: Keys, which: int) -> None:
+    recipient_uri, identity_uri = keys.wrap[_kind(keys, which)][0]
+    recipient = registry.open_recipient(recipient_uri, keys.base, keys.region)
+    identity = registry.open_identity(identity_uri, keys.base, keys.region)
+    several = [bytes([number]) * 32 for number in range(CROWD)]
+    wrapped = [recipient.wrap(key, CONTEXT) for key in several]
+    assert unwrapped_at_once(identity, wrapped) == several
+
+
+def test_eight_that_are_too_many_for_a_service_are_each_asked_again(keys: Keys) -> None:
+    if keys.crowded is None:
+        return
+    crowd = Crowd()
+    with keys.crowded(crowd) as uri:
+        several = [bytes([number]) * 32 for number in range(CROWD)]
+        recipient = registry.open_recipient(uri, keys.base, keys.region)
+        wrapped = [recipient.wrap(key, CONTEXT) for key in several]
+        identity = registry.open_identity(uri, keys.base, keys.region)
+        crowd.comes = True
+        assert unwrapped_at_once(identity, wrapped) == several
+    assert crowd.refused == CROWD
 
 
 def test_what_was_wrapped_before_a_rotation_opens_after_it(keys: Keys) -> None:

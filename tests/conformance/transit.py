@@ -13,7 +13,7 @@ import pytest
 
 from sovgate.transport import wire
 from tests import openbao
-from tests.conformance.troubles import Rotated, Trouble, silent, unused_port
+from tests.conformance.troubles import Crowd, Rotated, Trouble, silent, unused_port
 from tests.lyingbao import Asked, Lie, Told, lying, refusal
 from tests.openbao import Bao
 
@@ -43,9 +43,21 @@ def keys(scheme: str) -> Callable[[Path], Keys]:
             lacks={},
             rotated=partial(_rotated, bao, scheme, "aes256-gcm96"),
             repointed=partial(_rotated, bao, scheme, "ecdsa-p256"),
+            crowded=partial(_crowded, bao, scheme),
         )
 
     return made
+
+
+@contextlib.contextmanager
+def _crowded(bao: Bao, scheme: str, crowd: Crowd) -> Iterator[str]:
+    def lie(_: Asked, told: Told) -> Told:
+        return refusal(429, "rate limit quota exceeded") if crowd.refuses() else told
+
+    name = bao.key("aes256-gcm96")
+    with lying(bao.url, lie) as server:
+        at = f"http://127.0.0.1:{server.server_port}"
+        yield replace(bao, url=at).uri(name, scheme)
 
 
 def _rotated(bao: Bao, scheme: str, kind: str) -> Rotated:

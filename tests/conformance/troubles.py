@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from sovgate.errors import ExitCode, KeyServiceError, SovgateError
+from tests import pace
 
 #: Gives the URI of a key to sign with, EC P-256. While inside, it is in that trouble.
 Trouble = Callable[[], AbstractContextManager[str]]
@@ -66,6 +68,32 @@ class Rotated:
 
     uri: str
     rotate: Callable[[], None]
+
+
+#: Requests to a key that a pull has under way at a time.
+CROWD = 8
+
+
+class Crowd:
+    """At a service: its first requests wait for one another, and are then refused as too many.
+
+    So all of them were under way at once, and each has to be sent again.
+    """
+
+    def __init__(self) -> None:
+        self._together = threading.Barrier(CROWD, timeout=pace.HANG)
+        self._lock = threading.Lock()
+        self.comes = False
+        self.refused = 0
+
+    def refuses(self) -> bool:
+        """Asked within each request; before `comes` nothing is refused, and nobody waits."""
+        with self._lock:
+            if not self.comes or self.refused == CROWD:
+                return False
+            self.refused += 1
+        self._together.wait()
+        return True
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from sovgate.formats.part import Closed, Finished, Listed, Part
 from sovgate.formats.wrap import Context, Wrapped
 from sovgate.records import ZONE_NAME, Sized
 from sovgate.stages.encrypt.receiving import Opened
+from sovgate.stages.encrypt.unwrapping import release_keys
 from sovgate.stages.inventory import refuse_git
 
 if TYPE_CHECKING:
@@ -182,35 +183,19 @@ def _wrapped(recipient: Recipient, key: bytes, context: Context) -> bytes:
 def open_parts(
     listed: Sequence[Listed], context: Context, identity: Identity, get: GetObject
 ) -> tuple[Opened, ...]:
-    """Unwrap each part's release key, and open its key table.
+    """Unwrap the release keys of all parts, and then open their key tables.
 
     Raises KeyServiceError ("wrong-key": this identity is not the one that it was encrypted for),
     VerificationFailed ("wrapped-key", "keytable", "parts"), and what `get` raises.
     """
+    keys = release_keys([one.part for one in listed], context, identity)
     opened = tuple(
-        Opened(units=one.units, digests=one.digests, keys=_keys(one.part, context, identity, get))
-        for one in listed
+        Opened(
+            units=one.units,
+            digests=one.digests,
+            keys=part.open_table(get(one.part.keytable, "key table"), key, one.part, context),
+        )
+        for one, key in zip(listed, keys, strict=True)
     )
     part.require_distinct([one.keys for one in opened])
     return opened
-
-
-def _keys(one: Part, context: Context, identity: Identity, get: GetObject) -> tuple[bytes, ...]:
-    recipient = one.recipient
-    if (recipient.key_id, recipient.algorithm) != (identity.key_id, identity.algorithm):
-        raise KeyServiceError(
-            "this key does not open it",
-            why=f"it was encrypted for key {recipient.key_id} ({recipient.algorithm}); "
-            f"this one is {identity.key_id} ({identity.algorithm})",
-            fix="use the key of the zone that it was encrypted for",
-            reason="wrong-key",
-        )
-    key = identity.unwrap(recipient.wrapped, context.canonical())
-    if not wrap.committed(key, recipient.commit):
-        raise KeyServiceError(
-            "this key does not open it",
-            why="what it unwraps is not the key that the model was encrypted with",
-            fix="use the key of the zone that it was encrypted for",
-            reason="wrong-key",
-        )
-    return part.open_table(get(one.keytable, "key table"), key, one, context)
