@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Requests to a key service that are under way at a time.
 AT_ONCE = 8
+#: Seconds after which whoever waits looks whether a signal came.
+_LOOK = 0.25
 #: What a service says that has too many of them, after its adapter asked again and again.
 _BUSY = "slow-down"
 
@@ -97,7 +99,9 @@ class _Round:
             threading.Thread(target=seen.run, args=(self._work,), daemon=True).start()
         try:
             with self._changed:
-                self._changed.wait_for(lambda: not self._open)
+                while self._open:
+                    # A signal that comes just before a wait without end would not end it.
+                    self._changed.wait(_LOOK)
         finally:
             with self._changed:
                 self._over = True
