@@ -47,8 +47,14 @@ def export(opened: Project, zone: str, use: str, out: Path, *, now: datetime) ->
     from sovgate.pipeline.own_roles import require_zone_key
     from sovgate.stages.trust import seal
 
-    require_zone_key(opened, opened.trusted(zone), zone, (publickey.ROLE,))
-    signer = opened.signer(zone)
+    if use == "sign" and _is_first(opened, zone, out):
+        signer = opened.signer(zone, alone=True)
+    else:
+        # without `trust` no other zone's key decides, and it may not be there yet
+        alone = opened.config.trust is None
+        believed_here = opened.speaking_for(zone) if alone else opened.trusted(zone)
+        require_zone_key(opened, believed_here, zone, (publickey.ROLE,))
+        signer = opened.signer(zone)
     key = signer if use == "sign" else opened.own_recipient(zone)
     said = ZonePublicKey(
         zone=zone,
@@ -76,6 +82,15 @@ def export(opened: Project, zone: str, use: str, out: Path, *, now: datetime) ->
             reason="output-exists",
         )
     return Exported(path=out, said=earlier, there=True)
+
+
+def _is_first(opened: Project, zone: str, out: Path) -> bool:
+    """Whether `sign-public` names what is to be written: there is no half yet to compare with."""
+    named = opened.zone(zone).keys.sign_public
+    if named is None or uri.parse(named, what="key").scheme != "file":
+        return False
+    path = opened.base / uri.parse(named, what="key").rest
+    return not path.exists() and path.resolve() == out.resolve()
 
 
 def _half(key: Any, zone: str) -> PublicKey:
@@ -214,7 +229,7 @@ def _require_source(
     config: ProjectConfig, zone: str, named: str | None, said: ZonePublicKey, dotted: str
 ) -> None:
     """That it is the half of the key that the project names for the zone, if it names one."""
-    if named is not None and not _same_key(config, zone, named, said.source.uri):
+    if named is not None and not same_key(config, zone, named, said.source.uri):
         raise UnbelievedKeyError(
             f"{dotted} is not the public half of zones.{zone}.keys.{said.use}",
             why=f"the file was made from {said.source.uri[:200]}, and the project names "
@@ -225,7 +240,7 @@ def _require_source(
         )
 
 
-def _same_key(config: ProjectConfig, zone: str, one: str, other: str) -> bool:
+def same_key(config: ProjectConfig, zone: str, one: str, other: str) -> bool:
     """By what the two URIs say themselves: no service is asked."""
     from sovgate.keys.registry import canonical
 

@@ -127,12 +127,12 @@ class Project:
     def _unshared(self) -> Unshared:
         return Unshared(self.config)
 
-    def signer(self, zone: str) -> Signer:
-        """The zone's `sign` key. Raises ConfigError, KeyServiceError."""
+    def signer(self, zone: str, *, alone: bool = False) -> Signer:
+        """The zone's `sign` key; `alone`: compared with no pinned half. Raises as `identity`."""
         from sovgate.keys.registry import open_signer
 
         signer = self._opened(open_signer, zone, "sign", "sign")
-        pinned = self.zone(zone).keys.sign_public
+        pinned = None if alone else self.zone(zone).keys.sign_public
         if pinned is None or getattr(signer, "canonical", None) is None:
             return signer  # of files `own_roles` tells, and which to replace
         dotted = f"zones.{zone}.keys.sign-public"

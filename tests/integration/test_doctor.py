@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import shutil
 import socket
@@ -13,7 +14,8 @@ import pytest
 
 from sovgate.pipeline.look import doctor as pipeline
 from sovgate.pipeline.look import init
-from tests.crossing import Crossing, make_crossing
+from tests import openbao
+from tests.crossing import Crossing, make_crossing, tree
 
 
 @pytest.fixture
@@ -57,6 +59,36 @@ def test_each_missing_key_is_named_with_the_command_that_makes_it(crossing: Cros
     assert crossing.run("doctor", "--zone", "eu")[0] == 0
 
 
+@pytest.mark.parametrize("half", ["json", "pub.pem"])
+def test_a_zone_whose_keys_a_service_is_to_hold_is_whole_after_the_commands_that_it_is_told(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch, half: str
+) -> None:
+    """Its halves are named before they exist. Nothing may tell it to write a secret under them."""
+    bao = openbao.here()
+    monkeypatch.setenv("BAO_TOKEN", bao.token)
+    names = {use: f"new-{half[:3]}-{secrets.token_hex(6)}" for use in ("sign", "encrypt")}
+    crossing.edit(
+        "keys: {sign: keys/eu.pem, encrypt: keys/eu-enc.pem, encrypt-public: keys/eu-enc.pub.pem}",
+        f"keys: {{sign: '{bao.uri(names['sign'])}', sign-public: keys/s.{half}, "
+        f"encrypt: '{bao.uri(names['encrypt'])}', encrypt-public: keys/e.{half}}}",
+    )
+    before = tree(crossing.base / "keys")
+    for use in names:
+        first = lines(crossing, "--zone", "eu", code=3)
+        label = "key to verify what it signs" if use == "sign" else "key to encrypt for it"
+        fix = str(first[f"eu: {label}"][0]["fix"])
+        export, _, make = fix.rpartition("; if there is no key yet, first: ")
+        told = [make, export] if export else [fix.partition("; if the key is there: ")[0]]
+        for command in told:
+            code, said = crossing.run(*shlex.split(command)[1:])
+            assert code == 0, said
+        assert "into sovgate.yaml" not in said  # it names the key already
+    assert crossing.run("doctor", "--zone", "eu")[0] == 0
+    made = {name: data for name, data in tree(crossing.base / "keys").items() if name not in before}
+    assert set(made) == {f"s.{half}", f"e.{half}"}
+    assert b"PRIVATE" not in b"".join(made.values())
+
+
 @pytest.mark.parametrize(
     ("old", "new", "name"),
     [
@@ -76,11 +108,14 @@ def test_a_path_that_no_file_can_have_is_one_line_of_many(
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "label"),
-    [("eu", "sign", "secret key to sign"), ("eu-enc", "encrypt", "secret key to decrypt")],
+    ("name", "kind", "label", "fix"),
+    [
+        ("eu", "sign", "secret key to sign", "keys show"),
+        ("eu-enc", "encrypt", "secret key to decrypt", "keys export encrypt --zone eu"),
+    ],
 )
 def test_halves_of_two_keys_are_told_before_a_run_fails_by_them(
-    crossing: Crossing, name: str, kind: str, label: str
+    crossing: Crossing, name: str, kind: str, label: str, fix: str
 ) -> None:
     crossing.edit("{sign: keys/eu.pem, ", "{sign: keys/eu.pem, sign-public: keys/eu.pub.pem, ")
     assert crossing.run("doctor", "--zone", "eu")[0] == 0
@@ -89,7 +124,7 @@ def test_halves_of_two_keys_are_told_before_a_run_fails_by_them(
     (check,) = lines(crossing, "--zone", "eu", code=3)[f"eu: {label}"]
     assert check["status"] == "missing"
     assert f"does not belong to keys/{name}.pub.pem" in check["detail"]
-    assert "keys show" in check["fix"]
+    assert fix in check["fix"]
 
 
 def test_a_lost_secret_key_is_to_be_restored_and_never_made_anew(crossing: Crossing) -> None:

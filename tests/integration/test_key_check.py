@@ -247,6 +247,14 @@ def test_a_placeholder_and_a_file_that_is_not_there_are_3(tmp_path: Path) -> Non
     assert [finding["exit"] for one in found for finding in one["findings"]] == [3, 3]
 
 
+def test_a_half_that_is_not_there_is_not_told_as_the_pinned_one(tmp_path: Path) -> None:
+    bao = openbao.here()
+    uri = bao.uri(bao.key("ecdsa-p256"))
+    code, found = one(uri, "aws:eu-central-1", tmp_path, sign_public="gone.pub.pem")
+    assert (code, reasons(found), found["public-half-pinned"]) == (3, ["missing-file"], None)
+    assert "the pinned one" not in run("keys", "check", uri, cwd=tmp_path).stdout
+
+
 def test_a_project_without_keys_is_3_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "sovgate.yaml").write_text(
         "version: 1\nmodel: churn\nzones:\n  eu: {region: 'aws:eu-central-1'}\n"

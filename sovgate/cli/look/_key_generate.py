@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from sovgate.cli._transport import transport_options
 from sovgate.errors import UsageError
 
 if TYPE_CHECKING:
-    from sovgate.pipeline.look.key_service.make import Asked
+    from sovgate.pipeline.look.key_service.make import Asked, Generated
     from sovgate.pipeline.project import Project
 
 _KINDS = ("sign", "encrypt")
@@ -142,6 +143,16 @@ def _in_file(kind: str, output: Path, algorithm: str | None, hsm: bool) -> Repor
     )
 
 
+def _next(done: Generated) -> Iterator[str]:
+    told = "its secret half stays in the service"
+    write = f"; write {' and '.join(done.to_name)} into sovgate.yaml" if done.to_name else ""
+    yield told + write
+    if done.export is not None:
+        yield f"other zones name the public half that the zone signs: {done.export}"
+    if done.made.public is None:
+        yield "senders need a login there: it is symmetric"
+
+
 def _in_service(
     kind: str, text: str, opened: Project | None, asked: Asked, algorithm: str | None, hsm: bool
 ) -> Report:
@@ -175,8 +186,5 @@ def _in_service(
             "key-id": public.key_id if public is not None else None,
             "algorithm": public.algorithm if public is not None else None,
         },
-        notes=(
-            "its secret half stays in the service; write both lines into sovgate.yaml",
-            *(("senders need a login there: it is symmetric",) if public is None else ()),
-        ),
+        notes=tuple(_next(done)),
     )

@@ -151,7 +151,7 @@ def _key(
     else:
         path = uri.parse(text, what="key").rest
         if not os.path.exists(opened.base / path):  # noqa: PTH110 (Path's raises if it is too long)
-            found.say(label, MISSING, f"{path} is not there", _remedy(opened.base, path, kind))
+            found.say(label, MISSING, f"{path} is not there", _remedy(opened, path, kind))
             return
     found.run(label, lambda: f"{text}, id {open_it()[:16]}…")
 
@@ -168,8 +168,11 @@ def _secret_key(
     _key(found, opened, label, text, kind, open_it)
 
 
-def _remedy(base: Path, path: str, kind: str) -> str:
+def _remedy(opened: Project, path: str, kind: str) -> str:
     """How to get the key file that is missing. `generate` makes both halves, or neither."""
+    base, half = opened.base, _half_of_zone(opened, path, kind)
+    if half is not None:
+        return half
     if path.endswith(".pub.pem"):
         private = path.removesuffix(".pub.pem") + ".pem"
         make = f"sovgate keys generate {kind} -o {shlex.quote(private)}"
@@ -186,6 +189,26 @@ def _remedy(base: Path, path: str, kind: str) -> str:
         "can open nothing that was encrypted for it" if kind == "encrypt" else "is another signer"
     )
     return f"restore the key that belongs to {public}: a new key {lost}"
+
+
+def _half_of_zone(opened: Project, path: str, kind: str) -> str | None:
+    """How to get a public half that a zone signs, or whose key a service has; None for others."""
+    for name, zone in opened.config.zones.items():
+        keys, signs = zone.keys, kind == "sign"
+        secret = keys.sign if signs else keys.encrypt
+        public = keys.sign_public if signs else keys.encrypt_public
+        if public is None or uri.parse(public, what="key").rest != path:
+            continue
+        served = secret is not None and _remote(secret, "key") and not uri.is_placeholder(secret)
+        make, out = f"sovgate keys generate {kind} --zone {name}", f"-o {shlex.quote(path)}"
+        if path.endswith(".json"):
+            get = f"sovgate keys export {kind} --zone {name} {out}"
+            if secret is None:
+                return f"ask zone {name} for it; that zone writes it with: {get}"
+            return f"{get}; if there is no key yet, first: {make}" if served else get
+        if served and secret is not None:
+            return f"{make}; if the key is there: sovgate keys show {shlex.quote(secret)} {out}"
+    return None
 
 
 def _store(found: Diagnosis, opened: Project, name: str) -> None:

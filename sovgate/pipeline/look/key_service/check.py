@@ -26,6 +26,7 @@ from sovgate.pipeline.named_keys import require_half
 from sovgate.pipeline.project import Project, nearest_project, open_project
 
 if TYPE_CHECKING:
+    from sovgate.formats.spki import PublicKey
     from sovgate.keys._api import KeyFacts
 
 #: What a state means for whoever relies on the key: the fix.
@@ -67,20 +68,15 @@ class Place:
 class Checked:
     """`facts` is None where the service told none; then `findings` says why.
 
-    notes   what to know; none of it is wrong
+    notes    what to know; none of it is wrong
+    matches  whether the public half is the pinned one; None where they were not compared
     """
 
     place: Place
     facts: KeyFacts | None
     findings: tuple[SovgateError, ...]
     notes: tuple[str, ...]
-
-    @property
-    def matches(self) -> bool | None:
-        """Whether the public half is the pinned one; None where one of them is not known."""
-        if self.place.pinned is None or self.facts is None or self.facts.public is None:
-            return None
-        return not any(error.reason == "wrong-key" for error in self.findings)
+    matches: bool | None
 
 
 def check(
@@ -171,10 +167,15 @@ def _named(opened: Project) -> Iterator[Place]:
 def _checked(opened: Project | None, place: Place, now: float) -> Checked:
     findings: list[SovgateError] = []
     facts: KeyFacts | None = None
+    matches: bool | None = None
     try:
         facts = _facts(opened, place)
         findings += _wrong(place, facts)
-        findings += _not_pinned(opened, place, facts)
+        pinned = _pinned(opened, place)
+        if pinned is not None and facts.public is not None:
+            matches = pinned == facts.public
+        if pinned is not None and matches is False:
+            findings.append(_other_half(place, facts, pinned))
     except SovgateError as error:
         findings.append(error)
     for finding in findings:
@@ -185,6 +186,7 @@ def _checked(opened: Project | None, place: Place, now: float) -> Checked:
         facts=facts,
         findings=tuple(findings),
         notes=() if facts is None else tuple(_to_know(place, facts, now)),
+        matches=matches,
     )
 
 
@@ -243,20 +245,24 @@ def _asked_for_hsm(text: str) -> bool:
     return key_settings.split(parsed)[1].get("protection") == "hsm"
 
 
-def _not_pinned(opened: Project | None, place: Place, facts: KeyFacts) -> Iterator[SovgateError]:
+def _pinned(opened: Project | None, place: Place) -> PublicKey | None:
+    """The half that the project has for it. Raises what stands in the way of reading that."""
+    if opened is None or place.pinned is None:
+        return None
+    return opened.pinned(place.pinned, f"{place.dotted}-public", place.zone)
+
+
+def _other_half(place: Place, facts: KeyFacts, pinned: PublicKey) -> SovgateError:
     """RULES 10: what the project pins is what the service has."""
-    if opened is None or place.pinned is None or facts.public is None:
-        return
-    pinned = opened.pinned(place.pinned, f"{place.dotted}-public", place.zone)
-    if pinned != facts.public:
-        yield KeyServiceError(
-            f"{facts.name[:200]} has another public half than {place.dotted}-public",
-            why=f"its id is {facts.public.key_id}, and that one's is {pinned.key_id}",
-            fix="if the key was replaced, give its new public half to all who verify or encrypt, "
-            f"and name it there ({DOCS}/keys.md#replace-or-take-back-a-key); else find out which "
-            "service answers",
-            reason="wrong-key",
-        )
+    its = facts.public.key_id if facts.public is not None else "not told"
+    return KeyServiceError(
+        f"{facts.name[:200]} has another public half than {place.dotted}-public",
+        why=f"its id is {its}, and that one's is {pinned.key_id}",
+        fix="if the key was replaced, give its new public half to all who verify or encrypt, "
+        f"and name it there ({DOCS}/keys.md#replace-or-take-back-a-key); else find out which "
+        "service answers",
+        reason="wrong-key",
+    )
 
 
 def _until(facts: KeyFacts) -> str:

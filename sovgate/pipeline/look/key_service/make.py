@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sovgate import uri
 from sovgate.errors import ConfigError, SovgateError, UsageError, Where
 from sovgate.pipeline import key_option
+from sovgate.pipeline.exported import same_key
 from sovgate.pipeline.look.keys import export
 from sovgate.pipeline.project import Project, nearest_project, open_project
 
@@ -36,12 +37,16 @@ class Asked:
 class Generated:
     """`public`: the file with its public half; None: none was named, or it has none.
 
-    `dotted`: where a project names it, "zones.eu.keys.sign".
+    dotted   where a project names it, "zones.eu.keys.sign"
+    to_name  what of it the project does not name yet
+    export   the command that makes the half that other zones name; None: `public` is that half
     """
 
     made: Made
     public: Path | None
     dotted: str
+    to_name: tuple[str, ...]
+    export: str | None
 
 
 def where(asked: Asked, use: str, project: Path | None) -> tuple[str, Project | None]:
@@ -77,11 +82,10 @@ def generate(text: str, opened: Project | None, asked: Asked, wanted: Wanted) ->
     from sovgate.keys import registry
 
     zone = opened.zone(asked.zone) if opened is not None and asked.zone is not None else None
-    out = asked.out
-    if out is None and opened is not None and zone is not None:
-        out = _pinned_file(
-            opened, zone.keys.sign_public if wanted.use == "sign" else zone.keys.encrypt_public
-        )
+    out, keys, signs = asked.out, zone.keys if zone is not None else None, wanted.use == "sign"
+    half = None if keys is None else keys.sign_public if signs else keys.encrypt_public
+    if out is None and opened is not None:
+        out = _pinned_file(opened, half)
     if out is not None:
         _require_writable(out)
     base = opened.base if opened is not None else Path.cwd()
@@ -95,11 +99,29 @@ def generate(text: str, opened: Project | None, asked: Asked, wanted: Wanted) ->
                 f"{shlex.quote(made.uri)} -o FILE"
             )
             raise
+    dotted = f"zones.{asked.zone or 'ZONE'}.keys.{wanted.use}"
+    named = None if keys is None else keys.sign if signs else keys.encrypt
+    lacks = []
+    if opened is None or zone is None or not _is_named(opened, zone.name, named, made.uri):
+        lacks.append(dotted)
+    if out is not None and made.public is not None and half is None:
+        lacks.append(f"{dotted}-public")
     return Generated(
         made=made,
         public=out if made.public is not None else None,
-        dotted=f"zones.{asked.zone or 'ZONE'}.keys.{wanted.use}",
+        dotted=dotted,
+        to_name=tuple(lacks),
+        export=None if out is not None or made.public is None else _export(asked, wanted.use, half),
     )
+
+
+def _is_named(opened: Project, zone: str, named: str | None, uri_made: str) -> bool:
+    return named is not None and same_key(opened.config, zone, named, uri_made)
+
+
+def _export(asked: Asked, use: str, half: str | None) -> str:
+    file = shlex.quote(uri.parse(half, what="key").rest) if half is not None else "FILE"
+    return f"sovgate keys export {use} --zone {asked.zone or 'ZONE'} -o {file}"
 
 
 def _pinned_file(opened: Project, text: str | None) -> Path | None:
