@@ -36,8 +36,8 @@ _USES = {
     "signer": "sign",
     "recipient": "encrypt to a zone",
     "identity": "decrypt for a zone",
-    "describe": "be described",
-    "generate": "be made by a URI",
+    "describe": "be asked about",
+    "generate": "be made",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.conformance.keys import kms_key
 from tests.conformance.troubles import unused_port
 from tests.faultproxy import Fault, What, between
 from tests.googlekms import GoogleKms, google_kms
+from tests.lyingbao import Asked, Told, lying
 
 
 @pytest.fixture
@@ -262,6 +264,66 @@ def test_a_project_without_keys_is_3_and_says_so(tmp_path: Path) -> None:
     done = run("keys", "check", cwd=tmp_path)
     assert done.returncode == 3
     assert "no key to ask about" in done.stderr
+
+
+RUBBISH: tuple[Any, ...] = (None, [], {}, "x" * 5000, -1, (1 << 53) - 1, True, 0.5, "\u202e\x1b[2J")
+
+
+@pytest.mark.parametrize("value", RUBBISH, ids=[str(n) for n in range(len(RUBBISH))])
+def test_a_vault_that_tells_rubbish_ends_no_run_and_fills_in_no_fact(
+    azure: Vault, tmp_path: Path, value: Any
+) -> None:
+    name = azure.make("EC", "P-256")
+    fields = ("exp", "nbf", "created", "hsmPlatform", "exportable")
+
+    def edits(verb: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if verb == "rotationpolicy":
+            return {
+                "lifetimeActions": [
+                    value,
+                    {"action": value, "trigger": value},
+                    {"action": {"type": "rotate"}, "trigger": {"timeAfterCreate": value}},
+                ]
+            }
+        answer["attributes"] |= dict.fromkeys(fields, value)
+        answer["key"]["key_ops"] = value
+        return answer
+
+    azure.edits = edits
+    where = project(tmp_path, "azure:germanywestcentral", sign=azure.uri(name))
+    done = run("keys", "check", cwd=where)
+    assert done.returncode == 3  # it may not sign: no operation is named
+    assert "\x1b" not in done.stdout and len(done.stdout) < 4000
+    told = json.loads(run("keys", "check", "--format", "json", cwd=where).stdout)["keys"][0][
+        "facts"
+    ]
+    assert (told["next-rotation"], told["ends"]) == (None, None)
+    assert told["protection"] == "type EC"
+    assert told["exportable"] in (None, True)
+
+
+@pytest.mark.parametrize("value", RUBBISH, ids=[str(n) for n in range(len(RUBBISH))])
+def test_an_engine_that_tells_rubbish_of_times_fills_in_none(tmp_path: Path, value: Any) -> None:
+    bao = openbao.here()
+    name = bao.key("ecdsa-p256")
+
+    def lie(asked: Asked, told: Told) -> Told:
+        body = json.loads(told.body)
+        data = body.get("data") or {}
+        if "keys" in data:
+            names = ("auto_rotate_period", "imported_key", "exportable", "allow_plaintext_backup")
+            data |= dict.fromkeys(names, value)
+            data["keys"]["1"]["creation_time"] = value
+        return Told(status=told.status, body=json.dumps(body).encode())
+
+    with lying(bao.url, lie) as server:
+        uri = replace(bao, url=f"http://127.0.0.1:{server.server_port}").uri(name)
+        code, found = one(uri, "aws:eu-central-1", tmp_path)
+    told = found["facts"]
+    assert code == 0, found
+    assert (told["created"], told["version-created"], told["next-rotation"]) == (None, None, None)
+    assert told["origin"] == ("imported" if value is True else None)
+    assert told["exportable"] is (True if value is True else None)
 
 
 # -- as a person sees it

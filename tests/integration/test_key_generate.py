@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,6 +249,33 @@ def test_a_key_that_got_no_alias_is_taken_back(ministack: str, tmp_path: Path) -
     assert done.returncode == 20
     assert "kms:CreateAlias" in done.stderr
     assert "KMS deletes it in 7 days" in done.stderr
+    assert [one["KeyState"] for one in made_for(ministack, name)] == ["PendingDeletion"]
+
+
+def test_a_run_that_is_interrupted_before_the_key_has_a_name_takes_it_back(
+    ministack: str, tmp_path: Path
+) -> None:
+    with between(ministack) as proxy:
+        name, uri = alias(ministack, proxy)
+        process: list[subprocess.Popen[str]] = []
+
+        def chooses(_method: str, _path: str) -> What | None:
+            if not proxy.targets[-1].endswith("CreateAlias"):
+                return None
+            process[0].send_signal(signal.SIGINT)  # and no answer ever comes
+            process[0].wait()
+            return What.LOSE_REQUEST
+
+        proxy.chooses = chooses
+        words = [sys.executable, "-m", "sovgate", "keys", "generate", "sign", uri]
+        process.append(
+            subprocess.Popen(
+                words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+            )
+        )
+        _, said = process[0].communicate()
+    assert process[0].returncode == 130, said
+    assert "KMS deletes it in 7 days" in said
     assert [one["KeyState"] for one in made_for(ministack, name)] == ["PendingDeletion"]
 
 

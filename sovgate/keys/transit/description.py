@@ -58,7 +58,7 @@ def _history(key: Key, data: Mapping[str, Any]) -> History:
     imported, period = data.get("imported_key"), _seconds(data.get("auto_rotate_period"))
     latest = times.get(key.policy.latest)
     return History(
-        origin={True: "imported", False: "service"}.get(imported),  # type: ignore[arg-type]
+        origin=("imported" if imported else "service") if isinstance(imported, bool) else None,
         created=times.get(1),
         version=str(key.version),
         since=times.get(key.version),
