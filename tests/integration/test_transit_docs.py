@@ -120,6 +120,28 @@ def test_the_policy_of_the_page_allows_what_an_identity_needs_and_no_more(
     shell.run("bao token revoke -self")
 
 
+def test_whoever_sets_a_zone_up_makes_its_keys_with_the_policy_of_the_page(shell: Shell) -> None:
+    shell.run("bao secrets enable transit")
+    (shell.folder / "p.hcl").write_text(
+        block("For whoever sets a zone up, and makes these two keys:", "hcl")
+    )
+    shell.run("bao policy write p p.hcl")
+    token = shell.run("bao token create -policy=p -no-default-policy -ttl=5m -field=token")
+    shell.environment["BAO_TOKEN"] = token
+    for name, use in (("churn-sign", "sign"), ("churn-wrap", "encrypt")):
+        shell.run(f"sovgate keys generate {use} 'openbao://{name}?address={ADDRESS}' -o {name}.pem")
+        shell.run(f"sovgate keys check 'openbao://{name}?address={ADDRESS}'")
+        shell.run(f"bao write -f transit/keys/{name}/rotate", code=2)
+    shell.run(f"sovgate keys generate sign 'openbao://other?address={ADDRESS}'", code=20)
+
+
+def test_the_page_is_tried_on_one_machine(shell: Shell) -> None:
+    _server, _variables, *lines = block("## Try it on this machine").splitlines()
+    (shell.folder / "MODEL").write_bytes(b"weights")
+    for line in lines:
+        shell.run(line.replace("http://127.0.0.1:8200", ADDRESS))
+
+
 def test_kubernetes_and_jwt_are_set_up_as_the_page_has_it(shell: Shell) -> None:
     """Each line is taken; nobody here answers for the cluster or for GitHub, so the line that
     would ask them is the one that fails."""
