@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sovgate.errors import SovgateError
 from sovgate.keys import registry
 from sovgate.keys._api import Sealer
+from sovgate.transport import wire
 from tests.crossing import Crossing
 from tests.sigstores import Log, Names, Sigstore, b64, entry2, named, new_key, sha256
 from tests.sigstoreserver import IDENTITY, ISSUER, Reply, Served, laid, serving
@@ -501,6 +503,20 @@ def test_a_service_is_named_by_an_address_that_nobody_on_the_way_reads(
         error = refused(crossing, key, 3)
         assert (error["reason"], "secret@" in str(error)) == (reason, False)
         assert served.asked == []
+
+
+@pytest.mark.parametrize("path", [FULCIO, STAMP, REKOR[2]])
+def test_a_service_that_says_nothing_holds_nobody(
+    crossing: Crossing, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    done = threading.Event()
+    with serving(Sigstore()) as served:
+        key = laid(crossing.base, served)
+        served.lies[path] = lambda _, made: (done.wait(30), made)[1]
+        monkeypatch.setattr(wire, "READ_TIMEOUT", 0.3)
+        error = refused(crossing, key)
+        done.set()
+    assert (error["reason"], served.address in error["what"]) == ("timed-out", True)
 
 
 def test_a_service_that_does_not_answer_is_asked_again_but_for_the_log(crossing: Crossing) -> None:

@@ -164,6 +164,24 @@ def test_a_record_of_data_that_may_not_be_where_the_identity_speaks_for_is_not_s
         assert served.asked == []
 
 
+def test_of_the_names_that_a_token_has_the_certificate_s_alone_speaks_for_a_zone(
+    crossing: Crossing, instance: Sigstore
+) -> None:
+    """By its subject it would speak for home, where the data may be; it is certified by its e-mail
+    address, which speaks for eu."""
+    trust(crossing, "provenance", ", from: eu")
+    other = TRUSTED.replace(IDENTITY, "number-7@firm.example")
+    crossing.edit(
+        "border:\n", f"  - {{name: desk, may: [provenance], from: home, {other}}}\nborder:\n"
+    )
+    with serving(instance) as served:
+        both = {"email": IDENTITY, "email_verified": True}
+        key = laid(crossing.base, served, token=served.token("number-7@firm.example", **both))
+        said = crossing.json("record", crossing.model, "--dataset", "kyc", "--key", key, code=10)
+        assert said["error"]["reason"] == "data-not-here"
+        assert served.asked == ["/api/v2/signingCert"]
+
+
 def test_a_zone_has_a_key_that_stays(crossing: Crossing) -> None:
     """However a command comes by the zone's key, and before anybody is asked."""
     crossing.edit("keys/home.pem", '"sigstore:signing.json?trusted-root=trusted_root.json"')

@@ -179,11 +179,11 @@ class KeylessSigner:
         # Two kinds of names can be one text: it is the kind that everybody else will compare.
         kind = kind_of(leaf.identity) == leaf.kind
         if leaf.identity not in names or not kind or leaf.issuer not in issuers:
-            meant = " or ".join(repr(one[:200]) for one in names)
+            meant = " or ".join(f"{kind_of(one) or 'name'} {one[:200]!r}" for one in names)
             raise KeyServiceError(
                 f"{url} gave a certificate for somebody else",
                 why=f"it is for the {leaf.kind} {leaf.identity[:200]!r} of {leaf.issuer[:200]!r}; "
-                f"the token names {meant} of {issuers[0][:200]!r}",
+                f"the token names the {meant} of {issuers[0][:200]!r}",
                 fix="find out which service answers there; if your instance makes names in a way "
                 "of its own, write the name with identity= in the key",
                 reason="wrong-identity",

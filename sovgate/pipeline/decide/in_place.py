@@ -77,10 +77,14 @@ def _may_be(opened: Project, dataset: RecordedDataset, zone: str) -> bool:
 
 def _zones(opened: Project, key: str, signer: Signer) -> Sequence[str]:
     """The zones that a key speaks for, by the zones' own keys and by `trust`."""
+    from sovgate.keys._api import Sealer
     from sovgate.stages.trust import keyless_of
 
-    if getattr(signer, "rules", ()):
-        speaks = [entry.zone for entry in keyless_of(signer, opened.trusted())]
+    if isinstance(signer, Sealer):
+        trusted = opened.trusted()
+        if len({one.zone for one in keyless_of(signer, trusted)}) > 1:
+            signer.prepare()  # a token may go by several names, its certificate has one
+        speaks = [entry.zone for entry in keyless_of(signer, trusted)]
         return list(dict.fromkeys(zone for zone in speaks if zone is not None))
     key_id, found = signer.public_key.key_id, []
     for name, zone in opened.config.zones.items():
