@@ -12,6 +12,7 @@ from sovgate import notices
 from sovgate.errors import ConfigError, KeyServiceError, ResidencyMismatch, VerificationFailed
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
+from sovgate.keys._api import Wanted
 from sovgate.keys.azurekms import vault as adapter
 from sovgate.transport import authority, proxies
 from tests.azurevault import CHALLENGE, HOST, TENANT, Refusal, Vault, azure_vault
@@ -393,3 +394,16 @@ def test_keys_show_says_how_a_key_is_kept(vault: Vault) -> None:
     assert done.returncode == 0, done
     assert f"Azure Key Vault {HOST}" in done.stdout
     assert "EC-HSM, for sign, verify" in done.stdout
+
+
+def test_a_managed_hsm_s_refusal_names_the_data_actions_of_its_own_roles(vault: Vault) -> None:
+    """They are spelt another way than a vault's, and nothing of a vault's may be pasted there."""
+    uri = vault.uri("churn").replace("vault.azure.net", "managedhsm.azure.net")
+    denied = Refusal(status=403, code="Forbidden", inner="ForbiddenByRbac")
+    for verb, action in (("get", "read/action"), ("create", "create")):
+        verbs = {verb: denied}
+        vault.refuses = lambda made, _, verbs=verbs: verbs.get(made)  # type: ignore[misc]
+        with pytest.raises(KeyServiceError) as caught:
+            registry.generate(uri, Path(), ZONE, Wanted(use="sign"))
+        assert caught.value.reason == "access-denied"
+        assert f"Microsoft.KeyVault/managedHsm/keys/{action} " in f"{caught.value.fix} "

@@ -342,8 +342,14 @@ def test_keys_stand_in_a_table_and_one_key_in_full(
     done: Done = run("keys", "check", cwd=where)
     head, first, second = (line.split() for line in done.stdout.splitlines()[1:4])
     assert head[:4] == ["key", "state", "kind", "kept"]
-    assert first[:5] == ["eu", "sign", "enabled", "ecdsa-p256-sha256", "HSM"]
-    assert second[:5] == ["eu", "encrypt", "enabled", "GOOGLE_SYMMETRIC_ENCRYPTION", "software"]
+    assert first[:5] == ["eu", "sign", "enabled", "ec-p256", "HSM"]
+    assert second[:5] == ["eu", "encrypt", "enabled", "symmetric", "software"]
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    detailed = run("keys", "check", "-v", cwd=where).stdout
+    assert "rotates" in detailed and "by hand" in detailed
+    page = (Path(__file__).parents[2] / "docs/keys.md").read_text("utf-8")
+    told = json.loads(run("keys", "check", "--format", "json", cwd=where).stdout)["keys"][0]
+    assert [name for name in (*told, *told["facts"]) if f"`{name}`" not in page] == []
     alone = run("keys", "check", kms_key(ministack, "ECC_NIST_P384"), cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     said = {line[2:15].strip(): line[16:].strip() for line in alone.stdout.splitlines()[1:]}

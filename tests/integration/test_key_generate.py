@@ -24,6 +24,7 @@ from tests.azurevault import HOST, Refusal, Vault, azure_vault
 from tests.commands import run
 from tests.faultproxy import Fault, What, between
 from tests.googlekms import RING, GoogleKms, google_kms
+from tests.integration.test_key_check import project
 
 CONTEXT = Context(zone="eu", release="kyc/1.0.0", manifest="ab" * 32).canonical()
 KEY = bytes(range(32))
@@ -134,13 +135,6 @@ def test_a_kind_that_a_service_does_not_make_is_told_with_those_that_it_does(pla
 
 
 # -- in the zone, in an HSM
-
-
-def project(folder: Path, region: str, **keys: str) -> Path:
-    lines = ["version: 1", "model: churn", "zones:", "  eu:", f"    region: {region}", "    keys:"]
-    lines += [f"      {name.replace('_', '-')}: {json.dumps(uri)}" for name, uri in keys.items()]
-    (folder / "sovgate.yaml").write_text("\n".join(lines) + "\n")
-    return folder
 
 
 def test_the_key_that_a_zone_names_is_made_and_pinned(google: GoogleKms, tmp_path: Path) -> None:

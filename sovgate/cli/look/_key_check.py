@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sovgate import strict
 from sovgate.cli import _base
-from sovgate.cli._emit import Report
+from sovgate.cli._emit import VERBOSE, Report
 from sovgate.cli._transport import transport_options
 from sovgate.cli.look._kept import age
 from sovgate.records import GRADE
@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 #: What a service does not tell stays so: nothing is filled in.
 UNTOLD = "not told"
-_HEAD = ("key", "state", "kind", "kept in", "origin", "made", "rotates", "lies in")
+#: With -v there is one more, before the last.
+_HEAD = ("key", "state", "kind", "kept in", "origin", "age", "lies in")
+_ROTATES = "rotates"
+#: As `keys generate --algorithm` has them, so that a table fits a terminal.
+_KINDS = {
+    "ecdsa-p256-sha256": "ec-p256",
+    "ecdsa-p384-sha384": "ec-p384",
+    "ecdsa-p521-sha512": "ec-p521",
+    "GOOGLE_SYMMETRIC_ENCRYPTION": "symmetric",
+    "symmetric-default": "symmetric",
+    "aes256-gcm96": "symmetric",
+}
 
 
 @_base.command(
@@ -60,7 +71,7 @@ def command(uri: str | None, zone: str | None, project: Path | None, format_: st
         command="keys check",
         headline=_headline(len(found), bad),
         rows=(*rows, *_findings(found)),
-        table=(_HEAD, *(_row(one, one.facts, now) for one in told if one.facts))
+        table=(_columns(_HEAD, _ROTATES), *(_row(one, one.facts, now) for one in told if one.facts))
         if len(told) > 1
         else (),
         notes=tuple(note for one in found for note in one.notes),
@@ -91,16 +102,20 @@ def _row(one: Checked, facts: KeyFacts, now: float) -> tuple[str, ...]:
     where = lies.region or UNTOLD
     if lies.replicas:
         where += f", copies in {', '.join(lies.replicas)}"
-    return (
+    cells = (
         one.place.label,
         facts.state or UNTOLD,
-        facts.algorithm or UNTOLD,
+        _KINDS.get(facts.algorithm or "", facts.algorithm or UNTOLD),
         {True: "HSM", False: "software", None: UNTOLD}[protection.hsm],
         history.origin or UNTOLD,
-        UNTOLD if history.since is None else f"{age(now - history.since)} ago",
-        _rotates(facts),
+        UNTOLD if history.since is None else age(now - history.since),
         where,
     )
+    return _columns(cells, _rotates(facts))
+
+
+def _columns(cells: tuple[str, ...], rotates: str) -> tuple[str, ...]:
+    return (*cells[:-1], rotates, cells[-1]) if VERBOSE.get() else cells
 
 
 def _rotates(facts: KeyFacts) -> str:

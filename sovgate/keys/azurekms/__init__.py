@@ -2,8 +2,8 @@
 Talks to that vault, and to its cloud's login.
 
 Signing: EC and EC-HSM on P-256, P-384, P-521. Wrapping: RSA and RSA-HSM keys wrap here, with their
-public half, and open in the vault. Data actions are named as Key Vault has them; a Managed HSM says
-Microsoft.KeyVault/managedHsm in place of vaults.
+public half, and open in the vault. Data actions are named as Key Vault has them; those of a Managed
+HSM are spelt another way (`Named.action`).
 """
 
 from __future__ import annotations

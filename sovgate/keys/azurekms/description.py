@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sovgate.errors import ConfigError
 from sovgate.keys import _answers
 from sovgate.keys._api import History, KeyFacts, Lies, Protection, State
-from sovgate.keys.azurekms.key import ACTIONS, public_half, version_of
+from sovgate.keys.azurekms.key import public_half, version_of
 from sovgate.keys.azurekms.names import Named, parse_uri
 from sovgate.keys.azurekms.vault import Vault
 from sovgate.uri import Uri
@@ -35,7 +35,7 @@ def describe(uri: Uri, base: Path, region: str | None = None) -> KeyFacts:
     named = parse_uri(uri, region)
     vault = Vault(named)
     path = f"{named.key}/{named.version}" if named.version else named.key
-    answer = vault.ask(path, "look up", f"{ACTIONS}/read", api=_API)
+    answer = vault.ask(path, "look up", named.action("read"), api=_API)
     told, state = answer.get("key"), answer.get("attributes")
     if not isinstance(told, dict) or not isinstance(state, dict):
         raise _answers.bad_answer(named.host, "it describes no key")
@@ -45,7 +45,7 @@ def describe(uri: Uri, base: Path, region: str | None = None) -> KeyFacts:
     uses = [use for use, needs in (("sign", _SIGNS), ("encrypt", _WRAPS)) if needs & done]
     public = _public(told, f"{named.host}/{named.key}/{version}")
     return KeyFacts(
-        service="Azure Key Vault" if ".managedhsm." not in named.host else "Azure Managed HSM",
+        service="Azure Managed HSM" if named.managed else "Azure Key Vault",
         name=f"https://{named.host}/keys/{named.key}/{version}",
         state=_state(state),
         uses=tuple(uses),

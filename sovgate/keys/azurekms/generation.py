@@ -11,7 +11,7 @@ from typing import Any
 from sovgate.errors import SovgateError
 from sovgate.keys import _answers
 from sovgate.keys._api import Made, Wanted
-from sovgate.keys.azurekms.key import ACTIONS, Key, version_of
+from sovgate.keys.azurekms.key import Key, version_of
 from sovgate.keys.azurekms.names import parse_uri
 from sovgate.keys.azurekms.vault import Vault
 from sovgate.uri import Uri, parse
@@ -29,20 +29,20 @@ def generate(uri: Uri, base: Path, region: str | None, wanted: Wanted) -> Made:
     vault = Vault(named)
     _, (kind, size) = _answers.chosen(wanted, KINDS, "Azure Key Vault")
     try:
-        vault.ask(named.key, "look up", f"{ACTIONS}/read")
+        vault.ask(named.key, "look up", named.action("read"))
     except SovgateError as error:
         if error.reason != "no-such-key":
             raise
     else:
         raise _answers.taken(f"{named.host}/{named.key}")
-    hsm = wanted.hsm or named.protected or ".managedhsm." in named.host
+    hsm = wanted.hsm or named.protected or named.managed
     body = {
         "kty": f"{kind}-HSM" if hsm else kind,
         "key_ops": _OPERATIONS[wanted.use],
         "attributes": {"enabled": True},
         **size,
     }
-    action = f"{ACTIONS}/create/action"
+    action = named.action("create")
     try:
         answer = vault.ask(f"{named.key}/create", "make", action, body, again=False)
     except SovgateError as error:

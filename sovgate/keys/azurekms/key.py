@@ -20,7 +20,6 @@ SIGNING = {
     "ecdsa-p384-sha384": ("P-384", "ES384"),
     "ecdsa-p521-sha512": ("P-521", "ES512"),
 }
-ACTIONS = "Microsoft.KeyVault/vaults/keys"
 _WANTED = {
     "sign": "signatures are made with EC keys on P-256, P-384 or P-521 whose operations have sign",
     "unwrapKey": "keys are wrapped with RSA keys of 2048, 3072 or 4096 bits whose operations have "
@@ -50,7 +49,7 @@ class Key:
         """`use`: an operation that it must have, and that its kind can do for us."""
         vault = Vault(named)
         path = f"{named.key}/{named.version}" if named.version else named.key
-        answer = vault.ask(path, "look up", f"{ACTIONS}/read")
+        answer = vault.ask(path, "look up", named.action("read"))
         told, state = answer.get("key"), answer.get("attributes")
         if not isinstance(told, dict) or not isinstance(state, dict):
             raise _answers.bad_answer(named.host, "it describes no key")
@@ -73,10 +72,10 @@ class Key:
 
     def sign(self, digest: bytes) -> bytes:
         algorithm = SIGNING[self.public.algorithm][1]
-        return self._do("sign", "sign with", f"{ACTIONS}/sign/action", algorithm, digest)
+        return self._do("sign", "sign with", self._vault.named.action("sign"), algorithm, digest)
 
     def unwrap(self, wrapped: bytes) -> bytes:
-        action = f"{ACTIONS}/unwrap/action"
+        action = self._vault.named.action("unwrap")
         return self._do("unwrapkey", "unwrap a key with", action, "RSA-OAEP-256", wrapped)
 
     def _do(self, verb: str, doing: str, action: str, algorithm: str, data: bytes) -> bytes:

@@ -59,6 +59,19 @@ class Named:
         return f"azurekms:{self.host}/{self.key.lower()}"
 
     @property
+    def managed(self) -> bool:
+        """Whether it is a Managed HSM, whose keys are all in it."""
+        return ".managedhsm." in self.host
+
+    def action(self, verb: str) -> str:
+        """The data action for a verb of keys, "read" or "sign", as roles there name it."""
+        if self.managed:
+            return (
+                f"Microsoft.KeyVault/managedHsm/keys/{verb}{'' if verb == 'create' else '/action'}"
+            )
+        return f"Microsoft.KeyVault/vaults/keys/{verb}{'' if verb == 'read' else '/action'}"
+
+    @property
     def official(self) -> bool:
         """Whether tokens of the cloud go there: over TLS, to a host below its own suffix."""
         parts = urlsplit(self.url)
