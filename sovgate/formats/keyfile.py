@@ -30,10 +30,18 @@ _LABELS: tuple[tuple[bytes, str, str], ...] = (
     (b"DSA ", "a DSA key", _GENERATE),
     (b"DH PARAMETERS", "parameters of Diffie-Hellman, and no key", _GENERATE),
     (b"EC PARAMETERS", "the name of a curve, without a key", _GENERATE),
-    (b"RSA PUBLIC KEY", "a public key in PKCS#1 form", "openssl rsa -RSAPublicKey_in -pubout"),
+    (
+        b"RSA PUBLIC KEY",
+        "a public key in PKCS#1 form",
+        "openssl rsa -RSAPublicKey_in -in FILE -pubout -out NEW",
+    ),
     (b"CERTIFICATE REQUEST", "a request for a certificate", "name the key that it was made with"),
     (b"NEW CERTIFICATE REQUEST", "a request for a certificate", "name the key of it"),
-    (b"TRUSTED CERTIFICATE", "a certificate with OpenSSL's own additions", "openssl x509 -pubkey"),
+    (
+        b"TRUSTED CERTIFICATE",
+        "a certificate with OpenSSL's own additions",
+        "openssl x509 -in FILE -noout -pubkey > NEW",
+    ),
     (b"PKCS7", "a list of certificates (PKCS#7)", "openssl pkcs7 -print_certs"),
 )
 #: (pattern at the beginning of the text, what it is, what helps).

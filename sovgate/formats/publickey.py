@@ -192,7 +192,48 @@ def read(data: bytes) -> tuple[Bundle, ZonePublicKey] | None:
     return bundle, found
 
 
-def require_own_signature(bundle: Bundle, found: ZonePublicKey) -> None:
+def in_file(data: bytes, path: str) -> tuple[Bundle, ZonePublicKey] | None:
+    """What a key's file says, whoever signed it; None where it is no such file.
+
+    Raises UnbelievedKeyError, which names the file.
+    """
+    if not looks_like(data):
+        return None
+    try:
+        found = read(data)
+    except VerificationFailed as error:
+        raise UnbelievedKeyError(
+            f"{path} is not what `sovgate keys export` writes",
+            why=f"{error.what}{f': {error.why}' if error.why else ''}",
+            fix="get the file again from its zone",
+            reason=error.reason,
+        ) from error
+    if found is None:
+        raise UnbelievedKeyError(
+            f"{path} is a signed statement, and not one about a key",
+            fix="name a file that `sovgate keys export` made, or a public PEM file",
+            reason="wrong-role",
+        )
+    return found
+
+
+def signed_by_itself(bundle: Bundle, found: ZonePublicKey, path: str) -> PublicKey:
+    """A key to sign, which has to have signed its own file.
+
+    Raises ConfigError, UnbelievedKeyError.
+    """
+    if found.use != "sign":
+        raise ConfigError(
+            f"{path} is the public half of a key to encrypt for zone {found.zone}",
+            why="it verifies no signature, and whoever encrypts looks who signed it",
+            fix="name it as encrypt-public: of that zone in sovgate.yaml",
+            reason="unsupported-key-use",
+        )
+    _require_own_signature(bundle, found)
+    return found.key
+
+
+def _require_own_signature(bundle: Bundle, found: ZonePublicKey) -> None:
     """That a key to sign is told by itself: whoever wrote the file has its private half.
 
     Raises UnbelievedKeyError.

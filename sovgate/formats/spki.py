@@ -115,7 +115,10 @@ class PublicKey:
             if b"PRIVATE KEY-----" in data:
                 _refuse("it is a private key", "give the public half")
             if b"-----BEGIN CERTIFICATE-----" in data:
-                _refuse("it is a certificate", "give the public key in it: openssl x509 -pubkey")
+                _refuse(
+                    "it is a certificate",
+                    "take the public key out of it: openssl x509 -in FILE -noout -pubkey > NEW",
+                )
             _refuse("it does not hold exactly one PEM block, of type PUBLIC KEY")
         try:
             der = base64.b64decode(body, validate=True)
@@ -254,11 +257,27 @@ def _rsa_algorithm(der: bytes) -> str:
     except (ValueError, UnsupportedAlgorithm):
         _refuse("it is not a SubjectPublicKeyInfo that is known here")
     fix = "use ECDSA on P-256, P-384 or P-521, or RSA of 2048, 3072 or 4096 bits for wrapping"
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size not in _RSA_BITS:
-        _refuse("its algorithm, curve or size is not admitted, or it is spelled unusually", fix)
+    if not isinstance(key, rsa.RSAPublicKey):
+        _refuse_kind(key, fix)
+    if key.key_size not in _RSA_BITS:
+        _refuse(f"it is an RSA key of {key.key_size} bits", fix)
     again = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     if again != der or key.public_numbers().e < 65537:
         _refuse("it is spelled unusually, or its exponent is small", fix)
     return f"rsa-{key.key_size}"
+
+
+def _refuse_kind(key: object, fix: str) -> NoReturn:
+    """By its name: who brings a key of another kind knows that name."""
+    curve = getattr(key, "curve", None)
+    if curve is None:
+        _refuse(f"it is a key of {type(key).__name__.removesuffix('PublicKey')}", fix)
+    if curve.name.upper() in {one.attribute for one in _CURVES.values()}:
+        _refuse(
+            "its point is compressed, or its curve is not written by name",
+            "write it anew: openssl ec -pubin -in FILE -conv_form uncompressed -param_enc "
+            "named_curve -out NEW",
+        )
+    _refuse(f"it is an EC key on {curve.name}", fix)

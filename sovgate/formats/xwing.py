@@ -16,7 +16,7 @@ from typing import Any
 NAME = "ml-kem-768-x25519"
 SEED_SIZE = 32
 _ML_KEM_PUBLIC, _ML_KEM_SEED = 1184, 64
-_X25519 = 32
+_X25519, _PRIME = 32, 2**255 - 19
 PUBLIC_SIZE = _ML_KEM_PUBLIC + _X25519
 # AlgorithmIdentifier: 1.3.6.1.4.1.62253.25722, without parameters.
 _ALGORITHM = bytes.fromhex("300d060b2b0601040183e62d81c87a")
@@ -81,12 +81,24 @@ class Private:
 def loaded(der: bytes) -> Any:
     """A public half as HPKE in `cryptography` takes it. Raises ValueError."""
     from cryptography.hazmat.primitives import hpke
-    from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+    from cryptography.hazmat.primitives.asymmetric import mlkem
 
     raw = der[len(SPKI_PREFIX) :]
     if not der.startswith(SPKI_PREFIX) or len(raw) != PUBLIC_SIZE:
         raise ValueError("no such key")
     return hpke.MLKEM768X25519PublicKey(
         mlkem.MLKEM768PublicKey.from_public_bytes(raw[:_ML_KEM_PUBLIC]),
-        x25519.X25519PublicKey.from_public_bytes(raw[_ML_KEM_PUBLIC:]),
+        _classical(raw[_ML_KEM_PUBLIC:]),
     )
+
+
+def _classical(raw: bytes) -> Any:
+    """The X25519 half. Raises ValueError for a point of small order, with which everybody agrees on
+    the same secret, and for a second spelling: RFC 7748 reads some numbers as another one."""
+    from cryptography.hazmat.primitives.asymmetric import x25519
+
+    if int.from_bytes(raw, "little") >= _PRIME:
+        raise ValueError("another spelling")
+    key = x25519.X25519PublicKey.from_public_bytes(raw)
+    x25519.X25519PrivateKey.from_private_bytes(bytes(_X25519)).exchange(key)
+    return key

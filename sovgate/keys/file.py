@@ -24,7 +24,6 @@ from sovgate.errors import (
     VerificationFailed,
 )
 from sovgate.formats import keyfile, publickey, wrap, xwing
-from sovgate.formats.publickey import UnbelievedKeyError
 from sovgate.formats.spki import hash_name
 from sovgate.keys._api import History, KeyFacts, Lies, Protection
 from sovgate.keys._crypto import Held, HpkeRecipient, OaepIdentity, OaepRecipient, ServiceSigner
@@ -34,7 +33,6 @@ from sovgate.links import may_own, mounted_secret, others_write
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
-    from sovgate.formats.bundle import Bundle
     from sovgate.formats.publickey import ZonePublicKey
     from sovgate.formats.spki import PublicKey
 
@@ -47,9 +45,9 @@ _WRITABLE = "key-permissions"
 def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     """The public half of a public or a private key file, or that of an exported key to sign."""
     data, path = _read(uri, base)
-    exported = _exported(data, path)
+    exported = publickey.in_file(data, path)
     if exported is not None:
-        return _signed_by_itself(*exported, path)
+        return publickey.signed_by_itself(*exported, path)
     _refuse_foreign(data, path)
     if _is_private(data):
         return _public_half(_load_private(data, path), path)
@@ -60,41 +58,8 @@ def exported(uri: Uri, base: Path) -> tuple[bytes, ZonePublicKey] | None:
     """What `keys export` wrote there: its bytes, whose signature is not verified yet, and what they
     say. None for another file. Raises UnbelievedKeyError."""
     data, path = _read(uri, base)
-    found = _exported(data, path)
+    found = publickey.in_file(data, path)
     return None if found is None else (data, found[1])
-
-
-def _exported(data: bytes, path: str) -> tuple[Bundle, ZonePublicKey] | None:
-    if not publickey.looks_like(data):
-        return None
-    try:
-        found = publickey.read(data)
-    except VerificationFailed as error:
-        raise UnbelievedKeyError(
-            f"{path} is not what `sovgate keys export` writes",
-            why=f"{error.what}{f': {error.why}' if error.why else ''}",
-            fix="get the file again from its zone",
-            reason=error.reason,
-        ) from error
-    if found is None:
-        raise UnbelievedKeyError(
-            f"{path} is a signed statement, and not one about a key",
-            fix="name a file that `sovgate keys export` made, or a public PEM file",
-            reason="wrong-role",
-        )
-    return found
-
-
-def _signed_by_itself(bundle: Bundle, found: ZonePublicKey, path: str) -> PublicKey:
-    if found.use != "sign":
-        raise ConfigError(
-            f"{path} is the public half of a key to encrypt for zone {found.zone}",
-            why="it verifies no signature, and whoever encrypts looks who signed it",
-            fix="name it as encrypt-public: of that zone in sovgate.yaml",
-            reason="unsupported-key-use",
-        )
-    publickey.require_own_signature(bundle, found)
-    return found.key
 
 
 def is_private(uri: Uri, base: Path) -> bool:
@@ -116,7 +81,7 @@ def describe(uri: Uri, base: Path, region: str | None = None) -> KeyFacts:
     if mounted is not None:
         uri = Uri(scheme=uri.scheme, rest=os.fspath(mounted), text=uri.text)
     data, path = _read(uri, base)
-    exported = _exported(data, path)
+    exported = publickey.in_file(data, path)
     if exported is None:
         _refuse_foreign(data, path)
     private, locked = _is_private(data), b"ENCRYPTED" in data
@@ -348,7 +313,18 @@ def _load_private(data: bytes, path: str) -> Any:
         passphrase = os.fsencode(text)
     try:
         return load_pem_private_key(data, password=passphrase)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UnsupportedAlgorithm as error:
+        if passphrase is None:
+            raise _bad_file(path, error) from error
+        raise ConfigError(
+            f"{path} is not a key that sovgate can use",
+            why="it is encrypted, and the kind of key in it, or the cipher, is not known; a hybrid "
+            f"key ({xwing.NAME}) cannot be encrypted with a passphrase",
+            fix="name a hybrid key's file as `sovgate keys generate` wrote it, and keep that in a "
+            "Secret; encrypt one of another kind anew: openssl pkcs8 -topk8 -in FILE -out NEW",
+            reason="bad-key",
+        ) from error
+    except (ValueError, TypeError) as error:
         if passphrase is not None:
             raise KeyServiceError(
                 f"the private key {path} does not open",
@@ -387,10 +363,13 @@ def _load_public(data: bytes, path: str) -> PublicKey:
 
 def _bad_file(path: str, error: Exception) -> ConfigError:
     """The library's own words stay out of it: they may describe the inside of a secret."""
-    why = (error.why or error.what) if isinstance(error, SovgateError) else None
+    ours = error if isinstance(error, SovgateError) else None
     return ConfigError(
         f"{path} is not a key that sovgate can use",
-        why=why or "it is not a PKCS#8, SEC1 or SubjectPublicKeyInfo PEM file",
-        fix="make one with: sovgate keys generate sign|encrypt -o FILE",
+        why=(ours.why or ours.what)
+        if ours
+        else "it is not a PKCS#8, SEC1 or SubjectPublicKeyInfo PEM file",
+        fix=(ours.fix if ours else None)
+        or "make one with: sovgate keys generate sign|encrypt -o FILE",
         reason="bad-key",
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization as ser
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, utils, x25519
 
 from sovgate.errors import (
     ConfigError,
@@ -424,3 +424,40 @@ def test_a_public_half_is_written_once_and_another_stays(tmp_path: Path) -> None
     assert caught.value.reason == "output-exists"
     assert out.read_bytes() == made.public.read_bytes()
     assert b"PRIVATE" not in out.read_bytes()
+
+
+KINDS = {
+    "it is a key of Ed25519": ed25519.Ed25519PrivateKey.generate,
+    "it is a key of X25519": x25519.X25519PrivateKey.generate,
+    "it is an EC key on secp256k1": lambda: ec.generate_private_key(ec.SECP256K1()),
+    "it is an RSA key of 1024 bits": lambda: rsa.generate_private_key(65537, 1024),  # noqa: S505
+}
+
+
+@pytest.mark.parametrize("why", KINDS)
+def test_a_key_of_a_kind_that_is_not_used_here_is_called_by_its_name(
+    tmp_path: Path, why: str
+) -> None:
+    put(tmp_path, "k.pem", private_pem(KINDS[why]()))
+    with pytest.raises(ConfigError) as refused:
+        registry.open_public("k.pem", tmp_path)
+    assert refused.value.why == why
+    assert "RSA of 2048" in str(refused.value.fix)
+
+
+def test_the_command_that_mends_a_compressed_public_half_mends_it(tmp_path: Path, p256) -> None:
+    """And the one for a certificate: each is run as it is told."""
+    put(tmp_path, "k.pem", private_pem(p256))
+    make = "openssl ec -in k.pem -pubout -conv_form compressed -out c.pem"
+    cert = "openssl req -new -x509 -key k.pem -subj /CN=a -days 10 -out x.pem"
+    subprocess.run(make.split(), cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(cert.split(), cwd=tmp_path, check=True, capture_output=True)
+    for name in ("c.pem", "x.pem"):
+        with pytest.raises(ConfigError) as refused:
+            registry.open_public(name, tmp_path)
+        told = str(refused.value.fix).partition(": ")[2]
+        assert told.startswith("openssl ")
+        run = told.replace("FILE", name).replace("NEW", f"new-{name}")
+        subprocess.run(run, shell=True, cwd=tmp_path, check=True, capture_output=True)  # noqa: S602
+        mended = registry.open_public(f"new-{name}", tmp_path)
+        assert mended == registry.open_public("k.pem", tmp_path)
