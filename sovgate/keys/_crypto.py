@@ -223,6 +223,13 @@ class BoundRecipient(_Bound):
                 fix="find out which service answers there",
                 reason="bad-answer",
             )
+        if key in wrapped:
+            raise KeyServiceError(
+                f"{self.name[:200]} gave the release key back unwrapped",
+                why="whoever reads the store could read it",
+                fix="find out which service answers there",
+                reason="bad-answer",
+            )
         return wrapped
 
 

@@ -24,6 +24,7 @@ from sovgate.errors import (
 from sovgate.key_settings import refuse_other_address
 from sovgate.keys._answers import (
     another,
+    bad_answer,
     cannot,
     damaged,
     disabled,
@@ -48,6 +49,8 @@ _ARN = re.compile(
 _BARE = re.compile(r"(alias/[A-Za-z0-9/_-]{1,250})|((?:mrk-)?[0-9a-f-]{32,36})", re.ASCII)
 #: Variables by which AWS's own programs would ask KMS elsewhere.
 _ADDRESSES = ("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL")
+#: Something came, and it is no answer: to ask again would bring the same.
+_UNREAD = ("BadAnswer", "ResponseParserError")
 _TIMEOUTS = ("ReadTimeoutError", "ConnectTimeoutError")
 SIGNING = {
     "ecdsa-p256-sha256": ("ECC_NIST_P256", "ECDSA_SHA_256"),
@@ -263,6 +266,12 @@ def ask_service(
                 raise taken(name) from error
             if code in ("DisabledException", "KMSInvalidStateException"):
                 raise disabled(name, code) from error
+            if type(error).__name__ in _UNREAD:
+                # Its own text stays out of it: the SDK's quotes what came.
+                said = (
+                    str(error) if isinstance(error, answers.BadAnswer) else "it is no JSON of KMS"
+                )
+                raise bad_answer(name, said) from None
             if type(error).__name__ in _TIMEOUTS:
                 raise timed_out(name, doing, aws.READ_TIMEOUT) from None
             raise explain(
