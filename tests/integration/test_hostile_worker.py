@@ -40,7 +40,8 @@ def answer(channel, told):
         told = lie["told"]
     body = json.dumps(told).encode()
     channel.sendall(len(body).to_bytes(4, "big") + body)
-exec(compile(source.replace("def _answer(", "def _unused("), "worker", "exec"), globals() | {{"_answer": answer}})
+code = compile(source.replace("def _answer(", "def _unused("), "worker", "exec")
+exec(code, globals() | {{"_answer": answer}})
 """
 
 
