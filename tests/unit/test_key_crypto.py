@@ -89,10 +89,18 @@ def test_a_key_of_another_kind_is_3() -> None:
         assert caught.value.reason == "unsupported-key-use"
 
 
+def _turned(key: bytes) -> bytes:
+    return bytes(byte ^ 255 for byte in key)
+
+
 def test_a_bound_key_comes_back_and_nothing_of_another_length() -> None:
-    recipient = BoundRecipient(held(None), "x", lambda key, context: context + key)
-    identity = BoundIdentity(held(None), "x", lambda wrapped, _: wrapped[3:])
+    recipient = BoundRecipient(held(None), "x", lambda key, context: context + _turned(key))
+    identity = BoundIdentity(held(None), "x", lambda wrapped, _: _turned(wrapped[3:]))
     assert identity.unwrap(recipient.wrap(bytes(32), b"ctx"), b"ctx") == bytes(32)
+    plain = BoundRecipient(held(None), "x", lambda key, context: context + key)
+    with pytest.raises(KeyServiceError) as refused:
+        plain.wrap(bytes(32), b"ctx")
+    assert refused.value.reason == "bad-answer"
     assert (recipient.key_id, recipient.algorithm) == ("a key", "x")
     with pytest.raises(VerificationFailed):
         identity.unwrap(b"ctx" + bytes(31), b"ctx")
