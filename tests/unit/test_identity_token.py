@@ -48,6 +48,13 @@ def look(**claims: Any) -> IdentityToken:
         ),
         (
             {
+                "iss": "https://token.actions.bank.ghe.com",
+                "job_workflow_ref": "bank/churn/.github/workflows/r.yml@refs/heads/main",
+            },
+            "https://bank.ghe.com/bank/churn/.github/workflows/r.yml@refs/heads/main",
+        ),
+        (
+            {
                 "iss": "https://gitlab.com",
                 "ci_config_ref_uri": "gitlab.com/bank/churn//.gitlab-ci.yml@refs/heads/main",
             },
@@ -100,6 +107,7 @@ def test_for_whom_it_is(audience: object) -> None:
         ({"iss": ""}, "bad-token"),
         ({"sub": "a\nb"}, "bad-token"),
         ({"job_workflow_ref": 1}, "bad-token"),
+        ({"job_workflow_ref": "a", "iss": "https://[x"}, "bad-token"),
         ({"kubernetes.io": {"namespace": "ml"}}, "bad-token"),
         ({"email": "a@bank", "email_verified": "false"}, "bad-token"),
     ],

@@ -106,11 +106,19 @@ def _issuers(claims: strict.Fields, issuer: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _host(issuer: str) -> str:
+    """Of a GitHub Enterprise's server, or of one that keeps its data in a region."""
+    try:
+        return (urlsplit(issuer).hostname or "").removeprefix("token.actions.")
+    except ValueError:
+        raise Malformed("its claim iss is no URL") from None
+
+
 def _identities(claims: strict.Fields, issuer: str) -> tuple[str, ...]:
     """As github.com/sigstore/fulcio, pkg/identity, makes them from the claims."""
     found = []
     if claims.has("job_workflow_ref"):
-        host = urlsplit(issuer).hostname or ""
+        host = _host(issuer)
         host = "github.com" if issuer == _GITHUB or issuer.startswith(f"{_GITHUB}/") else host
         found.append(f"https://{host}/{claims.text('job_workflow_ref', pattern=_NAME)}")
     if claims.has("ci_config_ref_uri") and claims.raw("ci_config_ref_uri") is not None:
