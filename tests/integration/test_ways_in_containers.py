@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sovgate.surface import tekton
 from sovgate.surface.tekton import USER
 from tests import components, containers, pods, ways
 from tests.azurevault import TENANT
@@ -159,6 +161,29 @@ def test_every_scheme_has_a_run_on_the_page() -> None:
     assert section().count("```yaml") == len(set(BLOCKS.values())), "a block that no test runs"
     for way in ways.WAYS:
         assert f"`{way.partition(',')[0]}:" in section()
+
+
+@pytest.mark.component
+def test_the_commands_of_the_page_make_what_its_runs_refer_to(
+    kubectl: Path, tmp_path: Path
+) -> None:
+    words = " ".join(section().split())
+    files = r"(?: --from-file=[\w.-]*\w)+"
+    found = re.findall(rf"kubectl create ((?:secret generic|configmap) [a-z-]+{files})", words)
+    assert len(found) == 3
+    made = {}
+    for command in found:
+        for name in re.findall(r"--from-file=(\S+)", command):
+            (tmp_path / name).write_text("it")
+        line = [str(kubectl), "create", *command.split(), "--dry-run=client", "-o", "json"]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, check=True)
+        told = json.loads(done.stdout)
+        made[told["metadata"]["name"]] = set(told["data"])
+    assert made["eu-keys"] == {"eu-sign.pem"}
+    assert made["google"] == {"google.json"}
+    assert made["sovgate-sign"] <= set(tekton.SECRET_CREDENTIALS)
+    written = re.findall(r"`((?:AWS|BAO|VAULT|AZURE)_[A-Z_]+)`[^.]*in the Secret", section())
+    assert set(written) <= {*tekton.SECRET_CREDENTIALS, "AZURE_TENANT_ID", "AZURE_CLIENT_ID"}
 
 
 @pytest.mark.component
