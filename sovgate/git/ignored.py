@@ -21,9 +21,14 @@ KEYS = """\
 # Written by sovgate. Secret keys stay out of Git. Public halves (*.pub.pem) belong in it.
 *
 !*.pub.pem
+!trusted_root.json
+!trusted_root.jsonl
+!signing_config.json
 !README.md
 !.gitignore
 """
+#: What these lines let in by its name.
+_LET_IN = re.compile(r".*\.pub\.pem|trusted_root\.jsonl?|signing_config\.json", re.DOTALL)
 _OURS = "# Written by sovgate."
 _SINGLE = f"{_OURS} Secrets that stay out of Git.\n"
 _STATE = "# Written by sovgate. What it keeps on this machine stays out of Git.\n*\n"
@@ -137,12 +142,14 @@ def keep_out(secret: Path) -> str | None:
     line = pattern(secret.name)
     rules = secret.parent / ".gitignore"
     others = {entry.name for entry in secret.parent.iterdir()}
-    hidden = not secret.name.endswith(".pub.pem")  # else KEYS would let it in
+    hidden = not _LET_IN.fullmatch(secret.name)  # else KEYS would let it in
     keys_alone = hidden and all(_KEY_FOLDER.fullmatch(one) for one in others)
     text = KEYS if keys_alone else f"{_SINGLE}{line}\n"
     if not create_only(rules, text.encode()):
         before = read_bounded(rules, most=_MAX, what="file").decode("utf-8", "replace")
-        if state is None and ({line, "*"} if hidden else {line}) & set(before.splitlines()):
+        lines = set(before.splitlines())
+        hidden = hidden and f"!{line}" not in lines
+        if state is None and ({line, "*"} if hidden else {line}) & lines:
             return None
         if rules.is_symlink() or not before.startswith(_OURS):
             return f"Git does not ignore {secret}: add this line to {rules}, and commit it: {line}"
@@ -150,6 +157,29 @@ def keep_out(secret: Path) -> str | None:
     with contextlib.suppress(GitError):
         if is_ignored(secret) is False:
             return f"Git tracks {secret}: git rm --cached it, and make another key in its place"
+    return None
+
+
+def let_in(public: Path) -> str | None:
+    """See to it that Git takes a public half that was just written; what is left to do, or None.
+
+    A line is added to a `.gitignore` of sovgate's own beside it; another's is not changed.
+    """
+    line, rules = f"!{pattern(public.name)}", public.parent / ".gitignore"
+    with contextlib.suppress(GitError):
+        state = is_ignored(public)
+        if state is False or (state is None and not _in_project(public)):
+            return None
+        before = ""
+        if rules.is_file() and not rules.is_symlink():
+            before = read_bounded(rules, most=_MAX, what="file").decode("utf-8", "replace")
+        lines = before.splitlines()
+        ours = before.startswith(_OURS) and "*" in lines and line not in lines
+        if ours and not _LET_IN.fullmatch(public.name):
+            atomic_write(rules, f"{before}{line}\n".encode())
+            state = is_ignored(public)
+        if state is True:
+            return f"Git ignores {public}: add this line to {rules}, and commit it: {line}"
     return None
 
 

@@ -84,7 +84,7 @@ def test_what_a_pre_commit_file_lacks_is_a_whole_entry(tmp_path: Path) -> None:
 def test_doctor_names_each_secret_that_git_would_take(tmp_path: Path) -> None:
     top = repository(tmp_path / "ex")
     sovgate("init", ".", *LOCAL, cwd=top)
-    (top / "keys/.gitignore").write_text("*\n!eu.pem\n")
+    (top / "keys/.gitignore").write_text("*\n!*.pub.pem\n!eu.pem\n")
     assert checks(top, 3) == ["missing: keys/eu.pem is not ignored by Git"]
     found = sovgate("doctor", "--offline", cwd=top, code=3)
     (fix,) = (c["fix"] for c in found["checks"] if "not ignored" in c["detail"])  # type: ignore[index]
@@ -151,6 +151,45 @@ def test_a_key_that_is_older_than_the_repository_is_ignored(tmp_path: Path) -> N
         f"missing: {name}, a commitment key, is not ignored by Git"
         for name in (names[0], *sorted(names[1::2]))
     ]
+
+
+@pytest.mark.parametrize("first", ["git", "keys"])
+def test_what_a_clone_needs_to_trust_and_to_encrypt_is_staged(tmp_path: Path, first: str) -> None:
+    """`keys/.gitignore` keeps all but public halves out; an exported half is one."""
+    top = tmp_path / "ex"
+    top.mkdir()
+    if first == "git":
+        git(top, "init", "-q", ".")
+    (top / "sovgate.yaml").write_text(
+        "version: 1\nmodel: ex\nzones:\n  eu:\n    region: aws-eusc:eusc-de-east-1\n"
+        "    keys: {sign: keys/s.pem, encrypt: keys/e.pem, encrypt-public: keys/e.json}\n"
+    )
+    for use in ("sign", "encrypt"):
+        sovgate("keys", "generate", use, "-o", f"keys/{use[0]}.pem", cwd=top)
+    sovgate("keys", "export", "encrypt", "--zone", "eu", "-o", "keys/e.json", cwd=top)
+    for name in ("trusted_root.json", "signing_config.json", "cloud-credentials.json"):
+        (top / "keys" / name).write_text("{}")
+    git(top, "init", "-q", ".")
+    public = {"s.pub.pem", "e.pub.pem", "e.json", "trusted_root.json", "signing_config.json"}
+    there = {name for name in staged(top) if name.startswith("keys/")}
+    assert there == {"keys/.gitignore", *(f"keys/{name}" for name in public)}
+    assert checks(top) == ["ok: 2 secret files, all ignored by Git"]
+
+
+def test_a_half_that_git_ignores_by_anothers_rule_is_named(tmp_path: Path) -> None:
+    top = repository(tmp_path / "ex", "*.json\n*.pem\n!*.pub.pem\n")
+    sovgate("keys", "generate", "sign", "-o", "s.pem", cwd=top)
+    (top / "sovgate.yaml").write_text(
+        "version: 1\nmodel: ex\nzones:\n  eu:\n    region: aws-eusc:eusc-de-east-1\n"
+        "    keys: {sign: s.pem, sign-public: s.json}\n"
+    )
+    words = ("keys", "export", "sign", "--zone", "eu", "-o", "s.json")
+    said = str(sovgate(*words, cwd=top, text=True))
+    assert "Git ignores s.json: add this line to .gitignore, and commit it: !/s.json" in said
+    assert "warn: s.json is ignored by Git, and a clone of the project needs it" in checks(top)
+    with (top / ".gitignore").open("a") as rules:
+        rules.write("!/s.json\n")
+    assert checks(top) == ["ok: 1 secret files, all ignored by Git"]
 
 
 def test_another_ones_gitignore_is_not_changed_but_spoken_of(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ sovgate keys export sign --zone eu -o keys/eu-sign.json""",
 @transport_options
 @_base.output_options
 def command(use: str, output: Path, zone: str | None, project: Path | None, format_: str) -> Report:
+    from sovgate.git.ignored import let_in
     from sovgate.pipeline.exported import export
     from sovgate.pipeline.project import open_project
 
@@ -64,5 +65,8 @@ def command(use: str, output: Path, zone: str | None, project: Path | None, form
             "key-id": said.key.key_id,
             **said.predicate(),
         },
-        notes=(f"other zones name it in sovgate.yaml as zones.{zone}.keys.{named}",),
+        notes=(
+            f"other zones name it in sovgate.yaml as zones.{zone}.keys.{named}",
+            *filter(None, (let_in(made.path),)),
+        ),
     )

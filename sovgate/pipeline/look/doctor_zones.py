@@ -4,10 +4,9 @@ nothing but the probe of a store that this zone writes to.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
     from sovgate.config import GitOps, TrustEntry
     from sovgate.pipeline.project import Project
     from sovgate.stores._api import Store
-
-#: Bytes of names that Git may tell of a project.
-_NAMES = 16 * 1024 * 1024
-#: A commitment key's file is no larger, with the end of its line.
-_COMMITMENT_KEY = 46
 
 
 def _remote(text: str | None, what: str) -> bool:
@@ -264,90 +258,6 @@ def _locked_on_arrival(found: Diagnosis, label: str, store: Store) -> None:
             "remove the bucket's default retention, and write lock=MODE:TIME into the store's URI: "
             "then push locks what a record names, and nothing else",
         )
-
-
-def check_ignored(found: Diagnosis, opened: Project) -> None:
-    """Every secret file that the project names, asked of Git: one that it would take is told."""
-    from sovgate.git.ignored import is_ignored
-
-    paths = set(_secret_files(opened))
-    states: list[bool | None] = []
-    for path in sorted(paths):
-        try:
-            states.append(is_ignored(opened.base / path))
-        except (SovgateError, OSError, ValueError) as error:
-            found.say("keys and Git", WARN, f"{path}: {error}", "git check-ignore says why")
-            continue
-        if states[-1] is False:
-            found.say(
-                "keys and Git", MISSING, f"{path} is not ignored by Git", _unignored(opened, path)
-            )
-    loose = _commitment_keys(found, opened)
-    if True in states and False not in states and not loose:
-        found.say("keys and Git", OK, f"{states.count(True)} secret files, all ignored by Git")
-
-
-def _secret_files(opened: Project) -> Iterator[str]:
-    """Paths of secret keys; where a public half belongs, of what is none (`lint` says that)."""
-    from sovgate.keys.registry import is_private
-
-    zones = [zone.keys for zone in opened.config.zones.values()]
-    for text in (text for keys in zones for text in (keys.sign, keys.encrypt)):
-        if text is not None and not _remote(text, "key") and not text.endswith(".pub.pem"):
-            yield uri.parse(text, what="key").rest
-    public = [text for keys in zones for text in (keys.sign_public, keys.encrypt_public)]
-    for text in (*public, *(entry.key for entry in opened.config.trust or ())):
-        with contextlib.suppress(SovgateError):  # not there or unreadable: said of that key itself
-            if text is not None and is_private(text, opened.base):
-                yield uri.parse(text, what="key").rest
-
-
-def _commitment_keys(found: Diagnosis, opened: Project) -> bool:
-    """Whether Git would take keys of `data key`; no file names them, so their content tells."""
-    from sovgate.formats.secrets import is_commitment_key
-    from sovgate.git.ignored import takes
-
-    loose = False
-    try:
-        for path in takes(opened.base, most=_NAMES):
-            if path.is_symlink() or not path.is_file() or path.stat().st_size > _COMMITMENT_KEY:
-                continue
-            if is_commitment_key(path.read_bytes()):
-                loose = True
-                name = path.relative_to(opened.base).as_posix()
-                said = f"{name}, a commitment key, is not ignored by Git"
-                found.say("keys and Git", MISSING, said, _unignored(opened, name))
-    except (SovgateError, OSError, ValueError) as error:
-        found.say("keys and Git", WARN, str(error), "git ls-files says why")
-    return loose
-
-
-def check_opened(found: Diagnosis, opened: Project) -> None:
-    """Models that lie in the project's own folder, not encrypted, since a release opened them."""
-    from sovgate.git.ignored import OPENED
-
-    models = [path for path in opened.base.glob(f"{OPENED}/*/*") if path.suffix != ".evidence"]
-    models = [path for path in models if path.is_dir() and not path.name.startswith(".")]
-    if models:
-        found.say(
-            "opened models",
-            WARN,
-            f"{OPENED} holds {len(models)} of them, not encrypted; no later command needs them",
-            f"rm -r -- {shlex.quote(str(opened.base / OPENED))}",
-        )
-
-
-def _unignored(opened: Project, path: str) -> str:
-    from sovgate.git.ignored import is_tracked, pattern
-
-    if is_tracked(opened.base / path):
-        return (
-            f"git rm --cached {shlex.quote(path)}, and make another key in its place: whoever has "
-            "the repository has this one"
-        )
-    folder, _, name = path.rpartition("/")
-    rules = f"{folder}/.gitignore" if folder else ".gitignore"
-    return f"echo {shlex.quote(pattern(name))} >> {shlex.quote(rules)}"
 
 
 def _keyless(entry: TrustEntry, base: Path) -> str:
