@@ -13,8 +13,7 @@ import pytest
 
 from sovgate.errors import ConfigError, ExitCode, StoreError, StoreUnfit
 from sovgate.formats.transfer import chunk_name, object_name, record_name
-from sovgate.pipeline.look import doctor_zones
-from sovgate.pipeline.look.diagnosis import SKIPPED, WARN, Diagnosis
+from sovgate.pipeline.look.diagnosis import SKIPPED, WARN, Diagnosis, zones
 from sovgate.stages.transfer import put_chunk
 from sovgate.stores._api import Keeping
 from sovgate.stores.registry import open_store
@@ -146,7 +145,7 @@ def test_one_that_is_not_there_cannot_be_kept(ministack: str) -> None:
 
 def said(store: object) -> list[tuple[str, str, str | None]]:
     found = Diagnosis(None, offline=False)
-    doctor_zones._locked_on_arrival(found, "eu: store", store)  # type: ignore[arg-type]
+    zones._locked_on_arrival(found, "eu: store", store)  # type: ignore[arg-type]
     return [(check.status, check.detail, check.fix) for check in found.checks]
 
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from sovgate import config as configuration
 from sovgate import uri
 from sovgate.pipeline.look.diagnosis import MISSING, OK, WARN, Check, Diagnosis
-from sovgate.pipeline.look.doctor_git import check_ignored, check_opened
-from sovgate.pipeline.look.doctor_zones import check_trust, check_zone
+from sovgate.pipeline.look.diagnosis.git import check_ignored, check_opened
+from sovgate.pipeline.look.diagnosis.zones import check_trust, check_zone
 
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
