@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sovgate.keys.awskms import description
 from sovgate.pipeline.look.keys import generate
-from tests import openbao
+from sovgate.records import GRADE
+from tests import openbao, servers
 from tests.azurevault import Vault, azure_vault
 from tests.commands import Done, run
 from tests.conformance.keys import kms_key
@@ -180,6 +183,38 @@ def test_a_key_with_a_copy_outside_of_its_zone_is_12(ministack: str, tmp_path: P
     assert (code, reasons(found)) == (12, ["key-elsewhere"])
     assert found["facts"]["replicas"] == ["aws:us-east-1"]
     assert "us-east-1" in found["findings"][0]["why"]
+
+
+def test_a_real_replica_is_found_from_either_side(moto: str, tmp_path: Path) -> None:
+    """moto copies a multi-Region key as KMS does."""
+    sdk = servers.sdk("kms", moto)
+    more = {"KeyUsage": "ENCRYPT_DECRYPT", "MultiRegion": True}
+    made = sdk.create_key(KeySpec="SYMMETRIC_DEFAULT", **more)["KeyMetadata"]
+    sdk.replicate_key(KeyId=made["KeyId"], ReplicaRegion="us-east-1")
+    for region, there in (("eu-central-1", "us-east-1"), ("us-east-1", "eu-central-1")):
+        arn = made["Arn"].replace("eu-central-1", region)
+        uri = f"awskms://{moto.removeprefix('http://')}/{arn}"
+        code, (found,) = asked(cwd=project(tmp_path, f"aws:{region}", encrypt=uri))
+        assert (code, reasons(found)) == (12, ["key-elsewhere"])
+        assert found["facts"]["replicas"] == [f"aws:{there}"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "grade", "hsm"),
+    [
+        ("AWS_KMS", "api", True),
+        ("EXTERNAL", "api", True),
+        ("AWS_CLOUDHSM", "declared", True),
+        ("AWS_KMS", "declared", None),
+        ("EXTERNAL_KEY_STORE", "api", None),
+    ],
+)
+def test_aws_s_documentation_counts_for_aws_alone(
+    origin: str, grade: str, hsm: bool | None
+) -> None:
+    """No account is at hand: what is decided of an answer of AWS's own is asked by itself."""
+    key: Any = SimpleNamespace(origin=origin, grade=GRADE[grade])
+    assert description._protection(key).hsm is hsm
 
 
 def test_a_key_file_is_told_as_what_it_is(tmp_path: Path) -> None:

@@ -134,6 +134,14 @@ def test_a_kind_that_a_service_does_not_make_is_told_with_those_that_it_does(pla
     assert "rsa-3072" in str(caught.value.fix)
 
 
+def test_a_key_is_made_in_the_european_sovereign_cloud(moto: str, tmp_path: Path) -> None:
+    region = "aws-eusc:eusc-de-east-1"
+    uri = f"awskms://{moto.removeprefix('http://')}/alias/e-{os.urandom(4).hex()}?region={region}"
+    made = registry.generate(uri, tmp_path, region, Wanted(use="encrypt", kind="symmetric"))
+    assert made.name.startswith("arn:aws-eusc:kms:eusc-de-east-1:")
+    assert registry.describe(uri, tmp_path, region).name == made.name
+
+
 # -- in the zone, in an HSM
 
 
