@@ -197,3 +197,20 @@ def test_a_zone_that_decrypts_with_another_key_than_it_pins_says_so(crossing: Cr
     crossing.edit("encrypt: keys/new.pem", "encrypt: keys/eu-enc.pem")
     (crossing.base / "keys/eu-enc.pub.pem").unlink()
     crossing.json("pull", f"churn/1.0.0@sha256:{pushed['manifest']}", "--zone", "eu", "-o", "out")
+
+
+@pytest.mark.parametrize(("zone", "code"), [("eu", 0), ("home", 11)])
+def test_an_entry_of_trust_names_the_key_of_its_own_zone(
+    crossing: Crossing, zone: str, code: int
+) -> None:
+    exported(crossing)
+    exported(crossing, "sign", out="keys/eu-sign.json")
+    crossing.edit(PEM, f"encrypt-public: {FILE}")
+    project = crossing.base / "sovgate.yaml"
+    entry = "keys/eu.pub.pem, from: eu"
+    assert entry in TRUST
+    trust = TRUST.replace(entry, f"keys/eu-sign.json, from: {zone}").format(more=", public-key")
+    generate("sign", out=crossing.base / "keys/any.pem")
+    project.write_text(project.read_text() + trust)
+    found, text = crossing.run("encrypt", crossing.model, "--to", "eu", "-o", "out")
+    assert (found, "another zone" in text) == (code, code != 0), text

@@ -8,6 +8,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -404,6 +405,31 @@ def test_a_token_of_few_uses_is_fetched_anew_when_they_are_used_up(
     with runs.run():
         for _ in range(3):
             _signs(bao.uri(name))
+
+
+def test_eight_requests_at_once_take_no_use_of_a_token_that_it_lacks(
+    bao: Bao, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one thread logs in anew the others' requests go through with the token that they have.
+
+    A use too many would be answered as if the token might not do this.
+    """
+    name = bao.key("aes256-gcm96")
+    rules = _rules(bao, name, "encrypt", "decrypt")
+    _, role_id, secret_id = _approle(bao, *rules, token_num_uses=3)
+    monkeypatch.setenv("BAO_ROLE_ID", role_id)
+    monkeypatch.setenv("BAO_SECRET_ID", secret_id)
+    start = threading.Barrier(8, timeout=pace.HANG)
+    with runs.run():
+        wrapped = registry.open_recipient(bao.uri(name), BASE).wrap(KEY, CONTEXT)
+        identity = registry.open_identity(bao.uri(name), BASE)
+
+        def ask(_: int) -> bytes:
+            start.wait()
+            return identity.unwrap(wrapped, CONTEXT)
+
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(ask, range(24))) == [KEY] * 24
 
 
 def test_a_wrapped_secret_id_opens_once_and_one_that_was_opened_raises_alarm(

@@ -14,6 +14,7 @@ from sovgate.key_settings import LOADS_CODE
 from sovgate.pipeline import key_option
 
 if TYPE_CHECKING:
+    from sovgate.formats.publickey import ZonePublicKey
     from sovgate.formats.spki import PublicKey
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
@@ -73,7 +74,7 @@ def show(text: str) -> tuple[PublicKey | None, tuple[tuple[str, str], ...]]:
     base = Path.cwd()
     found = exported(text, base)
     if found is not None:
-        return found[1].key, found[1].told
+        return _exported(text, base, found[1])
     if uri.parse(text, what="key").scheme in LOADS_CODE:
         from sovgate.pipeline.project import nearest_project
 
@@ -86,6 +87,17 @@ def show(text: str) -> tuple[PublicKey | None, tuple[tuple[str, str], ...]]:
         if not told:
             raise
         return None, told
+
+
+def _exported(
+    text: str, base: Path, said: ZonePublicKey
+) -> tuple[PublicKey, tuple[tuple[str, str], ...]]:
+    """What a zone exported. One to sign vouches for itself; the other is looked at by its user."""
+    from sovgate.keys.registry import open_public
+
+    if said.use == "sign":
+        return open_public(text, base), (*said.told, ("signed by", "itself"))
+    return said.key, (*said.told, ("signed by", "not looked at here: push and encrypt do"))
 
 
 def export(key: PublicKey, out: Path) -> None:
