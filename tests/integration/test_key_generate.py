@@ -170,6 +170,16 @@ def test_nothing_is_made_outside_of_the_zone(google: GoogleKms, tmp_path: Path) 
     assert google.seen == []
 
 
+def test_a_key_that_a_zone_names_is_made_nowhere_else_whoever_asks(
+    google: GoogleKms, tmp_path: Path
+) -> None:
+    uri = google.uri(f"{RING}/churn")
+    where = project(tmp_path, "gcp:europe-west4", sign=uri)
+    done = run("keys", "generate", "sign", uri, cwd=where)
+    assert done.returncode == 12, done.stderr
+    assert google.seen == []
+
+
 def test_nothing_is_made_whose_public_half_has_no_place(google: GoogleKms, tmp_path: Path) -> None:
     (tmp_path / "k.pub.pem").write_text("another")
     uri = google.uri(f"{RING}/churn")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """`text`: the key's URI; None: the zone's own of that use. `zone`: where it has to lie.
+    """`text`: the key's URI; None: the zone's own of that use. `zone`: where it has to lie; None:
+    in the zone that names it, if one does.
 
     out: the file for its public half; None: where the project pins it, if that is a file.
     """
@@ -81,7 +82,8 @@ def generate(text: str, opened: Project | None, asked: Asked, wanted: Wanted) ->
     """
     from sovgate.keys import registry
 
-    zone = opened.zone(asked.zone) if opened is not None and asked.zone is not None else None
+    named_for = asked.zone or (_zone_of(opened, text) if opened is not None else None)
+    zone = opened.zone(named_for) if opened is not None and named_for is not None else None
     out, keys, signs = asked.out, zone.keys if zone is not None else None, wanted.use == "sign"
     half = None if keys is None else keys.sign_public if signs else keys.encrypt_public
     if out is None and opened is not None:
@@ -99,7 +101,7 @@ def generate(text: str, opened: Project | None, asked: Asked, wanted: Wanted) ->
                 f"{shlex.quote(made.uri)} -o FILE"
             )
             raise
-    dotted = f"zones.{asked.zone or 'ZONE'}.keys.{wanted.use}"
+    dotted = f"zones.{named_for or 'ZONE'}.keys.{wanted.use}"
     named = None if keys is None else keys.sign if signs else keys.encrypt
     lacks = []
     if opened is None or zone is None or not _is_named(opened, zone.name, named, made.uri):
@@ -111,7 +113,9 @@ def generate(text: str, opened: Project | None, asked: Asked, wanted: Wanted) ->
         public=out if made.public is not None else None,
         dotted=dotted,
         to_name=tuple(lacks),
-        export=None if out is not None or made.public is None else _export(asked, wanted.use, half),
+        export=None
+        if out is not None or made.public is None
+        else _export(named_for, wanted.use, half),
     )
 
 
@@ -119,9 +123,20 @@ def _is_named(opened: Project, zone: str, named: str | None, uri_made: str) -> b
     return named is not None and same_key(opened.config, zone, named, uri_made)
 
 
-def _export(asked: Asked, use: str, half: str | None) -> str:
+def _export(zone: str | None, use: str, half: str | None) -> str:
     file = shlex.quote(uri.parse(half, what="key").rest) if half is not None else "FILE"
-    return f"sovgate keys export {use} --zone {asked.zone or 'ZONE'} -o {file}"
+    return f"sovgate keys export {use} --zone {zone or 'ZONE'} -o {file}"
+
+
+def _zone_of(opened: Project, text: str) -> str | None:
+    """The zone that names this key: it has to lie there, whoever asks for it."""
+    names = {
+        zone.name
+        for zone in opened.config.zones.values()
+        for one in (zone.keys.sign, zone.keys.encrypt)
+        if one is not None and one.partition("?")[0] == text.partition("?")[0]
+    }
+    return names.pop() if len(names) == 1 else None
 
 
 def _pinned_file(opened: Project, text: str | None) -> Path | None:
