@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sovgate import strict
 from sovgate.errors import SovgateError
 from sovgate.keys import registry
 from sovgate.keys._api import Sealer
@@ -123,6 +124,15 @@ def no_receipt(served: Served, body: bytes, made: Any) -> Any:
     return answered(made, served.instance.certificate(requested(body), names, now()))
 
 
+def of_no_version(served: Served, body: bytes, made: Any) -> Any:
+    chain = made["signedCertificateEmbeddedSct"]["chain"]["certificates"]
+    der = x509.load_pem_x509_certificate(chain[0].encode()).public_bytes(Encoding.DER)
+    wrong = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)
+    text = base64.encodebytes(wrong).decode()
+    chain[0] = f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n"
+    return made
+
+
 def redirected(served: Served, body: bytes, made: Any) -> Any:
     return Reply(307, b"", (("Location", f"{served.address}/elsewhere"),))
 
@@ -155,6 +165,7 @@ def repeats_the_token(served: Served, body: bytes, made: Any) -> Any:
         (ends_at_once, 20, "outside-validity"),
         (own_authority, 20, "untrusted-log"),
         (no_receipt, 20, "keyless-certificate"),
+        (of_no_version, 20, "bad-answer"),
         (redirected, 12, "redirected"),
         (endless, 20, "bad-answer"),
         (no_json, 20, "bad-answer"),
@@ -209,6 +220,11 @@ def without_proof(served: Served, body: bytes, made: Any) -> Any:
     return made
 
 
+def deep(served: Served, body: bytes, made: Any) -> Any:
+    """As deep as is read, and deeper in a bundle."""
+    return Reply(201, b"[" * strict.MAX_DEPTH + b"]" * strict.MAX_DEPTH)
+
+
 def other_root(served: Served, body: bytes, made: Any) -> Any:
     made["inclusionProof"]["rootHash"] = b64(sha256(b"another tree"))
     return made
@@ -233,6 +249,7 @@ def another_log(served: Served, body: bytes, made: Any) -> Any:
     [
         (another_body, 20, "other-log-entry"),
         (without_proof, 20, "no-inclusion-proof"),
+        (deep, 20, "malformed"),
         (other_root, 20, "keyless-proof"),
         (other_checkpoint, 20, "keyless-proof"),
         (another_log, 20, "untrusted-log"),

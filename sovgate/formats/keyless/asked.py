@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sovgate import strict
 from sovgate.errors import Malformed
+from sovgate.formats import x509 as certificates
 from sovgate.formats.bundle import MAX_CERTIFICATES, MEDIA_TYPE
 from sovgate.formats.envelope import PAYLOAD_TYPE, pae
 from sovgate.formats.keyless.proof import MAX_BODY, MAX_CHECKPOINT, MAX_HASHES, MAX_PROMISE
@@ -56,10 +57,8 @@ def certificate(answer: bytes) -> bytes:
     first = pems[0] if pems else None
     if type(first) is not str or len(first) > _PEM_BYTES:
         raise Malformed("answer.signedCertificateEmbeddedSct.chain holds no certificate")
-    try:
+    with certificates.parsing():
         return x509.load_pem_x509_certificate(first.encode()).public_bytes(Encoding.DER)
-    except ValueError as error:
-        raise Malformed("the certificate in it cannot be read") from error
 
 
 def entry_request(version: int, payload: bytes, signature: bytes, leaf: bytes) -> bytes:

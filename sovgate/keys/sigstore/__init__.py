@@ -138,9 +138,9 @@ class KeylessSigner:
         log = self._chosen.log
         request = asked.entry_request(log.version, payload, signature, self._der)
         entry = self._services.entry(log, request)
-        data = asked.bundle(payload, signature, self._der, entry, stamps)
         (rule,) = self.rules
         try:
+            data = asked.bundle(payload, signature, self._der, entry, stamps)
             found = Foreign.parse(data)
             made = judge.admitted(found, rule)
             if made.key != self.public_key or found.bundle.payload != payload:
