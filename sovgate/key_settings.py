@@ -273,6 +273,14 @@ def require_lasting(uri: Uri) -> None:
         )
 
 
+def secret_file(uri: Uri) -> Path | None:
+    """The file that a key's URI names for the secret that opens it; None where it names none."""
+    if uri.scheme != "pkcs11":
+        return None
+    named = split(uri)[1].get("pin-source")
+    return None if named is None else Path(named.removeprefix("file:"))
+
+
 #: Schemes whose settings load code: only a project file may name it, and no argument or variable.
 LOADS_CODE = ("pkcs11",)
 _VOUCHED: dict[str, dict[str, Path]] = {scheme: {} for scheme in LOADS_CODE}

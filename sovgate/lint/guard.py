@@ -144,6 +144,17 @@ def scan(
         )
 
 
+def named_secret(path: str, what: str) -> Finding:
+    """Of a file that the project file itself names for a secret; its content may look like any."""
+    return _finding(
+        "key-material",
+        path,
+        None,
+        f"it is {what}",
+        "git rm --cached it, change that secret, and keep the new one out of the repository",
+    )
+
+
 def _finding(rule: str, path: str, line: int | None, message: str, fix: str) -> Finding:
     return Finding(
         rule=rule, severity="error", where=Where(path=path, line=line), message=message, fix=fix

@@ -121,10 +121,20 @@ def _key_uris(config: ProjectConfig) -> Iterator[tuple[str, str]]:
             yield f"trust.{index}.key", entry.key
 
 
+#: Classes of what lies in a store.
+_STORED = ("weights", "dataset", "synthetic", "aggregate", "gradient")
+
+
+def receivers(config: ProjectConfig) -> list[str]:
+    """The zones whose stores something may go to, each once."""
+    rules = [rule for name, rule in config.border.items() if name in _STORED]
+    return list(dict.fromkeys(target for rule in rules for _, target in rule.allow))
+
+
 def border_without_store(config: ProjectConfig) -> Iterator[Finding]:
     """Something may cross to a zone that has no store, or no key to encrypt for."""
     for name, rule in config.border.items():
-        if name not in ("weights", "dataset", "synthetic", "aggregate", "gradient"):
+        if name not in _STORED:
             continue
         for zone in dict.fromkeys(target for _, target in rule.allow):
             keys = config.zones[zone].keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +20,14 @@ SCHEMES: dict[str, str] = {
     "oci": "sovgate.stores.oci",
     "s3": "sovgate.stores.s3",
 }
+
+
+def place_of(text: str, region: str) -> tuple[str, str]:
+    """What the store of an opened store's URI is known by. Behind S3's own names there may be one
+    bucket a region."""
+    if text.startswith("file://"):
+        return os.path.realpath(text.removeprefix("file://")), ""
+    return text, region if text.startswith("s3://") and "?endpoint=" not in text else ""
 
 
 def open_store(text: str, base: Path, region: str | None = None) -> Store:

@@ -116,6 +116,31 @@ def test_rule_23_a_keyless_entry_names_a_workflow_on_a_ref_of_its_own(
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("s3://churn", "s3://churn", True),
+        ("s3://churn/eu", "s3://churn/us", False),
+        ("file:store", "file:./x/../store", True),
+        ("file:store/eu", "file:store/us", False),
+    ],
+)
+def test_one_store_for_two_zones_is_told_before_the_second_push(
+    tmp_path: Path, one: str, other: str, shared: bool
+) -> None:
+    (tmp_path / "sovgate.yaml").write_text(
+        "version: 1\nmodel: m\nzones:\n"
+        "  home: {region: aws:eu-central-1, keys: {sign-public: k.pem}}\n"
+        f"  eu: {{region: aws:eu-central-1, store: '{one}', keys: {{encrypt-public: k.pem}}}}\n"
+        f"  us: {{region: aws:eu-central-1, store: '{other}', keys: {{encrypt-public: k.pem}}}}\n"
+        "border: {weights: {allow: [home -> eu, home -> us]}}\n"
+    )
+    _, document, _ = lint(tmp_path)
+    told = [one for one in document["findings"] if one["rule"] == "shared-store"]  # type: ignore[attr-defined]
+    assert len(told) == shared
+    assert not told or (told[0]["severity"], told[0]["line"]) == ("error", 6)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "rule"),
     [
         ("sovgate.yaml", "version: 1\nmodle: x\n", "bad-value"),

@@ -422,6 +422,22 @@ def test_rule_38_a_token_is_refused_by_every_command(crossing: Crossing) -> None
         assert ".env, line 2: a Hugging Face token" in texts(said)
 
 
+def test_rule_38_the_file_of_a_pin_is_known_by_bytes_and_by_inode(crossing: Crossing) -> None:
+    """It looks like any number, and nothing but the project says what it opens."""
+    pin = crossing.base / "pin"
+    pin.write_text("471100\n")
+    key = f"pkcs11:token=eu;object=x?module-path=/usr/lib/p11.so&pin-source=file:{pin}"
+    crossing.edit("keys: {sign: keys/home.pem}", f"keys: {{sign: '{key}'}}")
+    place = crossing.model / "threshold.txt"
+    for make in (shutil.copy, os.link):
+        make(pin, place)
+        said = crossing.json("sign", "model", "--key", "keys/eu.pem", code=10)["error"]
+        assert "threshold.txt: the PIN of zones.home.keys.sign" in texts(said)
+        place.unlink()
+    place.write_text("471101\n")
+    crossing.json("sign", "model", "--key", "keys/eu.pem")
+
+
 def test_rule_38_a_key_that_the_project_names_is_known_by_bytes_and_by_inode(
     crossing: Crossing,
 ) -> None:

@@ -252,6 +252,23 @@ def test_a_large_binary_file_is_named() -> None:
     assert rules("notes.txt", b"a text\n" * (1 << 18)) == []
 
 
+def test_the_file_of_a_pin_is_a_secret_though_it_looks_like_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = tmp_path / "settings" / "pin"
+    pin.parent.mkdir()
+    pin.write_text("4711\n")
+    (tmp_path / "sovgate.yaml").write_text(
+        "version: 1\nmodel: m\nzones:\n  eu:\n    region: aws:eu-central-1\n    keys:\n"
+        f"      sign: 'pkcs11:token=a;object=b?module-path=/lib/p.so&pin-source=file:{pin}'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (found,) = run([pin], None).findings
+    assert (found.rule, found.where.path) == ("key-material", "settings/pin")
+    assert "the PIN of zones.eu.keys.sign" in found.message
+    assert run([tmp_path / "sovgate.yaml"], None).findings == ()
+
+
 FINE = {
     "predictions": table(["id", "label", "score"], [1, 2, 3], [0, 1, 1], [0.1, 0.9, 0.8]),
     "examples": table(["email"], [f"user{n}@example.com" for n in range(9)]),

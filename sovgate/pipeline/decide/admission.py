@@ -263,7 +263,7 @@ def _named_keys(inspected: Inspected, opened: Project | None) -> Iterator[tuple[
             linked = (state.st_dev, state.st_ino) == (other.st_dev, other.st_ino)
             copied = looked.size == len(data) and looked.digests.get(0) == _digest(data)
             if linked or copied:
-                yield name, f"the secret key {what}"
+                yield name, what
                 break
 
 
@@ -272,11 +272,11 @@ def _digest(data: bytes) -> bytes:
 
 
 def _keys(opened: Project) -> Mapping[str, tuple[bytes, os.stat_result]]:
-    """What each secret key is called in the project file -> its file's bytes and state.
+    """What each secret key, and what opens one, is called -> its file's bytes and state.
 
     One that is not here cannot be in the model either, but by a name of the list of secrets.
     """
-    from sovgate import uri
+    from sovgate import key_settings, uri
 
     found = {}
     for zone in opened.config.zones.values():
@@ -285,14 +285,18 @@ def _keys(opened: Project) -> Mapping[str, tuple[bytes, os.stat_result]]:
             text = getattr(zone.keys, use)
             if text is None:
                 continue
+            named = f"zones.{zone.name}.keys.{use.replace('_', '-')}"
             try:
                 parsed = uri.parse(text, what="key")
-                if parsed.scheme != "file":
+                path, what = key_settings.secret_file(parsed), f"the PIN of {named}"
+                if parsed.scheme == "file":
+                    what = f"the secret key {named}"
+                    path = mounted_secret(parsed.rest, opened.base) or opened.base / parsed.rest
+                if path is None:
                     continue
-                path = mounted_secret(parsed.rest, opened.base) or opened.base / parsed.rest
                 data, state = read_bounded(path, most=_MAX_KEY, what="key"), path.stat()
             except (OSError, SovgateError):
                 continue
             if b"PUBLIC KEY-----" not in data and data:
-                found[f"zones.{zone.name}.keys.{use.replace('_', '-')}"] = (data, state)
+                found[what] = (data, state)
     return found

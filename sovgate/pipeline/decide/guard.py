@@ -5,14 +5,17 @@ Reads the files, `.sovgate-guard.yaml`, and where data sets of the project lie; 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovgate import config as configuration
+from sovgate import key_settings, uri
 from sovgate.errors import Malformed, SovgateError, UsageError, disk_error
 from sovgate.files import read_bounded
 from sovgate.formats import guardfile
@@ -83,7 +86,8 @@ def guard(files: Sequence[Path], project: Path | None) -> Guarded:
     declared = tuple(
         place for path in unique(found) for place in _declared(base, read(path), unchecked)
     )
-    look = _Look(settings, declared)
+    named = {key: what for path in unique(found) for key, what in _named_secrets(read(path))}
+    look = _Look(settings, declared, named)
     with Scanner() as scanner:
         for path in paths:
             look.at(path, Path(os.path.relpath(path, base)).as_posix(), scanner, named=bool(files))
@@ -103,8 +107,14 @@ def guard(files: Sequence[Path], project: Path | None) -> Guarded:
 class _Look:
     """Files one after the other, and what was found in them."""
 
-    def __init__(self, settings: GuardFile, declared: tuple[rules.Declared, ...]) -> None:
-        self.settings, self.declared = settings, declared
+    def __init__(
+        self,
+        settings: GuardFile,
+        declared: tuple[rules.Declared, ...],
+        named: Mapping[tuple[int, int], str],
+    ) -> None:
+        """`named`: device and inode of a file that a project names for a secret -> what it is."""
+        self.settings, self.declared, self.named = settings, declared, named
         self.count = 0
         self.findings: list[Finding] = []
         self.allowed: list[tuple[Finding, str]] = []
@@ -133,6 +143,9 @@ class _Look:
             weights_over=self.settings.weights_over,
             pickle=lambda: scanner.scan(name, descriptor),
         )
+        state = os.fstat(descriptor)
+        if (what := self.named.get((state.st_dev, state.st_ino))) is not None:
+            found = itertools.chain((rules.named_secret(name, what),), found)
         for finding in found:
             reason = self.settings.reason(name, finding.rule)
             if reason is None:
@@ -147,6 +160,18 @@ def _settings(base: Path) -> GuardFile:
         return GuardFile()
     data = read_bounded(path, most=guardfile.MAX_BYTES, what="guard file")
     return guardfile.parse(data, guardfile.FILE_NAME)
+
+
+def _named_secrets(config: ProjectConfig) -> Iterator[tuple[tuple[int, int], str]]:
+    """Files that a key's URI names for its PIN, as far as they are here."""
+    for name, zone in config.zones.items():
+        for use in ("sign", "encrypt"):
+            text = getattr(zone.keys, use)
+            path = key_settings.secret_file(uri.parse(text, what="key")) if text else None
+            if path is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    state = path.stat()
+                    yield (state.st_dev, state.st_ino), f"the PIN of zones.{name}.keys.{use}"
 
 
 def _declared(base: Path, config: ProjectConfig, unchecked: list[str]) -> Iterator[rules.Declared]:

@@ -150,7 +150,12 @@ class _Run:
         self.configs.append(config)
         for rule in (*project.RULES, _openable):
             self.findings += [_in(path, finding) for finding in rule(config)]
-        refusals = (*misdeclared(config), *_refused_later(config), *misused(config))
+        refusals = (
+            *misdeclared(config),
+            *_refused_later(config),
+            *_shared_stores(config),
+            *misused(config),
+        )
         self.findings += [Finding.of(_at(refusal, path), str(path)) for refusal in refusals]
         for doubt in doubtful(config):
             finding = Finding.of(_at(doubt, path), str(path))
@@ -274,6 +279,31 @@ def _refused_later(config: ProjectConfig) -> Iterator[SovgateError]:
         except SovgateError as refusal:
             refusal.where = config.where(dotted)
             yield refusal
+
+
+def _shared_stores(config: ProjectConfig) -> Iterator[SovgateError]:
+    """Two zones that models go to, and one store: a release has one record there (RULES 8)."""
+    from sovgate.stores.registry import open_store, place_of
+
+    found: dict[tuple[str, str], str] = {}
+    for name in project.receivers(config):
+        zone = config.zones[name]
+        if zone.store is None:
+            continue
+        try:
+            store = open_store(zone.store, config.path.parent, zone.region)
+        except SovgateError:  # said by others
+            continue
+        other = found.setdefault(place_of(store.uri, zone.region), name)
+        if other != name:
+            yield ConfigError(
+                f"zones {other} and {name} have the same store, {store.uri}",
+                why="a release has one record in a store, and it is for one zone",
+                fix=f"name another bucket or folder in zones.{name}.store; a prefix of its own "
+                "will do",
+                where=config.where(f"zones.{name}.store"),
+                reason="shared-store",
+            )
 
 
 def _is_manifest(path: Path) -> bool:

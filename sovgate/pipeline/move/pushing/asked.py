@@ -5,7 +5,6 @@ Each is made from the one before. Opens the project's keys and stores, and asks 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -197,11 +196,12 @@ def require_distinct(asked: Collection[Asked]) -> None:
     """Zones share no key and no chunk (RULES 8), nor a place for the record: each would find that
     of the other there. Raises ConfigError, reasons "shared-zone-key", "shared-store"."""
     from sovgate.stages.encrypt import ZoneKey, require_apart
+    from sovgate.stores.registry import place_of
 
     require_apart([ZoneKey(zone=one.to.name, recipient=one.recipient) for one in asked])
     found: dict[tuple[str, str], Asked] = {}
     for one in asked:
-        other = found.setdefault(_place_of(one), one)
+        other = found.setdefault(place_of(one.store.uri, one.to.region), one)
         if other is not one:
             dotted = f"zones.{one.to.name}.store"
             raise ConfigError(
@@ -211,14 +211,6 @@ def require_distinct(asked: Collection[Asked]) -> None:
                 where=one.opened.config.where(dotted),
                 reason="shared-store",
             )
-
-
-def _place_of(asked: Asked) -> tuple[str, str]:
-    """What a store is known by. Behind S3's own names there may be one bucket a region."""
-    uri = asked.store.uri
-    if uri.startswith("file://"):
-        return os.path.realpath(uri.removeprefix("file://")), ""
-    return uri, asked.to.region if uri.startswith("s3://") and "?endpoint=" not in uri else ""
 
 
 def ask(
