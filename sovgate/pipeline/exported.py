@@ -20,6 +20,7 @@ from sovgate.errors import (
 )
 from sovgate.files import create_only, read_bounded
 from sovgate.formats import pkcs11uri, publickey
+from sovgate.formats.bundle import Bundle
 from sovgate.formats.publickey import Source, UnbelievedKeyError, ZonePublicKey
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def believed(opened: Project, zone: str | None, text: str, dotted: str) -> Publi
     One to encrypt is believed if the zone itself signed it, one to sign if it signed itself; and if
     it speaks of this zone, this use, and the key that the project names. Raises UnbelievedKeyError.
     """
-    from sovgate.keys.registry import exported, open_public
+    from sovgate.keys.registry import exported
 
     found = exported(text, opened.base)
     if found is None:
@@ -181,7 +182,7 @@ def believed(opened: Project, zone: str | None, text: str, dotted: str) -> Publi
     if zone is not None and dotted.startswith("zones."):  # `trust` may name one of before
         keys = opened.zone(zone).keys
         _require_source(opened.config, zone, keys.encrypt if encrypts else keys.sign, said, dotted)
-    return said.key if encrypts else open_public(text, opened.base)
+    return said.key if encrypts else publickey.signed_by_itself(Bundle.parse(data), said, text)
 
 
 def _require_signed(opened: Project, zone: str, data: bytes, dotted: str) -> None:

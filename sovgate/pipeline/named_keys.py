@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sovgate import uri
 from sovgate.errors import DOCS, ConfigError, KeyServiceError, SovgateError, Where
 from sovgate.formats import xwing
+from sovgate.formats.publickey import UnbelievedKeyError
 
 if TYPE_CHECKING:
     from sovgate.config import ProjectConfig
@@ -102,11 +103,10 @@ def _looked_at(config: ProjectConfig) -> Iterator[tuple[bool, ConfigError]]:
             continue
         try:
             key = _opened(named, config.path.parent)
-        except ConfigError as error:
+        except (ConfigError, UnbelievedKeyError) as error:
             if named.public:
-                error.where = config.where(named.dotted)
                 told.add(named.slot)
-                yield True, error
+                yield True, _unusable(error, config.where(named.dotted))
             continue
         except SovgateError:  # not there, unreadable, a passphrase
             key = None
@@ -262,6 +262,11 @@ def _names(named: _Named, key: PublicKey | None, base: Path) -> set[str]:
         called = canonical(named.text, base, named.region)
         names |= {called} if called is not None else set()
     return names
+
+
+def _unusable(error: SovgateError, where: Where) -> ConfigError:
+    """As a slip of the project file, of which all that are here are told at once."""
+    return ConfigError(error.what, why=error.why, fix=error.fix, where=where, reason=error.reason)
 
 
 def _private_half(dotted: str, text: str, base: Path) -> ConfigError:

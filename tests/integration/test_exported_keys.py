@@ -105,6 +105,10 @@ def test_no_byte_of_the_file_can_be_another(crossing: Crossing) -> None:
             code, text = crossing.run("encrypt", crossing.model, "--to", "eu", "-o", "out")
             assert code in (3, 11), text  # what does not begin as one is no key at all
             assert not (crossing.base / "out").exists()
+    # What shows without asking who signed it, lint says too.
+    (crossing.base / FILE).write_bytes(data[:-40])
+    code, text = crossing.run("lint")
+    assert (code, "keys export" in text) == (3, True), text
 
 
 TRUST = """\

@@ -52,7 +52,7 @@ def command(use: str, output: Path, zone: str | None, project: Path | None, form
     opened = open_project(project)
     opened.zone(zone)
     made = export(opened, zone, use, output, now=datetime.now(UTC))
-    said, named = made.said, f"{use}-public"
+    said = made.said
     does = "had" if made.there else "wrote"
     return Report(
         command="keys export",
@@ -66,7 +66,14 @@ def command(use: str, output: Path, zone: str | None, project: Path | None, form
             **said.predicate(),
         },
         notes=(
-            f"other zones name it in sovgate.yaml as zones.{zone}.keys.{named}",
+            _note(use, zone),
             *filter(None, (let_in(made.path),)),
         ),
     )
+
+
+def _note(use: str, zone: str) -> str:
+    where = f"other zones name it in sovgate.yaml as zones.{zone}.keys.{use}-public"
+    if use == "encrypt":
+        return where
+    return f"{where}, or under trust; they compare the key id with yours first, over another way"
