@@ -6,7 +6,7 @@ Reads the project's file where a key may have settings and the option has none.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,37 +16,70 @@ from sovgate.errors import ConfigError, SovgateError
 from sovgate.key_settings import SETTINGS
 
 if TYPE_CHECKING:
-    from sovgate.config import ProjectConfig
+    from sovgate.config import ProjectConfig, TrustEntry
     from sovgate.formats.spki import PublicKey
     from sovgate.keys._api import Signer
 
 
-def signer(key: str, project: Path | None) -> Signer:
-    """`project`: the folder that was named, or None for the nearest. Raises as `open_signer`."""
+def signer(key: str, project: Path | None, roles: Sequence[str] = ()) -> Signer:
+    """`project`: the folder that was named, or None for the nearest. Raises as `open_signer`.
+
+    roles: what is to be signed; that the project will not believe it is told, and refused by none
+    """
     from sovgate.keys.registry import open_signer
 
     opened = open_signer(whole(key, project), Path.cwd())
-    if rules := getattr(opened, "rules", ()):
-        _tell_unknown(opened, rules[0].identity, rules[0].issuer, project)
+    with contextlib.suppress(SovgateError):  # whoever needs the project says what is wrong with it
+        config = configuration.read(configuration.find(project))
+        _tell_unbelieved(config, opened, roles)
     return opened
 
 
-def _tell_unknown(opened: Signer, identity: str, issuer: str, project: Path | None) -> None:
-    """That the project believes nobody of these names. It may sign all the same: for others."""
-    from sovgate.pipeline.project import nearest_project
-    from sovgate.stages.trust import keyless_of
-
-    with contextlib.suppress(SovgateError):  # whoever needs the project says what is wrong
-        here = nearest_project(project)
-        if here is None or keyless_of(opened, here.trusted()):
-            return
-        entry = (("identity", identity), ("issuer", issuer))
+def _tell_unbelieved(config: ProjectConfig, opened: Signer, roles: Sequence[str]) -> None:
+    """That the project believes nobody of this name or key, or not in this role. It may sign all
+    the same: for others. Asks no service.
+    """
+    document, rules = config.document.name, getattr(opened, "rules", ())
+    its = _entries(config, opened)
+    if its is None:
+        return
+    if not its and rules:
+        entry = (("identity", rules[0].identity), ("issuer", rules[0].issuer))
         words = ", ".join(f'{name}: "{value[:300]}"' for name, value in entry)
         notices.note(
-            f"{here.config.document.name} trusts nobody of this name, so what is signed counts "
-            "for nothing there until an entry of trust has "
-            f"keyless: {{{words}, trusted-root: FILE}}"
+            f"{document} trusts nobody of this name, so what is signed counts for nothing there "
+            f"until an entry of trust has keyless: {{{words}, trusted-root: FILE}}"
         )
+        return
+    lacks = [role for role in roles if not any(role in entry.may for entry in its)]
+    if lacks:
+        who = " and ".join(entry.name for entry in its) or "nobody with this key"
+        may = f"to say {', '.join(sorted(its[0].may))}" if its else "under trust"
+        notices.note(
+            f"{document} trusts {who} {may}, so {' and '.join(lacks)} counts for nothing there "
+            f"until an entry of trust with this signer has may: [{', '.join(lacks)}]"
+            + ("; a record that cannot be counted denies" if "provenance" in lacks else "")
+        )
+
+
+def _entries(config: ProjectConfig, opened: Signer) -> list[TrustEntry] | None:
+    """Those of this signer; None where that is not known here: by a path to a root, or where a
+    service has to be asked, or where zones' own keys are believed.
+    """
+    from sovgate.keys.registry import open_public
+
+    today = [entry for entry in config.trust or () if entry.until is None]
+    rules = getattr(opened, "rules", ())
+    if rules:
+        names = {(rule.identity, rule.issuer) for rule in rules}
+        keyless = [(entry, entry.keyless) for entry in today if entry.keyless is not None]
+        return [entry for entry, one in keyless if (one.identity, one.issuer) in names]
+    keys = [(entry, entry.key) for entry in today if entry.key is not None]
+    served = any(uri.parse(text, what="key").scheme != "file" for _, text in keys)
+    if config.trust is None or served or opened.certificates:
+        return None
+    base, key = config.path.parent, opened.public_key
+    return [entry for entry, text in keys if open_public(text, base) == key]
 
 
 def public(key: str, project: Path | None) -> PublicKey:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sovgate.pipeline.look.keys import generate
 from sovgate.stages import attest
 from tests.components import ModelSigning
 from tests.crossing import Crossing, make_crossing
@@ -148,6 +149,28 @@ def test_a_name_that_the_project_does_not_trust_is_told_with_the_entry_to_write(
         trust(crossing)
         code, said = crossing.run("sign", crossing.model, "--key", key)
         assert (code, "trusts nobody" in said) == (0, False), said
+        crossing.edit("may: [signature, sbom, provenance]", "may: [signature]")
+        generate("sign", out=crossing.base / "keys/desk.pem")
+        for signer in (key, "keys/desk.pem"):
+            words = ("record", crossing.model, "--dataset", "public", "--key", signer)
+            code, said = crossing.run(*words)
+            assert (code, "has may: [provenance]; a record that cannot" in said) == (0, True), said
+
+
+def test_the_two_files_of_an_instance_that_are_mistaken_for_each_other_are_3(
+    crossing: Crossing, instance: Sigstore
+) -> None:
+    """The page says 3; so do what a project names and a trusted root that a person copied."""
+    with serving(instance) as served:
+        laid(crossing.base, served)
+        for config, trusted, reason in (
+            ("trusted_root.json", "trusted_root.json", "bad-signing-config"),
+            ("signing.json", "signing.json", "bad-trusted-root"),
+        ):
+            key = f"sigstore:{config}?trusted-root={trusted}&token-file=token"
+            error = crossing.json("sign", crossing.model, "--key", key, code=3)["error"]
+            assert (error["reason"], served.asked) == (reason, [])
+            assert error["fix"]
 
 
 def test_a_record_of_data_that_may_not_be_where_the_identity_speaks_for_is_not_signed(

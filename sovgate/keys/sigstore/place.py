@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sovgate import key_settings, notices
-from sovgate.errors import DOCS, ConfigError
+from sovgate.errors import DOCS, ConfigError, Malformed
 from sovgate.files import read_bounded
 from sovgate.formats.keyless import root, services
 from sovgate.transport.client import origin
@@ -45,7 +45,7 @@ class Place:
 
 
 def located(uri: Uri, base: Path) -> Place:
-    """Raises ConfigError, UsageError (no such file), Malformed."""
+    """Raises ConfigError, UsageError (no such file)."""
     name, said = key_settings.split(uri)
     public = name == PUBLIC
     if "trusted-root" not in said and not public:
@@ -68,25 +68,35 @@ def located(uri: Uri, base: Path) -> Place:
         trusted = base / said["trusted-root"]
     else:
         trusted = _shipped("trusted_root.json")
+    try:
+        services_of, believed = _read(config, trusted)
+    except Malformed as error:
+        raise ConfigError(error.what, why=error.why, fix=error.fix, reason=error.reason) from error
     place = Place(
         name=uri.text.partition("?")[0],
         public=public,
-        config=services.parse(
-            read_bounded(config, most=services.MAX_BYTES, what="signing config of Sigstore")
-        ),
-        root=root.parse(read_bounded(trusted, most=root.MAX_BYTES, what="trusted root")),
+        config=services_of,
+        root=believed,
         audience=said.get("audience", "sigstore"),
         login="file" if "token-file" in said else said.get("login"),
         token_file=base / said["token-file"] if "token-file" in said else None,
         identity=said.get("identity"),
     )
-    root.require_readable(place.root)
     if public:
         notices.note(
             "this is Sigstore's public instance: who signs, what digest and when will stand in a "
             "public log for ever"
         )
     return place
+
+
+def _read(config: Path, trusted: Path) -> tuple[services.SigningConfig, root.TrustedRoot]:
+    """What a person wrote or copied here. Raises UsageError (no such file), Malformed."""
+    what = "signing config of Sigstore"
+    made = services.parse(read_bounded(config, most=services.MAX_BYTES, what=what))
+    believed = root.parse(read_bounded(trusted, most=root.MAX_BYTES, what="trusted root"))
+    root.require_readable(believed)
+    return made, believed
 
 
 def address(service: services.Service, *, public: bool) -> tuple[str, str]:

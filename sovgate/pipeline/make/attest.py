@@ -128,7 +128,9 @@ def attest(model: Path, selection: Selection, *, key: str, options: Options = DE
     for draft in found:
         _check(draft, about, wanted)
     refuse_misplaced_records(opened, [draft.statement for draft in found], key)
-    return _seal_all(folders, manifest, found, left, key_option.signer(key, opened.base))
+    roles = sorted({draft.statement.role for draft in found})
+    signer = key_option.signer(key, opened.base, roles)
+    return _seal_all(folders, manifest, found, left, signer)
 
 
 @reads_model
@@ -171,7 +173,7 @@ def attest_legal(
     )
     draft = _Draft(source=f"{said.dataset} in {name}", statement=made)
     _check(draft, about, frozenset())
-    signer = key_option.signer(key, opened.base)
+    signer = key_option.signer(key, opened.base, ("legal",))
     return _seal_all(evidence_of(model, options, opened), manifest, [draft], [], signer)
 
 

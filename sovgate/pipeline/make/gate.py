@@ -145,7 +145,7 @@ def gate(
     if key is None:
         path = attest.add_unsigned(folder, "gate", statement.payload())
     else:
-        signer = key_option.signer(key, options.project)
+        signer = key_option.signer(key, options.project, ("gate",))
         signed_by = signer.public_key.key_id
         path = attest.add(folder, "gate", attest.seal(statement, signer))
     return Gated(

@@ -138,7 +138,7 @@ def record(
     if key is None:
         path = attest.add_unsigned(folder, "provenance", statement.payload())
     else:
-        signer = key_option.signer(key, options.project)
+        signer = key_option.signer(key, options.project, ("provenance",))
         signed_by = signer.public_key.key_id
         refuse_misplaced(opened, own, key=key, signer=signer)
         path = attest.add(folder, "provenance", attest.seal(statement, signer))

@@ -88,7 +88,7 @@ def sbom(
     )
     signer = None
     if key is not None:
-        signer = key_option.signer(key, options.project)
+        signer = key_option.signer(key, options.project, ("sbom",))
     survey = inventory.survey(model)
     options.expect(survey.total)
     for path in (output, spdx):

@@ -135,7 +135,7 @@ def _sized(data: bytes) -> Sized:
 
 def _signer(key: str | None, zone: str | None, project: Path | None) -> Signer:
     if key is not None:
-        return key_option.signer(key, project)
+        return key_option.signer(key, project, ("signature",))
     if zone is None:
         raise UsageError(
             "the key to sign with is not named",
