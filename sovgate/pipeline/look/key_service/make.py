@@ -91,7 +91,15 @@ def generate(text: str, opened: Project | None, asked: Asked, wanted: Wanted) ->
     if out is not None:
         _require_writable(out)
     base = opened.base if opened is not None else Path.cwd()
-    made = registry.generate(text, base, zone.region if zone is not None else None, wanted)
+    try:
+        made = registry.generate(text, base, zone.region if zone is not None else None, wanted)
+    except UsageError as error:
+        if error.reason == "output-exists" and out is not None:
+            error.fix = (
+                "if an earlier run made it and ended before it wrote the public half: sovgate keys "
+                f"show {shlex.quote(text)} -o {shlex.quote(str(out))}; else name another key"
+            )
+        raise
     if made.public is not None and out is not None:
         try:
             export(made.public, out)
