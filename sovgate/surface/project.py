@@ -109,7 +109,7 @@ def page(text: str) -> str:
     parts = [header(SOURCE), f"# {root['title']}\n\n{root['description']}\n\n", _READING]
     parts += ["## The file\n\n", _rows(root, root), "\n"]
     for name, part in named.items():
-        places = ", ".join(f"`{place}`" for place in _places(root, name))
+        places = ", ".join(f"`{place}`" for place in dict.fromkeys(_places(root, name)))
         parts.append(f"## {part['title']}\n\n{part['description']}\n\nIt stands at {places}.\n\n")
         parts += [_rows(part, root), "\n"]
     classes = ", ".join(f"`{name}`" for name in root["$defs"]["standard-class"]["enum"])
@@ -242,9 +242,9 @@ def _places(root: Schema, name: str) -> Iterator[str]:
         if below.get("$ref") == f"#/$defs/{name}":
             yield at
         else:
-            for one in below.get("anyOf", ()):
-                yield from here(one, at)
             resolved = _resolved(below, root)
+            for one in (*below.get("anyOf", ()), *resolved.get("anyOf", ())):
+                yield from here(one, at)
             yield from walk(resolved, at)
 
     return walk(root, "")
