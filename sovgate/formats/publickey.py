@@ -19,6 +19,9 @@ from sovgate.formats.spki import PublicKey
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 
 ROLE = "public-key"
+#: The name of such a file ends so, and that of no other key's file does: a project that names one
+#: takes nothing else there.
+SUFFIX = ".json"
 USES = ("sign", "encrypt")
 #: A file is no larger; a reader of keys takes no more than this either.
 MAX_BYTES = 64 * 1024
@@ -193,14 +196,28 @@ def read(data: bytes) -> tuple[Bundle, ZonePublicKey] | None:
 
 
 def in_file(data: bytes, path: str) -> tuple[Bundle, ZonePublicKey] | None:
-    """What a key's file says, whoever signed it; None where it is no such file.
+    """As `read`, of the key's file of this name; None for a key that is no such statement.
 
-    Raises UnbelievedKeyError, which names the file.
+    The name stands in the project, and says which it is: else whoever replaces the file could have
+    a PEM of theirs believed, which nobody signed. Raises UnbelievedKeyError.
     """
-    if not looks_like(data):
-        return None
+    named, is_one = path.endswith(SUFFIX), looks_like(data)
+    if named and not is_one:
+        raise UnbelievedKeyError(
+            f"{path} is not what `sovgate keys export` writes",
+            why=f"its name ends in {SUFFIX}, and nobody signed what is in it",
+            fix="get the file again from its zone; to name a PEM file, rename it to NAME.pub.pem",
+            reason="wrong-name",
+        )
+    if is_one and not named:
+        raise UnbelievedKeyError(
+            f"{path} is an exported key, and its name does not end in {SUFFIX}",
+            why="under another name a PEM file, which nobody signed, would be taken in its place",
+            fix=f"rename it to NAME{SUFFIX}, and name that",
+            reason="wrong-name",
+        )
     try:
-        found = read(data)
+        found = read(data) if is_one else None
     except VerificationFailed as error:
         raise UnbelievedKeyError(
             f"{path} is not what `sovgate keys export` writes",
@@ -208,7 +225,7 @@ def in_file(data: bytes, path: str) -> tuple[Bundle, ZonePublicKey] | None:
             fix="get the file again from its zone",
             reason=error.reason,
         ) from error
-    if found is None:
+    if is_one and found is None:
         raise UnbelievedKeyError(
             f"{path} is a signed statement, and not one about a key",
             fix="name a file that `sovgate keys export` made, or a public PEM file",

@@ -33,6 +33,7 @@ from sovgate.links import may_own, mounted_secret, others_write
 from sovgate.uri import Uri
 
 if TYPE_CHECKING:
+    from sovgate.formats.bundle import Bundle
     from sovgate.formats.publickey import ZonePublicKey
     from sovgate.formats.spki import PublicKey
 
@@ -45,10 +46,9 @@ _WRITABLE = "key-permissions"
 def public_key(uri: Uri, base: Path, region: str | None = None) -> PublicKey:
     """The public half of a public or a private key file, or that of an exported key to sign."""
     data, path = _read(uri, base)
-    exported = publickey.in_file(data, path)
+    exported = _exported(data, path)
     if exported is not None:
         return publickey.signed_by_itself(*exported, path)
-    _refuse_foreign(data, path)
     if _is_private(data):
         return _public_half(_load_private(data, path), path)
     return _load_public(data, path)
@@ -58,8 +58,14 @@ def exported(uri: Uri, base: Path) -> tuple[bytes, ZonePublicKey] | None:
     """What `keys export` wrote there: its bytes, whose signature is not verified yet, and what they
     say. None for another file. Raises UnbelievedKeyError."""
     data, path = _read(uri, base)
-    found = publickey.in_file(data, path)
+    found = _exported(data, path)
     return None if found is None else (data, found[1])
+
+
+def _exported(data: bytes, path: str) -> tuple[Bundle, ZonePublicKey] | None:
+    if not publickey.looks_like(data):
+        _refuse_foreign(data, path)
+    return publickey.in_file(data, path)
 
 
 def is_private(uri: Uri, base: Path) -> bool:
@@ -81,9 +87,7 @@ def describe(uri: Uri, base: Path, region: str | None = None) -> KeyFacts:
     if mounted is not None:
         uri = Uri(scheme=uri.scheme, rest=os.fspath(mounted), text=uri.text)
     data, path = _read(uri, base)
-    exported = publickey.in_file(data, path)
-    if exported is None:
-        _refuse_foreign(data, path)
+    exported = _exported(data, path)
     private, locked = _is_private(data), b"ENCRYPTED" in data
     public: PublicKey | None = None
     if exported is not None:

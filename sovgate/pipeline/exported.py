@@ -5,6 +5,7 @@ Asks the key's service when it writes; when it reads it asks nobody, and believe
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -43,11 +44,18 @@ def export(opened: Project, zone: str, use: str, out: Path, *, now: datetime) ->
     """Write the public half of the zone's `use` key ("sign" or "encrypt"), signed by its sign key.
 
     Never overwrites another file. Raises ConfigError, KeyServiceError, ResidencyMismatch;
-    UsageError, "no-public-half" for a symmetric key, "output-exists".
+    UsageError, "no-public-half" for a symmetric key, "output-exists", "wrong-name".
     """
     from sovgate.pipeline.own_roles import require_zone_key
     from sovgate.stages.trust import seal
 
+    if not out.name.endswith(publickey.SUFFIX):
+        raise UsageError(
+            f"the file of an exported key ends in {publickey.SUFFIX}: {str(out)!r}",
+            why="by that name other zones take nothing but what this zone signed",
+            fix=f"write -o {shlex.quote(str(out.with_suffix(publickey.SUFFIX)))}",
+            reason="wrong-name",
+        )
     if use == "sign" and _is_first(opened, zone, out):
         signer = opened.signer(zone, alone=True)
     else:

@@ -111,6 +111,31 @@ def test_no_byte_of_the_file_can_be_another(crossing: Crossing) -> None:
     assert (code, "keys export" in text) == (3, True), text
 
 
+@pytest.mark.parametrize("before", [b"", b'{"dsse\\u0045nvelope": 1}\n'], ids=["PEM", "JSON, PEM"])
+def test_who_carries_the_file_cannot_put_a_key_of_theirs_in_its_place(
+    crossing: Crossing, before: bytes
+) -> None:
+    """A PEM file is signed by nobody. Under the name of a file that is, it is not taken."""
+    exported(crossing)
+    crossing.edit(PEM, f"encrypt-public: {FILE}")
+    crossing.edit("encrypt: keys/eu-enc.pem, ", "")
+    generate("encrypt", out=crossing.base / "keys/evil.pem")
+    (crossing.base / FILE).write_bytes(before + (crossing.base / "keys/evil.pub.pem").read_bytes())
+    assert crossing.push(code=11)["error"]["reason"] == "wrong-name"
+    code, text = crossing.run("encrypt", crossing.model, "--to", "eu", "-o", "out")
+    assert (code, (crossing.base / "out").exists()) == (11, False), text
+
+
+def test_a_name_that_would_let_a_pem_in_is_given_to_no_exported_key(crossing: Crossing) -> None:
+    told = crossing.json("keys", "export", "encrypt", "--zone", "eu", "-o", "k.pem", code=2)
+    assert (told["error"]["reason"], (crossing.base / "k.pem").exists()) == ("wrong-name", False)
+    assert "-o k.json" in told["error"]["fix"]
+    exported(crossing)
+    (crossing.base / FILE).rename(crossing.base / "k.pem")
+    crossing.edit(PEM, "encrypt-public: k.pem")
+    assert crossing.push(code=11)["error"]["reason"] == "wrong-name"
+
+
 TRUST = """\
 trust:
   - {{name: home-ci, key: keys/home.pub.pem, from: home, may: [signature, provenance, transfer,
