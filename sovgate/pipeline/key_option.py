@@ -47,8 +47,8 @@ def _tell_unbelieved(config: ProjectConfig, opened: Signer, roles: Sequence[str]
         entry = (("identity", rules[0].identity), ("issuer", rules[0].issuer))
         words = ", ".join(f'{name}: "{value[:300]}"' for name, value in entry)
         notices.note(
-            f"{document} trusts nobody of this name, so what is signed counts for nothing there "
-            f"until an entry of trust has keyless: {{{words}, trusted-root: FILE}}"
+            f"{document} trusts nobody of this name by this instance, so what is signed counts for "
+            f"nothing there until an entry of trust has keyless: {{{words}, trusted-root: FILE}}"
         )
         return
     lacks = [role for role in roles if not any(role in entry.may for entry in its)]
@@ -71,9 +71,12 @@ def _entries(config: ProjectConfig, opened: Signer) -> list[TrustEntry] | None:
     today = [entry for entry in config.trust or () if entry.until is None]
     rules = getattr(opened, "rules", ())
     if rules:
-        names = {(rule.identity, rule.issuer) for rule in rules}
-        keyless = [(entry, entry.keyless) for entry in today if entry.keyless is not None]
-        return [entry for entry, one in keyless if (one.identity, one.issuer) in names]
+        from sovgate.pipeline.named_roots import named_by_root
+        from sovgate.stages.trust import keyless_of
+
+        keyless = [entry for entry in today if entry.keyless is not None]
+        its = keyless_of(opened, [named_by_root(entry, config.path.parent) for entry in keyless])
+        return [entry for entry in keyless if entry.name in {one.name for one in its}]
     keys = [(entry, entry.key) for entry in today if entry.key is not None]
     served = any(uri.parse(text, what="key").scheme != "file" for _, text in keys)
     if config.trust is None or served or opened.certificates:

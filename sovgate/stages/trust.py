@@ -239,10 +239,10 @@ def said_by(
 
 
 def keyless_of(signer: Signer, trusted: Sequence[Trusted]) -> list[Trusted]:
-    """Entries that believe a keyless signer, by all the names that it may have."""
-    names = {(rule.identity, rule.issuer) for rule in getattr(signer, "rules", ())}
+    """Entries that believe a keyless signer of its instance, by all the names that it may have."""
+    own: Sequence[KeylessRule] = getattr(signer, "rules", ())
     rules = [(entry, rule) for entry in trusted if (rule := _keyless(entry)) is not None]
-    return [entry for entry, rule in rules if (rule.identity, rule.issuer) in names]
+    return [entry for entry, rule in rules if any(rule.may_fit(one) for one in own)]
 
 
 def _own_zones(signers: Sequence[Trusted], role: str) -> Iterator[str]:

@@ -444,6 +444,7 @@ def test_a_trusted_root_of_another_instance(crossing: Crossing) -> None:
     [
         ({"aud": "https://bao.bank.example"}, "other-audience"),
         ({"aud": ["sigstore-of-others", "bank"]}, "other-audience"),
+        ({"aud": ["sigstore", "https://bao.bank.example"]}, "other-audience"),
         ({"exp": 1}, "token-ended"),
         ({"nbf": 32503680000}, "token-ended"),
         ({"exp": "tomorrow"}, "bad-token"),
@@ -457,6 +458,20 @@ def test_a_token_that_is_not_for_this_is_never_sent(
     with serving(Sigstore()) as served:
         key = laid(crossing.base, served, token=served.token(IDENTITY, **claims))
         assert refused(crossing, key)["reason"] == reason
+        assert served.asked == []
+
+
+@pytest.mark.parametrize(
+    ("which", "reason"),
+    [("signing.json", "bad-signing-config"), ("trusted_root.json", "bad-trusted-root")],
+)
+def test_a_file_that_is_another_one_is_a_slip_and_no_failed_proof(
+    crossing: Crossing, which: str, reason: str
+) -> None:
+    with serving(Sigstore()) as served:
+        key = laid(crossing.base, served)
+        (crossing.base / which).write_text(json.dumps(served.trust_config(2)))
+        assert refused(crossing, key, 3)["reason"] == reason
         assert served.asked == []
 
 

@@ -173,6 +173,24 @@ def test_the_two_files_of_an_instance_that_are_mistaken_for_each_other_are_3(
             assert error["fix"]
 
 
+def test_through_an_instance_that_the_project_does_not_know_nobody_is_believed(
+    crossing: Crossing, instance: Sigstore
+) -> None:
+    """The same names, vouched for by somebody else: what it signs would verify nowhere here."""
+    trust(crossing)
+    with serving(instance) as served:
+        key = laid(crossing.base, served)
+        (crossing.base / "trusted_root.json").rename(crossing.base / "own.json")
+        (crossing.base / "trusted_root.json").write_text(json.dumps(Sigstore().trusted_root()))
+        key = key.replace("trusted_root.json", "own.json")
+        code, said = crossing.run("sign", crossing.model, "--key", key)
+        assert (code, "trusts nobody of this name by this instance" in said) == (0, True), said
+        served.asked.clear()
+        words = ("--release", "churn/1.0.0", "--zone", "home", "--to", "eu", "--dataset", "public")
+        told = crossing.json("release", crossing.model, *words, "--key", key, code=3)
+        assert (told["error"]["reason"], served.asked) == ("own-role", [])
+
+
 def test_a_record_of_data_that_may_not_be_where_the_identity_speaks_for_is_not_signed(
     crossing: Crossing, instance: Sigstore
 ) -> None:

@@ -46,6 +46,12 @@ class KeylessRule:
     issuer: str
     root: TrustedRoot
 
+    def may_fit(self, other: KeylessRule) -> bool:
+        """Whether this one may believe what the signer of the other makes: by these names, through
+        an instance that both know. Two files of one instance have a log in common."""
+        same = (self.identity, self.issuer) == (other.identity, other.issuer)
+        return same and not self.root.logs.isdisjoint(other.root.logs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:

@@ -91,6 +91,11 @@ class TrustedRoot:
     instances: tuple[Instance, ...]
     sha256: str
 
+    @property
+    def logs(self) -> frozenset[bytes]:
+        """The ids of all logs of signatures."""
+        return frozenset(log.id for one in self.instances for log in one.logs)
+
 
 def parse(data: bytes) -> TrustedRoot:
     """Raises Malformed, reason "bad-trusted-root", with a fix."""

@@ -58,14 +58,15 @@ def read(text: str, audience: str, *, now: datetime, source: str) -> IdentityTok
         )
     except Malformed as error:
         _bad(source, error.what)
-    if audience not in audiences:
+    others = [one for one in audiences if one != audience]
+    if others or not audiences:
         names = ", ".join(repr(one[:80]) for one in audiences[:4] if isinstance(one, str))
         raise KeyServiceError(
             f"the identity token of {source} is for another service",
-            why=f"its audience is {names or 'not said'}, not {audience!r}; it was not sent, since "
-            "whoever gets it could use it there",
-            fix=f"have a token made for the audience {audience!r}, or name the instance's own with "
-            "audience= in the key",
+            why=f"its audience is {names or 'not said'}, not {audience!r} alone; it was not sent, "
+            "since whoever gets it could use it there",
+            fix=f"have a token made for the audience {audience!r} alone, or name the instance's "
+            "own with audience= in the key",
             reason="other-audience",
         )
     if ends <= now + EARLY or (begins is not None and begins > now + SKEW):
