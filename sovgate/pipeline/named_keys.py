@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 K = TypeVar("K", "Recipient", "Identity")
 #: What stops a crossing before it starts: it would burn a version, or mix up two zones.
 _STOPS = ("unsupported-key-use", "shared-key", "private-half")
-_KINDS = {
+#: Of key files, by what their names begin with.
+KINDS = {
     "sign": ("ecdsa-p256-sha256", "ecdsa-p384-sha384", "ecdsa-p521-sha512"),
     "encrypt": ("rsa-", "ecdsa-p256-sha256", xwing.NAME),
 }
@@ -110,7 +111,7 @@ def _looked_at(config: ProjectConfig) -> Iterator[tuple[bool, ConfigError]]:
             continue
         except SovgateError:  # not there, unreadable, a passphrase
             key = None
-        if key is not None and not key.algorithm.startswith(_KINDS[named.use]):
+        if key is not None and not key.algorithm.startswith(KINDS[named.use]):
             told.add(named.slot)
             yield True, _wrong_kind(named, key, config)
             continue

@@ -243,3 +243,15 @@ def test_an_entry_of_trust_names_the_key_of_its_own_zone(
     project.write_text(project.read_text() + trust)
     found, text = crossing.run("encrypt", crossing.model, "--to", "eu", "-o", "out")
     assert (found, "another zone" in text) == (code, code != 0), text
+
+
+def test_a_look_at_the_keys_finds_a_public_half_that_its_zone_did_not_sign(
+    crossing: Crossing,
+) -> None:
+    exported(crossing)
+    crossing.edit("encrypt: keys/eu-enc.pem, " + PEM, f"encrypt-public: {FILE}")
+    assert crossing.json("keys", "check", "--zone", "eu")["keys"][1]["findings"] == []
+    other = registry.open_signer("keys/home.pem", crossing.base)
+    (crossing.base / FILE).write_bytes(seal(said(crossing).statement(), other))
+    (found,) = crossing.json("keys", "check", "--zone", "eu", code=11)["keys"][1]["findings"]
+    assert found["reason"] == "wrong-signer"

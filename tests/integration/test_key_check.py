@@ -276,6 +276,42 @@ def test_a_key_for_another_use_is_3(google: GoogleKms, tmp_path: Path) -> None:
     assert (code, reasons(found)) == (3, ["unsupported-key-use"])
 
 
+@pytest.mark.parametrize(
+    ("use", "kind"),
+    [("sign", "EC_SIGN_SECP256K1_SHA256"), ("encrypt", "RSA_DECRYPT_OAEP_4096_SHA512")],
+)
+def test_a_kind_that_nothing_of_ours_uses_is_3(
+    google: GoogleKms, tmp_path: Path, use: str, kind: str
+) -> None:
+    where = project(tmp_path, "gcp:europe-west3", **{use: google.uri(google.make(kind))})
+    code, (found,) = asked(cwd=where)
+    assert (code, reasons(found)) == (3, ["unsupported-key-use"])
+
+
+def test_an_rsa_key_that_its_vault_lets_sign_signs_nothing_here(
+    azure: Vault, tmp_path: Path
+) -> None:
+    code, found = one(azure.uri(azure.make("RSA", "2048")), "azure:germanywestcentral", tmp_path)
+    assert (code, reasons(found)) == (3, ["unsupported-key-use"])
+
+
+def test_a_version_that_no_signature_could_be_made_with_is_no_pass(tmp_path: Path) -> None:
+    """Pinned too high, or shut since; and a key that is another for each context."""
+    bao = openbao.here()
+    name = bao.key("ecdsa-p256")
+    bao.rotate(name)
+    code, found = one(bao.uri(name, version=1), "aws:eu-central-1", tmp_path)
+    assert (code, found["findings"]) == (0, [])
+    bao.configure(name, min_encryption_version=2)
+    code, found = one(bao.uri(name, version=1), "aws:eu-central-1", tmp_path)
+    assert (code, reasons(found)) == (20, ["key-disabled"])
+    code, found = one(bao.uri(name, version=5), "aws:eu-central-1", tmp_path)
+    assert (code, reasons(found)) == (20, ["key-version"])
+    derived = bao.uri(bao.key("aes256-gcm96", derived=True))
+    code, (found,) = asked(cwd=project(tmp_path, "aws:eu-central-1", encrypt=derived))
+    assert (code, reasons(found)) == (3, ["unsupported-key-use"])
+
+
 def test_a_placeholder_and_a_file_that_is_not_there_are_3(tmp_path: Path) -> None:
     place = "awskms:///arn:aws:kms:eu-central-1:ACCOUNT:key/KEY-ID"
     where = project(tmp_path, "aws:eu-central-1", sign=place, encrypt="file:gone.pem")

@@ -22,17 +22,21 @@ _USES = dict.fromkeys(SIGNING, ("sign",)) | dict.fromkeys((SYMMETRIC, *RSA), ("e
 
 
 def describe(uri: Uri, base: Path, region: str | None = None) -> KeyFacts:
-    """Needs `read` on MOUNT/keys/NAME."""
+    """Needs `read` on MOUNT/keys/NAME. Raises KeyServiceError, "key-version", for one that is not
+    there or is shut."""
     key = Key.open(uri, usable=False)
     data = key.data
+    shut = key.kind in SIGNING and key.version < key.policy.least_encrypting
+    # Of a key that derives others each context has another secret: nothing of ours opens it.
+    derives = data.get("derived") or data.get("convergent_encryption")
     public: PublicKey | None = None
     if key.kind in (*SIGNING, *RSA) and key.version in key.policy.publics:
         public = key.public
     return KeyFacts(
         service="OpenBao or Vault (transit)",
         name=key.name,
-        state="disabled" if data.get("soft_deleted") else "enabled",
-        uses=_USES.get(key.kind, ()),
+        state="disabled" if data.get("soft_deleted") or shut else "enabled",
+        uses=() if derives else _USES.get(key.kind, ()),
         algorithm=public.algorithm if public is not None else key.kind,
         protection=Protection(
             hsm=False,

@@ -116,7 +116,7 @@ class Key(Asker):
         self.policy = self._understood()
         if usable:
             self._require_usable()
-        self.version = self._version() if usable else at.version or self.policy.latest
+        self.version = self._version()
         self.canonical = at.canonical
         self.name = at.canonical if self.symmetric else f"{at.canonical}:v{self.version}"
 

@@ -22,13 +22,15 @@ from sovgate.errors import (
     UsageError,
 )
 from sovgate.pipeline import key_option
-from sovgate.pipeline.named_keys import require_half
+from sovgate.pipeline.named_keys import KINDS, require_half
 from sovgate.pipeline.project import Project, nearest_project, open_project
 
 if TYPE_CHECKING:
     from sovgate.formats.spki import PublicKey
     from sovgate.keys._api import KeyFacts
 
+#: Kinds that wrap and are no files': as each service calls its symmetric keys.
+_SYMMETRIC = ("aes256-gcm96", "symmetric-default", "GOOGLE_SYMMETRIC_ENCRYPTION")
 #: What a state means for whoever relies on the key: the fix.
 _STATES = {
     "disabled": "enable it, or name another key",
@@ -197,9 +199,18 @@ def _facts(opened: Project | None, place: Place) -> KeyFacts:
         return describe(place.text, Path.cwd(), place.region)
     if place.dotted is not None:
         require_half(place.dotted, place.text, opened.base)
+        _require_believed(opened, place.text, place.dotted, place.zone)
     with opened.own_keys():
         base = opened.base if place.dotted is not None else Path.cwd()
         return describe(place.text, base, place.region)
+
+
+def _require_believed(opened: Project, text: str, dotted: str, zone: str | None) -> None:
+    """Of an exported key, that it is its zone's own word, as whoever uses it would find."""
+    from sovgate.pipeline.exported import believed
+
+    if dotted.endswith("-public"):
+        believed(opened, zone, text, dotted)
 
 
 def _wrong(place: Place, facts: KeyFacts) -> Iterator[SovgateError]:
@@ -220,12 +231,12 @@ def _wrong(place: Place, facts: KeyFacts) -> Iterator[SovgateError]:
             fix="use a key of one region, or delete those replicas",
             reason="key-elsewhere",
         )
-    if place.use is not None and facts.uses is not None and place.use not in facts.uses:
+    if place.use is not None and not _does(place.use, facts):
         yield ConfigError(
             f"{name} cannot {place.use}",
-            why=f"its service has it to {' and '.join(facts.uses) or 'do something else'}, of kind "
-            f"{facts.algorithm or 'not told'}",
-            fix=f"name a key to {place.use} there",
+            why=f"its service has it to {' and '.join(facts.uses or ()) or 'do something else'}, "
+            f"of kind {facts.algorithm or 'not told'}",
+            fix=f"name a key to {place.use} there, of a kind in the table of {DOCS}/keys.md",
             reason="unsupported-key-use",
         )
     if _asked_for_hsm(place.text) and facts.protection.hsm is not True:
@@ -236,6 +247,14 @@ def _wrong(place: Place, facts: KeyFacts) -> Iterator[SovgateError]:
             fix="make a key with that protection, or remove protection from sovgate.yaml",
             reason="protection-level",
         )
+
+
+def _does(use: str, facts: KeyFacts) -> bool:
+    """Whether it can be used so here. Services have more kinds, which nothing of ours opens; what
+    is not told is no fault."""
+    kinds = (*KINDS[use], *(_SYMMETRIC if use == "encrypt" else ()))
+    told = facts.uses is None or use in facts.uses
+    return told and (facts.algorithm is None or facts.algorithm.startswith(kinds))
 
 
 def _asked_for_hsm(text: str) -> bool:
