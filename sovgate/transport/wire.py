@@ -113,14 +113,29 @@ def _tunnel(wire: Wire, host: str, port: int) -> None:
 
 
 def _tls(plain: socket.socket, host: str) -> ssl.SSLSocket:
+    context = _context()
     try:
-        plain.settimeout(READ_TIMEOUT)
-        return _context().wrap_socket(plain, server_hostname=host)
+        # Its handshake is not begun here: a server that says nothing in it is waited for as others.
+        made = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        _shake_hands(made)
+        return made
     except ssl.SSLCertVerificationError:
         why = "its certificate is not vouched for"
         raise Failure("tls", why, heard=False, final=True) from None
     except OSError as error:
         raise Failure("no-connection", f"TLS failed ({_kind(error)})", heard=False) from None
+
+
+def _shake_hands(made: ssl.SSLSocket) -> None:
+    def step() -> int:
+        made.do_handshake()
+        return 0
+
+    try:
+        unbroken(step, made, READ_TIMEOUT)
+    except BaseException:
+        made.close()
+        raise
 
 
 def _context() -> ssl.SSLContext:
@@ -157,7 +172,7 @@ def _kind(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _unbroken(step: Callable[[], int], connection: socket.socket, seconds: float) -> int:
+def unbroken(step: Callable[[], int], connection: socket.socket, seconds: float) -> int:
     """One receiving or sending, which may wait so long, and not longer than anybody waits for it.
 
     In short waits: TLS goes on after one as a plain socket does. Raises TimeoutError, BrokenOff.
@@ -206,7 +221,7 @@ class _Limited(io.RawIOBase):
             raise TimeoutError
         begun = self._clock()
         try:
-            count = _unbroken(
+            count = unbroken(
                 lambda: self.connection.recv_into(memoryview(buffer)[: self.left]),
                 self.connection,
                 min(left, self.timeout),
@@ -260,7 +275,7 @@ class Wire:
         while sent < len(data):
             rest = data[sent:]
             send = functools.partial(self._connection.send, rest)
-            sent += _unbroken(send, self._connection, READ_TIMEOUT)
+            sent += unbroken(send, self._connection, READ_TIMEOUT)
 
     @contextlib.contextmanager
     def reading(self, *, most: int = 0, head: bool = False) -> Iterator[None]:

@@ -78,6 +78,19 @@ def test_a_wait_for_an_answer_ends(first: bytes, tls: bool, tmp_path: Path) -> N
         assert ended(lambda: client.ask(asked).read(1000), silence) == [BrokenOff.__name__]
 
 
+def test_a_wait_for_who_says_nothing_in_tls_ends() -> None:
+    """The system takes the connection; nobody there answers the first word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        silence = Silence()
+        client = Client(f"https://127.0.0.1:{listener.getsockname()[1]}", attempts=1)
+
+        def step() -> None:
+            silence.begun.set()
+            client.ask(Request(method="GET", target="/x"))
+
+        assert ended(step, silence) == [BrokenOff.__name__]
+
+
 def test_sending_to_who_takes_nothing_ends() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         silence = Silence()
@@ -90,13 +103,23 @@ def test_sending_to_who_takes_nothing_ends() -> None:
         assert ended(step, silence) == [BrokenOff.__name__]
 
 
-def test_a_wait_for_s3_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 9000\r\nETag: "a"\r\n\r\nx',
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_a_wait_for_s3_ends(monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    silence = Silence()
+    silence = Silence(first)
     with talking([silence]) as talker:
         store = open_store(f"s3://models?endpoint={talker.url}", Path())
-        assert ended(lambda: store.stat("chunks/x"), silence) == [BrokenOff.__name__]
+        got = ended(lambda: store.get("chunks/x", most=9000), silence)
+        assert got == [BrokenOff.__name__]
 
 
 def test_a_pause_before_another_try_ends() -> None:

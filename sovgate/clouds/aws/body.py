@@ -7,12 +7,12 @@ A time limit is one for each slice: a slow link is no hanging one.
 from __future__ import annotations
 
 import io
-import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sovgate import work
+from sovgate.transport.wire import unbroken
 
 #: A body is sent in such slices, so that each has the whole time limit. None is copied.
 SLICE = 256 * 1024
@@ -76,10 +76,31 @@ def as_it_is(request: Any) -> Iterator[None]:
         request.body = body  # before another try the SDK rewinds it
 
 
+class _Awaited(io.RawIOBase):
+    """What comes on a connection, each piece within `seconds`. `plain` holds the connection open,
+    as an answer does that outlives it."""
+
+    def __init__(self, plain: Any, connection: Any, seconds: float) -> None:
+        super().__init__()
+        self._plain, self._connection, self._seconds = plain, connection, seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return unbroken(
+            lambda: int(self._connection.recv_into(buffer)), self._connection, self._seconds
+        )
+
+    def close(self) -> None:
+        self._plain.close()
+        super().close()
+
+
 def patient(session: Any, seconds: float) -> None:
-    """Each slice of a body, and an answer's first byte, may take this long, and no longer than
-    anybody waits for it. The SDK allows a body what connecting may take, since its HTTP library
-    knows a time to connect and one to read, and none to write."""
+    """Each slice of a body, and each piece of an answer, may take this long, and an answer no
+    longer than anybody waits for it. The SDK allows a body what connecting may take, since its HTTP
+    library knows a time to connect and one to read, and none to write."""
     pools = session._pool_classes_by_scheme
     for scheme, pool in list(pools.items()):
         plain = pool.ConnectionCls
@@ -89,20 +110,10 @@ def patient(session: Any, seconds: float) -> None:
                 self.sock.settimeout(seconds)
             plain.send(self, data)
 
-        def getresponse(self: Any, plain: Any = plain) -> Any:
-            _await(self.sock, seconds)
-            return plain.getresponse(self)
+        def begin(self: Any, sock: Any, *more: Any, plain: Any = plain, **named: Any) -> None:
+            plain.response_class.__init__(self, sock, *more, **named)
+            self.fp = io.BufferedReader(_Awaited(self.fp, sock, seconds))
 
-        connection = type(plain.__name__, (plain,), {"send": send, "getresponse": getresponse})
+        answer = type("Answer", (plain.response_class,), {"__init__": begin})
+        connection = type(plain.__name__, (plain,), {"send": send, "response_class": answer})
         pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
-
-
-def _await(connection: Any, seconds: float) -> None:
-    """Until something comes, or the time is over, which whoever reads then finds out."""
-    if connection is None or getattr(connection, "pending", lambda: 0)():
-        return
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    while seconds > 0 and not poll.poll(work.LOOK * 1000):
-        work.go_on()
-        seconds -= work.LOOK
