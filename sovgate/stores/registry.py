@@ -6,8 +6,10 @@ import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qsl
 
 from sovgate import uri
+from sovgate.transport.client import origin
 
 if TYPE_CHECKING:
     from sovgate.stores._api import Store
@@ -23,11 +25,18 @@ SCHEMES: dict[str, str] = {
 
 
 def place_of(text: str, region: str) -> tuple[str, str]:
-    """What the store of an opened store's URI is known by. Behind S3's own names there may be one
-    bucket a region."""
+    """What the store of an opened store's URI is known by: its path, and the endpoint in its one
+    spelling. Behind S3's own names there may be one bucket a region; at an endpoint of one's own,
+    each customer may have buckets of their own.
+    """
     if text.startswith("file://"):
         return os.path.realpath(text.removeprefix("file://")), ""
-    return text, region if text.startswith("s3://") and "?endpoint=" not in text else ""
+    path, _, query = text.partition("?")
+    options = dict(parse_qsl(query))
+    if "endpoint" in options:
+        at = origin(options["endpoint"], what="store")
+        return path.rstrip("/"), f"{at} {options.get('profile', '')}"
+    return path.rstrip("/"), region if text.startswith("s3://") else ""
 
 
 def open_store(text: str, base: Path, region: str | None = None) -> Store:

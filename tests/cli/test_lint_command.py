@@ -120,6 +120,9 @@ def test_rule_23_a_keyless_entry_names_a_workflow_on_a_ref_of_its_own(
     [
         ("s3://churn", "s3://churn", True),
         ("s3://churn/eu", "s3://churn/us", False),
+        ("s3://churn?endpoint=https://[::1]", "s3://churn?endpoint=https://[0:0::1]/", True),
+        ("s3://churn?endpoint=https://a.example", "s3://churn?endpoint=https://b.example", False),
+        ("s3://churn?profile=a", "s3://churn?profile=b", True),
         ("file:store", "file:./x/../store", True),
         ("file:store/eu", "file:store/us", False),
     ],
