@@ -25,11 +25,15 @@ zones:
   eu:
     region: aws-eusc:eusc-de-east-1
     store: {uri: "file:store-eu", reuse: true}
-    keys: {sign: "file:keys/eu.pem", encrypt: "file:keys/eu-rsa.pem"}
+    keys:
+      sign: "file:keys/eu.pem"
+      encrypt: "file:keys/eu-rsa.pem"
+      sign-public: keys/eu-sign.json
+      encrypt-public: keys/eu-encrypt.json
   fr:
     region: scaleway:fr-par
     store: file:store-fr
-    keys: {sign: "file:keys/fr.pem", encrypt: "file:keys/fr-ec.pem"}
+    keys: {sign: "file:keys/fr.pem", encrypt: "file:keys/fr-hybrid.pem"}
 datasets:
   public: {manifest: data/public.yaml}
 border:
@@ -69,9 +73,11 @@ def freeze(target: Path) -> None:
         ("sign", "fr", ()),
         ("encrypt", "home-ec", ("--algorithm", "ec-p256")),
         ("encrypt", "eu-rsa", ()),
-        ("encrypt", "fr-ec", ("--algorithm", "ec-p256")),
+        ("encrypt", "fr-hybrid", ("--algorithm", "ml-kem-768-x25519")),
     ):
         sovgate("keys", "generate", kind, "-o", f"keys/{name}.pem", *more)
+    for use in ("sign", "encrypt"):
+        sovgate("keys", "export", use, "--zone", "eu", "-o", f"keys/eu-{use}.json")
     model = target / "model"
     (model / "sub").mkdir(parents=True)
     (model / "weights.bin").write_bytes(bytes(range(256)) * 8)

@@ -30,6 +30,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_something_is_frozen() -> None:
     assert FROZEN
     assert REUSED
+    assert EXPORTED
 
 
 REUSED = [path for path in FROZEN if (path / "store-eu/releases/frozen/1.1.0.json").exists()]
@@ -67,6 +68,15 @@ def test_a_sealed_copy_of_then_can_be_opened_now(frozen: Path, zone: str) -> Non
     done = sovgate(frozen, "decrypt", "sealed", "--zone", zone, "-o", "got")
     assert done.returncode == 0, done.stderr
     assert files(frozen / "got") == files(frozen / "model")
+
+
+EXPORTED = [path for path in FROZEN if (path / "keys/eu-encrypt.json").exists()]
+
+
+@pytest.mark.parametrize("frozen", EXPORTED, indirect=True, ids=lambda path: path.name)
+def test_a_public_key_of_then_is_believed_now(frozen: Path) -> None:
+    done = sovgate(frozen, "encrypt", "model", "--to", "eu", "-o", "anew")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_log_of_then_verifies_now(frozen: Path) -> None:

@@ -35,9 +35,9 @@ def said(crossing: Crossing, **changes: object) -> ZonePublicKey:
 
 
 def test_a_sender_encrypts_by_a_key_that_its_zone_signed(crossing: Crossing) -> None:
-    exported(crossing)
-    exported(crossing, "sign", out="keys/eu-sign.json")
     crossing.edit(PEM, f"encrypt-public: {FILE}, sign-public: keys/eu-sign.json")
+    exported(crossing, "sign", out="keys/eu-sign.json")  # named before it was there
+    exported(crossing)
     # The sender has neither of the zone's secrets.
     moved = [crossing.base / name for name in ("keys/eu.pem", "keys/eu-enc.pem")]
     for path in moved:
