@@ -22,6 +22,7 @@ from sovgate.keys.registry import open_identity, open_recipient, open_signer
 from sovgate.records import ROLES, Release
 from sovgate.stages.encrypt import Bound, close, open_parts, receive, send
 from sovgate.stages.inventory import take
+from sovgate.stages.seal import seal as seal_statement
 from sovgate.stages.sign import sign
 from sovgate.stages.transfer import (
     Document,
@@ -37,7 +38,6 @@ from sovgate.stages.transfer import (
     put_chunk,
 )
 from sovgate.stages.trust import Trusted
-from sovgate.stages.trust import seal as seal_statement
 from sovgate.stores._api import Store
 
 

@@ -71,8 +71,8 @@ def sign(
         model=made.model,
         manifest=f"sha256:{made.manifest.digest}",
         signature=made.path,
-        key_id=made.key_id,
-        algorithm=made.algorithm,
+        key_id=made.by.key_id,
+        algorithm=made.by.algorithm,
         files=len(made.manifest.resources),
         bytes=made.manifest.total,
     )

@@ -47,7 +47,7 @@ def export(opened: Project, zone: str, use: str, out: Path, *, now: datetime) ->
     UsageError, "no-public-half" for a symmetric key, "output-exists", "wrong-name".
     """
     from sovgate.pipeline.own_roles import require_zone_key
-    from sovgate.stages.trust import seal
+    from sovgate.stages.seal import seal
 
     if not out.name.endswith(publickey.SUFFIX):
         raise UsageError(

@@ -206,7 +206,7 @@ class _ReleaseRun:
             self.manifest = made.manifest.digest
             self.already = Already.of(self.evidence, self.manifest, self.opened, self._key)
             other = "" if before is None else f"; {before} had signed it, which is kept"
-            say.said = f"by the key {made.key_id[:16]}…{other}{aside(made.left_out)}"
+            say.said = f"by the key {made.by.key_id[:16]}…{other}{aside(made.left_out)}"
 
     def _would(self, say: StepResult, what: str) -> Planned:
         say.outcome, say.said = WOULD, f"would {what}"

@@ -22,7 +22,7 @@ from sovgate.formats.oms import Oms
 from sovgate.formats.statement import Statement
 from sovgate.links import open_beneath
 from sovgate.records import ROLES
-from sovgate.stages.trust import seal
+from sovgate.stages.seal import seal
 
 __all__ = [
     "SIGNATURE",

@@ -39,7 +39,8 @@ from sovgate.formats.auditentry import (
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.records import Release
 from sovgate.stages.past import end_of, open_past, require_before, undated, with_more
-from sovgate.stages.trust import Trusted, seal
+from sovgate.stages.seal import seal
+from sovgate.stages.trust import Trusted
 from sovgate.stages.trust import Verified as Said
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sovgate.formats.oms import Oms
 from sovgate.stages.inventory import Inventory, refuse_git
-from sovgate.stages.trust import seal
+from sovgate.stages.seal import seal
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Signer

@@ -1,4 +1,4 @@
-"""Who may say what: seals statements, and opens them against a list of trusted keys. No I/O.
+"""Who may say what: opens statements against a list of trusted keys. No I/O. `seal` makes them.
 
 Stands below the stages, because nearly all of them say or hear something signed. Opening yields a
 statement only if a trusted key signed it, and only in a role that this key may take (RULES 3, 6).
@@ -14,14 +14,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sovgate import notices
-from sovgate.errors import ConfigError, KeyServiceError, Malformed, VerificationFailed
+from sovgate.errors import Malformed, VerificationFailed
 from sovgate.formats.bundle import Bundle
-from sovgate.formats.envelope import PAYLOAD_TYPE, pae
 from sovgate.formats.foreign import Foreign
 from sovgate.formats.spki import PublicKey
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.records import ROLES
-from sovgate.strict import MAX_BYTES
 
 if TYPE_CHECKING:
     from sovgate.formats.keyless import KeylessRule, Logged
@@ -84,64 +82,6 @@ class Verified:
         not this one's, could say it in its place.
         """
         return self.speaking_for(zone) if zone in self.zones else None
-
-
-def seal(statement: Statement, signer: Signer) -> bytes:
-    """The bundle's bytes: canonical payload, one signature, checked before it leaves.
-
-    Raises KeyServiceError; VerificationFailed "limits" where the bundle would be too large to read.
-    """
-    from sovgate.keys._api import Sealer
-
-    payload = statement.payload()
-    if isinstance(signer, Sealer):
-        data = signer.seal(payload)
-    else:
-        data = Bundle(
-            payload=payload,
-            signature=checked_signature(signer, pae(PAYLOAD_TYPE, payload)),
-            hint=signer.public_key.oms_hint,
-            certificates=_path(signer),
-        ).emit()
-    if len(data) > MAX_BYTES:
-        raise VerificationFailed(
-            f"the statement is larger than {MAX_BYTES} bytes",
-            fix="pack the many small files of the model into fewer",
-            reason="limits",
-        )
-    return data
-
-
-def checked_signature(signer: Signer, message: bytes) -> bytes:
-    """A signature that the signer's own public key accepts. Raises KeyServiceError."""
-    signature = signer.sign(message)
-    try:
-        signer.public_key.verify(message, signature)
-    except VerificationFailed as error:
-        raise KeyServiceError(
-            "the signing key gave a signature that its own public key refuses",
-            why=error.why or error.what,
-            fix="check that the key URI and the public key belong together",
-            reason="signer-fault",
-        ) from error
-    return signature
-
-
-def _path(signer: Signer) -> tuple[bytes, ...]:
-    """The signer's certificates as they are written. Raises ConfigError."""
-    if not signer.certificates:
-        return ()
-    from sovgate.formats.x509 import own_path
-
-    try:
-        return own_path(tuple(signer.certificates))
-    except VerificationFailed as error:
-        raise ConfigError(
-            "the certificates of the signing key are no path to its root",
-            why=error.why or error.what,
-            fix="put into its file the key's certificate, then the one that issued it, and so on",
-            reason="bad-certificate",
-        ) from error
 
 
 def open_statement(

@@ -15,7 +15,7 @@ from sovgate.formats.sealed import Sealed
 from sovgate.keys import registry
 from sovgate.pipeline.move.decrypt import decrypt
 from sovgate.stages import attest
-from sovgate.stages.trust import seal
+from sovgate.stages.seal import seal
 from tests.sealing import FILES, Desk, make_desk, objects, tree
 
 

@@ -47,7 +47,7 @@ _NATIVE = """
 import grpc
 with grpc.insecure_channel("198.51.100.9:443") as channel:
     try:
-        channel.unary_unary("/a/b")(b"", timeout=5)
+        channel.unary_unary("/a/b")(b"")
     except grpc.RpcError:
         pass
 """

@@ -332,7 +332,7 @@ def test_the_day_when_model_signing_reads_a_file_by_its_basename(
     alone, and so we write that. When this fails, write the basename, and keep reading both."""
     from sovgate.formats.oms import Oms
     from sovgate.stages import inventory
-    from sovgate.stages.trust import seal
+    from sovgate.stages.seal import seal
 
     signer = KeySigner()
     file = tmp_path / "model.bin"

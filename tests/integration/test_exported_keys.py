@@ -10,7 +10,7 @@ from sovgate.formats import publickey
 from sovgate.formats.publickey import ZonePublicKey
 from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
-from sovgate.stages.trust import seal
+from sovgate.stages.seal import seal
 from tests.crossing import Crossing, make_crossing, tree
 from tests.googlekms import google_kms
 

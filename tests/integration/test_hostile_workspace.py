@@ -19,7 +19,7 @@ from sovgate.formats.partrecord import PartRecord
 from sovgate.formats.statement import Statement
 from sovgate.keys import registry
 from sovgate.pipeline.look.keys import generate
-from sovgate.stages.trust import seal
+from sovgate.stages.seal import seal
 from tests.crossing import Crossing, make_crossing, tree
 
 OUTBOX = ".sovgate/outbox/eu/churn/1.0.0"

@@ -21,8 +21,8 @@ from sovgate.formats.receipt import Check, Receipt
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys.registry import open_signer
 from sovgate.records import Release
+from sovgate.stages.seal import seal
 from sovgate.stages.transfer import put_receipt, receipt_statement
-from sovgate.stages.trust import seal
 from tests.crossing import make_crossing, tree
 from tests.desks import ANY_ZONE, GITOPS, RELEASE_FILE, Desk, pull, push
 from tests.kill import Killer, every_step

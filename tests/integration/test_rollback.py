@@ -28,7 +28,7 @@ from sovgate.formats.promotion import Promotion
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.keys.registry import open_signer
 from sovgate.stages.promote import open_promotion
-from sovgate.stages.trust import seal
+from sovgate.stages.seal import seal
 from tests.crossing import tree
 from tests.desks import (
     ANY_ZONE,

@@ -44,7 +44,7 @@ from sovgate.records import Options, Sized
 from sovgate.stages import encrypt as stage
 from sovgate.stages import inventory
 from sovgate.stages import sign as signing
-from sovgate.stages.trust import seal
+from sovgate.stages.seal import seal
 from sovgate.stores.file import FileStore
 from tests.crossing import Crossing, make_crossing, tree
 

@@ -27,7 +27,8 @@ from sovgate.pipeline.beside import may_bind
 from sovgate.pipeline.decide.binding import About, Weighed, weigh
 from sovgate.stages import attest
 from sovgate.stages.attest import RawEvidence
-from sovgate.stages.trust import Trusted, seal
+from sovgate.stages.seal import seal
+from sovgate.stages.trust import Trusted
 from tests.crossing import Crossing, make_crossing
 from tests.signers import KeySigner
 

@@ -19,8 +19,9 @@ from sovgate.formats.x509 import CertificateRule, own_path, root_from_pem, signe
 from sovgate.notices import UnsafeWarning
 from sovgate.pipeline.project import open_project
 from sovgate.stages import inventory
+from sovgate.stages.seal import seal
 from sovgate.stages.sign import sign
-from sovgate.stages.trust import Trusted, open_statement, seal
+from sovgate.stages.trust import Trusted, open_statement
 from sovgate.stages.verify import verify_model
 from tests.certificates import issue
 from tests.effort import some

@@ -39,7 +39,7 @@ from sovgate.pipeline.project import Project, open_project
 from sovgate.records import Release
 from sovgate.stages.attest import RawEvidence
 from sovgate.stages.policy import decide as judge
-from sovgate.stages.trust import seal
+from sovgate.stages.seal import seal
 from sovgate.stores._api import Location
 from tests.effort import examples
 from tests.policies import case_of, golden, policies

@@ -225,7 +225,8 @@ def test_certificates_in_the_key_file_go_into_what_it_signs(tmp_path):
     """Key, its own certificate, those above it: so a signer is known by root and name."""
     from sovgate.formats.statement import PREDICATE_TYPES, Statement
     from sovgate.formats.x509 import CertificateRule, root_from_pem
-    from sovgate.stages.trust import Trusted, open_statement, seal
+    from sovgate.stages.seal import seal
+    from sovgate.stages.trust import Trusted, open_statement
 
     root_key, leaf_key = KeySigner("p384"), KeySigner("p256")
     root = issue("root", root_key, "root", root_key, ca=True)

@@ -28,7 +28,7 @@ from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.records import Release
 from sovgate.stages.past import Known
 from sovgate.stages.promote import OverlayState, append, is_recorded, read_ledger
-from sovgate.stages.trust import seal
+from sovgate.stages.seal import seal
 from sovgate.stores._api import Store
 from sovgate.stores.registry import open_store
 from tests.conformance.stores import Fault, Faulty, put

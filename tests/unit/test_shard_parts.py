@@ -24,7 +24,8 @@ from sovgate.pipeline.move.shards import facts
 from sovgate.pipeline.move.shards.folder import Expected, read_all, write
 from sovgate.records import Release
 from sovgate.stages.encrypt import Sent, close_shard
-from sovgate.stages.trust import Trusted, seal
+from sovgate.stages.seal import seal
+from sovgate.stages.trust import Trusted
 from tests.effort import examples
 from tests.signers import KeySigner
 from tests.unit.test_part import MODELS

@@ -18,8 +18,8 @@ from sovgate.formats.oms import Oms, root_of
 from sovgate.formats.statement import Statement
 from sovgate.stages import attest, hashing, inventory, verify
 from sovgate.stages.inventory import Scope
+from sovgate.stages.seal import seal
 from sovgate.stages.sign import sign
-from sovgate.stages.trust import seal
 from tests import components
 from tests.effort import examples
 from tests.signers import KeySigner

@@ -15,7 +15,8 @@ from sovgate.errors import KeyServiceError, Malformed, SovgateError, Verificatio
 from sovgate.formats.bundle import Bundle
 from sovgate.formats.envelope import PAYLOAD_TYPE, pae
 from sovgate.formats.statement import PREDICATE_TYPES, SPDX, Statement, role_of
-from sovgate.stages.trust import open_statement, seal
+from sovgate.stages.seal import seal
+from sovgate.stages.trust import open_statement
 from tests.signers import KeySigner
 
 SIGNER = KeySigner()

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sovgate.errors import VerificationFailed
 from sovgate.formats.oms import Oms
 from sovgate.stages import inventory
-from sovgate.stages.trust import Trusted, open_statement, seal
+from sovgate.stages.seal import seal
+from sovgate.stages.trust import Trusted, open_statement
 from tests.certificates import issue
 from tests.signers import KeySigner
 

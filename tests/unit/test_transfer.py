@@ -26,6 +26,7 @@ from sovgate.formats.receipt import Check, Receipt
 from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.formats.transfer import Claim, chunk_name, object_name, record_name, sequence_name
 from sovgate.records import Release, Sized
+from sovgate.stages.seal import seal
 from sovgate.stages.transfer import (
     carry,
     claim,
@@ -43,7 +44,6 @@ from sovgate.stages.transfer import (
 )
 from sovgate.stages.transfer import sequence as sequences
 from sovgate.stages.transfer.sequence import MAX_NEWER
-from sovgate.stages.trust import seal
 from sovgate.stores._api import Location, Store
 from sovgate.stores.registry import open_store
 from tests.conformance.stores import Fault, Faulty, put

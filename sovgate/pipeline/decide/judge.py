@@ -66,8 +66,8 @@ class Judged:
         """The same with each decision signed. Raises KeyServiceError."""
         from sovgate.formats.decision import decision_statement
         from sovgate.formats.statement import PREDICATE_TYPES
+        from sovgate.stages.seal import seal
         from sovgate.stages.transfer import Document
-        from sovgate.stages.trust import seal
 
         sealed = [seal(decision_statement(decision), signer) for decision in self.decisions]
         documents = tuple(

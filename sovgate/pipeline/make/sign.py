@@ -27,13 +27,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SignedBy:
+    """The key, and of a signature without a key that stays what was shown of it."""
+
+    key_id: str
+    algorithm: str
+    keyless: Logged | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Signed:
     """`path` is the bundle; `replaced` tells whether an older one stood there.
 
     `left_out` are leftovers of tools in the model's folder, which are no part of it.
     `moved`: evidence of what the model was before, and of what it is again.
-
-    `keyless` is what was shown of a signature without a key that stays.
 
     `oms_root` is what other OMS tools know the signature by; it identifies no model (RULES 1).
     """
@@ -43,12 +50,10 @@ class Signed:
     oms_root: str
     path: Path
     signature: Sized
-    key_id: str
-    algorithm: str
+    by: SignedBy
     replaced: bool
     left_out: tuple[str, ...] = ()
     moved: Moved = NOTHING
-    keyless: Logged | None = None
 
 
 @reads_model
@@ -104,12 +109,14 @@ def sign(
         oms_root=root_of(resource.digest for resource in taken.manifest.resources),
         path=path,
         signature=_sized(data),
-        key_id=signer.public_key.key_id,
-        algorithm=signer.public_key.algorithm,
+        by=SignedBy(
+            key_id=signer.public_key.key_id,
+            algorithm=signer.public_key.algorithm,
+            keyless=getattr(signer, "logged", None),
+        ),
         replaced=replaced,
         left_out=tuple(name for name in taken.ignored if leftovers.lies_in(name)),
         moved=former.Moved(away=moved, back=back),
-        keyless=getattr(signer, "logged", None),
     )
 
 

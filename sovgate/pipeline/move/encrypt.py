@@ -156,7 +156,7 @@ class Maker:
         """What is signed of the copy for `zone`. Raises KeyServiceError, VerificationFailed."""
         from sovgate.formats.partrecord import PartRecord, Region
         from sovgate.pipeline.move.pushing.outgoing import CARRIED
-        from sovgate.stages.trust import seal
+        from sovgate.stages.seal import seal
 
         if plain.release is None:
             raise InternalError("a copy without a release has no maker")

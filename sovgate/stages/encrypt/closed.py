@@ -20,7 +20,7 @@ from sovgate.files import replace_at
 from sovgate.formats.part import Finished, read_list
 from sovgate.formats.resume import ClosedPart, Signed, part_signed_bytes
 from sovgate.records import Sized
-from sovgate.stages.trust import checked_signature
+from sovgate.stages.seal import checked_signature
 
 if TYPE_CHECKING:
     from sovgate.formats.plan import Plan

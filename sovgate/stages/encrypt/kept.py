@@ -27,7 +27,7 @@ from sovgate.formats.resume import (
 )
 from sovgate.formats.wrap import Wrapped
 from sovgate.stages.encrypt.folder import PrivateFolder
-from sovgate.stages.trust import checked_signature
+from sovgate.stages.seal import checked_signature
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Identity, Recipient, Signer

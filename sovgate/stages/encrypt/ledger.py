@@ -20,7 +20,7 @@ from sovgate.formats.ledger import MAX_LEDGER, Ledger, Row, Scope, Sheet, ZoneKe
 from sovgate.formats.plan import MAX_CHUNKS
 from sovgate.formats.resume import Signed
 from sovgate.stages.encrypt.folder import PrivateFolder
-from sovgate.stages.trust import checked_signature
+from sovgate.stages.seal import checked_signature
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Signer

@@ -35,7 +35,8 @@ from sovgate.formats.statement import PREDICATE_TYPES, Statement
 from sovgate.git.url import repository_of
 from sovgate.records import Release
 from sovgate.stages.past import open_past, require_before, with_more
-from sovgate.stages.trust import Trusted, Verified, open_statement, said_by, seal
+from sovgate.stages.seal import seal
+from sovgate.stages.trust import Trusted, Verified, open_statement, said_by
 
 if TYPE_CHECKING:
     from sovgate.keys._api import Signer

@@ -24,6 +24,7 @@ from sovgate.formats.transfer import (
     object_name,
 )
 from sovgate.records import Release, Sized
+from sovgate.stages.seal import seal
 from sovgate.stages.transfer.carry import AT_ONCE, Written
 from sovgate.stages.transfer.gathered import put_record
 from sovgate.stages.transfer.keeping import keep
@@ -35,7 +36,7 @@ from sovgate.stages.transfer.objects import (
 )
 from sovgate.stages.transfer.records import Record, open_record, read_record
 from sovgate.stages.transfer.sequence import claim, predecessor
-from sovgate.stages.trust import Trusted, seal
+from sovgate.stages.trust import Trusted
 from sovgate.work import Workers
 
 if TYPE_CHECKING:

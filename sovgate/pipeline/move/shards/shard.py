@@ -280,7 +280,7 @@ def _sealed(
 ) -> tuple[bytes, PartRecord]:
     """The signed part. Raises KeyServiceError, VerificationFailed ("limits")."""
     from sovgate.formats.partrecord import PartRecord
-    from sovgate.stages.trust import seal
+    from sovgate.stages.seal import seal
 
     said = parts.Expected.of_asked(asked, finished.part.of)
     record = PartRecord(
