@@ -2,8 +2,8 @@
 
 Runs share no writer: each notes the heads of other runs that it saw, so they form a DAG. What
 verifies here was said by a trusted key and is whole *up to its anchors*: a head that is known from
-elsewhere (another run, a release record, a receipt, `--against`). Beyond the last anchor a cut
-cannot be seen: who reads a log says so, and never passes over it (RULES 28).
+elsewhere (another run, a record, a receipt, `--against`). Beyond the last one a cut cannot be seen:
+who reads a log says so, and never passes over it (RULES 28).
 """
 
 from __future__ import annotations
