@@ -1,9 +1,8 @@
 """The audit log: numbered, chained, signed, create-only entries, one prefix a run. Touches a Store.
 
 Runs share no writer: each notes the heads of other runs that it saw, so they form a DAG. What
-verifies here was said by a trusted key and is whole *up to its anchors*: a head that is known from
-elsewhere (another run, a record, a receipt, `--against`). Beyond the last one a cut cannot be seen:
-who reads a log says so, and never passes over it (RULES 28).
+verifies here was said by a trusted key and is whole *up to its anchors*: a head known elsewhere
+(another run, a record, a receipt, `--against`). Beyond the last one no cut can be seen (RULES 28).
 """
 
 from __future__ import annotations
