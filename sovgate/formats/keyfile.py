@@ -16,15 +16,20 @@ _OWN = re.compile(
 )
 _LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,64})-----")
 _GENERATE = "make one with: sovgate keys generate sign|encrypt -o FILE"
+_COSIGN = "its public half, cosign.pub, is read as it is; to sign, " + _GENERATE
 _SSH = "sovgate signs with EC P-256, P-384 or P-521 in PEM; " + _GENERATE
 
 #: (beginning of the label, what it is, what helps). The first that fits counts.
 _LABELS: tuple[tuple[bytes, str, str], ...] = (
     (b"PGP ", "a key of OpenPGP (GnuPG)", _GENERATE),
-    (b"OPENSSH ", "a key of OpenSSH", _SSH),
+    (
+        b"OPENSSH ",
+        "a key of OpenSSH",
+        f"convert a copy, if it is EC or RSA: ssh-keygen -p -m PKCS8 -f COPY; or {_GENERATE}",
+    ),
     (b"SSH2 ", "a key of SSH in RFC 4716 form", _SSH),
-    (b"ENCRYPTED COSIGN ", "a key of cosign, encrypted in its own way", _GENERATE),
-    (b"ENCRYPTED SIGSTORE ", "a key of cosign, encrypted in its own way", _GENERATE),
+    (b"ENCRYPTED COSIGN ", "a key of cosign, encrypted in its own way", _COSIGN),
+    (b"ENCRYPTED SIGSTORE ", "a key of cosign, encrypted in its own way", _COSIGN),
     (b"AGE ", "a file that age encrypted", "decrypt it first: age -d -i IDENTITY FILE"),
     (b"TSS2 ", "a key in a TPM, which only that TPM can use", _GENERATE),
     (b"DSA ", "a DSA key", _GENERATE),

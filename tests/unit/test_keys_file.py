@@ -448,6 +448,7 @@ def test_a_key_of_a_kind_that_is_not_used_here_is_called_by_its_name(
 
 def test_the_command_that_mends_a_compressed_public_half_mends_it(tmp_path: Path, p256) -> None:
     """And the one for a certificate: each is run as it is told."""
+    components.found(components.program, "openssl", get="apt-get install openssl")
     put(tmp_path, "k.pem", private_pem(p256))
     make = "openssl ec -in k.pem -pubout -conv_form compressed -out c.pem"
     cert = "openssl req -new -x509 -key k.pem -subj /CN=a -days 10 -out x.pem"
@@ -462,3 +463,17 @@ def test_the_command_that_mends_a_compressed_public_half_mends_it(tmp_path: Path
         subprocess.run(run, shell=True, cwd=tmp_path, check=True, capture_output=True)  # noqa: S602
         mended = registry.open_public(f"new-{name}", tmp_path)
         assert mended == registry.open_public("k.pem", tmp_path)
+
+
+def test_the_command_that_converts_a_key_of_openssh_converts_it(tmp_path: Path) -> None:
+    components.found(components.program, "ssh-keygen", get="apt-get install openssh-client")
+    make = ["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", "k"]
+    subprocess.run(make, cwd=tmp_path, check=True)
+    with pytest.raises(ConfigError) as refused:
+        registry.open_signer("k", tmp_path)
+    told = str(refused.value.fix).partition(": ")[2].partition(";")[0]
+    asked = ["-P", "", "-N", ""]  # what it would ask for
+    run = [*told.replace("COPY", "k").split(), *asked]
+    subprocess.run(run, cwd=tmp_path, check=True, capture_output=True)
+    signer = registry.open_signer("k", tmp_path)
+    signer.public_key.verify(b"message", signer.sign(b"message"))
