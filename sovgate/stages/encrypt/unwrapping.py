@@ -93,11 +93,11 @@ class _Round:
         and a service that hangs would take its whole time limit.
         """
         self._open = threads
-        for _ in range(threads):
-            # Each sees what this thread does: who owns keys, and who listens to notes.
-            seen = contextvars.copy_context()
-            threading.Thread(target=seen.run, args=(self._work,), daemon=True).start()
         try:
+            for _ in range(threads):
+                # Each sees what this thread does: who owns keys, and who listens to notes.
+                seen = contextvars.copy_context()
+                threading.Thread(target=seen.run, args=(self._work,), daemon=True).start()
             with self._changed:
                 while self._open:
                     # A signal that comes just before a wait without end would not end it.
