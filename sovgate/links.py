@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
-from sovgate.errors import ConfigError, VerificationFailed
-from sovgate.files import LinkFolder, open_below, opened_dir
+from sovgate.errors import ConfigError, DiskError, VerificationFailed, disk_error
+from sovgate.files import LinkFolder, open_below, opened_dir, read_descriptor
 
 _MAX_LINKS = 40
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -153,6 +154,24 @@ def others_write(state: os.stat_result) -> bool:
     """Whether its mode lets others write: everyone, or a group other than root's and our own."""
     group = state.st_mode & stat.S_IWGRP and state.st_gid not in (0, os.getegid())
     return bool(state.st_mode & stat.S_IWOTH or group)
+
+
+def read_unshared(path: Path, *, most: int, what: str) -> bytes:
+    """`files.read_bounded` of a file with credentials, which whoever can write it could have put
+    there. Raises DiskError, "secret-file", with the command that ends it; and as that does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise disk_error(error, f"read the {what} {os.fspath(path)!r}") from error
+    state = os.fstat(descriptor)
+    if stat.S_ISREG(state.st_mode) and others_write(state):
+        os.close(descriptor)
+        raise DiskError(
+            f"the {what} can be written by others: its mode is {stat.S_IMODE(state.st_mode):04o}",
+            fix=f"chmod 600 {shlex.quote(os.fspath(path))}, if you trust what is in it",
+            reason="secret-file",
+        )
+    return read_descriptor(descriptor, most=most, what=f"{what} {os.fspath(path)!r}")
 
 
 def _require_ours(state: os.stat_result, handle: int, name: str) -> None:

@@ -338,6 +338,24 @@ HOSTS = [
 ]
 
 
+def test_a_token_file_that_others_can_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("workload.t0k\n")
+    token.chmod(0o622)
+    monkeypatch.setenv("AZURE_TENANT_ID", TENANT)
+    monkeypatch.setenv("AZURE_CLIENT_ID", "app")
+    monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(token))
+    with vendor(tmp_path, HOSTS, whole) as cloud:
+        store = open_store("az://kyceu/models/p", Path(), ZONE)
+        with pytest.raises(StoreError) as caught:
+            store.stat(NAME)
+        assert cloud.hosts() == []
+    assert "its mode is 0622" in str(caught.value.why)
+    assert f"chmod 600 {token}" in str(caught.value.fix)
+
+
 @pytest.mark.parametrize("kind", ["secret", "file", "github"])
 def test_each_kind_of_credentials_becomes_a_token_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

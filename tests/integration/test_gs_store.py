@@ -789,6 +789,21 @@ def test_rule_29_a_token_service_that_refuses_is_named_without_what_was_sent(
     assert "t0k" not in f"{caught.value.what} {caught.value.why} {caught.value.details}"
 
 
+def test_a_file_of_credentials_that_others_can_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named(tmp_path, monkeypatch, other(credential_source=source(tmp_path, "file")))
+    file = tmp_path / "credentials.json"
+    for path in (tmp_path / "token", file):
+        path.chmod(0o666)
+        with pytest.raises(StoreError) as caught:
+            open_store("gs://kyc-eu", Path(), ZONE).location()
+        assert caught.value.reason == "credentials"
+        assert "its mode is 0666" in str(caught.value.why)
+        assert f"chmod 600 {path}" in str(caught.value.fix)
+        path.chmod(0o600)
+
+
 @pytest.mark.parametrize("value", ['{"type": "S3CRET"}', "/nowhere/S3.json", ""])
 def test_a_variable_without_a_file_says_so(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", value)

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 from sovgate.clouds import github
 from sovgate.clouds.tokens import MAX_TOKEN, Token, Tokens, json_object
 from sovgate.errors import DOCS, SovgateError, workflow_permissions
-from sovgate.files import read_bounded
+from sovgate.links import read_unshared
 from sovgate.regions import Region
 from sovgate.transport.client import Client, Request
 from sovgate.transport.wire import Failure, explain
@@ -190,9 +190,10 @@ class _Login:
         path = self._given("FEDERATED_TOKEN_FILE")
         if path:
             try:
-                data = read_bounded(Path(path), most=_MAX_FILE, what="token file")
+                data = read_unshared(Path(path), most=_MAX_FILE, what="token file")
             except SovgateError as error:
-                self._refuse(error.what, "see that the token is written there")
+                shared = error.fix if error.reason == "secret-file" else None
+                self._refuse(error.what, shared or "see that the token is written there")
             return self._token(data.decode("utf-8", "replace").strip(), "the token file")
         return self._token(github.job_token(self._audience, self._kind), "GitHub")
 

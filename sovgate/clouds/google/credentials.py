@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 
 from sovgate.clouds.tokens import MAX_TOKEN, Token, Tokens, json_object
 from sovgate.errors import DOCS, SovgateError, workflow_permissions
-from sovgate.files import read_bounded
+from sovgate.links import read_unshared
 from sovgate.transport.client import Client, Request
 from sovgate.transport.wire import Failure, explain
 from sovgate.uri import split_url
@@ -71,6 +71,11 @@ def tokens(provider: str, universe: str, kind: type[SovgateError]) -> Tokens:
     )
 
 
+def _fix(error: SovgateError, fix: str) -> str:
+    """What ends it where others can write the file; else `fix`."""
+    return error.fix if error.reason == "secret-file" and error.fix else fix
+
+
 class _File:
     """One file of credentials, read anew for each token: a job may replace it."""
 
@@ -114,9 +119,9 @@ class _File:
         if self._path.lstrip().startswith("{"):
             self._refuse("it holds the credentials themselves", "write them to a file, and name it")
         try:
-            data = read_bounded(Path(self._path), most=_MAX_FILE, what="file of credentials")
+            data = read_unshared(Path(self._path), most=_MAX_FILE, what="file of credentials")
         except SovgateError as error:
-            self._refuse(error.what, "correct the path")
+            self._refuse(error.what, _fix(error, "correct the path"))
         found = json_object(data)
         return self._refuse("it is not an object of JSON", again) if found is None else found
 
@@ -226,9 +231,9 @@ class _File:
             if "\0" in source["file"]:
                 self._refuse("its credential_source.file is no path", "correct it")
             try:
-                data = read_bounded(Path(source["file"]), most=_MAX_FILE, what="token file")
+                data = read_unshared(Path(source["file"]), most=_MAX_FILE, what="token file")
             except SovgateError as error:
-                self._refuse(error.what, "see that the token is written there")
+                self._refuse(error.what, _fix(error, "see that the token is written there"))
         elif isinstance(source.get("url"), str):
             data = self._github(source)
         else:
