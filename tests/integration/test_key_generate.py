@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from sovgate import notices
-from sovgate.errors import KeyServiceError, SovgateError, UsageError
+from sovgate.errors import ConfigError, KeyServiceError, SovgateError, UsageError
 from sovgate.formats.wrap import Context
 from sovgate.keys import registry
 from sovgate.keys._api import Wanted
@@ -126,6 +126,20 @@ def test_a_key_that_was_made_does_its_work_and_is_made_once(place: Place) -> Non
         assert caught.value.reason == "output-exists"
         again = registry.describe(uri, place.base, place.region)
         assert (again.name, again.public) == (facts.name, facts.public)
+
+
+def test_an_rsa_key_that_its_token_will_not_decrypt_with_is_told_before_it_is_named(
+    tmp_path: Path,
+) -> None:
+    token = components.found(tokens.softhsm, tmp_path / "token")  # which has SHA-1 alone
+    (tmp_path / "pin").write_text(token.pin)
+    (tmp_path / "project").mkdir()
+    uri = token.uri("rsa", **{"pin-source": f"file:{tmp_path / 'pin'}"})
+    with pytest.raises(ConfigError) as caught:
+        registry.generate(uri, tmp_path / "project", EU, Wanted(use="encrypt", kind="rsa-3072"))
+    assert caught.value.reason == "unsupported-key-use"
+    assert "the key is made" in caught.value.what
+    assert "--algorithm ec-p256" in str(caught.value.fix)
 
 
 def test_a_kind_that_a_service_does_not_make_is_told_with_those_that_it_does(place: Place) -> None:

@@ -230,6 +230,7 @@ def test_a_wrong_pin_is_tried_once_and_never_again(
     for _ in range(3):
         error = refusal(lambda: registry.open_signer(mine.uri("sign"), base))
         assert (error.reason, error.exit_code) == ("pin-wrong", 20)
+        assert "SOVGATE_PIN was refused" in str(error.why)  # whichever call a command tells of
         assert "0000-wrong" not in f"{error} {error.why} {error.fix}"
     assert mine.calls().count("login") == 1
     assert mine.calls().count("open") == 1

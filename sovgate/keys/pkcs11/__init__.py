@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sovgate.errors import KeyServiceError, SovgateError
+from sovgate.errors import ConfigError, KeyServiceError, SovgateError
 from sovgate.files import read_descriptor
 from sovgate.formats import hpke, pkcs11uri, wrap
 from sovgate.formats.pkcs11uri import Pkcs11Uri
@@ -126,6 +126,17 @@ def generate(uri: Uri, base: Path, region: str | None, wanted: Wanted) -> Made:
     named = replace(module.named(uri.text), public_key=None)
     make(named, base, wanted)
     key = _Key.open(named, base)
+    if wanted.use == "encrypt" and key.public_half.algorithm.startswith("rsa-"):
+        try:  # only a key that is there tells whether its token has SHA-256
+            key.try_decrypt()
+        except ConfigError as error:
+            raise ConfigError(
+                f"the key is made, and its token cannot decrypt with it: {named.key[:200]}",
+                why=error.why,
+                fix="remove it there (pkcs11-tool --delete-object --type privkey), and run this "
+                "again with --algorithm ec-p256",
+                reason=error.reason,
+            ) from error
     return Made(uri=uri.text, name=named.key, public=key.public_half)
 
 

@@ -85,8 +85,7 @@ class Token:
             )
         except FailedError as error:
             if error.name in _PINS:
-                by = f"the PIN file {self._uri.pin_source!r}" if self._uri.pin_source else None
-                raise _refused_pin(error.name, self.info, by or source(PIN)) from None
+                raise _refused_pin(error.name, self.info, _said_by(self._uri)) from None
             raise explained(error, self.info, "log in for", self._uri.key) from None
         listed = told.get("mechanisms")
         if not isinstance(listed, list):
@@ -207,13 +206,17 @@ def _pin(info: Info, uri: Pkcs11Uri, *, wrong: bool) -> str | None:
     if info.flags & _LOCKED:
         raise _refused_pin("PinLocked", info)
     if wrong:
-        raise _refused_pin("PinIncorrect", info)
+        raise _refused_pin("PinIncorrect", info, _said_by(uri))
     if info.flags & _FINAL_TRY:
         raise _refused_pin("FinalTry", info)
     file = _pin_file(uri)
     if info.flags & _PROTECTED_PATH:
         return maybe(_what(info), PIN, file=file)
     return secret(_what(info), PIN, file=file, reason="pin-missing")
+
+
+def _said_by(uri: Pkcs11Uri) -> str:
+    return f"the PIN file {uri.pin_source!r}" if uri.pin_source else source(PIN)
 
 
 def _what(info: Info) -> str:
