@@ -75,5 +75,8 @@ def command(use: str, output: Path, zone: str | None, project: Path | None, form
 def _note(use: str, zone: str) -> str:
     where = f"other zones name it in sovgate.yaml as zones.{zone}.keys.{use}-public"
     if use == "encrypt":
-        return where
+        return (
+            f"{where}; they believe it by your sign key, named as sign-public or under trust: "
+            f"sovgate keys export sign --zone {zone} -o FILE"
+        )
     return f"{where}, or under trust; they compare the key id with yours first, over another way"
