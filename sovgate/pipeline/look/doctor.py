@@ -86,7 +86,7 @@ def doctor(
 
         def open_it() -> str:
             opened.append(open_project(path[0].parent))
-            return f"{opened[0].config.model}, {len(opened[0].config.zones)} zones"
+            return f"{opened[0].config.model}, zones: {len(opened[0].config.zones)}"
 
         if found.run("project", open_it):
             _project(found, opened[0])
