@@ -291,6 +291,22 @@ def test_no_service_is_asked_but_those_of_the_signing_config(
     assert not (crossing.base / "home").exists()
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_is_signed_is_sent_to_rekor_v1_and_to_no_other_service(
+    crossing: Crossing, instance: Sigstore, version: int
+) -> None:
+    """As the page tells who chooses an instance: v2 and the authorities get digests."""
+    got: dict[str, bytes] = {}
+    with serving(instance) as served:
+        for path in ("/api/v2/signingCert", "/api/v1/timestamp", f"/api/v{version}/log/entries"):
+            served.lies[path] = lambda body, made, path=path: (got.update({path: body}), made)[1]
+        crossing.json("sign", crossing.model, "--key", laid(crossing.base, served, version))
+    bundle = json.loads(attest.signature_path(crossing.model).read_bytes())
+    payload = bundle["dsseEnvelope"]["payload"].encode()
+    assert [path for path in got if payload in got[path]] == ["/api/v1/log/entries"][: 2 - version]
+    assert len(got) == 1 + version
+
+
 def test_a_token_is_in_nothing_that_is_written(crossing: Crossing, instance: Sigstore) -> None:
     """Planted in each place that it may come from; refused ones are told in no error either."""
     with serving(instance) as served:

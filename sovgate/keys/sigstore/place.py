@@ -83,9 +83,11 @@ def located(uri: Uri, base: Path) -> Place:
         identity=said.get("identity"),
     )
     if public:
+        whole = any(one.version == 1 for one in place.config.logs)
         notices.note(
             "this is Sigstore's public instance: who signs, what digest and when will stand in a "
             "public log for ever"
+            + (", and its operators are sent all that is signed, with names of files" * whole)
         )
     return place
 
