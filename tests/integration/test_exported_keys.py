@@ -136,6 +136,15 @@ def test_a_name_that_would_let_a_pem_in_is_given_to_no_exported_key(crossing: Cr
     assert crossing.push(code=11)["error"]["reason"] == "wrong-name"
 
 
+@pytest.mark.parametrize("words", ["generate sign", "show keys/eu-enc.pub.pem"])
+def test_no_command_writes_a_pem_that_would_be_refused_for_its_name(
+    crossing: Crossing, words: str
+) -> None:
+    told = crossing.json("keys", *words.split(), "-o", "k.json", code=2)
+    assert (told["error"]["reason"], (crossing.base / "k.json").exists()) == ("wrong-name", False)
+    crossing.json("keys", *words.split(), "-o", "k.pem")
+
+
 TRUST = """\
 trust:
   - {{name: home-ci, key: keys/home.pub.pem, from: home, may: [signature, provenance, transfer,

@@ -205,7 +205,7 @@ def test_a_key_that_a_zone_names_is_made_nowhere_else_whoever_asks(
 def test_nothing_is_made_whose_public_half_has_no_place(google: GoogleKms, tmp_path: Path) -> None:
     (tmp_path / "k.pub.pem").write_text("another")
     uri = google.uri(f"{RING}/churn")
-    for out, code in (("k.pub.pem", 2), ("gone/k.pub.pem", 2)):
+    for out, code in (("k.pub.pem", 2), ("gone/k.pub.pem", 2), ("k.json", 2)):
         done = run("keys", "generate", "sign", uri, "-o", out, cwd=tmp_path)
         assert (done.returncode, google.seen) == (code, [])
         assert "no key was made" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sovgate import uri
 from sovgate.errors import ConfigError, UsageError
 from sovgate.files import create_only, read_bounded
-from sovgate.formats import xwing
+from sovgate.formats import publickey, xwing
 from sovgate.key_settings import LOADS_CODE
 from sovgate.pipeline import key_option
 
@@ -37,7 +38,7 @@ def generate(kind: str, *, out: Path, algorithm: str | None = None) -> Generated
     """Write a private key (PKCS#8 PEM, 0600) to `out` and its public half beside it.
 
     Create-only: nothing is ever overwritten. `kind` is "sign" or "encrypt"; the first algorithm of
-    ALGORITHMS is the default. Raises UsageError ("output-exists"), DiskError.
+    ALGORITHMS is the default. Raises UsageError ("output-exists", "wrong-name"), DiskError.
     """
     from sovgate.formats.spki import PublicKey
 
@@ -48,6 +49,7 @@ def generate(kind: str, *, out: Path, algorithm: str | None = None) -> Generated
             fix=f"choose one of {', '.join(ALGORITHMS[kind])}",
             reason="bad-algorithm",
         )
+    refuse_name(out)
     public_path = out.with_name(f"{out.name.removesuffix('.pem')}.pub.pem")
     for path in (out, public_path):
         if path.exists() or path.is_symlink():
@@ -103,8 +105,9 @@ def _exported(
 def export(key: PublicKey, out: Path) -> None:
     """Write a public half as PEM. The same one may be there; another is never overwritten.
 
-    Raises UsageError ("output-exists"), DiskError.
+    Raises UsageError ("output-exists", "wrong-name"), DiskError.
     """
+    refuse_name(out)
     if not create_only(out, key.pem) and read_bounded(out, most=MAX_PEM, what="file") != key.pem:
         raise _taken(out)
 
@@ -130,6 +133,18 @@ def _made(name: str) -> tuple[bytes, bytes]:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return private, der
+
+
+def refuse_name(out: Path) -> None:
+    """A PEM file by the name of an exported key would be refused wherever it is read."""
+    if out.name.endswith(publickey.SUFFIX):
+        raise UsageError(
+            f"the file of a key in PEM does not end in {publickey.SUFFIX}: {str(out)!r}",
+            why="of such a name are the files that sovgate keys export writes, and nothing else is "
+            "taken there; no key was made, and nothing written",
+            fix=f"write -o {shlex.quote(str(out.with_suffix('.pem')))}",
+            reason="wrong-name",
+        )
 
 
 def _taken(path: Path) -> UsageError:

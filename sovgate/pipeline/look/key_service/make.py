@@ -14,7 +14,7 @@ from sovgate import uri
 from sovgate.errors import ConfigError, SovgateError, UsageError, Where
 from sovgate.pipeline import key_option
 from sovgate.pipeline.exported import same_key
-from sovgate.pipeline.look.keys import export
+from sovgate.pipeline.look.keys import export, refuse_name
 from sovgate.pipeline.project import Project, nearest_project, open_project
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def _pinned_file(opened: Project, text: str | None) -> Path | None:
 
 
 def _require_writable(out: Path) -> None:
+    refuse_name(out)
     if out.exists() or out.is_symlink():
         raise UsageError(
             f"{str(out)!r} already exists",
