@@ -96,6 +96,7 @@ def test_what_cannot_sign_is_told_before_anything_is_asked(
         {"caUrls": "https://fulcio.example"},
         {"rekorTlogConfig": {"selector": "SOME"}},
         {"tsaConfig": {"selector": "EXACT", "count": -1}},
+        {"tsaConfig": {"selector": "EXACT"}},
         {"rekorTlogUrls": [service("https://log.example", True)]},
     ],
 )

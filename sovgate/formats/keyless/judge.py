@@ -23,7 +23,7 @@ from sovgate.formats.foreign import Foreign
 from sovgate.formats.keyless import KeylessRule, Logged, body, kind_of
 from sovgate.formats.keyless.certificate import Leaf, read
 from sovgate.formats.keyless.proof import Entry, Proof, spelled
-from sovgate.formats.keyless.root import Authority, Instance, named
+from sovgate.formats.keyless.root import Authority, Instance, TrustedRoot, named
 from sovgate.formats.keyless.root import spelled as spelled_root
 from sovgate.formats.spki import PublicKey
 
@@ -70,6 +70,25 @@ def admitted(found: Foreign, rule: KeylessRule) -> Admitted:
             return _judged(found, proof, leaf, replace(instance, logs=(log,)), rule)
         except VerificationFailed as error:
             refusals.append(error)
+    raise refusals[0]
+
+
+def require_possible(
+    leaf: Leaf, signature: bytes, stamps: Sequence[bytes], root: TrustedRoot, *, now: datetime
+) -> None:
+    """Before a log takes it, which forgets nothing: that the root could vouch for the certificate
+    and each timestamp. Raises VerificationFailed, as `admitted` would; Malformed."""
+    refusals = []
+    for instance in root.instances:
+        try:
+            times = [_stamped(der, signature, instance) for der in stamps]
+            for when in times:
+                _check_time(when, leaf)
+            _narrowed(instance, leaf, times or [now])
+        except VerificationFailed as error:
+            refusals.append(error)
+        else:
+            return
     raise refusals[0]
 
 

@@ -125,7 +125,9 @@ def _selector(fields: strict.Fields, name: str) -> tuple[str, int]:
     selector = held.text("selector", pattern=_SELECTORS)
     count = held.integer("count", most=MAX_NAMED) if held.has("count") else 0
     held.done()
-    return selector, count if selector == "EXACT" and count else 1
+    if selector == "EXACT" and not count:
+        raise Malformed(f"its {name} asks for exactly so many services, and does not say how many")
+    return selector, count if selector == "EXACT" else 1
 
 
 def chosen(config: SigningConfig, now: datetime) -> Chosen:

@@ -135,6 +135,7 @@ class KeylessSigner:
         given = self._key.sign(pae(PAYLOAD_TYPE, payload), ec.ECDSA(hashes.SHA256()))
         signature = low_s(given, self.public_key.algorithm)
         stamps = [self._stamp(one, signature) for one in self._chosen.stampers]
+        self._require_possible(signature, stamps, begun)
         log = self._chosen.log
         request = asked.entry_request(log.version, payload, signature, self._der)
         entry = self._services.entry(log, request)
@@ -154,6 +155,16 @@ class KeylessSigner:
         self.logged = made.logged
         _tell(made.logged)
         return sealed
+
+    def _require_possible(self, signature: bytes, stamps: list[bytes], now: datetime) -> None:
+        """What no trusted root vouches for is not logged: an entry stays."""
+        try:
+            leaf = certificate.read(self._der)
+            judge.require_possible(leaf, signature, stamps, self._place.root, now=now)
+        except (Malformed, VerificationFailed) as error:
+            self._lied(
+                ": ".join(text for text in (error.what, error.why) if text), error.reason, error
+            )
 
     def _stamp(self, service: services.Service, signature: bytes) -> bytes:
         """A timestamp of the signature, for this very question: an older answer does not do."""
