@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
 from sovgate.errors import ConfigError
-from sovgate.uri import Uri, split_url
+from sovgate.uri import Uri, a_key, split_url
 
 #: Options of one URI. Nobody needs more.
 MAX_SETTINGS = 16
@@ -219,14 +219,14 @@ def split(uri: Uri) -> tuple[str, dict[str, str]]:
     except ValueError as error:
         raise ConfigError(
             "what follows ? in the key URI is not name=value",
-            fix=f"write ?NAME=VALUE; the settings of a {uri.scheme} key are {names}",
+            fix=f"write ?NAME=VALUE; the settings of {a_key(uri.scheme)} are {names}",
             reason="bad-uri",
         ) from error
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ConfigError(
             "the key URI has a setting twice",
-            fix=f"the settings of a {uri.scheme} key are {names}, each once",
+            fix=f"the settings of {a_key(uri.scheme)} are {names}, each once",
             reason="bad-uri",
         )
     for name, value in pairs:
@@ -243,13 +243,13 @@ def check(scheme: str, name: str, value: str) -> None:
     if name not in known:
         names = ", ".join(known)
         raise ConfigError(
-            f"a {scheme} key has no setting {name[:40]!r}",
+            f"{a_key(scheme)} has no setting {name[:40]!r}",
             fix=f"its settings are {names}" if names else "remove it; such a key has none",
             reason="bad-uri",
         )
     if not re.fullmatch(known[name].pattern, value, re.ASCII):
         raise ConfigError(
-            f"{name} of a {scheme} key is not {known[name].form}",
+            f"{name} of {a_key(scheme)} is not {known[name].form}",
             fix=f"write {name} as {known[name].form}",
             reason="bad-uri",
         )

@@ -39,8 +39,16 @@ WITHOUT_ADAPTER = {
     "wasbs": "Azure Blob Storage",
 }
 
+#: What a URI of the scheme names, for who wrote nothing after it.
+_NAMES = {"sigstore": "sigstore:SIGNING_CONFIG?trusted-root=FILE"}
+
 #: What `init` writes where a key's account and id belong. No ARN can hold either.
 _PLACEHOLDERS = re.compile(r":ACCOUNT:|[:/]KEY-ID(?![A-Za-z0-9-])", re.ASCII)
+
+
+def a_key(scheme: str) -> str:
+    """ "an openbao key"."""
+    return f"{'an' if scheme.startswith(tuple('aeio')) else 'a'} {scheme} key"
 
 
 def kms_placeholder(partition: str, region: str) -> str:
@@ -126,7 +134,7 @@ def parse(text: str, *, what: str) -> Uri:
     if not rest:
         raise ConfigError(
             f"the {what} URI {text!r} names nothing",
-            fix=f"write what it names after {scheme}:, as in file:PATH",
+            fix=f"write what it names after {scheme}:, as in {_NAMES.get(scheme, 'file:PATH')}",
             reason="bad-uri",
         )
     return Uri(scheme=scheme, rest=rest, text=text)

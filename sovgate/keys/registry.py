@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sovgate import uri
-from sovgate.errors import ConfigError
+from sovgate.errors import DOCS, ConfigError
 
 if TYPE_CHECKING:
     from sovgate.formats.publickey import ZonePublicKey
@@ -50,8 +50,11 @@ def _open(uri_text: str, base: Path, use: str, region: str | None, *more: object
     adapter = getattr(importlib.import_module(module), use, None)
     if adapter is None:
         raise ConfigError(
-            f"a {parsed.scheme} key cannot {_USES[use]}",
-            fix="name a key of another kind there",
+            f"{uri.a_key(parsed.scheme)} cannot {_USES[use]}",
+            fix="name a key of another kind there"
+            if parsed.scheme not in SIGNERS
+            else "it makes a new key for each signature: to believe who signs so, write an entry "
+            f"under trust ({DOCS}/keyless.md#trust-a-keyless-signer); else name a key that stays",
             reason="unsupported-key-use",
         )
     return adapter(parsed, base, region, *more)

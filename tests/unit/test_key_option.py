@@ -8,6 +8,7 @@ import pytest
 
 from sovgate.errors import ConfigError
 from sovgate.pipeline.key_option import whole
+from tests.commands import run
 
 ONE = "gcpkms://projects/p/locations/europe-west3/keyRings/r/cryptoKeys/k"
 SETTLED = f"{ONE}?universe=googleapis.com&address=https://127.0.0.1:8"
@@ -46,3 +47,20 @@ def test_without_a_project_or_with_a_broken_one_the_key_is_what_was_written(tmp_
     assert whole(ONE, tmp_path) == ONE
     (tmp_path / "sovgate.yaml").write_text("version: 2\n")
     assert whole(ONE, tmp_path) == ONE
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("keys", "show", "sigstore:a.json?trusted-root=b.json"), "write an entry under trust"),
+        (("sign", ".", "--key", "sigstore:"), "as in sigstore:SIGNING_CONFIG?trusted-root=FILE"),
+        (("keys", "show", "openbao://x?adress=y"), "an openbao key has no setting 'adress'"),
+    ],
+)
+def test_who_writes_the_uri_of_a_service_wrong_is_told_the_form_of_that_service(
+    words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.bin").write_text("weights")
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 3
+    assert told in done.stderr
