@@ -176,9 +176,9 @@ def require_pinned(told: PublicKey, pinned: PublicKey, zone: str, where: Where) 
         raise KeyServiceError(
             f"the service of zones.{zone}.keys.sign has another key than sign-public",
             why=f"its public half has the id {told.key_id}",
-            fix="if the key was replaced, give its new public half to all who verify, and name it "
-            f"there ({DOCS}/keys.md#replace-or-take-back-a-key); else find out which service "
-            "answers",
+            fix="if the key was replaced or rotated, give its new public half to all who verify, "
+            f"and name it there ({DOCS}/keys.md#replace-or-take-back-a-key); until they have it, "
+            "name the key's earlier version; else find out which service answers",
             where=where,
             reason="wrong-key",
         )

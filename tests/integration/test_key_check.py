@@ -320,6 +320,25 @@ def test_a_placeholder_and_a_file_that_is_not_there_are_3(tmp_path: Path) -> Non
     assert [finding["exit"] for one in found for finding in one["findings"]] == [3, 3]
 
 
+def test_a_key_that_was_rotated_too_early_goes_on_by_its_earlier_version(tmp_path: Path) -> None:
+    bao = openbao.here()
+    name = bao.key("ecdsa-p256")
+    where = project(tmp_path, "aws:eu-central-1", sign=bao.uri(name), sign_public="s.pub.pem")
+    given = {"BAO_TOKEN": bao.token}
+    run("keys", "show", bao.uri(name), "-o", "s.pub.pem", cwd=where, **given)
+    bao.rotate(name)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights.bin").write_text("weights")
+    words = ("sign", "model", "--zone", "eu")
+    code, (found,) = asked(cwd=where, **given)
+    assert (code, reasons(found), found["public-half-pinned"]) == (20, ["wrong-key"], False)
+    assert "name the key's earlier version" in found["findings"][0]["fix"]
+    assert "name the key's earlier version" in run(*words, cwd=where, **given).stderr
+    project(tmp_path, "aws:eu-central-1", sign=bao.uri(name, version=1), sign_public="s.pub.pem")
+    assert asked(cwd=where, **given)[0] == 0
+    assert run(*words, cwd=where, **given).returncode == 0
+
+
 def test_a_half_that_is_not_there_is_not_told_as_the_pinned_one(tmp_path: Path) -> None:
     bao = openbao.here()
     uri = bao.uri(bao.key("ecdsa-p256"))

@@ -277,9 +277,9 @@ def _other_half(place: Place, facts: KeyFacts, pinned: PublicKey) -> SovgateErro
     return KeyServiceError(
         f"{facts.name[:200]} has another public half than {place.dotted}-public",
         why=f"its id is {its}, and that one's is {pinned.key_id}",
-        fix="if the key was replaced, give its new public half to all who verify or encrypt, "
-        f"and name it there ({DOCS}/keys.md#replace-or-take-back-a-key); else find out which "
-        "service answers",
+        fix="if the key was replaced or rotated, give its new public half to all who verify or "
+        f"encrypt, and name it there ({DOCS}/keys.md#replace-or-take-back-a-key); until they have "
+        "it, name the key's earlier version; else find out which service answers",
         reason="wrong-key",
     )
 
