@@ -51,8 +51,9 @@ class Request:
 
     method: str
     target: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: tuple[Bytes, ...] = ()
+    # In no repr: a header may be a credential, and a body a login (RULES 29).
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: tuple[Bytes, ...] = field(default=(), repr=False)
     again: bool | None = None
     redirects: bool = False
 

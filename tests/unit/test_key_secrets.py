@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from sovgate import notices
 from sovgate.errors import KeyServiceError
 from sovgate.keys import _secret
+from sovgate.transport.client import Request
 from tests.pace import HANG, until
 
 CANARY = "canary-4711-correct-horse"
@@ -147,3 +149,8 @@ def test_a_person_at_a_terminal_is_asked_and_it_is_not_echoed() -> None:
     assert process.communicate(timeout=HANG)[0] == b"the same\n"
     assert CANARY.encode() not in b"".join(said)
     os.close(ours)
+
+
+def test_rule_29_a_request_shows_no_credential_that_it_carries() -> None:
+    asked = Request(method="POST", target="/x", headers={"Authorization": "Bearer s3cr3t"})
+    assert "s3cr3t" not in repr(replace(asked, body=(b"jwt=s3cr3t",)))
