@@ -189,6 +189,13 @@ def unbroken(step: Callable[[], int], connection: socket.socket, seconds: float)
         work.go_on()
 
 
+def send_all(connection: socket.socket, data: memoryview, seconds: float) -> None:
+    """Each piece that the network takes may take so long. Raises as `unbroken`."""
+    sent = 0
+    while sent < len(data):
+        sent += unbroken(functools.partial(connection.send, data[sent:]), connection, seconds)
+
+
 class _Reader(io.BufferedReader):
     """One reader a connection: HTTPResponse closes what it reads from after each answer."""
 
@@ -270,12 +277,7 @@ class Wire:
             self._limited.timeout = _LAST_WORDS
 
     def send(self, data: memoryview) -> None:
-        """Each piece that the network takes may take as long as an answer."""
-        sent = 0
-        while sent < len(data):
-            rest = data[sent:]
-            send = functools.partial(self._connection.send, rest)
-            sent += unbroken(send, self._connection, READ_TIMEOUT)
+        send_all(self._connection, data, READ_TIMEOUT)
 
     @contextlib.contextmanager
     def reading(self, *, most: int = 0, head: bool = False) -> Iterator[None]:

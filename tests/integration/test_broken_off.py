@@ -11,13 +11,16 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sovgate.clouds.aws import body
 from sovgate.errors import Terminated
 from sovgate.stores.registry import open_store
 from sovgate.transport import authority
 from sovgate.transport.client import Client, Request
+from sovgate.transport.wire import READ_TIMEOUT
 from sovgate.work import BrokenOff, Workers, pause
 from tests.integration.test_cloud_connections import tls_for
 from tests.talker import Said, talking
@@ -120,6 +123,24 @@ def test_a_wait_for_s3_ends(monkeypatch: pytest.MonkeyPatch, first: bytes) -> No
         store = open_store(f"s3://models?endpoint={talker.url}", Path())
         got = ended(lambda: store.get("chunks/x", most=9000), silence)
         assert got == [BrokenOff.__name__]
+
+
+def test_sending_to_an_s3_that_takes_nothing_ends() -> None:
+    from botocore.httpsession import URLLib3Session  # type: ignore[import-untyped]
+
+    session: Any = URLLib3Session()
+    body.patient(session, READ_TIMEOUT)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        silence, place = Silence(), listener.getsockname()
+        connection = session._pool_classes_by_scheme["http"].ConnectionCls(*place)
+
+        def step() -> None:
+            connection.connect()
+            silence.begun.set()
+            connection.send(LARGE)
+
+        assert ended(step, silence) == [BrokenOff.__name__]
+        connection.close()
 
 
 def test_a_pause_before_another_try_ends() -> None:

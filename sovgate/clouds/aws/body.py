@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from sovgate import work
-from sovgate.transport.wire import unbroken
+from sovgate.transport.wire import send_all, unbroken
 
+_BYTES = (bytes, bytearray, memoryview)
 #: A body is sent in such slices, so that each has the whole time limit. None is copied.
 SLICE = 256 * 1024
 
@@ -106,9 +107,11 @@ def patient(session: Any, seconds: float) -> None:
         plain = pool.ConnectionCls
 
         def send(self: Any, data: Any, plain: Any = plain) -> None:
-            if self.sock is not None:
-                self.sock.settimeout(seconds)
-            plain.send(self, data)
+            answered = getattr(self, "_response_received", False)  # then it sends nothing more
+            if self.sock is None or answered or not isinstance(data, _BYTES):
+                plain.send(self, data)
+            else:
+                send_all(self.sock, memoryview(data), seconds)
 
         def begin(self: Any, sock: Any, *more: Any, plain: Any = plain, **named: Any) -> None:
             plain.response_class.__init__(self, sock, *more, **named)
