@@ -36,7 +36,8 @@ def key_uri(section: Section, key: str, what: str) -> str | None:
     try:
         parsed = uri.parse(text, what=what)
         key_settings.require_readable(parsed)
-        key_settings.require_lasting(parsed)
+        if what != "store":
+            key_settings.require_lasting(parsed)
     except ConfigError as error:
         where = section.document.where((*section.path, key))
         raise ConfigError(
