@@ -41,13 +41,13 @@ def schema(text: str) -> str:
 
 
 def _key() -> dict[str, Any]:
-    return {"anyOf": [{"$ref": "#/$defs/uri"}, {"$ref": "#/$defs/key-settings"}]}
+    return {"anyOf": [{"$ref": "#/$defs/lasting"}, {"$ref": "#/$defs/key-settings"}]}
 
 
 def _key_settings() -> dict[str, Any]:
     """A key with what stands beside it, by `key_settings`: for each scheme its own names."""
     properties: dict[str, Any] = {
-        "key": {"$ref": "#/$defs/uri", "description": "The key itself, as a URI."}
+        "key": {"$ref": "#/$defs/lasting", "description": "The key itself, as a URI."}
     }
     users: dict[str, list[str]] = {}
     rules: list[dict[str, Any]] = []
