@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -154,6 +155,11 @@ def repeats_the_token(served: Served, body: bytes, made: Any) -> Any:
     return Reply(400, json.dumps(said).encode())
 
 
+def repeats_the_token_in_groups(served: Served, body: bytes, made: Any) -> Any:
+    groups = " ".join(re.findall(".{1,20}", served.heard[-1]))
+    return Reply(400, json.dumps({"message": f"there was an error with {groups}"}).encode())
+
+
 @pytest.mark.parametrize(
     ("lie", "code", "reason"),
     [
@@ -186,20 +192,40 @@ def test_a_fulcio_that_lies(crossing: Crossing, lie: Lie, code: int, reason: str
         assert REKOR[2] not in served.asked
 
 
+@pytest.mark.parametrize("lie", [repeats_the_token, repeats_the_token_in_groups])
 def test_what_a_service_repeats_of_a_token_is_in_the_error_of_no_library_call(
-    crossing: Crossing,
+    crossing: Crossing, lie: Lie
 ) -> None:
     """The command line hides such words once more; a program that uses the library does not."""
     with serving(Sigstore()) as served:
         key = laid(crossing.base, served)
-        served.lies[FULCIO] = lambda body, made: repeats_the_token(served, body, made)
+        served.lies[FULCIO] = lambda body, made: lie(served, body, made)
         with pytest.raises(SovgateError) as caught:
             signer = registry.open_signer(key, crossing.base)
             assert isinstance(signer, Sealer)
             signer.prepare()
     assert caught.value.reason == "token-refused"
+    told = "".join(repr(vars(caught.value)).split())
     for part in (crossing.base / "token").read_text().split("."):
-        assert part not in repr(vars(caught.value))
+        assert part not in told
+
+
+@pytest.mark.parametrize("claims", [{"sub": "someone@firm.example"}, {"iss": "https://b.example"}])
+def test_a_token_that_is_renewed_for_somebody_else_is_not_sent(
+    crossing: Crossing, claims: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run may say was asked of the names that it began with."""
+    with serving(Sigstore()) as served:
+        signer = registry.open_signer(laid(crossing.base, served), crossing.base)
+        assert isinstance(signer, Sealer)
+        signer.prepare()
+        (crossing.base / "token").write_text(served.token(IDENTITY, **claims))
+        later = now() + timedelta(hours=1)
+        monkeypatch.setattr("sovgate.keys.sigstore._now", lambda: later)
+        with pytest.raises(SovgateError) as caught:
+            signer.prepare()
+    assert (caught.value.exit_code, caught.value.reason) == (20, "wrong-identity")
+    assert len(served.heard) == 1
 
 
 # --- Rekor

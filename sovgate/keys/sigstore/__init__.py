@@ -112,7 +112,7 @@ class KeylessSigner:
         if self._leaf is not None and _now() + _LEFT < self._leaf.end:
             return
         if self._token.ends <= _now() + EARLY:
-            self._token = login.token(self._place)
+            self._token = self._renewed()
         request = asked.certificate_request(self._key)
         der = self._services.certificate(self._chosen.issuer, request, self._token.text)
         try:
@@ -123,6 +123,20 @@ class KeylessSigner:
             ) from error
         self._check(leaf)
         self._leaf, self._der = leaf, der
+
+    def _renewed(self) -> IdentityToken:
+        """Another of the same holder: what this run may say was asked of that one's names."""
+        token = login.token(self._place)
+        if (token.identities, token.issuers) != (self._token.identities, self._token.issuers):
+            raise KeyServiceError(
+                "the identity token was renewed for somebody else",
+                why=f"this run began as {self._token.identities[0][:200]!r} of "
+                f"{self._token.issuers[0][:200]!r}; the new one names "
+                f"{token.identities[0][:200]!r} of {token.issuers[0][:200]!r}, and was not sent",
+                fix="run it again; if it stays so, see who writes the token there",
+                reason="wrong-identity",
+            )
+        return token
 
     def seal(self, payload: bytes) -> bytes:
         """The bundle's bytes, verified as everybody else will. Raises KeyServiceError: what is not
