@@ -10,10 +10,11 @@ where it is heard, is told by name, and is answered by nobody.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import ipaddress
 import os
-import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from tests.components import ROOT, MissingError
 #: Ends with it where an address was asked that is not loopback.
 ASKED = 97
 _ALL, _OUTGOING, _TCP, _UDP = 0x0003, 4, 6, 17
+_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1
 #: As root; as anybody, where the system lets anybody; as whoever may be root without a password.
 _WAYS = (
     ("unshare", "--kill-child", "--net"),
@@ -34,28 +36,42 @@ _WAYS = (
 
 def around(asked: Path, command: list[str]) -> list[str]:
     """The command line that runs `command` so. Raises MissingError: no namespace is to be had."""
-    if shutil.which("ip") is None:
-        raise MissingError("no ip (iproute2)", get="apt-get install iproute2")
     inner = [sys.executable, "-m", "tests.wall", str(asked), *command]
     for begins in _WAYS:
         # A system may let everyone have a namespace, and do nothing in it.
-        tried = [*begins, "ip", "link", "set", "lo", "up"]
+        tried = [*begins, sys.executable, "-m", "tests.wall"]
         with contextlib.suppress(FileNotFoundError):
-            if not subprocess.run(tried, capture_output=True, check=False).returncode:
+            if not subprocess.run(tried, cwd=ROOT, capture_output=True, check=False).returncode:
                 return [*begins, *inner]
     raise MissingError("no network namespace", get="allow unshare --net, or run as root")
 
 
 def _closed() -> None:
-    ip = str(shutil.which("ip"))
-    for words in (
-        ("link", "set", "lo", "up"),
-        ("route", "add", "local", "default", "dev", "lo"),
-        ("-6", "route", "add", "local", "default", "dev", "lo"),
-    ):
-        done = subprocess.run([ip, *words], capture_output=True, text=True, check=False)
-        if done.returncode and "-6" not in words:  # a kernel may have no IPv6
-            raise SystemExit(f"ip {' '.join(words)}: {done.stderr}")
+    """Loopback up, and every address on it. By the kernel's own interfaces, as `ip` does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_:
+        name = b"lo".ljust(16, b"\0")
+        flags = fcntl.ioctl(any_, _GET_FLAGS, name + bytes(24))[16:18]
+        up = (int.from_bytes(flags, sys.byteorder) | _UP).to_bytes(2, sys.byteorder)
+        fcntl.ioctl(any_, _SET_FLAGS, name + up + bytes(22))
+    _route(socket.AF_INET)
+    with contextlib.suppress(OSError):  # a kernel may have no IPv6
+        _route(socket.AF_INET6)
+
+
+def _route(family: int) -> None:
+    """`ip route add local default dev lo` (rtnetlink(7))."""
+    table, boot, host, local, device = 255, 3, 254, 2, 4
+    scope = host if family == socket.AF_INET else 0
+    row = struct.pack("=BBBBBBBBI", family, 0, 0, 0, table, boot, scope, local, 0)
+    row += struct.pack("=HHi", 8, device, socket.if_nametoindex("lo"))
+    create, request, acknowledged = 0x400, 1, 4
+    head = struct.pack("=IHHII", 16 + len(row), 24, create | request | acknowledged, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.sendto(head + row, (0, 0))
+        answer = kernel.recv(4096)
+    error = struct.unpack_from("=i", answer, 16)[0]
+    if error:
+        raise OSError(-error, os.strerror(-error))
 
 
 class _Ear(threading.Thread):
@@ -124,4 +140,7 @@ def _main(asked: Path, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(Path(sys.argv[1]), sys.argv[2:]))
+    if len(sys.argv) == 1:  # whether it can be done here
+        _closed()
+    else:
+        sys.exit(_main(Path(sys.argv[1]), sys.argv[2:]))
