@@ -161,6 +161,13 @@ def _check_path(
     try:
         return verifier.verify(leaf, [c for c in above if c != root]).chain
     except VerificationError as error:
+        # The library tells of the last thing that it tried, such as a root that issued itself.
+        last = above[-1] if above else leaf
+        if last != root and last.issuer != root.subject:
+            _refuse(
+                f"it leads to {last.issuer.rfc4514_string()[:200]!r}, and the trusted root is "
+                f"{root.subject.rfc4514_string()[:200]!r}"
+            )
         _refuse(str(error)[:200])
 
 

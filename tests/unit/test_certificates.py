@@ -188,6 +188,16 @@ def test_another_root_with_the_same_name_is_not_the_root() -> None:
     assert reason(word(leaf, fake)) == reason(word(leaf)) == "untrusted-certificate"
 
 
+def test_of_another_root_both_names_are_told() -> None:
+    other = KeySigner("p384")
+    root = issue("other root", other, "other root", other, ca=True)
+    leaf = issue("leaf", LEAF_KEY, "other root", other)
+    for chain in ((leaf,), (leaf, root)):
+        with pytest.raises(VerificationFailed) as caught:
+            open_statement(word(*chain), [rule()])
+        assert caught.value.why == "it leads to 'CN=other root', and the trusted root is 'CN=root'"
+
+
 def test_the_signature_must_be_by_the_leaf() -> None:
     other = KeySigner()
     assert reason(word(LEAF, signer=other)) == "bad-signature"
