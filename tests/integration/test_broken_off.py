@@ -7,6 +7,8 @@ time-out would end the wait, with another error.
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -151,3 +153,25 @@ def test_a_pause_before_another_try_ends() -> None:
         pause(3600)
 
     assert ended(step, silence) == [BrokenOff.__name__]
+
+
+def test_an_s3_that_gives_a_byte_a_minute_holds_nobody_for_ever() -> None:
+    """By a clock of the test's: each byte takes 59 seconds of it."""
+    ours, theirs = socket.socketpair()
+    ticks = itertools.count(0, 59)
+    with ours, theirs:
+        theirs.sendall(bytes(100))
+        answer = body._Awaited(io.BytesIO(), ours, 60, clock=lambda: float(next(ticks)))
+        with pytest.raises(TimeoutError):
+            for _ in range(100):
+                answer.readinto(bytearray(1))
+        assert len(ours.recv(200)) > 90
+
+
+def test_an_s3_may_be_as_slow_as_a_link_that_moves() -> None:
+    ours, theirs = socket.socketpair()
+    ticks = itertools.count(0, 10)
+    with ours, theirs:
+        theirs.sendall(bytes(64 * 1024))
+        answer = body._Awaited(io.BytesIO(), ours, 60, clock=lambda: float(next(ticks)))
+        assert sum(answer.readinto(bytearray(16 * 1024)) for _ in range(4)) == 64 * 1024

@@ -7,12 +7,13 @@ A time limit is one for each slice: a slow link is no hanging one.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sovgate import work
-from sovgate.transport.wire import send_all, unbroken
+from sovgate.transport.wire import FLOOR, send_all, unbroken
 
 _BYTES = (bytes, bytearray, memoryview)
 #: A body is sent in such slices, so that each has the whole time limit. None is copied.
@@ -78,20 +79,38 @@ def as_it_is(request: Any) -> Iterator[None]:
 
 
 class _Awaited(io.RawIOBase):
-    """What comes on a connection, each piece within `seconds`. `plain` holds the connection open,
-    as an answer does that outlives it."""
+    """What comes on a connection, each piece within `seconds`, and all of it no slower than
+    `FLOOR`. `plain` holds the connection open, as an answer does that outlives it."""
 
-    def __init__(self, plain: Any, connection: Any, seconds: float) -> None:
+    def __init__(
+        self,
+        plain: Any,
+        connection: Any,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self._plain, self._connection, self._seconds = plain, connection, seconds
+        self._clock, self._waited, self._got = clock, 0.0, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return unbroken(
-            lambda: int(self._connection.recv_into(buffer)), self._connection, self._seconds
-        )
+        left = self._seconds + self._got / FLOOR - self._waited
+        if left <= 0:
+            raise TimeoutError
+        begun = self._clock()
+        try:
+            count = unbroken(
+                lambda: int(self._connection.recv_into(buffer)),
+                self._connection,
+                min(left, self._seconds),
+            )
+        finally:
+            self._waited += self._clock() - begun
+        self._got += count
+        return count
 
     def close(self) -> None:
         self._plain.close()
