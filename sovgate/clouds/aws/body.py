@@ -92,6 +92,7 @@ class _Awaited(io.RawIOBase):
         super().__init__()
         self._plain, self._connection, self._seconds = plain, connection, seconds
         self._clock, self._waited, self._got = clock, 0.0, 0
+        connection.settimeout(work.LOOK)
 
     def readable(self) -> bool:
         return True
@@ -102,15 +103,24 @@ class _Awaited(io.RawIOBase):
             raise TimeoutError
         begun = self._clock()
         try:
-            count = unbroken(
-                lambda: int(self._connection.recv_into(buffer)),
-                self._connection,
-                min(left, self._seconds),
-            )
+            count: int = self._connection.recv_into(buffer)
+        except TimeoutError:  # seldom: what comes in a stream is there before it is asked for
+            work.go_on()
+            if (left := min(left, self._seconds) - work.LOOK) <= 0:
+                raise
+            count = self._later(buffer, left)
         finally:
             self._waited += self._clock() - begun
         self._got += count
         return count
+
+    def _later(self, buffer: Any, seconds: float) -> int:
+        try:
+            return unbroken(
+                lambda: int(self._connection.recv_into(buffer)), self._connection, seconds
+            )
+        finally:
+            self._connection.settimeout(work.LOOK)
 
     def close(self) -> None:
         self._plain.close()
